@@ -1,0 +1,30 @@
+# Everything is installed into .venv; delete that folder to start afresh.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test quality clean
+
+quickstart: .venv/installed
+	$(BIN)/python scripts/quickstart.py
+
+test: quality
+	$(BIN)/python -m pytest
+
+quality: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv runs build dist *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch $@ .venv/installed

@@ -1,0 +1,127 @@
+"""Settings from YAML and the command line: what is accepted, and the one line for what is not."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wine_gpt.config import PretrainConfig, parse_config, to_yaml
+from wine_gpt.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+def parse(*arguments: str) -> PretrainConfig:
+    return parse_config(PretrainConfig, arguments)
+
+
+def test_flags_override_the_file_which_overrides_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("training:\n  learning_rate: 3e-4\n  epochs: 9\n")
+    config = parse(str(file), "--training.epochs", "2", "--data.path=a=b.json")
+    assert config.training.learning_rate == 3e-4
+    assert config.training.epochs == 2
+    assert config.data.path == "a=b.json"
+    assert config.model == PretrainConfig().model
+
+
+def test_what_is_saved_is_what_was_run(tmp_path: Path) -> None:
+    config = parse("--data.prompt_fields", "cuisine, dish", "--data.text_field", "method", "--tokenizer.path", "null")
+    assert config.data.prompt_fields == ("cuisine", "dish")
+    file = tmp_path / "config.yaml"
+    file.write_text(to_yaml(config))
+    assert parse(str(file)) == config
+
+
+@pytest.mark.parametrize("text", ["no", "2017", "wine review : us", "{a: b}", "1e5"])
+def test_text_is_taken_literally(text: str) -> None:
+    assert parse("--data.prefix", text).data.prefix == text
+
+
+def test_bare_resume_means_the_newest_checkpoint() -> None:
+    assert parse("--resume").resume == "latest"
+    assert parse("--resume", "--output_dir", "x").output_dir == "x"
+    assert parse("--resume", "runs/x/checkpoints/step-00000010").resume == "runs/x/checkpoints/step-00000010"
+    assert parse().resume is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model.n_layr", "2"], "unknown key model.n_layr; did you mean model.n_layer?"),
+        (["--model.n_layer", "four"], "`model.n_layer`: Couldn't parse 'four' into an int"),
+        (["--model.n_layer", "2.5"], "`model.n_layer`"),
+        (["--model.n_layer", "0"], "model.n_layer is 0"),
+        (["--model.n_embd", "130"], "model.n_embd is 130: must be a multiple of model.n_head, 4"),
+        (["--model.block_size", "0"], "model.block_size is 0"),
+        (["--model.dropout", "1"], "model.dropout is 1"),
+        (["--tokenizer.vocab_size", "2"], "tokenizer.vocab_size is 2: must be at least 3"),
+        (["--training.learning_rate", "nan"], "training.learning_rate"),
+        (["--training.learning_rate", "-1"], "training.learning_rate is -1"),
+        (["--training.mixed_precision", "bf17"], "training.mixed_precision is 'bf17': must be one of no, bf16, fp16"),
+        (["--training.trackers", "wandb,tensorbord"], "training.trackers is 'tensorbord'"),
+        (["--training.micro_batches", "0"], "training.micro_batches is 0"),
+        (["--data.validation_fraction", "0.6", "--data.test_fraction", "0.6"], "must be below 1"),
+        (["--data.prompt_fields", "country,country"], "a column is named twice"),
+        (["--resume", "--overwrite"], "can't go together"),
+        (["--output_dir"], "--output_dir needs a value"),
+        (["--output_dir", "x", "stray"], "'stray' is no flag"),
+        (["no-such.yaml"], "can't read no-such.yaml"),
+    ],
+)
+def test_wrong_flags_get_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse(*arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("model: {n_layr: 2}", "unknown key model.n_layr; did you mean model.n_layer?"),
+        ("model: 3", "unknown key model"),
+        ("training: {mixed_precision: no}", "use quotes"),
+        ("data: {prompt_fields: country}", "must be a list"),
+        ("model: [", "is not YAML"),
+        ("- a", "must hold"),
+    ],
+)
+def test_wrong_files_get_one_line(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(content)
+    with pytest.raises(UserError) as error:
+        parse(str(file))
+    assert message in str(error.value)
+    assert str(file) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_config_in_the_repository_is_valid(file: Path) -> None:
+    assert parse(str(file)).output_dir == f"runs/{file.stem}"
+
+
+def test_help_names_every_setting_and_needs_no_torch() -> None:
+    code = (
+        "import atexit, runpy, sys; sys.argv[1:] = ['--help'];"
+        "atexit.register(lambda: print('torch' in sys.modules));"
+        "runpy.run_path('scripts/pretrain.py', run_name='__main__')"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert "--training.learning_rate" in shown
+    assert "--data.path" in shown
+    assert shown.endswith("False\n")
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    code = "import sys, wine_gpt, wine_gpt.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_script_ends_with_one_line_and_exit_code_2() -> None:
+    command = [sys.executable, "scripts/pretrain.py", "--model.n_layer", "four"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 2
+    assert ended.stderr == "error: config: `model.n_layer`: Couldn't parse 'four' into an int\n"
