@@ -1,0 +1,70 @@
+"""The chunked loss equals the plain formula, in values and gradients."""
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from wine_gpt.loss import CHUNK_ROWS, summed_cross_entropy, token_losses
+
+
+def inputs(rows: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(rows)
+    hidden = torch.randn(rows, 16, generator=generator, dtype=dtype)
+    weight = torch.randn(50, 16, generator=generator, dtype=dtype)
+    return hidden, weight, torch.randint(0, 50, (rows,), generator=generator)
+
+
+@pytest.mark.parametrize("rows", [1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1, 2 * CHUNK_ROWS + 7])
+def test_values_and_gradients_equal_the_plain_formula(rows: int) -> None:
+    hidden, weight, labels = inputs(rows)
+    plain = [tensor.clone().requires_grad_() for tensor in (hidden, weight)]
+    chunked = [tensor.clone().requires_grad_() for tensor in (hidden, weight)]
+    expected = cross_entropy(plain[0] @ plain[1].T, labels, reduction="sum") / 3
+    found = summed_cross_entropy(chunked[0], chunked[1], labels) / 3
+    expected.backward()
+    found.backward()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=0)
+    for ours, theirs in zip(chunked, plain, strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        token_losses(hidden, weight, labels).double(),
+        cross_entropy(hidden @ weight.T, labels, reduction="none"),
+        rtol=1e-6,
+        atol=1e-6,
+    )
+
+
+def test_large_logits_do_not_overflow() -> None:
+    hidden, weight, labels = inputs(20, torch.float32)
+    hidden.mul_(1000).requires_grad_()
+    loss = summed_cross_entropy(hidden, weight, labels)
+    loss.backward()
+    torch.testing.assert_close(loss, cross_entropy(hidden @ weight.T, labels, reduction="sum"))
+    assert hidden.grad is not None
+    assert hidden.grad.isfinite().all()
+
+
+def test_not_a_number_reaches_the_gradient() -> None:
+    hidden, weight, labels = inputs(20, torch.float32)
+    hidden[3, 3] = torch.nan
+    hidden.requires_grad_()
+    loss = summed_cross_entropy(hidden, weight, labels)
+    loss.backward()
+    assert loss.isnan()
+    assert hidden.grad is not None
+    assert hidden.grad[3].isnan().all()
+
+
+def test_under_autocast_the_products_are_in_its_dtype_and_gradients_in_the_parameters() -> None:
+    hidden, weight, labels = inputs(600, torch.float32)
+    hidden.requires_grad_()
+    weight.requires_grad_()
+    exact = cross_entropy(hidden @ weight.T, labels, reduction="sum").item()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = summed_cross_entropy(hidden, weight, labels)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert loss.item() != exact
+    assert loss.item() == pytest.approx(exact, rel=0.01)
+    assert hidden.grad is not None
+    assert hidden.grad.dtype == torch.float32

@@ -1,0 +1,150 @@
+"""Config and tokenizer to a GPT-2 that knows its special tokens and how to be sampled; and its loss over words."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
+
+from wine_gpt.batching import IGNORED, Batch
+from wine_gpt.config import ModelConfig
+from wine_gpt.errors import UserError
+from wine_gpt.loss import summed_cross_entropy, token_losses
+
+
+def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> GPT2LMHeadModel:
+    """Return a freshly initialised GPT-2; its weights depend on the config, the vocabulary's size and the seed."""
+    special = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    set_seed(seed)
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(tokenizer),
+            n_positions=config.block_size,
+            n_layer=config.n_layer,
+            n_head=config.n_head,
+            n_embd=config.n_embd,
+            n_inner=config.n_inner,
+            resid_pdrop=config.dropout,
+            embd_pdrop=config.dropout,
+            attn_pdrop=config.dropout,
+            **special,
+        )
+    )
+    model.generation_config = GenerationConfig(
+        **special,
+        do_sample=True,
+        temperature=0.8,
+        # a quarter of the positions is left for the prompt
+        max_new_tokens=config.block_size - config.block_size // 4,
+        suppress_tokens=[tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id],
+    )
+    return model
+
+
+class LanguageModelLoss(nn.Module):
+    """A GPT-2 with its loss over real tokens only: what training and evaluation run.
+
+    Only positions that have a label reach the head, so what little padding a batch has costs almost nothing.
+    """
+
+    def __init__(self, model: GPT2LMHeadModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the sum, in nats, of −log p(label) over all labels that are not ignored: a float32 scalar.
+
+        Both arguments are int64 of shape (reviews, positions), as a :class:`Batch` holds them.
+        """
+        real = labels != IGNORED
+        return summed_cross_entropy(self._hidden(input_ids)[real], self.model.lm_head.weight, labels[real])
+
+    @torch.no_grad()
+    def token_losses(self, batch: Batch) -> torch.Tensor:
+        """Return −log p(label), in nats, of each position: float32 of the shape of the labels, 0 where ignored."""
+        real = batch.labels != IGNORED
+        hidden = self._hidden(batch.input_ids)[real]
+        losses = torch.zeros(batch.labels.shape, device=batch.labels.device)
+        losses[real] = token_losses(hidden, self.model.lm_head.weight, batch.labels[real])
+        return losses
+
+    def _hidden(self, input_ids: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.model.transformer(input_ids, use_cache=False).last_hidden_state
+        return hidden
+
+
+def load_model(path: str | Path) -> PreTrainedModel:
+    """Load a causal language model from a folder or the Hub: safetensors only, and never code of its own.
+
+    Raises:
+        UserError: if there is none, it is pickled, brings its own code, or its weights are damaged or not finite.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        _refuse_unsafe(folder)
+    elif str(path).startswith((".", "/", "~")) or str(path).count("/") > 1:
+        raise UserError(f"model: no such folder: {path}")
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"model: can't load {path}: {' '.join(str(error).split())}") from error
+    model: PreTrainedModel = loaded[0]
+    report: dict[str, Any] = loaded[1]
+    for problem in ("missing_keys", "mismatched_keys"):
+        if report[problem]:
+            names = ", ".join(str(key) for key in sorted(report[problem]))
+            raise UserError(f"model: the weights in {path} don't fit its config.json: {problem[:-5]} {names}")
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise UserError(f"model: {path}: tensor {name} holds NaN or infinity")
+    return model
+
+
+def _refuse_unsafe(folder: Path) -> None:
+    """Look at a model folder before anything of it is loaded, so that the error can name file and reason."""
+    config_file = folder / "config.json"
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"model: {folder} holds no model: it has no config.json") from None
+    except ValueError as error:
+        raise UserError(f"model: {config_file} is not JSON: {error}") from error
+    if "auto_map" in config:
+        raise UserError(f"model: {config_file} asks to run code of its own (auto_map); refused")
+    weights = sorted(folder.glob("*.safetensors"))
+    pickles = sorted([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth"), *folder.glob("*.ckpt")])
+    if not weights:
+        found = (
+            f"only {pickles[0].name}, a pickle, which could run code; refused" if pickles else "no model.safetensors"
+        )
+        raise UserError(f"model: {folder} has {found}")
+    for file in weights:
+        _require_sound(file)
+
+
+def _require_sound(file: Path) -> None:
+    """Read every tensor of a safetensors file, so that a damaged one is named."""
+    name = "its header"
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - not a dict
+                tensors.get_tensor(name)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"model: {file} is damaged at {name}: {' '.join(str(error).split())}") from error

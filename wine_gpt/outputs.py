@@ -1,0 +1,139 @@
+"""The folder that a run leaves: a model that transformers loads as it is, and the record of how it came about."""
+
+import importlib.metadata
+import json
+import platform
+import resource
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from wine_gpt.checkpoint import write_atomically
+from wine_gpt.errors import UserError
+from wine_gpt.training import TrainingState
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+CHECKPOINTS = "checkpoints"
+# written last: a folder that has it holds a finished run
+METRICS = "metrics.json"
+RUN_FILES = (
+    METRICS,
+    "config.json",
+    "config.yaml",
+    "data_report.json",
+    "generation_config.json",
+    "loss.png",
+    "model.safetensors",
+    "samples.jsonl",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
+PACKAGES = ("wine_gpt", "torch", "transformers", "datasets", "tokenizers", "accelerate", "huggingface_hub", "safetensors")
+
+
+def claim(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Make the folder ready for a run.
+
+    Raises:
+        UserError: if it can't be written, or holds a run and neither resuming nor overwriting was asked for.
+    """
+    if overwrite:
+        _remove_run(folder)
+    if (folder / METRICS).exists():
+        raise UserError(f"{folder} holds a finished run: name another --output_dir, or --overwrite to start over")
+    if any((folder / CHECKPOINTS).glob("step-*")) and not resume:
+        raise UserError(f"{folder} holds an unfinished run: --resume to go on, or --overwrite to start over")
+    require_writable(folder)
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder if it is not there and try to write to it.
+
+    Raises:
+        UserError: if that fails.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"output_dir: can't write to {folder}: {error.strerror}") from error
+
+
+def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Save model and tokenizer, each file whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-model-") as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        for file in Path(temporary).iterdir():
+            file.replace(folder / file.name)
+
+
+def save_samples(folder: Path, state: TrainingState) -> None:
+    """Save the reviews sampled after each epoch, one JSON object a line: epoch, step, text."""
+    lines = [
+        json.dumps({"epoch": epoch["epoch"], "step": epoch["step"], "text": text}, ensure_ascii=False)
+        for epoch in state.epochs
+        for text in epoch["samples"]
+    ]
+    write_atomically(folder / "samples.jsonl", "\n".join(lines) + "\n")
+
+
+def save_loss_curve(folder: Path, state: TrainingState) -> None:
+    """Draw training loss (nats per token) and validation loss (nats per word) over the optimizer steps."""
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    axes.plot(*zip(*state.curve, strict=True), color="#b8a1ad", linewidth=1, label="training, per token")
+    steps = [epoch["step"] for epoch in state.epochs]
+    losses = [epoch["nats_per_word"] for epoch in state.epochs]
+    axes.plot(steps, losses, color="#722f37", marker="o", label="validation, per word")
+    if state.best:
+        best = state.best
+        axes.annotate(
+            f"{best['nats_per_word']:.3f}", (best["step"], best["nats_per_word"]), (0, 8), textcoords="offset points"
+        )
+    axes.set(xlabel="optimizer step", ylabel="loss in nats")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(folder / "loss.png", dpi=120)
+    pyplot.close(figure)
+
+
+def save_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+    """Write the figures, which marks the run as finished."""
+    write_atomically(folder / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+
+
+def peak_memory_bytes() -> dict[str, int]:
+    """Return the most memory this process has held, resident and, where there is one, on the GPU."""
+    # Linux counts in KiB, macOS in bytes
+    unit = 1 if sys.platform == "darwin" else 1024
+    peaks = {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if torch.cuda.is_available():
+        peaks["gpu"] = torch.cuda.max_memory_allocated()
+    return peaks
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return what the run ran on: versions, device, threads."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "python": platform.python_version(),
+        "packages": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "device": f"{device.type} ({name})",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _remove_run(folder: Path) -> None:
+    """Remove what a run writes, and nothing else that a user may keep there."""
+    for name in RUN_FILES:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)

@@ -1,0 +1,53 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+from tqdm.auto import tqdm
+
+# seconds between plain lines
+PLAIN_INTERVAL = 10.0
+
+
+class Progress:
+    """Shows steps done, rate, time left and a note, on stderr.
+
+    Args:
+        total: steps in all.
+        done: steps that an earlier run did.
+        visible: False on all processes but one.
+    """
+
+    def __init__(self, total: int, done: int, visible: bool) -> None:
+        self.visible = visible
+        self.total = total
+        self.first = self.done = done
+        self.started = self.shown = time.monotonic()
+        terminal = visible and sys.stderr.isatty()
+        self.bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True) if terminal else None
+
+    def step(self, note: str) -> None:
+        """Count one step and show the note, such as the loss and the rate."""
+        self.done += 1
+        if self.bar is not None:
+            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update()
+        elif time.monotonic() - self.shown >= PLAIN_INTERVAL:
+            self.shown = time.monotonic()
+            self.say(f"step {self.done:,} of {self.total:,}, {note}, {self._left()} left")
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        if self.bar is not None:
+            self.bar.write(line, file=sys.stderr)
+        elif self.visible:
+            print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """End the bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def _left(self) -> str:
+        seconds = (time.monotonic() - self.started) / (self.done - self.first) * (self.total - self.done)
+        return f"{int(seconds) // 60} min {int(seconds) % 60:02} s"

@@ -1,0 +1,289 @@
+"""The only training loop: every run, from scratch or from a base model, on one process or many, goes through it.
+
+An optimizer step is a pure function of (weights, optimizer state, seed, step): the plan says which reviews it holds,
+and each micro-batch seeds its own random numbers. So to resume is to load a checkpoint and go on at its step.
+"""
+
+import dataclasses
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from datasets import Dataset, DatasetDict
+from torch import nn
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from wine_gpt import checkpoint
+from wine_gpt.batching import BatchPlan, Indices, collate, positions_of, split_among
+from wine_gpt.checkpoint import Checkpoint, Tensors
+from wine_gpt.config import TrainingConfig
+from wine_gpt.errors import UserError
+from wine_gpt.generation import generate_texts
+from wine_gpt.model import LanguageModelLoss
+from wine_gpt.progress import Progress
+from wine_gpt.scoring import score
+
+# points of the training loss that are kept for the curve
+CURVE_POINTS = 500
+SAMPLES_PER_EVALUATION = 3
+
+
+@dataclass
+class TrainingState:
+    """All that a run knows beside its tensors; what JSON can hold, so that a checkpoint can carry it."""
+
+    step: int = 0
+    # [step, training loss in nats per token] in order
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    # one entry per epoch: epoch, step, validation figures, sampled reviews
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    # sums since the curve's last point
+    nats: float = 0.0
+    tokens: int = 0
+    # over the whole run
+    total_tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The epoch with the lowest validation loss so far."""
+        return min(self.epochs, key=lambda epoch: epoch["nats_per_word"], default=None)
+
+
+def learning_rate(step: int, total_steps: int, config: TrainingConfig) -> float:
+    """Return the rate of a step, from 0: a linear warm-up to the peak, then half a cosine down to the final ratio."""
+    warmup = math.ceil(config.warmup_ratio * total_steps)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(total_steps - warmup, 1)
+    floor = config.final_learning_rate_ratio
+    return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def build_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """Return AdamW with weight decay for matrices, and none for biases and layer norms."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
+            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        ],
+        lr=config.learning_rate,
+        betas=(config.adam_beta1, config.adam_beta2),
+    )
+
+
+class Trainer:
+    """Trains a model on a tokenized ``train`` split and keeps the weights that do best on ``validation``.
+
+    Args:
+        model: changed in place; holds the best weights when :meth:`run` returns.
+        tokenizer: for the special tokens and the samples.
+        splits: with columns ``input_ids`` and ``length``.
+        config: see :class:`TrainingConfig`.
+        accelerator: says which process this is, and on which device.
+        checkpoints: folder of the checkpoints.
+        prompt: what the samples after each epoch begin with.
+        identity: what must be equal for a checkpoint to be resumed from; saved with each.
+    """
+
+    def __init__(
+        self,
+        model: GPT2LMHeadModel,
+        tokenizer: PreTrainedTokenizerFast,
+        splits: DatasetDict,
+        config: TrainingConfig,
+        accelerator: Accelerator,
+        checkpoints: Path,
+        prompt: str,
+        identity: dict[str, Any],
+    ) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        self.train_split: Dataset = splits["train"]
+        self.validation_split: Dataset = splits["validation"]
+        self.accelerator = accelerator
+        self.checkpoints = checkpoints
+        self.prompt = prompt
+        self.identity = identity
+        self.block_size = model.config.n_positions
+        self.plan = BatchPlan(
+            positions_of(self.train_split, self.block_size), config.batch_tokens, config.seed, config.epochs
+        )
+        self.micro_batches = self._divide(config.micro_batches or accelerator.num_processes)
+        self.module = LanguageModelLoss(model)
+        self.wrapped, self.optimizer = accelerator.prepare(self.module, build_optimizer(self.module, config))
+        self.state = TrainingState()
+        self.best_weights: Tensors = {}
+
+    def run(self) -> TrainingState:
+        """Train from the current step to the end and put the best weights into the model.
+
+        Raises:
+            UserError: if the loss is no longer finite, or a checkpoint can't be written.
+        """
+        total = self.plan.total_steps
+        progress = Progress(total, self.state.step, self.accelerator.is_main_process)
+        self.module.train()
+        for step in range(self.state.step, total):
+            started = time.monotonic()
+            self._optimizer_step(step)
+            self.state.step = step + 1
+            self._record_loss(max(total // CURVE_POINTS, 1))
+            self.state.seconds += time.monotonic() - started
+            progress.step(self._note())
+            if self.plan.ends_epoch(step):
+                self._end_epoch(progress)
+            elif self.config.checkpoint_steps and self.state.step % self.config.checkpoint_steps == 0:
+                self._save()
+        progress.close()
+        self._load_weights(self.best_weights)
+        return self.state
+
+    def resume(self, found: Checkpoint) -> None:
+        """Take everything over from a checkpoint.
+
+        Raises:
+            UserError: naming each setting that differs from the checkpoint's; nothing is changed then.
+        """
+        saved = dict(found.state)
+        differences = [
+            f"{key}: checkpoint {saved['identity'].get(key)}, now {self.identity.get(key)}"
+            for key in sorted(saved["identity"].keys() | self.identity.keys())
+            if saved["identity"].get(key) != self.identity.get(key)
+        ]
+        if differences:
+            raise UserError(f"can't resume from step {found.step}: {'; '.join(differences)}")
+        self.micro_batches = self._divide(saved["micro_batches"])
+        self.state = TrainingState(**saved["training"])
+        self.best_weights = found.tensors.get("best", {})
+        self._load_weights(found.tensors["weights"])
+        self._load_optimizer(found.tensors["optimizer"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
+
+    def _optimizer_step(self, step: int) -> None:
+        """Forward, backward and update on one global batch, of which this process takes its share of the parts."""
+        reviews = self.plan.batch(step)
+        tokens = int(self.plan.positions[reviews].sum())
+        parts = list(enumerate(split_among(reviews, self.micro_batches)))
+        own = parts[self.accelerator.process_index :: self.accelerator.num_processes]
+        nats = torch.zeros((), device=self.accelerator.device)
+        for part, indices in own[:-1]:
+            with self.accelerator.no_sync(self.wrapped):
+                nats += self._backward(step, part, indices, tokens)
+        nats += self._backward(step, *own[-1], tokens)
+        norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm)
+        # gradients were summed over the processes, so all see the same norm; with fp16 the scaler skips such a step
+        if self.accelerator.scaler is None and not torch.isfinite(norm):
+            raise UserError(f"step {step + 1}: the loss or its gradient is not finite; reviews {reviews.tolist()}")
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.plan.total_steps, self.config)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.state.nats += float(self.accelerator.reduce(nats))
+        self.state.tokens += tokens
+        self.state.total_tokens += tokens
+
+    def _backward(self, step: int, part: int, indices: Indices, tokens: int) -> torch.Tensor:
+        """Add the gradient of one part's loss ÷ the tokens of the whole global batch; return the part's loss."""
+        torch.manual_seed(int(np.random.SeedSequence((self.config.seed, step, part)).generate_state(1)[0]))
+        batch = collate(self.train_split, indices, self.block_size, self.tokenizer.eos_token_id)
+        batch = batch.to(self.accelerator.device)
+        nats: torch.Tensor = self.wrapped(batch.input_ids, batch.labels)
+        # processes average their gradients, so their number is taken out again
+        self.accelerator.backward(nats * (self.accelerator.num_processes / tokens))
+        return nats.detach()
+
+    def _divide(self, micro_batches: int) -> int:
+        processes = self.accelerator.num_processes
+        if micro_batches % processes:
+            raise UserError(
+                f"{micro_batches} micro-batches cannot be divided among {processes} processes: "
+                f"set training.micro_batches to a multiple of {processes}"
+            )
+        return micro_batches
+
+    def _record_loss(self, interval: int) -> None:
+        if self.state.step % interval:
+            return
+        loss = self.state.nats / self.state.tokens
+        self.state.curve.append((self.state.step, loss))
+        self.state.nats, self.state.tokens = 0.0, 0
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.accelerator.log({"train/nats_per_token": loss, "train/learning_rate": rate}, step=self.state.step)
+
+    def _note(self) -> str:
+        rate = self.state.total_tokens / max(self.state.seconds, 1e-9)
+        loss = f"loss {self.state.curve[-1][1]:.3f}, " if self.state.curve else ""
+        return f"{loss}{rate:,.0f} tokens/s"
+
+    def _end_epoch(self, progress: Progress) -> None:
+        """Validate, sample, remember the weights if they are the best so far, and save a checkpoint."""
+        validation = score(self.module, self.validation_split, self.tokenizer, self.accelerator)
+        entry: dict[str, Any] = {
+            "epoch": self.plan.epoch_of(self.state.step - 1) + 1,
+            "step": self.state.step,
+            **validation.to_dict(),
+            "samples": self._sample(),
+        }
+        self.state.epochs.append(entry)
+        if self.state.best is entry:
+            self.best_weights = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
+        figures = {f"validation/{key}": entry[key] for key in ("nats_per_word", "perplexity")}
+        self.accelerator.log(figures, step=self.state.step)
+        progress.say(
+            f"epoch {entry['epoch']} of {self.config.epochs}: validation {validation.nats_per_word:.3f} nats per "
+            f"word, perplexity {validation.perplexity:.1f}{', the best so far' if self.state.best is entry else ''}"
+        )
+        progress.say(f"  {entry['samples'][0]}")
+        self._save()
+
+    def _sample(self) -> list[str]:
+        prompts = [self.prompt] * SAMPLES_PER_EVALUATION
+        seed = self.config.seed + self.state.step
+        texts = generate_texts(self.module.model, self.tokenizer, prompts, seed=seed)
+        self.module.train()
+        return texts
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            tensors = {"weights": self._weights(), "optimizer": self._optimizer_tensors()}
+            if self.best_weights:
+                tensors["best"] = self.best_weights
+            saved = {
+                "identity": self.identity,
+                "micro_batches": self.micro_batches,
+                "training": dataclasses.asdict(self.state),
+                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
+            }
+            checkpoint.save(
+                self.checkpoints, Checkpoint(self.state.step, tensors, saved), self.config.keep_checkpoints
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _weights(self) -> Tensors:
+        """Return the parameters by name; a tied one once."""
+        return {name: parameter.data for name, parameter in self.module.model.named_parameters()}
+
+    @torch.no_grad()
+    def _load_weights(self, weights: Tensors) -> None:
+        for name, parameter in self.module.model.named_parameters():
+            parameter.copy_(weights[name])
+
+    def _optimizer_tensors(self) -> Tensors:
+        state = self.optimizer.state_dict()["state"]
+        return {f"{index}.{key}": value for index, values in state.items() for key, value in values.items()}
+
+    def _load_optimizer(self, tensors: Tensors) -> None:
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors.items():
+            index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
