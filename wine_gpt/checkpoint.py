@@ -48,7 +48,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     temporary, final = folder / f".tmp-{name}", folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_leftovers(folder)
         temporary.mkdir()
         _write(temporary, checkpoint)
         shutil.rmtree(final, ignore_errors=True)
@@ -58,7 +58,9 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(_explain(error, folder, checkpoint)) from error
     for old in _finished(folder)[keep:]:
-        shutil.rmtree(old)
+        # renamed first: a checkpoint that is half removed must not look like a whole one
+        old.rename(folder / f".tmp-{old.name}")
+    _remove_leftovers(folder)
     return final
 
 
@@ -69,6 +71,10 @@ def load(path: Path) -> Checkpoint:
         UserError: naming the file that is missing or differs, with both checksums.
     """
     manifest = _read_json(path / MANIFEST)
+    claimed = manifest.pop("manifest_sha256", None)
+    if claimed != _manifest_sha256(manifest):
+        found = _manifest_sha256(manifest)
+        raise UserError(f"checkpoint {path}: {MANIFEST} is damaged: sha256 {found}, it says {claimed} itself")
     for name, expected in manifest["sha256"].items():
         file = path / name
         if not file.is_file():
@@ -122,10 +128,21 @@ def _write(temporary: Path, checkpoint: Checkpoint) -> None:
     files = sorted(temporary.iterdir())
     checksums = {file.name: _sha256(file) for file in files}
     manifest = {"step": checkpoint.step, "sha256": checksums}
-    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+    signed = {**manifest, "manifest_sha256": _manifest_sha256(manifest)}
+    (temporary / MANIFEST).write_text(json.dumps(signed, indent=2), encoding="utf-8")
     # a power loss after the rename must not leave a name without its content
     for file in [*files, temporary / MANIFEST, temporary]:
         _sync(file)
+
+
+def _manifest_sha256(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left half-written or half-removed."""
+    for leftover in folder.glob(".tmp-step-*"):
+        shutil.rmtree(leftover)
 
 
 def _sync(path: Path) -> None:
