@@ -1,6 +1,8 @@
 """Config and tokenizer to a GPT-2 that knows its special tokens and how to be sampled; and its loss over words."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     set_seed,
 )
+from transformers.utils import logging as transformers_logging
 
 from wine_gpt.batching import IGNORED, Batch
 from wine_gpt.config import ModelConfig
@@ -100,21 +103,41 @@ def load_model(path: str | Path) -> PreTrainedModel:
     elif str(path).startswith((".", "/", "~")) or str(path).count("/") > 1:
         raise UserError(f"model: no such folder: {path}")
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            path, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-        )
+        with _quiet_transformers():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                path,
+                use_safetensors=True,
+                trust_remote_code=False,
+                # what doesn't fit is reported below, by name
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"model: can't load {path}: {' '.join(str(error).split())}") from error
     model: PreTrainedModel = loaded[0]
     report: dict[str, Any] = loaded[1]
     for problem in ("missing_keys", "mismatched_keys"):
         if report[problem]:
-            names = ", ".join(str(key) for key in sorted(report[problem]))
-            raise UserError(f"model: the weights in {path} don't fit its config.json: {problem[:-5]} {names}")
+            names = ", ".join(sorted(str(key) for key in report[problem]))
+            what = problem.removesuffix("_keys")
+            raise UserError(f"model: the weights in {path} don't fit its config.json: {what} {names}")
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
             raise UserError(f"model: {path}: tensor {name} holds NaN or infinity")
     return model
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep the loader's bars and reports, many lines each, off the terminal."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        transformers_logging.enable_progress_bar()
 
 
 def _refuse_unsafe(folder: Path) -> None:

@@ -39,7 +39,7 @@ class TrainingState:
 
     step: int = 0
     # [step, training loss in nats per token] in order
-    curve: list[tuple[int, float]] = field(default_factory=list)
+    curve: list[list[float]] = field(default_factory=list)
     # one entry per epoch: epoch, step, validation figures, sampled reviews
     epochs: list[dict[str, Any]] = field(default_factory=list)
     # sums since the curve's last point
@@ -213,7 +213,7 @@ class Trainer:
         if self.state.step % interval:
             return
         loss = self.state.nats / self.state.tokens
-        self.state.curve.append((self.state.step, loss))
+        self.state.curve.append([self.state.step, loss])
         self.state.nats, self.state.tokens = 0.0, 0
         rate = self.optimizer.param_groups[0]["lr"]
         self.accelerator.log({"train/nats_per_token": loss, "train/learning_rate": rate}, step=self.state.step)

@@ -1,0 +1,189 @@
+"""The model agrees with its tokenizer, and nothing unsafe, damaged or half-fitting is loaded."""
+
+import json
+import pickle
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models
+from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from wine_gpt.batching import IGNORED, Batch
+from wine_gpt.config import ModelConfig
+from wine_gpt.errors import UserError
+from wine_gpt.model import LanguageModelLoss, build_model, load_model
+
+SMALL = ModelConfig(n_layer=2, n_head=2, n_embd=16, n_inner=32, block_size=24, dropout=0.1)
+
+
+@pytest.fixture
+def tokenizer() -> PreTrainedTokenizerFast:
+    words = ["[PAD]", "[UNK]", "wine", "review", ":", "plum", "[BOS]", "[EOS]"]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]")),
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        bos_token="[BOS]",
+        eos_token="[EOS]",
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+    build_model(SMALL, tokenizer, seed=1).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_special_tokens_agree_everywhere(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = build_model(SMALL, tokenizer, seed=1)
+    for config in (model.config, model.generation_config):
+        assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (6, 7, 0)
+    assert model.config.vocab_size == len(tokenizer) == 8
+    assert set(model.generation_config.suppress_tokens) == {0, 1, 6}
+
+
+def test_the_shape_is_the_configs(tokenizer: PreTrainedTokenizerFast) -> None:
+    config = build_model(SMALL, tokenizer, seed=1).config
+    assert (config.n_layer, config.n_head, config.n_embd, config.n_inner) == (2, 2, 16, 32)
+    assert config.n_positions == 24
+    assert {config.attn_pdrop, config.embd_pdrop, config.resid_pdrop} == {0.1}
+
+
+def test_weights_depend_on_the_seed_only(tokenizer: PreTrainedTokenizerFast) -> None:
+    first, again, other = (build_model(SMALL, tokenizer, seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["transformer.wte.weight"], other["transformer.wte.weight"])
+
+
+def test_the_loss_equals_transformers_own(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = build_model(SMALL, tokenizer, seed=1).eval()
+    ids = torch.tensor([[6, 2, 3, 4, 5, 7], [6, 2, 5, 7, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
+    theirs = model(ids, attention_mask=mask, labels=ids.masked_fill(mask == 0, IGNORED)).loss
+    labels = ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED)
+    module = LanguageModelLoss(model)
+    assert module(ids[:, :-1], labels).item() / 8 == pytest.approx(theirs.item(), rel=1e-5)
+    losses = module.token_losses(Batch(ids[:, :-1], labels))
+    assert losses.sum().item() / 8 == pytest.approx(theirs.item(), rel=1e-5)
+    assert losses[1, 3:].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_no_review_changes_the_loss_of_another(tokenizer: PreTrainedTokenizerFast, training: bool) -> None:
+    module = LanguageModelLoss(build_model(SMALL, tokenizer, seed=1))
+    module.train(training)
+    ids = torch.tensor([[6, 2, 3, 4, 5], [6, 2, 5, 5, 7], [6, 5, 4, 3, 2]])
+    labels = torch.tensor([[2, 3, 4, 5, 7], [2, 5, 5, 7, IGNORED], [5, 4, 3, 2, 7]])
+    changed = ids.clone()
+    changed[1] = torch.tensor([6, 4, 4, 3, 3])
+
+    def losses(input_ids: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(0)
+        return module.token_losses(Batch(input_ids, labels))
+
+    before, after = losses(ids), losses(changed)
+    assert torch.equal(before[[0, 2]], after[[0, 2]])
+    assert not torch.equal(before[1], after[1])
+
+
+def test_a_saved_model_loads(folder: Path) -> None:
+    assert isinstance(load_model(folder), GPT2LMHeadModel)
+    assert type(AutoModelForCausalLM.from_pretrained(folder)).__name__ == "GPT2LMHeadModel"
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(UserError) as error:
+        load_model(folder)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    assert "no such folder" in refused(tmp_path / "none")
+    assert "holds no model: it has no config.json" in refused(tmp_path)
+
+
+def test_a_pickle_is_refused_and_not_run(folder: Path, tmp_path: Path) -> None:
+    sentinel = tmp_path / "ran"
+
+    class Payload:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (sentinel,)  # type: ignore[return-value]
+
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Payload()))
+    assert "pytorch_model.bin, a pickle" in refused(folder)
+    assert not sentinel.exists()
+
+
+def test_code_in_the_folder_is_refused_and_not_run(folder: Path, tmp_path: Path) -> None:
+    sentinel = tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(sentinel)!r}, 'w')")
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config"}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "auto_map" in refused(folder)
+    assert not sentinel.exists()
+
+
+def test_a_truncated_file_is_named(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    assert str(file) in refused(folder)
+
+
+def with_header(file: Path, change: str, old: str) -> None:
+    """Replace text of equal length in a safetensors header."""
+    content = file.read_bytes()
+    size = struct.unpack("<Q", content[:8])[0]
+    header = content[8 : 8 + size].decode()
+    assert old in header
+    file.write_bytes(content[:8] + header.replace(old, change, 1).encode() + content[8 + size :])
+
+
+def test_a_header_that_lies_about_a_shape_is_named(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    with_header(file, "[16,8]", "[8,16]")
+    message = refused(folder)
+    assert str(folder) in message
+    assert "wte" in message
+
+
+def test_tensors_that_overlap_are_refused(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    content = file.read_bytes()
+    size = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + size])
+    names = [name for name in header if name != "__metadata__"]
+    same_shape = [name for name in names if header[name]["shape"] == [16]]
+    header[same_shape[0]]["data_offsets"] = header[same_shape[1]]["data_offsets"]
+    encoded = json.dumps(header).encode()
+    file.write_bytes(struct.pack("<Q", len(encoded)) + encoded + content[8 + size :])
+    assert str(file) in refused(folder)
+
+
+def test_weights_that_are_not_numbers_are_named(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    tensors["transformer.h.1.ln_1.bias"][3] = torch.nan
+    save_file(tensors, file, metadata={"format": "pt"})
+    message = refused(folder)
+    assert "transformer.h.1.ln_1.bias" in message
+    assert "NaN" in message
+
+
+def test_a_missing_tensor_is_named(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["transformer.h.0.mlp.c_fc.weight"]
+    save_file(tensors, file, metadata={"format": "pt"})
+    assert "transformer.h.0.mlp.c_fc.weight" in refused(folder)
+
+
+def test_a_broken_config_is_named(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+    assert str(folder / "config.json") in refused(folder)

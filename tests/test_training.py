@@ -1,0 +1,205 @@
+"""The training loop: what it computes, keeps, and goes on with."""
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from datasets import Dataset, DatasetDict
+from tokenizers import Tokenizer, models, processors
+from transformers import PreTrainedTokenizerFast
+
+from wine_gpt import checkpoint
+from wine_gpt.batching import collate
+from wine_gpt.config import ModelConfig, TrainingConfig
+from wine_gpt.errors import UserError
+from wine_gpt.model import LanguageModelLoss, build_model
+from wine_gpt.scoring import score
+from wine_gpt.training import Trainer, learning_rate
+
+WORDS = ["[PAD]", "[UNK]", *(f"w{number}" for number in range(20)), "[BOS]", "[EOS]"]
+BOS, EOS = 22, 23
+MODEL = ModelConfig(n_layer=1, n_head=2, n_embd=16, n_inner=32, block_size=16, dropout=0.2)
+TRAINING = TrainingConfig(epochs=3, batch_tokens=128, learning_rate=0.01, checkpoint_steps=4, keep_checkpoints=50)
+
+
+@pytest.fixture(autouse=True)
+def deterministic() -> Any:  # noqa: ANN401
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    core.post_processor = processors.TemplateProcessing(single="[BOS] $A", special_tokens=[("[BOS]", BOS)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="[PAD]", unk_token="[UNK]", bos_token="[BOS]", eos_token="[EOS]"
+    )
+
+
+@pytest.fixture(scope="module")
+def splits() -> DatasetDict:
+    """Reviews that count upwards from a random word, so that there is something to learn."""
+    random = np.random.default_rng(0)
+
+    def split(reviews: int) -> Dataset:
+        starts, lengths = random.integers(0, 20, reviews), random.integers(3, 13, reviews)
+        ids = [
+            [BOS, *(2 + (start + np.arange(length)) % 20).tolist(), EOS]
+            for start, length in zip(starts, lengths, strict=True)
+        ]
+        return Dataset.from_dict({"input_ids": ids, "length": [len(review) for review in ids]})
+
+    return DatasetDict(train=split(90), validation=split(20), test=split(20))
+
+
+def trainer(
+    tmp_path: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    splits: DatasetDict,
+    config: TrainingConfig = TRAINING,
+    identity: dict[str, Any] | None = None,
+) -> Trainer:
+    model = build_model(MODEL, tokenizer, config.seed)
+    return Trainer(model, tokenizer, splits, config, Accelerator(cpu=True), tmp_path, "w0", identity or {"a": 1})
+
+
+def everything(trained: Trainer) -> dict[str, torch.Tensor]:
+    tensors = {**trained._weights(), **{f"o{name}": t for name, t in trained._optimizer_tensors().items()}}
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def test_it_learns_and_keeps_the_best_weights(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    trained = trainer(tmp_path, tokenizer, splits)
+    untrained = score(trained.module, splits["validation"], tokenizer, trained.accelerator)
+    state = trained.run()
+    found = score(trained.module, splits["validation"], tokenizer, trained.accelerator)
+    assert state.step == trained.plan.total_steps
+    assert len(state.epochs) == 3
+    assert state.best is not None
+    assert found.nats_per_word == pytest.approx(state.best["nats_per_word"], rel=1e-6)
+    assert found.nats_per_word < untrained.nats_per_word - 0.5
+    assert all(text.startswith("w0") for epoch in state.epochs for text in epoch["samples"])
+    assert state.total_tokens == 3 * trained.plan.positions.sum()
+
+
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_resuming_at_any_checkpoint_ends_bit_for_bit_the_same(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, micro_batches: int
+) -> None:
+    config = TrainingConfig(**{**vars(TRAINING), "micro_batches": micro_batches})
+    whole = trainer(tmp_path, tokenizer, splits, config)
+    whole_state = whole.run()
+    saved = sorted(tmp_path.glob("step-*"))
+    assert len(saved) > 3
+    for path in saved[:-1]:
+        torch.manual_seed(int(path.name[-2:]) + 100)
+        resumed = trainer(tmp_path, tokenizer, splits, config)
+        resumed.resume(checkpoint.load(path))
+        state = resumed.run()
+        expected, found = everything(whole), everything(resumed)
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
+        assert state.curve == whole_state.curve
+        assert state.epochs == whole_state.epochs
+
+
+def test_accumulation_changes_nothing_but_the_randomness(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    """Without dropout, three micro-batches of unequal token counts give the gradient of the whole batch."""
+    weights = []
+    for micro_batches in (1, 3):
+        config = TrainingConfig(**{**vars(TRAINING), "epochs": 1, "micro_batches": micro_batches})
+        trained = trainer(tmp_path / str(micro_batches), tokenizer, splits, config)
+        trained.module.eval()
+        trained._optimizer_step(0)
+        weights.append(everything(trained))
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_of_a_step_is_the_mean_over_the_tokens_of_its_batch(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    trained = trainer(tmp_path, tokenizer, splits)
+    trained.module.eval()
+    batch = collate(splits["train"], trained.plan.batch(0), 16, EOS)
+    expected = LanguageModelLoss(trained.module.model).token_losses(batch).sum().item()
+    trained._optimizer_step(0)
+    assert trained.state.nats == pytest.approx(expected, rel=1e-5)
+    assert trained.state.tokens == int((batch.labels >= 0).sum())
+
+
+def test_resuming_with_other_settings_is_refused_and_names_each(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    trained = trainer(tmp_path, tokenizer, splits, identity={"model.n_layer": 2, "data.prefix": "wine", "same": 1})
+    trained._save()
+    other = trainer(tmp_path, tokenizer, splits, identity={"model.n_layer": 4, "data.prefix": "beer", "same": 1})
+    before = everything(other)
+    with pytest.raises(UserError) as error:
+        other.resume(checkpoint.load(next(tmp_path.glob("step-*"))))
+    assert "model.n_layer: checkpoint 2, now 4" in str(error.value)
+    assert "data.prefix: checkpoint wine, now beer" in str(error.value)
+    assert "same" not in str(error.value)
+    assert all(torch.equal(tensor, everything(other)[name]) for name, tensor in before.items())
+
+
+def test_a_loss_that_is_no_number_stops_before_the_update(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    trained = trainer(tmp_path, tokenizer, splits)
+    trained._optimizer_step(0)
+    with torch.no_grad():
+        trained.module.model.transformer.ln_f.weight[0] = torch.inf
+    before = everything(trained)
+    with pytest.raises(UserError, match=r"step 2: the loss or its gradient is not finite; reviews \["):
+        trained._optimizer_step(1)
+    assert all(torch.equal(tensor, everything(trained)[name]) for name, tensor in before.items())
+
+
+def test_micro_batches_must_fit_the_processes(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = trainer(tmp_path, tokenizer, splits)
+    monkeypatch.setattr(type(trained.accelerator), "num_processes", 4)
+    with pytest.raises(UserError, match="6 micro-batches cannot be divided among 4 processes"):
+        trained._divide(6)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_the_floor() -> None:
+    config = TrainingConfig(learning_rate=1.0, warmup_ratio=0.1, final_learning_rate_ratio=0.2)
+    rates = [learning_rate(step, 100, config) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == pytest.approx(1.0)
+    assert max(rates) == pytest.approx(1.0)
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[9:]))
+    assert rates[-1] == pytest.approx(0.2, abs=0.01)
+    assert learning_rate(0, 100, TrainingConfig(learning_rate=1.0, warmup_ratio=0)) == 1.0
+
+
+def test_the_score_leaves_out_first_word_and_end_and_counts_unknown(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """A model with all weights zero gives each of the 24 words the same probability."""
+    ids = [[BOS, 5, 6, 1, EOS], [BOS, 5, 1, 1, 7, 8, EOS], [BOS, 5, EOS]]
+    split = Dataset.from_dict({"input_ids": ids, "length": [5, 7, 3]})
+    module = LanguageModelLoss(build_model(MODEL, tokenizer, 0))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    found = score(module, split, tokenizer, Accelerator(cpu=True))
+    assert (found.reviews, found.words, found.unknown_words) == (3, 6, 3)
+    assert found.nats_per_word == pytest.approx(math.log(24))
+    assert found.perplexity == pytest.approx(24)
+    assert found.unknown_rate == 0.5
+    assert found.to_dict()["end_of_text_nats"] == pytest.approx(math.log(24))
