@@ -52,8 +52,8 @@ def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: i
         **special,
         do_sample=True,
         temperature=0.8,
-        # a quarter of the positions is left for the prompt
-        max_new_tokens=config.block_size - config.block_size // 4,
+        # not max_new_tokens, which could pass the last position, and which pipelines of transformers 4 put at 256
+        max_length=config.block_size,
         suppress_tokens=[tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id],
     )
     return model
@@ -103,7 +103,7 @@ def load_model(path: str | Path) -> PreTrainedModel:
     elif str(path).startswith((".", "/", "~")) or str(path).count("/") > 1:
         raise UserError(f"model: no such folder: {path}")
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 path,
                 use_safetensors=True,
@@ -128,8 +128,8 @@ def load_model(path: str | Path) -> PreTrainedModel:
 
 
 @contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Keep the loader's bars and reports, many lines each, off the terminal."""
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' bars, reports and warnings off the terminal."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.checkpoint import write_atomically
 from wine_gpt.errors import UserError
+from wine_gpt.tokenizer import save_tokenizer
 from wine_gpt.training import TrainingState
 
 matplotlib.use("Agg")
@@ -36,7 +37,16 @@ RUN_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
 )
-PACKAGES = ("wine_gpt", "torch", "transformers", "datasets", "tokenizers", "accelerate", "huggingface_hub", "safetensors")
+PACKAGES = (
+    "wine_gpt",
+    "torch",
+    "transformers",
+    "datasets",
+    "tokenizers",
+    "accelerate",
+    "huggingface_hub",
+    "safetensors",
+)
 
 
 def claim(folder: Path, resume: bool, overwrite: bool) -> None:
@@ -72,7 +82,7 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
     """Save model and tokenizer, each file whole or not at all."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-model-") as temporary:
         model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
+        save_tokenizer(tokenizer, temporary)
         for file in Path(temporary).iterdir():
             file.replace(folder / file.name)
 

@@ -1,0 +1,36 @@
+"""Train the word-level tokenizer on the train split and save it, for several runs to share.
+
+python scripts/train_tokenizer.py --data.path FILE --output_dir runs/tokenizer
+python scripts/pretrain.py configs/base.yaml --data.path FILE --tokenizer.path runs/tokenizer
+"""
+
+import sys
+from pathlib import Path
+
+from wine_gpt.config import TokenizerRunConfig, parse_config
+from wine_gpt.errors import exits_cleanly
+
+
+@exits_cleanly
+def main() -> None:
+    """Read the config, train and save."""
+    config = parse_config(TokenizerRunConfig, sys.argv[1:])
+    from wine_gpt.data import load_reviews, texts
+    from wine_gpt.outputs import require_writable
+    from wine_gpt.tokenizer import save_tokenizer, train_tokenizer
+
+    require_writable(Path(config.output_dir))
+    reviews = load_reviews(config.data)
+    print(reviews.report)
+    tokenizer = train_tokenizer(
+        texts(reviews.splits["train"]),
+        config.tokenizer.vocab_size,
+        prefix=config.data.prefix,
+        header_fields=len(config.data.prompt_fields),
+    )
+    save_tokenizer(tokenizer, config.output_dir)
+    print(f"saved: {config.output_dir}, {len(tokenizer):,} words")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What several test files share."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+TOY_POSITIONS = 64
+
+
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a tokenizer and a GPT-2 that has learned 216 made-up reviews; tests only read it."""
+    from wine_gpt.config import ModelConfig
+    from wine_gpt.model import LanguageModelLoss, build_model
+    from wine_gpt.tokenizer import encode_reviews, save_tokenizer, train_tokenizer
+
+    folder = tmp_path_factory.mktemp("toy") / "run"
+    texts = toy_texts()
+    tokenizer = train_tokenizer(texts)
+    tokenizer.model_max_length = TOY_POSITIONS
+    shape = ModelConfig(n_layer=2, n_head=2, n_embd=32, n_inner=64, block_size=TOY_POSITIONS, dropout=0.1)
+    model = build_model(shape, tokenizer, seed=0)
+    # all reviews have equally many words
+    ids = torch.tensor(encode_reviews(tokenizer, texts))
+    loss = LanguageModelLoss(model).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for _ in range(40):
+        for rows in torch.randperm(len(ids)).split(54):
+            optimizer.zero_grad()
+            (loss(ids[rows, :-1], ids[rows, 1:]) / ids[rows, 1:].numel()).backward()
+            optimizer.step()
+    model.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+    return folder
+
+
+def toy_texts() -> list[str]:
+    """Return every combination of a few places, grapes and flavours in one sentence."""
+    places = ("Italy : Tuscany", "Germany : Mosel", "Spain : Rioja")
+    grapes = ("Riesling", "Sangiovese", "Tempranillo")
+    fruits = ("plum", "cherry", "quince", "apple")
+    characters = ("a full-bodied, bright", "a light-bodied, crisp", "a medium-bodied, dry")
+    prices = ("$15", "$30")
+    return [
+        f"wine review : {place} : {grape} : It's {character} wine with {fruit} and oak, worth {price}. Drink now."
+        for place, grape, fruit, character, price in itertools.product(places, grapes, fruits, characters, prices)
+    ]

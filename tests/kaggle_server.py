@@ -1,0 +1,80 @@
+"""A stand-in of the part of Kaggle's HTTP interface that kagglehub downloads a file of a data set with.
+
+kagglehub asks ``http://localhost`` in its LOCALHOST environment; named as the HTTP proxy, the server gets these
+requests on whatever port it has.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
+
+SERVICE = "/api/v1/datasets.DatasetApiService/"
+
+
+class KaggleServer(ThreadingHTTPServer):
+    """Serves one data set's files by name; ``status`` other than 200 is what every download is answered with."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files = files
+        self.status = 200
+        self.requests: list[tuple[str, dict[str, object]]] = []
+
+    def environment(self, cache: Path) -> dict[str, str]:
+        """Return the variables that lead kagglehub here and nowhere else."""
+        proxy = f"http://127.0.0.1:{self.server_port}"
+        return {
+            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+            "KAGGLE_USERNAME": "someone",
+            "KAGGLE_KEY": "a-key",
+            "KAGGLEHUB_CACHE": str(cache),
+            "http_proxy": proxy,
+            "HTTP_PROXY": proxy,
+            "no_proxy": "",
+            "NO_PROXY": "",
+        }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: KaggleServer
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name = urlsplit(self.path).path.removeprefix(SERVICE)
+        self.server.requests.append((name, request))
+        if name == "DownloadDataset" and self.server.status == 200:
+            self._answer(200, "application/octet-stream", self.server.files[request["fileName"]])
+        elif name == "ListTreeDatasetFiles":
+            # what kagglehub asks after a 404, in case a folder was meant
+            self._answer(200, "application/json", b"{}")
+        else:
+            body = json.dumps({"code": self.server.status, "message": "refused"}).encode()
+            self._answer(self.server.status, "application/json", body)
+
+    def _answer(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Keep quiet."""
+
+
+@contextmanager
+def kaggle_server(files: dict[str, bytes]) -> Iterator[KaggleServer]:
+    """Run the stand-in while the block runs."""
+    server = KaggleServer(files)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,295 @@
+"""From a file to splits: formats, types, filter, report, cache, tokens."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from data_records import (
+    COLUMNS,
+    COLUMNS_150K,
+    KAGGLE_JSON,
+    csv_text,
+    json_text,
+    lines_text,
+    make_records,
+    rows_of,
+    write,
+)
+
+from wine_gpt.config import DataConfig
+from wine_gpt.data import load_reviews, texts
+from wine_gpt.errors import UserError
+from wine_gpt.tokenizer import encode_reviews, tokenize_splits, train_tokenizer
+
+RECORDS = make_records(50)
+CATEGORICAL = pa.schema([("kind", pa.dictionary(pa.int8(), pa.string())), ("text", pa.large_string())])
+ALL_TRAIN = {"validation_fraction": 0.0, "test_fraction": 0.0}
+WRITERS: dict[str, Callable[[list[dict]], str]] = {"json": json_text, "jsonl": lines_text, "csv": csv_text}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
+    return folder
+
+
+def load(path: str | Path, **settings: object) -> list[dict]:
+    return rows_of(load_reviews(DataConfig(path=str(path), **settings)))
+
+
+def fault(path: str | Path, **settings: object) -> str:
+    """Return the message, which must be one line, of what can't be loaded."""
+    with pytest.raises(UserError) as error:
+        load_reviews(DataConfig(path=str(path), **settings))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> list[dict]:
+    return load(write(tmp_path / "expected.json", json_text(RECORDS)))
+
+
+def test_a_review_has_types_and_its_text(tmp_path: Path) -> None:
+    reviews = load_reviews(DataConfig(path=write(tmp_path / "a.json", json_text(RECORDS))))
+    features = reviews.splits["train"].features
+    assert list(reviews.splits) == ["train", "validation", "test"]
+    assert {name: feature.dtype for name, feature in features.items()} == {
+        **dict.fromkeys([*COLUMNS, "text"], "string"),
+        "points": "int64",
+        "price": "float64",
+    }
+    rows = {row["title"]: row for row in rows_of(reviews)}
+    assert len(rows) == 50
+    for record in RECORDS:
+        text = f"wine review : US : Oregon : Pinot Noir : {record['description']}"
+        assert rows[record["title"]] == {**record, "points": int(record["points"]), "text": text}
+
+
+def test_every_format_gives_the_same_rows(tmp_path: Path, expected: list[dict]) -> None:
+    for suffix, text in WRITERS.items():
+        assert load(write(tmp_path / f"a.{suffix}", text(RECORDS))) == expected, suffix
+        assert load(write(tmp_path / f"bom.{suffix}", text(RECORDS), "utf-8-sig")) == expected, suffix
+    assert load(write(tmp_path / "lines.json", lines_text(RECORDS), "utf-8-sig")) == expected
+    assert load(write(tmp_path / "indented.json", json.dumps(RECORDS, indent=1))) == expected
+    assert load(write(tmp_path / "windows.csv", csv_text(RECORDS, line_end="\r\n"))) == expected
+    pq.write_table(pa.Table.from_pylist(RECORDS), tmp_path / "a.parquet")
+    assert load(tmp_path / "a.parquet") == expected
+
+
+def test_the_file_of_150k_has_fewer_columns(tmp_path: Path, expected: list[dict]) -> None:
+    rows = load(write(tmp_path / "winemag-data_first150k.csv", csv_text(RECORDS, COLUMNS_150K)))
+    assert rows == [{name: row[name] for name in [*COLUMNS_150K, "text"]} for row in expected]
+
+
+@pytest.mark.parametrize("member", [KAGGLE_JSON, "archive/winemag-data-130k-v2.csv", "mine.jsonl"])
+def test_a_zip_gives_the_rows_of_its_member(tmp_path: Path, expected: list[dict], member: str) -> None:
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("read me.txt", "no reviews")
+        if member != "mine.jsonl":
+            archive.writestr("winemag-data_first150k.csv", "a,b\n1,2\n")
+        archive.writestr(member, WRITERS[member.rpartition(".")[2]](RECORDS))
+    assert load(tmp_path / "archive.zip") == expected
+
+
+def test_files_larger_than_a_piece_are_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [load(write(tmp_path / f"a.{suffix}", text(RECORDS))) for suffix, text in WRITERS.items()]
+    monkeypatch.setattr("wine_gpt.data.formats.CHUNK", 37)
+    monkeypatch.setattr("wine_gpt.data.formats.BATCH_ROWS", 7)
+    for suffix, text in WRITERS.items():
+        reviews = load_reviews(DataConfig(path=write(tmp_path / f"pieces.{suffix}", text(RECORDS))))
+        assert rows_of(reviews) == rows[0]
+        assert reviews.report.read == 50
+
+
+def test_numbers_may_be_texts_and_texts_numbers(tmp_path: Path) -> None:
+    points = ["87", 87, " 87 ", 87.0]
+    records = [
+        {**record, "points": value, "price": price, "province": 7, "winery": float("nan")}
+        for record, value, price in zip(RECORDS, points, ["15", 15, None, float("nan")], strict=False)
+    ]
+    rows = load(write(tmp_path / "a.json", json.dumps(records)))
+    assert [row["points"] for row in rows] == [87] * 4
+    assert [row["price"] for row in rows] == [15.0, 15.0, None, None]
+    assert {row["winery"] for row in rows} == {None}
+    assert rows[0]["text"].startswith("wine review : US : 7 : Pinot Noir : ")
+
+
+def test_the_text_may_be_in_a_column_named_text(tmp_path: Path) -> None:
+    records = [{"kind": "note", "text": f"Text {number}"} for number in range(30)]
+    pq.write_table(pa.Table.from_pylist(records).cast(CATEGORICAL), tmp_path / "a.parquet")
+    rows = load(tmp_path / "a.parquet", prefix="", prompt_fields=("kind",), text_field="text")
+    assert {"text": "note : Text 7", "kind": "note"} in rows
+
+
+def test_an_empty_prefix_leaves_no_colon_behind(tmp_path: Path) -> None:
+    rows = load(write(tmp_path / "a.json", json_text(RECORDS)), prefix="", prompt_fields=("winery",))
+    assert rows[0]["text"] == f"Château : {rows[0]['description']}"
+
+
+def test_the_report_adds_up(tmp_path: Path) -> None:
+    first, second, *others = make_records(10)
+    records = [
+        *[{**first, "country": value} for value in (None, "", " \t\u00a0")],
+        {**first, "province": None, "variety": None},
+        {**first, "description": "  "},
+        {name: None for name in COLUMNS},
+        {},
+        second,
+        {**second, "description": second["description"].upper().replace(" ", " \n "), "country": "France"},
+        *others,
+    ]
+    reviews = load_reviews(DataConfig(path=write(tmp_path / "a.json", json_text(records))))
+    report = reviews.report
+    assert (report.read, report.blank, report.duplicates, report.kept) == (17, 2, 1, 9)
+    assert report.dropped == {"country": 3, "province": 1, "variety": 0, "description": 1}
+    assert report.splits == {name: len(split) for name, split in reviews.splits.items()}
+    # the first of two with the same words is the one that stays
+    assert {row["country"] for row in rows_of(reviews)} == {"US"}
+    report.save(tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text()) == report.to_dict()
+    table = [line.rsplit(maxsplit=1) for line in str(report).splitlines()[1:]]
+    assert ["  without country", "3"] in table
+    assert ["  reviews kept", "9"] in table
+    assert len({len(line) for line in str(report).splitlines()[1:]}) == 1
+
+
+def test_blank_rows_are_counted_not_kept(tmp_path: Path) -> None:
+    blanks = 128_000
+    reviews = load_reviews(DataConfig(path=write(tmp_path / "a.jsonl", "\n" * blanks + lines_text(RECORDS))))
+    assert (reviews.report.blank, reviews.report.kept) == (blanks, 50)
+    header, *rows = csv_text(RECORDS).splitlines(keepends=True)
+    reviews = load_reviews(DataConfig(path=write(tmp_path / "a.csv", header + "\n" * blanks + "".join(rows))))
+    assert (reviews.report.blank, reviews.report.kept) == (blanks, 50)
+    assert "0 usable rows of 9 read: 9 blank" in fault(write(tmp_path / "only.jsonl", "\n" * 9))
+    assert "0 usable rows of 2 read: 2 blank" in fault(write(tmp_path / "only.json", "[{}, {}]"))
+
+
+def test_what_no_tokenizer_can_use_is_taken_out_and_counted(tmp_path: Path) -> None:
+    description = "a\0b \ud800c " + "word " * 2_000_000
+    record = {**RECORDS[0], "description": description, "title": "\udfff"}
+    path = write(tmp_path / "a.json", json.dumps([record, *RECORDS[1:]]))
+    reviews = load_reviews(DataConfig(path=path, max_characters=20))
+    assert reviews.report.characters_removed == 3
+    assert reviews.report.cut == 50
+    row = next(row for row in rows_of(reviews) if row["description"].startswith("ab"))
+    assert row["description"] == "ab c word word word"
+    assert row["title"] == ""
+    path = write(tmp_path / "a.csv", csv_text([{**record, "title": ""}, *RECORDS[1:]]).replace("\ud800", ""))
+    assert load_reviews(DataConfig(path=path)).report.cut == 1
+    # an escaped pair is a character like any other
+    rows = load(write(tmp_path / "pair.json", json.dumps([{**RECORDS[0], "description": "\U0001f377"}])), **ALL_TRAIN)
+    assert rows[0]["description"] == "\U0001f377"
+
+
+def test_a_text_is_cut_within_a_word_only_if_it_has_no_other_place(tmp_path: Path) -> None:
+    records = [{**RECORDS[0], "description": text} for text in ("one two three", "onetwothree", "   onetwo", "one")]
+    rows = load(write(tmp_path / "a.json", json_text(records)), max_characters=7, **ALL_TRAIN)
+    assert [row["description"] for row in rows] == ["one", "one two", "onetwo", "onetwot"]
+
+
+def test_fractions_of_nothing_leave_splits_empty(tmp_path: Path) -> None:
+    reviews = load_reviews(DataConfig(path=write(tmp_path / "a.json", json_text(RECORDS)), **ALL_TRAIN))
+    assert reviews.report.splits == {"train": 50, "validation": 0, "test": 0}
+    tokenizer = train_tokenizer(texts(reviews.splits["train"]))
+    assert tokenize_splits(reviews.splits, tokenizer)["test"].column_names == ["input_ids", "length"]
+
+
+def test_an_empty_train_split_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", json_text(RECORDS[:1]))
+    assert "none of the 1 usable rows fell into the train split" in fault(path, test_fraction=0.94)
+
+
+def test_tokens_are_those_of_the_tokenizer_and_cached(tmp_path: Path) -> None:
+    reviews = load_reviews(DataConfig(path=write(tmp_path / "a.json", json_text(RECORDS))))
+    tokenizer = train_tokenizer(texts(reviews.splits["train"]))
+    splits = tokenize_splits(reviews.splits, tokenizer)
+    for name, split in splits.items():
+        assert split["input_ids"][:] == encode_reviews(tokenizer, list(texts(reviews.splits[name])))
+        assert split["length"][:] == [len(ids) for ids in split["input_ids"]]
+        assert split.features["input_ids"].feature.dtype == "int32"
+    again = tokenize_splits(reviews.splits, tokenizer)
+    assert again["train"].cache_files == splits["train"].cache_files
+    changed = {file["filename"]: os.stat(file["filename"]).st_mtime_ns for file in splits["train"].cache_files}
+    assert changed == {file: os.stat(file).st_mtime_ns for file in changed}
+    other = train_tokenizer(texts(reviews.splits["train"]), vocab_size=10)
+    assert tokenize_splits(reviews.splits, other)["train"]["input_ids"][:] != splits["train"]["input_ids"][:]
+
+
+def test_a_second_run_reads_the_cache(tmp_path: Path, cache: Path) -> None:
+    path = Path(write(tmp_path / "a.json", json_text(RECORDS)))
+    config = DataConfig(path=str(path))
+    first = load_reviews(config)
+    status = path.stat()
+    # as long as size and time are the same, nobody looks into the file
+    path.write_text("x" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    second = load_reviews(config)
+    assert (rows_of(second), second.report, second.fingerprint) == (rows_of(first), first.report, first.fingerprint)
+    assert second.splits["train"].cache_files
+    with pytest.raises(UserError):
+        load_reviews(dataclasses.replace(config, split_seed=1))
+    os.utime(path)
+    with pytest.raises(UserError):
+        load_reviews(config)
+
+
+def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
+    def fingerprint(records: list[dict], name: str, **settings: object) -> str:
+        return load_reviews(DataConfig(path=write(tmp_path / name, json_text(records)), **settings)).fingerprint
+
+    first = fingerprint(RECORDS, "a.json")
+    assert first == fingerprint(RECORDS, "elsewhere.json")
+    changed = [
+        fingerprint(RECORDS[1:], "fewer.json"),
+        fingerprint(RECORDS[::-1], "turned.json"),
+        fingerprint([{**RECORDS[0], "country": "Us"}, *RECORDS[1:]], "letter.json"),
+        fingerprint(RECORDS, "a.json", split_seed=7),
+        fingerprint(RECORDS, "a.json", prefix="wine"),
+    ]
+    assert len({first, *changed}) == 6
+
+
+LOAD = """
+import sys
+from wine_gpt.config import DataConfig
+from wine_gpt.data import load_reviews
+print(load_reviews(DataConfig(path=sys.argv[1])).fingerprint)
+"""
+
+
+def test_processes_that_start_at_once_share_one_cache(tmp_path: Path, cache: Path) -> None:
+    path = write(tmp_path / "a.json", json_text(make_records(5000)))
+    environment = {**os.environ, "HF_DATASETS_CACHE": str(cache), "PYTHONHASHSEED": "random"}
+    command = [sys.executable, "-c", LOAD, path]
+    runs = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    fingerprints = {run.communicate(timeout=60)[0].strip() for run in runs}
+    assert fingerprints == {load_reviews(DataConfig(path=path)).fingerprint}
+    assert len([entry for entry in (cache / "wine_gpt").iterdir() if entry.is_dir()]) == 1
+
+
+def test_what_a_killed_run_left_is_not_taken(tmp_path: Path, cache: Path) -> None:
+    config = DataConfig(path=write(tmp_path / "a.json", json_text(RECORDS)))
+    expected = rows_of(load_reviews(config))
+    (entry,) = [entry for entry in (cache / "wine_gpt").iterdir() if entry.is_dir()]
+    left = entry.rename(entry.with_suffix(".incomplete"))
+    (left / "train.arrow").write_bytes(b"half")
+    assert rows_of(load_reviews(config)) == expected
+    assert not left.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, cache: Path) -> None:
+    cache.write_text("a file in its place")
+    message = fault(write(tmp_path / "a.json", json_text(RECORDS)))
+    assert str(cache) in message
+    assert "HF_DATASETS_CACHE" in message

@@ -1,0 +1,36 @@
+"""What docs/data.md shows is what happens."""
+
+import re
+from pathlib import Path
+
+import datasets
+import pytest
+
+from wine_gpt.config import DataConfig, PretrainConfig, parse_config
+from wine_gpt.data import load_reviews
+
+PAGE = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_report_is_that_of_the_sample() -> None:
+    assert f"```text\n{load_reviews(DataConfig()).report}\n```" in PAGE
+
+
+def test_the_recipes_load(work: Path) -> None:
+    files = dict(re.findall(r"`(recipes\.\w+)`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
+    assert sorted(files) == ["recipes.jsonl", "recipes.yaml"]
+    for name, text in files.items():
+        (work / name).write_text(text, encoding="utf-8")
+    reviews = load_reviews(parse_config(PretrainConfig, ["recipes.yaml"]).data)
+    assert (reviews.report.kept, reviews.report.dropped) == (7, {"cuisine": 0, "dish": 0, "method": 1})
+    rows = [row for split in reviews.splits.values() for row in split]
+    assert list(rows[0]) == ["cuisine", "dish", "method", "text"]
+    (shown,) = re.findall(r"```text\n(recipe : .*)\n```", PAGE)
+    assert shown in [row["text"] for row in rows]

@@ -1,0 +1,357 @@
+"""Sources that can't be read: each is one line that says where, and leaves nothing behind."""
+
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from data_records import KAGGLE_JSON, csv_text, json_text, lines_text, make_records, rows_of, write
+from datasets.arrow_writer import ArrowWriter
+from kaggle_server import KaggleServer, kaggle_server
+
+from wine_gpt.config import DataConfig
+from wine_gpt.data import load_reviews
+from wine_gpt.errors import UserError
+
+RECORDS = make_records(50)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
+    return folder
+
+
+def load(path: str | Path, **settings: object) -> list[dict]:
+    return rows_of(load_reviews(DataConfig(path=str(path), **settings)))
+
+
+def fault(path: str | Path, **settings: object) -> str:
+    """Return the message, which must be one line, of what can't be loaded."""
+    with pytest.raises(UserError) as error:
+        load_reviews(DataConfig(path=str(path), **settings))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def cached(cache: Path) -> list[Path]:
+    """Return everything but locks that the cache holds."""
+    folder = cache / "wine_gpt"
+    return [entry for entry in folder.iterdir() if entry.suffix != ".lock"] if folder.exists() else []
+
+
+# short records of an own corpus, so that each cut is quick
+SHORT = [{"a": f"x{number}", "b": f"é,\n{number}"} for number in range(50)]
+SHORT_FIELDS: dict[str, Any] = {
+    "prompt_fields": ("a",),
+    "text_field": "b",
+    "validation_fraction": 0.0,
+    "test_fraction": 0.0,
+}
+
+
+def load_cut(path: Path, content: bytes, cache: Path) -> str | list[dict]:
+    """Return the rows of the cut file, in its order, or what is said of it; and leave no cache."""
+    path.write_bytes(content)
+    try:
+        reviews = load_reviews(DataConfig(path=str(path), **SHORT_FIELDS))
+    except UserError as error:
+        message = str(error)
+    else:
+        rows = [{"a": row["a"], "b": row["b"]} for row in reviews.splits["train"]]
+        shutil.rmtree(cache)
+        return rows
+    assert str(path) in message
+    assert "\n" not in message
+    assert not cached(cache)
+    return message
+
+
+def test_json_cut_anywhere(tmp_path: Path, cache: Path) -> None:
+    content = json_text(SHORT).encode()
+    assert load_cut(tmp_path / "a.json", content, cache) == SHORT
+    for cut in range(len(content)):
+        message = load_cut(tmp_path / "a.json", content[:cut], cache)
+        if cut:
+            # cut between two records, it may be either that is said not to be whole
+            begun = content[:cut].count(b"{")
+            assert any(f"record {number:,} is no whole" in message for number in (begun, begun + 1)), (cut, message)
+
+
+def test_lines_cut_anywhere(tmp_path: Path, cache: Path) -> None:
+    content = lines_text(SHORT).encode()
+    for cut in range(1, len(content) + 1):
+        result = load_cut(tmp_path / "a.jsonl", content[:cut], cache)
+        whole, begun = content[:cut].count(b"}"), content[:cut].count(b"{")
+        if whole == begun:
+            # at a line's end nothing tells that more lines followed
+            assert result == SHORT[:whole]
+        elif content[:cut].endswith("é".encode()[:1]):
+            assert f"byte {cut - 1:,} is not utf-8" in result
+        else:
+            assert f"line {begun:,} is no whole JSON object" in result
+
+
+def test_csv_cut_anywhere(tmp_path: Path, cache: Path) -> None:
+    content = "".join(f'"{row["b"]}",{row["a"]}\n' for row in [{"a": "a", "b": "b"}, *SHORT]).encode()
+    assert load_cut(tmp_path / "a.csv", content, cache) == SHORT
+    for cut in range(1, len(content)):
+        result = load_cut(tmp_path / "a.csv", content[:cut], cache)
+        if isinstance(result, list):
+            # in a last cell without quotes nothing tells that more followed
+            assert result[:-1] == SHORT[: len(result) - 1]
+            assert SHORT[len(result) - 1]["a"].startswith(result[-1]["a"])
+            assert result[-1]["b"] == SHORT[len(result) - 1]["b"]
+        elif cut > len('"b",a\n'):
+            assert "line " in result or f"byte {cut - 1:,} is not utf-8" in result or "0 usable rows" in result
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize(("suffix", "text"), [("jsonl", lines_text), ("csv", csv_text)])
+def test_another_encoding_must_be_named(
+    tmp_path: Path, suffix: str, text: Callable[[list[dict]], str], encoding: str
+) -> None:
+    path = write(tmp_path / f"a.{suffix}", text(RECORDS), encoding)
+    message = fault(path)
+    assert path in message
+    assert f"--data.encoding {encoding}" in message
+    offset = {"cp1252": Path(path).read_bytes().index("â".encode("cp1252")), "utf-16": 0, "utf-16-le": 1}[encoding]
+    assert f"byte {offset:,} " in message
+    assert load(path, encoding=encoding) == load(write(tmp_path / f"b.{suffix}", text(RECORDS)))
+
+
+def test_the_byte_that_does_not_fit_is_found_far_inside(tmp_path: Path) -> None:
+    content = lines_text(make_records(10_000)).encode() + "Château".encode("cp1252")
+    (tmp_path / "a.jsonl").write_bytes(content)
+    assert f"byte {content.index(b'Ch' + bytes([0xE2])) + 2:,} is not utf-8" in fault(tmp_path / "a.jsonl")
+    (tmp_path / "b.jsonl").write_bytes(content[:-2] + b"\xc3")
+    (tmp_path / "c.jsonl").write_bytes(lines_text(RECORDS).encode() + b"\xc3")
+    assert f"byte {len(lines_text(RECORDS).encode()):,} is not utf-8" in fault(tmp_path / "c.jsonl")
+
+
+def test_an_encoding_that_is_not_the_files_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", lines_text(RECORDS))
+    message = fault(path, encoding="utf-16")
+    assert "byte 0 is not utf-16" in message
+    assert "--data.encoding utf-8" in message
+    assert "data.encoding is 'utf-99'" in fault(path, encoding="utf-99")
+    assert "data.encoding is 'base64'" in fault(path, encoding="base64")
+
+
+def first_wrong(field: str, value: object) -> list[dict]:
+    return [*RECORDS[:3], {**RECORDS[3], field: value}]
+
+
+BROKEN: dict[str, tuple[str, str, str]] = {
+    "empty": ("a.json", "", "is empty"),
+    "only space": ("a.json", " \n", "holds nothing"),
+    "only space in CSV": ("a.csv", "\n\n", "holds nothing"),
+    "one text": ("a.json", '"wine"', "neither a JSON array nor JSON Lines"),
+    "one object": ("a.json", '{\n"a": 1\n}', "line 1 is no whole JSON object"),
+    "one object in a line": ("a.json", '{"reviews": []}', "no column 'country'"),
+    "numbers": ("a.json", "[1, 2]", "record 1 is a number, not an object"),
+    "lists in lines": ("a.jsonl", "[]\n", "line 1 is a list, not an object"),
+    "null in lines": ("a.jsonl", lines_text(RECORDS) + "null\n", "line 51 is null, not an object"),
+    "no comma": ("a.json", json_text(RECORDS[:2]).replace("}, {", "} {"), "record 1 is no whole JSON object"),
+    "two commas": ("a.json", json_text(RECORDS[:2]).replace("}, {", "},, {"), "record 2 is no whole JSON object"),
+    "comma at the end": ("a.json", json_text(RECORDS)[:-1] + ",]", "record 51 is no whole JSON object"),
+    "more after it": ("a.json", json_text(RECORDS) + "[]", "something follows the array at character"),
+    "deep": ("a.json", "[" * 100_000, "record 1 is no whole JSON object"),
+    "bad value in line 2": ("a.jsonl", lines_text(RECORDS[:1]) + '{"points": nul}\n', "line 2 is no whole JSON"),
+    "points": (
+        "a.json",
+        json_text(first_wrong("points", "abc")),
+        "record 4: points is 'abc', which is not an integer",
+    ),
+    "half points": ("a.json", json_text(first_wrong("points", 87.5)), "record 4: points is '87.5', which is not"),
+    "huge points": ("a.json", json_text(first_wrong("points", 10**30)), "record 4: points is '1000000"),
+    "price": ("a.csv", csv_text(first_wrong("price", "$5")), "record 4: price is '$5', which is not a number"),
+    "nested": ("a.json", json_text(first_wrong("winery", ["x"])), "record 4: winery is a list, not a text"),
+    "open quote": ("a.csv", csv_text(RECORDS[:2]) + '2,"87,x\n', "the record that starts in line 6 is broken"),
+    "text after quote": ("a.csv", csv_text(RECORDS[:2]) + '2,"87"x\n', "the record that starts in line 6 is broken"),
+    "cells": ("a.csv", csv_text(RECORDS[:2]) + "2,87\n", "line 6 has 2 cells, the header 14"),
+    "doubled": ("a.csv", "country,points,country\nUS,1,US\n", "column 'country' is there more than once"),
+    "suffix": ("a.txt", "wine", "the suffix tells no format; known are .json"),
+    "no zip": ("a.zip", "wine", "is no zip file, or a damaged one"),
+    "no Parquet": ("a.parquet", "wine", "is no parquet file, or a damaged one"),
+    "page for zip": ("archive.zip", "\n<!DOCTYPE html><html>", "is an HTML page, not zip: log in to Kaggle"),
+    "page for JSON": ("a.json", "<html><head>", "is an HTML page, not json: log in to Kaggle and download again"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_one_line(tmp_path: Path, cache: Path, name: str) -> None:
+    file, text, expected = BROKEN[name]
+    path = write(tmp_path / file, text)
+    message = fault(path)
+    assert path in message
+    assert expected in message
+    assert not cached(cache)
+
+
+def test_the_place_of_a_fault_is_that_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wine_gpt.data.formats.CHUNK", 100)
+    text = json_text(RECORDS).replace("}, {", "},\n{")
+    at = text.index('"price"', text.index("Wine 40 "))
+    message = fault(write(tmp_path / "a.json", f"{text[:at]}price{text[at:]}"))
+    assert "record 41 is no whole JSON object: Expecting property name enclosed in double quotes" in message
+    assert f"at character {at:,} (line 41)" in message
+    message = fault(write(tmp_path / "b.json", text + "\n[]"))
+    assert f"something follows the array at character {len(text) + 1:,} (line 51)" in message
+
+
+def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
+    records = [{"Country": "US", "province": "Oregon", "variety": "Pinot", "descripton": str(n)} for n in range(9)]
+    for name, text in {"a.json": json_text(records), "a.jsonl": lines_text(records)}.items():
+        message = fault(write(tmp_path / name, text))
+        assert "no column 'country', 'description'; nearest to 'country': 'Country'" in message
+        assert "'descripton'" in message
+        assert "found: Country, province, variety, descripton" in message
+        assert "data.text_field" in message
+    pq.write_table(pa.Table.from_pylist(records), tmp_path / "a.parquet")
+    assert "no column 'country', 'description'" in fault(tmp_path / "a.parquet")
+
+
+def test_a_path_that_is_no_file(tmp_path: Path) -> None:
+    write(tmp_path / "winemag.json", json_text(RECORDS))
+    assert f"did you mean {tmp_path / 'winemag.json'}?" in fault(tmp_path / "winmag.json")
+    assert "no such file" in fault(tmp_path / "nowhere" / "winmag.json")
+    assert "is a folder; name a file in it" in fault(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "a.json", json_text(RECORDS)))
+    path.chmod(0)
+    assert "Permission denied" in fault(path)
+
+
+def zip_of(path: Path, **members: str) -> bytes:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    return path.read_bytes()
+
+
+def test_a_zip_without_reviews_lists_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "archive.zip"
+    zip_of(path, **{"photo.png": "", "notes.txt": ""})
+    assert "but: photo.png, notes.txt" in fault(path)
+    zip_of(path, **{"a.json": "[]", "b.json": "[]"})
+    assert "but: a.json, b.json" in fault(path)
+    zip_of(path)
+    assert "but: nothing" in fault(path)
+
+
+def test_a_damaged_zip(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "archive.zip"
+    content = zip_of(path, **{KAGGLE_JSON: json_text(RECORDS)})
+    path.write_bytes(content.replace(b"dry", b"wet", 1))
+    message = fault(path)
+    assert "CRC" in message
+    assert "download it again" in message
+    path.write_bytes(content[:-30])
+    assert "is cut short or damaged" in fault(path)
+    zip_of(path, **{KAGGLE_JSON: json_text(RECORDS)[:-9]})
+    assert f"{path}:{KAGGLE_JSON}: record 50 is no whole JSON object" in fault(path)
+    assert not cached(cache)
+
+
+def test_damaged_parquet(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist(RECORDS), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert f"{path}: is cut short or damaged" in fault(path)
+    pq.write_table(pa.table({name: [["nested"]] for name in RECORDS[0]}), path)
+    assert "record 1: points is ['nested'], which is not an integer" in fault(path)
+    latin = pa.Array.from_buffers(pa.string(), 1, pa.array([b"Ch\xe2teau"]).buffers())
+    pq.write_table(pa.table({**{name: ["87"] for name in RECORDS[0]}, "winery": latin}), path)
+    assert "Invalid UTF8" in fault(path)
+    assert not cached(cache)
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KaggleServer]:
+    pytest.importorskip("kagglehub")
+    with kaggle_server({KAGGLE_JSON: json_text(RECORDS).encode()}) as server:
+        for name, value in server.environment(tmp_path / "kagglehub").items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def test_kaggle_is_downloaded_once(tmp_path: Path, kaggle: KaggleServer) -> None:
+    expected = load(write(tmp_path / "a.json", json_text(RECORDS)))
+    assert load("kaggle") == expected
+    assert [(name, request["ownerSlug"], request["datasetSlug"]) for name, request in kaggle.requests] == [
+        ("DownloadDataset", "zynicide", "wine-reviews")
+    ]
+    # from here on without a network
+    kaggle.status = 500
+    assert load("kaggle") == expected
+    assert len(kaggle.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [(401, "check the credentials"), (403, "accept the data set's terms"), (404, "not there"), (500, "try again")],
+)
+def test_kaggle_refuses(kaggle: KaggleServer, cache: Path, status: int, advice: str) -> None:
+    kaggle.status = status
+    message = fault("kaggle")
+    assert f"status {status}" in message
+    assert advice in message
+    assert "download the zip at https://www.kaggle.com/datasets/zynicide/wine-reviews" in message
+    assert not cached(cache)
+
+
+def test_kaggle_cannot_be_reached(kaggle: KaggleServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert "kaggle: the download failed" in fault("kaggle")
+
+
+def test_kaggle_without_kagglehub(monkeypatch: pytest.MonkeyPatch) -> None:
+    # what an import of a package that is not there finds
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    assert 'pip install "wine_gpt[kaggle]"' in fault("kaggle")
+
+
+def test_a_hub_data_set_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    for name in ("someone/wines", "wines", "no: name"):
+        assert f"{name!r} is no file here, and as a data set of the Hub it can't be loaded: " in fault(name)
+    assert not cached(cache)
+
+
+def test_a_hub_data_set_gives_the_rows_of_all_its_splits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    expected = load(write(tmp_path / "a.json", json_text(RECORDS)))
+    # as a download of an earlier day leaves it
+    folder = cache / "someone___wines" / "default" / "0.0.0" / ("0" * 40)
+    folder.mkdir(parents=True)
+    table = pa.Table.from_pylist(RECORDS)
+    splits = datasets.SplitDict()
+    for name, part in {"first": table.slice(0, 20), "second": table.slice(20)}.items():
+        with ArrowWriter(path=str(folder / f"wines-{name}.arrow")) as writer:
+            writer.write_table(part)
+            writer.finalize()
+        splits[name] = datasets.SplitInfo(name, num_examples=len(part))
+    datasets.DatasetInfo(
+        splits=splits, dataset_name="wines", config_name="default", version="0.0.0"
+    ).write_to_directory(str(folder))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    assert load("someone/wines") == expected
+    assert "no column 'grape'" in fault("someone/wines", prompt_fields=("grape",))

@@ -1,0 +1,155 @@
+"""``scripts/generate.py``: what it prints, what it writes and what it refuses."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from conftest import TOY_POSITIONS
+
+from wine_gpt.generation import generate_texts
+from wine_gpt.model import load_model
+from wine_gpt.tokenizer import load_tokenizer
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "generate.py"
+
+Run = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that calls the script and returns what it wrote to stdout and stderr."""
+
+    def call(*arguments: object) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+        script.main()
+        return capsys.readouterr()
+
+    return call
+
+
+def test_a_process_prints_the_text_and_nothing_else(toy_run: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), str(toy_run), "--prompt", "Wine review: Italy", "--greedy"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    (expected,) = generate_texts(
+        load_model(toy_run), load_tokenizer(toy_run), ["Wine review: Italy"], seed=0, do_sample=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{expected}\n", "")
+    assert expected.endswith(" drink now.")
+
+
+def test_what_is_given_reaches_the_sampling(toy_run: Path, run: Run) -> None:
+    model, tokenizer = load_model(toy_run), load_tokenizer(toy_run)
+    settings = {"temperature": 5.0, "top_p": 0.9, "max_new_tokens": 6}
+    (expected,) = generate_texts(model, tokenizer, ["wine review"], seed=7, **settings)
+    flags = [text for name, value in settings.items() for text in (f"--{name}", value)]
+    assert run(toy_run, "--seed", 7, *flags) == (f"{expected}\n", "")
+    for name in settings:
+        others = [text for key, value in settings.items() if key != name for text in (f"--{key}", value)]
+        assert run(toy_run, "--seed", 7, *others)[0] != f"{expected}\n", name
+
+
+def test_without_a_seed_every_call_writes_another_text(toy_run: Path, run: Run) -> None:
+    assert len({run(toy_run, "--temperature", 5)[0] for _ in range(3)}) > 1
+
+
+def test_an_empty_prompt_writes_a_whole_review(toy_run: Path, run: Run) -> None:
+    assert run(toy_run, "--prompt", "", "--greedy")[0].startswith("wine review : ")
+
+
+def test_explain_follows_the_text(toy_run: Path, run: Run) -> None:
+    text, _, explanation = run(toy_run, "--seed", 1, "--temperature", 0.5, "--explain", "--head", 1)[0].partition(
+        "\n\n"
+    )
+    legend, *blocks = explanation.split("\n\n")
+    assert "temperature 0.5" in legend
+    assert "layer 1, head 1" in legend
+    tokenizer = load_tokenizer(toy_run)
+    # [BOS], the prompt's two words and [EOS] apart
+    assert len(blocks) == len(tokenizer(text)["input_ids"]) - 3 + 1
+    assert all("*" in block for block in blocks)
+    assert "\x1b" not in explanation
+
+
+def test_probabilities_are_at_the_temperature_that_was_sampled_at(toy_run: Path, run: Run) -> None:
+    shown = [run(toy_run, "--explain", *how)[0] for how in ([], ["--temperature", "0.5"], ["--greedy"])]
+    assert [re.findall(r"at temperature (\S+),", text) for text in shown] == [["0.8"], ["0.5"], ["1"]]
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "environment", "colour"),
+    [(True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False), (True, {"TERM": "dumb"}, False)],
+)
+def test_colour_is_for_terminals_that_want_it(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, is_terminal: bool, environment: dict[str, str], colour: bool
+) -> None:
+    monkeypatch.setattr(os, "environ", {"TERM": "xterm-256color", **environment})
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
+    assert script.wants_colour() is colour
+
+
+def test_html_writes_a_page(toy_run: Path, run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("old")
+    out, _ = run(toy_run, "--prompt", "wine review : italy", "--seed", 1, "--html", page)
+    assert out.endswith(f"\nsaved: {page}\n")
+    text = page.read_text(encoding="utf-8")
+    assert out.splitlines()[0] in re.findall("<title>How it was written: (.*)</title>", text)[0].replace("&#x27;", "'")
+    for shown in (str(toy_run), "wine review : italy", "seed 1", "at temperature 0.8", "layer 1, mean over heads"):
+        assert f'"{shown}"' in text
+    assert list(tmp_path.iterdir()) == [page]
+
+
+WRONG = {
+    "no folder": (["{tmp}/none"], "model: no such folder"),
+    "no model": (["{tmp}"], "holds no model"),
+    "no DIR": ([], "required: DIR"),
+    "unknown flag": (["{run}", "--temprature", "1"], "--temprature"),
+    "abbreviated flag": (["{run}", "--temp", "1"], "--temp"),
+    "long prompt": (["{run}", "--prompt", "plum " * TOY_POSITIONS], f"{TOY_POSITIONS} words, but the model has"),
+    "temperature 0": (["{run}", "--temperature", "0"], "--temperature: 0 is no number from 0.01 to 100; --greedy"),
+    "temperature -1": (["{run}", "--temperature", "-1"], "-1 is no number from 0.01 to 100"),
+    "temperature NaN": (["{run}", "--temperature", "nan"], "nan is no number from 0.01 to 100"),
+    "temperature inf": (["{run}", "--temperature", "inf"], "inf is no number from 0.01 to 100"),
+    "temperature word": (["{run}", "--temperature", "hot"], "hot is no number from 0.01 to 100"),
+    "greedy temperature": (["{run}", "--temperature", "1", "--greedy"], "not allowed with"),
+    "top_p 0": (["{run}", "--top_p", "0"], "--top_p: 0 is no number from 0.01 to 1"),
+    "top_p 1.1": (["{run}", "--top_p", "1.1"], "1.1 is no number from 0.01 to 1"),
+    "max_new_tokens 0": (["{run}", "--max_new_tokens", "0"], "--max_new_tokens: 0 is no number from 1 to 1,000,000"),
+    "seed -1": (["{run}", "--seed", "-1"], "--seed: -1 is no number from 0 to 4,294,967,295"),
+    "head 2": (["{run}", "--explain", "--head", "2"], "head: 2, but the model's heads are 0 to 1"),
+    "layer -1": (["{run}", "--explain", "--layer", "-1"], "layer: -1, but the model's layers are 0 to 1"),
+    "html folder": (["{run}", "--html", "{tmp}"], "--html: can't write {tmp}: it is a folder"),
+    "html nowhere": (["{run}", "--html", "{tmp}/none/x.html"], "x.html: No such file or directory"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    toy_run: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    arguments, message = WRONG[case]
+    places = {"run": toy_run, "tmp": tmp_path}
+    with pytest.raises(SystemExit) as stopped:
+        run(*(argument.format(**places) for argument in arguments))
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message.format(**places) in error
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,204 @@
+"""Texts from a saved model: through transformers alone, through the package, and streamed."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TOY_POSITIONS
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from wine_gpt.errors import UserError
+from wine_gpt.generation import ReviewStreamer, encode_prompts, generate_ids, generate_texts, join
+from wine_gpt.model import load_model
+from wine_gpt.tokenizer import load_tokenizer
+
+USER = """
+import importlib.abc, json, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "wine_gpt":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Blocked())
+from transformers import pipeline, set_seed
+
+write = pipeline("text-generation", model=sys.argv[1])
+set_seed(0)
+eos = write.tokenizer.eos_token_id
+suppressed = write.model.generation_config.suppress_tokens
+
+def text(prompt, **settings):
+    return write(prompt, **settings)[0]["generated_text"]
+
+def ids(prompt, **settings):
+    return write(prompt, return_tensors=True, **settings)[0]["generated_token_ids"]
+
+prompts = ["wine review : italy", "", "wine review : germany : mosel : riesling : it's a light-", "Wine review: Spain"]
+print(json.dumps({
+    "sampled": text("wine review : italy"),
+    "empty": text(""),
+    "lower": text("wine review : italy", do_sample=False),
+    "capital": text("WINE Review: Italy", do_sample=False),
+    "wild": [ids("wine review", temperature=20.0) for _ in range(20)],
+    "ended": ids("wine review : italy", do_sample=False),
+    "endless": [
+        len(ids("plum " * words, suppress_tokens=[*suppressed, eos]))
+        for words in (0, 1, 30, write.model.config.n_positions - 2)
+    ],
+    "alone": [text(prompt, do_sample=False) for prompt in prompts],
+    "batched": [found[0]["generated_text"] for found in write(prompts, do_sample=False, batch_size=len(prompts))],
+    "wine_gpt": any(name.split(".")[0] == "wine_gpt" for name in sys.modules),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def user(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return what someone sees who has transformers, the folder, and not this package."""
+    command = [sys.executable, "-c", USER, str(toy_run)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path_factory.mktemp("elsewhere"))
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return {**seen, "stderr": done.stderr}
+
+
+@pytest.fixture(scope="module")
+def model(toy_run: Path) -> GPT2LMHeadModel:
+    return load_model(toy_run)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(toy_run: Path) -> PreTrainedTokenizerFast:
+    return load_tokenizer(toy_run)
+
+
+def test_the_pipeline_returns_the_prompt_and_naturally_spaced_text(user: dict[str, Any]) -> None:
+    assert not user["wine_gpt"]
+    assert user["sampled"].startswith("wine review : italy : ")
+    assert user["sampled"].endswith(" drink now.")
+    assert " it's a " in user["sampled"]
+    assert " worth $" in user["sampled"]
+    assert not {" ,", " .", " '", "$ ", "  "} & {user["sampled"][at : at + 2] for at in range(len(user["sampled"]))}
+
+
+def test_the_pipeline_takes_any_case_and_keeps_the_prompt_as_typed(user: dict[str, Any]) -> None:
+    assert user["capital"].startswith("WINE Review: Italy : ")
+    assert user["capital"].removeprefix("WINE Review: Italy") == user["lower"].removeprefix("wine review : italy")
+
+
+def test_an_empty_prompt_gives_a_whole_review(user: dict[str, Any]) -> None:
+    assert user["empty"].lstrip().startswith("wine review : ")
+    assert user["empty"].endswith(" drink now.")
+
+
+def test_nothing_but_words_is_ever_generated(user: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> None:
+    """At a temperature at which every id of so small a vocabulary would come up."""
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    continuations = [index for ids in user["wild"] for index in ids[3 : ids.index(eos) if eos in ids else None]]
+    assert len(set(continuations)) > len(tokenizer) * 0.9
+    assert not {tokenizer.pad_token_id, tokenizer.unk_token_id, bos} & set(continuations)
+
+
+def test_a_review_ends_at_its_end_or_at_the_last_position(
+    user: dict[str, Any], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    assert user["ended"][-1] == tokenizer.eos_token_id
+    assert len(user["ended"]) < TOY_POSITIONS
+    assert set(user["endless"]) == {TOY_POSITIONS}
+
+
+def test_prompts_of_different_lengths_give_in_a_batch_what_each_gives_alone(user: dict[str, Any]) -> None:
+    assert user["batched"] == user["alone"]
+
+
+def test_the_pipeline_has_nothing_to_warn_of(user: dict[str, Any]) -> None:
+    noise = [line for line in user["stderr"].splitlines() if line.strip() and "Loading weights" not in line]
+    assert noise == []
+
+
+def test_generated_texts_are_the_pipelines(
+    user: dict[str, Any], model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    prompts = [
+        "wine review : italy",
+        "",
+        "wine review : germany : mosel : riesling : it's a light-",
+        "Wine review: Spain",
+    ]
+    texts = generate_texts(model, tokenizer, prompts, seed=0, do_sample=False)
+    assert texts == [text.lstrip() for text in user["alone"]]
+
+
+def test_a_text_depends_on_the_seed(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    first, again, other = (generate_texts(model, tokenizer, [""] * 3, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_a_limit_counts_new_words_and_never_passes_the_positions(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    inputs = encode_prompts(model, tokenizer, ["wine review"])
+    endless = {"suppress_tokens": [*model.generation_config.suppress_tokens, tokenizer.eos_token_id]}
+    lengths = [generate_ids(model, inputs, seed=0, max_new_tokens=n, **endless).shape[1] for n in (1, 5, 1000)]
+    assert lengths == [4, 8, TOY_POSITIONS]
+
+
+def test_the_longest_prompt_leaves_one_position(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    longest = "plum " * (TOY_POSITIONS - 2)
+    (text,) = generate_texts(model, tokenizer, [longest], seed=0, do_sample=False)
+    assert text.startswith(longest.strip())
+    with pytest.raises(
+        UserError, match=r"prompt: 63 words, but the model has 64 positions: at most 62 words"
+    ) as error:
+        generate_texts(model, tokenizer, ["wine review", f"{longest} plum"], seed=0)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_with_a_limit_of_its_own_kind_is_generated_with(
+    toy_run: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model = load_model(toy_run)
+    model.generation_config.max_length, model.generation_config.max_new_tokens = None, 500
+    (text,) = generate_texts(model, tokenizer, ["plum " * 50], seed=0)
+    assert len(tokenizer(text)["input_ids"]) <= TOY_POSITIONS
+
+
+@pytest.mark.parametrize(
+    ("prompt", "continuation", "expected"),
+    [
+        ("wine", " review", "wine review"),
+        ("wine ", " review", "wine review"),
+        ("", " wine", "wine"),
+        ("it's", ".", "it's."),
+    ],
+)
+def test_prompt_and_continuation_are_joined_without_spare_spaces(
+    prompt: str, continuation: str, expected: str
+) -> None:
+    assert join(prompt, continuation) == expected
+
+
+def test_what_streams_is_what_is_decoded_in_the_end(
+    tokenizer: PreTrainedTokenizerFast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Any words in any order, so that spacing has to be settled before it is printed."""
+    draw = random.Random(0)
+    header = tokenizer("wine review : italy : tuscany : riesling :")["input_ids"][1:]
+    for prompt in ("", "wine review : Italy ", "$"):
+        for _ in range(60):
+            words = [draw.randrange(2, tokenizer.bos_token_id) for _ in range(30)]
+            ids = [*header, *words, tokenizer.eos_token_id]
+            streamer = ReviewStreamer(tokenizer, prompt)
+            streamer.put(torch.tensor([[tokenizer.bos_token_id]]))
+            for index in ids:
+                streamer.put(torch.tensor([index]))
+            streamer.end()
+            decoded = join(prompt, tokenizer.decode(ids, skip_special_tokens=True))
+            assert capsys.readouterr().out == decoded + "\n"

@@ -1,0 +1,363 @@
+"""File formats: each reader turns a file, piece by piece, into record batches of the columns that are wanted.
+
+Records are numbered from 1 in messages; memory does not grow with their number.
+"""
+
+import codecs
+import csv
+import difflib
+import io
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from wine_gpt.errors import UserError
+
+BATCH_ROWS = 8192
+CHUNK = 1 << 20
+# with or without a byte order mark
+UTF_8 = "utf-8-sig"
+# a NUL marks what Unicode forbids or has no use for, until it is removed and counted; JSON may escape half a pair
+REMOVED = "\0"
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+JSON_SPACE = re.compile(r"[ \t\n\r]*")
+JSON_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
+# what Python writes for a missing number, and JSON doesn't know
+DECODER = json.JSONDecoder(parse_constant=lambda constant: None)
+# a row without any value; one object stands for all of them
+BLANK: dict[str, Any] = {}
+
+Record = dict[str, Any]
+Batches = Iterator[pa.RecordBatch]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The columns to read: those that a text is made of, and those that are kept where they exist."""
+
+    needed: tuple[str, ...]
+    optional: frozenset[str]
+
+    def choose(self, found: Sequence[str], name: str) -> list[str]:
+        """Return the columns to read of those that ``name`` has, in its order.
+
+        Raises:
+            UserError: if a column is there twice or a needed one is missing.
+        """
+        doubled = [column for column, count in Counter(found).items() if column and count > 1]
+        if doubled:
+            raise UserError(f"{name}: column {doubled[0]!r} is there more than once")
+        missing = [column for column in self.needed if column not in found]
+        if missing:
+            nearest = {column: difflib.get_close_matches(column, found, n=1) for column in missing}
+            hints = "".join(f"; nearest to {column!r}: {match[0]!r}" for column, match in nearest.items() if match)
+            raise UserError(
+                f"{name}: no column {', '.join(map(repr, missing))}{hints}; found: {', '.join(filter(None, found))}; "
+                "set data.prompt_fields and data.text_field to the columns that a text is made of"
+            )
+        return [column for column in found if column in self.optional or column in self.needed]
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file or an archive's member that holds text; ``open`` starts at its beginning each time."""
+
+    name: str
+    open: Callable[[], IO[bytes]]
+    encoding: str
+
+    def read(self, parse: Callable[[TextIO, str, Wanted], Batches], wanted: Wanted) -> Batches:
+        """Yield what ``parse`` makes of the decoded text.
+
+        Raises:
+            UserError: if the text is not in the encoding, with the first byte that is not.
+        """
+        with self.open() as binary:
+            start = binary.read(4)
+        marked = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        codec = self._codec()
+        if codec == UTF_8 and 0 in start and not marked:
+            # UTF-16 without a byte order mark passes as UTF-8 up to its first é
+            raise self._wrong_encoding(start.index(0), "utf-16-le" if start[0] else "utf-16-be")
+        try:
+            with io.TextIOWrapper(self.open(), encoding=codec, newline="") as text:
+                yield from parse(text, self.name, wanted)
+        except UnicodeError:
+            guess = "utf-16" if marked else "cp1252" if codec == UTF_8 else "utf-8"
+            raise self._wrong_encoding(self._first_wrong_byte(codec), guess) from None
+
+    def _codec(self) -> str:
+        """Return the codec's name, one that skips a byte order mark where there may be one."""
+        try:
+            # unlike codecs.lookup this refuses codecs that are not for text
+            "".encode(self.encoding)
+        except LookupError:
+            known = "no such encoding; e.g. utf-8, cp1252, utf-16"
+            raise UserError(f"config: data.encoding is {self.encoding!r}: {known}") from None
+        codec = codecs.lookup(self.encoding).name
+        return UTF_8 if codec == "utf-8" else codec
+
+    def _first_wrong_byte(self, codec: str) -> int:
+        decoder = codecs.getincrementaldecoder(codec)()
+        read = 0
+        with self.open() as binary:
+            try:
+                for block in itertools.chain(iter(lambda: binary.read(CHUNK), b""), [b""]):
+                    read += len(block)
+                    decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                # what failed is the newest block and what was left of the one before it
+                return read - len(error.object) + error.start
+            except UnicodeError:
+                # the byte order mark is missing
+                return 0
+        return read
+
+    def _wrong_encoding(self, offset: int, guess: str) -> UserError:
+        named = f"name the file's encoding, e.g. --data.encoding {guess}"
+        return UserError(f"{self.name}: byte {offset:,} is not {self.encoding}: {named}")
+
+
+def parse_json(text: TextIO, name: str, wanted: Wanted) -> Batches:
+    """Read one JSON array of records, as Kaggle's file is, or JSON Lines under the same suffix.
+
+    Raises:
+        UserError: if it is neither, with the record's number and where in the file it fails.
+    """
+    array = _JsonArray(text, name)
+    first = array.peek()
+    if first == "{":
+        text.seek(0)
+        return parse_json_lines(text, name, wanted)
+    if first != "[":
+        raise UserError(f"{name}: " + ("holds nothing" if not first else "holds neither a JSON array nor JSON Lines"))
+    return _batches(array.records(), name, wanted)
+
+
+def parse_json_lines(text: TextIO, name: str, wanted: Wanted) -> Batches:
+    """Read one JSON object per line; a blank line is a blank row.
+
+    Raises:
+        UserError: if a line is not a JSON object, with its number.
+    """
+
+    def records() -> Iterator[Record]:
+        for number, line in enumerate(text, start=1):
+            if line.isspace():
+                yield BLANK
+                continue
+            try:
+                value = DECODER.decode(line)
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{name}: line {number:,} is no whole JSON object: {_reason(error)}") from None
+            yield _record(value, name, "line", number)
+
+    return _batches(records(), name, wanted)
+
+
+def parse_csv(text: TextIO, name: str, wanted: Wanted) -> Batches:
+    """Read CSV with a header; columns without a name, as Kaggle's index, are left out, and empty cells are null.
+
+    Raises:
+        UserError: for an open quote or a wrong number of cells, with the line.
+    """
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader(text, strict=True)
+    rows = _csv_rows(reader, name)
+    header = next((row for row in rows if row), None)
+    if header is None:
+        raise UserError(f"{name}: holds nothing")
+    names = wanted.choose(header, name)
+    places = [header.index(column) for column in names]
+    blank = [""] * len(header)
+
+    def whole(row: list[str]) -> list[str]:
+        if len(row) not in (0, len(header)):
+            raise UserError(f"{name}: line {reader.line_num:,} has {len(row)} cells, the header {len(header)}")
+        return row or blank
+
+    while batch := [whole(row) for row in itertools.islice(rows, BATCH_ROWS)]:
+        cells = list(zip(*batch, strict=True))
+        columns = [pa.array(cells[place], pa.string()) for place in places]
+        yield pa.record_batch([pc.if_else(pc.equal(column, ""), None, column) for column in columns], names=names)
+
+
+def read_parquet(path: Path, name: str, wanted: Wanted) -> Batches:
+    """Read Parquet, a part of a row group at a time.
+
+    Raises:
+        UserError: if the file is cut short or damaged.
+    """
+    try:
+        # buffered: a row group, which may hold the whole file, is never in memory at once
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=CHUNK) as file:
+            names = wanted.choose(file.schema_arrow.names, name)
+            for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
+                # strings that are not UTF-8
+                batch.validate(full=True)
+                yield batch
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{name}: is cut short or damaged: {one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message without line breaks, and its type where there is none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class _JsonArray:
+    """Reads one JSON array a piece at a time, so that only a piece is in memory."""
+
+    def __init__(self, text: TextIO, name: str) -> None:
+        self.text = text
+        self.name = name
+        self.buffer = ""
+        self.position = 0
+        # what came before the buffer
+        self.characters = 0
+        self.lines = 0
+
+    def records(self) -> Iterator[Record]:
+        """Yield the array's records, which must be objects."""
+        self.position += 1
+        if self.peek() == "]":
+            self.position += 1
+        else:
+            for number in itertools.count(1):
+                yield _record(self._value(number), self.name, "record", number)
+                if comma := JSON_COMMA.match(self.buffer, self.position):
+                    self.position = comma.end()
+                elif self._ends_after(number):
+                    break
+        if self.peek():
+            raise UserError(f"{self.name}: something follows the array at {self._place(self.position)}")
+
+    def _ends_after(self, number: int) -> bool:
+        """Take the comma or bracket after a record, which may not be in the buffer yet, and tell which it was."""
+        separator = self.peek()
+        if separator not in (",", "]"):
+            raise self._fault(number, "no comma or ] after it" if separator else "the file ends after it")
+        self.position += 1
+        if separator == ",":
+            self.peek()
+        return separator == "]"
+
+    def peek(self) -> str:
+        """Return the next character that is no white space, or nothing at the end."""
+        while True:
+            character = self.buffer[self.position : self.position + 1]
+            if character and character not in " \t\n\r":
+                return character
+            match = JSON_SPACE.match(self.buffer, self.position)
+            self.position = match.end() if match else self.position
+            if self.position == len(self.buffer) and not self._read_more():
+                return ""
+
+    def _value(self, number: int) -> object:
+        """Read the value that starts here; until the end of the file is reached, a fault may be a cut in it."""
+        while True:
+            try:
+                value, self.position = DECODER.raw_decode(self.buffer, self.position)
+                return value
+            except (ValueError, RecursionError) as error:
+                fault = error
+            if not self._read_more():
+                raise self._fault(number, _reason(fault), getattr(fault, "pos", self.position))
+
+    def _read_more(self) -> bool:
+        # twice the rest: what is read again and again for one long value stays a small multiple of it
+        more = self.text.read(max(CHUNK, len(self.buffer) - self.position))
+        if more:
+            self.characters += self.position
+            self.lines += self.buffer.count("\n", 0, self.position)
+            self.buffer = self.buffer[self.position :] + more
+            self.position = 0
+        return bool(more)
+
+    def _fault(self, number: int, reason: str, position: int | None = None) -> UserError:
+        place = self._place(self.position if position is None else position)
+        return UserError(f"{self.name}: record {number:,} is no whole JSON object: {reason} at {place}")
+
+    def _place(self, position: int) -> str:
+        line = 1 + self.lines + self.buffer.count("\n", 0, position)
+        return f"character {self.characters + position:,} (line {line:,})"
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    return error.msg if isinstance(error, json.JSONDecodeError) else one_line(error)
+
+
+def _record(value: object, name: str, unit: str, number: int) -> Record:
+    if not isinstance(value, dict):
+        raise UserError(f"{name}: {unit} {number:,} is {_kind_of(value)}, not an object with the columns as keys")
+    return value or BLANK
+
+
+def _kind_of(value: object) -> str:
+    kinds = {list: "a list", dict: "an object", str: "a text", bool: "a truth value", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _batches(records: Iterator[Record], name: str, wanted: Wanted) -> Batches:
+    """Gather records; the first ones that have any key tell the columns."""
+    names: list[str] | None = None
+    read = 0
+    while batch := list(itertools.islice(records, BATCH_ROWS)):
+        if names is None:
+            # blank rows alone tell nothing yet
+            while not any(batch) and (more := list(itertools.islice(records, BATCH_ROWS))):
+                batch += more
+            found = list(dict.fromkeys(itertools.chain.from_iterable(batch)))
+            names = wanted.choose(found, name) if found else list(wanted.needed)
+        yield _to_batch(batch, names, name, read + 1)
+        read += len(batch)
+
+
+def _to_batch(records: list[Record], names: list[str], name: str, first: int) -> pa.RecordBatch:
+    """Convert records, numbered from ``first``, to columns of strings or floats."""
+    fields = [(column, _column_type(records, column)) for column in names]
+    try:
+        return pa.RecordBatch.from_struct_array(pa.array(records, pa.struct(fields)))
+    except (ValueError, TypeError, OverflowError):
+        # texts among numbers, lone surrogates, huge integers, lists: value by value
+        columns = [
+            [_as_text(record.get(column), column, name, number) for number, record in enumerate(records, first)]
+            for column in names
+        ]
+        return pa.record_batch([pa.array(values, pa.string()) for values in columns], names=names)
+
+
+def _column_type(records: list[Record], column: str) -> pa.DataType:
+    """Guess a column's type by its first value; integers up to 2^53 are exact as floats."""
+    first = next((value for record in records if (value := record.get(column)) is not None), None)
+    return pa.float64() if isinstance(first, int | float) and not isinstance(first, bool) else pa.string()
+
+
+def _as_text(value: object, column: str, name: str, number: int) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return LONE_SURROGATE.sub(REMOVED, value)
+    if isinstance(value, list | dict):
+        raise UserError(f"{name}: record {number:,}: {column} is {_kind_of(value)}, not a text or a number")
+    return str(value).removesuffix(".0").lower()
+
+
+def _csv_rows(reader: Any, name: str) -> Iterator[list[str]]:  # noqa: ANN401 - csv.reader's type has no public name
+    while True:
+        start = reader.line_num + 1
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UserError(f"{name}: the record that starts in line {start:,} is broken: {error}") from None

@@ -1,0 +1,242 @@
+"""From raw columns to distinct, typed reviews, each with its text and its split."""
+
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wine_gpt.config import DataConfig
+from wine_gpt.data.formats import REMOVED, Wanted
+from wine_gpt.data.report import DataReport
+from wine_gpt.errors import UserError
+
+# the columns of Kaggle's winemag-data-130k-v2 and their types; any other column is a string
+KAGGLE_TYPES = {
+    "points": pa.int64(),
+    "price": pa.float64(),
+    **dict.fromkeys(
+        {"title", "description", "taster_name", "taster_twitter_handle", "designation", "variety"}
+        | {"region_1", "region_2", "province", "country", "winery"},
+        pa.string(),
+    ),
+}
+SPLITS = ("train", "validation", "test")
+TEXT = "text"
+
+Hashes = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+Columns = dict[str, pa.Array]
+
+
+def wanted_columns(config: DataConfig) -> Wanted:
+    """Return the columns that the texts are made of, and Kaggle's besides."""
+    return Wanted((*config.prompt_fields, config.text_field), frozenset(KAGGLE_TYPES))
+
+
+@dataclass
+class Tally:
+    """Counts what becomes of the records; see :class:`DataReport`."""
+
+    read: int = 0
+    blank: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    duplicates: int = 0
+    splits: Counter[str] = field(default_factory=Counter)
+    cut: int = 0
+    characters_removed: int = 0
+
+    def report(self, source: str, config: DataConfig) -> DataReport:
+        """Return the counts so far, zeros included."""
+        return DataReport(
+            source=source,
+            read=self.read,
+            blank=self.blank,
+            dropped={name: self.dropped[name] for name in wanted_columns(config).needed},
+            duplicates=self.duplicates,
+            splits={name: self.splits[name] for name in SPLITS},
+            cut=self.cut,
+            characters_removed=self.characters_removed,
+        )
+
+
+class ReviewFilter:
+    """Turns batches of raw records into typed reviews, and keeps what it needs to know of those before.
+
+    Args:
+        config: the fields, the fractions and the seed.
+        name: the source, for messages.
+    """
+
+    def __init__(self, config: DataConfig, name: str) -> None:
+        self.config = config
+        self.name = name
+        self.tally = Tally()
+        # of each description so far, in rising order: 8 bytes per review
+        self._seen: Hashes = np.empty(0, np.uint64)
+
+    def reviews(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
+        """Yield each split's part of each batch.
+
+        Raises:
+            UserError: for a value that its column can't hold.
+        """
+        for batch in batches:
+            columns = self._typed(batch)
+            self.tally.read += batch.num_rows
+            usable = self._usable(columns)
+            columns[self.config.text_field] = self._shortened(columns[self.config.text_field], usable)
+            splits = self._assigned(columns[self.config.text_field], usable)
+            columns[TEXT] = review_texts(columns, self.config)
+            yield from self._parts(pa.table(columns), splits)
+
+    def _typed(self, batch: pa.RecordBatch) -> Columns:
+        return {
+            column: self._cast(self._cleaned(values), column)
+            for column, values in zip(batch.schema.names, map(_plain, batch.columns), strict=True)
+        }
+
+    def _cleaned(self, values: pa.Array) -> pa.Array:
+        """Take out NUL, which also stands for what was no Unicode."""
+        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            return values
+        removed = pc.sum(pc.count_substring(values, REMOVED)).as_py() or 0
+        self.tally.characters_removed += removed
+        return pc.replace_substring(values, REMOVED, "") if removed else values
+
+    def _cast(self, values: pa.Array, column: str) -> pa.Array:
+        # whatever it is on Kaggle, a text is a text
+        type_ = pa.string() if column == self.config.text_field else KAGGLE_TYPES.get(column, pa.string())
+        try:
+            return _cast(values, type_)
+        except pa.ArrowException:
+            unfit = (index for index in range(len(values)) if not _fits(values.slice(index, 1), type_))
+            # a type that fits nothing has none if all values are null
+            index = next(unfit, 0)
+        kind = {pa.int64(): "an integer", pa.float64(): "a number"}.get(type_, "a text")
+        shown = textwrap.shorten(repr(values[index].as_py()), 80, placeholder="…")
+        place = f"{self.name}: record {self.tally.read + index + 1:,}: {column} is {shown}"
+        raise UserError(f"{place}, which is not {kind}; correct it or leave the column out")
+
+    def _usable(self, columns: Columns) -> Mask:
+        """Return which records have every needed field, and count the others by the first that they lack."""
+        needed = wanted_columns(self.config).needed
+        filled = {column: _filled(columns[column]) for column in needed}
+        blank = ~np.logical_or.reduce(list(filled.values()))
+        self.tally.blank += int(blank.sum())
+        usable: Mask = ~blank
+        for column, mask in filled.items():
+            self.tally.dropped[column] += int((usable & ~mask).sum())
+            usable &= mask
+        return usable
+
+    def _shortened(self, texts: pa.Array, usable: Mask) -> pa.Array:
+        limit = self.config.max_characters
+        too_long = pc.and_(pc.greater(pc.utf8_length(texts), limit), pa.array(usable))
+        cut = too_long.true_count
+        if not cut:
+            return texts
+        self.tally.cut += cut
+        shortened = [shorten(text, limit) for text in texts.filter(too_long).to_pylist()]
+        return pc.replace_with_mask(texts, too_long, pa.array(shortened, pa.string()))
+
+    def _assigned(self, texts: pa.Array, usable: Mask) -> npt.NDArray[np.str_]:
+        """Return each record's split, and an empty name for those that are not usable or were there before."""
+        hashes = content_hashes(texts.filter(pa.array(usable)), self.config.split_seed)
+        splits = np.zeros(len(texts), np.array(SPLITS).dtype)
+        splits[usable] = np.where(self._fresh(hashes), split_of(hashes, self.config), "")
+        return splits
+
+    def _fresh(self, hashes: Hashes) -> Mask:
+        """Return which descriptions were not there before, nor earlier in the batch."""
+        fresh = np.zeros(len(hashes), bool)
+        fresh[np.unique(hashes, return_index=True)[1]] = True
+        fresh &= ~_contains(self._seen, hashes)
+        new = np.sort(hashes[fresh])
+        self._seen = np.insert(self._seen, np.searchsorted(self._seen, new), new)
+        self.tally.duplicates += int((~fresh).sum())
+        return fresh
+
+    def _parts(self, table: pa.Table, splits: npt.NDArray[np.str_]) -> Iterator[tuple[str, pa.Table]]:
+        for split in SPLITS:
+            part = table.filter(pa.array(splits == split))
+            self.tally.splits[split] += part.num_rows
+            yield split, part
+
+
+def normalized(text: str) -> str:
+    """Return the text by which duplicates are told: Unicode lower case, each run of white space one space."""
+    return " ".join(text.lower().split())
+
+
+def content_hashes(texts: pa.Array, seed: int) -> Hashes:
+    """Return a hash of each normalized text, uniform over 64 bits and independent for each seed.
+
+    Of a million texts, two share one with a probability of 3e-8.
+    """
+    key = str(seed).encode()
+    digests = [blake2b(normalized(text).encode(), digest_size=8, key=key).digest() for text in texts.to_pylist()]
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def split_of(hashes: Hashes, config: DataConfig) -> npt.NDArray[np.str_]:
+    """Return the split's name for each hash: a function of it and the fractions alone."""
+    uniform = hashes / 2.0**64
+    bounds = [config.test_fraction, config.test_fraction + config.validation_fraction]
+    return np.array(SPLITS[::-1])[np.digitize(uniform, bounds)]
+
+
+def review_texts(columns: Columns, config: DataConfig) -> pa.Array:
+    """Join prefix, prompt fields and text, "wine review : US : Oregon : Pinot Gris : …", as the class does."""
+    fields = [pc.cast(columns[column], pa.string()) for column in wanted_columns(config).needed]
+    return pc.binary_join_element_wise(*([config.prefix] if config.prefix else []), *fields, " : ")
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut a text at the last white space that leaves at most ``limit`` characters, or within a word."""
+    text = text.lstrip()
+    whole_words = re.match(rf"(?s).{{1,{limit}}}(?=\s|\Z)", text)
+    return whole_words[0] if whole_words else text[:limit]
+
+
+def _cast(values: pa.Array, type_: pa.DataType) -> pa.Array:
+    if pa.types.is_string(type_) or values.type == type_:
+        return pc.cast(values, type_)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        trimmed = pc.utf8_trim_whitespace(values)
+        values = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+    numbers = pc.cast(values, pa.float64())
+    return pc.cast(pc.if_else(pc.is_nan(numbers), None, numbers), type_)
+
+
+def _fits(value: pa.Array, type_: pa.DataType) -> bool:
+    try:
+        _cast(value, type_)
+    except pa.ArrowException:
+        return bool(value.null_count)
+    return True
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def _filled(values: pa.Array) -> Mask:
+    if pa.types.is_string(values.type):
+        values = pc.not_equal(pc.utf8_trim_whitespace(values), "")
+    else:
+        values = pc.is_valid(values)
+    return np.asarray(pc.fill_null(values, False))
+
+
+def _contains(rising: Hashes, hashes: Hashes) -> Mask:
+    places = np.searchsorted(rising, hashes)
+    found = places < len(rising)
+    found[found] = rising[places[found]] == hashes[found]
+    return found

@@ -1,0 +1,252 @@
+"""The class's words as a ``tokenizers`` tokenizer, whose saved files need none of our code.
+
+Encoding follows the class: lower case (each character's Unicode lower case, without regard to its neighbours), each
+ASCII punctuation character but the backslash a word of its own, words apart at ASCII white space, and a vocabulary by
+falling count, words of equal count in falling order, as Keras' TextVectorization orders them.
+
+Decoding gives natural spacing. Each word brings its own leading space unless a rule takes it away, and the rules look
+at what stands before the word and at the word itself, never beyond. So a decoded beginning stays as it is when more
+words follow, and a continuation can be put behind its prompt.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset, DatasetDict, Features, List, Value
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from wine_gpt.data.formats import BATCH_ROWS
+from wine_gpt.data.records import TEXT
+from wine_gpt.errors import UserError
+
+TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
+PAD, UNK, BOS, EOS = "[PAD]", "[UNK]", "[BOS]", "[EOS]"
+
+# string.punctuation without the backslash, which the class's regular expression does not split
+_PUNCTUATION = r"!-/:-@\[\]-`{-~"
+# white space is what TensorFlow's split takes for it; a no-break space is part of its word
+_WORD = rf"[{_PUNCTUATION}]|[^{_PUNCTUATION} \t\n\x0b\x0c\r]+"
+_FIND_WORDS = re.compile(_WORD).findall
+
+# stand for an opening quote and for a colon of running text while spaces are removed; of Unicode's private use
+_OPENING_QUOTE, _TEXT_COLON = "\ue000", "\ue001"
+# an apostrophe after one of these opens ('08, 'em); after any other word it belongs to it (wine's)
+_BEFORE_OPENING_APOSTROPHE = (
+    *("the", "this", "these", "those", "their", "and", "or", "like", "than", "as", "is", "are", "was"),
+    *("of", "in", "an", "to", "for", "from", "with", "by", "on", "at", "called", "named", "dubbed"),
+)
+# after a word, all of it: decoded words are followed by a space or by nothing yet
+_WORD_END = r"(?: |\z)"
+
+
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int = 10_000, prefix: str = "wine review", header_fields: int = 3
+) -> PreTrainedTokenizerFast:
+    """Train the class's vocabulary on texts of the form ``prefix : field : … : running text``.
+
+    Args:
+        texts: read once.
+        vocab_size: most entries, [PAD] and [UNK] included; [BOS] and [EOS] come on top, so that ids of words are the
+            class's.
+        prefix: what the texts begin with, may be empty; decoding needs it to tell a header's colons, which have
+            spaces on both sides.
+        header_fields: how many fields stand between prefix and running text.
+
+    Raises:
+        UserError: if the texts have not one word.
+    """
+    counts = count_words(texts)
+    if not counts:
+        raise UserError("tokenizer: there is not one word to train on")
+    words = sorted(counts, key=lambda word: (counts[word], word), reverse=True)[: vocab_size - 2]
+    vocabulary = {word: index for index, word in enumerate([PAD, UNK, *words, BOS, EOS])}
+    core = _untrained(vocabulary)
+    core.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, vocabulary[BOS])])
+    core.decoder = natural_spacing(prefix, header_fields + bool(prefix))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token=PAD,
+        unk_token=UNK,
+        bos_token=BOS,
+        eos_token=EOS,
+        padding_side="left",
+        # a review that spells [EOS] has the words "[", "eos" and "]", not the end of its text
+        split_special_tokens=True,
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def _untrained(vocabulary: dict[str, int] | None = None) -> Tokenizer:
+    core = Tokenizer(models.WordLevel(vocabulary or {UNK: 0}, unk_token=UNK))
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
+    return core
+
+
+def count_words(texts: Iterable[str]) -> Counter[str]:
+    """Count the class's words, as the trained tokenizer finds them."""
+    chunks: Counter[str] = Counter()
+    for text in texts:
+        chunks.update(text.split(" "))
+    counts: Counter[str] = Counter()
+    # most chunks are one of few, so the slow part is done once for each that differs
+    for chunk, count in chunks.items():
+        for word in _words(chunk):
+            counts[word] += count
+    return counts
+
+
+def tokenize_splits(splits: DatasetDict, tokenizer: PreTrainedTokenizerFast) -> DatasetDict:
+    """Encode each review as [BOS] words [EOS], cached beside the reviews.
+
+    Returns:
+        the same splits in the same order with ``input_ids``, a list of int32, and ``length``, their number, int32.
+    """
+    return DatasetDict({name: _tokenize(split, tokenizer, name) for name, split in splits.items()})
+
+
+def encode_reviews(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
+    """Return the ids of each text as a training example: [BOS], its words, [EOS]."""
+    if not _finds_class_words(tokenizer):
+        # somebody else's tokenizer: special tokens are added here, whatever its own habit
+        encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [[tokenizer.bos_token_id, *encoding.ids, tokenizer.eos_token_id] for encoding in encodings]
+    ids = _ChunkIds(tokenizer)
+    bos, eos = [tokenizer.bos_token_id], [tokenizer.eos_token_id]
+    return [[*chain(bos, *map(ids.__getitem__, text.split(" ")), eos)] for text in texts]
+
+
+class _ChunkIds(dict[str, list[int]]):
+    """The ids of what stands between two spaces, found once for each: four times as fast as text by text."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._vocabulary = tokenizer.get_vocab()
+        self._unknown = tokenizer.unk_token_id
+
+    def __missing__(self, chunk: str) -> list[int]:
+        ids = self[chunk] = [self._vocabulary.get(word, self._unknown) for word in _words(chunk)]
+        return ids
+
+
+def _words(text: str) -> list[str]:
+    # str.lower has one rule that looks at neighbours, for the capital sigma; the tokenizer's Lowercase has none
+    return _FIND_WORDS(text.replace("Σ", "σ").lower())
+
+
+def _finds_class_words(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Tell whether the tokenizer maps texts to words as :func:`train_tokenizer`'s do."""
+    stages = ("normalizer", "pre_tokenizer")
+    ours, theirs = (json.loads(core.to_str()) for core in (_untrained(), tokenizer.backend_tokenizer))
+    return theirs["model"]["type"] == "WordLevel" and all(ours[stage] == theirs[stage] for stage in stages)
+
+
+def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> Dataset:
+    if not len(split):
+        # map would leave its columns as they are
+        return Dataset.from_dict({column: [] for column in TOKENIZED}, features=TOKENIZED)
+    tokenized = (
+        split.select_columns(TEXT)
+        .with_format("arrow")
+        .map(
+            _encode,
+            batched=True,
+            batch_size=BATCH_ROWS,
+            writer_batch_size=BATCH_ROWS,
+            remove_columns=[TEXT],
+            features=TOKENIZED,
+            fn_kwargs={"tokenizer": tokenizer},
+            desc=f"tokenizing {name}",
+        )
+    )
+    return tokenized.with_format(None)
+
+
+def _encode(table: pa.Table, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
+    reviews = encode_reviews(tokenizer, table[TEXT].to_pylist())
+    lengths = np.fromiter(map(len, reviews), np.int32, len(reviews))
+    ids = np.fromiter(chain.from_iterable(reviews), np.int32, lengths.sum())
+    offsets = np.concatenate([[0], lengths.cumsum()]).astype(np.int32)
+    return pa.table({"input_ids": pa.ListArray.from_arrays(offsets, ids), "length": lengths})
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:
+    """Save so that transformers 4 and 5 load it; 5 would write a class name that 4 doesn't know."""
+    tokenizer.save_pretrained(folder)
+    config_file = Path(folder) / "tokenizer_config.json"
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    config_file.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
+    """Load a tokenizer from a folder or the Hub.
+
+    Raises:
+        UserError: if there is none, it is damaged, no fast one, or lacks one of the special tokens.
+    """
+    if Path(path).is_dir() and not (Path(path) / "tokenizer.json").is_file():
+        raise UserError(f"tokenizer: {path} holds no tokenizer.json")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    # tokenizers raises bare Exceptions for a damaged tokenizer.json
+    except Exception as error:
+        raise UserError(f"tokenizer: can't load {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(f"tokenizer: {path} is no fast tokenizer, one with a tokenizer.json")
+    missing = [name for name in ("pad", "unk", "bos", "eos") if getattr(tokenizer, f"{name}_token_id") is None]
+    if missing:
+        raise UserError(f"tokenizer: {path} has no {', '.join(missing)} token")
+    return tokenizer
+
+
+def natural_spacing(prefix: str, header_colons: int) -> decoders.Decoder:
+    """Return a decoder that joins words with natural spacing, stable as more words come.
+
+    One pass removes spaces, on text in which every word still has its own, so that no rule sees the work of another.
+    Before it, two things that depend on all that went before are marked: the first, third … double quote opens; and a
+    colon after the header belongs to running text. Where the text doesn't begin with the prefix, as a continuation
+    doesn't, the header is taken to end at the first sign that ends or joins clauses.
+    """
+    function_words = _BEFORE_OPENING_APOSTROPHE
+    rules = [
+        rf" (?=[.,;!?)\]}}%\"”’»{_TEXT_COLON}])",
+        rf"(?<=[(\[{{$#{_OPENING_QUOTE}]) ",
+        # full-bodied, and/or, 5+
+        r" (?=[-/])|(?<=[-/]) |(?<=[0-9]) (?=\+)",
+        # wine's, Nero d'Avola; the growers' wine; the '08
+        "".join(f"(?<! {word})" for word in function_words) + " (?=')",
+        rf"(?<=') (?=(?:s|t|re|ve|ll|d|m|em){_WORD_END})|(?<=[^s ] ') ",
+        "|".join(f"(?<= {word} ') " for word in function_words),
+        # 15,000; 13.5; U.S.
+        rf"(?<=[0-9] ,) (?=[0-9]{{3}}{_WORD_END})",
+        rf"(?<=[0-9] \.) (?=[0-9])|(?<=[ —][a-z] \.) (?=[a-z]{_WORD_END})",
+    ]
+    return decoders.Sequence(
+        [
+            decoders.Replace(Regex(r"\A"), " "),
+            decoders.Fuse(),
+            decoders.Replace(Regex(_text_colons(prefix, header_colons)), f" {_TEXT_COLON}"),
+            # \G is where the last match ended: behind an opening quote, so the next one closes
+            decoders.Replace(Regex(r'(?:\A|(?!\A)\G[^"]*")[^"]*?\K "'), f" {_OPENING_QUOTE}"),
+            decoders.Replace(Regex("|".join(rules)), ""),
+            decoders.Replace(_OPENING_QUOTE, '"'),
+            decoders.Replace(_TEXT_COLON, ":"),
+        ]
+    )
+
+
+def _text_colons(prefix: str, header_colons: int) -> str:
+    """Return a pattern that matches each colon, with its space, that is not part of the header."""
+    behind_header = rf"\A(?:[^:]*:){{{header_colons}}}"
+    if prefix:
+        spaced = " ".join(["", *_FIND_WORDS(prefix.lower()), ":"])
+        behind_header += rf"|\A(?!{re.escape(spaced)})[^.,;!?]*[.,;!?]"
+    return rf"(?:{behind_header}|(?!\A)\G)[^:]*?\K :"
