@@ -219,8 +219,8 @@ def natural_spacing(prefix: str, header_colons: int) -> decoders.Decoder:
     rules = [
         rf" (?=[.,;!?)\]}}%\"”’»{_TEXT_COLON}])",
         rf"(?<=[(\[{{$#{_OPENING_QUOTE}]) ",
-        # full-bodied, and/or, 5+
-        r" (?=[-/])|(?<=[-/]) |(?<=[0-9]) (?=\+)",
+        # full-bodied, and/or, 5+; light- to medium-bodied
+        rf" (?=[-/])|(?<=/) |(?<=-) (?!(?<= light - | medium - )to{_WORD_END})|(?<=[0-9]) (?=\+)",
         # wine's, Nero d'Avola; the growers' wine; the '08
         "".join(f"(?<! {word})" for word in function_words) + " (?=')",
         rf"(?<=') (?=(?:s|t|re|ve|ll|d|m|em){_WORD_END})|(?<=[^s ] ') ",

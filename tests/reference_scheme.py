@@ -1,0 +1,35 @@
+"""The class's scheme in plain Python, written from its description and apart from the package's own code."""
+
+import string
+from collections import Counter
+from collections.abc import Iterable
+
+ASCII_WHITE_SPACE = " \t\n\x0b\x0c\r"
+# in the class's regular expression the backslash escapes the bracket that follows it, so it is not split off
+SPLIT_OFF = set(string.punctuation) - {"\\"}
+
+
+def spaced_words(text: str) -> list[str]:
+    """Return the words of a text: lower case, a space around each punctuation character, split at ASCII space."""
+    lowered = "".join(character.lower() for character in text)
+    padded = "".join(f" {character} " if character in SPLIT_OFF else character for character in lowered)
+    words = [""]
+    for character in padded:
+        if character not in ASCII_WHITE_SPACE:
+            words[-1] += character
+        elif words[-1]:
+            words.append("")
+    return words if words[-1] else words[:-1]
+
+
+def vocabulary(texts: Iterable[str], size: int) -> list[str]:
+    """Return the words by falling count, of equal count by falling order, after padding and unknown."""
+    counts = Counter(word for text in texts for word in spaced_words(text))
+    ranked = sorted(sorted(counts, reverse=True), key=lambda word: -counts[word])
+    return ["[PAD]", "[UNK]", *ranked][:size]
+
+
+def ids(text: str, words: list[str]) -> list[int]:
+    """Return each word's place in the vocabulary, 1 for unknown ones."""
+    places = {word: index for index, word in enumerate(words) if index > 1}
+    return [places.get(word, 1) for word in spaced_words(text)]
