@@ -9,6 +9,7 @@
 a run that was stopped.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -22,12 +23,16 @@ SAMPLE_CONFIG = Path(__file__).parents[1] / "configs" / "sample.yaml"
 def main() -> None:
     """Read the config and train."""
     config = parse_config(PretrainConfig, sys.argv[1:], default_file=SAMPLE_CONFIG)
-    if config.data.path == "sample":
+    # of several launched processes, one speaks
+    main_process = os.environ.get("RANK", "0") == "0"
+    if config.data.path == "sample" and main_process:
         print("data: the bundled synthetic sample; for real reviews: configs/base.yaml --data.path FILE (or kaggle)")
     # torch is imported only once the settings are known to be good
     from wine_gpt.pretraining import pretrain
 
     run = pretrain(config)
+    if not main_process:
+        return
     print(
         f"test: {run.score.nats_per_word:.3f} nats per word, perplexity {run.score.perplexity:.1f}, "
         f"{run.score.unknown_rate:.1%} unknown words\n"

@@ -229,6 +229,11 @@ def to_yaml(config: object) -> str:
     return yaml.safe_dump(draccus.encode(config), sort_keys=False, allow_unicode=True)
 
 
+def to_flat(config: object) -> dict[str, Any]:
+    """Return each setting's dotted key and value."""
+    return dict(_flatten(draccus.encode(config), {}))
+
+
 def _leaf_types(config_class: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each value's dotted key and its type."""
     for name, annotation in typing.get_type_hints(config_class).items():

@@ -49,19 +49,24 @@ PACKAGES = (
 )
 
 
-def claim(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Make the folder ready for a run.
+def require_free(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Check that a run may write to the folder; nothing in it is changed.
 
     Raises:
         UserError: if it can't be written, or holds a run and neither resuming nor overwriting was asked for.
     """
-    if overwrite:
-        _remove_run(folder)
-    if (folder / METRICS).exists():
+    if not overwrite and (folder / METRICS).exists():
         raise UserError(f"{folder} holds a finished run: name another --output_dir, or --overwrite to start over")
-    if any((folder / CHECKPOINTS).glob("step-*")) and not resume:
+    if not overwrite and not resume and any((folder / CHECKPOINTS).glob("step-*")):
         raise UserError(f"{folder} holds an unfinished run: --resume to go on, or --overwrite to start over")
     require_writable(folder)
+
+
+def remove_run(folder: Path) -> None:
+    """Remove what an earlier run wrote, and nothing else that a user may keep there."""
+    for name in RUN_FILES:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def require_writable(folder: Path) -> None:
@@ -140,10 +145,3 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": f"{device.type} ({name})",
         "threads": torch.get_num_threads(),
     }
-
-
-def _remove_run(folder: Path) -> None:
-    """Remove what a run writes, and nothing else that a user may keep there."""
-    for name in RUN_FILES:
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)

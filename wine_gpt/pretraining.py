@@ -1,22 +1,24 @@
 """From a config to a finished run: data, tokenizer, model, training, figures."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+import torch
 from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import checkpoint, outputs
 from wine_gpt.batching import reviews_cut
-from wine_gpt.config import PretrainConfig, to_yaml
+from wine_gpt.config import PretrainConfig, TrainingConfig, to_flat, to_yaml
 from wine_gpt.data import Reviews, load_reviews, texts
 from wine_gpt.errors import UserError
 from wine_gpt.model import build_model
 from wine_gpt.scoring import Score, score
-from wine_gpt.tokenizer import load_tokenizer, save_tokenizer, tokenize_splits, train_tokenizer
+from wine_gpt.tokenizer import load_tokenizer, tokenize_splits, train_tokenizer
 from wine_gpt.training import Trainer, TrainingState
 
 # settings that may differ when a run is resumed, since they don't change what it computes;
@@ -39,23 +41,18 @@ def pretrain(config: PretrainConfig) -> FinishedRun:
         UserError: for anything that the user can put right.
     """
     folder = Path(config.output_dir)
-    accelerator = Accelerator(
-        mixed_precision=config.training.mixed_precision,
-        log_with=config.training.tracker_names or None,
-        project_dir=folder,
-    )
+    accelerator = _accelerator(config.training, folder)
     if accelerator.is_main_process:
-        outputs.claim(folder, resume=config.resume is not None, overwrite=config.overwrite)
+        outputs.require_free(folder, resume=config.resume is not None, overwrite=config.overwrite)
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():
         reviews = load_reviews(config.data)
     accelerator.print(reviews.report)
     _require_validation(reviews)
-    tokenizer = _tokenizer(config, reviews, folder, accelerator)
+    tokenizer = _tokenizer(config, reviews)
     with accelerator.main_process_first():
         splits = tokenize_splits(reviews.splits, tokenizer)
     model = build_model(config.model, tokenizer, config.training.seed)
-    tokenizer.model_max_length = config.model.block_size
     trainer = Trainer(
         model,
         tokenizer,
@@ -68,11 +65,15 @@ def pretrain(config: PretrainConfig) -> FinishedRun:
     )
     if config.resume:
         _resume(trainer, config.resume)
+    # only now, when nothing that a user may have got wrong can stop the run any more
+    if config.overwrite and accelerator.is_main_process:
+        outputs.remove_run(folder)
     accelerator.print(
         f"model: {model.num_parameters():,} parameters, {len(tokenizer):,} words; "
         f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"
     )
-    accelerator.init_trackers("wine_gpt", config=yaml.safe_load(to_yaml(config)))
+    # as text, since TensorBoard takes neither lists nor nothing
+    accelerator.init_trackers("wine_gpt", config={key: str(value) for key, value in to_flat(config).items()})
     state = trainer.run()
     scores = {
         name: score(trainer.module, splits[name], tokenizer, accelerator)
@@ -90,6 +91,28 @@ def pretrain(config: PretrainConfig) -> FinishedRun:
     return FinishedRun(folder, scores.get("test", scores["validation"]))
 
 
+def _accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
+    # accelerate would leave out a tracker that is not installed, without a word
+    installed = [str(tracker) for tracker in get_available_trackers()]
+    for name in config.tracker_names:
+        if name not in installed:
+            raise UserError(f'training.trackers: {name} is not installed: pip install "wine_gpt[tracking]"')
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    try:
+        accelerator = Accelerator(
+            mixed_precision=config.mixed_precision,
+            log_with=config.tracker_names or None,
+            project_dir=folder,
+            # accelerate joins processes on the CPU only if told so; else each would train alone, in the same folder
+            cpu=launched > 1 and not torch.accelerator.is_available(),
+        )
+    except ValueError as error:
+        raise UserError(f"training.mixed_precision {config.mixed_precision}: {error}") from error
+    if accelerator.num_processes != launched:
+        raise UserError(f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}")
+    return accelerator
+
+
 def _require_validation(reviews: Reviews) -> None:
     if not len(reviews.splits["validation"]):
         raise UserError(
@@ -98,32 +121,27 @@ def _require_validation(reviews: Reviews) -> None:
         )
 
 
-def _tokenizer(
-    config: PretrainConfig, reviews: Reviews, folder: Path, accelerator: Accelerator
-) -> PreTrainedTokenizerFast:
-    """Load the tokenizer that is named, or train one on the train split and save it with the run."""
+def _tokenizer(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerFast:
+    """Load the tokenizer that is named, or train one on the train split; all processes get the same."""
     if config.tokenizer.path is not None:
-        return load_tokenizer(config.tokenizer.path)
-    if accelerator.is_main_process:
-        trained = train_tokenizer(
+        tokenizer = load_tokenizer(config.tokenizer.path)
+    else:
+        tokenizer = train_tokenizer(
             texts(reviews.splits["train"]),
             config.tokenizer.vocab_size,
             prefix=config.data.prefix,
             header_fields=len(config.data.prompt_fields),
         )
-        save_tokenizer(trained, folder)
-    accelerator.wait_for_everyone()
-    return load_tokenizer(folder)
+    tokenizer.model_max_length = config.model.block_size
+    return tokenizer
 
 
 def _identity(config: PretrainConfig, reviews: Reviews, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Return what must be equal for a checkpoint to be gone on from."""
-    sections = yaml.safe_load(to_yaml(config))
     settings = {
-        f"{section}.{name}": value
-        for section in ("data", "tokenizer", "model", "training")
-        for name, value in sections[section].items()
-        if name not in FREE_SETTINGS
+        key: value
+        for key, value in to_flat(config).items()
+        if "." in key and key.rpartition(".")[2] not in FREE_SETTINGS
     }
     vocabulary = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
     return {**settings, "data": reviews.fingerprint, "tokenizer": vocabulary}

@@ -179,6 +179,9 @@ def _encode(table: pa.Table, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:
     """Save so that transformers 4 and 5 load it; 5 would write a class name that 4 doesn't know."""
+    # what the last call asked for would be saved as a habit
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
     tokenizer.save_pretrained(folder)
     config_file = Path(folder) / "tokenizer_config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))

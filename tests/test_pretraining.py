@@ -1,0 +1,260 @@
+"""Pretraining as a user runs it: the scripts, the folder they leave, and what they refuse."""
+
+import json
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+
+from wine_gpt.sample.grammar import generate_records
+
+ROOT = Path(__file__).parents[1]
+SMALL = {
+    "model.n_layer": 1,
+    "model.n_head": 2,
+    "model.n_embd": 16,
+    "model.n_inner": 16,
+    "model.block_size": 96,
+    "training.batch_tokens": 1024,
+    "training.epochs": 2,
+    "training.checkpoint_steps": 3,
+}
+LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file")
+CPU = (*LAUNCH, str(ROOT / "configs" / "accelerate" / "cpu.yaml"))
+CPU_PROCESSES = (*LAUNCH, str(ROOT / "configs" / "accelerate" / "cpu_processes.yaml"))
+
+
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with 150 records and a cache of its own."""
+    folder = tmp_path_factory.mktemp("pretraining")
+    records = [*generate_records(150, seed=1)]
+    (folder / "reviews.json").write_text(json.dumps(records), encoding="utf-8")
+    return folder
+
+
+def flags(settings: dict[str, object]) -> list[str]:
+    return [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+
+
+def command(work: Path, output: str, **settings: object) -> list[str]:
+    """Return a small run's command line without the interpreter."""
+    named = {key.replace("__", "."): value for key, value in settings.items()}
+    given = {"data.path": work / "reviews.json", "output_dir": work / output, **SMALL, **named}
+    return [str(ROOT / "scripts" / "pretrain.py"), str(ROOT / "configs" / "sample.yaml"), *flags(given)]
+
+
+def run(arguments: list[str], work: Path, *, launcher: tuple[str, ...] = (sys.executable,)) -> Done:
+    """Run to a good end."""
+    done = subprocess.run([*launcher, *arguments], capture_output=True, text=True, env=environment(work))
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def environment(work: Path) -> dict[str, str]:
+    return {**os.environ, "HF_DATASETS_CACHE": str(work / "cache"), "OMP_NUM_THREADS": "1"}
+
+
+def losses(folder: Path) -> list[float]:
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return [epoch["nats_per_word"] for epoch in metrics["training"]["epochs"]]
+
+
+@pytest.fixture(scope="module")
+def finished(work: Path) -> tuple[Path, Done]:
+    """Return the folder and the output of a run by the launcher, with a tracker."""
+    return work / "finished", run(command(work, "finished", training__trackers="tensorboard"), work, launcher=CPU)
+
+
+# a finished run
+
+
+def test_the_run_tells_its_data_its_progress_and_what_is_next(finished: tuple[Path, Done]) -> None:
+    folder, done = finished
+    lines, progress = done.stdout.splitlines(), done.stderr.splitlines()
+    assert lines[0] == f"data: {folder.parent / 'reviews.json'}"
+    assert [line.split(":")[0] for line in progress if line.startswith("epoch")] == ["epoch 1 of 2", "epoch 2 of 2"]
+    assert any(line.startswith("test: ") and "nats per word" in line for line in lines)
+    assert lines[-2] == f"saved: {folder}"
+    assert lines[-1].startswith(f"next:  python scripts/generate.py {folder} --prompt")
+
+
+def test_the_folder_loads_as_it_is(finished: tuple[Path, Done]) -> None:
+    folder, _ = finished
+    text = pipeline("text-generation", model=str(folder))("Wine review : Italy", max_new_tokens=5)[0]["generated_text"]
+    assert text.startswith("Wine review : Italy ")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    assert model.config.vocab_size == len(tokenizer)
+    assert tokenizer.model_max_length == model.config.n_positions == SMALL["model.block_size"]
+
+
+def test_the_figures_are_all_there(finished: tuple[Path, Done]) -> None:
+    folder, _ = finished
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    for split in ("validation", "test"):
+        assert 0 < metrics[split]["nats_per_word"] < 10
+        assert metrics[split]["perplexity"] == pytest.approx(2.718281828 ** metrics[split]["nats_per_word"], rel=1e-4)
+        assert 0 <= metrics[split]["unknown_rate"] < 0.5
+    assert metrics["training"]["tokens_per_second"] > 0
+    assert 0 < metrics["training"]["padding_share"] < 0.1
+    assert metrics["peak_memory_bytes"]["resident"] > 10**8
+    assert {"torch", "transformers", "wine_gpt"} <= metrics["environment"]["packages"].keys()
+    # the best epoch's weights are the ones that were scored and saved
+    epochs = metrics["training"]["epochs"]
+    best = min(epochs, key=lambda epoch: epoch["nats_per_word"])
+    assert metrics["training"]["best_epoch"] == best["epoch"]
+    assert metrics["validation"]["nats_per_word"] == pytest.approx(best["nats_per_word"], abs=1e-6)
+
+
+def test_the_run_can_be_repeated_from_its_folder(finished: tuple[Path, Done], work: Path) -> None:
+    folder, _ = finished
+    again = [str(ROOT / "scripts" / "pretrain.py"), str(folder / "config.yaml"), "--output_dir", str(work / "again")]
+    run(again, work)
+    assert losses(work / "again") == losses(folder)
+    weights, expected = load_file(work / "again" / "model.safetensors"), load_file(folder / "model.safetensors")
+    assert all(weights[name].equal(tensor) for name, tensor in expected.items())
+
+
+def test_the_rest_of_the_folder(finished: tuple[Path, Done]) -> None:
+    folder, _ = finished
+    assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [sample["epoch"] for sample in samples] == [1, 1, 1, 2, 2, 2]
+    assert all(sample["text"].startswith("wine review") for sample in samples)
+    report = json.loads((folder / "data_report.json").read_text(encoding="utf-8"))
+    assert report["read"] == 150
+    assert sum(report["splits"].values()) == report["kept"]
+    assert any(folder.glob("**/events.out.tfevents*"))
+    assert not [file for file in folder.rglob("*") if file.name.startswith(".tmp") or file.suffix in (".bin", ".pkl")]
+
+
+# going on, starting over
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(finished: tuple[Path, Done], work: Path) -> None:
+    arguments = command(work, "killed")
+    process = subprocess.Popen([sys.executable, *arguments], env=environment(work), stdout=subprocess.DEVNULL)
+    checkpoints = work / "killed" / "checkpoints"
+    deadline = time.monotonic() + 60
+    while not list(checkpoints.glob("step-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (work / "killed" / "metrics.json").exists()
+    assert "resumed from step " in run([*arguments, "--resume"], work).stdout
+    assert losses(work / "killed") == losses(finished[0])
+    weights = load_file(work / "killed" / "model.safetensors")
+    assert all(weights[name].equal(tensor) for name, tensor in load_file(finished[0] / "model.safetensors").items())
+
+
+def test_two_processes_learn_what_one_learns(work: Path) -> None:
+    """One process that cuts each batch in two sees the same parts with the same random numbers."""
+    done = run(command(work, "two"), work, launcher=CPU_PROCESSES)
+    assert done.stdout.count("saved: ") == done.stderr.count("epoch 1 of 2") == 1
+    run(command(work, "one", training__micro_batches=2), work)
+    assert losses(work / "two") == pytest.approx(losses(work / "one"), abs=1e-4)
+
+
+def test_a_trained_tokenizer_serves_several_runs(work: Path) -> None:
+    script = str(ROOT / "scripts" / "train_tokenizer.py")
+    settings = {"data.path": work / "reviews.json", "tokenizer.vocab_size": 50, "output_dir": work / "tokenizer"}
+    assert run([script, *flags(settings)], work).stdout.splitlines()[-1] == f"saved: {work / 'tokenizer'}, 52 words"
+    run(command(work, "shared", tokenizer__path=work / "tokenizer", training__epochs=1), work)
+    saved = [(work / folder / "tokenizer.json").read_text(encoding="utf-8") for folder in ("tokenizer", "shared")]
+    assert saved[0] == saved[1]
+
+
+# wrong input
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], str]:
+    """Return a function that runs a command line here, asserts one line and exit code 2, and returns the line."""
+
+    def refuse(arguments: list[str]) -> str:
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(arguments[0], run_name="__main__")
+        assert ended.value.code == 2
+        told = capsys.readouterr().err
+        assert "Traceback" not in told
+        # a bar of the tokenization may stand before it
+        line = told.splitlines()[-1]
+        assert line.startswith("error: ")
+        return line
+
+    return refuse
+
+
+def snapshot(folder: Path) -> dict[str, Any]:
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def test_a_finished_run_is_kept(finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]) -> None:
+    before = snapshot(finished[0])
+    assert f"{finished[0]} holds a finished run" in refused(command(work, "finished"))
+    assert f"{finished[0]} holds a finished run" in refused([*command(work, "finished"), "--resume"])
+    # even where starting over was asked for, if the new run can't start
+    assert "no such file" in refused([*command(work, "finished", data__path=work / "none.json"), "--overwrite"])
+    assert "batch_tokens" in refused([*command(work, "finished", training__batch_tokens=20), "--overwrite"])
+    assert snapshot(finished[0]) == before
+
+
+def test_an_unfinished_run_is_kept(work: Path, refused: Callable[[list[str]], str]) -> None:
+    checkpoint = work / "unfinished" / "checkpoints" / "step-00000003"
+    checkpoint.mkdir(parents=True)
+    assert "holds an unfinished run: --resume to go on" in refused(command(work, "unfinished"))
+    assert checkpoint.exists()
+
+
+def test_overwrite_starts_over_and_keeps_what_is_not_the_runs(work: Path) -> None:
+    run(command(work, "twice", training__epochs=1), work)
+    (work / "twice" / "notes.txt").write_text("mine")
+    first = losses(work / "twice")
+    run([*command(work, "twice", training__epochs=2), "--overwrite"], work)
+    assert len(first) == 1
+    assert len(losses(work / "twice")) == 2
+    assert (work / "twice" / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_is_named(work: Path, refused: Callable[[list[str]], str]) -> None:
+    (work / "file").write_text("")
+    line = refused(command(work, "file/run"))
+    assert line == f"error: output_dir: can't write to {work / 'file' / 'run'}: Not a directory"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data__path": "none.json"}, "data.path: no such file: none.json"),
+        ({"data__validation_fraction": 0.0}, "none of the .* reviews fell into the validation split"),
+        ({"tokenizer__path": "."}, "tokenizer: . holds no tokenizer.json"),
+        ({"tokenizer__vocab_size": 2}, "config: tokenizer.vocab_size is 2: must be at least 3"),
+        ({"model__n_head": 3}, "config: model.n_embd is 16: must be a multiple of model.n_head, 3"),
+        ({"model__block_size": 0}, "config: model.block_size is 0: must be at least"),
+        ({"model__n_layer": "four"}, "model.n_layer"),
+        ({"model__layers": 2}, "unknown key model.layers; did you mean model.n_layer?"),
+        ({"training__batch_tokens": 20}, "batch_tokens"),
+        ({"training__trackers": "trackio"}, r'trackio is not installed: pip install "wine_gpt\[tracking\]"'),
+        ({"training__micro_batches": 0}, "training.micro_batches is 0: must be at least 1"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_exit_code_2(
+    work: Path, refused: Callable[[list[str]], str], settings: dict[str, object], message: str
+) -> None:
+    line = refused(command(work, "wrong", **settings))
+    assert re.search(message, line), line
+    assert not (work / "wrong" / "config.json").exists()
