@@ -3,10 +3,20 @@
 import itertools
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 TOY_POSITIONS = 64
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder that ``datasets`` takes for its cache."""
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +44,22 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def model(toy_run: Path) -> PreTrainedModel:
+    """Return the toy model; tests leave it as it is."""
+    from wine_gpt.model import load_model
+
+    return load_model(toy_run)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(toy_run: Path) -> PreTrainedTokenizerFast:
+    """Return the toy model's tokenizer."""
+    from wine_gpt.tokenizer import load_tokenizer
+
+    return load_tokenizer(toy_run)
 
 
 def toy_texts() -> list[str]:

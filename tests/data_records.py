@@ -6,7 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from wine_gpt.data import Reviews
+import pytest
+
+from wine_gpt.config import DataConfig
+from wine_gpt.data import Reviews, load_reviews
+from wine_gpt.errors import UserError
 
 KAGGLE_JSON = "winemag-data-130k-v2.json"
 COLUMNS = [
@@ -92,3 +96,16 @@ def rows_of(reviews: Reviews) -> list[Record]:
     """Return the rows of all splits in the order of their texts."""
     rows = [dict(row) for split in reviews.splits.values() for row in split]
     return sorted(rows, key=lambda row: row["text"])
+
+
+def load(path: str | Path, **settings: object) -> list[Record]:
+    """Return the rows that a file gives, in the order of their texts."""
+    return rows_of(load_reviews(DataConfig(path=str(path), **settings)))
+
+
+def fault(path: str | Path, **settings: object) -> str:
+    """Return the message, which must be one line, of what can't be loaded."""
+    with pytest.raises(UserError) as error:
+        load_reviews(DataConfig(path=str(path), **settings))
+    assert "\n" not in str(error.value)
+    return str(error.value)

@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,8 +17,10 @@ from data_records import (
     COLUMNS_150K,
     KAGGLE_JSON,
     csv_text,
+    fault,
     json_text,
     lines_text,
+    load,
     make_records,
     rows_of,
     write,
@@ -30,29 +31,12 @@ from wine_gpt.data import load_reviews, texts
 from wine_gpt.errors import UserError
 from wine_gpt.tokenizer import encode_reviews, tokenize_splits, train_tokenizer
 
+pytestmark = pytest.mark.usefixtures("cache")
+
 RECORDS = make_records(50)
 CATEGORICAL = pa.schema([("kind", pa.dictionary(pa.int8(), pa.string())), ("text", pa.large_string())])
 ALL_TRAIN = {"validation_fraction": 0.0, "test_fraction": 0.0}
 WRITERS: dict[str, Callable[[list[dict]], str]] = {"json": json_text, "jsonl": lines_text, "csv": csv_text}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
-    return folder
-
-
-def load(path: str | Path, **settings: object) -> list[dict]:
-    return rows_of(load_reviews(DataConfig(path=str(path), **settings)))
-
-
-def fault(path: str | Path, **settings: object) -> str:
-    """Return the message, which must be one line, of what can't be loaded."""
-    with pytest.raises(UserError) as error:
-        load_reviews(DataConfig(path=str(path), **settings))
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.fixture

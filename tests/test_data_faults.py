@@ -13,7 +13,7 @@ import huggingface_hub
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from data_records import KAGGLE_JSON, csv_text, json_text, lines_text, make_records, rows_of, write
+from data_records import KAGGLE_JSON, csv_text, fault, json_text, lines_text, load, make_records, write
 from datasets.arrow_writer import ArrowWriter
 from kaggle_server import KaggleServer, kaggle_server
 
@@ -21,26 +21,9 @@ from wine_gpt.config import DataConfig
 from wine_gpt.data import load_reviews
 from wine_gpt.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("cache")
+
 RECORDS = make_records(50)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
-    return folder
-
-
-def load(path: str | Path, **settings: object) -> list[dict]:
-    return rows_of(load_reviews(DataConfig(path=str(path), **settings)))
-
-
-def fault(path: str | Path, **settings: object) -> str:
-    """Return the message, which must be one line, of what can't be loaded."""
-    with pytest.raises(UserError) as error:
-        load_reviews(DataConfig(path=str(path), **settings))
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def cached(cache: Path) -> list[Path]:

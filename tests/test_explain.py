@@ -13,21 +13,9 @@ from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokeni
 from wine_gpt.errors import UserError
 from wine_gpt.explain import END, START, Explanation, Step, explain, to_html, to_terminal
 from wine_gpt.generation import encode_prompts
-from wine_gpt.model import load_model
-from wine_gpt.tokenizer import load_tokenizer
 
 TEMPERATURE = 0.7
 PROMPT = "Wine review: Italy"
-
-
-@pytest.fixture(scope="module")
-def model(toy_run: Path) -> GPT2LMHeadModel:
-    return load_model(toy_run)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(toy_run: Path) -> PreTrainedTokenizerFast:
-    return load_tokenizer(toy_run)
 
 
 @pytest.fixture(scope="module")

@@ -1,31 +1,20 @@
 """Texts from a saved model: through transformers alone, through the package, and streamed."""
 
-import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import TOY_POSITIONS
+from outsider import run_elsewhere
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.errors import UserError
 from wine_gpt.generation import ReviewStreamer, encode_prompts, generate_ids, generate_texts, join
 from wine_gpt.model import load_model
-from wine_gpt.tokenizer import load_tokenizer
 
 USER = """
-import importlib.abc, json, sys
-
-class Blocked(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "wine_gpt":
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Blocked())
 from transformers import pipeline, set_seed
 
 write = pipeline("text-generation", model=sys.argv[1])
@@ -61,21 +50,8 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def user(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what someone sees who has transformers, the folder, and not this package."""
-    command = [sys.executable, "-c", USER, str(toy_run)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path_factory.mktemp("elsewhere"))
-    assert done.returncode == 0, done.stderr
-    seen: dict[str, Any] = json.loads(done.stdout)
-    return {**seen, "stderr": done.stderr}
-
-
-@pytest.fixture(scope="module")
-def model(toy_run: Path) -> GPT2LMHeadModel:
-    return load_model(toy_run)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(toy_run: Path) -> PreTrainedTokenizerFast:
-    return load_tokenizer(toy_run)
+    seen, stderr = run_elsewhere(USER, str(toy_run), cwd=tmp_path_factory.mktemp("elsewhere"))
+    return {**seen, "stderr": stderr}
 
 
 def test_the_pipeline_returns_the_prompt_and_naturally_spaced_text(user: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from data_records import COLUMNS
 
 from wine_gpt.sample import SAMPLE_PATH
 from wine_gpt.sample.__main__ import main
@@ -17,21 +18,6 @@ from wine_gpt.sample.grammar import Record, generate_records
 from wine_gpt.sample.lexicon import STYLES, VARIETIES
 from wine_gpt.sample.places import PROVINCES
 
-KEYS = [
-    "points",
-    "title",
-    "description",
-    "taster_name",
-    "taster_twitter_handle",
-    "price",
-    "designation",
-    "variety",
-    "region_1",
-    "region_2",
-    "province",
-    "country",
-    "winery",
-]
 NEVER_NULL = ("points", "title", "description", "winery")
 
 
@@ -69,7 +55,7 @@ def test_the_file_has_kaggles_form(sample: list[Record]) -> None:
     assert text == json.dumps(sample)
     assert len(sample) == 2000
     for record in sample:
-        assert list(record) == KEYS
+        assert list(record) == COLUMNS
         assert re.fullmatch(r"8\d|9\d|100", str(record["points"]))
         assert record["price"] is None or type(record["price"]) is int
         assert all(type(record[key]) is str for key in NEVER_NULL)

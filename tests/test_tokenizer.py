@@ -4,8 +4,6 @@ import hashlib
 import itertools
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 import reference_scheme
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from outsider import run_elsewhere
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig
@@ -230,23 +229,15 @@ def round_trip_share(tokenizer: PreTrainedTokenizerFast, reviews: Sequence[str])
 def test_transformers_alone_loads_it(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     text = "Wine review : France : Alsace : Riesling : It's full-bodied, at 13.5% alcohol."
     code = """
-import importlib.abc, json, sys
-class Blocked(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "wine_gpt":
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Blocked())
 from transformers import AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 ids = tokenizer(sys.argv[2])["input_ids"]
 print(json.dumps([ids, tokenizer.decode(ids, skip_special_tokens=True), tokenizer.eos_token_id]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder), text], capture_output=True, text=True, check=True, cwd=folder
-    )
+    seen, _ = run_elsewhere(code, str(folder), text, cwd=folder)
     ids = tokenizer(text)["input_ids"]
     expected = [ids, tokenizer.decode(ids, skip_special_tokens=True), tokenizer.eos_token_id]
-    assert json.loads(done.stdout) == expected
+    assert seen == expected
 
 
 def test_its_files_name_what_transformers_4_knows_and_no_code(folder: Path) -> None:
