@@ -11,7 +11,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 RUN = DOCS.parent / "runs" / "sample"
-GENERATE = (sys.executable, str(DOCS.parent / "scripts" / "generate.py"), str(RUN))
+GENERATE = (sys.executable, "scripts/generate.py", "runs/sample")
 # the page opens on its first word; this one is in the middle of a sentence
 SHOW_WORD = "<script>document.querySelectorAll('#text button')[24].click()</script>"
 CHROMIUM_FLAGS = (
@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
         prompt = ("--prompt", "wine review : germany", "--seed", "1")
-        subprocess.run([*GENERATE, *prompt, "--html", str(page)], check=True)
+        subprocess.run([*GENERATE, *prompt, "--html", str(page)], check=True, cwd=DOCS.parent)
         page.write_text(page.read_text(encoding="utf-8") + SHOW_WORD, encoding="utf-8")
         subprocess.run(
             [

@@ -18,6 +18,7 @@ def main() -> None:
     config = parse_config(PretrainConfig, [str(CONFIG), "--resume"])
     from transformers import pipeline, set_seed
 
+    from wine_gpt.model import quiet_transformers
     from wine_gpt.outputs import METRICS
     from wine_gpt.pretraining import pretrain
 
@@ -26,12 +27,13 @@ def main() -> None:
         print("training on the bundled synthetic sample: reviews of no real wine, written by the project")
         pretrain(config)
     print(f'\npipeline("text-generation", model="{folder}"):\n')
-    write = pipeline("text-generation", model=str(folder))
+    with quiet_transformers():
+        write = pipeline("text-generation", model=str(folder))
     set_seed(config.training.seed)
     for prompt in PROMPTS:
         print(f"  {write(prompt)[0]['generated_text']}\n")
     print(
-        f"model: {folder.resolve()} (trained on synthetic reviews)\n"
+        f"model: {folder} (trained on synthetic reviews)\n"
         f"next:  .venv/bin/python scripts/generate.py {folder} --explain\n"
         "       .venv/bin/python scripts/pretrain.py configs/base.yaml --data.path FILE --output_dir runs/base"
     )

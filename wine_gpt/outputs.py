@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.checkpoint import write_atomically
 from wine_gpt.errors import UserError
+from wine_gpt.model import quiet_transformers
 from wine_gpt.tokenizer import save_tokenizer
 from wine_gpt.training import TrainingState
 
@@ -86,7 +87,8 @@ def require_writable(folder: Path) -> None:
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     """Save model and tokenizer, each file whole or not at all."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-model-") as temporary:
-        model.save_pretrained(temporary)
+        with quiet_transformers():
+            model.save_pretrained(temporary)
         save_tokenizer(tokenizer, temporary)
         for file in Path(temporary).iterdir():
             file.replace(folder / file.name)
