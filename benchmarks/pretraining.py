@@ -46,9 +46,9 @@ def finished_run(config: str, seed: int, folder: Path, data: Path, launcher: str
     if not (folder / "metrics.json").exists():
         script = [str(ROOT / "scripts" / "pretrain.py"), str(ROOT / "configs" / f"{config}.yaml"), "--resume"]
         flags = ["--data.path", str(data), "--output_dir", str(folder), "--training.seed", str(seed)]
-        subprocess.run(
-            [*LAUNCH, str(ROOT / "configs" / "accelerate" / f"{launcher}.yaml"), *script, *flags], check=True
-        )
+        accelerate = [*LAUNCH, str(ROOT / "configs" / "accelerate" / f"{launcher}.yaml")]
+        # the table alone on stdout
+        subprocess.run([*accelerate, *script, *flags], check=True, stdout=sys.stderr)
     metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return metrics
 
