@@ -59,7 +59,10 @@ def test_bare_resume_means_the_newest_checkpoint() -> None:
         (["--tokenizer.vocab_size", "2"], "tokenizer.vocab_size is 2: must be at least 3"),
         (["--training.learning_rate", "nan"], "training.learning_rate"),
         (["--training.learning_rate", "-1"], "training.learning_rate is -1"),
-        (["--training.mixed_precision", "bf17"], "training.mixed_precision is 'bf17': must be one of no, bf16, fp16"),
+        (
+            ["--training.mixed_precision", "bf17"],
+            "training.mixed_precision is 'bf17': must be one of auto, no, bf16, fp16",
+        ),
         (["--training.trackers", "wandb,tensorbord"], "training.trackers is 'tensorbord'"),
         (["--training.micro_batches", "0"], "training.micro_batches is 0"),
         (["--data.validation_fraction", "0.6", "--data.test_fraction", "0.6"], "must be below 1"),

@@ -28,6 +28,7 @@ SMALL = {
     "training.batch_tokens": 1024,
     "training.epochs": 2,
     "training.checkpoint_steps": 3,
+    "training.mixed_precision": "no",
 }
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file")
 CPU = (*LAUNCH, str(ROOT / "configs" / "accelerate" / "cpu.yaml"))
@@ -85,7 +86,8 @@ def finished(work: Path) -> tuple[Path, Done]:
 def test_the_run_tells_its_data_its_progress_and_what_is_next(finished: tuple[Path, Done]) -> None:
     folder, done = finished
     lines, progress = done.stdout.splitlines(), done.stderr.splitlines()
-    assert lines[0] == f"data: {folder.parent / 'reviews.json'}"
+    assert f"data: {folder.parent / 'reviews.json'}" in lines
+    assert lines[0].startswith("precision: mixed no, float32 products by ")
     assert [line.split(":")[0] for line in progress if line.startswith("epoch")] == ["epoch 1 of 2", "epoch 2 of 2"]
     assert any(line.startswith("test: ") and "nats per word" in line for line in lines)
     assert lines[-2] == f"saved: {folder}"

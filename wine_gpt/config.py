@@ -17,7 +17,7 @@ import yaml
 from wine_gpt.errors import UserError
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
-PRECISIONS = ("no", "bf16", "fp16")
+PRECISIONS = ("auto", "no", "bf16", "fp16")
 # what these flags mean when no value follows them
 BARE_FLAGS = {"resume": "latest", "overwrite": "true"}
 
@@ -124,8 +124,8 @@ class TrainingConfig:
     adam_beta2: float = 0.95
     # gradients are scaled down to this norm
     max_grad_norm: float = 1.0
-    # no, bf16 or fp16
-    mixed_precision: str = "no"
+    # auto, no, bf16 or fp16; auto is bf16 where the hardware multiplies it
+    mixed_precision: str = "auto"
     # initial weights, order of the reviews, dropout and samples
     seed: int = 42
     # optimizer steps between checkpoints besides the one at each epoch's end; 0: only those

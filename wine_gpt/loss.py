@@ -6,12 +6,15 @@ one buffer that all chunks share. The formula is the plain one: L = Σ (log Σ_j
 ∂L/∂logits = softmax − onehot (as in the Cut Cross-Entropy and Liger kernels).
 """
 
+import functools
 from typing import Any
 
 import torch
 
 # rows of logits held at a time: 512 rows of 10,002 words in float32 are 20 MB
 CHUNK_ROWS = 512
+# smaller ones are left to the logits: below it float32 has fewer digits, and none in the end
+SMALLEST_PROBABILITY = 1e-37
 
 
 def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -59,7 +62,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:  # noqa: ANN401
         hidden_grad, weight_grad = ctx.saved_tensors
-        return hidden_grad * upstream[0], weight_grad * upstream[0], None
+        # in place, which is why the loss can be differentiated once only
+        return hidden_grad.mul_(upstream[0]), weight_grad.mul_(upstream[0]), None
 
 
 def _loss_and_gradients(
@@ -68,21 +72,37 @@ def _loss_and_gradients(
     loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
     hidden_grad = torch.empty_like(hidden)
     weight_grad = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-    buffer = torch.empty(min(CHUNK_ROWS, len(hidden)), len(weight), dtype=hidden.dtype, device=hidden.device)
-    for start in range(0, len(hidden), CHUNK_ROWS):
-        rows = hidden[start : start + CHUNK_ROWS]
-        label = labels[start : start + CHUNK_ROWS, None]
-        probabilities = torch.mm(rows, weight.T, out=buffer[: len(rows)]).float()
-        of_label = probabilities.gather(1, label)
-        highest = probabilities.amax(dim=1, keepdim=True)
-        total = probabilities.sub_(highest).exp_().sum(dim=1, keepdim=True)
-        loss += (total.log() + highest - of_label).sum()
-        logits_grad = probabilities.div_(total)
-        logits_grad.scatter_add_(1, label, torch.full_like(of_label, -1))
-        logits_grad = logits_grad.to(hidden.dtype)
-        torch.mm(logits_grad, weight, out=hidden_grad[start : start + CHUNK_ROWS])
+    chunks = -(-len(hidden) // CHUNK_ROWS)
+    all_logits = _buffer("logits", len(weight), hidden.dtype, hidden.device)
+    all_probabilities = _buffer("probabilities", len(weight), torch.float32, hidden.device)
+    for rows, label, rows_grad in zip(
+        hidden.tensor_split(chunks),
+        labels[:, None].tensor_split(chunks),
+        hidden_grad.tensor_split(chunks),
+        strict=True,
+    ):
+        logits, probabilities = all_logits[: len(rows)], all_probabilities[: len(rows)]
+        torch.mm(rows, weight.T, out=logits)
+        torch.softmax(logits, dim=1, dtype=torch.float32, out=probabilities)
+        loss += _nats(probabilities.gather(1, label), logits, label)
+        probabilities.scatter_add_(1, label, probabilities.new_full(label.shape, -1))
+        logits_grad = logits.copy_(probabilities)
+        torch.mm(logits_grad, weight, out=rows_grad)
         if weight_grad.dtype == hidden.dtype:
             weight_grad.addmm_(logits_grad.T, rows)
         else:
             weight_grad += logits_grad.T @ rows
     return loss, hidden_grad, weight_grad
+
+
+def _nats(of_label: torch.Tensor, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Return the sum of −log p, by the logits where p leaves float32's range."""
+    if bool((of_label < SMALLEST_PROBABILITY).any()):
+        return torch.nn.functional.cross_entropy(logits.float(), label[:, 0], reduction="sum")
+    return -of_label.log().sum()
+
+
+@functools.lru_cache(maxsize=4)
+def _buffer(_: str, width: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return memory that all chunks of all steps share: to have it made anew costs as much as to fill it."""
+    return torch.empty(CHUNK_ROWS, width, dtype=dtype, device=device)

@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from wine_gpt.batching import IGNORED, Batch
 from wine_gpt.config import ModelConfig
+from wine_gpt.dropout import pack_dropout
 from wine_gpt.errors import UserError
 from wine_gpt.loss import summed_cross_entropy, token_losses
 
@@ -67,6 +68,7 @@ class LanguageModelLoss(nn.Module):
 
     def __init__(self, model: GPT2LMHeadModel) -> None:
         super().__init__()
+        pack_dropout(model)
         self.model = model
 
     def forward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from wine_gpt.config import PretrainConfig, TrainingConfig, to_flat, to_yaml
 from wine_gpt.data import Reviews, load_reviews, texts
 from wine_gpt.errors import UserError
 from wine_gpt.model import build_model
+from wine_gpt.precision import choose_mixed_precision, use_fast_single_precision
 from wine_gpt.scoring import Score, score
 from wine_gpt.tokenizer import load_tokenizer, tokenize_splits, train_tokenizer
 from wine_gpt.training import Trainer, TrainingState
@@ -61,7 +62,7 @@ def pretrain(config: PretrainConfig) -> FinishedRun:
         accelerator,
         checkpoints=folder / outputs.CHECKPOINTS,
         prompt=config.data.prefix,
-        identity=_identity(config, reviews, tokenizer),
+        identity=_identity(config, reviews, tokenizer, accelerator.mixed_precision),
     )
     if config.resume:
         _resume(trainer, config.resume)
@@ -98,18 +99,20 @@ def _accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
         if name not in installed:
             raise UserError(f'training.trackers: {name} is not installed: pip install "wine_gpt[tracking]"')
     launched = int(os.environ.get("WORLD_SIZE", "1"))
+    mixed_precision = choose_mixed_precision(config.mixed_precision)
     try:
         accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
+            mixed_precision=mixed_precision,
             log_with=config.tracker_names or None,
             project_dir=folder,
             # accelerate joins processes on the CPU only if told so; else each would train alone, in the same folder
             cpu=launched > 1 and not torch.accelerator.is_available(),
         )
     except ValueError as error:
-        raise UserError(f"training.mixed_precision {config.mixed_precision}: {error}") from error
+        raise UserError(f"training.mixed_precision {mixed_precision}: {error}") from error
     if accelerator.num_processes != launched:
         raise UserError(f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}")
+    accelerator.print(f"precision: mixed {mixed_precision}, float32 products by {use_fast_single_precision()}")
     return accelerator
 
 
@@ -136,7 +139,9 @@ def _tokenizer(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerF
     return tokenizer
 
 
-def _identity(config: PretrainConfig, reviews: Reviews, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+def _identity(
+    config: PretrainConfig, reviews: Reviews, tokenizer: PreTrainedTokenizerFast, mixed_precision: str
+) -> dict[str, Any]:
     """Return what must be equal for a checkpoint to be gone on from."""
     settings = {
         key: value
@@ -144,6 +149,8 @@ def _identity(config: PretrainConfig, reviews: Reviews, tokenizer: PreTrainedTok
         if "." in key and key.rpartition(".")[2] not in FREE_SETTINGS
     }
     vocabulary = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    # what auto stood for
+    settings["training.mixed_precision"] = mixed_precision
     return {**settings, "data": reviews.fingerprint, "tokenizer": vocabulary}
 
 

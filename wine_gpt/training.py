@@ -75,6 +75,7 @@ def build_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Ad
         ],
         lr=config.learning_rate,
         betas=(config.adam_beta1, config.adam_beta2),
+        fused=True,
     )
 
 
