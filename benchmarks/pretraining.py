@@ -24,29 +24,31 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--configs", nargs="+", default=["class", "base"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
+    parser.add_argument("--mixed_precision", default="auto")
     parser.add_argument("--launcher", default="cpu", help="a file of configs/accelerate")
     arguments = parser.parse_args()
     print(
-        "| config | seed | test nats per word | perplexity | validation | minutes | tokens/s | padding | peak memory |"
+        "| config | precision | seed | test nats per word | perplexity | validation | minutes | tokens/s | padding | peak memory |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for config in arguments.configs:
         losses = []
         for seed in arguments.seeds:
             folder = arguments.output_dir / f"{config}-{seed}"
-            metrics = finished_run(config, seed, folder, arguments.data, arguments.launcher)
+            metrics = finished_run(config, seed, folder, arguments)
             losses.append(metrics["test"]["nats_per_word"])
             print(row(config, seed, metrics), flush=True)
         mean, spread = statistics.mean(losses), max(losses) - min(losses)
-        print(f"| {config} | mean | **{mean:.3f}** (spread {spread:.3f}) | | | | | | |", flush=True)
+        print(f"| {config} | | mean | **{mean:.3f}** (spread {spread:.3f}) | | | | | | |", flush=True)
 
 
-def finished_run(config: str, seed: int, folder: Path, data: Path, launcher: str) -> dict[str, Any]:
+def finished_run(config: str, seed: int, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run, or go on with a run, unless it is finished, and return its figures."""
     if not (folder / "metrics.json").exists():
         script = [str(ROOT / "scripts" / "pretrain.py"), str(ROOT / "configs" / f"{config}.yaml"), "--resume"]
-        flags = ["--data.path", str(data), "--output_dir", str(folder), "--training.seed", str(seed)]
-        accelerate = [*LAUNCH, str(ROOT / "configs" / "accelerate" / f"{launcher}.yaml")]
+        flags = ["--data.path", str(arguments.data), "--output_dir", str(folder), "--training.seed", str(seed)]
+        flags += ["--training.mixed_precision", arguments.mixed_precision]
+        accelerate = [*LAUNCH, str(ROOT / "configs" / "accelerate" / f"{arguments.launcher}.yaml")]
         # the table alone on stdout
         subprocess.run([*accelerate, *script, *flags], check=True, stdout=sys.stderr)
     metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
@@ -58,6 +60,7 @@ def row(config: str, seed: int, metrics: dict[str, Any]) -> str:
     training = metrics["training"]
     cells = [
         config,
+        training["mixed_precision"],
         str(seed),
         f"{metrics['test']['nats_per_word']:.3f}",
         f"{metrics['test']['perplexity']:.1f}",

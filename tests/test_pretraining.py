@@ -260,3 +260,44 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     line = refused(command(work, "wrong", **settings))
     assert re.search(message, line), line
     assert not (work / "wrong" / "config.json").exists()
+
+
+# stopping
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "launcher"),
+    [(signal.SIGTERM, 143, ()), (signal.SIGINT, 130, ()), (signal.SIGTERM, None, CPU_PROCESSES)],
+)
+def test_a_signal_saves_and_tells_how_to_go_on(
+    work: Path, number: signal.Signals, code: int | None, launcher: tuple[str, ...]
+) -> None:
+    name = f"stopped-{number.name}-{len(launcher)}"
+    arguments = command(work, name, training__epochs=30, training__checkpoint_steps=0)
+    process = subprocess.Popen(
+        [*(launcher or (sys.executable,)), *arguments], env=environment(work), stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    told = ""
+    for line in process.stderr:
+        told += line
+        if line.startswith("epoch 2"):
+            process.send_signal(number)
+            break
+    told += process.stderr.read()
+    # the launcher has an exit code of its own
+    assert process.wait() == code or (code is None and process.returncode != 0)
+    step = int(re.findall(r"stopped after step ([\d,]+), which is saved", told)[0].replace(",", ""))
+    assert f"{arguments[0]} " in told.split("to go on: ")[1]
+    assert told.rstrip().splitlines()[-1].endswith("--resume") or launcher
+    saved = max((work / name / "checkpoints").glob("step-*"))
+    assert int(saved.name.removeprefix("step-")) == step >= 20
+    done = subprocess.run(
+        [sys.executable, *arguments, "--resume", "--training.epochs", "3"],
+        capture_output=True,
+        text=True,
+        env=environment(work),
+    )
+    # a shorter run than the one that was begun is another run
+    assert done.returncode == 2
+    assert "training.epochs: checkpoint 30, now 3" in done.stderr

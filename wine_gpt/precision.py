@@ -1,9 +1,12 @@
 """Which arithmetic is used: read off the device and checked on it, never assumed."""
 
+import os
 from typing import Any
 
 import torch
 
+# of each cache; measured: the least memory, and no slower than a thousand
+KERNELS_KEPT = 16
 # largest error of a product that counts as single precision, relative to the product of the absolute values;
 # bfloat16's would be about 2⁻⁹
 SINGLE_PRECISION = 2.0**-20
@@ -22,6 +25,16 @@ def choose_mixed_precision(wanted: str) -> str:
         capabilities = torch.cpu.get_capabilities()
         fast = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return "bf16" if fast else "no"
+
+
+def keep_few_kernels() -> None:
+    """Have oneDNN, and torch's layer above it, remember few of the kernels that they make for each shape of a product.
+
+    Batches have many shapes, so a thousand kernels, which is what they remember by themselves, are hundreds of
+    megabytes and are hardly ever asked for again. They read this when they first multiply.
+    """
+    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(cache, str(KERNELS_KEPT))
 
 
 def use_fast_single_precision() -> str:

@@ -17,7 +17,7 @@ from wine_gpt.config import PretrainConfig, TrainingConfig, to_flat, to_yaml
 from wine_gpt.data import Reviews, load_reviews, texts
 from wine_gpt.errors import UserError
 from wine_gpt.model import build_model
-from wine_gpt.precision import choose_mixed_precision, use_fast_single_precision
+from wine_gpt.precision import choose_mixed_precision, keep_few_kernels, use_fast_single_precision
 from wine_gpt.scoring import Score, score
 from wine_gpt.tokenizer import load_tokenizer, tokenize_splits, train_tokenizer
 from wine_gpt.training import Trainer, TrainingState
@@ -99,7 +99,10 @@ def _accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
         if name not in installed:
             raise UserError(f'training.trackers: {name} is not installed: pip install "wine_gpt[tracking]"')
     launched = int(os.environ.get("WORLD_SIZE", "1"))
+    keep_few_kernels()
     mixed_precision = choose_mixed_precision(config.mixed_precision)
+    # bf16 leaves it nothing to do
+    products = use_fast_single_precision() if mixed_precision == "no" else "torch's own"
     try:
         accelerator = Accelerator(
             mixed_precision=mixed_precision,
@@ -112,7 +115,7 @@ def _accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
         raise UserError(f"training.mixed_precision {mixed_precision}: {error}") from error
     if accelerator.num_processes != launched:
         raise UserError(f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}")
-    accelerator.print(f"precision: mixed {mixed_precision}, float32 products by {use_fast_single_precision()}")
+    accelerator.print(f"precision: mixed {mixed_precision}, float32 products by {products}")
     return accelerator
 
 

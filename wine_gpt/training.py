@@ -22,11 +22,12 @@ from wine_gpt import checkpoint
 from wine_gpt.batching import BatchPlan, Indices, collate, positions_of, split_among
 from wine_gpt.checkpoint import Checkpoint, Tensors
 from wine_gpt.config import TrainingConfig
-from wine_gpt.errors import UserError
+from wine_gpt.errors import Stopped, UserError
 from wine_gpt.generation import generate_texts
 from wine_gpt.model import LanguageModelLoss
 from wine_gpt.progress import Progress
 from wine_gpt.scoring import score
+from wine_gpt.stopping import StopRequest
 
 # points of the training loss that are kept for the curve
 CURVE_POINTS = 500
@@ -121,27 +122,31 @@ class Trainer:
         self.wrapped, self.optimizer = accelerator.prepare(self.module, build_optimizer(self.module, config))
         self.state = TrainingState()
         self.best_weights: Tensors = {}
+        self.saved_step = 0
 
     def run(self) -> TrainingState:
         """Train from the current step to the end and put the best weights into the model.
 
         Raises:
             UserError: if the loss is no longer finite, or a checkpoint can't be written.
+            Stopped: after a checkpoint at the end of the step in which SIGTERM or Ctrl-C came to any process.
         """
         total = self.plan.total_steps
         progress = Progress(total, self.state.step, self.accelerator.is_main_process)
         self.module.train()
-        for step in range(self.state.step, total):
-            started = time.monotonic()
-            self._optimizer_step(step)
-            self.state.step = step + 1
-            self._record_loss(max(total // CURVE_POINTS, 1))
-            self.state.seconds += time.monotonic() - started
-            progress.step(self._note())
-            if self.plan.ends_epoch(step):
-                self._end_epoch(progress)
-            elif self.config.checkpoint_steps and self.state.step % self.config.checkpoint_steps == 0:
-                self._save()
+        with StopRequest() as request:
+            for step in range(self.state.step, total):
+                started = time.monotonic()
+                self._optimizer_step(step)
+                self.state.step = step + 1
+                self._record_loss(max(total // CURVE_POINTS, 1))
+                self.state.seconds += time.monotonic() - started
+                progress.step(self._note())
+                if self.plan.ends_epoch(step):
+                    self._end_epoch(progress)
+                elif self.config.checkpoint_steps and self.state.step % self.config.checkpoint_steps == 0:
+                    self._save()
+                self._leave_if_asked(request)
         progress.close()
         self._load_weights(self.best_weights)
         return self.state
@@ -167,6 +172,16 @@ class Trainer:
         self._load_optimizer(found.tensors["optimizer"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
+
+    def _leave_if_asked(self, request: StopRequest) -> None:
+        """Save and raise :class:`Stopped` on all processes if one of them was told to stop."""
+        signals = torch.tensor(request.signal, device=self.accelerator.device)
+        # the launcher passes a signal on to all its processes, but they may be a step apart
+        strongest = int(self.accelerator.gather(signals).max())
+        if strongest and self.state.step < self.plan.total_steps:
+            if self.saved_step != self.state.step:
+                self._save()
+            raise Stopped(f"stopped after step {self.state.step:,}, which is saved in {self.checkpoints}", strongest)
 
     def _optimizer_step(self, step: int) -> None:
         """Forward, backward and update on one global batch, of which this process takes its share of the parts."""
@@ -266,6 +281,7 @@ class Trainer:
             checkpoint.save(
                 self.checkpoints, Checkpoint(self.state.step, tensors, saved), self.config.keep_checkpoints
             )
+        self.saved_step = self.state.step
         self.accelerator.wait_for_everyone()
 
     def _weights(self) -> Tensors:
