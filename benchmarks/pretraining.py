@@ -16,6 +16,11 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file")
 
+COLUMNS = (
+    *("config", "precision", "seed", "test nats per word", "perplexity", "validation"),
+    *("minutes", "tokens/s", "padding", "peak memory"),
+)
+
 
 def main() -> None:
     """Run every config with every seed and print what the runs' metrics.json say."""
@@ -28,8 +33,10 @@ def main() -> None:
     parser.add_argument("--launcher", default="cpu", help="a file of configs/accelerate")
     arguments = parser.parse_args()
     print(
-        "| config | precision | seed | test nats per word | perplexity | validation | minutes | tokens/s | padding | peak memory |"
+        "| config | precision | seed | test nats per word | perplexity | validation | minutes | tokens/s | padding",
+        end="",
     )
+    print(" | peak memory |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for config in arguments.configs:
         losses = []
