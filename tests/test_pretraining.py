@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,6 +209,7 @@ def snapshot(folder: Path) -> dict[str, Any]:
 def test_a_finished_run_is_kept(finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]) -> None:
     before = snapshot(finished[0])
     assert f"{finished[0]} holds a finished run" in refused(command(work, "finished"))
+    # all its steps are done
     assert f"{finished[0]} holds a finished run" in refused([*command(work, "finished"), "--resume"])
     # even where starting over was asked for, if the new run can't start
     assert "no such file" in refused([*command(work, "finished", data__path=work / "none.json"), "--overwrite"])
@@ -232,10 +234,38 @@ def test_overwrite_starts_over_and_keeps_what_is_not_the_runs(work: Path) -> Non
     assert (work / "twice" / "notes.txt").read_text() == "mine"
 
 
+def test_a_finished_run_without_checkpoints_does_not_start_over(
+    finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]
+) -> None:
+    shutil.copytree(finished[0], work / "tidied", ignore=shutil.ignore_patterns("checkpoints"))
+    assert "holds a finished run" in refused([*command(work, "tidied"), "--resume"])
+    assert (work / "tidied" / "metrics.json").exists()
+
+
+def test_two_runs_do_not_share_a_folder(work: Path, refused: Callable[[list[str]], str]) -> None:
+    arguments = command(work, "taken", training__epochs=500)
+    first = subprocess.Popen(
+        [sys.executable, *arguments],
+        env=environment(work),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert first.stdout is not None
+    assert any(line.startswith("model: ") for line in first.stdout)
+    for more in ([], ["--resume"], ["--overwrite"]):
+        assert f"{work / 'taken'} is locked by pid {first.pid}" in refused([*arguments, *more])
+    first.kill()
+    first.wait()
+    # the lock of a process that is gone is taken over
+    run([*command(work, "taken", training__epochs=1), "--overwrite"], work)
+
+
 def test_a_folder_that_cannot_be_written_is_named(work: Path, refused: Callable[[list[str]], str]) -> None:
     (work / "file").write_text("")
     line = refused(command(work, "file/run"))
-    assert line == f"error: output_dir: can't write to {work / 'file' / 'run'}: Not a directory"
+    assert line.startswith(f"error: output_dir: can't write to {work / 'file' / 'run'}")
+    assert line.endswith("Not a directory")
 
 
 @pytest.mark.parametrize(
@@ -301,3 +331,36 @@ def test_a_signal_saves_and_tells_how_to_go_on(
     # a shorter run than the one that was begun is another run
     assert done.returncode == 2
     assert "training.epochs: checkpoint 30, now 3" in done.stderr
+
+
+def test_a_process_that_is_killed_ends_the_run_which_then_goes_on(work: Path) -> None:
+    run(command(work, "both", training__epochs=3), work, launcher=CPU_PROCESSES)
+    arguments = command(work, "one-killed", training__epochs=3)
+    launched = subprocess.Popen(
+        [*CPU_PROCESSES, *arguments],
+        env=environment(work),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    assert launched.stderr is not None
+    told = ""
+    for line in launched.stderr:
+        told += line
+        if line.startswith("epoch 1"):
+            break
+    workers = [int(pid) for pid in Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()]
+    ranks = {pid: environment_of(pid).get("RANK") for pid in workers}
+    (second,) = [pid for pid, rank in ranks.items() if rank == "1"]
+    os.kill(second, signal.SIGKILL)
+    told += launched.stderr.read()
+    assert launched.wait(timeout=60) != 0
+    assert re.search(r"rank\s*: 1 .*\n.*exitcode\s*: -9", told), told
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    run([*arguments, "--resume"], work, launcher=CPU_PROCESSES)
+    assert losses(work / "one-killed") == losses(work / "both")
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)

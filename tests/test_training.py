@@ -1,30 +1,27 @@
 """The training loop: what it computes, keeps, and goes on with."""
 
 import itertools
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
-from tokenizers import Tokenizer, models, processors
+from toy_training import BOS, EOS, MODEL, TRAINING, make_splits, make_tokenizer, make_trainer
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import checkpoint
 from wine_gpt.batching import collate
-from wine_gpt.config import ModelConfig, TrainingConfig
+from wine_gpt.config import TrainingConfig
 from wine_gpt.errors import UserError
 from wine_gpt.model import LanguageModelLoss, build_model
 from wine_gpt.scoring import score
 from wine_gpt.training import Trainer, learning_rate
-
-WORDS = ["[PAD]", "[UNK]", *(f"w{number}" for number in range(20)), "[BOS]", "[EOS]"]
-BOS, EOS = 22, 23
-MODEL = ModelConfig(n_layer=1, n_head=2, n_embd=16, n_inner=32, block_size=16, dropout=0.2)
-TRAINING = TrainingConfig(epochs=3, batch_tokens=128, learning_rate=0.01, checkpoint_steps=4, keep_checkpoints=50)
 
 
 @pytest.fixture(autouse=True)
@@ -37,38 +34,12 @@ def deterministic() -> Any:  # noqa: ANN401
 
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
-    core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    core.post_processor = processors.TemplateProcessing(single="[BOS] $A", special_tokens=[("[BOS]", BOS)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="[PAD]", unk_token="[UNK]", bos_token="[BOS]", eos_token="[EOS]"
-    )
+    return make_tokenizer()
 
 
 @pytest.fixture(scope="module")
 def splits() -> DatasetDict:
-    """Reviews that count upwards from a random word, so that there is something to learn."""
-    random = np.random.default_rng(0)
-
-    def split(reviews: int) -> Dataset:
-        starts, lengths = random.integers(0, 20, reviews), random.integers(3, 13, reviews)
-        ids = [
-            [BOS, *(2 + (start + np.arange(length)) % 20).tolist(), EOS]
-            for start, length in zip(starts, lengths, strict=True)
-        ]
-        return Dataset.from_dict({"input_ids": ids, "length": [len(review) for review in ids]})
-
-    return DatasetDict(train=split(90), validation=split(20), test=split(20))
-
-
-def trainer(
-    tmp_path: Path,
-    tokenizer: PreTrainedTokenizerFast,
-    splits: DatasetDict,
-    config: TrainingConfig = TRAINING,
-    identity: dict[str, Any] | None = None,
-) -> Trainer:
-    model = build_model(MODEL, tokenizer, config.seed)
-    return Trainer(model, tokenizer, splits, config, Accelerator(cpu=True), tmp_path, "w0", identity or {"a": 1})
+    return make_splits()
 
 
 def everything(trained: Trainer) -> dict[str, torch.Tensor]:
@@ -79,7 +50,7 @@ def everything(trained: Trainer) -> dict[str, torch.Tensor]:
 def test_it_learns_and_keeps_the_best_weights(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
-    trained = trainer(tmp_path, tokenizer, splits)
+    trained = make_trainer(tmp_path, tokenizer, splits)
     untrained = score(trained.module, splits["validation"], tokenizer, trained.accelerator)
     state = trained.run()
     found = score(trained.module, splits["validation"], tokenizer, trained.accelerator)
@@ -97,13 +68,13 @@ def test_resuming_at_any_checkpoint_ends_bit_for_bit_the_same(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, micro_batches: int
 ) -> None:
     config = TrainingConfig(**{**vars(TRAINING), "micro_batches": micro_batches})
-    whole = trainer(tmp_path, tokenizer, splits, config)
+    whole = make_trainer(tmp_path, tokenizer, splits, config)
     whole_state = whole.run()
     saved = sorted(tmp_path.glob("step-*"))
     assert len(saved) > 3
     for path in saved[:-1]:
         torch.manual_seed(int(path.name[-2:]) + 100)
-        resumed = trainer(tmp_path, tokenizer, splits, config)
+        resumed = make_trainer(tmp_path, tokenizer, splits, config)
         resumed.resume(checkpoint.load(path))
         state = resumed.run()
         expected, found = everything(whole), everything(resumed)
@@ -119,7 +90,7 @@ def test_accumulation_changes_nothing_but_the_randomness(
     weights = []
     for micro_batches in (1, 3):
         config = TrainingConfig(**{**vars(TRAINING), "epochs": 1, "micro_batches": micro_batches})
-        trained = trainer(tmp_path / str(micro_batches), tokenizer, splits, config)
+        trained = make_trainer(tmp_path / str(micro_batches), tokenizer, splits, config)
         trained.module.eval()
         trained._optimizer_step(0)
         weights.append(everything(trained))
@@ -130,7 +101,7 @@ def test_accumulation_changes_nothing_but_the_randomness(
 def test_the_loss_of_a_step_is_the_mean_over_the_tokens_of_its_batch(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
-    trained = trainer(tmp_path, tokenizer, splits)
+    trained = make_trainer(tmp_path, tokenizer, splits)
     trained.module.eval()
     batch = collate(splits["train"], trained.plan.batch(0), 16, EOS)
     expected = LanguageModelLoss(trained.module.model).token_losses(batch).sum().item()
@@ -142,9 +113,11 @@ def test_the_loss_of_a_step_is_the_mean_over_the_tokens_of_its_batch(
 def test_resuming_with_other_settings_is_refused_and_names_each(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
-    trained = trainer(tmp_path, tokenizer, splits, identity={"model.n_layer": 2, "data.prefix": "wine", "same": 1})
+    trained = make_trainer(
+        tmp_path, tokenizer, splits, identity={"model.n_layer": 2, "data.prefix": "wine", "same": 1}
+    )
     trained._save()
-    other = trainer(tmp_path, tokenizer, splits, identity={"model.n_layer": 4, "data.prefix": "beer", "same": 1})
+    other = make_trainer(tmp_path, tokenizer, splits, identity={"model.n_layer": 4, "data.prefix": "beer", "same": 1})
     before = everything(other)
     with pytest.raises(UserError) as error:
         other.resume(checkpoint.load(next(tmp_path.glob("step-*"))))
@@ -154,15 +127,45 @@ def test_resuming_with_other_settings_is_refused_and_names_each(
     assert all(torch.equal(tensor, everything(other)[name]) for name, tensor in before.items())
 
 
+def test_a_longer_training_may_go_on_and_a_shorter_one_not(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    make_trainer(tmp_path, tokenizer, splits, identity={"training.epochs": 3}).run()
+    (newest, *_) = sorted(tmp_path.glob("step-*"), reverse=True)
+    longer = TrainingConfig(**{**vars(TRAINING), "epochs": 4})
+    extended = make_trainer(tmp_path, tokenizer, splits, longer, identity={"training.epochs": 4})
+    extended.resume(checkpoint.load(newest))
+    state = extended.run()
+    assert [epoch["epoch"] for epoch in state.epochs] == [1, 2, 3, 4]
+    assert state.step == extended.plan.total_steps
+    with pytest.raises(UserError, match=r"training.epochs: checkpoint 3, now 2"):
+        make_trainer(tmp_path, tokenizer, splits, identity={"training.epochs": 2}).resume(checkpoint.load(newest))
+
+
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(tmp_path: Path, micro_batches: int) -> None:
+    script = Path(__file__).parent / "killed_runs.py"
+    command = [sys.executable, str(script), str(tmp_path), str(micro_batches), "25"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout.splitlines()[-1])
+    assert counts["hits"] == 25
+    # some kills came while a checkpoint was written
+    assert counts["half_written"] > 0
+
+
 def test_a_loss_that_is_no_number_stops_before_the_update(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
-    trained = trainer(tmp_path, tokenizer, splits)
+    trained = make_trainer(tmp_path, tokenizer, splits)
     trained._optimizer_step(0)
     with torch.no_grad():
         trained.module.model.transformer.ln_f.weight[0] = torch.inf
     before = everything(trained)
-    with pytest.raises(UserError, match=r"step 2: the loss or its gradient is not finite; reviews \["):
+    with pytest.raises(
+        UserError,
+        match=r"step 2: the loss on rank 0 is not finite, for reviews \[[\d, ]+\] of the split; nothing is saved",
+    ):
         trained._optimizer_step(1)
     assert all(torch.equal(tensor, everything(trained)[name]) for name, tensor in before.items())
 
@@ -170,7 +173,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update(
 def test_micro_batches_must_fit_the_processes(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = trainer(tmp_path, tokenizer, splits)
+    trained = make_trainer(tmp_path, tokenizer, splits)
     monkeypatch.setattr(type(trained.accelerator), "num_processes", 4)
     with pytest.raises(UserError, match="6 micro-batches cannot be divided among 4 processes"):
         trained._divide(6)

@@ -1,17 +1,21 @@
 """The folder that a run leaves: a model that transformers loads as it is, and the record of how it came about."""
 
+import contextlib
 import importlib.metadata
 import json
+import os
 import platform
 import resource
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import torch
+from filelock import FileLock, Timeout
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.checkpoint import write_atomically
@@ -50,24 +54,54 @@ PACKAGES = (
 )
 
 
-def require_free(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Check that a run may write to the folder; nothing in it is changed.
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of the folder; the lock of a process that was killed holds nobody up.
 
     Raises:
-        UserError: if it can't be written, or holds a run and neither resuming nor overwriting was asked for.
+        UserError: if the folder can't be written, or another process has it.
     """
-    if not overwrite and (folder / METRICS).exists():
-        raise UserError(f"{folder} holds a finished run: name another --output_dir, or --overwrite to start over")
-    if not overwrite and not resume and any((folder / CHECKPOINTS).glob("step-*")):
+    require_writable(folder / CHECKPOINTS)
+    owner = folder / CHECKPOINTS / ".owner"
+    lock = FileLock(folder / CHECKPOINTS / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{folder} is locked by pid {owner.read_text()}, which is writing a run there") from None
+    try:
+        owner.write_text(str(os.getpid()))
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
+
+
+def require_free(folder: Path) -> None:
+    """Check that the folder holds no run.
+
+    Raises:
+        UserError: that says how to go on or to start over.
+    """
+    if (folder / METRICS).exists():
+        raise UserError(finished(folder))
+    if any((folder / CHECKPOINTS).glob("step-*")):
         raise UserError(f"{folder} holds an unfinished run: --resume to go on, or --overwrite to start over")
-    require_writable(folder)
+
+
+def finished(folder: Path) -> str:
+    """Return what is said of a folder that holds a finished run."""
+    return (
+        f"{folder} holds a finished run: name another --output_dir, --overwrite to start over, "
+        "or --resume with more --training.epochs to train on"
+    )
 
 
 def remove_run(folder: Path) -> None:
     """Remove what an earlier run wrote, and nothing else that a user may keep there."""
     for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    for saved in (folder / CHECKPOINTS).glob("*step-*"):
+        shutil.rmtree(saved, ignore_errors=True)
 
 
 def require_writable(folder: Path) -> None:

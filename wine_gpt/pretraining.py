@@ -1,5 +1,6 @@
 """From a config to a finished run: data, tokenizer, model, training, figures."""
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -43,8 +44,13 @@ def pretrain(config: PretrainConfig) -> FinishedRun:
     """
     folder = Path(config.output_dir)
     accelerator = _accelerator(config.training, folder)
-    if accelerator.is_main_process:
-        outputs.require_free(folder, resume=config.resume is not None, overwrite=config.overwrite)
+    with outputs.locked(folder) if accelerator.is_main_process else contextlib.nullcontext():
+        return _pretrain(config, folder, accelerator)
+
+
+def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) -> FinishedRun:
+    if accelerator.is_main_process and not config.overwrite and config.resume is None:
+        outputs.require_free(folder)
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():
         reviews = load_reviews(config.data)
@@ -66,9 +72,14 @@ def pretrain(config: PretrainConfig) -> FinishedRun:
     )
     if config.resume:
         _resume(trainer, config.resume)
+        if (folder / outputs.METRICS).exists() and not 0 < trainer.state.step < trainer.plan.total_steps:
+            raise UserError(outputs.finished(folder))
+    accelerator.wait_for_everyone()
     # only now, when nothing that a user may have got wrong can stop the run any more
-    if config.overwrite and accelerator.is_main_process:
-        outputs.remove_run(folder)
+    if accelerator.is_main_process:
+        if config.overwrite:
+            outputs.remove_run(folder)
+        (folder / outputs.METRICS).unlink(missing_ok=True)
     accelerator.print(
         f"model: {model.num_parameters():,} parameters, {len(tokenizer):,} words; "
         f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"

@@ -32,6 +32,8 @@ from wine_gpt.stopping import StopRequest
 # points of the training loss that are kept for the curve
 CURVE_POINTS = 500
 SAMPLES_PER_EVALUATION = 3
+# the one setting of a checkpoint's identity that may grow: the steps done stay what they are, the rate falls later
+LONGER = "training.epochs"
 
 
 @dataclass
@@ -155,13 +157,15 @@ class Trainer:
         """Take everything over from a checkpoint.
 
         Raises:
-            UserError: naming each setting that differs from the checkpoint's; nothing is changed then.
+            UserError: naming each setting that differs from the checkpoint's, more epochs aside; nothing is changed
+                then.
         """
         saved = dict(found.state)
+        then, now = saved["identity"], self.identity
         differences = [
-            f"{key}: checkpoint {saved['identity'].get(key)}, now {self.identity.get(key)}"
-            for key in sorted(saved["identity"].keys() | self.identity.keys())
-            if saved["identity"].get(key) != self.identity.get(key)
+            f"{key}: checkpoint {then.get(key)}, now {now.get(key)}"
+            for key in sorted(then.keys() | now.keys())
+            if then.get(key) != now.get(key) and not (key == LONGER and now[key] > then[key])
         ]
         if differences:
             raise UserError(f"can't resume from step {found.step}: {'; '.join(differences)}")
@@ -197,7 +201,7 @@ class Trainer:
         norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm)
         # gradients were summed over the processes, so all see the same norm; with fp16 the scaler skips such a step
         if self.accelerator.scaler is None and not torch.isfinite(norm):
-            raise UserError(f"step {step + 1}: the loss or its gradient is not finite; reviews {reviews.tolist()}")
+            raise UserError(self._not_finite(step, nats))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.plan.total_steps, self.config)
         self.optimizer.step()
@@ -205,6 +209,20 @@ class Trainer:
         self.state.nats += float(self.accelerator.reduce(nats))
         self.state.tokens += tokens
         self.state.total_tokens += tokens
+
+    def _not_finite(self, step: int, nats: torch.Tensor) -> str:
+        """Say where a loss or gradient stopped being a number; on all processes the same, so that all stop."""
+        finite = self.accelerator.gather(torch.isfinite(nats).reshape(1)).tolist()
+        ranks = [rank for rank, good in enumerate(finite) if not good]
+        parts = split_among(self.plan.batch(step), self.micro_batches)
+        reviews = [
+            index for rank in ranks or range(len(finite)) for part in parts[rank :: len(finite)] for index in part
+        ]
+        what = f"the loss on rank {', '.join(map(str, ranks))}" if ranks else "the gradient"
+        saved = f"step {self.saved_step:,} is saved" if self.saved_step else "nothing is saved yet"
+        return (
+            f"step {step + 1:,}: {what} is not finite, for reviews {sorted(map(int, reviews))} of the split; {saved}"
+        )
 
     def _backward(self, step: int, part: int, indices: Indices, tokens: int) -> torch.Tensor:
         """Add the gradient of one part's loss ÷ the tokens of the whole global batch; return the part's loss."""
