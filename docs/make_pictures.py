@@ -13,7 +13,7 @@ DOCS = Path(__file__).parent
 RUN = DOCS.parent / "runs" / "sample"
 GENERATE = (sys.executable, "scripts/generate.py", "runs/sample")
 # the page opens on its first word; this one is in the middle of a sentence
-SHOW_WORD = "<script>document.querySelectorAll('#text button')[24].click()</script>"
+SHOW_WORD = "<script>document.querySelectorAll('#text button')[14].click()</script>"
 CHROMIUM_FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -36,7 +36,7 @@ def main() -> None:
                 shutil.which("chromium") or "chromium",
                 *CHROMIUM_FLAGS,
                 f"--user-data-dir={folder}/profile",
-                "--window-size=1100,680",
+                "--window-size=1100,760",
                 f"--screenshot={DOCS / 'explain.png'}",
                 page.as_uri(),
             ],
