@@ -75,17 +75,17 @@ def build_trainer(data: str, precision: str) -> Any:  # noqa: ANN401 - torch is 
     config = parse_config(PretrainConfig, [str(CONFIG), "--data.path", data])
     from accelerate import Accelerator
 
-    from wine_gpt.data import load_reviews, texts
+    from wine_gpt.data import load_reviews
     from wine_gpt.model import build_model
     from wine_gpt.precision import keep_few_kernels, use_fast_single_precision
-    from wine_gpt.tokenizer import tokenize_splits, train_tokenizer
+    from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
     from wine_gpt.training import Trainer
 
     keep_few_kernels()
     if precision == "no":
         use_fast_single_precision()
     reviews = load_reviews(config.data)
-    tokenizer = train_tokenizer(texts(reviews.splits["train"]))
+    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
     splits = tokenize_splits(reviews.splits, tokenizer)
     trainer = Trainer(
         build_model(config.model, tokenizer, config.training.seed),

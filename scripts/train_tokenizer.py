@@ -15,19 +15,14 @@ from wine_gpt.errors import exits_cleanly
 def main() -> None:
     """Read the config, train and save."""
     config = parse_config(TokenizerRunConfig, sys.argv[1:])
-    from wine_gpt.data import load_reviews, texts
+    from wine_gpt.data import load_reviews
     from wine_gpt.outputs import require_writable
-    from wine_gpt.tokenizer import save_tokenizer, train_tokenizer
+    from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
 
     require_writable(Path(config.output_dir))
     reviews = load_reviews(config.data)
     print(reviews.report)
-    tokenizer = train_tokenizer(
-        texts(reviews.splits["train"]),
-        config.tokenizer.vocab_size,
-        prefix=config.data.prefix,
-        header_fields=len(config.data.prompt_fields),
-    )
+    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
     save_tokenizer(tokenizer, config.output_dir)
     print(f"saved: {config.output_dir}, {len(tokenizer):,} words")
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import draccus
 import yaml
 
-from wine_gpt.errors import UserError
+from wine_gpt.errors import UserError, one_line
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
@@ -250,7 +250,7 @@ def _read_yaml(path: Path, types: dict[str, Any]) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"config: can't read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"config: {path} is not YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"config: {path} is not YAML: {one_line(error)}") from error
     if not isinstance(content, dict | None):
         raise UserError(f"config: {path} must hold 'section: {{field: value}}', not {type(content).__name__}")
     values = dict(_flatten(content or {}, types))

@@ -11,6 +11,11 @@ class UserError(Exception):
     """Input, a setting or the machine is not as it must be; the message says what, where and what to do."""
 
 
+def one_line(error: BaseException) -> str:
+    """Return an error's message without line breaks, and its type where there is none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class Stopped(Exception):
     """A signal ended a run that can go on; the message says where it stands."""
 

@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 from wine_gpt.batching import IGNORED, Batch
 from wine_gpt.config import ModelConfig
 from wine_gpt.dropout import pack_dropout
-from wine_gpt.errors import UserError
+from wine_gpt.errors import UserError, one_line
 from wine_gpt.loss import summed_cross_entropy, token_losses
 
 
@@ -115,7 +115,7 @@ def load_model(path: str | Path) -> PreTrainedModel:
                 output_loading_info=True,
             )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise UserError(f"model: can't load {path}: {' '.join(str(error).split())}") from error
+        raise UserError(f"model: can't load {path}: {one_line(error)}") from error
     model: PreTrainedModel = loaded[0]
     report: dict[str, Any] = loaded[1]
     for problem in ("missing_keys", "mismatched_keys"):
@@ -172,4 +172,4 @@ def _require_sound(file: Path) -> None:
             for name in tensors.keys():  # noqa: SIM118 - not a dict
                 tensors.get_tensor(name)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"model: {file} is damaged at {name}: {' '.join(str(error).split())}") from error
+        raise UserError(f"model: {file} is damaged at {name}: {one_line(error)}") from error

@@ -15,12 +15,12 @@ from transformers import PreTrainedTokenizerFast
 from wine_gpt import checkpoint, outputs
 from wine_gpt.batching import reviews_cut
 from wine_gpt.config import PretrainConfig, TrainingConfig, to_flat, to_yaml
-from wine_gpt.data import Reviews, load_reviews, texts
+from wine_gpt.data import Reviews, load_reviews
 from wine_gpt.errors import UserError
 from wine_gpt.model import build_model
 from wine_gpt.precision import choose_mixed_precision, keep_few_kernels, use_fast_single_precision
 from wine_gpt.scoring import Score, score
-from wine_gpt.tokenizer import load_tokenizer, tokenize_splits, train_tokenizer
+from wine_gpt.tokenizer import load_tokenizer, tokenize_splits, train_on_reviews
 from wine_gpt.training import Trainer, TrainingState
 
 # settings that may differ when a run is resumed, since they don't change what it computes;
@@ -143,12 +143,7 @@ def _tokenizer(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerF
     if config.tokenizer.path is not None:
         tokenizer = load_tokenizer(config.tokenizer.path)
     else:
-        tokenizer = train_tokenizer(
-            texts(reviews.splits["train"]),
-            config.tokenizer.vocab_size,
-            prefix=config.data.prefix,
-            header_fields=len(config.data.prompt_fields),
-        )
+        tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
     tokenizer.model_max_length = config.model.block_size
     return tokenizer
 

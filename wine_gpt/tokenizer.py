@@ -22,9 +22,11 @@ from datasets import Dataset, DatasetDict, Features, List, Value
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from wine_gpt.config import DataConfig
+from wine_gpt.data import texts
 from wine_gpt.data.formats import BATCH_ROWS
 from wine_gpt.data.records import TEXT
-from wine_gpt.errors import UserError
+from wine_gpt.errors import UserError, one_line
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
 PAD, UNK, BOS, EOS = "[PAD]", "[UNK]", "[BOS]", "[EOS]"
@@ -82,6 +84,11 @@ def train_tokenizer(
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
     )
+
+
+def train_on_reviews(split: Dataset, data: DataConfig, vocab_size: int) -> PreTrainedTokenizerFast:
+    """Train on a split's texts, whose form is the config's; see :func:`train_tokenizer`."""
+    return train_tokenizer(texts(split), vocab_size, prefix=data.prefix, header_fields=len(data.prompt_fields))
 
 
 def _untrained(vocabulary: dict[str, int] | None = None) -> Tokenizer:
@@ -201,7 +208,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     # tokenizers raises bare Exceptions for a damaged tokenizer.json
     except Exception as error:
-        raise UserError(f"tokenizer: can't load {path}: {' '.join(str(error).split())}") from error
+        raise UserError(f"tokenizer: can't load {path}: {one_line(error)}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(f"tokenizer: {path} is no fast tokenizer, one with a tokenizer.json")
     missing = [name for name in ("pad", "unk", "bos", "eos") if getattr(tokenizer, f"{name}_token_id") is None]

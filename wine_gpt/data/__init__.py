@@ -17,11 +17,11 @@ from datasets.arrow_writer import ArrowWriter
 from filelock import FileLock
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.formats import BATCH_ROWS, one_line
+from wine_gpt.data.formats import BATCH_ROWS
 from wine_gpt.data.records import SPLITS, TEXT, ReviewFilter, wanted_columns
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.sources import Source, find_source
-from wine_gpt.errors import UserError
+from wine_gpt.errors import UserError, one_line
 
 __all__ = ["DataReport", "Reviews", "load_reviews", "texts"]
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from wine_gpt.errors import UserError
+from wine_gpt.errors import UserError, one_line
 
 BATCH_ROWS = 8192
 CHUNK = 1 << 20
@@ -207,11 +207,6 @@ def read_parquet(path: Path, name: str, wanted: Wanted) -> Batches:
                 yield batch
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{name}: is cut short or damaged: {one_line(error)}") from error
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's message without line breaks, and its type where there is none."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _JsonArray:

@@ -16,13 +16,12 @@ from wine_gpt.data.formats import (
     Batches,
     TextFile,
     Wanted,
-    one_line,
     parse_csv,
     parse_json,
     parse_json_lines,
     read_parquet,
 )
-from wine_gpt.errors import UserError
+from wine_gpt.errors import UserError, one_line
 from wine_gpt.sample import SAMPLE_PATH
 
 TEXT_FORMATS = {".json": parse_json, ".jsonl": parse_json_lines, ".ndjson": parse_json_lines, ".csv": parse_csv}
