@@ -5,23 +5,14 @@ python scripts/generate.py runs/sample --explain --html review.html
 """
 
 import argparse
-import math
 import os
 import secrets
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from wine_gpt.arguments import Parser, number
 from wine_gpt.errors import UserError, exits_cleanly
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what ``exits_cleanly`` prints."""
-        raise UserError(f"{message}; see --help")
 
 
 @exits_cleanly
@@ -93,21 +84,6 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--head", type=int, help="whose attention is shown, from 0 (default: the mean over all)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the explanation as a page")
     return parser.parse_args(arguments)
-
-
-def number(kind: Callable[[str], float], low: float, high: float, advice: str = "") -> Callable[[str], float]:
-    """Return an argument's type that takes numbers from ``low`` to ``high``."""
-
-    def read(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is no number from {low:g} to {high:,}{advice}")
-        return value
-
-    return read
 
 
 def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
