@@ -16,7 +16,9 @@ from wine_gpt.training import Trainer
 WORDS = ["[PAD]", "[UNK]", *(f"w{number}" for number in range(20)), "[BOS]", "[EOS]"]
 BOS, EOS = 22, 23
 MODEL = ModelConfig(n_layer=1, n_head=2, n_embd=16, n_inner=32, block_size=16, dropout=0.2)
-TRAINING = TrainingConfig(epochs=3, batch_tokens=128, learning_rate=0.01, checkpoint_steps=4, keep_checkpoints=50)
+TRAINING = TrainingConfig(
+    epochs=3, batch_tokens=128, learning_rate=0.01, optimizer="muon", checkpoint_steps=4, keep_checkpoints=50
+)
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

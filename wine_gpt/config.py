@@ -17,6 +17,7 @@ import yaml
 from wine_gpt.errors import UserError, one_line
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
+OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 # what these flags mean when no value follows them
 BARE_FLAGS = {"resume": "latest", "overwrite": "true"}
@@ -118,7 +119,9 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     warmup_ratio: float = 0.05
     final_learning_rate_ratio: float = 0.1
-    # AdamW's; weight decay is for matrices only
+    # muon: for the matrices between the layers, and AdamW for the rest; adamw: for all
+    optimizer: str = "adamw"
+    # for matrices only
     weight_decay: float = 0.1
     adam_beta1: float = 0.9
     adam_beta2: float = 0.95
@@ -148,6 +151,8 @@ class TrainingConfig:
             require(0 <= getattr(self, name) <= 1, f"training.{name}", getattr(self, name), "must be in [0, 1]")
         for name in ("adam_beta1", "adam_beta2"):
             require(0 <= getattr(self, name) < 1, f"training.{name}", getattr(self, name), "must be in [0, 1)")
+        optimizers = f"must be one of {', '.join(OPTIMIZERS)}"
+        require(self.optimizer in OPTIMIZERS, "training.optimizer", self.optimizer, optimizers)
         precisions = f"must be one of {', '.join(PRECISIONS)}"
         require(self.mixed_precision in PRECISIONS, "training.mixed_precision", self.mixed_precision, precisions)
         for name in self.tracker_names:

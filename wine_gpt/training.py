@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
-from torch import nn
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt import checkpoint
@@ -25,6 +24,7 @@ from wine_gpt.config import TrainingConfig
 from wine_gpt.errors import Stopped, UserError
 from wine_gpt.generation import generate_texts
 from wine_gpt.model import LanguageModelLoss
+from wine_gpt.optimizer import build_optimizer
 from wine_gpt.progress import Progress
 from wine_gpt.scoring import score
 from wine_gpt.stopping import StopRequest
@@ -68,20 +68,6 @@ def learning_rate(step: int, total_steps: int, config: TrainingConfig) -> float:
     return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def build_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Return AdamW with weight decay for matrices, and none for biases and layer norms."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
-            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-        betas=(config.adam_beta1, config.adam_beta2),
-        fused=True,
-    )
-
-
 class Trainer:
     """Trains a model on a tokenized ``train`` split and keeps the weights that do best on ``validation``.
 
@@ -121,7 +107,9 @@ class Trainer:
         )
         self.micro_batches = self._divide(config.micro_batches or accelerator.num_processes)
         self.module = LanguageModelLoss(model)
-        self.wrapped, self.optimizer = accelerator.prepare(self.module, build_optimizer(self.module, config))
+        # of Muon's products: where training in bf16 is fast, they are too
+        dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+        self.wrapped, self.optimizer = accelerator.prepare(self.module, build_optimizer(self.module, config, dtype))
         self.state = TrainingState()
         self.best_weights: Tensors = {}
         self.saved_step = 0

@@ -1,0 +1,99 @@
+"""Muon: which parameters it moves, by how much, and that the rest is AdamW's."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+from toy_training import MODEL, TRAINING, make_tokenizer
+from transformers import GPT2LMHeadModel
+
+from wine_gpt.model import build_model
+from wine_gpt.optimizer import MuonAdamW, build_optimizer, orthogonalized
+
+
+@pytest.fixture
+def model() -> GPT2LMHeadModel:
+    return build_model(MODEL, make_tokenizer(), 0)
+
+
+def give_gradients(model: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(24, 40), (40, 24), (32, 32)])
+def test_an_orthogonalized_matrix_keeps_its_directions_and_loses_their_strengths(
+    shape: tuple[int, int], dtype: torch.dtype
+) -> None:
+    left, _ = torch.linalg.qr(torch.randn(shape[0], 24))
+    right, _ = torch.linalg.qr(torch.randn(shape[1], 24))
+    strengths = torch.logspace(0, -1.5, 24)
+    found = orthogonalized(left @ torch.diag(strengths) @ right.T, dtype)
+    turned = left.T @ found @ right
+    assert found.shape == shape
+    assert found.dtype == torch.float32
+    assert turned.diag().min() > 0.6
+    assert turned.diag().max() < 1.3
+    torch.testing.assert_close(turned - torch.diag(turned.diag()), torch.zeros(24, 24), atol=0.05, rtol=0)
+
+
+def test_matrices_between_the_layers_move_as_torch_has_it_and_the_rest_as_adamw_has_it(
+    model: GPT2LMHeadModel,
+) -> None:
+    twin = build_model(MODEL, make_tokenizer(), 0)
+    ours = build_optimizer(model, TRAINING, torch.float32)
+    between = {f"transformer.h.0.{name}.weight" for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")}
+    named = dict(twin.named_parameters())
+    rates = {"lr": TRAINING.learning_rate, "weight_decay": TRAINING.weight_decay}
+    muon = torch.optim.Muon([named[name] for name in between], **rates, adjust_lr_fn="match_rms_adamw")
+    rest = [parameter for name, parameter in named.items() if name not in between]
+    betas = (TRAINING.adam_beta1, TRAINING.adam_beta2)
+    groups = [
+        {"params": [parameter for parameter in rest if parameter.dim() == 2]},
+        {"params": [parameter for parameter in rest if parameter.dim() < 2], "weight_decay": 0.0},
+    ]
+    adamw = torch.optim.AdamW(groups, **rates, betas=betas)
+    for step in range(3):
+        give_gradients(model, step)
+        give_gradients(twin, step)
+        for optimizer in (ours, muon, adamw):
+            optimizer.step()
+    for name, parameter in model.named_parameters():
+        # torch's Muon multiplies in bfloat16
+        tolerance = 2e-3 if name in between else 1e-6
+        torch.testing.assert_close(parameter, named[name], atol=tolerance, rtol=0, msg=name)
+
+
+def test_adamw_is_torchs(model: GPT2LMHeadModel) -> None:
+    twin = build_model(MODEL, make_tokenizer(), 0)
+    config = dataclasses.replace(TRAINING, optimizer="adamw", weight_decay=0.0)
+    ours = build_optimizer(model, config, torch.float32)
+    betas = (config.adam_beta1, config.adam_beta2)
+    theirs = torch.optim.AdamW(twin.parameters(), lr=config.learning_rate, betas=betas, weight_decay=0.0, fused=True)
+    for step in range(3):
+        give_gradients(model, step)
+        give_gradients(twin, step)
+        ours.step()
+        theirs.step()
+    assert all(torch.equal(*pair) for pair in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+def test_a_step_that_overflows_in_fp16_changes_nothing() -> None:
+    layer = nn.Linear(8, 8, bias=False)
+    optimizer = MuonAdamW(
+        [{"params": [layer.weight], "weight_decay": 0.1, "orthogonal": True}], TRAINING, torch.float32
+    )
+    scaler = torch.amp.GradScaler("cpu")
+    before = layer.weight.detach().clone()
+    scaler.scale(layer(torch.full((1, 8), torch.inf)).sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert torch.equal(layer.weight, before)
+    optimizer.zero_grad()
+    scaler.scale(layer(torch.ones(1, 8)).sum()).backward()
+    scaler.step(optimizer)
+    assert layer.weight.isfinite().all()
+    assert not torch.equal(layer.weight, before)
