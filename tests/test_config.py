@@ -63,6 +63,7 @@ def test_bare_resume_means_the_newest_checkpoint() -> None:
             ["--training.mixed_precision", "bf17"],
             "training.mixed_precision is 'bf17': must be one of auto, no, bf16, fp16",
         ),
+        (["--training.optimizer", "moun"], "training.optimizer is 'moun': must be one of adamw, muon"),
         (["--training.trackers", "wandb,tensorbord"], "training.trackers is 'tensorbord'"),
         (["--training.micro_batches", "0"], "training.micro_batches is 0"),
         (["--data.validation_fraction", "0.6", "--data.test_fraction", "0.6"], "must be below 1"),
