@@ -5,8 +5,9 @@ Nothing here imports torch, so ``--help`` and a wrong flag answer at once.
 
 import dataclasses
 import difflib
+import json
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -196,13 +197,49 @@ class TokenizerRunConfig:
     output_dir: str = "runs/tokenizer"
 
 
-def parse_config(config_class: type[ConfigT], arguments: Sequence[str], default_file: Path | None = None) -> ConfigT:
+@dataclass(frozen=True)
+class ScoreConfig:
+    """Everything that ``scripts/score.py`` does; its first argument is the model."""
+
+    # folder of a run or of an adapter, or a model's id on the Hub
+    model: str
+    # what the model was trained on; a run's own settings are the defaults
+    data: DataConfig = field(default_factory=DataConfig)
+    # whose reviews the model is judged by: test or validation
+    split: str = "test"
+    # most reviews that are generated to compare with as many real ones
+    texts: int = 1000
+    # prompts that are continued at once
+    batch_size: int = 64
+    # labels with fewer reviews to train on are left out of conditioning
+    min_reviews: int = 20
+    # of the sampling, and of what is drawn
+    seed: int = 42
+    # where figures and plots go; none: MODEL/evaluation
+    output_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.model != "", "model", self.model, "name a folder or a model on the Hub")
+        require(self.split in ("test", "validation"), "split", self.split, "must be test or validation")
+        for name in ("texts", "batch_size", "min_reviews"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "must be in [0, 2^32)")
+
+
+def parse_config(
+    config_class: type[ConfigT],
+    arguments: Sequence[str],
+    default_file: Path | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> ConfigT:
     """Build a root config from ``[FILE.yaml] [--section.field value | --section.field=value] …``.
 
     Args:
         config_class: the root dataclass, whose fields are values or section dataclasses.
         arguments: the command line without the script's name.
         default_file: YAML file that is read when the command line names none.
+        defaults: dotted keys and values that file and flags override.
 
     Raises:
         UserError: for a file that can't be read, an unknown key, a wrong type or an impossible value.
@@ -212,7 +249,7 @@ def parse_config(config_class: type[ConfigT], arguments: Sequence[str], default_
     arguments = list(arguments)
     named = Path(arguments.pop(0)) if arguments and not arguments[0].startswith("-") else default_file
     types = dict(_leaf_types(config_class))
-    values = _read_yaml(named, types) if named else {}
+    values = dict(defaults or {}) | (_read_yaml(named, types) if named else {})
     values |= _read_flags(arguments, types)
     nested: dict[str, Any] = {}
     for key, value in values.items():
@@ -227,6 +264,44 @@ def parse_config(config_class: type[ConfigT], arguments: Sequence[str], default_
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise UserError(f"config: {error}") from error
+
+
+def data_settings(run: str | Path) -> dict[str, Any]:
+    """Return the settings of the data that a run was trained on, as dotted keys and values.
+
+    They are in the ``config.yaml`` of the run's folder, or, if it was fine-tuned, of its base's; without one, as on
+    the Hub, there are none.
+
+    Raises:
+        UserError: if the file is no config of a run.
+    """
+    for folder in (Path(run), base_of(run)):
+        if folder is not None and (folder / "config.yaml").is_file():
+            values = _read_yaml(folder / "config.yaml", dict(_leaf_types(PretrainConfig)))
+            return {key: value for key, value in values.items() if key.startswith("data.")}
+    return {}
+
+
+def base_of(folder: str | Path) -> Path | None:
+    """Return what the folder's model was fine-tuned from, a folder or an id on the Hub; none if it wasn't.
+
+    An adapter of PEFT names its base in ``adapter_config.json``, a whole model of ours in ``metrics.json``.
+
+    Raises:
+        UserError: if one of those files is no such thing.
+    """
+    for name, keys in (("adapter_config.json", ["base_model_name_or_path"]), ("metrics.json", ["base", "path"])):
+        file = Path(folder) / name
+        if file.is_file():
+            try:
+                value = json.loads(file.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise UserError(f"model: {file} is not JSON: {one_line(error)}") from error
+            for key in keys:
+                value = value.get(key) if isinstance(value, dict) else None
+            if isinstance(value, str):
+                return Path(value)
+    return None
 
 
 def to_yaml(config: object) -> str:

@@ -21,7 +21,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from wine_gpt.batching import IGNORED, Batch
-from wine_gpt.config import ModelConfig
+from wine_gpt.config import ModelConfig, base_of
 from wine_gpt.dropout import pack_dropout
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.loss import summed_cross_entropy, token_losses
@@ -96,10 +96,14 @@ class LanguageModelLoss(nn.Module):
 def load_model(path: str | Path) -> PreTrainedModel:
     """Load a causal language model from a folder or the Hub: safetensors only, and never code of its own.
 
+    A folder with an adapter of PEFT gives its base with the adapter merged into it.
+
     Raises:
         UserError: if there is none, it is pickled, brings its own code, or its weights are damaged or not finite.
     """
     folder = Path(path)
+    if (folder / "adapter_config.json").is_file():
+        return _load_adapted(folder)
     if folder.is_dir():
         _refuse_unsafe(folder)
     elif str(path).startswith((".", "/", "~")) or str(path).count("/") > 1:
@@ -123,10 +127,36 @@ def load_model(path: str | Path) -> PreTrainedModel:
             names = ", ".join(sorted(str(key) for key in report[problem]))
             what = problem.removesuffix("_keys")
             raise UserError(f"model: the weights in {path} don't fit its config.json: {what} {names}")
+    _require_finite(path, model)
+    return model
+
+
+def _require_finite(path: str | Path, model: PreTrainedModel) -> None:
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
             raise UserError(f"model: {path}: tensor {name} holds NaN or infinity")
-    return model
+
+
+def _load_adapted(folder: Path) -> PreTrainedModel:
+    """Load an adapter's base and merge the adapter into it."""
+    base = base_of(folder)
+    if base is None:
+        raise UserError(f"model: {folder / 'adapter_config.json'} names no base_model_name_or_path")
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        raise UserError(f"model: {folder} has no {weights.name}")
+    _require_sound(weights)
+    try:
+        from peft import PeftModel
+    except ImportError:
+        raise UserError(f'model: {folder} is an adapter, which needs peft: pip install "wine_gpt[adapters]"') from None
+    model = load_model(base)
+    try:
+        adapted: PreTrainedModel = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise UserError(f"model: the adapter in {folder} doesn't fit its base {base}: {one_line(error)}") from error
+    _require_finite(folder, adapted)
+    return adapted
 
 
 @contextlib.contextmanager

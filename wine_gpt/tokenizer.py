@@ -106,7 +106,7 @@ def count_words(texts: Iterable[str]) -> Counter[str]:
     counts: Counter[str] = Counter()
     # most chunks are one of few, so the slow part is done once for each that differs
     for chunk, count in chunks.items():
-        for word in _words(chunk):
+        for word in class_words(chunk):
             counts[word] += count
     return counts
 
@@ -139,13 +139,19 @@ class _ChunkIds(dict[str, list[int]]):
         self._unknown = tokenizer.unk_token_id
 
     def __missing__(self, chunk: str) -> list[int]:
-        ids = self[chunk] = [self._vocabulary.get(word, self._unknown) for word in _words(chunk)]
+        ids = self[chunk] = [self._vocabulary.get(word, self._unknown) for word in class_words(chunk)]
         return ids
 
 
-def _words(text: str) -> list[str]:
+def class_words(text: str) -> list[str]:
+    """Return the class's words of a text, in lower case."""
     # str.lower has one rule that looks at neighbours, for the capital sigma; the tokenizer's Lowercase has none
     return _FIND_WORDS(text.replace("Σ", "σ").lower())
+
+
+def word_ends(text: str) -> list[int]:
+    """Return where each of the class's words ends, in characters from the text's beginning."""
+    return [match.end() for match in re.finditer(_WORD, text)]
 
 
 def _finds_class_words(tokenizer: PreTrainedTokenizerFast) -> bool:
@@ -196,8 +202,10 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> No
     config_file.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
-    """Load a tokenizer from a folder or the Hub.
+def load_tokenizer(
+    path: str | Path, required: tuple[str, ...] = ("pad", "unk", "bos", "eos")
+) -> PreTrainedTokenizerFast:
+    """Load a tokenizer from a folder or the Hub, which must have the special tokens ``required``.
 
     Raises:
         UserError: if there is none, it is damaged, no fast one, or lacks one of the special tokens.
@@ -211,7 +219,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
         raise UserError(f"tokenizer: can't load {path}: {one_line(error)}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(f"tokenizer: {path} is no fast tokenizer, one with a tokenizer.json")
-    missing = [name for name in ("pad", "unk", "bos", "eos") if getattr(tokenizer, f"{name}_token_id") is None]
+    missing = [name for name in required if getattr(tokenizer, f"{name}_token_id") is None]
     if missing:
         raise UserError(f"tokenizer: {path} has no {', '.join(missing)} token")
     return tokenizer
