@@ -1,0 +1,92 @@
+"""How a model should draw its words: each setting's reviews beside real ones, on the validation split.
+
+    python benchmarks/sampling.py runs/base
+    python benchmarks/sampling.py runs/base --seeds 42 43 44 --settings temperature=0.9,top_p=0.95 temperature=1.0
+
+A review is written for the header of each validation review. Means over the seeds, as a Markdown table.
+"""
+
+import argparse
+import statistics
+from itertools import product
+from typing import Any
+
+from wine_gpt.config import ScoreConfig, data_settings, parse_config
+from wine_gpt.data import load_reviews
+from wine_gpt.evaluation import (
+    Writer,
+    conditioning,
+    copying,
+    diversity,
+    load_subject,
+    longest_description,
+    read_reviews,
+)
+
+GRID = (
+    *(f"temperature={temperature},top_p={top_p}" for temperature, top_p in product((0.7, 0.8, 0.9, 1.0), (0.9, 1.0))),
+    *(f"temperature={temperature},top_p=0.95" for temperature in (0.8, 0.9, 1.0)),
+    # what transformers takes where nothing is said
+    "temperature=0.8,top_k=50",
+    *(f"temperature=0.9,top_p=0.95,repetition_penalty={penalty}" for penalty in (1.05, 1.2)),
+    *(f"temperature=0.9,top_p=0.95,no_repeat_ngram_size={size}" for size in (3, 4)),
+)
+COLUMNS = ("variety", "country", "mean_longest", "share_10", "repeated_4", "distinct_2", "self_bleu")
+LENGTHS = ("mean_length", "length_distance")
+
+
+def main() -> None:
+    """Write, compare and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("model")
+    parser.add_argument("--data")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[42])
+    parser.add_argument("--settings", nargs="+", default=GRID, metavar="NAME=VALUE,…")
+    arguments = parser.parse_args()
+    given = ["--data.path", arguments.data] if arguments.data else []
+    flags = ["--model", arguments.model, "--split", "validation", *given]
+    config = parse_config(ScoreConfig, flags, defaults=data_settings(arguments.model))
+    rows: dict[str, list[dict[str, float]]] = {}
+    for seed in arguments.seeds:
+        for setting, row in compare(config, arguments.settings, seed).items():
+            rows.setdefault(setting, []).append(row)
+    columns = (*COLUMNS, *LENGTHS)
+    print(f"| sampling | {' | '.join(name.replace('_', ' ') for name in columns)} |")
+    print("|---" * (len(columns) + 1) + "|")
+    for setting, of_seeds in rows.items():
+        means = [statistics.mean(row[name] for row in of_seeds) for name in columns]
+        shown = [
+            f"{mean:.1f}" if name in LENGTHS else f"{mean:.3f}" for name, mean in zip(columns, means, strict=True)
+        ]
+        print(f"| {setting.replace(',', ', ')} | {' | '.join(shown)} |")
+
+
+def compare(config: ScoreConfig, settings: list[str], seed: int) -> dict[str, dict[str, float]]:
+    """Return the figures of real reviews and of each setting's."""
+    model, tokenizer = load_subject(config.model)
+    splits = load_reviews(config.data).splits
+    train, real = (read_reviews(splits[name], config.data) for name in ("train", "validation"))
+    written = {"real": real.descriptions}
+    for setting in settings:
+        writer = Writer(model, tokenizer, config.batch_size, seed, parsed(setting))
+        written[setting] = writer.continuations(real.headers, longest_description(real, tokenizer), setting)
+    rates = conditioning(written, real, train, config)
+    return {
+        setting: {
+            **rates[setting],
+            **copying(descriptions, train.descriptions),
+            **diversity(descriptions, written["real"]),
+        }
+        for setting, descriptions in written.items()
+    }
+
+
+def parsed(setting: str) -> dict[str, Any]:
+    """Read ``name=value,…``; what is not said draws from all words."""
+    pairs = (pair.split("=") for pair in setting.split(","))
+    given = {name: float(value) if "." in value else int(value) for name, value in pairs}
+    return {"top_k": 0, "top_p": 1.0, **given}
+
+
+if __name__ == "__main__":
+    main()

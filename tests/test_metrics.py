@@ -1,0 +1,242 @@
+"""The metrics: on cases worked out by hand or in the plainest way, and as modules of ``evaluate``."""
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from outsider import run_elsewhere
+
+from wine_gpt.metrics import METRICS, load_metric
+
+FOLDER = Path(__file__).parents[1] / "wine_gpt" / "metrics"
+
+OFFLINE = """
+import doctest, os, socket
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": sys.argv[1]}
+
+def refuse(*_):
+    raise AssertionError("the network was asked for")
+
+socket.socket.connect = refuse
+import evaluate
+
+seen = {}
+for path in sys.argv[2:]:
+    metric = evaluate.load(path)
+    # the examples of its documentation
+    text = metric.inputs_description.replace("wine_gpt/metrics", os.path.dirname(path))
+    found = doctest.DocTestParser().get_doctest(text, {"evaluate": evaluate}, path, None, 0)
+    result = doctest.DocTestRunner().run(found)
+    seen[os.path.basename(path)] = {
+        "failed": result.failed,
+        "tried": result.attempted,
+        "description": metric.description,
+        "features": {name: str(feature) for name, feature in metric.features.items()},
+    }
+print(json.dumps(seen))
+"""
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return what someone sees who has evaluate and the folders, but neither this package nor a network."""
+    folder = tmp_path_factory.mktemp("offline")
+    paths = [str(FOLDER / name) for name in METRICS]
+    return run_elsewhere(OFFLINE, str(folder / "home"), *paths, cwd=folder)[0]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_each_loads_without_a_network_or_this_package_and_does_what_its_examples_say(
+    offline: dict[str, Any], name: str
+) -> None:
+    assert offline[name]["failed"] == 0
+    assert offline[name]["tried"] >= 3
+    assert len(offline[name]["description"]) > 200
+    assert "predictions" in offline[name]["features"]
+
+
+def figures(metric: str, **inputs: object) -> dict[str, Any]:
+    return load_metric(metric).compute(**inputs)
+
+
+def logs(*probabilities: float) -> list[float]:
+    return [math.log(probability) for probability in probabilities]
+
+
+END, UNKNOWN, PADDING = 9, 1, 0
+
+
+def test_perplexity_counts_words_not_texts_and_neither_ends_nor_padding() -> None:
+    found = figures(
+        "word_perplexity",
+        predictions=[logs(1 / 2, 1 / 4, 1 / 8, 1 / 32), logs(1 / 16, 1 / 128, 1e-30, 1e-30)],
+        references=[[5, 6, UNKNOWN, END], [7, END, PADDING, PADDING]],
+        end_id=END,
+        unknown_id=UNKNOWN,
+        padding_id=PADDING,
+        characters=[12, 8],
+    )
+    bits = 1 + 2 + 3 + 4
+    assert found == pytest.approx(
+        {
+            "nats_per_word": bits * math.log(2) / 4,
+            "perplexity": 2 ** (bits / 4),
+            "unknown_rate": 1 / 4,
+            "words": 4,
+            "reviews": 2,
+            "end_of_text_nats": math.log(2) * (5 + 7) / 2,
+            "bits_per_character": bits / 20,
+        }
+    )
+
+
+def test_tokens_that_are_no_words_share_out_their_nats_among_the_words() -> None:
+    inputs = {"predictions": [logs(0.5, 0.5, 0.25, 0.25)], "references": [[3, 4, 5, 6]], "end_id": END}
+    assert figures("word_perplexity", **inputs, words=[2])["perplexity"] == pytest.approx(2**3)
+    assert figures("word_perplexity", **inputs)["perplexity"] == pytest.approx(2**1.5)
+    assert figures("word_perplexity", **inputs)["end_of_text_nats"] is None
+    assert "bits_per_character" not in figures("word_perplexity", **inputs)
+
+
+def test_perplexity_refuses_what_has_no_answer() -> None:
+    with pytest.raises(ValueError, match="text 1: 1 logarithms, but 2 ids"):
+        figures("word_perplexity", predictions=[[-1.0], [-1.0]], references=[[5], [5, 6]], end_id=END)
+    with pytest.raises(ValueError, match="not one word"):
+        figures("word_perplexity", predictions=[[-1.0]], references=[[END]], end_id=END)
+
+
+def test_copying_finds_the_longest_span_within_one_text_of_the_corpus() -> None:
+    corpus = ["a b c d", "e f g", "c d e", "x a b"]
+    texts = {
+        "a b c d e f g": 4,  # not 7, for which two texts would have to be joined
+        "b c d e f": 3,
+        "a b x a b": 3,
+        "q r": 0,
+        "": 0,
+        "g": 1,
+        "d d d": 1,
+    }
+    for text, longest in texts.items():
+        found = figures("copying", predictions=[text.split()], corpus=[words.split() for words in corpus])
+        assert found["longest"] == longest, text
+
+
+def test_copying_sums_up_over_the_texts() -> None:
+    text = [f"w{number}" for number in range(30)]
+    found = figures(
+        "copying", predictions=[text[:20], text[5:17], ["no"], text[:10] + text[15:25]], corpus=iter([text])
+    )
+    assert found == {
+        "texts": 4,
+        "mean_longest": (20 + 12 + 0 + 10) / 4,
+        "median_longest": 11.0,
+        "longest": 20,
+        "share_10": 0.75,
+        "share_15": 0.25,
+        "share_20": 0.25,
+    }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_copying_agrees_with_comparing_everything(seed: int) -> None:
+    draw = random.Random(seed)
+    corpus, texts = ([[draw.choice("abcd") for _ in range(draw.randrange(25))] for _ in range(15)] for _ in range(2))
+
+    def longest(text: list[str]) -> int:
+        spans = (text[start:end] for end in range(len(text) + 1) for start in range(end))
+        joined = [f" {' '.join(other)} " for other in corpus]
+        return max((len(span) for span in spans if any(f" {' '.join(span)} " in other for other in joined)), default=0)
+
+    found = [figures("copying", predictions=[text], corpus=corpus)["longest"] for text in texts]
+    assert found == [longest(text) for text in texts]
+
+
+def test_nothing_is_copied_from_an_empty_corpus() -> None:
+    assert figures("copying", predictions=[["a", "b"]], corpus=[])["longest"] == 0
+
+
+def test_diversity_by_hand() -> None:
+    found = figures("diversity", predictions=[list("abcde"), list("abcdf")], real_lengths=[5, 8])
+    assert found == pytest.approx(
+        {
+            "distinct_1": 6 / 10,
+            "distinct_2": 5 / 8,
+            "distinct_3": 4 / 6,
+            # of each text's spans of 1 to 4 words, all but the last are the other's
+            "self_bleu": (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25,
+            "repeated_4": 0.0,
+            "mean_length": 5.0,
+            "sd_length": 0.0,
+            "length_distance": 1.5,
+        }
+    )
+
+
+def test_a_text_that_repeats_itself_and_one_that_is_shorter_than_all_others() -> None:
+    repeating = list("abcdabcd")
+    found = figures("diversity", predictions=[repeating])
+    # of the spans abcd, bcda, cdab, dabc, abcd the last is a repetition
+    assert found["repeated_4"] == pytest.approx(1 / 5)
+    assert found["self_bleu"] == 0
+    short, long = list("abcd"), list("abcdef")
+    # all of the short one is in the long one: the penalty alone is left
+    expected = (math.exp(1 - 6 / 4) + (4 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25) / 2
+    assert figures("diversity", predictions=[short, long])["self_bleu"] == pytest.approx(expected)
+
+
+def test_a_span_counts_as_often_as_the_other_text_that_has_it_most() -> None:
+    twice, once, thrice = list("abcdxabcd"), list("abcdy"), list("abcdzabcdzabcd")
+    # what the third may claim of "a b c d" is two of its three; "x", "y" and "z" are nobody else's
+    of_third = (8 / 14 * 6 / 13 * 4 / 12 * 2 / 11) ** 0.25
+    of_first = (8 / 9 * 6 / 8 * 4 / 7 * 2 / 6) ** 0.25
+    of_second = (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25 * math.exp(1 - 9 / 5)
+    found = figures("diversity", predictions=[twice, once, thrice])["self_bleu"]
+    assert found == pytest.approx((of_first + of_second + of_third) / 3)
+
+
+@pytest.fixture(scope="module")
+def wines() -> dict[str, Any]:
+    """Return texts from which the label can be told, and texts that say the label or another one's words."""
+    red, white = (
+        [f"{fruit} {number} and {oak}" for number in range(25)]
+        for fruit, oak in (("plum", "tannin"), ("lime", "chalk"))
+    )
+    return {
+        "train_texts": [*red, *white, "fig"],
+        "train_labels": ["Malbec"] * 25 + ["Riesling"] * 25 + ["Picpoul"],
+        "predictions": ["ripe plum", "plum tannin", "lime", "chalk and lime", "fig"],
+        "references": ["Malbec", "Riesling", "Riesling", "Riesling", "Picpoul"],
+    }
+
+
+def test_conditioning_counts_the_labels_that_are_recovered(wines: dict[str, Any]) -> None:
+    found = figures("conditioning", **wines)
+    assert found == {
+        "rate": 0.75,
+        "baseline": pytest.approx(1 / 4),
+        "texts": 4,
+        "classes": 2,
+        "recovered": [1.0, 0.0, 1.0, 1.0, None],
+    }
+    assert figures("conditioning", **wines, max_train_texts=20, seed=3)["texts"] == 4
+
+
+def test_conditioning_needs_two_labels_that_can_be_learned_and_one_that_is_asked_for(wines: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="0 labels have 30 texts to train on, and two are needed"):
+        figures("conditioning", **wines, min_texts=30)
+    with pytest.raises(ValueError, match="no text asks for a label that has 20 texts"):
+        figures("conditioning", **wines | {"references": ["Picpoul"] * 5})
+
+
+def test_figures_are_json(wines: dict[str, Any]) -> None:
+    for metric, inputs in {
+        "conditioning": wines,
+        "copying": {"predictions": [["a"]], "corpus": [["a"]]},
+        "diversity": {"predictions": [["a"], ["b"]], "real_lengths": [1]},
+        "word_perplexity": {"predictions": [[-1.0]], "references": [[5]], "end_id": END, "characters": [3]},
+    }.items():
+        assert json.loads(json.dumps(figures(metric, **inputs))), metric
