@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", default=GRID, metavar="NAME=VALUE,…")
     arguments = parser.parse_args()
     given = ["--data.path", arguments.data] if arguments.data else []
-    flags = ["--model", arguments.model, "--split", "validation", *given]
+    flags = ["--model", arguments.model, "--split", "validation", "--batch_size", "256", *given]
     config = parse_config(ScoreConfig, flags, defaults=data_settings(arguments.model))
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in arguments.seeds:

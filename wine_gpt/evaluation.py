@@ -252,22 +252,33 @@ def existing_provinces(writer: Writer, reviews: Reviews, config: ScoreConfig) ->
 
     A pair exists if some real review has it, of whatever split.
     """
-    fields = ("country", "province")
+    fields = config.data.prompt_fields
+    named = [fields.index(name) for name in ("country", "province")]
     existing = {
-        tuple(" ".join(class_words(value)) for value in pair)
+        tuple(_as_words(value) for value in pair)
         for split in reviews.splits.values()
-        for pair in zip(*(_column(split, field) for field in fields), strict=True)
+        for pair in zip(*(_column(split, fields[index]) for index in named), strict=True)
     }
     prompts = [config.data.prefix] * min(config.texts, len(reviews.splits[config.split]))
-    places = [config.data.prompt_fields.index(field) for field in fields]
-    pairs = []
-    for text in writer.continuations(prompts, HEADER_TOKENS, "writing headers"):
-        # behind a prefix, a continuation begins with the colon that ends it
-        header = text.removeprefix(":").split(" : ")
-        # what stands last was perhaps not written to its end
-        known = len(header) > max(places) + 1
-        pairs.append(tuple(" ".join(class_words(header[place])) for place in places) if known else ())
-    return float(np.mean([pair in existing for pair in pairs]))
+    headers = [written_fields(text) for text in writer.continuations(prompts, HEADER_TOKENS, "writing headers")]
+    return float(
+        np.mean(
+            [max(named) < len(header) and tuple(header[index] for index in named) in existing for header in headers]
+        )
+    )
+
+
+def written_fields(continuation: str) -> list[str]:
+    """Return the fields, each as words joined by a space, that a model wrote behind a prefix, each up to its colon.
+
+    What follows the last colon is the description, or a field that was perhaps not written to its end.
+    """
+    # behind a prefix, a continuation begins with the colon that ends it
+    return [_as_words(field) for field in continuation.removeprefix(":").split(" : ")[:-1]]
+
+
+def _as_words(text: str) -> str:
+    return " ".join(class_words(text))
 
 
 def read_reviews(split: Dataset, data: DataConfig) -> RealReviews:

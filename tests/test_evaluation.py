@@ -1,0 +1,317 @@
+"""``scripts/score.py`` and what it computes, on a run of a few seconds, an adapter and a model with other tokens."""
+
+import importlib.util
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig, data_settings
+from wine_gpt.data import Reviews, load_reviews, texts
+from wine_gpt.evaluation import load_subject, read_reviews, written_fields
+from wine_gpt.predictions import predict
+from wine_gpt.sample.grammar import generate_records
+from wine_gpt.tokenizer import class_words, save_tokenizer
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "score.py"
+FEW = ("--texts", "20", "--min_reviews", "12")
+
+Run = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return a folder with 400 records and a cache of its own."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    (folder / "reviews.json").write_text(json.dumps([*generate_records(400, seed=3)]), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def base(home: Path) -> Path:
+    """Return a finished run that held out a tenth and a tenth, split by another seed than the default."""
+    from wine_gpt.pretraining import pretrain
+
+    data = DataConfig(path=str(home / "reviews.json"), validation_fraction=0.1, test_fraction=0.1, split_seed=7)
+    shape = ModelConfig(n_layer=1, n_head=2, n_embd=48, n_inner=64, block_size=96)
+    training = TrainingConfig(epochs=6, batch_tokens=1024, learning_rate=0.01, mixed_precision="no")
+    pretrain(PretrainConfig(data=data, model=shape, training=training, output_dir=str(home / "base")))
+    return home / "base"
+
+
+@pytest.fixture(scope="module")
+def bpe(home: Path) -> Path:
+    """Return an untrained GPT-2 with a byte-level tokenizer as the stock one's: no words, one special token."""
+    folder = home / "bpe"
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<|endoftext|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    core.train_from_iterator((record["description"] or "" for record in generate_records(200, seed=3)), trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|endoftext|>")
+    torch.manual_seed(0)
+    shape = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 160}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **shape))
+    # as unsure as can be: each token has the same probability
+    model.transformer.wte.weight.data.zero_()
+    model.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+    return folder
+
+
+@pytest.fixture
+def score(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that calls the script and returns what it wrote to stdout and stderr together."""
+    spec = importlib.util.spec_from_file_location("score", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def call(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+        module.main()
+        return "".join(capsys.readouterr())
+
+    return call
+
+
+def read(folder: Path) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return figures
+
+
+@pytest.fixture(scope="module")
+def reviews(base: Path) -> Reviews:
+    settings = {key.removeprefix("data."): value for key, value in data_settings(base).items()}
+    return load_reviews(DataConfig(**{**settings, "prompt_fields": tuple(settings["prompt_fields"])}))
+
+
+@pytest.fixture(scope="module")
+def scored(base: Path) -> dict[str, Any]:
+    """Return the figures of the base run, computed once; the table stands under ``table``."""
+    from wine_gpt.evaluation import evaluate_model, table
+
+    spec = importlib.util.spec_from_file_location("score", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    figures = evaluate_model(module.read_config([str(base), *FEW]))
+    return {**figures, "table": table(figures)}
+
+
+def test_the_run_is_judged_by_the_reviews_that_it_held_out(base: Path, scored: dict[str, Any]) -> None:
+    """The run's own figures, from another computation over the same split, are the same."""
+    own = read(base)["test"]
+    likelihood = scored["likelihood"]
+    assert {name: likelihood[name] for name in own} == pytest.approx(own, rel=1e-5)
+
+
+def test_a_run_leaves_figures_plots_and_a_table(base: Path, scored: dict[str, Any]) -> None:
+    folder = base / "evaluation"
+    plots = ["loss_by_position.png", "loss_by_variety.png", "reliability.png"]
+    assert sorted(file.name for file in folder.iterdir()) == sorted(["metrics.json", *plots])
+    for plot in plots:
+        assert (folder / plot).read_bytes().startswith(b"\x89PNG")
+    assert read(folder) == {name: value for name, value in scored.items() if name != "table"}
+    assert list(scored["copying"]) == ["generated", "real", "continued"]
+    assert scored["copying"]["generated"]["texts"] == 20
+    assert list(scored["diversity"]) == ["generated", "real"]
+    assert scored["diversity"]["real"]["length_distance"] == 0
+    assert scored["samples"] == {
+        "texts": 20,
+        "seed": 42,
+        "settings": {
+            name: scored["samples"]["settings"][name]
+            for name in ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size")
+        },
+    }
+    assert scored["samples"]["settings"]["do_sample"] is True
+    for kind in ("generated", "real", "commonest"):
+        assert scored["conditioning"][kind].keys() <= {"country", "province", "variety"}
+        assert all(0 <= rate <= 1 for rate in scored["conditioning"][kind].values())
+    assert {"country", "variety"} <= scored["conditioning"]["real"].keys()
+    assert 0 <= scored["conditioning"]["existing_provinces"] <= 1
+    for shown in ("nats_per_word", "share_10", "self_bleu", "country and province that go together", "continued"):
+        assert shown in scored["table"]
+
+
+def test_equal_seeds_give_equal_figures(base: Path, scored: dict[str, Any], score: Run, tmp_path: Path) -> None:
+    printed = score(base, *FEW, "--output_dir", tmp_path / "again")
+    assert read(tmp_path / "again") == read(base / "evaluation")
+    assert scored["table"] in printed
+    assert f"saved: {tmp_path / 'again'}" in printed
+    score(base, *FEW, "--seed", 1, "--output_dir", tmp_path / "other")
+    assert read(tmp_path / "other")["copying"] != scored["copying"]
+    assert read(tmp_path / "other")["likelihood"] == scored["likelihood"]
+
+
+def test_sections_that_cannot_be_computed_are_left_out_with_the_reason(base: Path, score: Run, tmp_path: Path) -> None:
+    flags = ["--texts", 3, "--min_reviews", 500, "--output_dir", tmp_path, "--data.prompt_fields", "variety"]
+    printed = score(base, *flags)
+    assert "conditioning: variety left out: 0 labels have 500 texts to train on, and two are needed" in printed
+    assert read(tmp_path).keys() == {"model", "split", "likelihood", "copying", "diversity", "samples", "environment"}
+
+
+def test_predictions_are_the_models_probabilities_one_text_at_a_time(base: Path, reviews: Reviews) -> None:
+    model, tokenizer = load_subject(base)
+    some = list(texts(reviews.splits["test"]))[:7]
+    for text, prediction in zip(some, predict(model, tokenizer, some, visible=False), strict=True):
+        ids = torch.tensor([*tokenizer(text)["input_ids"], tokenizer.eos_token_id])
+        with torch.no_grad():
+            probabilities = model(ids[None]).logits[0].softmax(-1)
+        # behind [BOS] and the first word
+        given = probabilities[1:-1].gather(1, ids[2:, None])[:, 0]
+        assert prediction.nats.tolist() == pytest.approx((-given[:-1].log()).tolist(), abs=1e-4)
+        assert prediction.end_nats == pytest.approx(-math.log(given[-1]), abs=1e-4)
+        best, likeliest = probabilities[1:-2].max(-1)
+        assert prediction.confidence.tolist() == pytest.approx(best.tolist(), abs=1e-4)
+        assert prediction.right.tolist() == (likeliest == ids[2:-1]).tolist()
+        assert prediction.words == len(prediction.nats) == len(class_words(text)) - 1
+        assert prediction.characters == len(text) - len("wine")
+
+
+def test_a_text_longer_than_the_model_counts_up_to_its_last_position(base: Path) -> None:
+    model, tokenizer = load_subject(base)
+    (prediction,) = predict(model, tokenizer, ["wine " + "plum " * 200], visible=False)
+    # of 96 positions the first has [BOS], whose next word is not counted
+    assert len(prediction.nats) == prediction.words == 95
+    assert prediction.characters == 95 * len(" plum")
+    assert prediction.end_nats is None
+
+
+def test_tokens_of_another_kind_share_their_nats_among_the_classs_words(
+    bpe: Path, base: Path, reviews: Reviews, score: Run, tmp_path: Path
+) -> None:
+    settings = {key: value for key, value in data_settings(base).items() if key != "data.prompt_fields"}
+    flags = [part for key, value in settings.items() for part in (f"--{key}", value)]
+    printed = score(bpe, *flags, *FEW, "--output_dir", tmp_path)
+    assert "doesn't say what it was trained on: it may have seen these reviews" in printed
+    found, ours = read(tmp_path)["likelihood"], read(base / "evaluation")["likelihood"]
+    tokenizer = load_subject(bpe)[1]
+    held_out = list(texts(reviews.splits["test"]))
+    lengths = [len(tokenizer(text)["input_ids"]) for text in held_out]
+    assert max(lengths) > 160 > min(lengths)
+    short = [text for text, length in zip(held_out, lengths, strict=True) if length <= 159]
+    (prediction,) = predict(*load_subject(bpe), short[:1], visible=False)
+    tokens = len(tokenizer(short[0].removeprefix("wine"))["input_ids"])
+    assert prediction.nats.tolist() == pytest.approx([math.log(len(tokenizer))] * tokens)
+    assert prediction.words == len(class_words(short[0])) - 1
+    assert prediction.characters == len(short[0]) - len("wine")
+    # long texts are cut, so that fewer words count than ours has
+    assert found["words"] < ours["words"]
+    assert found["unknown_rate"] == 0
+    total = found["nats_per_word"] * found["words"]
+    assert total / math.log(len(tokenizer)) == pytest.approx(round(total / math.log(len(tokenizer))), abs=1e-3)
+    assert found["bits_per_character"] > 2 * ours["bits_per_character"]
+
+
+def test_an_adapter_is_its_base_with_other_weights_on_its_bases_split(base: Path, score: Run, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    model, tokenizer = load_subject(base)
+    config = peft.LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True, task_type="CAUSAL_LM")
+    config.base_model_name_or_path = str(base)
+    adapted = peft.get_peft_model(model, config)
+    adapted.save_pretrained(tmp_path / "same")
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.constant_(parameter, 0.3)
+    adapted.save_pretrained(tmp_path / "other")
+    likelihoods = {}
+    for name in ("same", "other"):
+        save_tokenizer(tokenizer, tmp_path / name)
+        printed = score(tmp_path / name, "--texts", 2)
+        assert "trained on" not in printed
+        likelihoods[name] = read(tmp_path / name / "evaluation")["likelihood"]
+    own = read(base)["test"]
+    assert likelihoods["same"]["nats_per_word"] == pytest.approx(own["nats_per_word"], rel=1e-5)
+    assert likelihoods["other"]["words"] == own["words"]
+    assert likelihoods["other"]["nats_per_word"] > own["nats_per_word"] + 0.001
+
+
+def test_a_damaged_adapter_is_named(
+    base: Path, tmp_path: Path, score: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    for content, message in ((None, "has no adapter_model.safetensors"), (b"\0" * 9, "is damaged at its header")):
+        if content is not None:
+            (tmp_path / "adapter_model.safetensors").write_bytes(content)
+        with pytest.raises(SystemExit):
+            score(tmp_path)
+        assert message in capsys.readouterr().err
+
+
+def test_headers_descriptions_and_labels_make_up_the_texts(reviews: Reviews) -> None:
+    split = reviews.splits["test"]
+    found = read_reviews(split, DataConfig())
+    assert [f"{header} {text}" for header, text in zip(found.headers, found.descriptions, strict=True)] == list(
+        texts(split)
+    )
+    first = split[0]
+    assert found.headers[0] == f"wine review : {first['country']} : {first['province']} : {first['variety']} :"
+    assert {name: labels[0] for name, labels in found.labels.items()} == {
+        name: first[name] for name in ("country", "province", "variety")
+    }
+
+
+def test_provinces_are_looked_up_with_their_country(scored: dict[str, Any]) -> None:
+    assert written_fields(": italy : friuli-venezia giulia : pinot grigio : dry : crisp") == [
+        "italy",
+        "friuli - venezia giulia",
+        "pinot grigio",
+        "dry",
+    ]
+    assert written_fields(": italy : tusc") == ["italy"]
+    assert written_fields("dry") == []
+    # the grammar of the sample has few places, which so small a model learns, and does not confuse each time
+    assert 0 < scored["conditioning"]["existing_provinces"] <= 1
+
+
+WRONG = {
+    "no model": ([], "name a model first: scripts/score.py MODEL"),
+    "flag first": (["--texts", "3"], "name a model first"),
+    "no folder": (["{home}/none"], "model: no such folder"),
+    "no model in it": (["{home}"], "holds no model"),
+    "unknown flag": (["{base}", "--text", "3"], "unknown key text; did you mean texts?"),
+    "split": (["{base}", "--split", "train"], "split is 'train': must be test or validation"),
+    "texts": (["{base}", "--texts", "0"], "texts is 0: must be at least 1"),
+    "no test split": (["{base}", "--data.test_fraction", "0"], "the test split is empty: raise data.test_fraction"),
+    "no such file": (["{base}", "--data.path", "{home}/none.json"], "no such file"),
+    "not writable": (["{base}", "--output_dir", "{home}/reviews.json"], "can't write to {home}/reviews.json"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    home: Path, base: Path, score: Run, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    arguments, message = WRONG[case]
+    places = {"home": home, "base": base}
+    with pytest.raises(SystemExit) as stopped:
+        score(*(argument.format(**places) for argument in arguments))
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message.format(**places) in error
+
+
+def test_without_evaluate_one_line_says_what_to_install(
+    base: Path, score: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "evaluate", None)
+    with pytest.raises(SystemExit):
+        score(base)
+    assert 'evaluation needs evaluate: pip install "wine_gpt[evaluation]"' in capsys.readouterr().err
