@@ -1,12 +1,13 @@
 """Settings from YAML and the command line: what is accepted, and the one line for what is not."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from wine_gpt.config import PretrainConfig, parse_config, to_yaml
+from wine_gpt.config import PretrainConfig, ScoreConfig, base_of, data_settings, parse_config, to_yaml
 from wine_gpt.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -105,6 +106,51 @@ def test_wrong_files_get_one_line(tmp_path: Path, content: str, message: str) ->
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_config_in_the_repository_is_valid(file: Path) -> None:
     assert parse(str(file)).output_dir == f"runs/{file.stem}"
+
+
+def test_a_runs_own_data_are_the_defaults_of_scoring_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    config = parse("--data.prompt_fields", "cuisine, dish", "--data.split_seed", "7", "--data.prefix", "recipe")
+    (run / "config.yaml").write_text(to_yaml(config))
+    own = data_settings(run)
+    assert parse_config(ScoreConfig, ["--model", "m"], defaults=own).data == config.data
+    flags = ["--model", "m", "--data.split_seed", "8"]
+    assert parse_config(ScoreConfig, flags, defaults=own).data == dataclasses.replace(config.data, split_seed=8)
+    assert data_settings(tmp_path) == {}
+
+
+def test_only_the_data_of_a_runs_config_have_to_be_known(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("data: {split_seed: 3}\ntraining: {optimiser_of_tomorrow: 1}\nnew: 2\n")
+    assert data_settings(tmp_path) == {"data.split_seed": 3}
+    (tmp_path / "config.yaml").write_text("data: {split_sed: 3}\n")
+    with pytest.raises(UserError, match=r"config\.yaml: unknown key data\.split_sed; did you mean data\.split_seed"):
+        data_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("adapter_config.json", '{"base_model_name_or_path": "%s"}'),
+        ("metrics.json", '{"method": "full", "base": {"path": "%s"}}'),
+    ],
+)
+def test_what_was_fine_tuned_was_split_as_its_base(tmp_path: Path, name: str, content: str) -> None:
+    base, tuned = tmp_path / "base", tmp_path / "tuned"
+    for folder in (base, tuned):
+        folder.mkdir()
+    (base / "config.yaml").write_text("data: {split_seed: 3}\n")
+    (tuned / name).write_text(content % base)
+    assert base_of(tuned) == base
+    assert data_settings(tuned) == {"data.split_seed": 3}
+
+
+def test_a_run_that_was_trained_from_scratch_has_no_base(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"test": {}}')
+    assert base_of(tmp_path) is None
+    (tmp_path / "metrics.json").write_text("{")
+    with pytest.raises(UserError, match=r"metrics\.json is not JSON"):
+        base_of(tmp_path)
 
 
 def test_help_names_every_setting_and_needs_no_torch() -> None:

@@ -24,10 +24,12 @@ from wine_gpt.tokenizer import (
     EOS,
     PAD,
     UNK,
+    class_words,
     encode_reviews,
     load_tokenizer,
     save_tokenizer,
     train_tokenizer,
+    word_ends,
 )
 
 GOLDEN = Path(__file__).parent / "golden" / "sample_keras.json"
@@ -140,6 +142,14 @@ def test_a_text_that_spells_a_special_token_has_plain_words(
     assert not special_ids & set(plain_ids(known, text))
     assert len(plain_ids(known, text)) == len(reference_scheme.spaced_words(text))
     assert not special_ids & set(encode_reviews(known, [text])[0][1:-1])
+
+
+@given(st.text(alphabet=st.sampled_from("aBcΣÉİ ’'.,:-5\n\\"), max_size=40))
+def test_words_end_where_they_stand_in_the_text(text: str) -> None:
+    ends = word_ends(text)
+    assert len(ends) == len(class_words(text))
+    for end, word in zip(ends, class_words(text), strict=True):
+        assert class_words(text[:end])[-1] == word
 
 
 def test_texts_without_a_word_are_refused() -> None:

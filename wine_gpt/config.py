@@ -277,8 +277,9 @@ def data_settings(run: str | Path) -> dict[str, Any]:
     """
     for folder in (Path(run), base_of(run)):
         if folder is not None and (folder / "config.yaml").is_file():
-            values = _read_yaml(folder / "config.yaml", dict(_leaf_types(PretrainConfig)))
-            return {key: value for key, value in values.items() if key.startswith("data.")}
+            types = {key: type_ for key, type_ in _leaf_types(PretrainConfig) if key.startswith("data.")}
+            # the other sections may be those of another version
+            return _read_yaml(folder / "config.yaml", types, sections=("data",))
     return {}
 
 
@@ -323,8 +324,8 @@ def _leaf_types(config_class: type, prefix: str = "") -> Iterator[tuple[str, Any
             yield prefix + name, annotation
 
 
-def _read_yaml(path: Path, types: dict[str, Any]) -> dict[str, Any]:
-    """Read a YAML config as dotted keys and values, each of a known key and a plausible type."""
+def _read_yaml(path: Path, types: dict[str, Any], sections: Sequence[str] | None = None) -> dict[str, Any]:
+    """Read a YAML config, or some sections of it, as dotted keys and values, of known keys and plausible types."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -333,7 +334,8 @@ def _read_yaml(path: Path, types: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"config: {path} is not YAML: {one_line(error)}") from error
     if not isinstance(content, dict | None):
         raise UserError(f"config: {path} must hold 'section: {{field: value}}', not {type(content).__name__}")
-    values = dict(_flatten(content or {}, types))
+    read = {name: value for name, value in (content or {}).items() if sections is None or name in sections}
+    values = dict(_flatten(read, types))
     for key, value in values.items():
         _require_known(key, types, str(path))
         if isinstance(value, bool) and types[key] is not bool:
