@@ -16,7 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig, data_settings
 from wine_gpt.data import Reviews, load_reviews, texts
-from wine_gpt.evaluation import load_subject, read_reviews, written_fields
+from wine_gpt.evaluation import Writer, load_subject, read_reviews, written_fields
 from wine_gpt.predictions import predict
 from wine_gpt.sample.grammar import generate_records
 from wine_gpt.tokenizer import class_words, save_tokenizer
@@ -164,6 +164,21 @@ def test_sections_that_cannot_be_computed_are_left_out_with_the_reason(base: Pat
     printed = score(base, *flags)
     assert "conditioning: variety left out: 0 labels have 500 texts to train on, and two are needed" in printed
     assert read(tmp_path).keys() == {"model", "split", "likelihood", "copying", "diversity", "samples", "environment"}
+
+
+def test_what_is_written_depends_on_seed_and_settings(base: Path) -> None:
+    subject = load_subject(base)
+    prompts = ["wine review : italy"] * 3
+
+    def written(seed: int, **settings: object) -> list[str]:
+        return Writer(*subject, 2, seed, settings).continuations(prompts, 12, "writing")
+
+    assert written(1) == written(1)
+    assert written(1) != written(2)
+    assert len(set(written(1, temperature=5.0))) == 3
+    assert len(set(written(1, do_sample=False))) == 1
+    settings = Writer(*subject, 2, 1, {"temperature": 5.0}).sampling()
+    assert (settings["temperature"], settings["do_sample"]) == (5.0, True)
 
 
 def test_predictions_are_the_models_probabilities_one_text_at_a_time(base: Path, reviews: Reviews) -> None:
