@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig, data_settings
+from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig, data_settings, parse_config
 from wine_gpt.data import Reviews, load_reviews, texts
 from wine_gpt.evaluation import Writer, load_subject, read_reviews, written_fields
 from wine_gpt.predictions import predict
@@ -147,6 +148,19 @@ def test_a_run_leaves_figures_plots_and_a_table(base: Path, scored: dict[str, An
     assert 0 <= scored["conditioning"]["existing_provinces"] <= 1
     for shown in ("nats_per_word", "share_10", "self_bleu", "country and province that go together", "continued"):
         assert shown in scored["table"]
+
+
+def test_a_run_that_is_trained_on_loses_its_figures(base: Path, tmp_path: Path) -> None:
+    from wine_gpt.pretraining import pretrain
+
+    run = tmp_path / "run"
+    shutil.copytree(base, run)
+    (run / "evaluation").mkdir(exist_ok=True)
+    (run / "evaluation" / "metrics.json").write_text("{}")
+    flags = ["--output_dir", str(run), "--resume", "latest", "--training.epochs", "7"]
+    pretrain(parse_config(PretrainConfig, [str(base / "config.yaml"), *flags]))
+    assert read(run)["training"]["steps"] > read(base)["training"]["steps"]
+    assert not (run / "evaluation").exists()
 
 
 def test_equal_seeds_give_equal_figures(base: Path, scored: dict[str, Any], score: Run, tmp_path: Path) -> None:

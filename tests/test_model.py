@@ -46,6 +46,17 @@ def test_special_tokens_agree_everywhere(tokenizer: PreTrainedTokenizerFast) -> 
     assert set(model.generation_config.suppress_tokens) == {0, 1, 6}
 
 
+def test_words_are_drawn_from_the_whole_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Where a generation config says nothing, transformers draws from the 50 likeliest."""
+    tokenizer.add_tokens([f"word{number}" for number in range(192)])
+    # without training each word is about as likely as another
+    build_model(SMALL, tokenizer, seed=1).save_pretrained(folder)
+    torch.manual_seed(0)
+    loaded = AutoModelForCausalLM.from_pretrained(folder)
+    drawn = loaded.generate(torch.full((2000, 1), 6), max_length=2)[:, 1].tolist()
+    assert len(set(drawn)) > 150
+
+
 def test_the_shape_is_the_configs(tokenizer: PreTrainedTokenizerFast) -> None:
     config = build_model(SMALL, tokenizer, seed=1).config
     assert (config.n_layer, config.n_head, config.n_embd, config.n_inner) == (2, 2, 16, 32)

@@ -130,7 +130,7 @@ def output_folder(config: ScoreConfig) -> Path:
     if config.output_dir is not None:
         return Path(config.output_dir)
     folder = Path(config.model)
-    return (folder if folder.is_dir() else Path("runs") / config.model.replace("/", "--")) / "evaluation"
+    return (folder if folder.is_dir() else Path("runs") / config.model.replace("/", "--")) / outputs.EVALUATION
 
 
 def load_subject(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:

@@ -52,7 +52,11 @@ def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: i
     model.generation_config = GenerationConfig(
         **special,
         do_sample=True,
-        temperature=0.8,
+        # measured: docs/evaluation.md, "How words are drawn"
+        temperature=0.9,
+        top_p=1.0,
+        # all words; where nothing is said, transformers takes the 50 likeliest
+        top_k=0,
         # not max_new_tokens, which could pass the last position, and which pipelines of transformers 4 put at 256
         max_length=config.block_size,
         suppress_tokens=[tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id],

@@ -30,6 +30,8 @@ from matplotlib import pyplot
 CHECKPOINTS = "checkpoints"
 # written last: a folder that has it holds a finished run
 METRICS = "metrics.json"
+# what scripts/score.py says of the run's weights
+EVALUATION = "evaluation"
 RUN_FILES = (
     METRICS,
     "config.json",
@@ -102,6 +104,12 @@ def remove_run(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for saved in (folder / CHECKPOINTS).glob("*step-*"):
         shutil.rmtree(saved, ignore_errors=True)
+
+
+def unfinish(folder: Path) -> None:
+    """Remove the figures, which are not those of the weights to come."""
+    (folder / METRICS).unlink(missing_ok=True)
+    shutil.rmtree(folder / EVALUATION, ignore_errors=True)
 
 
 def require_writable(folder: Path) -> None:

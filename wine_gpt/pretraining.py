@@ -79,7 +79,7 @@ def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) ->
     if accelerator.is_main_process:
         if config.overwrite:
             outputs.remove_run(folder)
-        (folder / outputs.METRICS).unlink(missing_ok=True)
+        outputs.unfinish(folder)
     accelerator.print(
         f"model: {model.num_parameters():,} parameters, {len(tokenizer):,} words; "
         f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"
