@@ -85,8 +85,15 @@ def test_micro_batches_are_the_batch_in_order() -> None:
     parts = split_among(np.arange(10), 4)
     assert np.concatenate(parts).tolist() == list(range(10))
     assert {len(part) for part in parts} == {2, 3}
-    with pytest.raises(UserError, match="3 reviews cannot be divided into 4 micro-batches"):
-        split_among(np.arange(3), 4)
+
+
+@pytest.mark.parametrize("left_over", [0, 1, 2, 63])
+def test_what_is_left_over_is_no_batch_of_its_own(left_over: int) -> None:
+    """Else a run on several processes would end when it meets it, with fewer reviews than processes."""
+    reviews_of_a_batch = 100 // 10
+    plan = BatchPlan(np.full(64 * reviews_of_a_batch * 2 + left_over, 10), 100, seed=0, epochs=2)
+    sizes = [len(plan.batch(step)) for step in range(plan.total_steps)]
+    assert plan.smallest == min(sizes) >= reviews_of_a_batch // 2
 
 
 def test_evaluation_sees_every_review_once() -> None:

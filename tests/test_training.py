@@ -1,10 +1,7 @@
 """The training loop: what it computes, keeps, and goes on with."""
 
 import itertools
-import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -142,18 +139,6 @@ def test_a_longer_training_may_go_on_and_a_shorter_one_not(
         make_trainer(tmp_path, tokenizer, splits, identity={"training.epochs": 2}).resume(checkpoint.load(newest))
 
 
-@pytest.mark.parametrize("micro_batches", [1, 3])
-def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(tmp_path: Path, micro_batches: int) -> None:
-    script = Path(__file__).parent / "killed_runs.py"
-    command = [sys.executable, str(script), str(tmp_path), str(micro_batches), "25"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    counts = json.loads(done.stdout.splitlines()[-1])
-    assert counts["hits"] == 25
-    # some kills came while a checkpoint was written
-    assert counts["half_written"] > 0
-
-
 def test_a_loss_that_is_no_number_stops_before_the_update(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
@@ -170,13 +155,13 @@ def test_a_loss_that_is_no_number_stops_before_the_update(
     assert all(torch.equal(tensor, everything(trained)[name]) for name, tensor in before.items())
 
 
-def test_micro_batches_must_fit_the_processes(
-    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, monkeypatch: pytest.MonkeyPatch
+def test_a_batch_of_too_few_reviews_is_refused_before_the_first_step(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
-    trained = make_trainer(tmp_path, tokenizer, splits)
-    monkeypatch.setattr(type(trained.accelerator), "num_processes", 4)
-    with pytest.raises(UserError, match="6 micro-batches cannot be divided among 4 processes"):
-        trained._divide(6)
+    # 90 reviews of at most 13 positions
+    config = TrainingConfig(**{**vars(TRAINING), "batch_tokens": 40, "micro_batches": 4})
+    with pytest.raises(UserError, match=r"a batch of \d reviews cannot be divided into 4 micro-batches: raise"):
+        make_trainer(tmp_path, tokenizer, splits, config)
 
 
 def test_the_learning_rate_warms_up_and_falls_to_the_floor() -> None:

@@ -63,7 +63,10 @@ class BatchPlan:
         self.seed = seed
         # planning a large epoch takes a while, and steps ask for the same one in a row
         self.epoch: Callable[[int], list[Indices]] = functools.lru_cache(maxsize=1)(self._plan_epoch)
-        self._steps_of_epoch = [len(self.epoch(epoch)) for epoch in range(epochs)]
+        batch_sizes = [[len(batch) for batch in self.epoch(epoch)] for epoch in range(epochs)]
+        self._steps_of_epoch = [len(sizes) for sizes in batch_sizes]
+        # reviews of the batch that has the fewest
+        self.smallest = min(min(sizes, default=0) for sizes in batch_sizes)
         self._epoch_ends = np.cumsum(self._steps_of_epoch)
 
     @property
@@ -91,10 +94,10 @@ class BatchPlan:
         order = random.permutation(len(self.positions))
         mean = max(self.positions.mean(), 1) if len(self.positions) else 1
         window = max(int(WINDOW_BATCHES * self.batch_tokens / mean), 1)
+        # of equal size: a last one with what is left over could be a batch of one review
+        windows = np.array_split(order, -(-len(order) // window)) if len(order) else []
         batches = [
-            batch
-            for start in range(0, len(order), window)
-            for batch in _cut(self._by_length(order[start : start + window]), self.positions, self.batch_tokens)
+            batch for part in windows for batch in _cut(self._by_length(part), self.positions, self.batch_tokens)
         ]
         return [batches[index] for index in random.permutation(len(batches))]
 
@@ -148,16 +151,7 @@ def _lengths(split: Dataset) -> npt.NDArray[np.int64]:
 
 
 def split_among(indices: Indices, micro_batches: int) -> list[Indices]:
-    """Cut a batch into equal parts, one per forward pass.
-
-    Raises:
-        UserError: if there are fewer reviews than parts.
-    """
-    if len(indices) < micro_batches:
-        raise UserError(
-            f"a batch of {len(indices)} reviews cannot be divided into {micro_batches} micro-batches: "
-            "raise training.batch_tokens or use fewer micro-batches or processes"
-        )
+    """Cut a batch into equal parts, one per forward pass."""
     return np.array_split(indices, micro_batches)
 
 

@@ -51,15 +51,16 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         _remove_leftovers(folder)
         temporary.mkdir()
         _write(temporary, checkpoint)
-        shutil.rmtree(final, ignore_errors=True)
+        # a damaged one of an earlier try
+        if final.exists():
+            _discard(final)
         temporary.rename(final)
         _sync(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(_explain(error, folder, checkpoint)) from error
     for old in _finished(folder)[keep:]:
-        # renamed first: a checkpoint that is half removed must not look like a whole one
-        old.rename(folder / f".tmp-{old.name}")
+        _discard(old)
     _remove_leftovers(folder)
     return final
 
@@ -139,9 +140,14 @@ def _manifest_sha256(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
+def _discard(path: Path) -> None:
+    """Rename a checkpoint to be removed: one that is half removed must not look like a whole one."""
+    path.rename(path.with_name(f".tmp-old-{path.name}"))
+
+
 def _remove_leftovers(folder: Path) -> None:
     """Remove what a killed process left half-written or half-removed."""
-    for leftover in folder.glob(".tmp-step-*"):
+    for leftover in folder.glob(".tmp-*step-*"):
         shutil.rmtree(leftover)
 
 

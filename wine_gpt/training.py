@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from datasets import Dataset, DatasetDict
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -34,6 +35,8 @@ CURVE_POINTS = 500
 SAMPLES_PER_EVALUATION = 3
 # the one setting of a checkpoint's identity that may grow: the steps done stay what they are, the rate falls later
 LONGER = "training.epochs"
+# part of a checkpoint's identity: counts up when a change to the code changes what a step computes
+RECIPE = 1
 
 
 @dataclass
@@ -100,7 +103,7 @@ class Trainer:
         self.accelerator = accelerator
         self.checkpoints = checkpoints
         self.prompt = prompt
-        self.identity = identity
+        self.identity = {**identity, "code's recipe": RECIPE}
         self.block_size = model.config.n_positions
         self.plan = BatchPlan(
             positions_of(self.train_split, self.block_size), config.batch_tokens, config.seed, config.epochs
@@ -149,16 +152,18 @@ class Trainer:
                 then.
         """
         saved = dict(found.state)
-        then, now = saved["identity"], self.identity
-        differences = [
-            f"{key}: checkpoint {then.get(key)}, now {now.get(key)}"
-            for key in sorted(then.keys() | now.keys())
-            if then.get(key) != now.get(key) and not (key == LONGER and now[key] > then[key])
-        ]
-        if differences:
-            raise UserError(f"can't resume from step {found.step}: {'; '.join(differences)}")
+        then, now = dict(saved["identity"]), dict(self.identity)
+        if then.get(LONGER, 0) < now.get(LONGER, 0):
+            del then[LONGER], now[LONGER]
+        if self.config.micro_batches is not None:
+            then["training.micro_batches"], now["training.micro_batches"] = saved["micro_batches"], self.micro_batches
+        if differences := _differences(then, now):
+            raise UserError(f"can't resume from step {found.step}: {differences}")
         self.micro_batches = self._divide(saved["micro_batches"])
+        if differences := _differences(saved["machinery"], self._machinery()):
+            self.accelerator.print(f"note: same steps, but equal to within rounding only: {differences}")
         self.state = TrainingState(**saved["training"])
+        self.saved_step = found.step
         self.best_weights = found.tensors.get("best", {})
         self._load_weights(found.tensors["weights"])
         self._load_optimizer(found.tensors["optimizer"])
@@ -187,30 +192,39 @@ class Trainer:
                 nats += self._backward(step, part, indices, tokens)
         nats += self._backward(step, *own[-1], tokens)
         norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm)
-        # gradients were summed over the processes, so all see the same norm; with fp16 the scaler skips such a step
-        if self.accelerator.scaler is None and not torch.isfinite(norm):
-            raise UserError(self._not_finite(step, nats))
+        # both were summed over the processes, so all see the same; with fp16 the scaler skips a gradient too large
+        nats = self.accelerator.reduce(nats)
+        if not torch.isfinite(nats if self.accelerator.scaler else nats + norm):
+            raise UserError(self._not_finite(step, own, tokens))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.plan.total_steps, self.config)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.state.nats += float(self.accelerator.reduce(nats))
+        self.state.nats += float(nats)
         self.state.tokens += tokens
         self.state.total_tokens += tokens
 
-    def _not_finite(self, step: int, nats: torch.Tensor) -> str:
-        """Say where a loss or gradient stopped being a number; on all processes the same, so that all stop."""
-        finite = self.accelerator.gather(torch.isfinite(nats).reshape(1)).tolist()
-        ranks = [rank for rank, good in enumerate(finite) if not good]
-        parts = split_among(self.plan.batch(step), self.micro_batches)
-        reviews = [
-            index for rank in ranks or range(len(finite)) for part in parts[rank :: len(finite)] for index in part
-        ]
-        what = f"the loss on rank {', '.join(map(str, ranks))}" if ranks else "the gradient"
-        saved = f"step {self.saved_step:,} is saved" if self.saved_step else "nothing is saved yet"
-        return (
-            f"step {step + 1:,}: {what} is not finite, for reviews {sorted(map(int, reviews))} of the split; {saved}"
+    def _not_finite(self, step: int, own: list[tuple[int, Indices]], tokens: int) -> str:
+        """Say whose loss or gradient is no number; on all processes the same, so that all stop.
+
+        The gradients have been summed by now, so each part is computed again by itself, which gives the same again.
+        """
+        bad: dict[str, list[int]] = {}
+        for part, indices in own:
+            self.optimizer.zero_grad()
+            with self.accelerator.no_sync(self.wrapped):
+                nats = self._backward(step, part, indices, tokens)
+            gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+            what = "loss" if not torch.isfinite(nats) else "gradient"
+            if what == "loss" or not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
+                bad.setdefault(what, []).extend(map(int, indices))
+        rank = self.accelerator.process_index
+        found = gather_object(
+            [f"the {what} on rank {rank} is not finite, for reviews {sorted(bad[what])} of the split" for what in bad]
         )
+        where = "; ".join(found) or "the sum of the gradients is not finite"
+        saved = f"step {self.saved_step:,} is saved" if self.saved_step else "nothing is saved yet"
+        return f"step {step + 1:,}: {where}; {saved}"
 
     def _backward(self, step: int, part: int, indices: Indices, tokens: int) -> torch.Tensor:
         """Add the gradient of one part's loss ÷ the tokens of the whole global batch; return the part's loss."""
@@ -227,7 +241,13 @@ class Trainer:
         if micro_batches % processes:
             raise UserError(
                 f"{micro_batches} micro-batches cannot be divided among {processes} processes: "
-                f"set training.micro_batches to a multiple of {processes}"
+                f"take as many processes as divide {micro_batches}, or begin a run with training.micro_batches a "
+                f"multiple of {processes}"
+            )
+        if self.plan.smallest < micro_batches:
+            raise UserError(
+                f"a batch of {self.plan.smallest} reviews cannot be divided into {micro_batches} micro-batches: "
+                "raise training.batch_tokens or use fewer micro-batches or processes"
             )
         return micro_batches
 
@@ -281,6 +301,7 @@ class Trainer:
             saved = {
                 "identity": self.identity,
                 "micro_batches": self.micro_batches,
+                "machinery": self._machinery(),
                 "training": dataclasses.asdict(self.state),
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             }
@@ -289,6 +310,15 @@ class Trainer:
             )
         self.saved_step = self.state.step
         self.accelerator.wait_for_everyone()
+
+    def _machinery(self) -> dict[str, Any]:
+        """Return what may differ when a run goes on, and may then change the last bits of what it computes."""
+        return {
+            "device": self.accelerator.device.type,
+            "processes": self.accelerator.num_processes,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
 
     def _weights(self) -> Tensors:
         """Return the parameters by name; a tied one once."""
@@ -310,3 +340,12 @@ class Trainer:
             state.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _differences(then: dict[str, Any], now: dict[str, Any]) -> str:
+    """Name each setting that a checkpoint has otherwise than this run; empty if there is none."""
+    return "; ".join(
+        f"{key}: checkpoint {then.get(key)}, now {now.get(key)}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    )

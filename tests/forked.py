@@ -1,0 +1,177 @@
+"""Toy trainings in processes of their own, forked from one that has imported torch: a start costs no import.
+
+Each process can be told to come to harm at a given call, so that a fault comes at the same moment every time.
+"""
+
+import functools
+import json
+import multiprocessing
+import os
+import pkgutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
+
+from wine_gpt import checkpoint, training
+from wine_gpt.config import TrainingConfig
+from wine_gpt.errors import exits_cleanly
+
+# it forks before it has started any thread
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["wine_gpt.pretraining"])
+# longest that a process may outlive another of its run, in seconds
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What befalls one process: ``act`` is called in place of the n-th call of what ``where`` names.
+
+    ``act`` takes the call's own function, without arguments, and returns what the caller gets.
+    """
+
+    where: str
+    call: int
+    act: Callable[[Callable[[], Any]], Any]
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training that begins or goes on in ``folder``, which holds its checkpoints; output is in ``said-RANK``."""
+
+    folder: Path
+    config: TrainingConfig = TRAINING
+    faults: tuple[Fault, ...] = field(default=())
+
+
+def start_server() -> None:
+    """Wait for the import, so that the next start takes no longer than any other."""
+    first = SERVER.Process(target=int)
+    first.start()
+    first.join()
+
+
+def start(run: Run, processes: int = 1) -> list[ForkServerProcess]:
+    """Start a run and return its processes by rank."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [SERVER.Process(target=_train, args=(run, rank, processes, port)) for rank in range(processes)]
+    for process in started:
+        process.start()
+    return started
+
+
+def finish(processes: list[ForkServerProcess]) -> list[int | None]:
+    """Wait for the ends, not for ever; return the exit codes by rank, −9 for a kill."""
+    deadline = time.monotonic() + PATIENCE
+    for process in processes:
+        process.join(max(deadline - time.monotonic(), 0))
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+        process.join()
+    return codes
+
+
+def train(run: Run, processes: int = 1) -> list[int | None]:
+    """Run to the end, be it good or bad; return the exit codes by rank."""
+    return finish(start(run, processes))
+
+
+def said(run: Run, rank: int = 0) -> str:
+    """Return what a process printed in all its tries."""
+    return (run.folder / f"said-{rank}").read_text(encoding="utf-8")
+
+
+def seen(run: Run, ranks: Iterable[int]) -> dict[int, list[int]]:
+    """Return the reviews of each step, in order over the parts, as these processes read them in all tries."""
+    lines = [json.loads(line) for rank in ranks for line in (run.folder / f"seen-{rank}").open()]
+    parts = {(step, part): reviews for step, part, reviews in lines}
+    steps: dict[int, list[int]] = {}
+    for step, part in sorted(parts):
+        steps.setdefault(step, []).extend(parts[step, part])
+    return steps
+
+
+def require_equal_ends(folder: Path, other: Path) -> None:
+    """Assert that two runs ended in the same bits: weights, best weights, optimizer, curve, figures and samples."""
+    (first, problems), (second, more_problems) = checkpoint.load_newest(folder), checkpoint.load_newest(other)
+    assert problems == more_problems == []
+    assert first is not None
+    assert second is not None
+    assert first.step == second.step
+    assert first.tensors.keys() == second.tensors.keys()
+    for group, tensors in first.tensors.items():
+        assert tensors.keys() == second.tensors[group].keys()
+        for name, tensor in tensors.items():
+            assert torch.equal(tensor, second.tensors[group][name]), (group, name)
+    states = [{**end.state["training"], "seconds": 0} for end in (first, second)]
+    assert states[0] == states[1]
+
+
+def _train(run: Run, rank: int, processes: int, port: int) -> None:
+    if processes > 1:
+        os.environ |= {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(processes),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
+    run.folder.mkdir(parents=True, exist_ok=True)
+    output = os.open(run.folder / f"said-{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(output, stream.fileno())
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    for fault in run.faults:
+        if fault.rank == rank:
+            _arm(fault)
+    exits_cleanly(functools.partial(_go_on, run, rank))()
+
+
+def _go_on(run: Run, rank: int) -> None:
+    trainer = make_trainer(run.folder, make_tokenizer(), make_splits(), run.config)
+    _record(run.folder / f"seen-{rank}", trainer)
+    newest, problems = checkpoint.load_newest(run.folder)
+    # what was being written when a kill came must not even look like a checkpoint
+    assert not problems, problems
+    if newest is not None:
+        trainer.resume(newest)
+    trainer.run()
+
+
+def _record(file: Path, trainer: training.Trainer) -> None:
+    """Have a trainer write down which reviews each part of a step holds."""
+    backward, lines = trainer._backward, file.open("a", buffering=1)
+
+    def recorded(step: int, part: int, reviews: training.Indices, tokens: int) -> torch.Tensor:
+        lines.write(json.dumps([step, part, reviews.tolist()]) + "\n")
+        return backward(step, part, reviews, tokens)
+
+    trainer._backward = recorded  # type: ignore[method-assign]
+
+
+def _arm(fault: Fault) -> None:
+    owner_name, _, name = fault.where.rpartition(".")
+    owner, calls = pkgutil.resolve_name(owner_name), 0
+    real = getattr(owner, name)
+
+    def replaced(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+        nonlocal calls
+        calls += 1
+        again = functools.partial(real, *arguments, **named)
+        return fault.act(again) if calls == fault.call else again()
+
+    setattr(owner, name, replaced)

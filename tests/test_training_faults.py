@@ -1,0 +1,250 @@
+"""Trainings that are killed, stopped, poisoned or moved end as if nothing had happened, or say why not.
+
+The processes are real: forked, joined by gloo, killed by signals.
+"""
+
+import dataclasses
+import functools
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from forked import PATIENCE, Fault, Run, finish, require_equal_ends, said, seen, start, start_server, train
+from toy_training import TRAINING
+
+from wine_gpt import checkpoint
+
+# a checkpoint after each step, so that many kills hit one that is being written
+OFTEN = dataclasses.replace(TRAINING, epochs=2, checkpoint_steps=1, keep_checkpoints=2)
+# cut so that one, two and four processes can share the parts
+SHARED = dataclasses.replace(TRAINING, micro_batches=4)
+# of each of four kinds of run
+KILLS = 13
+
+STEP = "wine_gpt.training.Trainer._optimizer_step"
+EPOCH_END = "wine_gpt.training.Trainer._end_epoch"
+SAVE = "wine_gpt.training.Trainer._save"
+SYNC = "wine_gpt.checkpoint._sync"
+PRUNE = "wine_gpt.checkpoint.shutil.rmtree"
+UPDATE = "torch.optim.AdamW.step"
+
+Whole = Callable[[int, int], Path]
+
+
+def kill(call: Callable[[], Any]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_afterwards(call: Callable[[], Any]) -> None:
+    call()
+    kill(call)
+
+
+def terminate(call: Callable[[], Any]) -> Any:  # noqa: ANN401
+    os.kill(os.getpid(), signal.SIGTERM)
+    return call()
+
+
+def terminate_twice(call: Callable[[], Any]) -> Any:  # noqa: ANN401
+    os.kill(os.getpid(), signal.SIGTERM)
+    return terminate(call)
+
+
+def poison_the_weights(call: functools.partial[Any]) -> Any:  # noqa: ANN401
+    with torch.no_grad():
+        call.args[0].module.model.transformer.ln_f.weight[0] = torch.inf
+    return call()
+
+
+def poison_the_gradient(call: functools.partial[Any]) -> Any:  # noqa: ANN401
+    call.args[0].module.model.transformer.ln_f.weight.register_hook(lambda gradient: gradient * torch.nan)
+    return call()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Return a function from micro-batches and processes to the folder of such a run that nothing happened to."""
+    start_server()
+
+    @functools.cache
+    def trained(micro_batches: int, processes: int) -> Path:
+        run = Run(tmp_path_factory.mktemp("whole"), dataclasses.replace(OFTEN, micro_batches=micro_batches))
+        started = time.monotonic()
+        assert train(run, processes) == [0] * processes, said(run)
+        (run.folder / "seconds").write_text(str(time.monotonic() - started))
+        return run.folder
+
+    return trained
+
+
+@pytest.fixture
+def undisturbed(whole: Whole) -> Path:
+    return whole(1, 1)
+
+
+def losses(folder: Path) -> list[float]:
+    """Return the training loss of each step."""
+    newest, _ = checkpoint.load_newest(folder)
+    assert newest is not None
+    return [loss for _, loss in newest.state["training"]["curve"]]
+
+
+# killed
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(
+    tmp_path: Path, whole: Whole, accumulation: int, processes: int
+) -> None:
+    micro_batches = accumulation * processes
+    expected = whole(micro_batches, processes)
+    run = Run(tmp_path / "first", dataclasses.replace(OFTEN, micro_batches=micro_batches))
+    length = float((expected / "seconds").read_text())
+    moments = random.Random(f"{accumulation} {processes}")
+    kills = 0
+    while kills < KILLS:
+        started = start(run, processes)
+        # a run is killed again and again before it ends
+        time.sleep(moments.uniform(0, length / 2))
+        for process in started:
+            process.kill()
+        codes = finish(started)
+        assert set(codes) <= {0, -signal.SIGKILL}, said(run)
+        kills += -signal.SIGKILL in codes
+        if codes == [0] * processes:
+            require_equal_ends(run.folder, expected)
+            run = dataclasses.replace(run, folder=run.folder.with_name(f"after-{kills}"))
+    assert train(run, processes) == [0] * processes, said(run)
+    require_equal_ends(run.folder, expected)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param([(STEP, 2, kill)], id="before the first save"),
+        pytest.param([(STEP, 3, kill), (STEP, 2, kill_afterwards)], id="twice in an epoch"),
+        pytest.param([(EPOCH_END, 1, kill), (EPOCH_END, 1, kill_afterwards)], id="at an epoch's ends"),
+        pytest.param([(SAVE, 3, kill), (SAVE, 2, kill_afterwards)], id="before a save and after one"),
+        pytest.param([(PRUNE, 1, kill), (PRUNE, 2, kill_afterwards)], id="while pruning"),
+    ],
+)
+def test_killed_at_a_given_point_it_ends_bit_for_bit_the_same(
+    tmp_path: Path, undisturbed: Path, faults: list[tuple[str, int, Callable[[], None]]]
+) -> None:
+    run = Run(tmp_path, dataclasses.replace(OFTEN, micro_batches=1))
+    published = False
+    for fault in faults:
+        assert train(dataclasses.replace(run, faults=(Fault(*fault),))) == [-signal.SIGKILL], said(run)
+        newest, problems = checkpoint.load_newest(tmp_path)
+        assert not problems
+        # once there is one there always is one
+        assert newest is not None or not published
+        published = newest is not None
+    assert train(run) == [0], said(run)
+    require_equal_ends(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Fault(STEP, 3, kill, rank=1), id="rank 1 in a step"),
+        pytest.param(Fault(SYNC, 9, kill, rank=0), id="rank 0 while it saves"),
+        pytest.param(Fault(SAVE, 2, kill, rank=1), id="rank 1 while rank 0 saves"),
+    ],
+)
+def test_if_one_of_two_is_killed_the_other_ends_and_both_go_on(tmp_path: Path, whole: Whole, fault: Fault) -> None:
+    run = Run(tmp_path, dataclasses.replace(OFTEN, micro_batches=2))
+    codes = train(dataclasses.replace(run, faults=(fault,)), processes=2)
+    assert codes[fault.rank] == -signal.SIGKILL
+    # by itself, not by finish(), which kills after PATIENCE
+    assert codes[1 - fault.rank] not in (None, 0), f"rank {1 - fault.rank} still ran after {PATIENCE:g} s"
+    assert train(run, processes=2) == [0, 0], said(run)
+    require_equal_ends(tmp_path, whole(2, 2))
+
+
+# stopped
+
+
+def test_a_signal_to_one_process_stops_both_after_a_save(tmp_path: Path, whole: Whole) -> None:
+    run = Run(tmp_path, dataclasses.replace(OFTEN, micro_batches=2, checkpoint_steps=0))
+    stopped = dataclasses.replace(run, faults=(Fault(STEP, 4, terminate, rank=1),))
+    assert train(stopped, processes=2) == [143, 143], said(run)
+    for rank in (0, 1):
+        assert re.search(r"stopped after step 4, which is saved in .*; to go on: .* --resume\n$", said(run, rank))
+    assert train(run, processes=2) == [0, 0], said(run)
+    require_equal_ends(tmp_path, whole(2, 2))
+
+
+def test_a_second_signal_leaves_at_once_and_the_older_checkpoint_stays(tmp_path: Path, undisturbed: Path) -> None:
+    run = Run(tmp_path, dataclasses.replace(OFTEN, micro_batches=1))
+    # each save syncs seven times: in the middle of the third
+    hurried = dataclasses.replace(run, faults=(Fault(SYNC, 17, terminate_twice),))
+    assert train(hurried) == [143]
+    assert (tmp_path / ".tmp-step-00000003").exists()
+    newest, problems = checkpoint.load_newest(tmp_path)
+    assert newest is not None
+    assert (newest.step, problems) == (2, [])
+    assert train(run) == [0], said(run)
+    require_equal_ends(tmp_path, undisturbed)
+
+
+# moved to other processes
+
+
+def test_any_number_of_processes_sees_the_same_reviews_and_the_same_losses(tmp_path: Path) -> None:
+    runs = {processes: Run(tmp_path / str(processes), SHARED) for processes in (1, 2, 4)}
+    for processes, run in runs.items():
+        assert train(run, processes) == [0] * processes, said(run)
+    expected = losses(runs[1].folder)
+    assert len(expected) > 15
+    for processes, run in runs.items():
+        assert seen(run, range(processes)) == seen(runs[1], [0])
+        assert losses(run.folder) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_run_that_moves_from_two_processes_to_one_and_back_goes_on_alike(tmp_path: Path) -> None:
+    alone, moved = Run(tmp_path / "alone", SHARED), Run(tmp_path / "moved", SHARED)
+    assert train(alone) == [0], said(alone)
+    for processes in (2, 1):
+        killed = tuple(Fault(STEP, 7, kill, rank) for rank in range(processes))
+        assert train(dataclasses.replace(moved, faults=killed), processes) == [-signal.SIGKILL] * processes
+    assert "note: same steps, but equal to within rounding only: processes: checkpoint 2, now 1" in said(moved)
+    assert train(moved, 2) == [0, 0], said(moved)
+    assert seen(moved, [0, 1]) == seen(alone, [0])
+    assert losses(moved.folder) == pytest.approx(losses(alone.folder), rel=1e-5)
+
+
+def test_processes_that_cannot_share_the_parts_are_refused(tmp_path: Path) -> None:
+    run = Run(tmp_path, dataclasses.replace(TRAINING, micro_batches=3))
+    assert train(run, processes=2) == [2, 2]
+    assert "error: 3 micro-batches cannot be divided among 2 processes: " in said(run, 0)
+    assert "Traceback" not in said(run, 0) + said(run, 1)
+
+
+# poisoned
+
+
+@pytest.mark.parametrize(("what", "poison"), [("loss", poison_the_weights), ("gradient", poison_the_gradient)])
+def test_a_value_that_is_no_number_on_one_process_stops_both_before_the_update(
+    tmp_path: Path, what: str, poison: Callable[[], Any]
+) -> None:
+    # a third update would end in a kill, not in an error
+    faults = (Fault(STEP, 3, poison, rank=1), Fault(UPDATE, 3, kill, rank=0), Fault(UPDATE, 3, kill, rank=1))
+    run = Run(tmp_path, dataclasses.replace(OFTEN, micro_batches=4), faults)
+    assert train(run, processes=2) == [2, 2], said(run)
+    # the second process has the second and the fourth part
+    own = sorted(seen(run, [1])[2])
+    line = f"error: step 3: the {what} on rank 1 is not finite, for reviews {own} of the split; step 2 is saved\n"
+    assert said(run, 0).endswith(line), said(run)
+    assert said(run, 1).endswith(line)
+    newest, problems = checkpoint.load_newest(tmp_path)
+    assert newest is not None
+    assert (newest.step, problems) == (2, [])
