@@ -3,11 +3,14 @@
 Each process can be told to come to harm at a given call, so that a fault comes at the same moment every time.
 """
 
+import contextlib
 import functools
+import io
 import json
 import multiprocessing
 import os
 import pkgutil
+import runpy
 import socket
 import sys
 import time
@@ -17,6 +20,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 from toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
 
@@ -86,6 +90,21 @@ def finish(processes: list[ForkServerProcess]) -> list[int | None]:
 def train(run: Run, processes: int = 1) -> list[int | None]:
     """Run to the end, be it good or bad; return the exit codes by rank."""
     return finish(start(run, processes))
+
+
+def script(arguments: list[str], cache: Path) -> tuple[object, str, str]:
+    """Run a script as a user would, in a forked process that calls this; return exit code, stdout and stderr."""
+    datasets.config.HF_DATASETS_CACHE = cache
+    torch.set_num_threads(1)
+    sys.argv = arguments
+    code: object = 0
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            runpy.run_path(arguments[0], run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code
+    return code, out.getvalue(), err.getvalue()
 
 
 def said(run: Run, rank: int = 0) -> str:

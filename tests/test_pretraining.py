@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import script
+from kernel import disk, elsewhere
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
@@ -268,6 +270,20 @@ def test_a_folder_that_cannot_be_written_is_named(work: Path, refused: Callable[
     assert line.endswith("Not a directory")
 
 
+def on_a_read_only_disk(folder: Path, arguments: list[str], cache: Path) -> tuple[object, str, str]:
+    with disk(folder, "size=64k", read_only=True):
+        return script(arguments, cache)
+
+
+def test_a_read_only_disk_is_named_before_any_work(work: Path) -> None:
+    folder = work / "read-only"
+    code, out, told = elsewhere(on_a_read_only_disk, folder, command(work, "read-only/run"), work / "cache")
+    assert code == 2
+    assert told == f"error: output_dir: can't write to {folder}/run/checkpoints: Read-only file system\n"
+    # not even the data were read
+    assert "data: " not in out
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -290,6 +306,117 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     line = refused(command(work, "wrong", **settings))
     assert re.search(message, line), line
     assert not (work / "wrong" / "config.json").exists()
+
+
+# resuming
+
+
+@pytest.fixture(scope="module")
+def unfinished(finished: tuple[Path, Done], work: Path) -> Path:
+    """Return the folder of a run that was killed in its last epoch; tests that may write take a copy."""
+    folder = work / "killed-late"
+    shutil.copytree(finished[0], folder)
+    (folder / "metrics.json").unlink()
+    newest = max((folder / "checkpoints").glob("step-*"))
+    shutil.rmtree(newest)
+    return folder
+
+
+def resume(work: Path, output: str, **settings: object) -> tuple[object, str, str]:
+    return elsewhere(script, [*command(work, output, **settings), "--resume"], work / "cache")  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"data__prefix": "beer review"}, {"data", "data.prefix", "tokenizer"}),
+        ({"data__split_seed": 7}, {"data", "data.split_seed", "tokenizer"}),
+        ({"tokenizer__vocab_size": 60}, {"tokenizer", "tokenizer.vocab_size"}),
+        ({"model__n_layer": 2}, {"model.n_layer"}),
+        ({"model__dropout": 0.5}, {"model.dropout"}),
+        ({"training__batch_tokens": 1025}, {"training.batch_tokens"}),
+        ({"training__learning_rate": 0.5, "training__seed": 1}, {"training.learning_rate", "training.seed"}),
+        ({"training__mixed_precision": "bf16"}, {"training.mixed_precision"}),
+        ({"training__micro_batches": 3}, {"training.micro_batches"}),
+        ({"training__epochs": 1}, {"training.epochs"}),
+    ],
+)
+def test_resuming_with_what_changes_the_result_is_refused_and_writes_nothing(
+    unfinished: Path, work: Path, settings: dict[str, object], names: set[str]
+) -> None:
+    before = snapshot(unfinished)
+    code, _, told = resume(work, unfinished.name, **settings)
+    line = told.splitlines()[-1]
+    assert code == 2
+    assert line.startswith("error: can't resume from step ")
+    assert {part.split(":")[0] for part in line.split(": ", 2)[2].split("; ")} == names
+    assert snapshot(unfinished) == before
+
+
+@pytest.mark.parametrize("what", ["data", "tokenizer"])
+def test_resuming_with_other_data_or_another_tokenizer_is_refused(unfinished: Path, work: Path, what: str) -> None:
+    if what == "data":
+        records = json.loads((work / "reviews.json").read_text(encoding="utf-8"))
+        records[7]["description"] += " More."
+        (work / "changed.json").write_text(json.dumps(records), encoding="utf-8")
+        settings: dict[str, object] = {"data__path": work / "changed.json"}
+    else:
+        tokenizer = json.loads((unfinished / "tokenizer.json").read_text(encoding="utf-8"))
+        words = tokenizer["model"]["vocab"]
+        words["wine"], words["review"] = words["review"], words["wine"]
+        shutil.copytree(unfinished, work / "swapped", ignore=shutil.ignore_patterns("checkpoints"))
+        (work / "swapped" / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+        settings = {"tokenizer__path": work / "swapped"}
+    before = snapshot(unfinished)
+    code, _, told = resume(work, unfinished.name, **settings)
+    assert code == 2
+    assert re.search(rf"error: can't resume from step \d+: .*\b{what}: checkpoint \w+, now \w+", told)
+    assert snapshot(unfinished) == before
+
+
+def test_resuming_with_what_changes_nothing_goes_on(unfinished: Path, work: Path, finished: tuple[Path, Done]) -> None:
+    shutil.copytree(unfinished, work / "harmless")
+    shutil.copy(work / "reviews.json", work / "moved.json")
+    settings: dict[str, object] = {
+        "data__path": work / "moved.json",
+        "training__keep_checkpoints": 7,
+        "training__checkpoint_steps": 1,
+        "training__trackers": "none",
+        "training__micro_batches": 1,
+    }
+    code, said, told = resume(work, "harmless", **settings)
+    assert code == 0, told
+    assert "resumed from step " in said
+    assert losses(work / "harmless") == losses(finished[0])
+
+
+def test_a_damaged_checkpoint_is_passed_over_unless_it_was_named(
+    unfinished: Path, work: Path, finished: tuple[Path, Done]
+) -> None:
+    shutil.copytree(unfinished, work / "damaged")
+    (older,) = (work / "damaged" / "checkpoints").glob("step-*")
+    newest = older.with_name("step-99999999")
+    shutil.copytree(older, newest)
+    (newest / "weights.safetensors").write_bytes(b"")
+    code, _, told = elsewhere(script, [*command(work, "damaged"), "--resume", str(newest)], work / "cache")
+    assert code == 2
+    assert f"error: checkpoint {newest}: weights.safetensors is damaged: sha256 " in told
+    code, said, told = resume(work, "damaged")
+    assert code == 0, told
+    assert f"skipped: checkpoint {newest}: weights.safetensors is damaged: sha256 e3b0c442" in said
+    assert f"resumed from step {int(older.name.removeprefix('step-')):,}" in said
+    assert losses(work / "damaged") == losses(finished[0])
+
+
+def test_if_all_checkpoints_are_damaged_nothing_starts_over(unfinished: Path, work: Path) -> None:
+    shutil.copytree(unfinished, work / "ruined")
+    for saved in (work / "ruined" / "checkpoints").glob("step-*"):
+        (saved / "state.json").unlink()
+    before = snapshot(work / "ruined")
+    code, _, told = resume(work, "ruined")
+    assert code == 2
+    assert re.search(r"error: no good checkpoint in .*: state.json is missing; .*to start over, say --overwrite", told)
+    assert snapshot(work / "ruined") == before
 
 
 # stopping

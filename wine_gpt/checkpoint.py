@@ -47,7 +47,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     name = f"step-{checkpoint.step:08d}"
     temporary, final = folder / f".tmp-{name}", folder / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         _remove_leftovers(folder)
         temporary.mkdir()
         _write(temporary, checkpoint)
@@ -105,6 +105,14 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     if problems:
         raise UserError(f"no good checkpoint in {folder}: {'; '.join(problems)}; to start over, say --overwrite")
     return None, problems
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are not there, so that a power loss does not take them away again."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
 
 
 def write_atomically(path: Path, content: str) -> None:

@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock, Timeout
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from wine_gpt.checkpoint import write_atomically
+from wine_gpt.checkpoint import make_folder, write_atomically
 from wine_gpt.errors import UserError
 from wine_gpt.model import quiet_transformers
 from wine_gpt.tokenizer import save_tokenizer
@@ -119,7 +119,7 @@ def require_writable(folder: Path) -> None:
         UserError: if that fails.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -1,0 +1,107 @@
+"""What only the kernel can do to a process: kill it at a system call, list its calls, fill or lock its disk.
+
+Processes are forked from one that has imported torch, as in :mod:`forked`. Tests skip where a tool or right lacks.
+"""
+
+import contextlib
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forked import SERVER
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace, a Debian package")
+
+NEW_MOUNTS = 0x20000
+PRIVATE, RECURSIVE = 0x40000, 0x4000
+READ_ONLY = 1
+
+
+def traced(
+    log: Path,
+    options: list[str],
+    target: Callable[..., Any],
+    *arguments: Any,  # noqa: ANN401
+) -> tuple[int | None, list[str]]:
+    """Call ``target`` in a process under strace with these options; return its exit code and the lines of the log."""
+    ready, child_end = SERVER.Pipe()
+    process = SERVER.Process(target=_when_told, args=(child_end, target, arguments))
+    process.start()
+    # else strace could be there before the imports are done, and count their calls
+    assert ready.recv() == "here"
+    command = ["strace", "-f", "-y", "-o", str(log), *options, "-p", str(process.pid)]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert tracer.stderr is not None
+    attached = tracer.stderr.readline()
+    if "attached" not in attached:
+        process.kill()
+        pytest.skip(f"strace may not attach here: {attached.strip()}")
+    ready.send("go")
+    process.join()
+    tracer.communicate()
+    return process.exitcode, log.read_text(encoding="utf-8").splitlines()
+
+
+def elsewhere(target: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
+    """Call ``target`` in a process that may have mounts of its own; return what it returns."""
+    here, there = SERVER.Pipe()
+    process = SERVER.Process(target=_answer, args=(there, target, arguments))
+    process.start()
+    there.close()
+    try:
+        answer = here.recv()
+    except EOFError:
+        answer = "no answer"
+    process.join()
+    if isinstance(answer, PermissionError):
+        pytest.skip(f"needs the right to mount: {answer}")
+    assert process.exitcode == 0, answer
+    return answer
+
+
+@contextlib.contextmanager
+def disk(folder: Path, options: str, *, read_only: bool = False) -> Iterator[None]:
+    """Put a file system in memory over a folder, for this process alone; ``options`` as in ``size=64k``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _mount(str(folder).encode(), options.encode(), READ_ONLY if read_only else 0)
+    yield
+    # it goes with the process
+
+
+def calls(log: list[str]) -> list[tuple[str, str]]:
+    """Return name and path of each call in strace's log; of a rename, the path it takes away."""
+    found = [re.match(r'\d+ +(\w+)\((?:AT_FDCWD<[^>]*>, )?(?:\d+<([^>]*)>|"([^"]*)")', line) for line in log]
+    return [(match[1], match[2] or match[3]) for match in found if match]
+
+
+def _mount(folder: bytes, options: bytes, flags: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    for result in (
+        libc.unshare(NEW_MOUNTS),
+        libc.mount(None, b"/", None, PRIVATE | RECURSIVE, None),
+        libc.mount(b"tmpfs", folder, b"tmpfs", flags, options),
+    ):
+        if result:
+            raise PermissionError(os.strerror(ctypes.get_errno()))
+
+
+def _when_told(told: Connection, target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    told.send("here")
+    told.recv()
+    target(*arguments)
+    # without the writes of an orderly end
+    os._exit(0)
+
+
+def _answer(to: Connection, target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    try:
+        to.send(target(*arguments))
+    except PermissionError as error:
+        to.send(error)
