@@ -8,6 +8,7 @@ quickstart: .venv/installed
 	$(BIN)/python scripts/quickstart.py
 
 test: quality
+	tests/system_packages.sh
 	$(BIN)/python -m pytest
 
 quality: .venv/installed-dev
