@@ -308,6 +308,16 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     assert not (work / "wrong" / "config.json").exists()
 
 
+@pytest.mark.parametrize("engine", ["FSDP", "DEEPSPEED"])
+def test_engines_that_shard_the_model_are_refused_and_not_passed_over(
+    work: Path, refused: Callable[[list[str]], str], monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """Accelerate would leave FSDP out on a CPU without a word, and a checkpoint would hold one piece elsewhere."""
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
+    assert f"accelerate's config asks for {engine}, which is not supported" in refused(command(work, "sharded"))
+    assert not (work / "sharded").exists()
+
+
 # resuming
 
 

@@ -12,13 +12,16 @@ from datasets import Dataset, DatasetDict
 from toy_training import BOS, EOS, MODEL, TRAINING, make_splits, make_tokenizer, make_trainer
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt import checkpoint
+from wine_gpt import checkpoint, training
 from wine_gpt.batching import collate
 from wine_gpt.config import TrainingConfig
 from wine_gpt.errors import UserError
 from wine_gpt.model import LanguageModelLoss, build_model
 from wine_gpt.scoring import score
-from wine_gpt.training import Trainer, learning_rate
+from wine_gpt.training import RECIPE, Trainer, learning_rate
+
+# of the steps of a toy run, in nats per token
+LOSSES = [3.1949, 3.1383, 3.0853, 3.0616, 2.9945, 2.9365, 2.8997, 2.8713]
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +81,29 @@ def test_resuming_at_any_checkpoint_ends_bit_for_bit_the_same(
         assert all(torch.equal(expected[name], found[name]) for name in expected)
         assert state.curve == whole_state.curve
         assert state.epochs == whole_state.epochs
+
+
+def test_what_a_step_computes_has_not_changed_since_the_recipe_was_numbered(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    """If this fails after a change that is meant to change it, count RECIPE up and note the new losses here.
+
+    A checkpoint made by the code before is then refused, instead of going on as a mixture of two trainings.
+    """
+    config = TrainingConfig(**{**vars(TRAINING), "epochs": 1, "micro_batches": 2, "optimizer": "muon"})
+    trained = make_trainer(tmp_path, tokenizer, splits, config)
+    losses = [loss for _, loss in trained.run().curve]
+    assert RECIPE == 1
+    assert losses == pytest.approx(LOSSES, rel=1e-3)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_trainer(tmp_path, tokenizer, splits)._save()
+    monkeypatch.setattr(training, "RECIPE", RECIPE + 1)
+    with pytest.raises(UserError, match=r"code's recipe: checkpoint 1, now 2$"):
+        make_trainer(tmp_path, tokenizer, splits).resume(checkpoint.load(next(tmp_path.glob("step-*"))))
 
 
 def test_accumulation_changes_nothing_but_the_randomness(

@@ -22,7 +22,7 @@ from toy_training import TRAINING
 from wine_gpt import checkpoint
 
 # a checkpoint after each step, so that many kills hit one that is being written
-OFTEN = dataclasses.replace(TRAINING, epochs=2, checkpoint_steps=1, keep_checkpoints=2)
+OFTEN = dataclasses.replace(TRAINING, epochs=2, checkpoint_steps=1, keep_checkpoints=2, optimizer="muon")
 # cut so that one, two and four processes can share the parts
 SHARED = dataclasses.replace(TRAINING, micro_batches=4)
 # of each of four kinds of run
@@ -33,7 +33,7 @@ EPOCH_END = "wine_gpt.training.Trainer._end_epoch"
 SAVE = "wine_gpt.training.Trainer._save"
 SYNC = "wine_gpt.checkpoint._sync"
 PRUNE = "wine_gpt.checkpoint.shutil.rmtree"
-UPDATE = "torch.optim.AdamW.step"
+UPDATE = "wine_gpt.optimizer.MuonAdamW.step"
 
 Whole = Callable[[int, int], Path]
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
+from accelerate.utils import parse_flag_from_env
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import checkpoint, outputs
@@ -23,6 +24,8 @@ from wine_gpt.scoring import Score, score
 from wine_gpt.tokenizer import load_tokenizer, tokenize_splits, train_on_reviews
 from wine_gpt.training import Trainer, TrainingState
 
+# of Accelerate's: they cut the model itself into pieces, which the checkpoints don't know how to put together
+SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 # settings that may differ when a run is resumed, since they don't change what it computes;
 # the data are compared by content, not by path
 FREE_SETTINGS = ("path", "trackers", "keep_checkpoints", "checkpoint_steps", "micro_batches")
@@ -109,6 +112,12 @@ def _accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
     for name in config.tracker_names:
         if name not in installed:
             raise UserError(f'training.trackers: {name} is not installed: pip install "wine_gpt[tracking]"')
+    for name in SHARDING:
+        if parse_flag_from_env(f"ACCELERATE_USE_{name}"):
+            raise UserError(
+                f"accelerate's config asks for {name}, which is not supported: the model fits on every device, so take "
+                "configs/accelerate/gpus.yaml or machines.yaml, where each has a copy"
+            )
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     keep_few_kernels()
     mixed_precision = choose_mixed_precision(config.mixed_precision)
