@@ -115,7 +115,7 @@ def _accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
     for name in SHARDING:
         if parse_flag_from_env(f"ACCELERATE_USE_{name}"):
             raise UserError(
-                f"accelerate's config asks for {name}, which is not supported: the model fits on every device, so take "
+                f"accelerate's config asks for {name}, which is not supported: the model fits on any device, so take "
                 "configs/accelerate/gpus.yaml or machines.yaml, where each has a copy"
             )
     launched = int(os.environ.get("WORLD_SIZE", "1"))

@@ -154,7 +154,7 @@ class Trainer:
         saved = dict(found.state)
         then, now = dict(saved["identity"]), dict(self.identity)
         if then.get(LONGER, 0) < now.get(LONGER, 0):
-            del then[LONGER], now[LONGER]
+            then[LONGER] = now[LONGER]
         if self.config.micro_batches is not None:
             then["training.micro_batches"], now["training.micro_batches"] = saved["micro_batches"], self.micro_batches
         if differences := _differences(then, now):
