@@ -30,7 +30,7 @@ from wine_gpt.errors import exits_cleanly
 
 # it forks before it has started any thread
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["wine_gpt.pretraining"])
+SERVER.set_forkserver_preload(["wine_gpt.pretraining", "hypothesis.strategies", "pytest"])
 # longest that a process may outlive another of its run, in seconds
 PATIENCE = 60.0
 
