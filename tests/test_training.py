@@ -83,6 +83,20 @@ def test_resuming_at_any_checkpoint_ends_bit_for_bit_the_same(
         assert state.epochs == whole_state.epochs
 
 
+def test_the_best_weights_of_an_earlier_epoch_are_carried_on(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    make_trainer(tmp_path, tokenizer, splits).run()
+    newest, *_ = sorted(tmp_path.glob("step-*"), reverse=True)
+    found = checkpoint.load(newest)
+    resumed = make_trainer(tmp_path / "again", tokenizer, splits)
+    resumed.resume(found)
+    resumed._save()
+    saved = checkpoint.load(tmp_path / "again" / newest.name)
+    assert saved.tensors["best"].keys() == found.tensors["weights"].keys()
+    assert all(torch.equal(saved.tensors["best"][name], tensor) for name, tensor in found.tensors["best"].items())
+
+
 def test_what_a_step_computes_has_not_changed_since_the_recipe_was_numbered(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
