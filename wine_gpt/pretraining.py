@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import checkpoint, outputs
 from wine_gpt.batching import reviews_cut
+from wine_gpt.calibration import calibrate
 from wine_gpt.config import PretrainConfig, TrainingConfig, to_flat, to_yaml
 from wine_gpt.data import Reviews, load_reviews
 from wine_gpt.errors import UserError
@@ -90,6 +91,8 @@ def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) ->
     # as text, since TensorBoard takes neither lists nor nothing
     accelerator.init_trackers("wine_gpt", config={key: str(value) for key, value in to_flat(config).items()})
     state = trainer.run()
+    scale = calibrate(trainer.module, splits["validation"], tokenizer, accelerator)
+    accelerator.print(f"calibrated on validation: logits x {scale:.2f}")
     scores = {
         name: score(trainer.module, splits[name], tokenizer, accelerator)
         for name in ("validation", "test")
@@ -101,7 +104,7 @@ def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) ->
         outputs.save_loss_curve(folder, state)
         reviews.report.save(folder / "data_report.json")
         checkpoint.write_atomically(folder / "config.yaml", to_yaml(config))
-        outputs.save_metrics(folder, _metrics(trainer, state, scores))
+        outputs.save_metrics(folder, _metrics(trainer, state, scores, scale))
     accelerator.end_training()
     return FinishedRun(folder, scores.get("test", scores["validation"]))
 
@@ -189,13 +192,15 @@ def _resume(trainer: Trainer, wanted: str) -> None:
     trainer.accelerator.print(f"resumed from step {found.step:,}")
 
 
-def _metrics(trainer: Trainer, state: TrainingState, scores: dict[str, Score]) -> dict[str, Any]:
+def _metrics(trainer: Trainer, state: TrainingState, scores: dict[str, Score], scale: float) -> dict[str, Any]:
     return {
         **{name: result.to_dict() for name, result in scores.items()},
         "training": {
             "steps": state.step,
             "epochs": [{key: epoch[key] for key in ("epoch", "step", "nats_per_word")} for epoch in state.epochs],
             "best_epoch": state.best["epoch"] if state.best else None,
+            # after the best epoch's figures were taken
+            "logit_scale": round(scale, 4),
             "tokens": state.total_tokens,
             "seconds": round(state.seconds, 1),
             "tokens_per_second": round(state.total_tokens / state.seconds) if state.seconds else None,
