@@ -1,0 +1,63 @@
+"""The splits as the class sees them, in a file that needs none of this package's libraries to be read.
+
+python benchmarks/peers/class_ids.py winemag-data-first-8000.json ids.npz
+
+Each split is an int32 array of shape (reviews, 81), the class's sequence and its shifted target in one: the ids of a
+review's first words, filled with 0, the class's padding. Ids are those of the class's vocabulary, which begins
+wine_gpt's. The array ``vocabulary`` holds the words.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+CONFIG = Path(__file__).parents[2] / "configs" / "class.yaml"
+POSITIONS = 80
+Ids = npt.NDArray[np.int32]
+
+
+def main() -> None:
+    """Load, split and tokenize by the class config, and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", help="as --data.path")
+    parser.add_argument("file", type=Path)
+    arguments = parser.parse_args()
+
+    from wine_gpt.config import PretrainConfig, parse_config
+    from wine_gpt.data import load_reviews
+    from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
+
+    config = parse_config(PretrainConfig, [str(CONFIG), "--data.path", arguments.data])
+    reviews = load_reviews(config.data)
+    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
+    splits = tokenize_splits(reviews.splits, tokenizer)
+    arrays = {name: class_rows(split["input_ids"]) for name, split in splits.items()}
+    vocabulary = tokenizer.convert_ids_to_tokens(range(tokenizer.bos_token_id))
+    np.savez(arguments.file, vocabulary=np.array(vocabulary), **arrays)
+
+
+def class_rows(reviews: list[list[int]]) -> Ids:
+    """Return rows of words without [BOS] and [EOS], which the class has not."""
+    rows = np.zeros((len(reviews), POSITIONS + 1), dtype=np.int32)
+    for row, ids in zip(rows, reviews, strict=True):
+        words = ids[1:-1][: POSITIONS + 1]
+        row[: len(words)] = words
+    return rows
+
+
+def class_ids(data: str) -> dict[str, Ids]:
+    """Return the arrays of ``data``, made by a process of its own, so that its memory is not the caller's."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "ids.npz"
+        subprocess.run([sys.executable, __file__, data, str(file)], check=True, stdout=sys.stderr)
+        with np.load(file) as arrays:
+            return dict(arrays)
+
+
+if __name__ == "__main__":
+    main()
