@@ -77,11 +77,12 @@ def build_trainer(data: str, precision: str) -> Any:  # noqa: ANN401 - torch is 
 
     from wine_gpt.data import load_reviews
     from wine_gpt.model import build_model
-    from wine_gpt.precision import keep_few_kernels, use_fast_single_precision
+    from wine_gpt.precision import keep_few_kernels, keep_freed_memory, use_fast_single_precision
     from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
     from wine_gpt.training import Trainer
 
     keep_few_kernels()
+    keep_freed_memory()
     if precision == "no":
         use_fast_single_precision()
     reviews = load_reviews(config.data)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from wine_gpt.loss import CHUNK_ROWS, summed_cross_entropy, token_losses
+from wine_gpt import loss as loss_module
+from wine_gpt.loss import summed_cross_entropy, token_losses
 
 
 def inputs(rows: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -14,21 +15,29 @@ def inputs(rows: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor,
     return hidden, weight, torch.randint(0, 50, (rows,), generator=generator)
 
 
-@pytest.mark.parametrize("rows", [1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1, 2 * CHUNK_ROWS + 7])
-def test_values_and_gradients_equal_the_plain_formula(rows: int) -> None:
-    hidden, weight, labels = inputs(rows)
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a chunk hold 8 rows of 50 words in float64, and a group 20."""
+    monkeypatch.setattr(loss_module, "CHUNK_BYTES", 8 * 50 * 8)
+    monkeypatch.setattr(loss_module, "GROUP_BYTES", 20 * 50 * 8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 20, 47])
+def test_values_and_gradients_equal_the_plain_formula(rows: int, dtype: torch.dtype) -> None:
+    hidden, weight, labels = inputs(rows, dtype)
     plain = [tensor.clone().requires_grad_() for tensor in (hidden, weight)]
     chunked = [tensor.clone().requires_grad_() for tensor in (hidden, weight)]
     expected = cross_entropy(plain[0] @ plain[1].T, labels, reduction="sum") / 3
     found = summed_cross_entropy(chunked[0], chunked[1], labels) / 3
     expected.backward()
     found.backward()
-    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(found.double(), expected.double(), rtol=1e-6, atol=0)
     for ours, theirs in zip(chunked, plain, strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(
         token_losses(hidden, weight, labels).double(),
-        cross_entropy(hidden @ weight.T, labels, reduction="none"),
+        cross_entropy(hidden @ weight.T, labels, reduction="none").double(),
         rtol=1e-6,
         atol=1e-6,
     )
@@ -42,6 +51,14 @@ def test_large_logits_do_not_overflow() -> None:
     torch.testing.assert_close(loss, cross_entropy(hidden @ weight.T, labels, reduction="sum"))
     assert hidden.grad is not None
     assert hidden.grad.isfinite().all()
+
+
+def test_a_probability_that_its_dtype_cannot_hold_still_counts_in_full() -> None:
+    hidden, weight, labels = torch.eye(3)[:, :2], torch.tensor([[0.0, 0.0], [30.0, 0.0]]), torch.tensor([0, 0, 1])
+    expected = cross_entropy(hidden @ weight.T, labels, reduction="sum")
+    with torch.autocast("cpu", dtype=torch.float16):
+        found = summed_cross_entropy(hidden.requires_grad_(), weight, labels)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
 
 
 def test_not_a_number_reaches_the_gradient() -> None:

@@ -1,9 +1,10 @@
 """The head's product and its cross entropy as one function that never holds the full logits.
 
 With a small model and a vocabulary of words the head is most of the work, and its logits, written and read several
-times, most of the memory traffic. Here a chunk of rows is taken from product to gradient while it is in the cache, in
-one buffer that all chunks share. The formula is the plain one: L = Σ (log Σ_j exp(h·w_j) − h·w_label), with
-∂L/∂logits = softmax − onehot (as in the Cut Cross-Entropy and Liger kernels).
+times, most of the memory traffic. Here a chunk of rows is taken from logits to their gradient in place and while it is
+in the cache, in one buffer that all steps share; the weight's gradient is one product for a group of chunks. The
+formula is the plain one: L = Σ (log Σ_j exp(h·w_j) − h·w_label), with ∂L/∂logits = softmax − onehot (as in the Cut
+Cross-Entropy and Liger kernels).
 """
 
 import functools
@@ -11,10 +12,11 @@ from typing import Any
 
 import torch
 
-# rows of logits held at a time: 512 rows of 10,002 words in float32 are 20 MB
-CHUNK_ROWS = 512
-# smaller ones are left to the logits: below it float32 has fewer digits, and none in the end
-SMALLEST_PROBABILITY = 1e-37
+# of logits that go from product to gradient together: what caches hold; less makes slow products
+CHUNK_BYTES = 2**22
+# of logits held at a time: 2,048 rows of 10,002 words in bfloat16, which is a usual batch, so that the gradient of the
+# weight is one product and no sum
+GROUP_BYTES = 2**22 * 10
 
 
 def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -28,7 +30,8 @@ def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tenso
     Returns:
         float32 of shape (rows,).
     """
-    chunks = zip(hidden.split(CHUNK_ROWS), labels.split(CHUNK_ROWS), strict=True)
+    chunk_rows = _rows(CHUNK_BYTES, weight)
+    chunks = zip(hidden.split(chunk_rows), labels.split(chunk_rows), strict=True)
     with torch.no_grad():
         return torch.cat(
             [
@@ -71,38 +74,45 @@ def _loss_and_gradients(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
     hidden_grad = torch.empty_like(hidden)
-    weight_grad = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-    chunks = -(-len(hidden) // CHUNK_ROWS)
-    all_logits = _buffer("logits", len(weight), hidden.dtype, hidden.device)
-    all_probabilities = _buffer("probabilities", len(weight), torch.float32, hidden.device)
-    for rows, label, rows_grad in zip(
-        hidden.tensor_split(chunks),
-        labels[:, None].tensor_split(chunks),
-        hidden_grad.tensor_split(chunks),
-        strict=True,
-    ):
-        logits, probabilities = all_logits[: len(rows)], all_probabilities[: len(rows)]
-        torch.mm(rows, weight.T, out=logits)
-        torch.softmax(logits, dim=1, dtype=torch.float32, out=probabilities)
-        loss += _nats(probabilities.gather(1, label), logits, label)
-        probabilities.scatter_add_(1, label, probabilities.new_full(label.shape, -1))
-        logits_grad = logits.copy_(probabilities)
-        torch.mm(logits_grad, weight, out=rows_grad)
-        if weight_grad.dtype == hidden.dtype:
-            weight_grad.addmm_(logits_grad.T, rows)
+    weight_grad = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
+    buffer = _buffer(_rows(GROUP_BYTES, weight), len(weight), weight.dtype, weight.device)
+    # a GPU's products want all rows at once
+    chunk_rows = _rows(CHUNK_BYTES, weight) if weight.device.type == "cpu" else len(buffer)
+    groups = zip(*(tensor.split(len(buffer)) for tensor in (hidden, labels, hidden_grad)), strict=True)
+    for index, (rows, label, rows_grad) in enumerate(groups):
+        logits = buffer[: len(rows)]
+        for chunk in zip(*(tensor.split(chunk_rows) for tensor in (rows, label, rows_grad, logits)), strict=True):
+            loss += _logits_gradient(weight, *chunk)
+        if weight.dtype == weight_grad.dtype:
+            weight_grad.addmm_(logits.T, rows, beta=min(index, 1))
         else:
-            weight_grad += logits_grad.T @ rows
+            product = logits.T @ rows
+            weight_grad = weight_grad.add_(product) if index else weight_grad.copy_(product)
     return loss, hidden_grad, weight_grad
 
 
-def _nats(of_label: torch.Tensor, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    """Return the sum of −log p, by the logits where p leaves float32's range."""
-    if bool((of_label < SMALLEST_PROBABILITY).any()):
-        return torch.nn.functional.cross_entropy(logits.float(), label[:, 0], reduction="sum")
-    return -of_label.log().sum()
+def _logits_gradient(
+    weight: torch.Tensor, rows: torch.Tensor, label: torch.Tensor, rows_grad: torch.Tensor, logits: torch.Tensor
+) -> torch.Tensor:
+    """Return the sum of −log p of a chunk; leave the gradients of its rows and logits in the last two arguments."""
+    torch.mm(rows, weight.T, out=logits)
+    probabilities = torch.softmax(logits, dim=1, out=logits)
+    of_label = probabilities.gather(1, label[:, None])
+    nats = -of_label[:, 0].float().log()
+    lost = of_label[:, 0] < torch.finfo(logits.dtype).smallest_normal
+    if bool(lost.any()):
+        nats[lost] = token_losses(rows[lost], weight, label[lost]).to(nats.dtype)
+    probabilities.scatter_(1, label[:, None], of_label - 1)
+    torch.mm(logits, weight, out=rows_grad)
+    return nats.sum()
+
+
+def _rows(size: int, weight: torch.Tensor) -> int:
+    """Return how many rows of logits have about so many bytes."""
+    return max(size // (len(weight) * weight.element_size()), 1)
 
 
 @functools.lru_cache(maxsize=4)
-def _buffer(_: str, width: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Return memory that all chunks of all steps share: to have it made anew costs as much as to fill it."""
-    return torch.empty(CHUNK_ROWS, width, dtype=dtype, device=device)
+def _buffer(rows: int, width: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return memory that all groups of all steps share: to have it made anew costs as much as to fill it."""
+    return torch.empty(rows, width, dtype=dtype, device=device)

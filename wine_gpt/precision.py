@@ -1,12 +1,16 @@
 """Which arithmetic is used: read off the device and checked on it, never assumed."""
 
+import ctypes
 import os
+import sys
 from typing import Any
 
 import torch
 
 # of each cache; measured: the least memory, and no slower than a thousand
 KERNELS_KEPT = 16
+# what glibc's malloc.h calls them by
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 # largest error of a product that counts as single precision, relative to the product of the absolute values;
 # bfloat16's would be about 2⁻⁹
 SINGLE_PRECISION = 2.0**-20
@@ -35,6 +39,18 @@ def keep_few_kernels() -> None:
     """
     for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(cache, str(KERNELS_KEPT))
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed, up to 1 GB, for what is allocated next.
+
+    By itself it gives large tensors back at once, and to have their pages again, zeroed one by one, was measured to
+    take a tenth of a training step. Elsewhere than on Linux this does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            mallopt(threshold, 2**30)
 
 
 def use_fast_single_precision() -> str:

@@ -20,7 +20,7 @@ from wine_gpt.config import PretrainConfig, TrainingConfig, to_flat, to_yaml
 from wine_gpt.data import Reviews, load_reviews
 from wine_gpt.errors import UserError
 from wine_gpt.model import build_model
-from wine_gpt.precision import choose_mixed_precision, keep_few_kernels, use_fast_single_precision
+from wine_gpt.precision import choose_mixed_precision, keep_few_kernels, keep_freed_memory, use_fast_single_precision
 from wine_gpt.scoring import Score, score
 from wine_gpt.tokenizer import load_tokenizer, tokenize_splits, train_on_reviews
 from wine_gpt.training import Trainer, TrainingState
@@ -123,6 +123,7 @@ def _accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
             )
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     keep_few_kernels()
+    keep_freed_memory()
     mixed_precision = choose_mixed_precision(config.mixed_precision)
     # bf16 leaves it nothing to do
     products = use_fast_single_precision() if mixed_precision == "no" else "torch's own"
