@@ -1,11 +1,13 @@
 """Text from a model: several prompts at once, or one that streams."""
 
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, TextStreamer, set_seed
+from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, TextStreamer, set_seed
 
+from wine_gpt.decoding import decode, followed_config
 from wine_gpt.errors import UserError
 from wine_gpt.model import quiet_transformers
 
@@ -73,14 +75,18 @@ def generate_ids(
     limit = model.config.max_position_embeddings
     if max_new_tokens is not None:
         limit = min(limit, inputs["input_ids"].shape[1] + max_new_tokens)
-    # typed too narrowly by transformers
-    generate: Any = model.generate
     model.eval()
     set_seed(seed)
+    streamer = settings.pop("streamer", None)
+    config = followed_config(model, settings)
+    # typed too narrowly by transformers
+    generate: Any = model.generate
     # where one text of several ends first, transformers warns of the padding that it fills in itself
     with torch.inference_mode(), quiet_transformers():
+        if config is not None:
+            return decode(typing.cast(GPT2LMHeadModel, model), **inputs, config=config, limit=limit, streamer=streamer)
         # one limit is given and the other unset: transformers warns if it sees both
-        ids: torch.Tensor = generate(**inputs, max_length=limit, max_new_tokens=None, **settings)
+        ids: torch.Tensor = generate(**inputs, max_length=limit, max_new_tokens=None, streamer=streamer, **settings)
     return ids
 
 

@@ -1,0 +1,128 @@
+"""The loop of our own gives what ``model.generate`` gives."""
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, set_seed
+
+from wine_gpt.config import ModelConfig
+from wine_gpt.decoding import followed_config
+from wine_gpt.generation import encode_prompts, generate_ids
+from wine_gpt.model import build_model, quiet_transformers
+
+PROMPTS = ["wine review : italy", "", "wine review : germany : mosel : riesling : it's a light-", "plum " * 40]
+
+
+class Recorder:
+    """A streamer that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def put(self, value: torch.Tensor) -> None:
+        """Take the prompt, then each new id."""
+        self.seen.append(value.tolist())
+
+    def end(self) -> None:
+        """Note the end."""
+        self.seen.append("end")
+
+
+def theirs(model: Any, inputs: dict[str, torch.Tensor], seed: int, limit: int, **settings: Any) -> torch.Tensor:  # noqa: ANN401
+    set_seed(seed)
+    with torch.inference_mode(), quiet_transformers():
+        ids: torch.Tensor = model.generate(**inputs, max_length=limit, max_new_tokens=None, **settings)
+    return ids
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"do_sample": False},
+        {"temperature": 1.0, "top_k": 0},
+        {"temperature": 1.7, "top_k": 7},
+        {"top_p": 0.6},
+        {"suppress_tokens": None, "temperature": 5.0},
+        {"eos_token_id": [23, 5, 9]},
+    ],
+)
+@pytest.mark.parametrize("prompt", PROMPTS[::2])
+def test_the_ids_for_a_seed_are_those_of_generate(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompt: str, settings: dict[str, Any]
+) -> None:
+    assert followed_config(model, settings) is not None
+    inputs = encode_prompts(model, tokenizer, [prompt])
+    for seed in range(3):
+        expected = theirs(model, inputs, seed, 64, **settings)
+        assert generate_ids(model, inputs, seed=seed, **settings).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("settings", [{"do_sample": False}, {"top_k": 1}, {"top_p": 1e-6}])
+def test_prompts_of_different_lengths_are_continued_together(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, settings: dict[str, Any]
+) -> None:
+    """Several are sampled in another way, so the likeliest words are what can be compared."""
+    inputs = encode_prompts(model, tokenizer, PROMPTS)
+    expected = theirs(model, inputs, 0, 64, do_sample=False)
+    assert generate_ids(model, inputs, seed=0, **settings).tolist() == expected.tolist()
+
+
+def test_words_of_many_rows_come_as_often_as_they_should(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    rows = 20_000
+    inputs = encode_prompts(model, tokenizer, ["wine review :"])
+    suppressed = model.generation_config.suppress_tokens
+    with torch.no_grad():
+        logits = model(**inputs).logits[0, -1].index_fill_(0, torch.tensor(suppressed), -torch.inf)
+    expected = torch.softmax(logits / 3, -1)
+    many = {name: tensor.expand(rows, -1) for name, tensor in inputs.items()}
+    ids = generate_ids(model, many, seed=0, max_new_tokens=1, temperature=3.0, top_k=0)[:, -1]
+    counts = torch.bincount(ids, minlength=len(expected))
+    assert counts[suppressed].sum() == 0
+    deviation = (counts - rows * expected).abs() / (rows * expected).sqrt().clamp(min=1)
+    assert deviation.max() < 5
+
+
+@pytest.mark.parametrize(("n_layer", "n_head"), [(1, 1), (3, 4)])
+def test_any_depth_and_number_of_heads(tokenizer: PreTrainedTokenizerFast, n_layer: int, n_head: int) -> None:
+    model = build_model(ModelConfig(n_layer=n_layer, n_head=n_head, n_embd=32, block_size=64), tokenizer, seed=1)
+    # an untrained model's words hardly depend on what stands before
+    for parameter in model.parameters():
+        parameter.data.mul_(6)
+    model.eval()
+    for prompts, sample in ((PROMPTS[:1], True), (PROMPTS, False)):
+        inputs = encode_prompts(model, tokenizer, prompts)
+        expected = theirs(model, inputs, 0, 64, do_sample=sample)
+        assert generate_ids(model, inputs, seed=0, do_sample=sample).tolist() == expected.tolist()
+
+
+def test_a_streamer_sees_what_generate_would_show_it(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    inputs = encode_prompts(model, tokenizer, PROMPTS[:1])
+    ours, expected = Recorder(), Recorder()
+    generate_ids(model, inputs, seed=0, streamer=ours)
+    theirs(model, inputs, 0, 64, streamer=expected)
+    assert ours.seen == expected.seen
+
+
+@pytest.mark.parametrize(
+    "settings", [{"num_beams": 2}, {"repetition_penalty": 1.5}, {"min_p": 0.1}, {"logits_processor": []}]
+)
+def test_what_the_loop_does_not_do_is_left_to_generate(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, settings: dict[str, Any]
+) -> None:
+    assert followed_config(model, settings) is None
+    inputs = encode_prompts(model, tokenizer, PROMPTS[:2])
+    expected = theirs(model, inputs, 3, 64, **settings)
+    assert generate_ids(model, inputs, seed=3, **settings).tolist() == expected.tolist()
+
+
+def test_another_model_is_left_to_generate(toy_run: Any) -> None:  # noqa: ANN401
+    class Another(GPT2LMHeadModel):
+        """Could do anything in its forward."""
+
+    assert followed_config(Another.from_pretrained(toy_run), {}) is None
