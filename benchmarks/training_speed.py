@@ -1,75 +1,128 @@
-"""Real tokens/s of training steps in each precision, alternating, each in a process of its own.
+"""Training speed and peak memory beside three peers, and beside the limit that the matrix products alone set.
 
-python benchmarks/training_speed.py ../shared/data/winemag-data-first-8000.json
+pip install -r benchmarks/requirements.txt
+python benchmarks/training_speed.py winemag-data-first-8000.json
+python benchmarks/training_speed.py sample --rounds 1 --only "wine_gpt, bf16" "limit, bf16"
 
-The class config's model and batches; without the file, the bundled sample's reviews. What is shown beside the rate is
-the share of the step's time that its matrix products take, by torch's profiler, and the peak of the memory.
+All train a model of the class's size on the same reviews; without the file, on the bundled sample. Each is measured in
+a process of its own, all in turn, several rounds. A review's words count up to its 80th, padding and ends never. The
+limit is the time of the products of one step of 31 reviews of 58 positions, with nothing around them.
 """
 
 import argparse
+import itertools
 import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-CONFIG = Path(__file__).parents[1] / "configs" / "class.yaml"
-PRECISIONS = ("no, torch's own products", "no", "bf16")
-WARMUP, STEPS, PROFILED, ROUNDS = 5, 40, 10, 3
-PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm")
+HERE = Path(__file__).parent
+sys.path.append(str(HERE / "peers"))
+CONFIG = HERE.parent / "configs" / "class.yaml"
+WARMUP, STEPS, ROUNDS = 5, 40, 3
+TWO_PROCESSES = "wine_gpt, bf16, two processes of one thread"
+Measured = dict[str, float]
 
 
 def main() -> None:
-    """Measure each precision in turn, several times, and print a Markdown table of medians."""
+    """Measure each in turn, several times, and print Markdown tables of medians."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", nargs="?", default="sample")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--only", nargs="+", default=list(CONTESTANTS), choices=list(CONTESTANTS), metavar="NAME")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--ids", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(measure(arguments.data, arguments.measure)))
+        print(json.dumps(CONTESTANTS[arguments.measure](arguments.data, arguments.ids)))
         return
-    found: dict[str, list[dict[str, float]]] = {precision: [] for precision in PRECISIONS}
-    for _ in range(ROUNDS):
-        for precision, results in found.items():
-            command = [sys.executable, __file__, arguments.data, "--measure", precision]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            results.append(json.loads(output.splitlines()[-1]))
-    print("| precision | tokens/s, median | range | products' share | peak memory |\n|---|---|---|---|---|")
-    for precision, results in found.items():
-        rates = [result["tokens_per_second"] for result in results]
-        share = statistics.median(result["products"] for result in results)
-        memory = statistics.median(result["memory"] for result in results)
-        spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
-        print(f"| {precision} | {statistics.median(rates):,.0f} | {spread} | {share:.0%} | {memory / 1e9:.2f} GB |")
+    found: dict[str, list[Measured]] = {name: [] for name in arguments.only}
+    with tempfile.TemporaryDirectory() as folder:
+        ids = str(Path(folder) / "ids.npz")
+        command = [sys.executable, str(HERE / "peers" / "class_ids.py"), arguments.data, ids]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        for _ in range(arguments.rounds):
+            for name, results in found.items():
+                results.append(measured(name, arguments.data, ids))
+                print(name, results[-1], file=sys.stderr, flush=True)
+    print_tables(found)
 
 
-def measure(data: str, precision: str) -> dict[str, float]:
-    """Train a few steps and return the rate, the products' share of the time and the peak memory in bytes."""
-    trainer = build_trainer(data, precision)
-    step = iter(range(trainer.plan.total_steps))
-    for _ in range(WARMUP):
-        trainer._optimizer_step(next(step))
-    before, started = trainer.state.total_tokens, time.perf_counter()
-    for _ in range(STEPS):
-        trainer._optimizer_step(next(step))
-    rate = (trainer.state.total_tokens - before) / (time.perf_counter() - started)
+def measured(name: str, data: str, ids: str) -> Measured:
+    """Return what a fresh process finds."""
+    arguments = [__file__, data, "--measure", name, "--ids", ids]
+    environment = dict(os.environ)
+    if name == TWO_PROCESSES:
+        arguments = ["-m", "torch.distributed.run", "--nproc_per_node", "2", *arguments]
+        environment["OMP_NUM_THREADS"] = "1"
+    output = subprocess.run(
+        [sys.executable, *arguments], env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    result: Measured = json.loads(output.stdout.splitlines()[-1])
+    return result
+
+
+def print_tables(found: dict[str, list[Measured]]) -> None:
+    """Print the rates, and each precision's share of its limit."""
+    middle = {
+        name: {key: statistics.median(result[key] for result in results) for key in results[0]}
+        for name, results in found.items()
+    }
+    print("| | real tokens/s, median | range | ms a step | peak memory |\n|---|---|---|---|---|")
+    for name, figures in middle.items():
+        if "rate" not in figures:
+            continue
+        rates = [result["rate"] for result in found[name]]
+        cells = [f"{figures['rate']:,.0f}", f"{min(rates):,.0f} to {max(rates):,.0f}", f"{figures['ms']:.1f}"]
+        print(f"| {name} | {' | '.join(cells)} | {figures['memory'] / 1e9:.2f} GB |")
+    for precision in ("bf16", "no"):
+        ours, limit = middle.get(f"wine_gpt, {precision}"), middle.get(f"limit, {precision}")
+        if ours and limit:
+            # per position, since steps differ in theirs
+            share = limit["ms"] / limit["positions"] / (ours["ms"] / ours["positions"])
+            print(
+                f"\n{precision}: the products alone take {limit['ms']:.1f} ms, {share:.0%} of a step of as many words"
+            )
+
+
+def timed(steps: Iterator[int]) -> Measured:
+    """Run the steps, each of which yields its words, and return the rate of those after the warm-up."""
+    for _ in itertools.islice(steps, WARMUP):
+        pass
+    started = time.perf_counter()
+    words = sum(itertools.islice(steps, STEPS))
+    seconds = time.perf_counter() - started
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    import torch
-
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-        for _ in range(PROFILED):
-            trainer._optimizer_step(next(step))
-    times = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
-    products = sum(times.get(name, 0) for name in PRODUCTS) / sum(times.values())
-    return {"tokens_per_second": rate, "products": products, "memory": memory}
+    return {"rate": words / seconds, "ms": seconds / STEPS * 1e3, "memory": memory}
 
 
-def build_trainer(data: str, precision: str) -> Any:  # noqa: ANN401 - torch is not imported in the process that waits
-    """Return the trainer that the class config makes."""
+def wine_gpt(data: str, _: str, precision: str, products: bool = True) -> Measured:
+    """Measure this package's training loop."""
+    trainer = build_trainer(data, precision, products)
+    lengths = trainer.train_split.with_format("numpy")["length"][:]
+    positions = []
+
+    def steps() -> Iterator[int]:
+        for step in range(trainer.plan.total_steps):
+            trainer._optimizer_step(step)
+            reviews = trainer.plan.batch(step)
+            positions.append(int(trainer.plan.positions[reviews].sum()))
+            # all but [BOS] and [EOS]
+            yield int((lengths[reviews] - 2).clip(max=trainer.block_size).sum())
+
+    return {**timed(steps()), "positions": statistics.mean(positions[WARMUP:])}
+
+
+def build_trainer(data: str, precision: str, products: bool = True) -> Any:  # noqa: ANN401 - torch is imported where needed
+    """Return the trainer that the class config makes; ``products``: float32's the fastest way."""
     from wine_gpt.config import PretrainConfig, parse_config
 
     config = parse_config(PretrainConfig, [str(CONFIG), "--data.path", data])
@@ -83,7 +136,7 @@ def build_trainer(data: str, precision: str) -> Any:  # noqa: ANN401 - torch is 
 
     keep_few_kernels()
     keep_freed_memory()
-    if precision == "no":
+    if precision == "no" and products:
         use_fast_single_precision()
     reviews = load_reviews(config.data)
     tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
@@ -93,13 +146,94 @@ def build_trainer(data: str, precision: str) -> Any:  # noqa: ANN401 - torch is 
         tokenizer,
         splits,
         config.training,
-        Accelerator(mixed_precision=precision.partition(",")[0]),
+        Accelerator(mixed_precision=precision, cpu="WORLD_SIZE" in os.environ),
         checkpoints=Path(tempfile.gettempdir()),
         prompt=config.data.prefix,
         identity={},
     )
     trainer.module.train()
     return trainer
+
+
+def keras_class(_: str, ids: str) -> Measured:
+    """Measure the class's model in Keras."""
+    import keras_class as peer
+    import numpy as np
+
+    arrays = np.load(ids)
+    rows, words = arrays["train"], len(arrays["vocabulary"])
+    rows = np.random.default_rng(0).permutation(rows)
+    model = peer.build_model(words)
+    warm, rest = rows[: WARMUP * peer.BATCH], rows[WARMUP * peer.BATCH : (WARMUP + STEPS) * peer.BATCH]
+    fit = partial(model.fit, batch_size=peer.BATCH, verbose=0)
+    fit(warm[:, :-1], warm[:, 1:])
+    started = time.perf_counter()
+    fit(rest[:, :-1], rest[:, 1:])
+    seconds = time.perf_counter() - started
+    steps = len(rest) / peer.BATCH
+    counted = int((rest[:, :-1] != 0).sum())
+    return {"rate": counted / seconds, "ms": seconds / steps * 1e3, "memory": float(peer.peak_memory())}
+
+
+def transformers_gpt2(_: str, ids: str, blocks: bool) -> Measured:
+    """Measure the plain loop."""
+    import numpy as np
+    import transformers_gpt2 as peer
+
+    arrays = np.load(ids)
+    rows, words = arrays["train"], len(arrays["vocabulary"])
+    return timed(peer.train(peer.build_model(words), rows, blocks))
+
+
+def limit(_: str, __: str, precision: str) -> Measured:
+    """Time the products of one step of the class config, in memory that is there already."""
+    import torch
+
+    from wine_gpt.precision import keep_few_kernels, use_fast_single_precision
+
+    keep_few_kernels()
+    if precision == "no":
+        use_fast_single_precision()
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    reviews, positions, width, heads, words = 31, 58, 256, 2, 10_002
+    rows = reviews * positions
+    # each linear layer's output and the gradients of its input and weight
+    shapes = [
+        shape
+        for wide in (3 * width, width, width, width, words)
+        for shape in ((rows, width, wide), (rows, wide, width), (width, rows, wide))
+    ]
+    # queries by keys and weights by values, and the gradients of all four
+    a, b, c = positions, width // heads, positions
+    batched = [(a, b, c), (a, c, b), (a, b, c), (c, a, b), (a, c, b), (c, a, b)]
+    products: list[Callable[[], Any]] = []
+    for left, inner, right in shapes:
+        factors = torch.randn(left, inner, dtype=dtype), torch.randn(inner, right, dtype=dtype)
+        products.append(partial(torch.mm, *factors, out=torch.empty(left, right, dtype=dtype)))
+    for left, inner, right in batched:
+        many = reviews * heads
+        factors = torch.randn(many, left, inner, dtype=dtype), torch.randn(many, inner, right, dtype=dtype)
+        products.append(partial(torch.bmm, *factors, out=torch.empty(many, left, right, dtype=dtype)))
+    times = []
+    for _ in range(WARMUP + STEPS):
+        started = time.perf_counter()
+        for product in products:
+            product()
+        times.append(time.perf_counter() - started)
+    return {"ms": statistics.median(times[WARMUP:]) * 1e3, "positions": rows}
+
+
+CONTESTANTS: dict[str, Callable[[str, str], Measured]] = {
+    "wine_gpt, bf16": partial(wine_gpt, precision="bf16"),
+    TWO_PROCESSES: partial(wine_gpt, precision="bf16"),
+    "wine_gpt, no": partial(wine_gpt, precision="no"),
+    "wine_gpt, no, torch's own products": partial(wine_gpt, precision="no", products=False),
+    "(a) the class's model in Keras": keras_class,
+    "(b) transformers GPT-2, padded to 80": partial(transformers_gpt2, blocks=False),
+    "(c) transformers GPT-2, blocks": partial(transformers_gpt2, blocks=True),
+    "limit, bf16": partial(limit, precision="bf16"),
+    "limit, no": partial(limit, precision="no"),
+}
 
 
 if __name__ == "__main__":

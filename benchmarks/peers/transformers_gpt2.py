@@ -1,0 +1,60 @@
+"""GPT-2 of the class's size as transformers' users train it: a plain loop, over padded reviews or concatenated blocks.
+
+A peer of benchmarks/training_speed.py, which runs it.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from class_ids import POSITIONS, Ids
+from transformers import GPT2Config, GPT2LMHeadModel
+
+BATCH = 32
+
+
+def build_model(words: int) -> GPT2LMHeadModel:
+    """Return a fresh GPT-2 of the class's size; the id behind the words ends a text."""
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=words + 1,
+            n_positions=POSITIONS,
+            n_layer=1,
+            n_head=2,
+            n_embd=256,
+            n_inner=256,
+            bos_token_id=words,
+            eos_token_id=words,
+            pad_token_id=0,
+        )
+    ).train()
+
+
+def train(model: GPT2LMHeadModel, rows: Ids, blocks: bool) -> Iterator[int]:
+    """Train one epoch and yield how many words each step saw.
+
+    Args:
+        model: see :func:`build_model`.
+        rows: what class_ids makes of a split.
+        blocks: whether reviews are concatenated and cut at every 80 words, else each is padded to 80.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    end = model.config.eos_token_id
+    ids = torch.from_numpy(concatenated(rows, end) if blocks else rows[:, :POSITIONS].astype(np.int64))
+    for indices in torch.randperm(len(ids)).split(BATCH):
+        batch = ids[indices]
+        if blocks:
+            output = model(batch, labels=batch)
+        else:
+            real = batch != 0
+            output = model(batch, attention_mask=real.long(), labels=batch.masked_fill(~real, -100))
+        output.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        yield int(((batch != 0) & (batch != end)).sum())
+
+
+def concatenated(rows: Ids, end: int) -> Ids:
+    """Return the reviews one behind the other, an end behind each, in blocks of 80."""
+    words = np.concatenate([np.append(row[row != 0], end) for row in rows]).astype(np.int64)
+    return words[: len(words) // POSITIONS * POSITIONS].reshape(-1, POSITIONS)
