@@ -162,13 +162,14 @@ def collate(split: Dataset, indices: Indices, block_size: int, filler: int) -> B
     positions only, so what stands on the right changes nothing before it and no attention mask is needed. It is
     ``filler``, best the end of text: at a padding id, transformers would look for that mask in each forward pass.
     """
-    reviews = [ids[: block_size + 1] for ids in split.with_format("numpy")[indices]["input_ids"]]
-    width = max(len(ids) for ids in reviews) - 1
-    input_ids = np.full((len(reviews), width), filler, dtype=np.int64)
-    labels = np.full((len(reviews), width), IGNORED, dtype=np.int64)
-    for row, ids in enumerate(reviews):
-        input_ids[row, : len(ids) - 1] = ids[:-1]
-        labels[row, : len(ids) - 1] = ids[1:]
+    # one flat array for all reviews, without one for each
+    column = split.with_format("arrow")[indices]["input_ids"].combine_chunks()
+    starts = column.offsets.to_numpy()[:-1, None]
+    lengths = np.minimum(column.value_lengths().to_numpy(), block_size + 1)[:, None]
+    columns = np.arange(lengths.max())
+    ids = column.values.to_numpy()[starts + np.minimum(columns, lengths - 1)].astype(np.int64)
+    real = columns[1:] < lengths
+    input_ids, labels = np.where(real, ids[:, :-1], filler), np.where(real, ids[:, 1:], IGNORED)
     return Batch(torch.from_numpy(input_ids), torch.from_numpy(labels))
 
 
