@@ -76,20 +76,21 @@ def print_tables(found: dict[str, list[Measured]]) -> None:
         name: {key: statistics.median(result[key] for result in results) for key in results[0]}
         for name, results in found.items()
     }
-    print("| | real tokens/s, median | range | ms a step | peak memory |\n|---|---|---|---|---|")
+    print("| | real tokens/s, median | range | ms a step | CPU µs a token | peak memory |\n|---|---|---|---|---|---|")
     for name, figures in middle.items():
         if "rate" not in figures:
             continue
         rates = [result["rate"] for result in found[name]]
         cells = [f"{figures['rate']:,.0f}", f"{min(rates):,.0f} to {max(rates):,.0f}", f"{figures['ms']:.1f}"]
+        cells.append(f"{figures['cpu_us']:.0f}")
         print(f"| {name} | {' | '.join(cells)} | {figures['memory'] / 1e9:.2f} GB |")
     for precision in ("bf16", "no"):
         ours, limit = middle.get(f"wine_gpt, {precision}"), middle.get(f"limit, {precision}")
         if ours and limit:
             # per position, since steps differ in theirs
-            share = limit["ms"] / limit["positions"] / (ours["ms"] / ours["positions"])
+            wall, cpu = (limit[key] / limit["positions"] / (ours[key] / ours["positions"]) for key in ("ms", "cpu"))
             print(
-                f"\n{precision}: the products alone take {limit['ms']:.1f} ms, {share:.0%} of a step of as many words"
+                f"\n{precision}: the products alone take {limit['ms']:.1f} ms, {wall:.0%} of a step; CPU time {cpu:.0%}"
             )
 
 
@@ -97,11 +98,21 @@ def timed(steps: Iterator[int]) -> Measured:
     """Run the steps, each of which yields its words, and return the rate of those after the warm-up."""
     for _ in itertools.islice(steps, WARMUP):
         pass
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     words = sum(itertools.islice(steps, STEPS))
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"rate": words / seconds, "ms": seconds / STEPS * 1e3, "memory": memory}
+    return {**rates(words, STEPS, seconds, cpu), "memory": memory}
+
+
+def rates(words: int, steps: float, seconds: float, cpu: float) -> Measured:
+    """Return words per second, wall and CPU ms per step, and CPU µs per word."""
+    return {
+        "rate": words / seconds,
+        "ms": seconds / steps * 1e3,
+        "cpu": cpu / steps * 1e3,
+        "cpu_us": cpu / words * 1e6,
+    }
 
 
 def wine_gpt(data: str, _: str, precision: str, products: bool = True) -> Measured:
@@ -167,12 +178,12 @@ def keras_class(_: str, ids: str) -> Measured:
     warm, rest = rows[: WARMUP * peer.BATCH], rows[WARMUP * peer.BATCH : (WARMUP + STEPS) * peer.BATCH]
     fit = partial(model.fit, batch_size=peer.BATCH, verbose=0)
     fit(warm[:, :-1], warm[:, 1:])
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     fit(rest[:, :-1], rest[:, 1:])
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     steps = len(rest) / peer.BATCH
     counted = int((rest[:, :-1] != 0).sum())
-    return {"rate": counted / seconds, "ms": seconds / steps * 1e3, "memory": float(peer.peak_memory())}
+    return {**rates(counted, steps, seconds, cpu), "memory": float(peer.peak_memory())}
 
 
 def transformers_gpt2(_: str, ids: str, blocks: bool) -> Measured:
@@ -216,11 +227,12 @@ def limit(_: str, __: str, precision: str) -> Measured:
         products.append(partial(torch.bmm, *factors, out=torch.empty(many, left, right, dtype=dtype)))
     times = []
     for _ in range(WARMUP + STEPS):
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         for product in products:
             product()
-        times.append(time.perf_counter() - started)
-    return {"ms": statistics.median(times[WARMUP:]) * 1e3, "positions": rows}
+        times.append((time.perf_counter() - started, time.process_time() - cpu))
+    wall, cpu = (statistics.median(column) * 1e3 for column in zip(*times[WARMUP:], strict=True))
+    return {"ms": wall, "cpu": cpu, "positions": rows}
 
 
 CONTESTANTS: dict[str, Callable[[str, str], Measured]] = {

@@ -1,0 +1,124 @@
+"""Words per second of generation, beside transformers' own and the class's loop in Keras.
+
+pip install -r benchmarks/requirements.txt
+python benchmarks/generation_speed.py winemag-data-first-8000.json
+
+A model of the class's size, untrained, since the words don't matter, sampled at temperature 0.8 with the end of text
+suppressed: 70 words behind "wine review". Each is measured in a process of its own, all in turn, several rounds; a
+first text warms up. The class calls predict on the whole sequence, padded to 80, for each word.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from training_speed import HERE, build_trainer
+
+WORDS, TEXTS, ROUNDS = 70, 5, 3
+Measured = dict[str, float]
+
+
+def main() -> None:
+    """Measure each in turn, several times, and print a Markdown table of medians."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", nargs="?", default="sample")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--only", nargs="+", default=list(CONTESTANTS), choices=list(CONTESTANTS), metavar="NAME")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--ids", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(CONTESTANTS[arguments.measure](arguments.data, arguments.ids)))
+        return
+    found: dict[str, list[Measured]] = {name: [] for name in arguments.only}
+    with tempfile.TemporaryDirectory() as folder:
+        ids = str(Path(folder) / "ids.npz")
+        command = [sys.executable, str(HERE / "peers" / "class_ids.py"), arguments.data, ids]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        for _ in range(arguments.rounds):
+            for name, results in found.items():
+                command = [sys.executable, __file__, arguments.data, "--measure", name, "--ids", ids]
+                output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+                results.append(json.loads(output.splitlines()[-1]))
+                print(name, results[-1], file=sys.stderr, flush=True)
+    print("| | words/s, median | range | CPU ms a word |\n|---|---|---|---|")
+    for name, results in found.items():
+        rates = [result["rate"] for result in results]
+        cpu = statistics.median(result["cpu_ms"] for result in results)
+        spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
+        print(f"| {name} | {statistics.median(rates):,.0f} | {spread} | {cpu:.2f} |")
+
+
+def timed(write: Callable[[int], Any], texts: int = 1) -> Measured:
+    """Write a first text, then some more by seeds, and return the rate of these."""
+    write(0)
+    wall, cpu = time.perf_counter(), time.process_time()
+    for seed in range(1, TEXTS + 1):
+        write(seed)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    words = WORDS * TEXTS * texts
+    return {"rate": words / wall, "cpu_ms": cpu / words * 1e3}
+
+
+def gpt2(data: str, _: str, texts: int, own_loop: bool) -> Measured:
+    """Measure this package's loop or ``model.generate``."""
+    from transformers import set_seed
+
+    from wine_gpt.generation import encode_prompts, generate_ids
+
+    trainer = build_trainer(data, "no")
+    model: Any = trainer.module.model.eval()
+    inputs = encode_prompts(model, trainer.tokenizer, ["wine review"] * texts)
+    endless = [*model.generation_config.suppress_tokens, trainer.tokenizer.eos_token_id]
+    model.generation_config.suppress_tokens = endless
+
+    def write(seed: int) -> None:
+        if own_loop:
+            generate_ids(model, inputs, seed=seed, max_new_tokens=WORDS)
+        else:
+            set_seed(seed)
+            model.generate(**inputs, max_length=inputs["input_ids"].shape[1] + WORDS)
+
+    return timed(write, texts)
+
+
+def keras_loop(_: str, ids: str) -> Measured:
+    """Measure the class's way."""
+    import keras_class as peer
+    import numpy as np
+
+    words = len(np.load(ids)["vocabulary"])
+    model = peer.build_model(words)
+    start = [7, 2]
+
+    def write(seed: int) -> None:
+        random = np.random.default_rng(seed)
+        sequence = np.zeros((1, peer.POSITIONS), dtype=np.int32)
+        sequence[0, : len(start)] = start
+        for position in range(len(start), len(start) + WORDS):
+            logits = model.predict(sequence, verbose=0)[0, position - 1].astype(np.float64) / 0.8
+            shares = np.exp(logits - logits.max())
+            sequence[0, position] = random.choice(words, p=shares / shares.sum())
+
+    return timed(write)
+
+
+CONTESTANTS: dict[str, Callable[[str, str], Measured]] = {
+    "wine_gpt, one text": partial(gpt2, texts=1, own_loop=True),
+    "model.generate, one text": partial(gpt2, texts=1, own_loop=False),
+    "wine_gpt, 64 texts at once": partial(gpt2, texts=64, own_loop=True),
+    "model.generate, 64 texts at once": partial(gpt2, texts=64, own_loop=False),
+    "the class's loop in Keras, one text": keras_loop,
+}
+
+
+if __name__ == "__main__":
+    main()
