@@ -90,7 +90,7 @@ def print_tables(found: dict[str, list[Measured]]) -> None:
             # per position, since steps differ in theirs
             wall, cpu = (limit[key] / limit["positions"] / (ours[key] / ours["positions"]) for key in ("ms", "cpu"))
             print(
-                f"\n{precision}: the products alone take {limit['ms']:.1f} ms, {wall:.0%} of a step; CPU time {cpu:.0%}"
+                f"\n{precision}: the products alone: {limit['ms']:.1f} ms, {wall:.0%} of a step, {cpu:.0%} by CPU time"
             )
 
 
