@@ -101,3 +101,10 @@ def test_evaluation_sees_every_review_once() -> None:
     seen = np.concatenate(list(in_order(split, 20, 100)))
     assert sorted(seen) == list(range(100))
     assert list(in_order(reviews(), 20, 100)) == []
+
+
+def test_a_review_may_be_longer_than_the_last() -> None:
+    split = Dataset.from_dict({"input_ids": [[1, 2, 3, 4], [1, 5]], "length": [4, 2]})
+    batch = collate(split, np.array([0, 1]), 8, 9)
+    assert batch.input_ids.tolist() == [[1, 2, 3], [1, 9, 9]]
+    assert batch.labels.tolist() == [[2, 3, 4], [5, IGNORED, IGNORED]]
