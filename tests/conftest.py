@@ -1,6 +1,8 @@
 """What several test files share."""
 
 import itertools
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
@@ -73,3 +75,27 @@ def toy_texts() -> list[str]:
         f"wine review : {place} : {grape} : It's {character} wine with {fruit} and oak, worth {price}. Drink now."
         for place, grape, fruit, character, price in itertools.product(places, grapes, fruits, characters, prices)
     ]
+
+
+@pytest.fixture(scope="session")
+def demo_model(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the toy model as it is published: with an index of its reviews; next to it two adapters."""
+    from space_model import write_adapter, write_index
+
+    folder = tmp_path_factory.mktemp("demo") / "wine-gpt"
+    shutil.copytree(toy_run, folder)
+    write_index(folder, [text.split(" : ", 4)[-1] for text in toy_texts()])
+    for seed, name in enumerate(("pinot-noir", "riesling")):
+        write_adapter(toy_run, folder.parent / f"wine-gpt-{name}", seed)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_address(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve the demo with the toy model and its adapters; return the address."""
+    from space_server import serving
+
+    adapters = ",".join(f"{demo_model}-{name}" for name in ("pinot-noir", "riesling"))
+    log = tmp_path_factory.mktemp("server") / "log"
+    with serving(log, WINE_GPT_MODEL=str(demo_model), WINE_GPT_ADAPTERS=adapters) as address:
+        yield address

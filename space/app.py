@@ -1,0 +1,30 @@
+"""The demo: a page on which a small GPT-2 writes wine reviews and shows how it chose each word, and an API.
+
+python app.py
+
+WINE_GPT_MODEL names a model: a folder, or a repository on the Hub (org/name or org/name@revision).
+WINE_GPT_ADAPTERS names its adapters, parted by commas.
+"""
+
+import importlib.util
+import os
+
+# before gradio is imported, which would report home
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import torch
+
+from demo import Demo
+from page import LAUNCH, build
+
+
+def main() -> None:
+    """Load the model and serve the page until stopped."""
+    # one word at a time gives several threads nothing to share, and visitors come several at a time
+    torch.set_num_threads(1)
+    page = build(Demo())
+    page.launch(**LAUNCH, mcp_server=importlib.util.find_spec("mcp") is not None)
+
+
+if __name__ == "__main__":
+    main()

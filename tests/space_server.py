@@ -1,0 +1,55 @@
+"""The demo as a visitor meets it: in a process of its own, where wine_gpt can't be imported."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+from outsider import BLOCK
+
+SPACE = Path(__file__).parents[1] / "space"
+START = """
+import runpy
+sys.path.insert(0, sys.argv[1])
+runpy.run_path(sys.argv[1] + "/app.py", run_name="__main__")
+"""
+
+
+@contextlib.contextmanager
+def serving(log: Path, **environment: str) -> Iterator[str]:
+    """Start the demo where wine_gpt can't be imported; give its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WINE_GPT")}
+    settings = {"GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", BLOCK + START, str(SPACE)],
+            env={**kept, **settings},
+            cwd=log.parent,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait(address, process, log)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _wait(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    for _ in range(600):
+        assert process.poll() is None, log.read_text(errors="replace")
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.get(f"{address}/config")
+            return
+        time.sleep(0.2)
+    raise AssertionError(log.read_text(errors="replace"))

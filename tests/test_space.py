@@ -1,0 +1,479 @@
+"""What the demo computes is what transformers computes, and what visitors may send is bounded."""
+
+import json
+import math
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, set_seed
+
+pytest.importorskip("gradio", reason="the demo's packages are not installed")
+
+import checks
+import inside
+from checks import Problem
+from copied import FILE, Index
+from demo import Demo
+from display import Casing, header_length
+from engine import BASE, Engine, Settings
+from source import Source, choose_adapters, choose_model
+
+SPACE = Path(__file__).parents[1] / "space"
+PROMPT = "Wine review: Italy"
+HEADER = "wine review : italy : tuscany : riesling :"
+ADAPTERS = ("pinot-noir", "riesling")
+
+
+@pytest.fixture(scope="module")
+def demo(demo_model: Path) -> Demo:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINE_GPT_MODEL", str(demo_model))
+        patch.setenv("WINE_GPT_ADAPTERS", ", ".join(f"{demo_model}-{name}" for name in ADAPTERS))
+        return Demo()
+
+
+@pytest.fixture(scope="module")
+def engine(demo: Demo) -> Engine:
+    assert demo.engine is not None
+    return demo.engine
+
+
+def alone(demo_model: Path, adapter: str) -> PreTrainedModel:
+    """Return the model as transformers and peft load it, its adapter merged into its weights."""
+    from peft import PeftModel
+
+    model = AutoModelForCausalLM.from_pretrained(demo_model, attn_implementation="eager").eval()
+    if adapter == BASE:
+        return model
+    return PeftModel.from_pretrained(model, f"{demo_model}-{adapter}").merge_and_unload().eval()
+
+
+# ---- writing --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("adapter", [BASE, *ADAPTERS])
+@pytest.mark.parametrize(("temperature", "top_p", "length"), [(0.8, 1.0, 60), (1.7, 0.6, 9), (1.0, 0.95, 60)])
+def test_it_writes_what_generate_writes(
+    engine: Engine, demo_model: Path, adapter: str, temperature: float, top_p: float, length: int
+) -> None:
+    ids = engine.encode("prompt", PROMPT).ids
+    written = [word for piece in engine.write(ids, Settings(temperature, top_p, length, 7), adapter) for word in piece]
+    model = alone(demo_model, adapter)
+    set_seed(7)
+    expected = model.generate(
+        torch.tensor([ids]),
+        temperature=temperature,
+        top_p=top_p,
+        max_length=min(len(ids) + length, engine.positions),
+        max_new_tokens=None,
+    )
+    assert written == expected[0, len(ids) :].tolist()
+
+
+def test_the_first_word_comes_alone(engine: Engine) -> None:
+    pieces = engine.write(engine.encode("prompt", PROMPT).ids, Settings(1.0, 1.0, 20, 1), BASE)
+    assert len(next(pieces)) == 1
+
+
+def test_texts_written_at_once_are_those_written_alone(engine: Engine) -> None:
+    ids = engine.encode("prompt", PROMPT).ids
+    settings = Settings(1.5, 1.0, 40, 3)
+    names = [BASE, *ADAPTERS]
+    expected = [[word for piece in engine.write(ids, settings, name) for word in piece] for name in names]
+    assert expected[0] != expected[1] != expected[2]
+    streams = [engine.write(ids, settings, name) for name in names]
+    written: list[list[int]] = [next(stream) for stream in streams]
+    for own, stream in zip(written, streams, strict=True):
+        own += [word for piece in stream for word in piece]
+    assert written == expected
+
+
+def test_words_are_the_decoded_text_cut_in_pieces(engine: Engine, tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = engine.encode("prompt", HEADER).ids
+    written = [word for piece in engine.write(ids, Settings(0.8, 1.0, 60, 7), BASE) for word in piece]
+    words = engine.spaced_words(written)
+    assert "".join(words) == tokenizer.decode(written, skip_special_tokens=True)
+    assert words[-1] == ""
+    assert all(words[:-1])
+
+
+# ---- looking inside -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("adapter", [BASE, "riesling"])
+@pytest.mark.parametrize(("layer", "head"), [(None, None), (0, None), (None, 1), (1, 0)])
+def test_inside_is_what_an_eager_model_returns(
+    engine: Engine, demo_model: Path, adapter: str, layer: int | None, head: int | None
+) -> None:
+    ids = engine.encode("prompt", HEADER).ids
+    ids += [word for piece in engine.write(ids, Settings(1.5, 1.0, 30, 5), adapter) for word in piece]
+    model = alone(demo_model, adapter)
+    with torch.no_grad():
+        output = model(torch.tensor([ids]), output_attentions=True)
+    logits = output.logits[0].clone()
+    logits[:, model.generation_config.suppress_tokens] = -torch.inf
+    plain, warm = logits.softmax(-1), (logits / 0.5).softmax(-1)
+    attention = torch.stack(output.attentions)[:, 0]
+    attention = attention.mean(0) if layer is None else attention[layer]
+    attention = attention.mean(0) if head is None else attention[head]
+    steps = inside.look(engine, ids, adapter, 0.5, layer, head)
+    assert len(steps) == len(ids) - 1
+    for at, step in enumerate(steps):
+        assert step["plain"] == pytest.approx(plain[at, ids[at + 1]].item(), abs=2e-6)
+        assert step["warm"] == pytest.approx(warm[at, ids[at + 1]].item(), abs=2e-6)
+        assert step["rank"] == 1 + int((plain[at] > plain[at, ids[at + 1]]).sum())
+        assert [word[2] for word in step["next"]] == pytest.approx(plain[at].topk(10).values.tolist(), abs=2e-6)
+        for index, word, before, after in step["next"]:
+            assert word == engine.label(index)
+            assert (before, after) == pytest.approx((plain[at, index].item(), warm[at, index].item()), abs=2e-6)
+        assert step["attention"] == pytest.approx(attention[at, : at + 1].tolist(), abs=2e-5)
+
+
+def test_looking_leaves_generation_as_fast_as_it_was(engine: Engine) -> None:
+    implementation = engine._model.config._attn_implementation
+    inside.attention(engine, engine.encode("text", PROMPT).ids, BASE, None, None)
+    assert engine._model.config._attn_implementation == implementation != "eager"
+
+
+def test_the_api_answers_what_transformers_computes(demo: Demo, demo_model: Path) -> None:
+    tokenizer = demo._ready().tokenizer
+    inputs = tokenizer([HEADER], return_tensors="pt")
+    with torch.no_grad():
+        output = alone(demo_model, BASE)(inputs["input_ids"], output_attentions=True)
+    logits = output.logits[0, -1]
+    logits[[tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id]] = -torch.inf
+    best = logits.softmax(-1).topk(3)
+    found = demo.next_words(HEADER, temperature=0.5, count=3)
+    assert [entry["word"] for entry in found] == tokenizer.convert_ids_to_tokens(best.indices.tolist())
+    assert [entry["probability"] for entry in found] == pytest.approx(best.values.tolist(), abs=1e-6)
+    assert [entry["at_temperature"] for entry in found] == pytest.approx(
+        (logits / 0.5).softmax(-1)[best.indices].tolist(), abs=1e-6
+    )
+    shown = demo.attention(HEADER, layer=1, head=0)
+    assert shown["words"] == ["▸", *HEADER.split()]
+    for at, row in enumerate(shown["weights"]):
+        assert row == pytest.approx(output.attentions[1][0, 0, at, : at + 1].tolist(), abs=1e-6)
+
+
+def test_another_word_taken_is_where_the_text_goes_on(demo: Demo) -> None:
+    *_, review = demo.write(HEADER, BASE, 0.8, 1.0, 60, 7)
+    look = demo.look({**review, "layer": None, "head": None})
+    step = look["inside"]["steps"][review["given"] + 3 - 1]
+    other = next(index for index, *_ in step["next"] if index != review["ids"][3])
+    prompt, seed = demo.branch({**review, "ids": [*review["ids"][:3], other]})
+    *_, branched = demo.write(prompt, BASE, 0.8, 1.0, 60, seed)
+    engine = demo._ready()
+    assert engine.encode("prompt", prompt).ids == [
+        *engine.encode("prompt", HEADER).ids,
+        *review["ids"][:3],
+        other,
+    ]
+    assert branched["given"] == review["given"] + 4
+
+
+# ---- comparing ------------------------------------------------------------------------------------------------------
+
+
+def test_compared_words_have_the_probabilities_of_both_sides(demo: Demo, demo_model: Path) -> None:
+    left = {"prompt": HEADER, "model": BASE, "temperature": 0.9}
+    right = {"prompt": "wine review : spain : rioja : tempranillo :", "model": "riesling", "temperature": 1.4}
+    *_, last = demo.compare(left, right, 11)
+    for own, other in ((0, 1), (1, 0)):
+        review, sides = last["sides"][own], (left, right)
+        for key, side in (("here", sides[own]), ("there", sides[other])):
+            prompt = demo._ready().encode("prompt", side["prompt"]).ids
+            with torch.no_grad():
+                logits = alone(demo_model, side["model"])(torch.tensor([[*prompt, *review["ids"]]])).logits[0]
+            logits[:, demo._ready()._suppressed] = -torch.inf
+            shares = (logits / side["temperature"]).softmax(-1)[len(prompt) - 1 : -1]
+            expected = [share[index].item() for share, index in zip(shares, review["ids"], strict=True)]
+            assert review["differences"][key] == pytest.approx(expected, abs=2e-6)
+        here, there = review["differences"]["here"], review["differences"]["there"]
+        gaps = [abs(one - two) for one, two in zip(here, there, strict=True)]
+        marked = review["differences"]["marked"]
+        assert marked == sorted(range(len(gaps)), key=lambda at: -gaps[at])[: len(marked)]
+        assert 0 < len(marked) <= inside.MARKED
+
+
+# ---- is it copied? --------------------------------------------------------------------------------------------------
+
+
+def test_a_span_of_the_training_reviews_is_found_and_no_other(demo_model: Path) -> None:
+    index = Index(demo_model / FILE)
+    known = ["a", "full", "-", "bodied", ",", "bright", "wine", "with", "plum", "and", "oak", ",", "worth", "$", "15"]
+    span = index.longest_span(["quite", *known, "or", "not"])
+    assert span is not None
+    assert (span.start, span.length) == (1, len(known))
+    assert index.longest_span(known[::-1]) is None
+    assert index.longest_span(known[:5]) is None
+    assert 0 < index.error_rate < 0.01
+
+
+def test_what_is_shown_of_copying_is_where_it_stands(demo: Demo) -> None:
+    *_, review = demo.write(f"{HEADER} It's a quite full-bodied, bright wine with plum and", BASE, 0.1, 1.0, 60, 1)
+    copied = review["copied"]
+    words = [word.strip().lower() for word in review["words"][copied["start"] :][: copied["length"]]]
+    assert words[:6] == ["full", "-", "bodied", ",", "bright", "wine"]
+    assert copied["length"] < copied["words"]
+    assert copied["reviews"] == 216
+
+
+@pytest.mark.parametrize("damage", ["cut", "format", "bits", "hashes"])
+def test_a_damaged_index_is_told(demo_model: Path, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / FILE
+    about = {"format": "wine_gpt.ngrams.v1", "n": "6", "hashes": "14", "bits": "80000", "ngrams": "1", "reviews": "1"}
+    if damage == "cut":
+        path.write_bytes((demo_model / FILE).read_bytes()[:-10])
+    else:
+        save_file(load_file(demo_model / FILE), path, {**about, damage: {"bits": "99999999"}.get(damage, "0")})
+    with pytest.raises(Problem, match=re.escape(FILE)):
+        Index(path)
+
+
+def test_a_model_without_an_index_says_nothing_of_copying(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINE_GPT_MODEL", str(toy_run))
+    demo = Demo()
+    assert demo.problems == []
+    *_, review = demo.write(HEADER, BASE, 0.8, 1.0, 60, 7)
+    assert review["copied"] is None
+
+
+# ---- how it looks ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (
+            "wine review : us : california : pinot noir : this wine is dry . drink it now !",
+            "Wine Review : US : California : Pinot Noir : This wine is dry . Drink it now !",
+        ),
+        (
+            "wine review : italy : tuscany : red blend : a red blend from tuscany",
+            "Wine Review : Italy : Tuscany : Red Blend : A red blend from Tuscany",
+        ),
+        ("i think the u . s . is far away", "I think the u . s . is far away"),
+        ('it says . " yes', 'It says . " Yes'),
+    ],
+)
+def test_sentences_and_names_have_capitals(raw: str, shown: str) -> None:
+    places = json.loads((SPACE / "places.json").read_text(encoding="utf-8"))
+    words = [f" {word}" for word in raw.split()]
+    assert "".join(Casing(places).apply(words, header_length(words))).split() == shown.split()
+
+
+def test_places_are_the_samples_and_those_that_the_model_knows(demo: Demo) -> None:
+    from write_places import places
+
+    offered = json.loads((SPACE / "places.json").read_text(encoding="utf-8"))
+    assert offered == places()
+    assert demo.places == {
+        "Germany": {"Mosel": ["Riesling"]},
+        "Italy": {"Tuscany": ["Sangiovese"]},
+    }
+
+
+def test_both_languages_say_everything() -> None:
+    texts = json.loads((SPACE / "texts.json").read_text(encoding="utf-8"))
+    assert texts["en"].keys() == texts["es"].keys()
+    for key, english in texts["en"].items():
+        assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", texts["es"][key])), key
+    sources = "".join(path.read_text(encoding="utf-8") for path in SPACE.glob("*.*") if path.suffix != ".json")
+    asked = set(re.findall(r"""data-(?:text|label)="(\w+)"|\bt(?:ext)?\("(\w+)\"""", sources))
+    assert {one or other for one, other in asked} <= texts["en"].keys()
+
+
+# ---- what may be sent -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": math.nan}, "temperature: must be a number from 0.1 to 2"),
+        ({"temperature": -1}, "temperature: must be a number from 0.1 to 2"),
+        ({"temperature": "1"}, "temperature: must be a number from 0.1 to 2"),
+        ({"temperature": math.inf}, "temperature: must be a number from 0.1 to 2"),
+        ({"temperature": True}, "temperature: must be a number from 0.1 to 2"),
+        ({"top_p": 0}, "top_p: must be a number from 0.05 to 1"),
+        ({"length": 10**9}, "length: must be a whole number from 1 to 63"),
+        ({"length": 2.5}, "length: must be a whole number from 1 to 63"),
+        ({"seed": -1}, "seed: must be a whole number from 0 to 4294967295"),
+        ({"seed": 10**400}, "seed: must be a whole number from 0 to 4294967295"),
+        ({"model": "../../etc/passwd"}, "model: must be one of base, pinot-noir, riesling"),
+        ({"model": ["base"]}, "model: must be one of base, pinot-noir, riesling"),
+        ({"prompt": None}, "prompt: must be a text"),
+        ({"prompt": "a" * 100_000}, "prompt: 100,000 characters, at most 10,000 are allowed"),
+        ({"prompt": "a " * 200}, "prompt: 200 words, at most 62 fit into the model"),
+        ({"prompt": "wine\x00"}, "prompt: character 5 is U+0000, which cannot be seen; leave it out"),
+        ({"prompt": "\u202eeniw"}, "prompt: character 1 is U+202E, which cannot be seen; leave it out"),
+        ({"prompt": "wine\ud800"}, "prompt: character 5 is U+D800, which cannot be seen; leave it out"),
+    ],
+)
+def test_what_is_out_of_bounds_is_named_with_its_range(demo: Demo, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(Problem) as caught:
+        list(demo.generate(**settings))
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"ids": [10**6]}, "ids"),
+        ({"ids": ["<script>"]}, "ids"),
+        ({"ids": [1] * 1000}, "ids"),
+        ({"ids": None}, "ids"),
+        ({"settings": None}, "settings"),
+        ({"prompt": 5}, "prompt"),
+        ({"layer": 2}, "layer"),
+        ({"head": -1}, "head"),
+        ({"head": math.nan}, "head"),
+    ],
+)
+def test_what_the_page_sends_is_checked_too(demo: Demo, changed: dict[str, Any], field: str) -> None:
+    *_, review = demo.write(HEADER, BASE, 0.8, 1.0, 60, 7)
+    with pytest.raises(Problem, match=f"^{field}: must be"):
+        demo.look({**review, **changed})
+
+
+# ---- where the model comes from -------------------------------------------------------------------------------------
+
+
+def test_the_model_is_the_variables_then_the_settings_then_the_quickstarts(tmp_path: Path) -> None:
+    here = tmp_path / "space"
+    here.mkdir()
+    with pytest.raises(Problem, match=r"scripts/quickstart\.py"):
+        choose_model({}, here)
+    (tmp_path / "runs/sample").mkdir(parents=True)
+    (tmp_path / "runs/sample/config.json").touch()
+    assert choose_model({}, here) == Source(str(tmp_path / "runs/sample"))
+    (here / "settings.json").write_text('{"model": "org/wine-gpt"}')
+    assert choose_model({}, here) == Source("org/wine-gpt", "main")
+    assert choose_model({"WINE_GPT_MODEL": "me/other@v2"}, here) == Source("me/other", "v2")
+    assert choose_model({"WINE_GPT_MODEL": str(tmp_path)}, here) == Source(str(tmp_path))
+
+
+def test_adapters_are_the_variables_or_those_of_the_card(tmp_path: Path) -> None:
+    model = Source(str(tmp_path))
+    assert choose_adapters(model, {}) == []
+    (tmp_path / "README.md").write_text("---\nadapters: [org/wine-gpt-malbec, org/wine-gpt-merlot]\n---\n# A card\n")
+    assert choose_adapters(model, {}) == [Source("org/wine-gpt-malbec", "main"), Source("org/wine-gpt-merlot", "main")]
+    assert choose_adapters(model, {"WINE_GPT_ADAPTERS": "me/mine"}) == [Source("me/mine", "main")]
+    assert choose_adapters(model, {"WINE_GPT_ADAPTERS": ""}) == []
+
+
+def broken(folder: Path, how: str) -> None:
+    weights = folder / "model.safetensors"
+    if how == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif how == "nan":
+        tensors = load_file(weights)
+        tensors["transformer.ln_f.weight"][0] = math.nan
+        save_file(tensors, weights, {"format": "pt"})
+    elif how == "pickle":
+        torch.save({}, folder / "pytorch_model.bin")
+        weights.unlink()
+    elif how == "shape":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "n_inner": 32}))
+    elif how == "tokenizer":
+        (folder / "tokenizer.json").write_text("{")
+
+
+@pytest.mark.parametrize("how", ["cut", "nan", "pickle", "shape", "tokenizer"])
+def test_with_a_broken_model_the_page_comes_up_and_names_it(
+    demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    shutil.copytree(demo_model, tmp_path / "wine-gpt")
+    broken(tmp_path / "wine-gpt", how)
+    monkeypatch.setenv("WINE_GPT_MODEL", str(tmp_path / "wine-gpt"))
+    assert "The model wine-gpt" in shown_problem()
+
+
+def test_without_the_hub_the_page_names_repository_and_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("WINE_GPT_MODEL", "nobody/no-wine-gpt@v3")
+    assert "The model nobody/no-wine-gpt (revision v3) could not be loaded" in shown_problem()
+
+
+def shown_problem() -> str:
+    """Return what the page of a demo that has no model says; it comes up and offers no more."""
+    from page import LAUNCH, build
+
+    demo = Demo()
+    assert demo.engine is None
+    page = build(demo)
+    try:
+        _, address, _ = page.launch(**LAUNCH, prevent_thread_lock=True, quiet=True)
+        assert httpx.get(address).status_code == 200
+        found = [part["props"].get("value") for part in httpx.get(f"{address}config").json()["components"]]
+    finally:
+        page.close()
+    with pytest.raises(Problem):
+        list(demo.generate())
+    return next(value for value in found if 'role="alert"' in str(value))
+
+
+@pytest.mark.parametrize("how", ["missing", "cut", "shape", "pickle", "nan"])
+def test_a_broken_adapter_is_left_out_and_the_others_stay(demo_model: Path, tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "wine-gpt-broken"
+    if how != "missing":
+        shutil.copytree(f"{demo_model}-riesling", folder)
+    weights = folder / "adapter_model.safetensors"
+    if how == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif how == "pickle":
+        torch.save({}, folder / "adapter_model.bin")
+        weights.unlink()
+    elif how in ("shape", "nan"):
+        tensors = load_file(weights)
+        for name, tensor in tensors.items():
+            tensors[name] = tensor * math.nan if how == "nan" else tensor[:, :1].copy()
+        save_file(tensors, weights)
+    names = [f"{demo_model}-pinot-noir", str(folder), f"{demo_model}-riesling"]
+    engine = Engine(Source(str(demo_model)), [Source.parse(name) for name in names])
+    assert list(engine.adapters) == ["pinot-noir", "riesling"]
+    assert len(engine.problems) == 1
+    assert "wine-gpt-broken" in engine.problems[0]
+    sound = Engine(Source(str(demo_model)), [Source(f"{demo_model}-riesling")])
+    ids = engine.encode("prompt", PROMPT).ids
+    assert all_words(engine, ids) == all_words(sound, ids)
+    assert inside.next_words(engine, ids, "riesling", 1.0, 5) == inside.next_words(sound, ids, "riesling", 1.0, 5)
+
+
+def all_words(engine: Engine, ids: list[int]) -> list[int]:
+    return [word for piece in engine.write(ids, Settings(1.5, 1.0, 40, 3), "riesling") for word in piece]
+
+
+# ---- what it needs --------------------------------------------------------------------------------------------------
+
+
+def test_the_pinned_packages_are_those_tested_here() -> None:
+    pinned = dict(line.split("==") for line in (SPACE / "requirements.txt").read_text().split())
+    assert pinned == {name: metadata.version(name).split("+")[0] for name in pinned}
+    card = (SPACE / "README.md").read_text(encoding="utf-8")
+    assert f"sdk_version: {metadata.version('gradio')}\n" in card
+
+
+def test_it_imports_its_own_packages_alone() -> None:
+    pinned = {line.split("==")[0] for line in (SPACE / "requirements.txt").read_text().split()}
+    brought = {"numpy", "starlette", "__future__"}
+    own = {path.stem for path in SPACE.glob("*.py")}
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in SPACE.glob("*.py"))
+    import sys
+
+    found = set(re.findall(r"^\s*(?:from|import) (\w+)", sources, re.MULTILINE))
+    assert found - own - brought - set(sys.stdlib_module_names) <= pinned
+
+
+def test_limits_are_those_of_the_documentation() -> None:
+    text = (SPACE.parent / "docs/demo.md").read_text(encoding="utf-8")
+    assert f"{checks.MOST_CHARACTERS:,} characters" in text

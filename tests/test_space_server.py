@@ -1,0 +1,204 @@
+"""The running demo, by its API and by hand-made requests: what it answers, and what it never gives away."""
+
+import itertools
+import json
+import math
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+pytest.importorskip("gradio", reason="the demo's packages are not installed")
+
+from gradio_client import Client
+from space_server import serving
+
+HEADER = "wine review : italy : tuscany : riesling :"
+SECRET = "a line that nobody outside may read"
+
+
+@pytest.fixture(scope="module")
+def address(demo_address: str) -> str:
+    return demo_address
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Client:
+    return Client(address, verbose=False)
+
+
+DEFAULTS: dict[str, list[Any]] = {
+    "generate": ["wine review", None, None, None, 1, "base"],
+    "next_words": ["wine review", None, 10, "base"],
+    "attention": ["wine review", None, None, "base"],
+}
+
+
+def call(address: str, name: str, *values: Any) -> tuple[str, str]:  # noqa: ANN401 - also what no client would send
+    """Call an endpoint with a body of one's own making; return the last event and its data."""
+    join = f"{address}/gradio_api/call/{name}"
+    body = json.dumps({"data": [*values, *DEFAULTS[name][len(values) :]]})
+    joined = httpx.post(join, content=body, headers={"content-type": "application/json"}, timeout=60)
+    assert joined.status_code == 200, joined.text
+    with httpx.stream("GET", f"{join}/{joined.json()['event_id']}", timeout=120) as stream:
+        lines = [line for line in stream.iter_lines() if line]
+    return lines[-2].removeprefix("event: "), lines[-1].removeprefix("data: ")
+
+
+def test_generate_streams_a_review(client: Client) -> None:
+    job = client.submit(HEADER, seed=7, temperature=0.8, api_name="/generate")
+    text = job.result(timeout=60)
+    pieces = job.outputs()
+    assert text.startswith(f"{HEADER} ")
+    assert text.endswith("drink now.")
+    assert len(pieces) > 1
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(pieces))
+    assert client.predict(HEADER, seed=7, temperature=0.8, api_name="/generate") == text
+    assert client.predict(HEADER, seed=7, temperature=0.8, model="riesling", api_name="/generate") != text
+
+
+def test_next_words_and_attention_are_open_to_programs(client: Client) -> None:
+    words = client.predict("wine review", count=3, api_name="/next_words")
+    assert [word["word"] for word in words][:1] == [":"]
+    assert words == sorted(words, key=lambda word: -word["probability"])
+    shown = client.predict("wine review :", api_name="/attention")
+    assert shown["words"] == ["▸", "wine", "review", ":"]
+    assert [len(row) for row in shown["weights"]] == [1, 2, 3, 4]
+    assert [sum(row) for row in shown["weights"]] == pytest.approx([1] * 4, abs=1e-4)
+
+
+def test_its_own_page_documents_the_three(client: Client) -> None:
+    endpoints = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
+    assert set(endpoints) == {"/generate", "/next_words", "/attention"}
+    assert "Write a review." in endpoints["/generate"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("generate", ["a" * 100_000], "prompt: 100,000 characters, at most 10,000 are allowed"),
+        ("generate", ["x", math.nan], "temperature: must be a number from 0.1 to 2"),
+        ("generate", ["x", -1], "temperature: must be a number from 0.1 to 2"),
+        ("generate", ["x", "hot"], "temperature: must be a number from 0.1 to 2"),
+        ("generate", ["x", 1, math.inf], "top_p: must be a number from 0.05 to 1"),
+        ("generate", ["x", 1, 1, 10**9], "length: must be a whole number from 1 to 63"),
+        ("generate", ["x", 1, 1, 5, 2**32], "seed: must be a whole number from 0 to 4294967295"),
+        ("generate", ["x", 1, 1, 5, 1, "<img src=x>"], "model: must be one of base, pinot-noir, riesling"),
+        ("generate", [{"path": "/etc/passwd"}], "prompt: must be a text"),
+        ("generate", ["wine\x1b[31m"], "prompt: character 5 is U+001B, which cannot be seen; leave it out"),
+        ("next_words", ["x", 1, 0], "count: must be a whole number from 1 to 50"),
+        ("attention", ["x", 7], "layer: must be a whole number from 0 to 1"),
+        ("attention", ["x", 0, math.nan], "head: must be a whole number from 0 to 1"),
+    ],
+)
+def test_hostile_input_is_refused_by_name(address: str, name: str, values: list[Any], message: str) -> None:
+    event, data = call(address, name, *values)
+    assert event == "error"
+    assert json.loads(data)["error"] == message
+
+
+def test_markup_in_a_prompt_is_words(client: Client) -> None:
+    prompt = "<script>alert(1)</script> **bold** ${7*7} {{7*7}}"
+    assert client.predict(prompt, seed=1, length=1, api_name="/generate").startswith(prompt)
+
+
+def test_what_is_no_call_at_all_shows_no_traceback(address: str) -> None:
+    for name, body in [("generate", "{"), ("generate", '{"data": 5}'), ("generate", '{"data": []}'), ("other", "{}")]:
+        answer = httpx.post(f"{address}/gradio_api/call/{name}", content=body, headers={"content-type": "text/json"})
+        assert "Traceback" not in answer.text
+        assert ".py" not in answer.text
+
+
+@pytest.fixture(scope="module")
+def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("home") / ".env"
+    path.write_text(SECRET)
+    return path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "file={secret}",
+        "file/{secret}",
+        "file=../../../../../../{secret}",
+        "file=..%2f..%2f..%2f..%2f{secret}",
+        "file=/etc/passwd",
+        "file=.env",
+        "file=app.py",
+        "file=http://{address}/config",
+        "file=http://169.254.169.254/latest/meta-data",
+        "proxy=http://{address}/config",
+        "proxy=https://example.hf.space/",
+        "proxy=http://169.254.169.254/latest/meta-data",
+        "/file=/etc/passwd",
+        "%66ile=/etc/passwd",
+        "upload_progress?upload_id=1",
+        "deep_link?session_hash=x",
+        "stream/x/1/1/playlist.m3u8",
+        "runs",
+        "../../etc/passwd",
+    ],
+)
+@pytest.mark.parametrize("root", ["/gradio_api/", "/", "//"])
+def test_no_door_opens_the_machine_or_another(address: str, secret: Path, root: str, path: str) -> None:
+    where = path.format(secret=secret, address=address.removeprefix("http://"))
+    answer = httpx.get(f"{address}{root}{where}", follow_redirects=True)
+    assert 400 <= answer.status_code < 500
+    assert SECRET not in answer.text
+    assert "root:" not in answer.text
+    assert "components" not in answer.text
+
+
+def test_nothing_can_be_left_on_the_server(address: str) -> None:
+    assert httpx.post(f"{address}/gradio_api/upload", files={"files": b"x" * 10}).status_code == 404
+    assert httpx.post(f"{address}/gradio_api/component_server", json={}).status_code == 404
+
+
+def test_it_reports_home_to_nobody(address: str) -> None:
+    config = httpx.get(f"{address}/config").json()
+    assert config["analytics_enabled"] is False
+    page = httpx.get(address).text
+    assert "fonts.googleapis.com" not in page
+
+
+def test_fifty_at_once_are_all_served(address: str) -> None:
+    answers: list[tuple[str, str]] = []
+
+    def visit(seed: int) -> None:
+        answers.append(call(address, "generate", HEADER, 0.8, 1.0, 60, seed, "base" if seed % 2 else "riesling"))
+
+    visitors = [threading.Thread(target=visit, args=(seed,)) for seed in range(50)]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join(120)
+    assert [event for event, _ in answers] == ["complete"] * 50
+
+
+def test_whoever_leaves_frees_the_place(address: str) -> None:
+    join = f"{address}/gradio_api/call/generate"
+    for seed in range(30):
+        joined = httpx.post(join, json={"data": [HEADER, 1.0, 1.0, 60, seed, "base"]})
+        with httpx.stream("GET", f"{join}/{joined.json()['event_id']}"):
+            pass
+    assert call(address, "generate", HEADER, 0.8, 1.0, 60, 7)[0] == "complete"
+
+
+@pytest.fixture(scope="module")
+def without_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("offline")
+    with serving(folder / "log", WINE_GPT_MODEL="nobody/no-wine-gpt@v3", HF_HOME=str(folder)) as address:
+        yield address
+
+
+def test_without_a_model_the_page_comes_up_and_says_so(without_model: str) -> None:
+    page = httpx.get(without_model)
+    assert page.status_code == 200
+    assert "The model nobody/no-wine-gpt (revision v3) could not be loaded" in page.text
+    event, data = call(without_model, "generate", "wine review")
+    assert event == "error"
+    assert "nobody/no-wine-gpt (revision v3)" in json.loads(data)["error"]
