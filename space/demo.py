@@ -244,6 +244,10 @@ class Demo:
         words = [*beginning.words, *engine.spaced_words(ids)]
         # the start of the text is no word
         header = 1 + header_length(words[1:])
+        unknown = [place for place, known in enumerate(beginning.known) if not known]
+        shown = self._casing.apply(words, header)
+        for place in unknown:
+            shown[place] = words[place]
         return {
             "prompt": prompt,
             "ids": list(ids),
@@ -255,10 +259,10 @@ class Demo:
                 "model": adapter,
             },
             "words": words,
-            "shown": self._casing.apply(words, header),
+            "shown": shown,
             "given": len(beginning.words),
             "header": header if header > 1 else 0,
-            "unknown": [place for place, known in enumerate(beginning.known) if not known],
+            "unknown": unknown,
             "state": state or ("end" if ids and ids[-1] == engine.tokenizer.eos_token_id else "length"),
             "copied": self._copied(words, ids, engine, header) if copied else None,
         }

@@ -59,7 +59,7 @@ window.winePage = (() => {
     value.words.forEach((word, place) => {
       const inHeader = !raw && place < value.header;
       const parent = inHeader ? eyebrow : box;
-      const spaced = raw ? word : value.shown[place];
+      const spaced = raw ? ` ${word.trim()}` : value.shown[place];
       let bare = spaced.trimStart();
       if (place === 0) bare = "▸";
       else if (bare === "") bare = "∎";
@@ -167,7 +167,8 @@ window.winePage = (() => {
 
     function drawState() {
       const { state, unknown, words } = value();
-      card.classList.toggle("writing", busy());
+      card.dataset.state = busy() ? "writing" : "written";
+      card.dataset.seed = value().settings.seed;
       find(".stop").hidden = !busy();
       find(".again").hidden = busy();
       find(".status").textContent = busy() ? text("writing")
@@ -210,6 +211,8 @@ window.winePage = (() => {
     }
 
     function drawInside() {
+      // what was asked for is on its way
+      if (chosen !== null && value().inside && !ready()) return;
       const open = chosen !== null && ready();
       panel.hidden = !open;
       card.classList.toggle("looking", open);
@@ -345,7 +348,7 @@ window.winePage = (() => {
       setTimeout(() => { button.textContent = text(key); }, 1500);
     }
     find(".copy").addEventListener("click", event => value()
-      && copied(event.currentTarget, "copy", (raw ? value().words : value().shown).join("").trim()));
+      && copied(event.currentTarget, "copy", raw ? value().words.map(word => word.trim()).join(" ").trim() : value().shown.join("").trim()));
     find(".link").addEventListener("click", event => value()
       && copied(event.currentTarget, "link", address(value().prompt, value().settings)));
     watch("value", () => { if (value()) draw(); });

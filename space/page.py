@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import checks
 from checks import Problem
@@ -76,19 +77,39 @@ class Doors:
             await self._app(scope, receive, send)
 
 
-def _head() -> str:
-    texts = json.dumps(TEXTS, ensure_ascii=False).replace("<", "\\u003c")
-    return f"<script>window.wineTexts = {texts};\n{(HERE / 'page.js').read_text(encoding='utf-8')}</script>"
+class Script:
+    """Puts the page's script before gradio's, which reads the browser's language as soon as it runs."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        texts = json.dumps(TEXTS, ensure_ascii=False).replace("<", "\\u003c")
+        script = f"<script>window.wineTexts = {texts};\n{_read('page.js')}</script>"
+        self._app, self._script = app, script.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, and change the page alone."""
+        if scope.get("path") != "/" or scope.get("method") != "GET":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_script(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers["content-type"].startswith("text/html"):
+                    headers["content-length"] = str(int(headers["content-length"]) + len(self._script))
+            elif message["type"] == "http.response.body" and b"<head>" in message["body"]:
+                message = {**message, "body": message["body"].replace(b"<head>", b"<head>" + self._script, 1)}
+            await send(message)
+
+        await self._app(scope, receive, send_with_script)
 
 
 LAUNCH: dict[str, Any] = {
     "theme": THEME,
     "css_paths": [HERE / "page.css"],
-    "head": _head(),
     "i18n": t,
     "footer_links": ["api", "settings"],
     "favicon_path": HERE / "favicon.svg",
-    "app_kwargs": {"middleware": [Middleware(Doors)]},
+    "app_kwargs": {"middleware": [Middleware(Doors), Middleware(Script)]},
     "allowed_paths": [],
     "max_file_size": 1,
     "share": False,
@@ -218,7 +239,7 @@ def _write_tab(demo: Demo, engine: Engine, page: gr.Blocks) -> None:
                 **QUICK,
             ).then(**writing)
         )
-    runs.append(review.look(_event(demo.look), None, review, **MODEL_CALL))
+    runs.append(review.look(_event(demo.look), None, review, trigger_mode="always_last", **MODEL_CALL))
     review.halt(None, cancels=runs, api_visibility="private")
 
 

@@ -1,0 +1,260 @@
+"""The demo's page in a real browser: what a visitor does, with the mouse, with the keyboard alone, on a phone."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+pytest.importorskip("gradio", reason="the demo's packages are not installed")
+pytest.importorskip("playwright", reason="playwright is not installed")
+pytest.importorskip("axe_playwright_python", reason="axe is not installed")
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
+HEADER = "wine review : italy : tuscany : riesling :"
+LINK = {"prompt": HEADER, "temperature": 0.8, "seed": 7}
+PATIENCE = 20_000
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+Open = Callable[..., AbstractContextManager[Page]]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as play:
+        yield play.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Browser, demo_address: str) -> Open:
+    """Return what opens the page with a link's settings, and closes it if the console holds no error."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def open_page(link: dict[str, Any] = LINK, **context: Any) -> Iterator[Page]:  # noqa: ANN401
+        own = browser.new_context(**{"viewport": DESKTOP, "locale": "en-US", **context})
+        own.set_default_timeout(PATIENCE)
+        page = own.new_page()
+        wrong: list[str] = []
+        page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: request.url.startswith(("http", "ws")) and asked.append(request.url))
+        asked: list[str] = []
+        page.goto(f"{demo_address}/?{urlencode(link)}")
+        written(page, link["seed"])
+        yield page
+        assert wrong == []
+        assert [url for url in asked if not url.startswith(demo_address)] == []
+        own.close()
+
+    return open_page
+
+
+def written(page: Page, seed: str | int) -> None:
+    """Wait until the review of a seed is complete."""
+    expect(page.locator(f'#review .card[data-seed="{seed}"][data-state="written"]')).to_be_visible(timeout=PATIENCE)
+
+
+def text(page: Page) -> str:
+    return " ".join(page.locator("#review .words").inner_text().split())
+
+
+def look(page: Page, word: str) -> None:
+    page.locator("#review .words button.word", has_text=re.compile(f"^{word}$")).first.click()
+    expect(page.locator(".chosen-word")).to_have_text(f"“{word}”")
+
+
+def figures(page: Page, selector: str) -> dict[str, list[float]]:
+    """Return the percentages of a list by word."""
+    found = {}
+    for row in page.locator(f"{selector} li").all():
+        shares = [part.replace("<\u2009", "").rstrip("%") for part in row.locator(".figure").all_inner_texts()]
+        found[row.locator(".bar-word").inner_text()] = [float(share) / 100 for share in shares]
+    return found
+
+
+def test_a_link_writes_the_review_that_it_was_made_from(opened: Open) -> None:
+    with opened() as page:
+        first = text(page)
+        assert first.startswith("It's a")
+        assert page.locator("#review .eyebrow").inner_text().replace(" ", "") == "▸WineReview·Italy·Tuscany·Riesling·"
+        expect(page.get_by_label("Country")).to_have_value("Italy")
+        expect(page.get_by_label("Province")).to_have_value("Tuscany")
+        page.locator("#review .again").click()
+        expect(page).not_to_have_url(re.compile("seed=7(&|$)"))
+        link = page.url
+        written(page, dict(parse_qsl(urlsplit(link).query))["seed"])
+        shown = text(page)
+        page.locator("#review .raw").check()
+        assert text(page).startswith("▸ wine review : italy : tuscany : riesling : it ' s a")
+    with opened(dict(parse_qsl(urlsplit(link).query))) as page:
+        assert page.url == link
+        assert text(page) == shown
+
+
+def test_places_narrow_and_make_the_beginning(opened: Open) -> None:
+    with opened() as page:
+        choose(page, "Country", "Germany")
+        choose(page, "Province", "Mosel")
+        choose(page, "Variety", "Riesling")
+        expect(page.locator("#prompt textarea")).to_have_value("wine review : germany : mosel : riesling :")
+        page.locator("#write").click()
+        expect(page.locator("#review .eyebrow")).to_contain_text("Germany")
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    page.get_by_label(label).click()
+    page.get_by_role("option", name=option).click()
+    expect(page.get_by_label(label)).to_have_value(option)
+
+
+def test_inside_shows_what_transformers_computes(
+    opened: Open, toy_run: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with opened() as page:
+        look(page, "wine")
+        before = page.locator("#review .word", has_text=re.compile("^wine$")).first
+        place = int(before.get_attribute("data-place") or 0)
+        page.locator("#review .raw").check()
+        shown = page.locator("#review .word").all_inner_texts()[1:place]
+        page.locator("#review .raw").uncheck()
+        ids = tokenizer(" ".join(shown))["input_ids"]
+        model = AutoModelForCausalLM.from_pretrained(toy_run, attn_implementation="eager").eval()
+        with torch.no_grad():
+            output = model(torch.tensor([ids]), output_attentions=True)
+        logits = output.logits[0, -1].clone()
+        logits[model.generation_config.suppress_tokens] = -torch.inf
+        plain, warm = logits.softmax(-1), (logits / 0.8).softmax(-1)
+        bars = figures(page, ".bars")
+        assert len(bars) == 10
+        for word, shares in bars.items():
+            index = tokenizer.eos_token_id if word == "the end of the text" else tokenizer.convert_tokens_to_ids(word)
+            assert shares == pytest.approx([plain[index].item(), warm[index].item()], abs=1.1e-3)
+        page.locator("select.layer").select_option("0")
+        page.locator("select.head").select_option("1")
+        weights = output.attentions[0][0, 1, -1]
+        expect(page.locator(".looked .figure").first).to_have_text(f"{100 * weights.max().item():.2f}%")
+        page.locator("#review .word").nth(3).hover()
+        share = f"{100 * weights[3].item():.2f}% of the attention"
+        expect(page.locator("#review .tip")).to_have_text(f":: {share}")
+        page.screenshot(path=SCREENSHOTS / "inside-desktop.png", full_page=True)
+
+
+def test_the_keyboard_alone_steps_and_takes_another_word(opened: Open) -> None:
+    with opened() as page:
+        page.locator("#review .words button.word:not(.given)").first.focus()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".inside")).to_be_visible()
+        first = page.locator(".chosen-word").inner_text()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".chosen-word")).not_to_have_text(first)
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator(".chosen-word")).to_have_text(first)
+        page.keyboard.press("Shift+ArrowLeft")
+        expect(page.locator("#review .tip")).to_contain_text("of the attention")
+        expect(page.locator(".chosen-word")).to_have_text(first)
+        page.keyboard.press("Escape")
+        expect(page.locator(".inside")).to_be_hidden()
+        page.keyboard.press("End")
+        expect(page.locator(".chosen-word")).to_have_text("the end of the text")
+        look(page, "wine")
+        other = page.locator(".bars button.bar").first
+        taken = other.locator(".bar-word").inner_text()
+        other.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#prompt textarea")).to_have_value(re.compile(f"{re.escape(taken)}$"))
+        expect(page.locator("#review .word.given").last).to_have_text(taken)
+        expect(page.locator("#review .status")).to_contain_text("Written")
+
+
+def test_base_and_adapter_side_by_side_mark_what_differs(opened: Open) -> None:
+    with opened() as page:
+        page.get_by_role("tab", name="Compare").click()
+        page.get_by_role("button", name="Base and adapter").click()
+        expect(page.locator("#pair .differ table")).to_have_count(2)
+        expect(page.locator("#pair mark.word")).not_to_have_count(0)
+        page.locator("#pair mark.word").first.hover()
+        expect(page.locator("#pair .tip")).to_have_text(re.compile(r"This side: .*% · Other side: .*%"))
+        page.screenshot(path=SCREENSHOTS / "compare-desktop.png", full_page=True)
+        assert serious(page) == []
+
+
+def test_markup_is_shown_and_never_run(opened: Open) -> None:
+    prompt = "<img src=x onerror=document.title='run'> <script>document.title='run'</script> **bold** ${7*7} {{7*7}} `"
+    with opened({**LINK, "prompt": prompt}) as page:
+        expect(page.locator("#review .words")).to_contain_text(
+            "<script>document.title='run'</script> **bold** ${7*7} {{7*7}} `"
+        )
+        expect(page.locator("#review .unknown-note")).to_contain_text("script")
+        assert page.title() == "wine_gpt"
+        assert page.locator("#review img, #review script").count() == 0
+
+
+def test_an_error_is_shown_as_text(opened: Open) -> None:
+    with opened() as page:
+        page.locator("#prompt textarea").fill("a " * 100)
+        page.locator("#write").click()
+        expect(page.get_by_text("prompt: 100 words, at most 62 fit into the model")).to_be_visible()
+
+
+def test_what_is_copied_is_told(opened: Open) -> None:
+    with opened() as page:
+        expect(page.locator(".copying-found")).to_have_text(re.compile(r"The longest run .* 216 .*: \d+ of \d+ words"))
+        expect(page.locator(".copying-honest")).to_contain_text("may join")
+        assert page.locator("#review .word.shared").count() > 6
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("device", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
+def test_it_is_accessible_in_both_lights_and_widths(
+    opened: Open, scheme: str, device: str, viewport: dict[str, int]
+) -> None:
+    with opened(color_scheme=scheme, viewport=viewport) as page:
+        expect(page.locator("body.dark")).to_have_count(int(scheme == "dark"))
+        page.locator("#settings button").first.click()
+        look(page, "wine")
+        page.screenshot(path=SCREENSHOTS / f"write-{device}-{scheme}.png", full_page=True)
+        assert serious(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+def serious(page: Page) -> list[str]:
+    """Return what axe finds that keeps people out."""
+    page.mouse.move(0, 0)
+    # colours fade in
+    page.wait_for_timeout(500)
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']}: {node['html']}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+def test_it_speaks_spanish_to_who_does(opened: Open) -> None:
+    with opened(locale="es-ES") as page:
+        expect(page.locator("html")).to_have_attribute("lang", "es")
+        expect(page.get_by_role("tab", name="Comparar")).to_be_visible()
+        expect(page.get_by_label("País")).to_be_visible()
+        expect(page.get_by_role("button", name="Escribir una reseña")).to_be_visible()
+        look(page, "wine")
+        expect(page.locator("#review")).to_contain_text("Lo que podría haber aquí")
+        expect(page.locator(".bars .figure").first).to_have_text(re.compile(r"\d,\d\s%"))
+        page.get_by_role("link", name="English").click()
+        expect(page.locator("html")).to_have_attribute("lang", "en")
+        expect(page.get_by_role("tab", name="Compare")).to_be_visible()
+        assert "seed=7" in page.url
