@@ -85,3 +85,15 @@ def test_under_autocast_the_products_are_in_its_dtype_and_gradients_in_the_param
     assert loss.item() == pytest.approx(exact, rel=0.01)
     assert hidden.grad is not None
     assert hidden.grad.dtype == torch.float32
+
+
+def test_a_frozen_weight_gets_no_gradient_and_changes_no_other() -> None:
+    gradients = []
+    for trained in (True, False):
+        hidden, weight, labels = inputs(600, torch.float32)
+        hidden.requires_grad_()
+        weight.requires_grad_(trained)
+        summed_cross_entropy(hidden, weight, labels).backward()
+        assert (weight.grad is not None) == trained
+        gradients.append(hidden.grad)
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)

@@ -179,6 +179,22 @@ def test_a_longer_training_may_go_on_and_a_shorter_one_not(
         make_trainer(tmp_path, tokenizer, splits, identity={"training.epochs": 2}).resume(checkpoint.load(newest))
 
 
+def test_what_is_frozen_stays_as_it_is_and_out_of_the_checkpoints(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    model = build_model(MODEL, tokenizer, 0)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("attn" in name)
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    config = TrainingConfig(**{**vars(TRAINING), "epochs": 1})
+    Trainer(model, tokenizer, splits, config, Accelerator(cpu=True), tmp_path, "w0", {}).run()
+    (*_, newest) = sorted(tmp_path.glob("step-*"))
+    saved = checkpoint.load(newest).tensors
+    assert {*saved["weights"]} == {*saved["best"]} == {name for name in before if "attn" in name}
+    for name, parameter in model.named_parameters():
+        assert parameter.equal(before[name]) == ("attn" not in name)
+
+
 def test_a_loss_that_is_no_number_stops_before_the_update(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:

@@ -58,23 +58,27 @@ class _SummedCrossEntropy(torch.autograd.Function):
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         with torch.autocast(device, enabled=False):
-            loss, hidden_grad, weight_grad = _loss_and_gradients(hidden.to(dtype), weight.to(dtype), labels)
+            # below an adapter the weight is frozen, and a third of the work falls away
+            loss, hidden_grad, weight_grad = _loss_and_gradients(
+                hidden.to(dtype), weight.to(dtype), labels, trained=ctx.needs_input_grad[1]
+            )
         ctx.save_for_backward(hidden_grad.to(hidden.dtype), weight_grad.to(weight.dtype))
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:  # noqa: ANN401
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:  # noqa: ANN401
         hidden_grad, weight_grad = ctx.saved_tensors
         # in place, which is why the loss can be differentiated once only
-        return hidden_grad.mul_(upstream[0]), weight_grad.mul_(upstream[0]), None
+        return hidden_grad.mul_(upstream[0]), weight_grad.mul_(upstream[0]) if ctx.needs_input_grad[1] else None, None
 
 
 def _loss_and_gradients(
-    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor
+    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, trained: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the loss, its gradient in the rows, and in the weight if that is trained, else an empty one."""
     loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
     hidden_grad = torch.empty_like(hidden)
-    weight_grad = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
+    weight_grad = torch.empty(weight.shape if trained else (0, 0), dtype=torch.float32, device=weight.device)
     buffer = _buffer(_rows(GROUP_BYTES, weight), len(weight), weight.dtype, weight.device)
     # a GPU's products want all rows at once
     chunk_rows = _rows(CHUNK_BYTES, weight) if weight.device.type == "cpu" else len(buffer)
@@ -83,6 +87,8 @@ def _loss_and_gradients(
         logits = buffer[: len(rows)]
         for chunk in zip(*(tensor.split(chunk_rows) for tensor in (rows, label, rows_grad, logits)), strict=True):
             loss += _logits_gradient(weight, *chunk)
+        if not trained:
+            continue
         if weight.dtype == weight_grad.dtype:
             weight_grad.addmm_(logits.T, rows, beta=min(index, 1))
         else:

@@ -34,6 +34,8 @@ METRICS = "metrics.json"
 EVALUATION = "evaluation"
 RUN_FILES = (
     METRICS,
+    "adapter_config.json",
+    "adapter_model.safetensors",
     "config.json",
     "config.yaml",
     "data_report.json",
@@ -126,12 +128,19 @@ def require_writable(folder: Path) -> None:
         raise UserError(f"output_dir: can't write to {folder}: {error.strerror}") from error
 
 
-def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+def save_model(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    **settings: Any,  # noqa: ANN401 - those of save_pretrained
+) -> None:
     """Save model and tokenizer, each file whole or not at all."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-model-") as temporary:
         with quiet_transformers():
-            model.save_pretrained(temporary)
+            model.save_pretrained(temporary, **settings)
         save_tokenizer(tokenizer, temporary)
+        # peft leaves a card full of blanks
+        (Path(temporary) / "README.md").unlink(missing_ok=True)
         for file in Path(temporary).iterdir():
             file.replace(folder / file.name)
 

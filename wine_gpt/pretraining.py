@@ -47,7 +47,7 @@ def pretrain(config: PretrainConfig) -> FinishedRun:
         UserError: for anything that the user can put right.
     """
     folder = Path(config.output_dir)
-    accelerator = _accelerator(config.training, folder)
+    accelerator = make_accelerator(config.training, folder)
     with outputs.locked(folder) if accelerator.is_main_process else contextlib.nullcontext():
         return _pretrain(config, folder, accelerator)
 
@@ -75,7 +75,7 @@ def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) ->
         identity=_identity(config, reviews, tokenizer, accelerator.mixed_precision),
     )
     if config.resume:
-        _resume(trainer, config.resume)
+        resume(trainer, config.resume)
         if (folder / outputs.METRICS).exists() and not 0 < trainer.state.step < trainer.plan.total_steps:
             raise UserError(outputs.finished(folder))
     accelerator.wait_for_everyone()
@@ -104,12 +104,21 @@ def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) ->
         outputs.save_loss_curve(folder, state)
         reviews.report.save(folder / "data_report.json")
         checkpoint.write_atomically(folder / "config.yaml", to_yaml(config))
-        outputs.save_metrics(folder, _metrics(trainer, state, scores, scale))
+        outputs.save_metrics(folder, _metrics(trainer, state, scores, scale, reviews.fingerprint))
     accelerator.end_training()
     return FinishedRun(folder, scores.get("test", scores["validation"]))
 
 
-def _accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
+def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
+    """Join the launched processes, choose the precision and say so.
+
+    Args:
+        config: its precision and trackers.
+        folder: where trackers write.
+
+    Raises:
+        UserError: if a tracker is not installed, or the device or the launch does not fit.
+    """
     # accelerate would leave out a tracker that is not installed, without a word
     installed = [str(tracker) for tracker in get_available_trackers()]
     for name in config.tracker_names:
@@ -165,19 +174,27 @@ def _identity(
     config: PretrainConfig, reviews: Reviews, tokenizer: PreTrainedTokenizerFast, mixed_precision: str
 ) -> dict[str, Any]:
     """Return what must be equal for a checkpoint to be gone on from."""
+    vocabulary = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    return {**binding_settings(config, mixed_precision), "data": reviews.fingerprint, "tokenizer": vocabulary}
+
+
+def binding_settings(config: object, mixed_precision: str) -> dict[str, Any]:
+    """Return the settings, by dotted key, of a root config's sections that decide what a run computes."""
     settings = {
         key: value
         for key, value in to_flat(config).items()
         if "." in key and key.rpartition(".")[2] not in FREE_SETTINGS
     }
-    vocabulary = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
     # what auto stood for
-    settings["training.mixed_precision"] = mixed_precision
-    return {**settings, "data": reviews.fingerprint, "tokenizer": vocabulary}
+    return {**settings, "training.mixed_precision": mixed_precision}
 
 
-def _resume(trainer: Trainer, wanted: str) -> None:
-    """Go on from the newest good checkpoint, or from the one named."""
+def resume(trainer: Trainer, wanted: str) -> None:
+    """Go on from the newest good checkpoint ("latest"), or from the one named.
+
+    Raises:
+        UserError: if there are checkpoints but none is good, or it belongs to a run with other settings.
+    """
     found: checkpoint.Checkpoint | None
     problems: list[str] = []
     if wanted == "latest":
@@ -193,24 +210,31 @@ def _resume(trainer: Trainer, wanted: str) -> None:
     trainer.accelerator.print(f"resumed from step {found.step:,}")
 
 
-def _metrics(trainer: Trainer, state: TrainingState, scores: dict[str, Score], scale: float) -> dict[str, Any]:
+def _metrics(
+    trainer: Trainer, state: TrainingState, scores: dict[str, Score], scale: float, data_fingerprint: str
+) -> dict[str, Any]:
     return {
         **{name: result.to_dict() for name, result in scores.items()},
-        "training": {
-            "steps": state.step,
-            "epochs": [{key: epoch[key] for key in ("epoch", "step", "nats_per_word")} for epoch in state.epochs],
-            "best_epoch": state.best["epoch"] if state.best else None,
-            # after the best epoch's figures were taken
-            "logit_scale": round(scale, 4),
-            "tokens": state.total_tokens,
-            "seconds": round(state.seconds, 1),
-            "tokens_per_second": round(state.total_tokens / state.seconds) if state.seconds else None,
-            "padding_share": round(trainer.plan.padding_share(), 4),
-            "reviews_cut": reviews_cut(trainer.train_split, trainer.block_size),
-            "processes": trainer.accelerator.num_processes,
-            "mixed_precision": trainer.accelerator.mixed_precision,
-        },
+        "data_fingerprint": data_fingerprint,
+        # the scale: after the best epoch's figures were taken
+        "training": {**training_figures(trainer, state), "logit_scale": round(scale, 4)},
         "parameters": trainer.module.model.num_parameters(),
         "peak_memory_bytes": outputs.peak_memory_bytes(),
         "environment": outputs.environment(trainer.accelerator.device),
+    }
+
+
+def training_figures(trainer: Trainer, state: TrainingState) -> dict[str, Any]:
+    """Return how a training went, for a metrics file."""
+    return {
+        "steps": state.step,
+        "epochs": [{key: epoch[key] for key in ("epoch", "step", "nats_per_word")} for epoch in state.epochs],
+        "best_epoch": state.best["epoch"] if state.best else None,
+        "tokens": state.total_tokens,
+        "seconds": round(state.seconds, 1),
+        "tokens_per_second": round(state.total_tokens / state.seconds) if state.seconds else None,
+        "padding_share": round(trainer.plan.padding_share(), 4),
+        "reviews_cut": reviews_cut(trainer.train_split, trainer.block_size),
+        "processes": trainer.accelerator.num_processes,
+        "mixed_precision": trainer.accelerator.mixed_precision,
     }

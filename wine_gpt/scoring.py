@@ -3,13 +3,17 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt.batching import IGNORED, collate, in_order
+from wine_gpt.batching import IGNORED, Indices, collate, in_order
 from wine_gpt.model import LanguageModelLoss
+
+Sums = npt.NDArray[np.float64]
 
 # positions of one forward pass without gradients
 SCORING_TOKENS = 4096
@@ -44,6 +48,12 @@ class Score:
         """Share of the words that the vocabulary lacks, 0 to 1."""
         return self.unknown_words / self.words if self.words else math.nan
 
+    @classmethod
+    def of(cls, sums: Sums) -> "Score":
+        """Add up what :func:`score_reviews` returns."""
+        words, nats, unknown_words, end_nats = sums.sum(axis=0).tolist()
+        return cls(len(sums), int(words), nats, int(unknown_words), end_nats)
+
     def to_dict(self) -> dict[str, float]:
         """Return the figures for a metrics file."""
         return {
@@ -60,9 +70,34 @@ def score(
     module: LanguageModelLoss, split: Dataset, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
 ) -> Score:
     """Score a tokenized split, shared among the processes; every process returns the same sums."""
+    return Score.of(score_reviews(module, split, tokenizer, accelerator))
+
+
+def score_reviews(
+    module: LanguageModelLoss,
+    split: Dataset,
+    tokenizer: PreTrainedTokenizerFast,
+    accelerator: Accelerator,
+    skipped: Indices | None = None,
+) -> Sums:
+    """Score each review of a tokenized split, shared among the processes.
+
+    Args:
+        module: the model.
+        split: with columns ``input_ids`` and ``length``.
+        tokenizer: the model's.
+        accelerator: says which process this is, and on which device.
+        skipped: how many words at the beginning of each review do not count, int64 of shape (reviews,); none: the
+            first.
+
+    Returns:
+        float64 of shape (reviews, 4), on every process the same: words, their nats, unknown words, nats of the end of
+        text.
+    """
     block_size = module.model.config.n_positions
+    first = np.ones(len(split), np.int64) if skipped is None else skipped
     batches = list(in_order(split, block_size, SCORING_TOKENS))
-    sums = torch.zeros(5, dtype=torch.float64)
+    sums = torch.zeros(len(split), 4, dtype=torch.float64)
     was_training = module.training
     module.eval()
     for indices in batches[accelerator.process_index :: accelerator.num_processes]:
@@ -70,11 +105,10 @@ def score(
         losses = module.token_losses(batch).double().cpu()
         labels = batch.labels.cpu()
         end = labels == tokenizer.eos_token_id
-        word = (labels != IGNORED) & ~end
-        word[:, 0] = False
+        counted = torch.arange(labels.shape[1]) >= torch.from_numpy(first[indices])[:, None]
+        word = (labels != IGNORED) & ~end & counted
         unknown = word & (labels == tokenizer.unk_token_id)
-        counts = [len(indices), word.sum(), losses[word].sum(), unknown.sum(), losses[end].sum()]
-        sums += torch.tensor([float(count) for count in counts], dtype=torch.float64)
+        columns = (word, losses * word, unknown, losses * end)
+        sums[torch.from_numpy(indices)] = torch.stack([column.double().sum(1) for column in columns], dim=1)
     module.train(was_training)
-    reviews, words, nats, unknown_words, end_nats = accelerator.reduce(sums.to(accelerator.device)).tolist()
-    return Score(int(reviews), int(words), nats, int(unknown_words), end_nats)
+    return np.asarray(accelerator.reduce(sums.to(accelerator.device)).cpu())

@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset, DatasetDict
+from torch import nn
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt import checkpoint
@@ -71,11 +72,17 @@ def learning_rate(step: int, total_steps: int, config: TrainingConfig) -> float:
     return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+def trained_weights(model: nn.Module) -> Tensors:
+    """Return the parameters that are trained, themselves and not copies, by name; a tied one once."""
+    return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
 class Trainer:
     """Trains a model on a tokenized ``train`` split and keeps the weights that do best on ``validation``.
 
     Args:
-        model: changed in place; holds the best weights when :meth:`run` returns.
+        model: changed in place; holds the best weights when :meth:`run` returns. Parameters that need no gradient are
+            left alone, and are not part of a checkpoint.
         tokenizer: for the special tokens and the samples.
         splits: with columns ``input_ids`` and ``length``.
         config: see :class:`TrainingConfig`.
@@ -321,13 +328,11 @@ class Trainer:
         }
 
     def _weights(self) -> Tensors:
-        """Return the parameters by name; a tied one once."""
-        return {name: parameter.data for name, parameter in self.module.model.named_parameters()}
+        return trained_weights(self.module.model)
 
-    @torch.no_grad()
     def _load_weights(self, weights: Tensors) -> None:
-        for name, parameter in self.module.model.named_parameters():
-            parameter.copy_(weights[name])
+        for name, tensor in self._weights().items():
+            tensor.copy_(weights[name])
 
     def _optimizer_tensors(self) -> Tensors:
         state = self.optimizer.state_dict()["state"]
