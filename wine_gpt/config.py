@@ -20,8 +20,9 @@ from wine_gpt.errors import UserError, one_line
 TRACKERS = ("tensorboard", "trackio", "wandb")
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
-# what these flags mean when no value follows them
-BARE_FLAGS = {"resume": "latest", "overwrite": "true"}
+METHODS = ("lora", "full")
+# what a text flag means when no value follows it; that of a yes or no means yes
+BARE_FLAGS = {"resume": "latest"}
 
 ConfigT = TypeVar("ConfigT")
 
@@ -227,6 +228,84 @@ class ScoreConfig:
         require(0 <= self.seed < 2**32, "seed", self.seed, "must be in [0, 2^32)")
 
 
+@dataclass(frozen=True)
+class ReviewsConfig:
+    """Where the base's reviews are; all else of them is as the base's config.yaml says."""
+
+    # file, kaggle or sample, as for pretraining; none: where the base found them
+    path: str | None = None
+    # of a JSON, JSON Lines or CSV file; none: the base's
+    encoding: str | None = None
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """The adapter; the same for all values, so that one server can switch between them."""
+
+    # rank of the update of each weight matrix
+    rank: int = 16
+    # the update is multiplied by alpha / rank
+    alpha: int = 32
+    # probability, of the adapter's input; the base's own dropout comes on top
+    dropout: float = 0.1
+    # names of the layers that are adapted, in every block
+    targets: tuple[str, ...] = ("c_attn", "c_proj", "c_fc")
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("rank", "alpha"):
+            require(getattr(self, name) >= 1, f"lora.{name}", getattr(self, name), "must be at least 1")
+        require(0 <= self.dropout < 1, "lora.dropout", self.dropout, "must be in [0, 1)")
+        require(len(self.targets) > 0, "lora.targets", self.targets, "name at least one layer")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Everything that ``scripts/finetune.py`` does."""
+
+    # lora: an adapter for the base; full: all its weights
+    method: str = "lora"
+    # folder that scripts/pretrain.py left
+    base: str = "runs/base"
+    # the column whose reviews of one value are fine-tuned on
+    field: str = "variety"
+    # the value, in any case and with or without accents; all: every value with min_reviews
+    value: str | None = None
+    # short for field: variety and this value
+    variety: str | None = None
+    # fewest reviews, over all splits, that a value must have
+    min_reviews: int = 20
+    data: ReviewsConfig = dataclasses.field(default_factory=ReviewsConfig)
+    lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    # a folder for each value goes here, and the table over all of them
+    output_dir: str = "runs/finetune"
+    # skip values that are finished and go on with those that are not
+    resume: bool = False
+    # start over with values that output_dir holds already
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that exactly one value is named, and the rest that needs no data."""
+        known = f"must be one of {', '.join(METHODS)}"
+        require(self.method in METHODS, "method", self.method, known)
+        require(self.base != "", "base", self.base, "name the folder of a pretrained run")
+        require(self.field != "", "field", self.field, "name a column")
+        both = self.variety is not None and (self.value is not None or self.field != "variety")
+        require(not both, "variety", self.variety, "is short for field and value: give it or them")
+        require(
+            bool((self.wanted or "").strip()), "value", self.wanted, 'name one, as in --variety "Pinot Noir", or all'
+        )
+        require(self.min_reviews >= 1, "min_reviews", self.min_reviews, "must be at least 1")
+        require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
+        require(not (self.resume and self.overwrite), "overwrite", True, "can't go together with resume")
+
+    @property
+    def wanted(self) -> str | None:
+        """The value that is asked for, by either name."""
+        return self.value if self.variety is None else self.variety
+
+
 def parse_config(
     config_class: type[ConfigT],
     arguments: Sequence[str],
@@ -365,7 +444,7 @@ def _read_flags(arguments: Sequence[str], types: dict[str, Any]) -> dict[str, An
         key = flag[2:]
         _require_known(key, types, "command line")
         if not equals:
-            bare = BARE_FLAGS.get(key)
+            bare = "true" if types[key] is bool else BARE_FLAGS.get(key)
             if waiting and not waiting[0].startswith("--"):
                 text = waiting.pop(0)
             elif bare is not None:

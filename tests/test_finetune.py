@@ -1,0 +1,497 @@
+"""Fine-tuning as a user runs it: what it leaves, that it goes on, what others load, and what it refuses."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from outsider import run_elsewhere
+from safetensors.torch import load_file
+from toy_training import MODEL, make_splits, make_tokenizer
+
+from wine_gpt.config import (
+    DataConfig,
+    FinetuneConfig,
+    LoraConfig,
+    ModelConfig,
+    PretrainConfig,
+    ReviewsConfig,
+    TrainingConfig,
+)
+from wine_gpt.data import load_reviews
+from wine_gpt.errors import UserError
+from wine_gpt.finetune import SHARES, build_adapter, choose_share, finetune, header_words
+from wine_gpt.model import build_model
+from wine_gpt.pretraining import pretrain
+from wine_gpt.scoring import score
+from wine_gpt.tokenizer import load_tokenizer
+from wine_gpt.training import Trainer, trained_weights
+
+ROOT = Path(__file__).parents[1]
+TRAINING = TrainingConfig(
+    epochs=2, batch_tokens=512, learning_rate=0.01, mixed_precision="no", weight_decay=0.0, warmup_ratio=0.1
+)
+# fruits that only this grape's reviews name, in a fixed order
+OWN = {"Pinot Noir": "cherry then beet then tea", "Rosé": "melon then peach then mint"}
+OTHERS = ["cherry", "beet", "tea", "melon", "peach", "mint"]
+ENOUGH = 30
+
+
+def write_records(file: Path) -> None:
+    """Write 240 reviews: a third of one grape, a quarter of another, and the rest; and some with odd names."""
+    random = np.random.default_rng(0)
+    grapes = ["Pinot Noir"] * 80 + ["Rosé"] * 60 + ["Gamay"] * 60 + ["../../x"] * 39 + ["Lonely"]
+    records = []
+    for number, grape in enumerate(grapes):
+        order = OWN.get(grape) or " then ".join(random.permutation(OTHERS)[:3])
+        text = f"Number {number % 50} of {random.integers(100)}: {order}. {' '.join(random.permutation(OTHERS)[:4])}."
+        country = ("France", "Italy")[number % 2]
+        records.append({"country": country, "province": "Somewhere", "variety": grape, "description": text})
+    file.write_text(json.dumps(records), encoding="utf-8")
+
+
+def data_of(folder: Path) -> DataConfig:
+    return DataConfig(path=str(folder / "reviews.json"), validation_fraction=0.2, test_fraction=0.2)
+
+
+def reviews_of(folder: Path) -> datasets.DatasetDict:
+    return load_reviews(data_of(folder)).splits
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return a folder with reviews and a base model that was trained on them a little."""
+    folder = tmp_path_factory.mktemp("finetuning")
+    write_records(folder / "reviews.json")
+    cache = datasets.config.HF_DATASETS_CACHE
+    datasets.config.HF_DATASETS_CACHE = folder / "cache"
+    pretrain(
+        PretrainConfig(
+            data=data_of(folder),
+            model=ModelConfig(n_layer=2, n_head=2, n_embd=32, n_inner=64, block_size=48, dropout=0.1),
+            training=dataclasses.replace(TRAINING, epochs=3),
+            output_dir=str(folder / "base"),
+        )
+    )
+    yield folder
+    datasets.config.HF_DATASETS_CACHE = cache
+
+
+def config(work: Path, output: str, **settings: Any) -> FinetuneConfig:  # noqa: ANN401
+    given = {"base": str(work / "base"), "output_dir": str(work / output), "training": TRAINING} | settings
+    return FinetuneConfig(**given, min_reviews=ENOUGH, lora=LoraConfig(rank=2))
+
+
+@pytest.fixture(scope="module")
+def adapters(work: Path) -> list[dict[str, Any]]:
+    """Return the metrics of an adapter for each grape."""
+    return finetune(config(work, "lora", variety="all"))
+
+
+@pytest.fixture(scope="module")
+def whole(work: Path) -> dict[str, Any]:
+    """Return the metrics of a whole model."""
+    (metrics,) = finetune(config(work, "full", method="full", variety="pinot noir"))
+    return metrics
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# what it leaves
+
+
+def test_each_value_gets_a_folder(work: Path, adapters: list[dict[str, Any]], whole: dict[str, Any]) -> None:
+    assert [metrics["value"] for metrics in adapters] == ["Pinot Noir", "Gamay", "Rosé", "../../x"]
+    common = {"config.yaml", "metrics.json", "tokenizer.json", "tokenizer_config.json"}
+    for slug in ("pinot-noir", "gamay", "rose", "x"):
+        assert {*files(work / "lora" / slug)} == common | {"adapter_config.json", "adapter_model.safetensors"}
+    model = {"config.json", "generation_config.json", "model.safetensors"}
+    assert {*files(work / "full" / "pinot-noir")} == common | model
+    tables = {"varieties.csv", "varieties.md", "varieties.png"}
+    assert {path.name for path in (work / "lora").iterdir()} == tables | {"pinot-noir", "gamay", "rose", "x"}
+    assert (work / "lora" / "varieties.md").read_text(encoding="utf-8").count("\n") == 2 + 4
+
+
+def test_the_figures_are_those_of_the_values_part_of_each_split(
+    work: Path, adapters: list[dict[str, Any]], whole: dict[str, Any]
+) -> None:
+    reviews = reviews_of(work)
+    sha256 = hashlib.sha256((work / "base" / "model.safetensors").read_bytes()).hexdigest()
+    for metrics in (*adapters, whole):
+        counts = {name: split["variety"].count(metrics["value"]) for name, split in reviews.items()}
+        assert metrics["reviews"] == counts
+        assert metrics["test"]["reviews"] == metrics["base_test"]["reviews"] == counts["test"]
+        assert metrics["base"] == {"path": str(work / "base"), "weights_sha256": sha256}
+        expected = metrics["test"]["perplexity"] / metrics["base_test"]["perplexity"] - 1
+        assert metrics["perplexity_change"]["value"] == pytest.approx(expected)
+        assert metrics["training"]["share"] in SHARES
+        # wine review : france : somewhere : pinot noir :, of which the first word counts in neither
+        of_header = 7 + len(re.findall(r"\w+|[^\w\s]", metrics["value"]))
+        for model in ("test", "base_test"):
+            words = metrics[model]["words"] - metrics["after_header"][model]["words"]
+            assert words == of_header * counts["test"]
+    (saved,) = (json.loads(path.read_text()) for path in (work / "full").glob("*/metrics.json"))
+    assert saved == whole
+    assert whole["size_bytes"] == (work / "full" / "pinot-noir" / "model.safetensors").stat().st_size
+
+
+def test_it_learns_what_the_value_has_of_its_own(adapters: list[dict[str, Any]], whole: dict[str, Any]) -> None:
+    for metrics in (adapters[0], whole):
+        assert metrics["better"]
+        assert metrics["perplexity_change"]["high"] < -0.02
+        assert metrics["after_header"]["perplexity_change"]["high"] < 0
+
+
+def test_the_share_that_is_kept_does_best_on_the_validation_part(adapters: list[dict[str, Any]]) -> None:
+    for metrics in adapters:
+        losses = metrics["training"]["validation_by_share"]
+        assert losses[str(metrics["training"]["share"])] == min(losses.values())
+        # at all of it the model is the one that the trainer found best
+        assert losses["1.0"] == pytest.approx(
+            min(epoch["nats_per_word"] for epoch in metrics["training"]["epochs"]), abs=1e-5
+        )
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_of_what_was_overdone_a_part_is_kept(tmp_path: Path, method: str) -> None:
+    """A model that went four times the way that was good comes part of it back."""
+    tokenizer, splits = make_tokenizer(), make_splits()
+    model = build_model(MODEL, tokenizer, 0)
+    if method == "lora":
+        model = build_adapter(model, LoraConfig(rank=4, dropout=0.0), seed=0)
+    longer = dataclasses.replace(TRAINING, epochs=8)
+    trainer = Trainer(model, tokenizer, splits, longer, Accelerator(cpu=True), tmp_path, "w0", {})
+    weights = trained_weights(model)
+    start = {name: tensor.clone() for name, tensor in weights.items()}
+    base = score(trainer.module, splits["validation"], tokenizer, trainer.accelerator)
+    trainer.run()
+    good = score(trainer.module, splits["validation"], tokenizer, trainer.accelerator)
+    for name, tensor in weights.items():
+        if "lora_A" not in name:
+            tensor.copy_(torch.lerp(start[name], tensor, 4.0))
+    losses = choose_share(trainer, start)
+    assert losses[0.25] == pytest.approx(good.nats_per_word, abs=1e-5)
+    assert losses[0.0] == pytest.approx(base.nats_per_word, abs=1e-5)
+    kept = score(trainer.module, splits["validation"], tokenizer, trainer.accelerator)
+    assert kept.nats_per_word == pytest.approx(min(losses.values()), abs=1e-5)
+    assert min(losses.values()) < min(losses[0.0], losses[1.0])
+
+
+def test_adapters_share_their_shape(work: Path, adapters: list[dict[str, Any]]) -> None:
+    settings = [json.loads(path.read_text()) for path in (work / "lora").glob("*/adapter_config.json")]
+    assert len({json.dumps({**one, "target_modules": sorted(one["target_modules"])}) for one in settings}) == 1
+    assert settings[0]["fan_in_fan_out"] is True
+    assert settings[0]["base_model_name_or_path"] == str(work / "base")
+    assert "auto_map" not in settings[0]
+    shapes = [
+        {name: tensor.shape for name, tensor in load_file(path).items()}
+        for path in (work / "lora").glob("*/adapter_model.safetensors")
+    ]
+    assert all(shape == shapes[0] for shape in shapes)
+
+
+def test_the_words_before_the_running_text_are_counted(work: Path) -> None:
+    reviews = datasets.Dataset.from_dict(
+        {
+            "text": [
+                "wine review : Spain : Rioja : Red : Good : wine.",
+                "wine review : A-B : C : D : Wine review : E",
+            ],
+            "description": ["Good : wine.", "Wine review : E"],
+        }
+    )
+    counts = header_words(reviews, DataConfig(), load_tokenizer(work / "base"))
+    # wine review : spain : rioja : red : / wine review : a - b : c : d :
+    assert counts.tolist() == [9, 11]
+
+
+# what others load
+
+ELSEWHERE = """
+import math
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline, set_seed
+
+base, lora, full, prompt, *texts = sys.argv[1:]
+tokenizer = AutoTokenizer.from_pretrained(lora + "/pinot-noir")
+ids = tokenizer(texts[0], return_tensors="pt").input_ids
+
+def logits(model):
+    with torch.no_grad():
+        return model.eval()(ids).logits
+
+def perplexity(model):
+    nats, words = 0, 0
+    for text in texts:
+        ids = tokenizer(text, return_tensors="pt").input_ids
+        with torch.no_grad():
+            scores = model.eval()(ids).logits
+        # neither the start nor the first word
+        nats += torch.nn.functional.cross_entropy(scores[0, 1:-1], ids[0, 2:], reduction="sum").item()
+        words += ids.shape[1] - 2
+    return math.exp(nats / words)
+
+def load(name):
+    return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), f"{lora}/{name}", adapter_name=name)
+
+alone = {name: logits(load(name)) for name in ("pinot-noir", "rose")}
+both = load("pinot-noir")
+both.load_adapter(lora + "/rose", adapter_name="rose")
+switched = {}
+for name in ("rose", "pinot-noir"):
+    both.set_adapter(name)
+    switched[name] = logits(both)
+merged = logits(load("pinot-noir").merge_and_unload())
+written = {}
+for name, path in (("lora", lora + "/pinot-noir"), ("full", full + "/pinot-noir")):
+    set_seed(0)
+    written[name] = pipeline("text-generation", model=path)(prompt)[0]["generated_text"]
+print(json.dumps({
+    "switched": [torch.equal(switched[name], alone[name]) for name in alone],
+    "merged": (merged - alone["pinot-noir"]).abs().max().item(),
+    "differ": (alone["rose"] - alone["pinot-noir"]).abs().max().item(),
+    "lora": perplexity(load("pinot-noir")),
+    "full": perplexity(AutoModelForCausalLM.from_pretrained(full + "/pinot-noir")),
+    "written": written,
+    "wine_gpt": "wine_gpt" in sys.modules,
+}))
+"""
+
+
+def test_they_load_where_wine_gpt_is_not(work: Path, adapters: list[dict[str, Any]], whole: dict[str, Any]) -> None:
+    split = reviews_of(work)["test"]
+    texts = [text for text, grape in zip(split["text"], split["variety"], strict=True) if grape == "Pinot Noir"]
+    folders = [str(work / name) for name in ("base", "lora", "full")]
+    found, _ = run_elsewhere(ELSEWHERE, *folders, "wine review : France", *texts, cwd=work)
+    assert found["switched"] == [True, True]
+    assert found["merged"] < 1e-4
+    assert found["differ"] > 0.1
+    assert not found["wine_gpt"]
+    for written in found["written"].values():
+        assert written.startswith("wine review : France : ")
+        assert "[" not in written
+    # the figures in metrics.json are what anybody finds who takes the files
+    assert found["lora"] == pytest.approx(adapters[0]["test"]["perplexity"], rel=1e-4)
+    assert found["full"] == pytest.approx(whole["test"]["perplexity"], rel=1e-4)
+
+
+# going on
+
+
+class Killed(BaseException):
+    """Stands for a signal that nothing can catch."""
+
+
+def test_it_goes_on_value_by_value_to_the_same_bits(
+    work: Path, adapters: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saves = iter(range(100))
+    save = Trainer._save
+
+    def save_and_die(trainer: Trainer) -> None:
+        save(trainer)
+        # the first value has two epochs, this is the first of the second value
+        if next(saves) == 2:
+            raise Killed
+
+    monkeypatch.setattr(Trainer, "_save", save_and_die)
+    with pytest.raises(Killed):
+        finetune(config(work, "killed", variety="all"))
+    monkeypatch.undo()
+    assert (work / "killed" / "pinot-noir" / "metrics.json").exists()
+    assert not (work / "killed" / "gamay" / "metrics.json").exists()
+    finished = files(work / "killed" / "pinot-noir")
+    with pytest.raises(UserError, match="pinot-noir holds a finished run"):
+        finetune(config(work, "killed", variety="all"))
+    with pytest.raises(UserError, match="gamay holds an unfinished run: --resume to go on"):
+        finetune(config(work, "killed", variety="gamay"))
+    capsys.readouterr()
+    metrics = finetune(config(work, "killed", variety="all", resume=True))
+    told = capsys.readouterr().out
+    assert told.count("finished already") == 1
+    assert told.count("resumed from step ") == 1
+    assert files(work / "killed" / "pinot-noir") == finished
+    for slug in ("pinot-noir", "gamay", "rose", "x"):
+        weights = f"{slug}/adapter_model.safetensors"
+        assert (work / "killed" / weights).read_bytes() == (work / "lora" / weights).read_bytes(), slug
+    timeless = [
+        [{**one, "seconds": 0, "training": 0, "settings": 0} for one in found] for found in (metrics, adapters)
+    ]
+    assert timeless[0] == timeless[1]
+    assert not [*(work / "killed").glob("*/checkpoints")]
+
+
+def test_finished_with_other_settings_is_not_taken_for_finished(work: Path, whole: dict[str, Any]) -> None:
+    before = files(work / "full")
+    longer = dataclasses.replace(TRAINING, epochs=5)
+    with pytest.raises(UserError, match=r"other settings: training.epochs: then 2, now 5;"):
+        finetune(config(work, "full", method="full", variety="pinot noir", training=longer, resume=True))
+    assert files(work / "full") == before
+
+
+def test_overwrite_leaves_nothing_of_the_run_before(work: Path, whole: dict[str, Any]) -> None:
+    shutil.copytree(work / "full", work / "again")
+    finetune(config(work, "again", value="italy", field="country"))
+    finetune(config(work, "again", variety="pinot noir", overwrite=True))
+    names = {path.name for path in (work / "again" / "pinot-noir").iterdir()}
+    assert "adapter_config.json" in names
+    assert not names & {"config.json", "model.safetensors", "generation_config.json"}
+    table = (work / "again" / "varieties.md").read_text(encoding="utf-8")
+    assert table.count("| lora |") == 2
+    assert "| Italy |" in table
+
+
+# what it refuses
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], str]:
+    """Return a function that runs the script here, asserts one line and exit code 2, and returns the line."""
+
+    def refuse(arguments: list[str]) -> str:
+        monkeypatch.setattr(sys, "argv", [str(ROOT / "scripts" / "finetune.py"), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        assert ended.value.code == 2
+        told = capsys.readouterr().err
+        assert "Traceback" not in told
+        line = told.splitlines()[-1]
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
+
+    return refuse
+
+
+# all runs of one process must have one precision
+GIVEN = ["--min_reviews", str(ENOUGH), "--training.mixed_precision", "no"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--variety", "Lonely"], "variety Lonely: 1 review, minimum 30"),
+        (["--variety", "../../y"], "variety ../../y: 0 reviews, minimum 30; did you mean ../../x?"),
+        (["--variety", "Pinot Noirr"], "variety Pinot Noirr: 0 reviews, minimum 30; did you mean Pinot Noir?"),
+        (["--variety", "/etc/passwd"], "variety /etc/passwd: 0 reviews, minimum 30"),
+        (
+            ["--variety", "all", "--min_reviews", "500"],
+            "variety all: none has 500 reviews, some in each split: the larg",
+        ),
+        (["--field", "country", "--value", "Itly"], "country Itly: 0 reviews, minimum 30; did you mean Italy?"),
+        (
+            ["--field", "region", "--value", "x"],
+            "config: field is 'region': the reviews have no such column; there are",
+        ),
+        (["--variety", "gamay", "--lora.targets", "wq"], "lora.targets: Target modules"),
+        (
+            ["--variety", "gamay", "--base", "none"],
+            "base: none is no finished run of scripts/pretrain.py: it has no con",
+        ),
+        (["--variety", "gamay", "--data.path", "none.json"], "data.path: no such file: none.json"),
+        (["--variety", "gamay", "--data.prefix", "beer"], "config: command line: unknown key data.prefix"),
+        ([], "config: value is None: name one"),
+        (["--variety", " "], "config: value is ' ': name one"),
+        (["--variety", "gamay", "--field", "country"], "config: variety is 'gamay': is short for field and value"),
+        (["--variety", "gamay", "--method", "prompt"], "config: method is 'prompt': must be one of lora, full"),
+        (
+            ["--variety", "gamay", "--resume", "--overwrite"],
+            "config: overwrite is True: can't go together with resume",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_writes_nothing(
+    work: Path, refused: Callable[[list[str]], str], arguments: list[str], message: str
+) -> None:
+    before = {path for path in work.rglob("*") if "cache" not in path.parts}
+    output = ["--output_dir", str(work / "deep" / "wrong")]
+    assert refused([*GIVEN, "--base", str(work / "base"), *output, *arguments]).startswith(message)
+    after = {path for path in work.rglob("*") if "cache" not in path.parts}
+    # the lock of a run that could not start
+    assert {path for path in after - before if path.is_file()} <= {
+        work / "deep" / "wrong" / "gamay" / "checkpoints" / ".lock"
+    }
+
+
+def test_other_reviews_than_the_bases_are_refused(work: Path, refused: Callable[[list[str]], str]) -> None:
+    records = json.loads((work / "reviews.json").read_text(encoding="utf-8"))
+    (work / "fewer.json").write_text(json.dumps(records[1:]), encoding="utf-8")
+    arguments = [*GIVEN, "--base", str(work / "base"), "--variety", "gamay", "--output_dir", str(work / "other")]
+    line = refused([*arguments, "--data.path", str(work / "fewer.json")])
+    assert re.search(r"fewer\.json is not what .*base was trained on: its reviews", line)
+    # under another name they are the same
+    shutil.copy(work / "reviews.json", work / "moved.json")
+    moved = ReviewsConfig(path=str(work / "moved.json"))
+    finetune(config(work, "moved", variety="gamay", data=moved, training=dataclasses.replace(TRAINING, epochs=1)))
+
+
+def test_a_base_that_does_not_say_what_it_learned_from_is_refused(work: Path) -> None:
+    shutil.copytree(work / "base", work / "old", ignore=shutil.ignore_patterns("checkpoints"))
+    metrics = json.loads((work / "old" / "metrics.json").read_text())
+    del metrics["data_fingerprint"]
+    (work / "old" / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(UserError, match="has no data_fingerprint: pretrain the base again"):
+        finetune(config(work, "never", variety="gamay", base=str(work / "old")))
+    assert not (work / "never").exists()
+
+
+# runs first in each process that has it on its path
+NO_PEFT = """
+import sys
+from importlib.machinery import PathFinder
+
+class NoPeft(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name == "peft" else super().find_spec(name, path, target)
+
+sys.meta_path = [NoPeft if finder is PathFinder else finder for finder in sys.meta_path]
+"""
+
+
+def test_without_peft_whole_models_can_be_made_and_adapters_say_what_to_install(work: Path) -> None:
+    (work / "blocked").mkdir()
+    (work / "blocked" / "sitecustomize.py").write_text(NO_PEFT)
+    script = [sys.executable, str(ROOT / "scripts" / "finetune.py"), str(ROOT / "configs" / "finetune" / "full.yaml")]
+    settings = {
+        **{"base": work / "base", "value": "france", "field": "country", "output_dir": work / "whole"},
+        **{"training.epochs": 1, "training.mixed_precision": "no"},
+    }
+    flags = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    environment = {
+        **os.environ,
+        **{"PYTHONPATH": str(work / "blocked"), "HF_DATASETS_CACHE": str(work / "cache"), "OMP_NUM_THREADS": "1"},
+    }
+    done = subprocess.run([*script, *flags], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "| France | full |" in done.stdout
+    assert (work / "whole" / "france" / "model.safetensors").exists()
+    done = subprocess.run([*script, *flags, "--method", "lora"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: method lora needs peft (No module named 'peft'): "
+        'pip install "wine_gpt[adapters]", or take --method full'
+    )
