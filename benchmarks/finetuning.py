@@ -1,0 +1,173 @@
+"""Base, adapter and whole model for each variety, several seeds each, and what a sceptic asks beside them.
+
+    python benchmarks/finetuning.py runs/base --data FILE --output_dir runs/finetuning
+
+As scripts/finetune.py does it: what is finished already is read, not repeated. The sceptic's baseline is an adapter
+that was trained for as many steps on as many reviews drawn from all varieties, and is stopped and tested on the
+variety's parts. Markdown tables come out: quality, then size on disk and the time to switch between adapters.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from wine_gpt.comparison import read_rows
+from wine_gpt.config import FinetuneConfig, ReviewsConfig, parse_config
+from wine_gpt.finetune import ValueRun, load_base, load_base_reviews, select
+from wine_gpt.groups import Group, choose_groups, group_reviews
+from wine_gpt.pretraining import make_accelerator
+from wine_gpt.tokenizer import tokenize_splits
+
+ROOT = Path(__file__).parents[1]
+SWITCHES = 200
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def main() -> None:
+    """Run everything that is not there yet and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("base", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/finetuning"))
+    parser.add_argument("--min_reviews", type=int, default=100)
+    parser.add_argument("--methods", nargs="+", default=["lora", "full"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
+    parser.add_argument("--baseline_seeds", nargs="+", type=int, default=[42])
+    arguments = parser.parse_args()
+    for seed in arguments.seeds:
+        for method in arguments.methods:
+            run_script(method, seed, arguments)
+    for seed in arguments.baseline_seeds:
+        run_baseline(seed, arguments)
+    names = [*arguments.methods, "all"]
+    print_quality({name: read_seeds(arguments.output_dir, name) for name in names}, names)
+    print_sizes_and_switching(arguments)
+
+
+def run_script(method: str, seed: int, arguments: argparse.Namespace) -> None:
+    """Fine-tune on every variety as a user would."""
+    config = ROOT / "configs" / "finetune" / f"{method}.yaml"
+    settings = {
+        "base": arguments.base,
+        "data.path": arguments.data,
+        "variety": "all",
+        "min_reviews": arguments.min_reviews,
+        "training.seed": seed,
+        "output_dir": arguments.output_dir / f"{method}-{seed}",
+    }
+    flags = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    command = [sys.executable, str(ROOT / "scripts" / "finetune.py"), str(config), *flags, "--resume"]
+    # the tables alone on stdout
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def run_baseline(seed: int, arguments: argparse.Namespace) -> None:
+    """Train an adapter for as many steps on reviews of all varieties, for each variety."""
+    config = parse_config(FinetuneConfig, [str(ROOT / "configs" / "finetune" / "lora.yaml"), "--variety", "all"])
+    config = dataclasses.replace(
+        config,
+        base=str(arguments.base),
+        data=ReviewsConfig(path=str(arguments.data)),
+        training=dataclasses.replace(config.training, seed=seed),
+        output_dir=str(arguments.output_dir / f"all-{seed}"),
+        resume=True,
+    )
+    base = load_base(config.base)
+    accelerator = make_accelerator(config.training, Path(config.output_dir))
+    reviews = load_base_reviews(base, config)
+    tokenized = tokenize_splits(reviews.splits, base.tokenizer)
+    groups, _ = choose_groups(group_reviews(reviews.splits, "variety"), "variety", "all", arguments.min_reviews)
+    for group in groups:
+        random = np.random.default_rng(seed)
+        drawn = random.choice(len(tokenized["train"]), len(group.indices["train"]), replace=False)
+        mixed = Group(group.value, group.slug, {**group.indices, "train": np.sort(drawn)})
+        ValueRun(base, mixed, select(reviews.splits, mixed), select(tokenized, mixed), config, accelerator).finish()
+
+
+def read_seeds(folder: Path, name: str) -> Rows:
+    """Return a variety's rows, one for each seed that is there."""
+    found: Rows = defaultdict(list)
+    for run in sorted(folder.glob(f"{name}-*")):
+        for row in read_rows(run):
+            found[row["value"]].append(row)
+    return found
+
+
+def print_quality(methods: dict[str, Rows], names: list[str]) -> None:
+    """Print a line for each variety: means over the seeds, their spread, and how often an interval lay below zero."""
+    columns = [
+        *("variety", "reviews (train, validation, test)", "base perplexity"),
+        *(column for name in names for column in (f"{name}: change", f"{name}: after the header")),
+        *(f"{name}: better" for name in names if name != "all"),
+        *("seconds", "MB"),
+    ]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for value, rows in methods[names[0]].items():
+        first = rows[0]
+        counts = f"{first['reviews']} ({first['train']}, {first['validation']}, {first['test']})"
+        of_value = {name: methods[name][value] for name in names}
+        trained = [of_value[name] for name in names if name != "all"]
+        cells = [
+            *(value, counts, f"{first['base_perplexity']:.1f}"),
+            *(spread(of_value[name], key) for name in names for key in ("change", "text_change")),
+            *(f"{sum(row['better'] for row in found)} of {len(found)}" for found in trained),
+            ", ".join(f"{statistics.mean(row['seconds'] for row in found):.0f}" for found in trained),
+            ", ".join(f"{found[0]['size_bytes'] / 1e6:.2f}" for found in trained),
+        ]
+        print(f"| {' | '.join(cells)} |")
+    means = [pooled(methods[name], key) for name in names for key in ("change", "text_change")]
+    totals = (sum(row["seconds"] for found in methods[name].values() for row in found[:1]) for name in names)
+    seconds = ", ".join(f"{total:.0f}" for name, total in zip(names, totals, strict=True) if name != "all")
+    better = "| " * sum(name != "all" for name in names)
+    print(f"| mean of the varieties; seconds in all | | | {' | '.join(means)} {better}| {seconds} | |")
+
+
+def spread(rows: list[dict[str, Any]], key: str) -> str:
+    """Return the mean over the seeds and, of several, their range."""
+    values = [row[key] for row in rows]
+    seeds = f" ({min(values):+.1%} to {max(values):+.1%})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):+.1%}{seeds}" if values else ""
+
+
+def pooled(rows: Rows, key: str) -> str:
+    """Return the mean over the varieties and their seeds."""
+    return f"{statistics.mean(row[key] for found in rows.values() for row in found):+.1%}" if rows else ""
+
+
+def print_sizes_and_switching(arguments: argparse.Namespace) -> None:
+    """Load all adapters of one seed side by side and switch between them."""
+    folders = sorted((arguments.output_dir / f"lora-{arguments.seeds[0]}").glob("*/adapter_config.json"))
+    model = AutoModelForCausalLM.from_pretrained(arguments.base)
+    names = [file.parent.name for file in folders]
+    served = PeftModel.from_pretrained(model, folders[0].parent, adapter_name=names[0])
+    for file, name in zip(folders[1:], names[1:], strict=True):
+        served.load_adapter(file.parent, adapter_name=name)
+    seconds = []
+    for number in range(SWITCHES):
+        started = time.perf_counter()
+        served.set_adapter(names[number % len(names)])
+        seconds.append(time.perf_counter() - started)
+    with torch.no_grad():
+        served(torch.zeros(1, 8, dtype=torch.long))
+    base_bytes = (arguments.base / "model.safetensors").stat().st_size
+    adapter_bytes = max((file.parent / "adapter_model.safetensors").stat().st_size for file in folders)
+    print(
+        f"\n{len(names)} adapters side by side: a switch takes {1000 * statistics.median(seconds):.1f} ms "
+        f"(median of {SWITCHES}; longest {1000 * max(seconds):.1f} ms). "
+        f"An adapter has at most {adapter_bytes:,} bytes, {adapter_bytes / base_bytes:.1%} of the base's."
+    )
+
+
+if __name__ == "__main__":
+    main()
