@@ -30,6 +30,7 @@ from wine_gpt.config import (
     PretrainConfig,
     ReviewsConfig,
     TrainingConfig,
+    parse_config,
 )
 from wine_gpt.data import load_reviews
 from wine_gpt.errors import UserError
@@ -173,6 +174,13 @@ def test_the_share_that_is_kept_does_best_on_the_validation_part(adapters: list[
         assert losses["1.0"] == pytest.approx(
             min(epoch["nats_per_word"] for epoch in metrics["training"]["epochs"]), abs=1e-5
         )
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_each_method_has_a_config(method: str) -> None:
+    file = ROOT / "configs" / "finetune" / f"{method}.yaml"
+    given = parse_config(FinetuneConfig, [str(file), "--variety", "Rosé", "--resume"])
+    assert (given.method, given.wanted, given.field, given.resume) == (method, "Rosé", "variety", True)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
