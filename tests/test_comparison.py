@@ -59,7 +59,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
         (-0.1, -0.1, 4, False),
     ],
 )
-def test_better_means_beyond_doubt_and_not_in_the_header_alone(
+def test_better_means_beyond_doubt_and_no_loss_after_the_header(
     whole: float, text: float, reviews: int, better: bool
 ) -> None:
     before = sums([10.0] * reviews, [30.0] * reviews)

@@ -34,7 +34,7 @@ from wine_gpt.config import (
 )
 from wine_gpt.data import load_reviews
 from wine_gpt.errors import UserError
-from wine_gpt.finetune import SHARES, build_adapter, choose_share, finetune, header_words
+from wine_gpt.finetune import SHARES, best_share, build_adapter, choose_share, finetune, header_words
 from wine_gpt.model import build_model
 from wine_gpt.pretraining import pretrain
 from wine_gpt.scoring import score
@@ -169,9 +169,12 @@ def test_it_learns_what_the_value_has_of_its_own(adapters: list[dict[str, Any]],
 def test_the_share_that_is_kept_does_best_on_the_validation_part(adapters: list[dict[str, Any]]) -> None:
     for metrics in adapters:
         losses = metrics["training"]["validation_by_share"]
-        assert losses[str(metrics["training"]["share"])] == min(losses.values())
+        kept = losses[str(metrics["training"]["share"])]
+        allowed = [loss for loss in losses.values() if loss["text"] <= losses["0.0"]["text"]]
+        assert kept["whole"] == min(loss["whole"] for loss in allowed)
+        assert kept["text"] <= losses["0.0"]["text"]
         # at all of it the model is the one that the trainer found best
-        assert losses["1.0"] == pytest.approx(
+        assert losses["1.0"]["whole"] == pytest.approx(
             min(epoch["nats_per_word"] for epoch in metrics["training"]["epochs"]), abs=1e-5
         )
 
@@ -200,12 +203,23 @@ def test_of_what_was_overdone_a_part_is_kept(tmp_path: Path, method: str) -> Non
     for name, tensor in weights.items():
         if "lora_A" not in name:
             tensor.copy_(torch.lerp(start[name], tensor, 4.0))
-    losses = choose_share(trainer, start)
-    assert losses[0.25] == pytest.approx(good.nats_per_word, abs=1e-5)
-    assert losses[0.0] == pytest.approx(base.nats_per_word, abs=1e-5)
+    # the first word is their header
+    losses = choose_share(trainer, start, np.ones(len(splits["validation"]), np.int64))
+    whole = [loss["whole"] for loss in losses.values()]
+    assert whole == [loss["text"] for loss in losses.values()]
+    assert losses[0.25]["whole"] == pytest.approx(good.nats_per_word, abs=1e-5)
+    assert losses[0.0]["whole"] == pytest.approx(base.nats_per_word, abs=1e-5)
     kept = score(trainer.module, splits["validation"], tokenizer, trainer.accelerator)
-    assert kept.nats_per_word == pytest.approx(min(losses.values()), abs=1e-5)
-    assert min(losses.values()) < min(losses[0.0], losses[1.0])
+    assert kept.nats_per_word == pytest.approx(min(whole), abs=1e-5)
+    assert min(whole) < min(whole[0], whole[-1])
+
+
+def test_the_header_alone_buys_no_share() -> None:
+    whole, text = (3.0, 2.9, 2.8, 2.7, 2.6), (3.0, 2.95, 2.99, 3.01, 3.1)
+    losses = {share: {"whole": a, "text": b} for share, a, b in zip(SHARES, whole, text, strict=True)}
+    assert best_share(losses) == 0.5
+    worse = {share: {"whole": a, "text": 3 + share} for share, a in zip(SHARES, whole, strict=True)}
+    assert best_share(worse) == 0.0
 
 
 def test_adapters_share_their_shape(work: Path, adapters: list[dict[str, Any]]) -> None:

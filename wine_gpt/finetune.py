@@ -32,7 +32,7 @@ from wine_gpt.errors import UserError, one_line
 from wine_gpt.groups import Group, choose_groups, group_reviews
 from wine_gpt.model import load_model
 from wine_gpt.pretraining import binding_settings, make_accelerator, resume, training_figures
-from wine_gpt.scoring import Sums, score, score_reviews
+from wine_gpt.scoring import Score, Sums, score_reviews
 from wine_gpt.tokenizer import encode_reviews, load_tokenizer, tokenize_splits
 from wine_gpt.training import Trainer, trained_weights
 
@@ -188,18 +188,19 @@ def header_words(reviews: Dataset, data: DataConfig, tokenizer: PreTrainedTokeni
     return np.array([len(ids) - 2 for ids in headers], np.int64)
 
 
-def choose_share(trainer: Trainer, start: checkpoint.Tensors) -> dict[float, float]:
-    """Keep that share of what was learned which does best on the validation part.
+def choose_share(trainer: Trainer, start: checkpoint.Tensors, headers: Indices) -> dict[float, dict[str, float]]:
+    """Keep that share of what was learned which does best on the validation part, the running text being no worse.
 
     Few reviews teach a model too much of themselves; on the way from the base to it is often a better one, as in
     Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
 
     Args:
-        trainer: its model has the learned weights, and the best afterwards.
-        start: the weights before the training; those of the model, where a share of 0 is best.
+        trainer: its model has the learned weights, and those that are kept afterwards.
+        start: the weights before the training: what a share of 0 is.
+        headers: of each validation review, the words before its running text.
 
     Returns:
-        share to validation nats per word.
+        share to validation nats per word of whole reviews (``whole``) and after the header (``text``).
     """
     weights = trained_weights(trainer.module.model)
     learned = {name: tensor.clone() for name, tensor in weights.items()}
@@ -213,10 +214,22 @@ def choose_share(trainer: Trainer, start: checkpoint.Tensors) -> dict[float, flo
     losses = {}
     for share in SHARES:
         keep(share)
-        validation = score(trainer.module, trainer.validation_split, trainer.tokenizer, trainer.accelerator)
-        losses[share] = validation.nats_per_word
-    keep(min(losses, key=losses.__getitem__))
+        whole, text = score_parts(trainer, trainer.validation_split, headers)
+        losses[share] = {"whole": Score.of(whole).nats_per_word, "text": Score.of(text).nats_per_word}
+    keep(best_share(losses))
     return losses
+
+
+def best_share(losses: dict[float, dict[str, float]]) -> float:
+    """Return the share with the lowest loss of whole reviews among those whose running text is no worse than at 0."""
+    no_worse = [share for share, loss in losses.items() if loss["text"] <= losses[0.0]["text"]]
+    return min(no_worse, key=lambda share: losses[share]["whole"])
+
+
+def score_parts(trainer: Trainer, split: Dataset, headers: Indices) -> tuple[Sums, Sums]:
+    """Score each review of a split with the trainer's model: as a whole, and the running text after its header."""
+    given = (trainer.module, split, trainer.tokenizer, trainer.accelerator)
+    return score_reviews(*given), score_reviews(*given, headers)
 
 
 class ValueRun:
@@ -302,7 +315,8 @@ class ValueRun:
         config = self.config
         trainer = self._trainer()
         start = {name: tensor.clone() for name, tensor in trained_weights(trainer.module.model).items()}
-        base_sums = self._score(trainer)
+        test = (trainer, self.splits["test"], self._headers("test"))
+        base_sums = score_parts(*test)
         if config.resume:
             resume(trainer, "latest")
         seconds_before = trainer.state.seconds
@@ -312,17 +326,17 @@ class ValueRun:
             (self.folder / outputs.METRICS).unlink(missing_ok=True)
         self._track()
         state = trainer.run()
-        validation = choose_share(trainer, start)
+        validation = choose_share(trainer, start, self._headers("validation"))
         metrics = {
             "field": config.field,
             "value": self.group.value,
             "method": config.method,
             "base": {"path": self.base.path, "weights_sha256": self.base.sha256},
             "reviews": {name: len(split) for name, split in self.splits.items()},
-            **compare(base_sums, self._score(trainer), config.training.seed),
+            **compare(base_sums, score_parts(*test), config.training.seed),
             "training": {
                 **training_figures(trainer, state),
-                "share": min(validation, key=validation.__getitem__),
+                "share": best_share(validation),
                 "validation_by_share": {str(share): loss for share, loss in validation.items()},
             },
             "settings": self.identity,
@@ -351,11 +365,8 @@ class ValueRun:
             identity=self.identity,
         )
 
-    def _score(self, trainer: Trainer) -> tuple[Sums, Sums]:
-        """Score the test part: whole reviews, and the running text after its header."""
-        given = (trainer.module, self.splits["test"], self.base.tokenizer, self.accelerator)
-        headers = header_words(self.reviews["test"], self.base.data, self.base.tokenizer)
-        return score_reviews(*given), score_reviews(*given, headers)
+    def _headers(self, split: str) -> Indices:
+        return header_words(self.reviews[split], self.base.data, self.base.tokenizer)
 
     def _save(self, model: GPT2LMHeadModel) -> None:
         # peft would look up the base on the Hub to see whether its vocabulary has grown
