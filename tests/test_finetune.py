@@ -30,6 +30,7 @@ from wine_gpt.config import (
     PretrainConfig,
     ReviewsConfig,
     TrainingConfig,
+    data_settings,
     parse_config,
 )
 from wine_gpt.data import load_reviews
@@ -126,7 +127,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_each_value_gets_a_folder(work: Path, adapters: list[dict[str, Any]], whole: dict[str, Any]) -> None:
     assert [metrics["value"] for metrics in adapters] == ["Pinot Noir", "Gamay", "Rosé", "../../x"]
-    common = {"config.yaml", "metrics.json", "tokenizer.json", "tokenizer_config.json"}
+    common = {"finetune.yaml", "metrics.json", "tokenizer.json", "tokenizer_config.json"}
     for slug in ("pinot-noir", "gamay", "rose", "x"):
         assert {*files(work / "lora" / slug)} == common | {"adapter_config.json", "adapter_model.safetensors"}
     model = {"config.json", "generation_config.json", "model.safetensors"}
@@ -233,6 +234,13 @@ def test_adapters_share_their_shape(work: Path, adapters: list[dict[str, Any]]) 
         for path in (work / "lora").glob("*/adapter_model.safetensors")
     ]
     assert all(shape == shapes[0] for shape in shapes)
+
+
+def test_the_scoring_script_finds_a_models_reviews_by_its_base(
+    work: Path, adapters: list[dict[str, Any]], whole: dict[str, Any]
+) -> None:
+    for folder in (work / "lora" / "rose", work / "full" / "pinot-noir"):
+        assert data_settings(folder) == data_settings(work / "base") != {}
 
 
 def test_the_words_before_the_running_text_are_counted(work: Path) -> None:

@@ -25,7 +25,16 @@ from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 from wine_gpt import checkpoint, outputs
 from wine_gpt.batching import Indices
 from wine_gpt.comparison import compare, save_table
-from wine_gpt.config import DataConfig, FinetuneConfig, LoraConfig, PretrainConfig, parse_config, to_flat, to_yaml
+from wine_gpt.config import (
+    DataConfig,
+    FinetuneConfig,
+    LoraConfig,
+    PretrainConfig,
+    data_settings,
+    parse_config,
+    to_flat,
+    to_yaml,
+)
 from wine_gpt.data import Reviews, load_reviews
 from wine_gpt.data.records import TEXT
 from wine_gpt.errors import UserError, one_line
@@ -126,8 +135,8 @@ def load_base(path: str) -> Base:
         raise UserError(f"base: {folder / outputs.METRICS} has no data_fingerprint: pretrain the base again") from None
     with (folder / WEIGHTS["full"]).open("rb") as weights:
         sha256 = hashlib.file_digest(weights, "sha256").hexdigest()
-    settings = parse_config(PretrainConfig, [str(folder / "config.yaml")])
-    return Base(path, settings.data, fingerprint, sha256, load_tokenizer(path))
+    data = parse_config(PretrainConfig, [], defaults=data_settings(path)).data
+    return Base(path, data, fingerprint, sha256, load_tokenizer(path))
 
 
 def load_base_reviews(base: Base, config: FinetuneConfig) -> Reviews:
@@ -323,7 +332,7 @@ class ValueRun:
         if self.accelerator.is_main_process:
             if config.overwrite:
                 outputs.remove_run(self.folder)
-            (self.folder / outputs.METRICS).unlink(missing_ok=True)
+            outputs.unfinish(self.folder)
         self._track()
         state = trainer.run()
         validation = choose_share(trainer, start, self._headers("validation"))
@@ -373,7 +382,7 @@ class ValueRun:
         settings = {"save_embedding_layers": False} if self.config.method == "lora" else {}
         outputs.save_model(self.folder, model, self.base.tokenizer, **settings)
         own = dataclasses.replace(self.config, value=self.group.value, variety=None)
-        checkpoint.write_atomically(self.folder / "config.yaml", to_yaml(own))
+        checkpoint.write_atomically(self.folder / outputs.SETTINGS, to_yaml(own))
 
     def _track(self) -> None:
         # each value is a run of its own

@@ -32,8 +32,11 @@ CHECKPOINTS = "checkpoints"
 METRICS = "metrics.json"
 # what scripts/score.py says of the run's weights
 EVALUATION = "evaluation"
+# of a fine-tuning; its base's config.yaml has those of the data
+SETTINGS = "finetune.yaml"
 RUN_FILES = (
     METRICS,
+    SETTINGS,
     "adapter_config.json",
     "adapter_model.safetensors",
     "config.json",
