@@ -44,8 +44,8 @@ def compare(base: tuple[Sums, Sums], tuned: tuple[Sums, Sums], seed: int) -> dic
         for before, after in zip(base, tuned, strict=True)
     )
     enough = len(base[0]) >= FEWEST_REVIEWS
-    # the header alone is no gain: a prompt that names the value tells the base as much
-    better = enough and whole["perplexity_change"]["high"] < 0 and text["perplexity_change"]["value"] < 0
+    # a gain beyond doubt, and no loss beyond doubt where a prompt tells the base as much as the header does
+    better = enough and whole["perplexity_change"]["high"] < 0 and text["perplexity_change"]["low"] <= 0
     return {**whole, "after_header": text, "better": better}
 
 

@@ -43,7 +43,7 @@ from wine_gpt.model import load_model
 from wine_gpt.pretraining import binding_settings, make_accelerator, resume, training_figures
 from wine_gpt.scoring import Score, Sums, score_reviews
 from wine_gpt.tokenizer import encode_reviews, load_tokenizer, tokenize_splits
-from wine_gpt.training import Trainer, trained_weights
+from wine_gpt.training import Trainer, differences, trained_weights
 
 # shares of what was learned that are tried on the validation part; 0 is the base
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -306,15 +306,9 @@ class ValueRun:
         if not file.exists():
             return None
         metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        then, now = metrics["settings"], self.identity
-        differences = [
-            f"{key}: then {then.get(key)}, now {now.get(key)}"
-            for key in sorted(then.keys() | now.keys())
-            if then.get(key) != now.get(key)
-        ]
-        if differences:
+        if others := differences(metrics["settings"], self.identity, "then"):
             raise UserError(
-                f"{self.folder} was finished with other settings: {'; '.join(differences)}; "
+                f"{self.folder} was finished with other settings: {others}; "
                 "name another --output_dir, or --overwrite to start over"
             )
         return metrics

@@ -164,11 +164,11 @@ class Trainer:
             then[LONGER] = now[LONGER]
         if self.config.micro_batches is not None:
             then["training.micro_batches"], now["training.micro_batches"] = saved["micro_batches"], self.micro_batches
-        if differences := _differences(then, now):
-            raise UserError(f"can't resume from step {found.step}: {differences}")
+        if others := differences(then, now):
+            raise UserError(f"can't resume from step {found.step}: {others}")
         self.micro_batches = self._divide(saved["micro_batches"])
-        if differences := _differences(saved["machinery"], self._machinery()):
-            self.accelerator.print(f"note: same steps, but equal to within rounding only: {differences}")
+        if others := differences(saved["machinery"], self._machinery()):
+            self.accelerator.print(f"note: same steps, but equal to within rounding only: {others}")
         self.state = TrainingState(**saved["training"])
         self.saved_step = found.step
         self.best_weights = found.tensors.get("best", {})
@@ -347,10 +347,10 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _differences(then: dict[str, Any], now: dict[str, Any]) -> str:
-    """Name each setting that a checkpoint has otherwise than this run; empty if there is none."""
+def differences(then: dict[str, Any], now: dict[str, Any], source: str = "checkpoint") -> str:
+    """Name each setting that the source has otherwise than this run; empty if there is none."""
     return "; ".join(
-        f"{key}: checkpoint {then.get(key)}, now {now.get(key)}"
+        f"{key}: {source} {then.get(key)}, now {now.get(key)}"
         for key in sorted(then.keys() | now.keys())
         if then.get(key) != now.get(key)
     )
