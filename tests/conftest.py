@@ -8,6 +8,9 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
+from finished_runs import demo
+from hub_server import WRITER, HubServer, hub_server
+from publisher import Publisher
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 TOY_POSITIONS = 64
@@ -62,6 +65,22 @@ def tokenizer(toy_run: Path) -> PreTrainedTokenizerFast:
     from wine_gpt.tokenizer import load_tokenizer
 
     return load_tokenizer(toy_run)
+
+
+@pytest.fixture(scope="session")
+def hub() -> Iterator[HubServer]:
+    """Return a Hub over loopback; whoever takes it forgets what is there."""
+    with hub_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def publisher(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publisher]:
+    """Return a process that runs ``scripts/publish.py`` on that Hub, with a demo of two lines."""
+    folder = tmp_path_factory.mktemp("publisher")
+    process = Publisher(hub.environment(), demo(folder / "space", WRITER), folder / "home")
+    yield process
+    process.close()
 
 
 def toy_texts() -> list[str]:

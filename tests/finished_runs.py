@@ -1,0 +1,196 @@
+"""Folders as ``pretrain.py``, ``score.py`` and ``finetune.py`` leave them, made from a toy model in a second."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+
+from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig, to_yaml
+from wine_gpt.model import load_model
+from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
+
+# a picture of one point
+PICTURE = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c636060f80f00010401005fe5c34b"
+    "0000000049454e44ae426082"
+)
+SCORE = {
+    "nats_per_word": 1.25,
+    "perplexity": 3.49,
+    "unknown_rate": 0.013,
+    "words": 1234,
+    "reviews": 21,
+    "end_of_text_nats": 0.1,
+}
+METRICS: dict[str, Any] = {
+    "validation": {**SCORE, "nats_per_word": 1.5, "perplexity": 4.48},
+    "test": SCORE,
+    "training": {
+        "steps": 40,
+        "epochs": [{"epoch": 1, "step": 20, "nats_per_word": 2.0}, {"epoch": 2, "step": 40, "nats_per_word": 1.5}],
+        "best_epoch": 2,
+        "tokens": 5600,
+        "seconds": 90.4,
+        "tokens_per_second": 62,
+        "padding_share": 0.01,
+        "reviews_cut": 0,
+        "processes": 1,
+        "mixed_precision": "no",
+    },
+    "parameters": 24_000,
+    "peak_memory_bytes": {"resident": 512_000_000},
+    "environment": {
+        "python": "3.11.0",
+        "packages": {"wine_gpt": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+        "device": "cpu (x86_64)",
+        "threads": 2,
+    },
+}
+EVALUATION: dict[str, Any] = {
+    "model": "/home/somebody/runs/base",
+    "split": "test",
+    "likelihood": {"nats_per_word": 1.25, "perplexity": 3.49, "bits_per_character": 1.1},
+    "copying": {
+        "generated": {
+            "texts": 100,
+            "mean_longest": 9.25,
+            "longest": 20,
+            "share_10": 0.4,
+            "share_15": 0.12,
+            "share_20": 0.01,
+        },
+        "real": {
+            "texts": 100,
+            "mean_longest": 8.75,
+            "longest": 18,
+            "share_10": 0.35,
+            "share_15": 0.1,
+            "share_20": 0.0,
+        },
+    },
+    "diversity": {
+        "generated": {"distinct_1": 0.1, "distinct_2": 0.4, "distinct_3": 0.7, "mean_length": 31.5},
+        "real": {"distinct_1": 0.12, "distinct_2": 0.45, "distinct_3": 0.8, "mean_length": 33.0},
+    },
+    "conditioning": {
+        "generated": {"variety": 0.81, "country": 0.9},
+        "real": {"variety": 0.85, "country": 0.93},
+        "commonest": {"variety": 0.1, "country": 0.4},
+        "existing_provinces": 0.99,
+    },
+}
+
+
+def finish(model: Path, folder: Path, path: str = "sample", **data: str) -> Path:
+    """Make a model's folder that of a finished run; ``data`` are more settings of the data."""
+    shutil.copytree(model, folder)
+    (folder / "metrics.json").write_text(json.dumps(METRICS))
+    config = PretrainConfig(
+        data=DataConfig(path=path, **data),
+        model=ModelConfig(n_layer=2, n_head=2, n_embd=32, n_inner=64, block_size=64),
+        training=TrainingConfig(epochs=2),
+        output_dir=str(folder),
+    )
+    (folder / "config.yaml").write_text(to_yaml(config))
+    samples = [
+        {"epoch": 1, "step": 20, "text": "wine review : italy : tuscany : tempranillo : it's a dull wine."},
+        {"epoch": 2, "step": 40, "text": "wine review : spain : rioja : riesling : it's a light-bodied, crisp wine."},
+        {"epoch": 2, "step": 40, "text": "wine review : it's ``` <b>bold</b>. drink now."},
+    ]
+    (folder / "samples.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+    report = {
+        "source": str(folder / "reviews.json"),
+        "read": 230,
+        "blank": 0,
+        "dropped": {"country": 4},
+        "duplicates": 10,
+        "splits": {"train": 190, "validation": 13, "test": 13},
+        "cut": 0,
+        "characters_removed": 0,
+        "kept": 216,
+    }
+    (folder / "data_report.json").write_text(json.dumps(report))
+    (folder / "loss.png").write_bytes(PICTURE)
+    return folder
+
+
+def evaluate(folder: Path) -> None:
+    """Add what ``score.py`` writes."""
+    (folder / "evaluation").mkdir()
+    (folder / "evaluation" / "metrics.json").write_text(json.dumps(EVALUATION))
+    (folder / "evaluation" / "reliability.png").write_bytes(PICTURE + b"another")
+
+
+def clutter(folder: Path, secret: str) -> None:
+    """Add what must never be published."""
+    for name in (
+        ".env",
+        "checkpoints/step-00000040/optimizer.safetensors",
+        "checkpoints/step-00000040/model.safetensors",
+        "runs/events.out.tfevents.1",
+        "wandb/run-1/output.log",
+        "trainer_state.json",
+        "reviews.json",
+        "notes.txt",
+        "evaluation/generated.jsonl",
+        ".git/config",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"HF_TOKEN={secret} {name}")
+
+
+def adapt(run: Path, folder: Path, value: str, *, better: bool = True, method: str = "lora", seed: int = 0) -> Path:
+    """Add to ``folder`` a model fine-tuned from the run, as ``finetune.py`` would; its weights are random."""
+    target = folder / value.lower().replace(" ", "-")
+    torch.manual_seed(seed)
+    model = load_model(run)
+    if method == "lora":
+        shape = LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True, init_lora_weights=False)
+        get_peft_model(model, shape).save_pretrained(target)
+    else:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.05)
+        model.save_pretrained(target)
+    save_tokenizer(load_tokenizer(run), target)
+    metrics = {
+        "field": "variety",
+        "value": value,
+        "method": method,
+        "base": {
+            "path": str(run),
+            "weights_sha256": hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest(),
+        },
+        "reviews": {"train": 60, "validation": 6, "test": 6},
+        "test": {**SCORE, "perplexity": 3.2, "nats_per_word": 1.163},
+        "base_test": {**SCORE, "perplexity": 3.5, "nats_per_word": 1.253},
+        "perplexity_change": {"value": -0.086 - seed / 1000, "low": -0.12, "high": -0.05, "level": 0.95},
+        "better": better,
+        "settings": {"base": str(run)},
+        "seconds": 12.3,
+        "size_bytes": 34_567,
+        "environment": METRICS["environment"],
+    }
+    (target / "metrics.json").write_text(json.dumps(metrics))
+    (target / "checkpoints").mkdir()
+    (target / "checkpoints" / "optimizer.safetensors").write_text("state")
+    return target
+
+
+def demo(folder: Path, secret: str) -> Path:
+    """Write a demo's sources, and beside them what must not go with them."""
+    folder.mkdir()
+    (folder / "app.py").write_text("print('a demo')\n")
+    (folder / "requirements.txt").write_text("transformers\n")
+    metadata = "title: a demo\nsdk: gradio\nsdk_version: 6.31.0\napp_file: app.py\nlicense: apache-2.0\n"
+    (folder / "README.md").write_text(f"---\n{metadata}---\n\n# A demo\n\nIt writes.\n")
+    (folder / "static").mkdir()
+    (folder / "static" / "style.css").write_text("body {}\n")
+    for name in (".env", "__pycache__/app.cpython-311.py", "flagged.csv", ".gradio/certificate.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(secret)
+    return folder

@@ -1,0 +1,429 @@
+"""``scripts/publish.py`` against a Hub over loopback: what it uploads, what it leaves alone and what it refuses."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from finished_runs import adapt, clutter, evaluate, finish
+from hub_faults import leaked, snapshot, state
+from hub_server import OUTSIDER, READER, SCOPED, UNSCOPED, WRITER, Fault, HubServer, Request
+from publisher import Done, Publisher
+
+MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"
+
+
+@pytest.fixture(scope="module")
+def work(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a finished run, full of what must not be published, fine-tuned models and a demo."""
+    folder = tmp_path_factory.mktemp("publish")
+    run = finish(toy_run, folder / "run")
+    evaluate(run)
+    clutter(run, WRITER)
+    adapt(run, folder / "varieties", "Pinot Noir")
+    adapt(run, folder / "varieties", "Syrah", method="full", seed=1)
+    adapt(run, folder / "varieties", "Merlot", better=False)
+    (folder / "empty").mkdir()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def empty_hub(hub: HubServer) -> None:
+    hub.forget()
+
+
+def everything(work: Path) -> list[object]:
+    return [work / "run", "--repo", MODEL, "--adapters", work / "varieties", "--space", SPACE]
+
+
+def good(done: Done) -> str:
+    assert done.code == 0, done.stderr
+    return done.stdout
+
+
+def refused(done: Done) -> str:
+    """Assert one clear line and exit code 2, and return the line."""
+    assert done.code == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.error.startswith("error: ")
+    return done.error.removeprefix("error: ")
+
+
+def only_read(hub: HubServer) -> bool:
+    return all(request.method in ("GET", "HEAD") for request in hub.requests)
+
+
+# what is published
+
+
+def test_everything_is_published_and_nothing_else(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    told = good(publisher.run(*everything(work), "--collection", "Wine GPT"))
+    common = {"LICENSE", "README.md", "metrics.json", "tokenizer.json", "tokenizer_config.json"}
+    weights = {"config.json", "generation_config.json", "model.safetensors"}
+    evaluation = {"evaluation/metrics.json", "evaluation/reliability.png"}
+    assert {name: set(files or {}) for name, files in state(hub).items()} == {
+        f"models/{MODEL}": common | weights | evaluation | {"config.yaml", "loss.png"},
+        f"models/{PINOT}": common | {"adapter_config.json", "adapter_model.safetensors"},
+        f"models/{SYRAH}": common | weights,
+        f"spaces/{SPACE}": {"README.md", "app.py", "requirements.txt", "static/style.css", "settings.json"},
+    }
+    # one commit each, on top of the one that the Hub makes
+    assert [len(history) for history in hub.state().values()] == [2, 2, 2, 2]
+    (collection,) = hub.collections.values()
+    assert [item["id"] for item in collection["items"]] == [MODEL, SYRAH, PINOT, SPACE]
+    for line in (
+        f"model repository {MODEL}: published {hub.repository(MODEL).history()[0][:7]}",
+        f"Space {SPACE}: published {hub.repository(SPACE, 'space').history()[0][:7]}",
+        "Merlot: no better than its base, left out",
+        f"collection: {hub.url}/collections/{collection['slug']}",
+    ):
+        assert line in told.splitlines()
+
+
+def test_no_token_and_no_path_of_the_machine_leaves_it(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    done = publisher.run(*everything(work), "--collection", "Wine GPT")
+    rehearsed = publisher.run(*everything(work), "--dry_run")
+    assert any(request.token == WRITER for request in hub.requests)
+    assert leaked(hub, good(done), done.stderr, good(rehearsed), publisher.log.read_text()) == []
+    for folder in (work / "run" / "publish", publisher.space.parent / "home"):
+        for name, content in snapshot(folder).items():
+            assert b"canary" not in content, name
+    for name, content in snapshot(work / "run" / "publish").items():
+        assert str(work).encode() not in content, name
+    shutil.rmtree(work / "run" / "publish")
+
+
+def test_what_was_fine_tuned_names_its_base_on_the_hub(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    good(publisher.run(*everything(work)))
+    pinot, syrah = hub.repository(PINOT).files(), hub.repository(SYRAH).files()
+    assert json.loads(pinot["adapter_config.json"])["base_model_name_or_path"] == MODEL
+    assert f"base_model: {MODEL}\n" in pinot["README.md"]
+    assert "base_model_relation: adapter\n" in pinot["README.md"]
+    assert "base_model_relation: finetune\n" in syrah["README.md"]
+    assert json.loads(syrah["metrics.json"])["base"]["path"] == MODEL
+    card = hub.repository(MODEL).files()["README.md"]
+    assert f"adapters:\n- {PINOT}\n" in card
+    assert f"[{SYRAH}](https://huggingface.co/{SYRAH}) | 3.5 | 3.2 | -8.7% (-12.0% to -5.0%)" in card
+    assert "Merlot" not in card
+
+
+def test_the_demo_points_at_the_model(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    good(publisher.run(*everything(work)))
+    space = hub.repository(SPACE, "space")
+    assert json.loads(space.files()["settings.json"]) == {"model": MODEL}
+    assert f"models:\n- {MODEL}\n" in space.files()["README.md"]
+    assert space.sdk == "gradio"
+
+
+def test_a_dry_run_shows_what_is_then_uploaded(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    told = good(publisher.run(*everything(work), "--dry_run", token=""))
+    assert hub.requests == []
+    folder = work / "run" / "publish"
+    staged = snapshot(folder)
+    for name, content in staged.items():
+        assert f"  {len(content):>12,}  {name.split('/', 3)[3]}\n" in told
+    assert (folder / "models" / MODEL / "README.md").read_text(encoding="utf-8") in told
+    good(publisher.run(*everything(work)))
+    uploaded = {
+        f"{name}/{path}": content for name, files in state(hub).items() for path, content in (files or {}).items()
+    }
+    assert staged.keys() == uploaded.keys()
+    assert all(
+        staged[name].decode() == content for name, content in uploaded.items() if not content.startswith("sha256:")
+    )
+    shutil.rmtree(folder)
+
+
+def test_a_dry_run_removes_what_an_earlier_one_left(publisher: Publisher, work: Path) -> None:
+    good(publisher.run(*everything(work), "--dry_run"))
+    good(publisher.run(work / "run", "--repo", "org/another", "--dry_run"))
+    assert [path.name for path in (work / "run" / "publish").glob("*/*/*")] == ["another"]
+    shutil.rmtree(work / "run" / "publish")
+
+
+# publishing again
+
+
+def test_publishing_again_makes_no_commit(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    good(publisher.run(*everything(work), "--collection", "Wine GPT"))
+    before, count = hub.state(), len(hub.requests)
+    told = good(publisher.run(*everything(work), "--collection", "Wine GPT"))
+    assert hub.state() == before
+    assert {request.path.split("/")[-1] for request in hub.requests[count:] if request.method == "POST"} == {
+        "validate-yaml",
+        "collections",
+    }
+    assert told.count("already up to date") == 4
+    assert f"model repository {MODEL}: already up to date {before[f'models/{MODEL}'][0][:7]}" in told
+
+
+def test_a_change_is_one_commit_of_what_changed(
+    hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(work / "run", tmp_path / "run")
+    good(publisher.run(run, "--repo", MODEL))
+    hub.change(MODEL, **{"notes.md": "the owner's own"})
+    shutil.rmtree(run / "evaluation")
+    (run / "loss.png").write_bytes(b"\x89PNG another")
+    good(publisher.run(run, "--repo", MODEL))
+    files = hub.repository(MODEL).files()
+    assert files["notes.md"] == "the owner's own"
+    assert not [name for name in files if name.startswith("evaluation/")]
+    assert "conditioning" not in files["README.md"]
+    assert len(hub.repository(MODEL).history()) == 4
+    commit = [request for request in hub.requests if "/commit/" in request.path][-1]
+    sent = [json.loads(line)["value"].get("path") for line in commit.body.splitlines()[1:]]
+    assert sorted(sent) == ["README.md", "evaluation/metrics.json", "evaluation/reliability.png", "loss.png"]
+
+
+def test_a_concurrent_change_is_not_overwritten(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    good(publisher.run(*everything(work)))
+    old = hub.repository(MODEL).history()[0]
+    hub.change(MODEL, **{"config.yaml": "someone's"})
+    moved = hub.repository(MODEL).history()[0]
+    assert moved != old
+    changes: list[str] = []
+
+    def interfere(request: Request) -> None:
+        if "/preupload/" in request.path and not changes:
+            changes.append(hub.change(MODEL, **{"config.yaml": "someone else's"}))
+
+    hub.before = interfere
+    done = publisher.run(*everything(work))
+    line = refused(done)
+    assert f"model repository {MODEL}: remote moved {moved[:7]} → {changes[0][:7]}; not overwritten" in line
+    assert "to go on: python " in line
+    assert f"Space {SPACE}: not tried, at " in done.stdout
+    assert hub.repository(MODEL).history()[0] == changes[0]
+    assert hub.repository(MODEL).files()["config.yaml"] == "someone else's"
+
+
+def test_a_commit_whose_answer_is_lost_is_made_once(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    lost = Fault("drop", lost=True)
+    failed: list[int] = []
+
+    def fault(number: int, request: Request) -> Fault | None:
+        if "/commit/" in request.path and not failed:
+            failed.append(number)
+            return lost
+        return None
+
+    hub.fault = fault
+    told = good(publisher.run(work / "run", "--repo", MODEL))
+    history = hub.repository(MODEL).history()
+    assert failed
+    assert len(history) == 2
+    assert f"model repository {MODEL}: published {history[0][:7]}" in told
+    assert sum("/commit/" in request.path for request in hub.requests) == 1
+
+
+def test_a_demo_that_failed_is_all_that_a_second_run_publishes(
+    hub: HubServer, publisher: Publisher, work: Path
+) -> None:
+    hub.fault = lambda number, request: (
+        Fault("refuse", 403) if "spaces" in request.path and "commit" in str(request) else None
+    )
+    done = publisher.run(*everything(work))
+    line = refused(done)
+    number = next(
+        n for n, request in enumerate(hub.requests) if "/api/spaces" in request.path and "commit" in request.path
+    )
+    assert f"Space {SPACE}: status 403, injected (request id request-{number}); to go on: python " in line
+    assert done.stdout.count(": published ") == 3
+    assert f"Space {SPACE}: not published, at {hub.repository(SPACE, 'space').history()[0][:7]}" in done.stdout
+    count = len(hub.requests)
+    hub.fault = lambda number, request: None
+    told = good(publisher.run(*everything(work)))
+    assert told.count("already up to date") == 3
+    commits = [request.path for request in hub.requests[count:] if "/commit/" in request.path]
+    assert commits == [f"/api/spaces/{SPACE}/commit/main"]
+
+
+# other ways
+
+
+def test_a_pull_request_is_opened_once(hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(work / "run", tmp_path / "run")
+    good(publisher.run(run, "--repo", MODEL))
+    before = hub.repository(MODEL).history()
+    (run / "loss.png").write_bytes(b"\x89PNG another")
+    # who may not write may propose; the first answer gets lost
+    failed: list[int] = []
+
+    def fault(number: int, request: Request) -> Fault | None:
+        if "/commit/" in request.path and not failed:
+            failed.append(number)
+            return Fault("refuse", 500, lost=True)
+        return None
+
+    hub.fault = fault
+    told = good(publisher.run(run, "--repo", MODEL, "--create_pr", token=READER))
+    assert re.search(rf"model repository {MODEL}: proposed {hub.url}/.*discussions/1\n", told)
+    told = good(publisher.run(run, "--repo", MODEL, "--create_pr", token=READER))
+    assert re.search(rf"model repository {MODEL}: already proposed {hub.url}/.*discussions/1\n", told)
+    repository = hub.repository(MODEL)
+    assert repository.history() == before
+    assert len(repository.pull_requests) == 1
+    assert repository.history("refs/pr/1")[1:] == before
+    new = publisher.run(run, "--repo", "org/none", "--create_pr")
+    assert refused(new) == "model repository org/none has no main: a pull request needs what it changes"
+
+
+def test_a_branch_leaves_main_alone(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    good(publisher.run(*everything(work), "--revision", "v2"))
+    repository = hub.repository(MODEL)
+    assert repository.files() == {}
+    assert 'model="org/wine-gpt", revision="v2")' in repository.files("v2")["README.md"]
+    settings = hub.repository(SPACE, "space").files()["settings.json"]
+    assert json.loads(settings) == {"model": f"{MODEL}@v2"}
+
+
+def test_private_means_private(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    good(publisher.run(*everything(work), "--private", "--collection", "Wine GPT"))
+    assert all(repository.private for repository in hub.repositories.values())
+    assert all(collection["private"] for collection in hub.collections.values())
+    good(publisher.run(*everything(work), "--private"))
+
+
+def test_an_own_corpus_is_published_under_its_own_licence(
+    hub: HubServer, publisher: Publisher, toy_run: Path, tmp_path: Path
+) -> None:
+    run = finish(toy_run, tmp_path / "run", path=str(tmp_path / "poems.jsonl"), prefix="poem")
+    (run / "samples.jsonl").write_text("")
+    assert "under which licence may a model trained on it be published? --license" in refused(
+        publisher.run(run, "--repo", MODEL)
+    )
+    done = publisher.run(run, "--repo", MODEL, "--license", "my-own")
+    assert "the Hub refuses the card's metadata: " in refused(done)
+    assert hub.repositories == {}
+    good(publisher.run(run, "--repo", MODEL, "--license", "cc-by-4.0"))
+    files = hub.repository(MODEL).files()
+    assert "license: cc-by-4.0\n" in files["README.md"]
+    assert "--data.path FILE" in files["README.md"]
+    assert "path: poems.jsonl\n" in files["config.yaml"]
+    assert not re.search(r"wine(?!\\?[_-]gpt)|kaggle|zynicide", files["README.md"] + files["LICENSE"], re.IGNORECASE)
+    assert str(tmp_path) not in "".join(files.values())
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        ("", "no token: log in with hf auth login, or set HF_TOKEN"),
+        ("hf_canaryUnknown", "the token is not valid: log in again with hf auth login, or set HF_TOKEN"),
+        (READER, f"model repository {MODEL}: the token may not write there (permission repo.write): make one that"),
+        (UNSCOPED, f"model repository {MODEL}: the token may not write there (permission repo.write): make one that"),
+        (OUTSIDER, f"model repository {MODEL}: somebody has no write permission in org"),
+    ],
+)
+def test_who_may_not_write_is_told_before_any_upload(
+    hub: HubServer, publisher: Publisher, work: Path, token: str, message: str
+) -> None:
+    done = publisher.run(*everything(work), token=token)
+    assert refused(done).startswith(message)
+    assert only_read(hub)
+    assert leaked(hub, done.stdout, done.stderr) == []
+
+
+def test_a_token_for_the_organisation_is_enough(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    good(publisher.run(work / "run", "--repo", MODEL, token=SCOPED))
+    assert hub.repository(MODEL).files()
+
+
+def test_a_repository_that_may_not_be_written_to_stops_all(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    good(publisher.run(*everything(work)))
+    before, count = hub.state(), len(hub.requests)
+    hub.fault = lambda number, request: (
+        Fault("refuse", 403) if request.path.endswith(f"{SPACE}/auth-check/write") else None
+    )
+    assert refused(publisher.run(*everything(work))).startswith(f"Space {SPACE}: somebody has no write permission")
+    assert hub.state() == before
+    assert {request.method for request in hub.requests[count:]} == {"GET"}
+
+
+def test_a_name_that_another_type_has(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    good(publisher.run(*everything(work)))
+    swapped = publisher.run(work / "run", "--repo", SPACE, "--space", MODEL)
+    assert refused(swapped).startswith(f"{SPACE} is a Space on the Hub, not a model repository: name another")
+
+
+def without(name: str, run: Path) -> None:
+    (run / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{work}/none", "--repo", MODEL], "no such folder: {work}/none"),
+        (["{work}/empty", "--repo", MODEL], "{work}/empty holds no finished run: it has no metrics.json"),
+        (["{work}/run"], "the following arguments are required: --repo"),
+        (["{work}/run", "--space", SPACE], "the following arguments are required: --repo"),
+        (["{work}/run", "--repo", "wine-gpt"], "--repo: 'wine-gpt' must name an account and a repository"),
+        (["{work}/run", "--repo", "org/wine gpt"], "--repo: Repo id must use alphanumeric chars"),
+        (["{work}/run", "--repo", "a/b/c"], "--repo: Repo id must be in the form"),
+        (["{work}/run", "--repo", MODEL, "--space", "org/--"], "--space: "),
+        (["{work}/run", "--repo", MODEL, "--adapters", "{work}/empty"], "--adapters: {work}/empty holds no model of"),
+        (["{work}/run", "--repo", MODEL, "--license", "mit"], "--license mit: the sample that wine_gpt bundles and"),
+        (["{work}/run", "--repo", MODEL, "--token", "x"], "unrecognized arguments: --token x; see --help"),
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    hub: HubServer, publisher: Publisher, work: Path, arguments: list[str], message: str
+) -> None:
+    done = publisher.run(*(part.format(work=work) for part in arguments))
+    assert refused(done).startswith(message.format(work=work))
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("metrics.json", None, "holds no finished run: it has no metrics.json"),
+        ("metrics.json", "{}", "metrics.json has no figures of a held-out split"),
+        ("metrics.json", "{", "can't read .*metrics.json: "),
+        ("tokenizer.json", None, "has no tokenizer.json: it can't be loaded without"),
+        ("model.safetensors", None, "has no model.safetensors"),
+        ("model.safetensors", "cut", "model.safetensors is damaged"),
+        ("config.yaml", None, "has no config.yaml"),
+        (
+            "config.yaml",
+            "data: {path: hf_canaryToken0123456789x}",
+            "LICENSE holds what looks like a token of the Hub; not published",
+        ),
+        ("evaluation/metrics.json", "[]", "evaluation/metrics.json must hold an object, not list"),
+    ],
+)
+def test_a_run_that_is_not_whole_is_one_line(
+    hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path, name: str, content: str | None, message: str
+) -> None:
+    run = shutil.copytree(work / "run", tmp_path / "run")
+    (run / name).unlink()
+    if content is not None:
+        (run / name).write_text(content)
+    line = refused(publisher.run(run, "--repo", MODEL, *(["--license", "mit"] if "canary" in str(content) else [])))
+    assert re.search(message, line), line
+    assert hub.requests == []
+
+
+def test_fine_tuned_models_of_other_weights_are_refused(
+    hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path
+) -> None:
+    metrics = json.loads((work / "varieties" / "pinot-noir" / "metrics.json").read_text())
+    part = shutil.copytree(work / "varieties" / "pinot-noir", tmp_path / "varieties" / "pinot-noir")
+    metrics["base"]["weights_sha256"] = "0" * 64
+    (part / "metrics.json").write_text(json.dumps(metrics))
+    done = publisher.run(work / "run", "--repo", MODEL, "--adapters", tmp_path / "varieties")
+    assert re.match(rf"--adapters: {part} was fine-tuned from other weights than RUN's \(000000000000…", refused(done))
+    assert hub.requests == []
+
+
+def test_a_demo_without_its_sources(publisher: Publisher, work: Path) -> None:
+    (publisher.space / "app.py").rename(publisher.space / "elsewhere")
+    try:
+        line = refused(publisher.run(work / "run", "--repo", MODEL, "--space", SPACE))
+    finally:
+        (publisher.space / "elsewhere").rename(publisher.space / "app.py")
+    assert line == f"--space: no demo at {publisher.space}: run scripts/publish.py in a checkout of wine_gpt"
