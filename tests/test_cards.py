@@ -46,7 +46,7 @@ def with_metrics(run: Run, tmp_path: Path, metrics: dict[str, Any]) -> Run:
 @pytest.mark.parametrize("name", ["model_card.md", "variety_card.md", "space_card.md"])
 def test_a_whole_card(run: Run, varieties: list[Variety], tmp_path: Path, name: str) -> None:
     cards = {
-        "model_card.md": lambda: model_card(run, NAME, "main", varieties, "org/wine-gpt-demo"),
+        "model_card.md": lambda: model_card(run, NAME, "main", varieties, "org/wine-gpt-demo", True),
         "variety_card.md": lambda: variety_card(run, varieties[-1], NAME, "main"),
         "space_card.md": lambda: space_card(run, demo(tmp_path / "space", "") / "README.md", NAME, varieties),
     }
@@ -57,7 +57,7 @@ def test_a_whole_card(run: Run, varieties: list[Variety], tmp_path: Path, name: 
 
 def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: Run, tmp_path: Path) -> None:
     bare = {"test": {"nats_per_word": 1.25}, "training": {"seconds": 3.0, "tokens_per_second": None}}
-    card = model_card(with_metrics(run, tmp_path, bare), NAME, "main", [], None)
+    card = model_card(with_metrics(run, tmp_path, bare), NAME, "main", [], None, False)
     check(card, NAME)
     headings = re.findall(r"^##+ (.*)$", card.text, re.MULTILINE)
     assert headings == ["Use", "Training", "What it is not for", "Repeat it", "Licence", "Citation"]
@@ -72,26 +72,26 @@ def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: R
 
 def test_figures_that_are_no_numbers_are_missing(run: Run, tmp_path: Path) -> None:
     broken = {**METRICS, "test": {**METRICS["test"], "perplexity": float("nan")}, "parameters": True}
-    card = model_card(with_metrics(run, tmp_path, broken), NAME, "main", [], None)
+    card = model_card(with_metrics(run, tmp_path, broken), NAME, "main", [], None, False)
     assert "| test |" not in card.text
     assert "| validation |" in card.text
     assert "parameters" not in card.text
 
 
 def test_the_index_has_the_figures_of_the_run(run: Run) -> None:
-    card = ModelCard(str(model_card(run, NAME, "main", [], None)))
+    card = ModelCard(str(model_card(run, NAME, "main", [], None, False)))
     figures = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert figures == {name: METRICS["test"][name] for name in ("perplexity", "nats_per_word")}
 
 
 def test_energy_is_told_where_it_was_measured(run: Run, tmp_path: Path) -> None:
     measured = {**METRICS, "training": {**METRICS["training"], "energy_kwh": 0.00123}}
-    card = model_card(with_metrics(run, tmp_path, measured), NAME, "main", [], None)
+    card = model_card(with_metrics(run, tmp_path, measured), NAME, "main", [], None, False)
     assert "| energy | 0.0012 kWh, as codecarbon estimates |" in card.text
 
 
 def test_the_licence_follows_the_data(run: Run, tmp_path: Path) -> None:
-    assert model_card(run, NAME, "main", [], None).data.license == "cc-by-nc-sa-4.0"
+    assert model_card(run, NAME, "main", [], None, False).data.license == "cc-by-nc-sa-4.0"
     assert "https://www.kaggle.com/datasets/zynicide/wine-reviews" in licence_notice(run)
     for name in ("winemag-data-130k-v2.json", "winemag-data_first150k.csv", "winemag-data-first-8000.json"):
         renamed = finish(run.folder, tmp_path / name, path=f"/home/somebody/{name}")
@@ -100,7 +100,7 @@ def test_the_licence_follows_the_data(run: Run, tmp_path: Path) -> None:
         archive.writestr("winemag-data-130k-v2.json", "[]")
     zipped = finish(run.folder, tmp_path / "zipped", path=str(tmp_path / "archive.zip"))
     assert read_run(zipped, None).corpus == run.corpus
-    synthetic = model_card(with_metrics(run, tmp_path, METRICS), NAME, "main", [], None)
+    synthetic = model_card(with_metrics(run, tmp_path, METRICS), NAME, "main", [], None, False)
     assert synthetic.data.license == "apache-2.0"
     assert "synthetic" in synthetic.data.tags
     assert "**Trained on synthetic reviews.**" in synthetic.text

@@ -11,6 +11,10 @@ from hub_faults import leaked, snapshot, state
 from hub_server import OUTSIDER, READER, SCOPED, UNSCOPED, WRITER, Fault, HubServer, Request
 from publisher import Done, Publisher
 
+from wine_gpt.config import DataConfig
+from wine_gpt.data import load_reviews
+from wine_gpt.ngram_index import load_index
+
 MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"
 
 
@@ -140,6 +144,33 @@ def test_a_dry_run_removes_what_an_earlier_one_left(publisher: Publisher, work: 
     good(publisher.run(work / "run", "--repo", "org/another", "--dry_run"))
     assert [path.name for path in (work / "run" / "publish").glob("*/*/*")] == ["another"]
     shutil.rmtree(work / "run" / "publish")
+
+
+def test_the_index_of_the_training_texts_goes_with_the_model(
+    hub: HubServer, publisher: Publisher, toy_run: Path, tmp_path: Path
+) -> None:
+    texts = [f"{word} plum and black cherry with some {word} oak" for word in "abcdefghijklmnopqrstuvwxyz"]
+    records = [{"country": "x", "province": "y", "variety": "z", "description": text} for text in texts]
+    data = tmp_path / "winemag-data.json"
+    data.write_text(json.dumps(records))
+    run = finish(toy_run, tmp_path / "run", path=str(data))
+    told = good(publisher.run(run, "--repo", MODEL))
+    assert "training_ngrams.safetensors is left out: winemag-data.json has other training texts than" in told
+    report = json.loads((run / "data_report.json").read_text())
+    report["splits"]["train"] = len(load_reviews(DataConfig(path=str(data))).splits["train"])
+    (run / "data_report.json").write_text(json.dumps(report))
+    good(publisher.run(run, "--repo", MODEL))
+    files = hub.repository(MODEL).files()
+    file = tmp_path / "index.safetensors"
+    file.write_bytes(hub.objects[files["training_ngrams.safetensors"].removeprefix("sha256:")])
+    assert load_index(file).longest_span(["plum", "and", "black", "cherry", "with", "some"]) == 6
+    assert load_index(file).longest_span(["oak", "with", "cherry", "black", "and", "plum"]) == 0
+    assert "`training_ngrams.safetensors` tells" in files["README.md"]
+    data.unlink()
+    assert "training_ngrams.safetensors is left out: data.path: no such file" in good(
+        publisher.run(run, "--repo", MODEL)
+    )
+    assert "training_ngrams.safetensors" not in hub.repository(MODEL).files()
 
 
 # publishing again

@@ -24,17 +24,19 @@ from wine_gpt.cards.facts import (
     TOKENIZER_FILES,
     Run,
     Variety,
+    published_path,
     read_json,
     read_run,
     read_varieties,
 )
+from wine_gpt.data import load_reviews
 from wine_gpt.errors import UserError
 from wine_gpt.hub import MAIN, Staged
 from wine_gpt.model import load_model
+from wine_gpt.ngram_index import FILE_NAME, build_index
 from wine_gpt.tokenizer import load_tokenizer
 
 CARD, LICENCE, CONFIG = "README.md", "LICENSE", "config.yaml"
-NGRAMS = "training_ngrams.safetensors"
 ONNX = "onnx/model.onnx"
 # all that a model repository may get, beside the plots
 KNOWN_FILES = (
@@ -46,7 +48,7 @@ KNOWN_FILES = (
     *MODEL_FILES,
     *TOKENIZER_FILES,
     *ADAPTER_FILES,
-    NGRAMS,
+    FILE_NAME,
     ONNX,
 )
 STAGED_FOLDERS = ("models", "spaces")
@@ -100,7 +102,7 @@ def stage(publication: Publication, folder: Path) -> tuple[list[Staged], list[st
     if publication.adapters:
         varieties, left_out = read_varieties(publication.adapters, run, publication.repo)
     repositories = [
-        _stage_model(publication, run, varieties, folder),
+        _stage_model(publication, run, varieties, folder, left_out),
         *(_stage_variety(publication, run, variety, folder) for variety in varieties),
     ]
     if publication.space:
@@ -113,7 +115,9 @@ def stage(publication: Publication, folder: Path) -> tuple[list[Staged], list[st
     return repositories, left_out
 
 
-def _stage_model(publication: Publication, run: Run, varieties: list[Variety], folder: Path) -> Staged:
+def _stage_model(
+    publication: Publication, run: Run, varieties: list[Variety], folder: Path, left_out: list[str]
+) -> Staged:
     name = publication.repo
     target = _folder(folder, "model", name)
     plots = tuple(file for _, file in run.plots)
@@ -127,8 +131,24 @@ def _stage_model(publication: Publication, run: Run, varieties: list[Variety], f
         from wine_gpt.onnx_export import export
 
         export(run.folder, target / ONNX)
-    card = model_card(run, name, publication.revision, varieties, publication.space)
+    if problem := _write_index(run, target / FILE_NAME):
+        left_out.append(f"{FILE_NAME} is left out: {problem}")
+    indexed = (target / FILE_NAME).exists()
+    card = model_card(run, name, publication.revision, varieties, publication.space, indexed)
     return Staged(name, "model", target, card, (*KNOWN_FILES, *(file for _, file in run.possible_plots)))
+
+
+def _write_index(run: Run, file: Path) -> str | None:
+    """Index the spans of the training texts, by which the demo tells what is copied; return why not, if so."""
+    data = run.config.data
+    try:
+        train = load_reviews(data).splits["train"]
+    except UserError as error:
+        return str(error)
+    if len(train) != run.report.get("splits", {}).get("train"):
+        return f"{published_path(data.path)} has other training texts than those that the run counted"
+    build_index(map(str, train[data.text_field][:]), file)
+    return None
 
 
 def _stage_variety(publication: Publication, run: Run, variety: Variety, folder: Path) -> Staged:

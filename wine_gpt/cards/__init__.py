@@ -42,7 +42,9 @@ LICENCES = {
 }
 
 
-def model_card(run: Run, name: str, revision: str, varieties: Sequence[Variety], space: str | None) -> ModelCard:
+def model_card(
+    run: Run, name: str, revision: str, varieties: Sequence[Variety], space: str | None, indexed: bool
+) -> ModelCard:
     """Return the card of a run's model.
 
     Args:
@@ -51,6 +53,7 @@ def model_card(run: Run, name: str, revision: str, varieties: Sequence[Variety],
         revision: the branch it is published to.
         varieties: fine-tuned models that are published with it.
         space: the demo's repository, if there is one.
+        indexed: whether the index of the training texts is published with it.
     """
     data = ModelCardData(
         **_shared_metadata(run.corpus),
@@ -76,6 +79,7 @@ def model_card(run: Run, name: str, revision: str, varieties: Sequence[Variety],
         training=_training_table(run),
         evaluation=_evaluation_table(run),
         copying=_copying_table(run.evaluation),
+        indexed=indexed,
         diversity=_diversity_table(run.evaluation),
         conditioning=_conditioning_table(run),
         provinces=_figure(run.evaluation, "conditioning.existing_provinces", "{:.1%}"),
