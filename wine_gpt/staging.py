@@ -24,6 +24,7 @@ from wine_gpt.cards.facts import (
     TOKENIZER_FILES,
     Run,
     Variety,
+    is_hub_dataset,
     published_path,
     read_json,
     read_run,
@@ -141,6 +142,9 @@ def _stage_model(
 def _write_index(run: Run, file: Path) -> str | None:
     """Index the spans of the training texts, by which the demo tells what is copied; return why not, if so."""
     data = run.config.data
+    if is_hub_dataset(data.path):
+        # nothing is asked of the network before all is staged
+        return f"{data.path} is a data set of the Hub"
     try:
         train = load_reviews(data).splits["train"]
     except UserError as error:
