@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from urllib.parse import urlsplit
+
+from local_server import serving
 
 SERVICE = "/api/v1/datasets.DatasetApiService/"
 
@@ -69,12 +70,5 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def kaggle_server(files: dict[str, bytes]) -> Iterator[KaggleServer]:
     """Run the stand-in while the block runs."""
-    server = KaggleServer(files)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving(KaggleServer(files)) as server:
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
