@@ -96,6 +96,8 @@ def finish(model: Path, folder: Path, path: str = "sample", **data: str) -> Path
         output_dir=str(folder),
     )
     (folder / "config.yaml").write_text(to_yaml(config))
+    generation = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**generation, "temperature": 0.8, "top_p": 0.9}))
     samples = [
         {"epoch": 1, "step": 20, "text": "wine review : italy : tuscany : tempranillo : it's a dull wine."},
         {"epoch": 2, "step": 40, "text": "wine review : spain : rioja : riesling : it's a light-bodied, crisp wine."},

@@ -243,8 +243,11 @@ def _sampling(run: Run) -> str:
     """Return the settings that the samples were made with: the model's own, its prompt, and the trainer's seed."""
     epoch = run.metrics.get("training", {}).get("best_epoch")
     step = next((sample["step"] for sample in run.samples if sample.get("epoch") == epoch), None)
-    names = ("temperature", "top_p", "top_k")
-    settings = [f"{name} {run.generation[name]:g}" for name in names if run.generation.get(name) is not None]
+    # what each of them is where it changes nothing
+    names = {"temperature": None, "top_p": 1, "top_k": 0}
+    settings = [
+        f"{name} {run.generation[name]:g}" for name, idle in names.items() if run.generation.get(name, idle) != idle
+    ]
     if step is not None:
         settings.append(f"seed {run.config.training.seed + step}")
     return ", ".join([f'prompt "{run.config.data.prefix}"', *settings])
