@@ -108,7 +108,10 @@ def test_what_was_fine_tuned_names_its_base_on_the_hub(hub: HubServer, publisher
     assert json.loads(syrah["metrics.json"])["base"]["path"] == MODEL
     card = hub.repository(MODEL).files()["README.md"]
     assert f"adapters:\n- {PINOT}\n" in card
-    assert f"[{SYRAH}](https://huggingface.co/{SYRAH}) | 3.5 | 3.2 | -8.7% (-12.0% to -5.0%)" in card
+    assert (
+        f"[{SYRAH}](https://huggingface.co/{SYRAH}) | 3.5 | 3.2 | -8.7% (-12.0% to -5.0%) | -1.0% (-3.0% to +1.0%) |"
+        in card
+    )
     assert "Merlot" not in card
 
 

@@ -112,6 +112,7 @@ def variety_card(run: Run, variety: Variety, base: str, revision: str) -> ModelC
         is_adapter=variety.is_adapter,
         evaluation=_variety_table(metrics),
         change=_change(metrics["perplexity_change"]),
+        after_header=_after_header(metrics),
         training=_finetuning_table(metrics),
         python_prompt=json.dumps(_variety_prompt(run, variety), ensure_ascii=False),
         command=_finetune_command(run, variety, base),
@@ -267,7 +268,7 @@ def _architecture(run: Run) -> str:
 
 
 def _varieties_table(varieties: Sequence[Variety]) -> str:
-    header = ("", "model", "test perplexity before", "after", "change")
+    header = ("", "model", "test perplexity before", "after", "change", "change of the running text's")
     rows = [
         (
             _text(variety.value),
@@ -275,6 +276,7 @@ def _varieties_table(varieties: Sequence[Variety]) -> str:
             _figure(variety.metrics, "base_test.perplexity", "{:.1f}"),
             _figure(variety.metrics, "test.perplexity", "{:.1f}"),
             _change(variety.metrics["perplexity_change"]),
+            _after_header(variety.metrics) or "not measured",
         )
         for variety in varieties
     ]
@@ -447,6 +449,11 @@ def _change(change: Figures) -> str | None:
     value = _figure(change, "value", "{:+.1%}")
     low, high = _figure(change, "low", "{:+.1%}"), _figure(change, "high", "{:+.1%}")
     return f"{value} ({low} to {high})" if value and low and high else value
+
+
+def _after_header(metrics: Figures) -> str | None:
+    """Return the change where the header, which names the value, tells the base as much."""
+    return _change(metrics.get("after_header", {}).get("perplexity_change", {}))
 
 
 def _variety_prompt(run: Run, variety: Variety) -> str:
