@@ -211,8 +211,11 @@ window.winePage = (() => {
     }
 
     function drawInside() {
-      // what was asked for is on its way
-      if (chosen !== null && value().inside && !ready()) return;
+      if (chosen !== null && value().inside && !ready()) {
+        // an answer to an earlier question: ask again
+        ask();
+        return;
+      }
       const open = chosen !== null && ready();
       panel.hidden = !open;
       card.classList.toggle("looking", open);
@@ -292,7 +295,7 @@ window.winePage = (() => {
 
     function fillView(select, key, count) {
       const mean = new Option(text("mean"), "");
-      select.replaceChildren(mean, ...Array.from({ length: count }, (_, index) => new Option(String(index + 1), String(index))));
+      select.replaceChildren(mean, ...Array.from({ length: count }, (_, index) => new Option(String(index), String(index))));
       select.addEventListener("change", () => {
         view[key] = select.value === "" ? null : Number(select.value);
         if (chosen !== null) ready() ? drawInside() : ask();

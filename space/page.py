@@ -112,6 +112,8 @@ LAUNCH: dict[str, Any] = {
     "app_kwargs": {"middleware": [Middleware(Doors), Middleware(Script)]},
     "allowed_paths": [],
     "max_file_size": 1,
+    # gradio remembers so many visitors, at about 0.1 MB each
+    "state_session_capacity": WAITING,
     "share": False,
     "show_error": False,
     "enable_monitoring": False,
@@ -239,7 +241,7 @@ def _write_tab(demo: Demo, engine: Engine, page: gr.Blocks) -> None:
                 **QUICK,
             ).then(**writing)
         )
-    runs.append(review.look(_event(demo.look), None, review, trigger_mode="always_last", **MODEL_CALL))
+    runs.append(review.look(_event(demo.look), None, review, trigger_mode="multiple", **MODEL_CALL))
     review.halt(None, cancels=runs, api_visibility="private")
 
 

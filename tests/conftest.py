@@ -99,11 +99,13 @@ def toy_texts() -> list[str]:
 @pytest.fixture(scope="session")
 def demo_model(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the toy model as it is published: with an index of its reviews; next to it two adapters."""
-    from space_model import write_adapter, write_index
+    from space_model import write_adapter
+
+    from wine_gpt.ngram_index import FILE_NAME, build_index
 
     folder = tmp_path_factory.mktemp("demo") / "wine-gpt"
     shutil.copytree(toy_run, folder)
-    write_index(folder, [text.split(" : ", 4)[-1] for text in toy_texts()])
+    build_index([text.split(" : ", 4)[-1] for text in toy_texts()], folder / FILE_NAME)
     for seed, name in enumerate(("pinot-noir", "riesling")):
         write_adapter(toy_run, folder.parent / f"wine-gpt-{name}", seed)
     return folder

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Debian's packages that some tests need and pip doesn't have: PROGRAM:PACKAGE. Without one, its tests skip and say so.
 # Installs those that are missing where that needs no password; never fails, since the other tests need none of them.
-packages="strace:strace"
+packages="strace:strace chromium:chromium"
 
 missing=
 for entry in $packages; do

@@ -228,7 +228,7 @@ def test_what_is_shown_of_copying_is_where_it_stands(demo: Demo) -> None:
 @pytest.mark.parametrize("damage", ["cut", "format", "bits", "hashes"])
 def test_a_damaged_index_is_told(demo_model: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / FILE
-    about = {"format": "wine_gpt.ngrams.v1", "n": "6", "hashes": "14", "bits": "80000", "ngrams": "1", "reviews": "1"}
+    about = {"format": "wine_gpt.ngrams.v1", "n": "6", "hashes": "14", "bits": "8000", "ngrams": "1", "reviews": "1"}
     if damage == "cut":
         path.write_bytes((demo_model / FILE).read_bytes()[:-10])
     else:

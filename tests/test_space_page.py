@@ -146,7 +146,9 @@ def test_inside_shows_what_transformers_computes(
         page.locator("select.layer").select_option("0")
         page.locator("select.head").select_option("1")
         weights = output.attentions[0][0, 1, -1]
-        expect(page.locator(".looked .figure").first).to_have_text(f"{100 * weights.max().item():.2f}%")
+        expect(page.locator(".looked .figure").first).to_have_text(
+            f"{100 * weights.max().item():.2f}%", timeout=PATIENCE
+        )
         page.locator("#review .word").nth(3).hover()
         share = f"{100 * weights[3].item():.2f}% of the attention"
         expect(page.locator("#review .tip")).to_have_text(f":: {share}")
