@@ -189,7 +189,8 @@ window.winePage = (() => {
       }
       const figures = { n: copied.n, reviews: copied.reviews.toLocaleString(language), length: copied.length, words: copied.words };
       find(".copying-found").textContent = text(copied.length ? "copied_some" : "copied_none", figures);
-      const odds = copied.error_rate > 0 ? number.format(1 / copied.error_rate) : "∞";
+      // the index of a few reviews errs so rarely that the figure would say nothing
+      const odds = number.format(1 / Math.max(copied.error_rate, 1e-6));
       find(".copying-honest").textContent = text("copied_honest", { n: copied.n, odds });
     }
 

@@ -102,6 +102,7 @@ def test_the_folder_loads_as_it_is(finished: tuple[Path, Done]) -> None:
     text = pipeline("text-generation", model=str(folder))("Wine review : Italy", max_new_tokens=5)[0]["generated_text"]
     assert text.startswith("Wine review : Italy ")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    assert len({file.stat().st_mode for file in folder.iterdir() if file.is_file()}) == 1
     assert model.config.vocab_size == len(tokenizer)
     assert tokenizer.model_max_length == model.config.n_positions == SMALL["model.block_size"]
 

@@ -144,7 +144,10 @@ def save_model(
         save_tokenizer(tokenizer, temporary)
         # peft leaves a card full of blanks
         (Path(temporary) / "README.md").unlink(missing_ok=True)
+        readable = (Path(temporary) / "tokenizer.json").stat().st_mode
         for file in Path(temporary).iterdir():
+            # safetensors writes for the owner alone
+            file.chmod(readable)
             file.replace(folder / file.name)
 
 
