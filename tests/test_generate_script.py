@@ -98,7 +98,7 @@ def test_explain_follows_the_text(toy_run: Path, run: Run) -> None:
 
 def test_probabilities_are_at_the_temperature_that_was_sampled_at(toy_run: Path, run: Run) -> None:
     shown = [run(toy_run, "--explain", *how)[0] for how in ([], ["--temperature", "0.5"], ["--greedy"])]
-    assert [re.findall(r"at temperature (\S+),", text) for text in shown] == [["1"], ["0.5"], ["1"]]
+    assert [re.findall(r"at temperature (\S+),", text) for text in shown] == [["0.9"], ["0.5"], ["0.9"]]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_html_writes_a_page(toy_run: Path, run: Run, tmp_path: Path) -> None:
     assert out.endswith(f"\nsaved: {page}\n")
     text = page.read_text(encoding="utf-8")
     assert out.splitlines()[0] in re.findall("<title>How it was written: (.*)</title>", text)[0].replace("&#x27;", "'")
-    for shown in (str(toy_run), "wine review : italy", "seed 1", "at temperature 1", "layer 1, mean over heads"):
+    for shown in (str(toy_run), "wine review : italy", "seed 1", "at temperature 0.9", "layer 1, mean over heads"):
         assert f'"{shown}"' in text
     assert list(tmp_path.iterdir()) == [page]
 

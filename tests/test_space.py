@@ -457,8 +457,12 @@ def all_words(engine: Engine, ids: list[int]) -> list[int]:
 
 
 def test_the_pinned_packages_are_those_tested_here() -> None:
+    """But for patches, which an installation may have got since."""
     pinned = dict(line.split("==") for line in (SPACE / "requirements.txt").read_text().split())
-    assert pinned == {name: metadata.version(name).split("+")[0] for name in pinned}
+    tested = {name: metadata.version(name) for name in pinned}
+    assert {name: version.split(".")[:2] for name, version in pinned.items()} == {
+        name: version.split(".")[:2] for name, version in tested.items()
+    }
     card = (SPACE / "README.md").read_text(encoding="utf-8")
     assert f"sdk_version: {metadata.version('gradio')}\n" in card
 

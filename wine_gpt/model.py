@@ -53,7 +53,7 @@ def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: i
         **special,
         do_sample=True,
         # measured: docs/evaluation.md, "How words are drawn"
-        temperature=1.0,
+        temperature=0.9,
         top_p=1.0,
         # all words; where nothing is said, transformers takes the 50 likeliest
         top_k=0,
