@@ -110,7 +110,8 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it that are not there, so that a power loss does not take them away again."""
     if not folder.is_dir():
-        make_folder(folder.parent)
+        if not folder.parent.exists():
+            make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         _sync(folder.parent)
 
