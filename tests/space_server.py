@@ -21,8 +21,8 @@ runpy.run_path(sys.argv[1] + "/app.py", run_name="__main__")
 
 
 @contextlib.contextmanager
-def serving(log: Path, **environment: str) -> Iterator[str]:
-    """Start the demo where wine_gpt can't be imported; give its address."""
+def serving(log: Path, python: str = sys.executable, **environment: str) -> Iterator[str]:
+    """Start the demo by an interpreter, where wine_gpt can't be imported; give its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -30,7 +30,7 @@ def serving(log: Path, **environment: str) -> Iterator[str]:
     settings = {"GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", BLOCK + START, str(SPACE)],
+            [python, "-c", BLOCK + START, str(SPACE)],
             env={**kept, **settings},
             cwd=log.parent,
             stdout=output,

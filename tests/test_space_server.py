@@ -3,7 +3,9 @@
 import itertools
 import json
 import math
+import subprocess
 import threading
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 pytest.importorskip("gradio", reason="the demo's packages are not installed")
 
 from gradio_client import Client
-from space_server import serving
+from space_server import SPACE, serving
 
 HEADER = "wine review : italy : tuscany : riesling :"
 SECRET = "a line that nobody outside may read"
@@ -46,6 +48,17 @@ def call(address: str, name: str, *values: Any) -> tuple[str, str]:  # noqa: ANN
     with httpx.stream("GET", f"{join}/{joined.json()['event_id']}", timeout=120) as stream:
         lines = [line for line in stream.iter_lines() if line]
     return lines[-2].removeprefix("event: "), lines[-1].removeprefix("data: ")
+
+
+def test_its_requirements_alone_are_enough(demo_model: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    if subprocess.run([*pip, "index", "versions", "gradio"], capture_output=True).returncode:
+        pytest.skip("no package index can be reached")
+    subprocess.run([*pip, "install", "-r", str(SPACE / "requirements.txt")], check=True)
+    with serving(tmp_path / "log", python, WINE_GPT_MODEL=str(demo_model)) as address:
+        assert Client(address, verbose=False).predict(HEADER, seed=7, api_name="/generate").startswith(f"{HEADER} ")
 
 
 def test_generate_streams_a_review(client: Client) -> None:
