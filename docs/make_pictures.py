@@ -13,7 +13,7 @@ DOCS = Path(__file__).parent
 RUN = DOCS.parent / "runs" / "sample"
 GENERATE = (sys.executable, "scripts/generate.py", "runs/sample")
 # the page opens on its first word; this one is in the middle of a sentence
-SHOW_WORD = "<script>document.querySelectorAll('#text button')[14].click()</script>"
+SHOW_WORD = "<script>document.querySelectorAll('#text button')[25].click()</script>"
 CHROMIUM_FLAGS = (
     "--headless",
     "--no-sandbox",
