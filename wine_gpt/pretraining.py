@@ -105,8 +105,8 @@ def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) ->
         reviews.report.save(folder / "data_report.json")
         checkpoint.write_atomically(folder / "config.yaml", to_yaml(config))
         outputs.save_metrics(folder, _metrics(trainer, state, scores, scale, reviews.fingerprint))
-    # what reduces gradients must go before the processes' group: if it held the group last, freeing it would wait for a
-    # thread that waits for Python's lock
+    # what reduces gradients must go before the processes' group: if it held the group last, freeing it would wait for
+    # a thread that waits for Python's lock
     del trainer
     accelerator.free_memory()
     accelerator.end_training()
