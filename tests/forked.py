@@ -113,13 +113,13 @@ def said(run: Run, rank: int = 0) -> str:
 
 
 def seen(run: Run, ranks: Iterable[int]) -> dict[int, list[int]]:
-    """Return the reviews of each step, in order over the parts, as these processes read them in all tries."""
-    lines = [json.loads(line) for rank in ranks for line in (run.folder / f"seen-{rank}").open()]
-    parts = {(step, part): reviews for step, part, reviews in lines}
-    steps: dict[int, list[int]] = {}
-    for step, part in sorted(parts):
-        steps.setdefault(step, []).extend(parts[step, part])
-    return steps
+    """Return the reviews of each step, in ascending order, as these processes read them in all tries."""
+    steps: dict[int, set[int]] = {}
+    for rank in ranks:
+        for line in (run.folder / f"seen-{rank}").open():
+            step, reviews = json.loads(line)
+            steps.setdefault(step, set()).update(reviews)
+    return {step: sorted(reviews) for step, reviews in steps.items()}
 
 
 def require_equal_ends(folder: Path, other: Path) -> None:
@@ -175,9 +175,9 @@ def _record(file: Path, trainer: training.Trainer) -> None:
     """Have a trainer write down which reviews each part of a step holds."""
     backward, lines = trainer._backward, file.open("a", buffering=1)
 
-    def recorded(step: int, part: int, reviews: training.Indices, tokens: int) -> torch.Tensor:
-        lines.write(json.dumps([step, part, reviews.tolist()]) + "\n")
-        return backward(step, part, reviews, tokens)
+    def recorded(step: int, part: training.Indices) -> torch.Tensor:
+        lines.write(json.dumps([step, part.tolist()]) + "\n")
+        return backward(step, part)
 
     trainer._backward = recorded  # type: ignore[method-assign]
 

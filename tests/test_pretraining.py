@@ -168,10 +168,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(finished: tuple[Path, Done], w
 
 
 def test_two_processes_learn_what_one_learns(work: Path) -> None:
-    """One process that cuts each batch in two sees the same parts with the same random numbers."""
     done = run(command(work, "two"), work, launcher=CPU_PROCESSES)
     assert done.stdout.count("saved: ") == done.stderr.count("epoch 1 of 2") == 1
-    run(command(work, "one", training__micro_batches=2), work)
+    run(command(work, "one"), work)
     assert losses(work / "two") == pytest.approx(losses(work / "one"), abs=1e-4)
 
 
@@ -349,7 +348,6 @@ def resume(work: Path, output: str, **settings: object) -> tuple[object, str, st
         ({"training__batch_tokens": 1025}, {"training.batch_tokens"}),
         ({"training__learning_rate": 0.5, "training__seed": 1}, {"training.learning_rate", "training.seed"}),
         ({"training__mixed_precision": "bf16"}, {"training.mixed_precision"}),
-        ({"training__micro_batches": 3}, {"training.micro_batches"}),
         ({"training__epochs": 1}, {"training.epochs"}),
     ],
 )

@@ -155,8 +155,8 @@ def split_among(indices: Indices, micro_batches: int) -> list[Indices]:
     return np.array_split(indices, micro_batches)
 
 
-def collate(split: Dataset, indices: Indices, block_size: int, filler: int) -> Batch:
-    """Read the reviews at ``indices`` from a tokenized split and fill them up to one length.
+def collate(split: Dataset, indices: Indices, block_size: int, filler: int, positions: int = 1) -> Batch:
+    """Read the reviews at ``indices`` from a tokenized split and fill them up to one length, at least ``positions``.
 
     A review longer than ``block_size`` positions loses its tail, end of text included. The model attends to earlier
     positions only, so what stands on the right changes nothing before it and no attention mask is needed. It is
@@ -166,7 +166,7 @@ def collate(split: Dataset, indices: Indices, block_size: int, filler: int) -> B
     column = split.with_format("arrow")[indices]["input_ids"].combine_chunks()
     starts = column.offsets.to_numpy()[:-1, None]
     lengths = np.minimum(column.value_lengths().to_numpy(), block_size + 1)[:, None]
-    columns = np.arange(lengths.max())
+    columns = np.arange(max(lengths.max(), positions + 1))
     ids = column.values.to_numpy()[starts + np.minimum(columns, lengths - 1)].astype(np.int64)
     real = columns[1:] < lengths
     input_ids, labels = np.where(real, ids[:, :-1], filler), np.where(real, ids[:, 1:], IGNORED)

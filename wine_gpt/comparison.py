@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import pyplot
 
 from wine_gpt.checkpoint import write_atomically
+from wine_gpt.drawing import PALE, WINE, new_axes, save_axes
 from wine_gpt.scoring import Score, Sums
 
 RESAMPLES = 2000
@@ -138,9 +138,10 @@ def to_markdown(rows: list[dict[str, Any]]) -> str:
 
 def _draw(rows: list[dict[str, Any]], file: Path) -> None:
     """Draw each value's change with its interval, of whole reviews and after the header."""
-    figure, axes = pyplot.subplots(figsize=(7, 1.2 + 0.35 * len(rows)), layout="constrained")
+    change = "change of test perplexity against the base in %, 95% interval; in brackets: test reviews"
+    axes = new_axes(change, "", 1.2 + 0.35 * len(rows))
     places = np.arange(len(rows))
-    series = (("", "#722f37", -0.12, "whole reviews"), ("text_", "#b8a1ad", 0.12, "after the header"))
+    series = (("", WINE, -0.12, "whole reviews"), ("text_", PALE, 0.12, "after the header"))
     for prefix, colour, shift, label in series:
         value, low, high = (100 * np.array([row[prefix + name] for row in rows]) for name in ("change", "low", "high"))
         axes.errorbar(value, places + shift, xerr=(value - low, high - value), fmt="o", color=colour, label=label)
@@ -149,8 +150,4 @@ def _draw(rows: list[dict[str, Any]], file: Path) -> None:
     names = [f"{row['value']} ({row['test']:,})".replace("$", r"\$") for row in rows]
     axes.set_yticks(places, names)
     axes.invert_yaxis()
-    axes.set_xlabel("change of test perplexity against the base in %, 95% interval; in brackets: test reviews")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.savefig(file, dpi=120)
-    pyplot.close(figure)
+    save_axes(axes, file)

@@ -114,8 +114,8 @@ class TrainingConfig:
     epochs: int = 5
     # most positions, padding included, that one optimizer step sees over all processes
     batch_tokens: int = 2048
-    # equal parts a batch is cut into, each one forward pass; none: one per process.
-    # More than processes means accumulation; the parts, not the processes, fix what a step computes
+    # equal parts a batch is cut into, each one forward pass; none: one per process. More than processes means
+    # accumulation
     micro_batches: int | None = None
     # the peak, reached after the warm-up; then a cosine down to final_learning_rate_ratio of it
     learning_rate: float = 1e-3

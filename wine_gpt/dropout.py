@@ -1,7 +1,15 @@
-"""Dropout whose random numbers cost a CPU little."""
+"""Dropout and attention for training on a CPU: random numbers that cost little, and are each review's own."""
+
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+ATTENTION = "wine_gpt"
 
 
 class PackedDropout(nn.Dropout):
@@ -10,23 +18,96 @@ class PackedDropout(nn.Dropout):
     On a CPU torch's generator is most of the time that dropout takes. Elements are kept with probability 1 − p,
     rounded to a multiple of 2⁻¹⁶, and divided by it. On other devices, and in evaluation, this is
     :class:`torch.nn.Dropout`.
+
+    Args:
+        p: probability that an element becomes zero.
+        generators: one for each row of the input, so that what a row loses doesn't depend on the rows beside it;
+            empty: torch's own for all. Held, not copied: all dropouts of a model share it.
     """
+
+    def __init__(self, p: float, generators: list[torch.Generator]) -> None:
+        super().__init__(p)
+        self.generators = generators
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the input with elements set to zero at random, of the same shape and dtype."""
         if not self.training or self.p == 0 or input.device.type != "cpu":
             return super().forward(input)
-        elements = input.numel()
-        # from here to None is all of int64, so that every bit is random
-        bits = torch.empty(-(-elements // 4), dtype=torch.int64).random_(-(2**63), None)
         dropped = round(self.p * 2**16)
-        kept = bits.view(torch.int16)[:elements].view(input.shape) >= dropped - 2**15
+        kept = self._random(input.shape) >= dropped - 2**15
         return input * kept.to(input.dtype).mul_(2**16 / (2**16 - dropped))
 
+    def _random(self, shape: torch.Size) -> torch.Tensor:
+        """Return int16 of a shape, each value as likely as any other."""
+        elements = shape[1:].numel()
+        packed = torch.empty(shape[0], -(-elements // 4), dtype=torch.int64)
+        # from here to None is all of int64, so that every bit is random
+        if not self.generators:
+            packed.random_(-(2**63), None)
+        for row, generator in zip(packed if self.generators else [], self.generators, strict=True):
+            row.random_(-(2**63), None, generator=generator)
+        return packed.view(torch.int16)[:, :elements].view(shape)
 
-def pack_dropout(model: nn.Module) -> None:
-    """Replace each :class:`torch.nn.Dropout` in a model; its weights and its results in evaluation stay the same."""
+
+def pack_dropout(model: PreTrainedModel) -> list[torch.Generator]:
+    """Replace each :class:`torch.nn.Dropout` in a model, and have its attention drop by it too.
+
+    The model's weights and its results in evaluation stay the same.
+
+    Returns:
+        the list that all its dropouts take their generators from, empty as yet.
+    """
+    generators: list[torch.Generator] = []
     for parent in model.modules():
         for name, child in parent.named_children():
-            if type(child) is nn.Dropout:
-                setattr(parent, name, PackedDropout(child.p).train(child.training))
+            if isinstance(child, nn.Dropout):
+                setattr(parent, name, PackedDropout(child.p, generators).train(child.training))
+    AttentionInterface.register(ATTENTION, causal_attention)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+    model.set_attn_implementation(ATTENTION)
+    return generators
+
+
+def seeded(seeds: Iterable[int]) -> list[torch.Generator]:
+    """Return a generator for each seed, of which 32 bits count."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def causal_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,  # noqa: ANN401 - transformers hands over what other attentions take
+) -> tuple[torch.Tensor, None]:
+    """Attend to the positions before; with torch's kernels except to train with dropout on a CPU.
+
+    torch has no kernel for that either: it takes the plain products too, but in float32, and draws its own dropout.
+
+    Args:
+        module: the attention layer, with ``attn_dropout``.
+        query: float of shape (reviews, heads, positions, width).
+        key: like the query.
+        value: like the query.
+        attention_mask: none where each position sees all before it.
+        dropout: probability that a weight becomes zero.
+        scaling: of the products; none: width ** −0.5.
+        kwargs: for :func:`transformers.integrations.sdpa_attention.sdpa_attention_forward`.
+
+    Returns:
+        float of shape (reviews, positions, heads, width), and no weights.
+    """
+    if not dropout or attention_mask is not None or query.device.type != "cpu":
+        output, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+        return output, None
+    positions = query.shape[2]
+    hidden = torch.ones(positions, positions, dtype=torch.bool).triu_(1)
+    scores = (query * (scaling or query.shape[-1] ** -0.5)) @ key.transpose(-1, -2)
+    weights = torch.softmax(scores.masked_fill(hidden, -torch.inf), dim=-1).to(value.dtype)
+    drop: Any = module.attn_dropout
+    return (drop(weights) @ value).transpose(1, 2).contiguous(), None

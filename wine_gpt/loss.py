@@ -103,12 +103,14 @@ def _logits_gradient(
     """Return the sum of −log p of a chunk; leave the gradients of its rows and logits in the last two arguments."""
     torch.mm(rows, weight.T, out=logits)
     probabilities = torch.softmax(logits, dim=1, out=logits)
-    of_label = probabilities.gather(1, label[:, None])
-    nats = -of_label[:, 0].float().log()
-    lost = of_label[:, 0] < torch.finfo(logits.dtype).smallest_normal
+    here = torch.arange(len(label), device=label.device), label
+    of_label = probabilities[here]
+    nats = -of_label.float().log()
+    lost = of_label < torch.finfo(logits.dtype).smallest_normal
     if bool(lost.any()):
         nats[lost] = token_losses(rows[lost], weight, label[lost]).to(nats.dtype)
-    probabilities.scatter_(1, label[:, None], of_label - 1)
+    # not scatter_, which copies all of the chunk
+    probabilities[here] = of_label - 1
     torch.mm(logits, weight, out=rows_grad)
     return nats.sum()
 

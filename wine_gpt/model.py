@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from wine_gpt.batching import IGNORED, Batch
 from wine_gpt.config import ModelConfig, base_of
-from wine_gpt.dropout import pack_dropout
+from wine_gpt.dropout import pack_dropout, seeded
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.loss import summed_cross_entropy, token_losses
 
@@ -72,8 +72,12 @@ class LanguageModelLoss(nn.Module):
 
     def __init__(self, model: GPT2LMHeadModel) -> None:
         super().__init__()
-        pack_dropout(model)
+        self.generators = pack_dropout(model)
         self.model = model
+
+    def seed_dropout(self, seeds: Iterable[int]) -> None:
+        """Fix what the next forward pass drops of each review, on a CPU: by a seed for each row of its batch."""
+        self.generators[:] = seeded(seeds)
 
     def forward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the sum, in nats, of −log p(label) over all labels that are not ignored: a float32 scalar.

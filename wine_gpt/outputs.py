@@ -13,19 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import torch
 from filelock import FileLock, Timeout
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.checkpoint import make_folder, write_atomically
+from wine_gpt.drawing import PALE, WINE, new_axes, save_axes
 from wine_gpt.errors import UserError
 from wine_gpt.model import quiet_transformers
 from wine_gpt.tokenizer import save_tokenizer
 from wine_gpt.training import TrainingState
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
 
 CHECKPOINTS = "checkpoints"
 # written last: a folder that has it holds a finished run
@@ -163,21 +160,17 @@ def save_samples(folder: Path, state: TrainingState) -> None:
 
 def save_loss_curve(folder: Path, state: TrainingState) -> None:
     """Draw training loss (nats per token) and validation loss (nats per word) over the optimizer steps."""
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    axes.plot(*zip(*state.curve, strict=True), color="#b8a1ad", linewidth=1, label="training, per token")
+    axes = new_axes("optimizer step", "loss in nats")
+    axes.plot(*zip(*state.curve, strict=True), color=PALE, linewidth=1, label="training, per token")
     steps = [epoch["step"] for epoch in state.epochs]
     losses = [epoch["nats_per_word"] for epoch in state.epochs]
-    axes.plot(steps, losses, color="#722f37", marker="o", label="validation, per word")
+    axes.plot(steps, losses, color=WINE, marker="o", label="validation, per word")
     if state.best:
         best = state.best
         axes.annotate(
             f"{best['nats_per_word']:.3f}", (best["step"], best["nats_per_word"]), (0, 8), textcoords="offset points"
         )
-    axes.set(xlabel="optimizer step", ylabel="loss in nats")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.savefig(folder / "loss.png", dpi=120)
-    pyplot.close(figure)
+    save_axes(axes, folder / "loss.png")
 
 
 def save_metrics(folder: Path, metrics: dict[str, Any]) -> None:

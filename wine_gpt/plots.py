@@ -5,15 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 
+from wine_gpt.drawing import PALE, WINE, new_axes, save_axes
 from wine_gpt.predictions import Floats, Prediction
 
-matplotlib.use("Agg")
-from matplotlib import pyplot
-
-WINE, PALE = "#722f37", "#b8a1ad"
 BINS = 10
 # a place or a bar that rests on fewer texts says nothing
 FEWEST_TEXTS = 5
@@ -26,13 +22,13 @@ def save_reliability(path: Path, predictions: Sequence[Prediction]) -> None:
     confidence, right = (
         np.concatenate([getattr(prediction, name) for prediction in predictions]) for name in ("confidence", "right")
     )
-    figure, axes = _axes("probability of the likeliest next word", "share of cases in which it came")
+    axes = new_axes("probability of the likeliest next word", "share of cases in which it came")
     axes.plot([0, 1], [0, 1], color=PALE, linestyle="--", linewidth=1, label="as likely as said")
     bins = reliability(confidence, right)
     axes.plot(bins[:, 0], bins[:, 1], color=WINE, marker="o", label="this model")
     axes.bar(bins[:, 0], bins[:, 2] / bins[:, 2].sum(), width=0.03, color=PALE, label="share of the words")
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    _save(figure, axes, path)
+    save_axes(axes, path)
 
 
 def reliability(confidence: Floats, right: Any) -> Floats:  # noqa: ANN401 - bools
@@ -62,10 +58,10 @@ def save_loss_by_position(path: Path, predictions: Sequence[Prediction]) -> None
     places = np.arange(2, len(columns) + 2)
     means = np.array([column.mean() for column in columns])
     errors = np.array([column.std() / np.sqrt(len(column)) for column in columns])
-    figure, axes = _axes("place in the text", "nats per token")
+    axes = new_axes("place in the text", "nats per token")
     axes.fill_between(places, means - 2 * errors, means + 2 * errors, color=PALE, alpha=0.5, linewidth=0)
     axes.plot(places, means, color=WINE, label="mean, ± 2 standard errors")
-    _save(figure, axes, path)
+    save_axes(axes, path)
 
 
 def save_loss_by_label(path: Path, field: str, labels: Sequence[str], predictions: Sequence[Prediction]) -> None:
@@ -76,7 +72,7 @@ def save_loss_by_label(path: Path, field: str, labels: Sequence[str], prediction
     common = sorted(groups, key=lambda label: (-len(groups[label]), label))[:MOST_BARS]
     kept = [label for label in common if len(groups[label]) >= FEWEST_TEXTS] or common
     rows = sorted(((label, *_nats_per_word(groups[label])) for label in kept), key=lambda row: -row[1])
-    figure, axes = _axes("nats per word", "", height=1 + 0.28 * len(rows))
+    axes = new_axes("nats per word", "", height=1 + 0.28 * len(rows))
     for row, (_, mean, low, high) in enumerate(rows):
         axes.plot([low, high], [row, row], color=PALE, linewidth=3)
         axes.plot(mean, row, color=WINE, marker="o", linestyle="", label="mean, 95% interval" if row == 0 else None)
@@ -84,7 +80,7 @@ def save_loss_by_label(path: Path, field: str, labels: Sequence[str], prediction
     names = [f"{label} ({len(groups[label])})".replace("$", r"\$") for label, *_ in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.set_title(f"{field} (reviews)", fontsize="medium", loc="left")
-    _save(figure, axes, path)
+    save_axes(axes, path)
 
 
 def _nats_per_word(texts: Sequence[tuple[float, int]]) -> tuple[float, float, float]:
@@ -95,16 +91,3 @@ def _nats_per_word(texts: Sequence[tuple[float, int]]) -> tuple[float, float, fl
     low, high = np.quantile(resampled[:, 0] / resampled[:, 1], [0.025, 0.975])
     total = sums.sum(axis=0)
     return float(total[0] / total[1]), float(low), float(high)
-
-
-def _axes(x: str, y: str, height: float = 4) -> tuple[Any, Any]:
-    figure, axes = pyplot.subplots(figsize=(7, height), layout="constrained")
-    axes.set(xlabel=x, ylabel=y)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _save(figure: Any, axes: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib is untyped
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import parse_flag_from_env
+from accelerate.utils import DistributedDataParallelKwargs, parse_flag_from_env
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import checkpoint, outputs
@@ -145,6 +145,8 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
             mixed_precision=mixed_precision,
             log_with=config.tracker_names or None,
             project_dir=folder,
+            # gradients are reduced where they are, not in copies
+            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
             # accelerate joins processes on the CPU only if told so; else each would train alone, in the same folder
             cpu=launched > 1 and not torch.accelerator.is_available(),
         )

@@ -1,7 +1,8 @@
 """The only training loop: every run, from scratch or from a base model, on one process or many, goes through it.
 
 An optimizer step is a pure function of (weights, optimizer state, seed, step): the plan says which reviews it holds,
-and each micro-batch seeds its own random numbers. So to resume is to load a checkpoint and go on at its step.
+and each review seeds its own random numbers. So to resume is to load a checkpoint and go on at its step, and on a CPU
+it makes no difference, rounding aside, into how many parts a batch is cut and how many processes share them.
 """
 
 import dataclasses
@@ -37,7 +38,7 @@ SAMPLES_PER_EVALUATION = 3
 # the one setting of a checkpoint's identity that may grow: the steps done stay what they are, the rate falls later
 LONGER = "training.epochs"
 # part of a checkpoint's identity: counts up when a change to the code changes what a step computes
-RECIPE = 1
+RECIPE = 2
 
 
 @dataclass
@@ -162,13 +163,10 @@ class Trainer:
         then, now = dict(saved["identity"]), dict(self.identity)
         if then.get(LONGER, 0) < now.get(LONGER, 0):
             then[LONGER] = now[LONGER]
-        if self.config.micro_batches is not None:
-            then["training.micro_batches"], now["training.micro_batches"] = saved["micro_batches"], self.micro_batches
         if others := differences(then, now):
             raise UserError(f"can't resume from step {found.step}: {others}")
-        self.micro_batches = self._divide(saved["micro_batches"])
         if others := differences(saved["machinery"], self._machinery()):
-            self.accelerator.print(f"note: same steps, but equal to within rounding only: {others}")
+            self.accelerator.print(f"note: the same steps, but not to the last bit: {others}")
         self.state = TrainingState(**saved["training"])
         self.saved_step = found.step
         self.best_weights = found.tensors.get("best", {})
@@ -190,41 +188,41 @@ class Trainer:
     def _optimizer_step(self, step: int) -> None:
         """Forward, backward and update on one global batch, of which this process takes its share of the parts."""
         reviews = self.plan.batch(step)
-        tokens = int(self.plan.positions[reviews].sum())
-        parts = list(enumerate(split_among(reviews, self.micro_batches)))
+        parts = split_among(reviews, self.micro_batches)
         own = parts[self.accelerator.process_index :: self.accelerator.num_processes]
         nats = torch.zeros((), device=self.accelerator.device)
-        for part, indices in own[:-1]:
+        for part in own[:-1]:
             with self.accelerator.no_sync(self.wrapped):
-                nats += self._backward(step, part, indices, tokens)
-        nats += self._backward(step, *own[-1], tokens)
+                nats += self._backward(step, part)
+        nats += self._backward(step, own[-1])
         norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm)
         # both were summed over the processes, so all see the same; with fp16 the scaler skips a gradient too large
         nats = self.accelerator.reduce(nats)
         if not torch.isfinite(nats if self.accelerator.scaler else nats + norm):
-            raise UserError(self._not_finite(step, own, tokens))
+            raise UserError(self._not_finite(step, own))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.plan.total_steps, self.config)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        tokens = self._tokens(step)
         self.state.nats += float(nats)
         self.state.tokens += tokens
         self.state.total_tokens += tokens
 
-    def _not_finite(self, step: int, own: list[tuple[int, Indices]], tokens: int) -> str:
+    def _not_finite(self, step: int, own: list[Indices]) -> str:
         """Say whose loss or gradient is no number; on all processes the same, so that all stop.
 
         The gradients have been summed by now, so each part is computed again by itself, which gives the same again.
         """
         bad: dict[str, list[int]] = {}
-        for part, indices in own:
+        for part in own:
             self.optimizer.zero_grad()
             with self.accelerator.no_sync(self.wrapped):
-                nats = self._backward(step, part, indices, tokens)
+                nats = self._backward(step, part)
             gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
             what = "loss" if not torch.isfinite(nats) else "gradient"
             if what == "loss" or not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
-                bad.setdefault(what, []).extend(map(int, indices))
+                bad.setdefault(what, []).extend(map(int, part))
         rank = self.accelerator.process_index
         found = gather_object(
             [f"the {what} on rank {rank} is not finite, for reviews {sorted(bad[what])} of the split" for what in bad]
@@ -233,14 +231,23 @@ class Trainer:
         saved = f"step {self.saved_step:,} is saved" if self.saved_step else "nothing is saved yet"
         return f"step {step + 1:,}: {where}; {saved}"
 
-    def _backward(self, step: int, part: int, indices: Indices, tokens: int) -> torch.Tensor:
+    def _tokens(self, step: int) -> int:
+        """Return the tokens of a step's whole batch."""
+        return int(self.plan.positions[self.plan.batch(step)].sum())
+
+    def _backward(self, step: int, part: Indices) -> torch.Tensor:
         """Add the gradient of one part's loss ÷ the tokens of the whole global batch; return the part's loss."""
-        torch.manual_seed(int(np.random.SeedSequence((self.config.seed, step, part)).generate_state(1)[0]))
-        batch = collate(self.train_split, indices, self.block_size, self.tokenizer.eos_token_id)
+        seeds = [int(np.random.SeedSequence((self.config.seed, step, index)).generate_state(1)[0]) for index in part]
+        self.module.seed_dropout(seeds)
+        # for what else is random, dropout on a GPU
+        torch.manual_seed(seeds[0])
+        # as wide as the whole batch, since the random numbers of a review fill its row
+        positions = int(self.plan.positions[self.plan.batch(step)].max())
+        batch = collate(self.train_split, part, self.block_size, self.tokenizer.eos_token_id, positions)
         batch = batch.to(self.accelerator.device)
         nats: torch.Tensor = self.wrapped(batch.input_ids, batch.labels)
         # processes average their gradients, so their number is taken out again
-        self.accelerator.backward(nats * (self.accelerator.num_processes / tokens))
+        self.accelerator.backward(nats * (self.accelerator.num_processes / self._tokens(step)))
         return nats.detach()
 
     def _divide(self, micro_batches: int) -> int:
@@ -307,7 +314,6 @@ class Trainer:
                 tensors["best"] = self.best_weights
             saved = {
                 "identity": self.identity,
-                "micro_batches": self.micro_batches,
                 "machinery": self._machinery(),
                 "training": dataclasses.asdict(self.state),
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
@@ -324,6 +330,7 @@ class Trainer:
             "device": self.accelerator.device.type,
             "processes": self.accelerator.num_processes,
             "threads": torch.get_num_threads(),
+            "micro-batches": self.micro_batches,
             "torch": torch.__version__,
         }
 
