@@ -8,47 +8,25 @@ suppressed: 70 words behind "wine review". Each is measured in a process of its 
 first text warms up. The class calls predict on the whole sequence, padded to 80, for each word.
 """
 
-import argparse
-import json
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from training_speed import HERE, build_trainer
+from contest import Contestant, Found, Measured, run_contest
+from training_speed import build_trainer
 
-WORDS, TEXTS, ROUNDS = 70, 5, 3
-Measured = dict[str, float]
+WORDS, TEXTS = 70, 5
 
 
 def main() -> None:
     """Measure each in turn, several times, and print a Markdown table of medians."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", nargs="?", default="sample")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", nargs="+", default=list(CONTESTANTS), choices=list(CONTESTANTS), metavar="NAME")
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
-    parser.add_argument("--ids", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.measure:
-        print(json.dumps(CONTESTANTS[arguments.measure](arguments.data, arguments.ids)))
-        return
-    found: dict[str, list[Measured]] = {name: [] for name in arguments.only}
-    with tempfile.TemporaryDirectory() as folder:
-        ids = str(Path(folder) / "ids.npz")
-        command = [sys.executable, str(HERE / "peers" / "class_ids.py"), arguments.data, ids]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        for _ in range(arguments.rounds):
-            for name, results in found.items():
-                command = [sys.executable, __file__, arguments.data, "--measure", name, "--ids", ids]
-                output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-                results.append(json.loads(output.splitlines()[-1]))
-                print(name, results[-1], file=sys.stderr, flush=True)
+    run_contest(__file__, __doc__, CONTESTANTS, print_table)
+
+
+def print_table(found: Found) -> None:
+    """Print the rates."""
     print("| | words/s, median | range | CPU ms a word |\n|---|---|---|---|")
     for name, results in found.items():
         rates = [result["rate"] for result in results]
@@ -111,7 +89,7 @@ def keras_loop(_: str, ids: str) -> Measured:
     return timed(write)
 
 
-CONTESTANTS: dict[str, Callable[[str, str], Measured]] = {
+CONTESTANTS: dict[str, Contestant] = {
     "wine_gpt, one text": partial(gpt2, texts=1, own_loop=True),
     "model.generate, one text": partial(gpt2, texts=1, own_loop=False),
     "wine_gpt, 64 texts at once": partial(gpt2, texts=64, own_loop=True),

@@ -6,16 +6,12 @@ python benchmarks/training_speed.py sample --rounds 1 --only "wine_gpt, bf16" "l
 
 All train a model of the class's size on the same reviews; without the file, on the bundled sample. Each is measured in
 a process of its own, all in turn, several rounds. A review's words count up to its 80th, padding and ends never. The
-limit is the time of the products of one step of 31 reviews of 58 positions, with nothing around them.
+limit is the time of the products of one step of 31 reviews of 58 positions, Muon's too, with nothing around them.
 """
 
-import argparse
 import itertools
-import json
-import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,53 +20,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from contest import Contestant, Found, Measured, run_contest
+
 HERE = Path(__file__).parent
 sys.path.append(str(HERE / "peers"))
 CONFIG = HERE.parent / "configs" / "class.yaml"
-WARMUP, STEPS, ROUNDS = 5, 40, 3
-TWO_PROCESSES = "wine_gpt, bf16, two processes of one thread"
-Measured = dict[str, float]
+WARMUP, STEPS = 5, 40
+# of the config: the residual stream, and what its matrices make of it or into it
+WIDTH, HEADS, WIDE = 256, 2, (768, 256, 256, 256)
 
 
 def main() -> None:
     """Measure each in turn, several times, and print Markdown tables of medians."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", nargs="?", default="sample")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", nargs="+", default=list(CONTESTANTS), choices=list(CONTESTANTS), metavar="NAME")
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
-    parser.add_argument("--ids", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.measure:
-        print(json.dumps(CONTESTANTS[arguments.measure](arguments.data, arguments.ids)))
-        return
-    found: dict[str, list[Measured]] = {name: [] for name in arguments.only}
-    with tempfile.TemporaryDirectory() as folder:
-        ids = str(Path(folder) / "ids.npz")
-        command = [sys.executable, str(HERE / "peers" / "class_ids.py"), arguments.data, ids]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        for _ in range(arguments.rounds):
-            for name, results in found.items():
-                results.append(measured(name, arguments.data, ids))
-                print(name, results[-1], file=sys.stderr, flush=True)
-    print_tables(found)
+    run_contest(__file__, __doc__, CONTESTANTS, print_tables)
 
 
-def measured(name: str, data: str, ids: str) -> Measured:
-    """Return what a fresh process finds."""
-    arguments = [__file__, data, "--measure", name, "--ids", ids]
-    environment = dict(os.environ)
-    if name == TWO_PROCESSES:
-        arguments = ["-m", "torch.distributed.run", "--nproc_per_node", "2", *arguments]
-        environment["OMP_NUM_THREADS"] = "1"
-    output = subprocess.run(
-        [sys.executable, *arguments], env=environment, check=True, stdout=subprocess.PIPE, text=True
-    )
-    result: Measured = json.loads(output.stdout.splitlines()[-1])
-    return result
-
-
-def print_tables(found: dict[str, list[Measured]]) -> None:
+def print_tables(found: Found) -> None:
     """Print the rates, and each precision's share of its limit."""
     middle = {
         name: {key: statistics.median(result[key] for result in results) for key in results[0]}
@@ -136,19 +101,19 @@ def build_trainer(data: str, precision: str, products: bool = True) -> Any:  # n
     """Return the trainer that the class config makes; ``products``: float32's the fastest way."""
     from wine_gpt.config import PretrainConfig, parse_config
 
-    config = parse_config(PretrainConfig, [str(CONFIG), "--data.path", data])
-    from accelerate import Accelerator
+    config = parse_config(PretrainConfig, [str(CONFIG), "--data.path", data, "--training.mixed_precision", precision])
+    import torch
 
     from wine_gpt.data import load_reviews
     from wine_gpt.model import build_model
-    from wine_gpt.precision import keep_few_kernels, keep_freed_memory, use_fast_single_precision
+    from wine_gpt.pretraining import make_accelerator
     from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
     from wine_gpt.training import Trainer
 
-    keep_few_kernels()
-    keep_freed_memory()
-    if precision == "no" and products:
-        use_fast_single_precision()
+    folder = Path(tempfile.gettempdir())
+    accelerator = make_accelerator(config.training, folder)
+    if not products:
+        torch.backends.mkldnn.matmul.fp32_precision = "none"
     reviews = load_reviews(config.data)
     tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
     splits = tokenize_splits(reviews.splits, tokenizer)
@@ -157,8 +122,8 @@ def build_trainer(data: str, precision: str, products: bool = True) -> Any:  # n
         tokenizer,
         splits,
         config.training,
-        Accelerator(mixed_precision=precision, cpu="WORLD_SIZE" in os.environ),
-        checkpoints=Path(tempfile.gettempdir()),
+        accelerator,
+        checkpoints=folder,
         prompt=config.data.prefix,
         identity={},
     )
@@ -206,38 +171,47 @@ def limit(_: str, __: str, precision: str) -> Measured:
     if precision == "no":
         use_fast_single_precision()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    reviews, positions, width, heads, words = 31, 58, 256, 2, 10_002
-    rows = reviews * positions
-    # each linear layer's output and the gradients of its input and weight
-    shapes = [
-        shape
-        for wide in (3 * width, width, width, width, words)
-        for shape in ((rows, width, wide), (rows, wide, width), (width, rows, wide))
-    ]
-    # queries by keys and weights by values, and the gradients of all four
-    a, b, c = positions, width // heads, positions
-    batched = [(a, b, c), (a, c, b), (a, b, c), (c, a, b), (a, c, b), (c, a, b)]
-    products: list[Callable[[], Any]] = []
-    for left, inner, right in shapes:
-        factors = torch.randn(left, inner, dtype=dtype), torch.randn(inner, right, dtype=dtype)
-        products.append(partial(torch.mm, *factors, out=torch.empty(left, right, dtype=dtype)))
-    for left, inner, right in batched:
-        many = reviews * heads
-        factors = torch.randn(many, left, inner, dtype=dtype), torch.randn(many, inner, right, dtype=dtype)
-        products.append(partial(torch.bmm, *factors, out=torch.empty(many, left, right, dtype=dtype)))
+
+    def product(*shape: int) -> Callable[[], Any]:
+        *many, left, inner, right = shape
+        factors = torch.randn(*many, left, inner, dtype=dtype), torch.randn(*many, inner, right, dtype=dtype)
+        return partial(torch.matmul, *factors, out=torch.empty(*many, left, right, dtype=dtype))
+
+    reviews, positions = 31, 58
+    products = [product(*shape) for shape in (*model_products(reviews, positions), *muon_products())]
     times = []
     for _ in range(WARMUP + STEPS):
         started, cpu = time.perf_counter(), time.process_time()
-        for product in products:
-            product()
+        for multiply in products:
+            multiply()
         times.append((time.perf_counter() - started, time.process_time() - cpu))
     wall, cpu = (statistics.median(column) * 1e3 for column in zip(*times[WARMUP:], strict=True))
-    return {"ms": wall, "cpu": cpu, "positions": rows}
+    return {"ms": wall, "cpu": cpu, "positions": reviews * positions}
 
 
-CONTESTANTS: dict[str, Callable[[str, str], Measured]] = {
+def model_products(reviews: int, positions: int) -> Iterator[tuple[int, ...]]:
+    """Yield the sizes, ([many,] left, inner, right), of each product of the class config's pass forward and back."""
+    rows, words, per_head = reviews * positions, 10_002, WIDTH // HEADS
+    for wide in (*WIDE, words):
+        # a linear layer's output, and the gradients of its input and weight
+        yield from ((rows, WIDTH, wide), (rows, wide, WIDTH), (WIDTH, rows, wide))
+    # queries by keys and weights by values, and the gradients of all four
+    for inner, right in 2 * [(per_head, positions), (positions, per_head), (positions, per_head)]:
+        yield reviews * HEADS, positions, inner, right
+
+
+def muon_products() -> Iterator[tuple[int, ...]]:
+    """Yield those of the optimizer: in each of its rounds X Xᵀ, its square, and that by X."""
+    from wine_gpt.optimizer import ROUNDS
+
+    for wide in WIDE:
+        for _ in range(ROUNDS):
+            yield from ((WIDTH, wide, WIDTH), (WIDTH, WIDTH, WIDTH), (WIDTH, WIDTH, wide))
+
+
+CONTESTANTS: dict[str, Contestant] = {
     "wine_gpt, bf16": partial(wine_gpt, precision="bf16"),
-    TWO_PROCESSES: partial(wine_gpt, precision="bf16"),
+    "wine_gpt, bf16, two processes of one thread": partial(wine_gpt, precision="bf16"),
     "wine_gpt, no": partial(wine_gpt, precision="no"),
     "wine_gpt, no, torch's own products": partial(wine_gpt, precision="no", products=False),
     "(a) the class's model in Keras": keras_class,
