@@ -175,6 +175,7 @@ def adapt(run: Path, folder: Path, value: str, *, better: bool = True, method: s
         "better": better,
         "settings": {"base": str(run)},
         "seconds": 12.3,
+        "copying": {"generated": 6.5, "real": 6.25},
         "size_bytes": 34_567,
         "environment": METRICS["environment"],
     }

@@ -81,7 +81,7 @@ def write_metrics(folder: Path, value: str, reviews: int, change: float) -> None
         **{"field": "variety", "value": value, "method": "lora"},
         "reviews": {"train": reviews - 9, "validation": 3, "test": 6},
         **compare((before, before), (after, after), seed=0),
-        **{"training": {"share": 0.5}, "seconds": 12.3, "size_bytes": 590_000},
+        **{"training": {"share": 0.5}, "seconds": 12.3, "size_bytes": 590_000, "copying": {}},
     }
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
 

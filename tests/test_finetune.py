@@ -167,6 +167,35 @@ def test_it_learns_what_the_value_has_of_its_own(adapters: list[dict[str, Any]],
         assert metrics["after_header"]["perplexity_change"]["high"] < 0
 
 
+def test_what_it_copies_stands_beside_what_real_reviews_share(work: Path, adapters: list[dict[str, Any]]) -> None:
+    reviews = reviews_of(work)
+
+    def words(split: str) -> list[list[str]]:
+        rows = zip(reviews[split]["variety"], reviews[split]["description"], strict=True)
+        return [re.findall(r"\w+|[^\w\s]", text.lower()) for variety, text in rows if variety == "Pinot Noir"]
+
+    spans = {
+        tuple(of[start:end])
+        for of in words("train")
+        for start in range(len(of))
+        for end in range(start + 1, len(of) + 1)
+    }
+    longest = [
+        max(
+            end - start
+            for start in range(len(of))
+            for end in range(start + 1, len(of) + 1)
+            if tuple(of[start:end]) in spans
+        )
+        for of in words("test") + words("validation")
+    ]
+    assert adapters[0]["copying"]["real"] == pytest.approx(np.mean(longest))
+    # the model has learned some of it
+    assert 1 < adapters[0]["copying"]["generated"] < max(map(len, spans))
+    figures = f"{adapters[0]['copying']['generated']:.1f} ({np.mean(longest):.1f})"
+    assert f" | {figures} | " in (work / "lora" / "varieties.md").read_text(encoding="utf-8")
+
+
 def test_the_share_that_is_kept_does_best_on_the_validation_part(adapters: list[dict[str, Any]]) -> None:
     for metrics in adapters:
         losses = metrics["training"]["validation_by_share"]

@@ -20,7 +20,8 @@ FEWEST_REVIEWS = 5
 TABLE = "varieties"
 COLUMNS = (
     *("value", "method", "reviews", "train", "validation", "test", "base_perplexity", "perplexity", "change", "low"),
-    *("high", "text_change", "text_low", "text_high", "better", "share", "seconds", "size_bytes", "folder"),
+    *("high", "text_change", "text_low", "text_high", "better", "share", "copied", "copied_real", "seconds"),
+    *("size_bytes", "folder"),
 )
 
 Floats = npt.NDArray[np.float64]
@@ -97,6 +98,9 @@ def _row(metrics: dict[str, Any], folder: str) -> dict[str, Any]:
         **{"text_change": text["value"], "text_low": text["low"], "text_high": text["high"]},
         "better": metrics["better"],
         "share": metrics["training"]["share"],
+        # none where it was not measured
+        "copied": metrics["copying"].get("generated"),
+        "copied_real": metrics["copying"].get("real"),
         "seconds": metrics["seconds"],
         "size_bytes": metrics["size_bytes"],
         "folder": folder,
@@ -115,7 +119,7 @@ def to_markdown(rows: list[dict[str, Any]]) -> str:
     """Return the rows as a Markdown table for people."""
     head = (
         "| value | method | reviews (train, validation, test) | perplexity: base | fine-tuned | change (95% interval) "
-        "| after the header | better | seconds | MB |"
+        "| after the header | better | longest span shared with training, words: written (real) | seconds | MB |"
     )
     lines = [head, f"|{'---|' * (head.count('|') - 1)}"]
     for row in rows:
@@ -129,6 +133,7 @@ def to_markdown(rows: list[dict[str, Any]]) -> str:
             f"{row['change']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%})",
             f"{row['text_change']:+.1%} ({row['text_low']:+.1%} to {row['text_high']:+.1%})",
             "yes" if row["better"] else "no: the base is kept",
+            "" if row["copied"] is None else f"{row['copied']:.1f} ({row['copied_real']:.1f})",
             f"{row['seconds']:.0f}",
             f"{row['size_bytes'] / 1e6:.2f}",
         ]

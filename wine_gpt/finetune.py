@@ -7,6 +7,7 @@ neither has seen the test part.
 import contextlib
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import shutil
 import time
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 
 from wine_gpt import checkpoint, outputs
@@ -38,6 +39,7 @@ from wine_gpt.config import (
 from wine_gpt.data import Reviews, load_reviews
 from wine_gpt.data.records import TEXT
 from wine_gpt.errors import UserError, one_line
+from wine_gpt.evaluation import Writer, copying, longest_description, read_reviews
 from wine_gpt.groups import Group, choose_groups, group_reviews
 from wine_gpt.model import load_model
 from wine_gpt.pretraining import binding_settings, make_accelerator, resume, training_figures
@@ -47,6 +49,8 @@ from wine_gpt.training import Trainer, differences, trained_weights
 
 # shares of what was learned that are tried on the validation part; 0 is the base
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+# most reviews that a model writes to see what it copies, and how many of them at once
+WRITTEN, AT_ONCE = 100, 50
 WEIGHTS = {"lora": "adapter_model.safetensors", "full": "model.safetensors"}
 
 
@@ -348,6 +352,7 @@ class ValueRun:
         self.accelerator.print(_told(metrics))
         if self.accelerator.is_main_process:
             self._save(trainer.module.model)
+            metrics["copying"] = self._copying(trainer.module.model)
             metrics["seconds"] = round(seconds_before + time.monotonic() - started, 1)
             metrics["size_bytes"] = (self.folder / WEIGHTS[config.method]).stat().st_size
             outputs.save_metrics(self.folder, metrics)
@@ -370,6 +375,25 @@ class ValueRun:
 
     def _headers(self, split: str) -> Indices:
         return header_words(self.reviews[split], self.base.data, self.base.tokenizer)
+
+    def _copying(self, model: GPT2LMHeadModel) -> dict[str, float]:
+        """Return the mean longest span, in words, that descriptions share with the value's training reviews.
+
+        ``generated`` is of those that the model writes behind the headers of unseen reviews, ``real`` of the unseen
+        ones themselves. Empty without the package ``evaluate``.
+        """
+        if importlib.util.find_spec("evaluate") is None:
+            return {}
+        unseen = concatenate_datasets([self.reviews["test"], self.reviews["validation"]])
+        real = read_reviews(unseen.select(range(min(len(unseen), WRITTEN))), self.base.data)
+        writer = Writer(model, self.base.tokenizer, AT_ONCE, self.config.training.seed, {})
+        longest = longest_description(real, self.base.tokenizer)
+        written = {
+            "generated": writer.continuations(real.headers, longest, "writing reviews"),
+            "real": real.descriptions,
+        }
+        train = read_reviews(self.reviews["train"], self.base.data).descriptions
+        return {kind: copying(found, train)["mean_longest"] for kind, found in written.items()}
 
     def _save(self, model: GPT2LMHeadModel) -> None:
         # peft would look up the base on the Hub to see whether its vocabulary has grown
