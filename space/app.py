@@ -9,8 +9,10 @@ WINE_GPT_ADAPTERS names its adapters, parted by commas.
 import importlib.util
 import os
 
-# before gradio is imported, which would report home
+# before gradio is imported, which would report home, and after each call add up all calls that it remembers
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
+os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000000"
 
 import torch
 

@@ -1,11 +1,10 @@
-"""What visitors may send, checked before any of it is used.
-
-No message repeats what was sent: pages show messages as HTML.
-"""
+"""What visitors may send, checked before any of it is used."""
 
 import unicodedata
 from collections.abc import Collection
 from typing import Any
+
+from texts import Problem
 
 MOST_CHARACTERS = 10_000
 TEMPERATURES = (0.1, 2.0)
@@ -18,10 +17,6 @@ _UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _WHITE_SPACE = "\t\n\r"
 
 
-class Problem(Exception):
-    """What was sent, or the model, is not as it must be; the message says what, where and what may stand there."""
-
-
 def text(field: str, value: Any, most: int = MOST_CHARACTERS) -> str:  # noqa: ANN401 - from anybody
     """Return a text that may be shown and tokenized.
 
@@ -29,14 +24,12 @@ def text(field: str, value: Any, most: int = MOST_CHARACTERS) -> str:  # noqa: A
         Problem: if it is no text, too long, or holds a character that cannot be seen.
     """
     if not isinstance(value, str):
-        raise Problem(f"{field}: must be a text")
+        raise Problem("problem_text", field=field)
     if len(value) > most:
-        raise Problem(f"{field}: {len(value):,} characters, at most {most:,} are allowed")
+        raise Problem("problem_long", field=field, count=len(value), most=most)
     for place, character in enumerate(value, 1):
         if unicodedata.category(character) in _UNPRINTABLE and character not in _WHITE_SPACE:
-            raise Problem(
-                f"{field}: character {place:,} is U+{ord(character):04X}, which cannot be seen; leave it out"
-            )
+            raise Problem("problem_unseen", field=field, place=place, code=f"U+{ord(character):04X}")
     return value
 
 
@@ -48,7 +41,7 @@ def number(field: str, value: Any, least: float, most: float) -> float:  # noqa:
     """
     # NaN is in no range
     if not _is_number(value) or not least <= value <= most:
-        raise Problem(f"{field}: must be a number from {least:,g} to {most:,g}")
+        raise Problem("problem_number", field=field, least=least, most=most)
     return float(value)
 
 
@@ -59,7 +52,7 @@ def whole(field: str, value: Any, least: int, most: int) -> int:  # noqa: ANN401
         Problem: if it is none.
     """
     if not _is_number(value) or not least <= value <= most or value != int(value):
-        raise Problem(f"{field}: must be a whole number from {least} to {most}")
+        raise Problem("problem_whole", field=field, least=least, most=most)
     return int(value)
 
 
@@ -70,7 +63,7 @@ def choice(field: str, value: Any, choices: Collection[str]) -> str:  # noqa: AN
         Problem: if it is none.
     """
     if not isinstance(value, str) or value not in choices:
-        raise Problem(f"{field}: must be one of {', '.join(choices)}")
+        raise Problem("problem_choice", field=field, choices=", ".join(choices))
     return value
 
 
@@ -81,7 +74,7 @@ def ids(field: str, value: Any, vocabulary: int, most: int) -> list[int]:  # noq
         Problem: if it is none.
     """
     if not isinstance(value, list) or len(value) > most:
-        raise Problem(f"{field}: must be a list of at most {most} numbers")
+        raise Problem("problem_list", field=field, most=most)
     return [whole(field, index, 0, vocabulary - 1) for index in value]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from checks import Problem
+from texts import Problem
 
 FILE = "training_ngrams.safetensors"
 FORMAT = "wine_gpt.ngrams.v1"
@@ -47,10 +47,10 @@ class Index:
             self.n, self._hashes, self._bits = (int(about[name]) for name in ("n", "hashes", "bits"))
             self.reviews = int(about["reviews"])
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise Problem(f"{FILE} is damaged") from error
+            raise Problem("problem_index", file=FILE) from error
         sound = self._filter.dtype == np.uint8 and 0 < self._bits <= 8 * self._filter.size
         if about.get("format") != FORMAT or not sound or not 0 < self._hashes <= 64 or self.n < 1:
-            raise Problem(f"{FILE} is not of the format {FORMAT}")
+            raise Problem("problem_format", file=FILE, format=FORMAT)
         self.error_rate = float(np.unpackbits(self._filter).mean()) ** self._hashes
 
     def __contains__(self, ngram: str) -> bool:

@@ -9,12 +9,12 @@ from typing import Any
 
 import checks
 import inside
-from checks import Problem
 from copied import FILE as INDEX_FILE
 from copied import Index
 from display import Casing, Places, header_length, read_places
 from engine import BASE, Engine, Prompt, Settings
 from source import choose_adapters, choose_model
+from texts import Problem
 
 HERE = Path(__file__).parent
 DEFAULT_PROMPT = "wine review"
@@ -29,7 +29,7 @@ class Demo:
 
     Attributes:
         engine: the model; none if it could not be loaded.
-        problems: what is not as it should be, one sentence each, for visitors.
+        problems: what is not as it should be, for visitors.
         places: countries, provinces and varieties of which the model knows every word.
     """
 
@@ -37,7 +37,7 @@ class Demo:
         """Load what the settings name; whatever goes wrong is told on the page."""
         self.engine: Engine | None = None
         self.index: Index | None = None
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
         self.title = ""
         every_place = read_places(HERE / "places.json")
         self.places: Places = {}
@@ -47,7 +47,7 @@ class Demo:
             self.title = str(source)
             self.engine = Engine(source, self._adapters_of(source))
         except Problem as problem:
-            self.problems = [str(problem)]
+            self.problems = [problem]
             return
         self.problems += self.engine.problems
         self.places = known_places(self.engine, every_place)
@@ -59,7 +59,7 @@ class Demo:
         # the card is the Hub's, or the network's fault; the model goes on without adapters
         except Exception as error:
             print(f"card of {source}: {type(error).__name__}: {error}", file=sys.stderr)
-            self.problems.append(f"The card of {source} could not be read, so no adapters are offered.")
+            self.problems.append(Problem("problem_card", source=source))
             return []
 
     def _load_index(self) -> None:
@@ -67,12 +67,15 @@ class Demo:
         try:
             path = source.file(INDEX_FILE)
             self.index = None if path is None else Index(path)
-        except (Problem, OSError) as error:
-            self.problems.append(f"The index of {source} can't be used: {error}.")
+        except Problem as problem:
+            self.problems.append(problem)
+        except OSError:
+            self.problems.append(Problem("problem_index", file=INDEX_FILE))
 
     def _ready(self) -> Engine:
         if self.engine is None:
-            raise Problem(" ".join(self.problems))
+            # anew, as a raised one holds on to who raised it
+            raise Problem(self.problems[0].key, **self.problems[0].values)
         return self.engine
 
     @property
@@ -285,7 +288,7 @@ class Demo:
     def _sent(self, engine: Engine, sent: Mapping[str, Any]) -> tuple[str, Prompt, list[int], Settings, str]:
         given = sent.get("settings")
         if not isinstance(given, Mapping):
-            raise Problem("settings: must be given")
+            raise Problem("problem_given", field="settings")
         prompt = checks.text("prompt", sent.get("prompt"))
         beginning = engine.encode("prompt", prompt)
         room = engine.positions - len(beginning.ids)

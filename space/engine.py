@@ -27,8 +27,8 @@ from transformers import (
 )
 
 import checks
-from checks import Problem
 from source import Source
+from texts import Problem
 
 BASE = "base"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -67,7 +67,7 @@ class Engine:
     Attributes:
         adapters: what each adapter is called on the page, by the name that the API knows it by.
         positions: how many words a text can have, its start included.
-        problems: the adapters that could not be loaded, one sentence each.
+        problems: the adapters that could not be loaded.
     """
 
     def __init__(self, source: Source, adapters: Sequence[Source] = ()) -> None:
@@ -80,7 +80,7 @@ class Engine:
         self.tokenizer = _load_tokenizer(source)
         self._model: PreTrainedModel | PeftModel = _load_model(source)
         self.adapters: dict[str, str] = {}
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
         self._load_adapters(adapters)
         self._model.eval()
         self._lock = threading.Lock()
@@ -116,7 +116,7 @@ class Engine:
         encoding = self.tokenizer(text.rstrip(), return_offsets_mapping=True, verbose=False)
         ids = encoding["input_ids"]
         if len(ids) >= self.positions:
-            raise Problem(f"{field}: {len(ids) - 1:,} words, at most {self.positions - 2:,} fit into the model")
+            raise Problem("problem_room", field=field, count=len(ids) - 1, most=self.positions - 2)
         words, end = [], 0
         for start, stop in encoding["offset_mapping"]:
             words.append(text[end:stop] if stop > start else "")
@@ -222,10 +222,7 @@ class Engine:
             # peft raises whatever its parts raise; the page goes on without this adapter
             except Exception as error:
                 print(f"adapter {adapter}: {type(error).__name__}: {error}", file=sys.stderr)
-                self.problems.append(
-                    f"The adapter {adapter} could not be loaded: it is not there, can't be reached, is damaged or "
-                    "does not fit the model; the log says which."
-                )
+                self.problems.append(Problem("problem_adapter", source=adapter))
                 # what a failed one may have left in the model
                 self._model = _load_model(self.source)
                 for done, its_folder in loaded.items():
@@ -254,9 +251,9 @@ def _load_model(source: Source) -> PreTrainedModel:
     model: PreTrainedModel = loaded
     wrong = [*report["missing_keys"], *report["mismatched_keys"]]
     if wrong:
-        raise Problem(f"The model {source} can't be used: its weights don't fit its config.json.")
+        raise Problem("problem_weights", source=source)
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise Problem(f"The model {source} can't be used: its weights hold NaN or infinity.")
+        raise Problem("problem_finite", source=source)
     return model
 
 
@@ -267,7 +264,7 @@ def _load_tokenizer(source: Source) -> PreTrainedTokenizerFast:
         tokenizer.eos_token_id,
         tokenizer.unk_token_id,
     ):
-        raise Problem(f"The model {source} can't be used: its tokenizer is no fast one with [BOS], [EOS] and [UNK].")
+        raise Problem("problem_tokenizer", source=source)
     return tokenizer
 
 
@@ -278,10 +275,7 @@ def _load(source: Source, kind: Any, **options: Any) -> Any:  # noqa: ANN401 - o
     # transformers, tokenizers and safetensors have no exception in common, tokenizers raises bare ones
     except Exception as error:
         print(f"model {source}: {type(error).__name__}: {error}", file=sys.stderr)
-        raise Problem(
-            f"The model {source} could not be loaded: it is not there, can't be reached or is damaged; "
-            "the log says which."
-        ) from error
+        raise Problem("problem_model", source=source) from error
 
 
 def _adapter_folder(adapter: Source) -> Path:
@@ -292,7 +286,7 @@ def _adapter_folder(adapter: Source) -> Path:
         folder = Path(snapshot_download(adapter.name, revision=adapter.revision, allow_patterns=list(ADAPTER_FILES)))
     missing = [name for name in ADAPTER_FILES if not (folder / name).is_file()]
     if missing:
-        raise Problem(f"no {missing[0]}")
+        raise FileNotFoundError(f"no {missing[0]}")
     return folder
 
 
@@ -305,5 +299,5 @@ def _add_adapter(model: PreTrainedModel | PeftModel, name: str, folder: Path) ->
         else:
             model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, torch_device="cpu")
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise Problem("its weights hold NaN or infinity")
+        raise ValueError("its weights hold NaN or infinity")
     return model

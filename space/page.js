@@ -20,7 +20,7 @@ window.winePage = (() => {
 
   /** Fill in what is marked with data-text and data-label. */
   function translate(element) {
-    for (const each of element.querySelectorAll("[data-text]")) each.textContent = text(each.dataset.text);
+    for (const each of element.querySelectorAll("[data-text]")) each.textContent = text(each.dataset.text, JSON.parse(each.dataset.values ?? "{}"));
     for (const each of element.querySelectorAll("[data-label]")) each.setAttribute("aria-label", text(each.dataset.label));
     for (const each of element.querySelectorAll(".languages a")) {
       if (each.lang === language) each.setAttribute("aria-current", "true");
@@ -80,6 +80,20 @@ window.winePage = (() => {
     eyebrow.hidden = !eyebrow.hasChildNodes();
     return spans;
   }
+
+  // what gradio's own page says, in English alone
+  const english = {
+    "This application is currently busy. Please try again.": "busy",
+    "Connection errored out.": "connection",
+    "Connection to the server was lost. Attempting reconnection...": "connection",
+    "An error occurred.": "failed",
+  };
+  new MutationObserver(() => {
+    for (const message of document.querySelectorAll("[data-testid=toast-text]")) {
+      const key = english[message.textContent.trim()];
+      if (key) message.textContent = text(key);
+    }
+  }).observe(document, { childList: true, subtree: true });
 
   let tips = 0;
 

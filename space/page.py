@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import checks
-from checks import Problem
 from demo import DEFAULT_PROMPT, Demo
 from engine import BASE, Engine
+from texts import TEXTS, USUAL, Problem, language_of
 
 HERE = Path(__file__).parent
-TEXTS: dict[str, dict[str, str]] = json.loads((HERE / "texts.json").read_text(encoding="utf-8"))
 t = gr.I18n(**TEXTS)
 
 # so many at once share the model, chunk by chunk; so many more may wait
@@ -156,7 +156,13 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _shown(problem: Problem) -> gr.Error:
     # the page shows messages as HTML
-    return gr.Error(html.escape(str(problem), quote=False), print_exception=False)
+    return gr.Error(html.escape(problem.told(_language()), quote=False), print_exception=False)
+
+
+def _language() -> str:
+    """Return the language of whoever is served."""
+    request = LocalContext.request.get(None)
+    return USUAL if request is None else language_of(request.query_params, request.headers)
 
 
 def build(demo: Demo) -> gr.Blocks:
@@ -164,7 +170,11 @@ def build(demo: Demo) -> gr.Blocks:
     with gr.Blocks(title="wine_gpt", analytics_enabled=False) as page:
         _static("header.html", "top")
         for problem in demo.problems:
-            gr.HTML(f'<p class="problem" role="alert">{html.escape(problem, quote=False)}</p>')
+            values = html.escape(json.dumps(problem.values, default=str))
+            _translated(
+                f'<p class="problem" role="alert" data-text="{problem.key}" data-values="{values}">'
+                f"{html.escape(str(problem), quote=False)}</p>"
+            )
         if demo.engine is not None:
             with gr.Tabs(elem_id="tabs"):
                 with gr.Tab(t("tab_write"), id="write"):
@@ -196,6 +206,7 @@ def _api(demo: Demo) -> None:
 
 def _write_tab(demo: Demo, engine: Engine, page: gr.Blocks) -> None:
     examples = {name: values for name, values in EXAMPLES.items() if engine.knows(values[0])}
+    link_bad = _translated('<p class="problem" role="alert" data-text="link_bad"></p>', visible=False)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=280, elem_classes="controls"):
             place = _place(demo)
@@ -222,15 +233,18 @@ def _write_tab(demo: Demo, engine: Engine, page: gr.Blocks) -> None:
 
     def opened(request: gr.Request) -> list[Any]:
         link = dict(request.query_params)
-        values = _from_link(demo, engine, link) if "prompt" in link else _at_first(demo, engine, examples)
-        return [*_place_of(demo, values[0]), *values]
+        if "prompt" in link:
+            values, wrong = _from_link(demo, engine, link)
+        else:
+            values, wrong = _at_first(demo, engine, examples), []
+        return [*_place_of(demo, values[0]), *values, gr.HTML(visible=bool(wrong))]
 
     writing = {"fn": told(demo.write), "inputs": fields, "outputs": review, "js": "winePage.link", **MODEL_CALL}
     runs = [
         write.click(**writing),
         review.again(None, None, seed, js="winePage.seed", api_visibility="private").then(**writing),
         review.branch(_event(demo.branch), None, [prompt, seed], **QUICK).success(**writing),
-        page.load(opened, None, [*place, *fields], **QUICK).then(**writing),
+        page.load(opened, None, [*place, *fields, link_bad], **QUICK).then(**writing),
     ]
     for name, button in buttons.items():
         runs.append(
@@ -304,8 +318,8 @@ def _temperature(engine: Engine, value: float | None = None) -> gr.Slider:
 
 
 def _seed() -> gr.Number:
-    low, high = checks.SEEDS
-    return gr.Number(1, label=t("seed"), info=t("seed_info"), precision=0, minimum=low, maximum=high)
+    # gradio itself would tell the bounds, in English alone
+    return gr.Number(1, label=t("seed"), info=t("seed_info"), precision=0)
 
 
 def _settings(demo: Demo, engine: Engine) -> tuple[gr.Dropdown, gr.Slider, gr.Slider, gr.Slider, gr.Number]:
@@ -325,8 +339,8 @@ def _at_first(demo: Demo, engine: Engine, examples: dict[str, Any]) -> list[Any]
     return [prompt, BASE, temperature, engine.top_p, demo.length, secrets.randbits(32)]
 
 
-def _from_link(demo: Demo, engine: Engine, link: dict[str, str]) -> list[Any]:
-    """Return the settings that a link names, the usual ones where it names none or wrong ones."""
+def _from_link(demo: Demo, engine: Engine, link: dict[str, str]) -> tuple[list[Any], list[str]]:
+    """Return the settings that a link names, the usual ones where it names none or a wrong one; and the wrong ones."""
     readers: dict[str, tuple[Callable[[str], Any], Any]] = {
         "prompt": (lambda given: checks.text("prompt", given), DEFAULT_PROMPT),
         "model": (lambda given: checks.choice("model", given, demo.adapters), BASE),
@@ -338,14 +352,14 @@ def _from_link(demo: Demo, engine: Engine, link: dict[str, str]) -> list[Any]:
         "length": (lambda given: checks.whole("length", float(given), 1, demo.length), demo.length),
         "seed": (lambda given: checks.whole("seed", float(given), *checks.SEEDS), 1),
     }
-    values = []
+    values, wrong = [], []
     for field, (read, otherwise) in readers.items():
         try:
             values.append(read(link[field]) if field in link else otherwise)
         except (Problem, ValueError):
-            gr.Warning(t("link_bad"))
             values.append(otherwise)
-    return values
+            wrong.append(field)
+    return values, wrong
 
 
 def _compare_tab(demo: Demo, engine: Engine) -> None:

@@ -8,15 +8,11 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard, hf_hub_download
 
-from checks import Problem
+from texts import Problem
 
 HERE = Path(__file__).parent
 SETTINGS = "settings.json"
 QUICKSTART = HERE.parent / "runs" / "sample"
-NO_MODEL = (
-    "There is no model yet. Make one with `python scripts/quickstart.py`, or set WINE_GPT_MODEL to a folder "
-    "or to a repository on the Hub, and start this page again."
-)
 
 
 @dataclass(frozen=True)
@@ -76,11 +72,11 @@ def choose_model(environment: Mapping[str, str] = os.environ, here: Path = HERE)
         try:
             return Source.parse(json.loads(settings.read_text(encoding="utf-8"))["model"])
         except (ValueError, KeyError, TypeError) as error:
-            raise Problem(f'{SETTINGS} must be {{"model": "org/name"}}') from error
+            raise Problem("problem_settings", file=SETTINGS, example='{"model": "org/name"}') from error
     quickstart = here.parent / "runs" / "sample"
     if (quickstart / "config.json").is_file():
         return Source.parse(str(quickstart))
-    raise Problem(NO_MODEL)
+    raise Problem("problem_none")
 
 
 def choose_adapters(model: Source, environment: Mapping[str, str] = os.environ) -> list[Source]:

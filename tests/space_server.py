@@ -16,13 +16,14 @@ SPACE = Path(__file__).parents[1] / "space"
 START = """
 import runpy
 sys.path.insert(0, sys.argv[1])
+exec(sys.argv[2])
 runpy.run_path(sys.argv[1] + "/app.py", run_name="__main__")
 """
 
 
 @contextlib.contextmanager
-def serving(log: Path, python: str = sys.executable, **environment: str) -> Iterator[str]:
-    """Start the demo by an interpreter, where wine_gpt can't be imported; give its address."""
+def serving(log: Path, python: str = sys.executable, before: str = "", **environment: str) -> Iterator[str]:
+    """Start the demo by an interpreter, where wine_gpt can't be imported, after some lines; give its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -30,7 +31,7 @@ def serving(log: Path, python: str = sys.executable, **environment: str) -> Iter
     settings = {"GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [python, "-c", BLOCK + START, str(SPACE)],
+            [python, "-c", BLOCK + START, str(SPACE), before],
             env={**kept, **settings},
             cwd=log.parent,
             stdout=output,

@@ -18,12 +18,12 @@ pytest.importorskip("gradio", reason="the demo's packages are not installed")
 
 import checks
 import inside
-from checks import Problem
 from copied import FILE, Index
 from demo import Demo
 from display import Casing, header_length
 from engine import BASE, Engine, Settings
 from source import Source, choose_adapters, choose_model
+from texts import Problem, language_of
 
 SPACE = Path(__file__).parents[1] / "space"
 PROMPT = "Wine review: Italy"
@@ -284,10 +284,31 @@ def test_both_languages_say_everything() -> None:
     texts = json.loads((SPACE / "texts.json").read_text(encoding="utf-8"))
     assert texts["en"].keys() == texts["es"].keys()
     for key, english in texts["en"].items():
-        assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", texts["es"][key])), key
+        assert set(re.findall(r"{(\w+)", english)) == set(re.findall(r"{(\w+)", texts["es"][key])), key
     sources = "".join(path.read_text(encoding="utf-8") for path in SPACE.glob("*.*") if path.suffix != ".json")
-    asked = set(re.findall(r"""data-(?:text|label)="(\w+)"|\bt(?:ext)?\("(\w+)\"""", sources))
+    asked = set(re.findall(r"""data-(?:text|label)="(\w+)"|\b(?:t|text|Problem)\("(\w+)\"""", sources))
     assert {one or other for one, other in asked} <= texts["en"].keys()
+
+
+@pytest.mark.parametrize(
+    ("address", "browser", "language"),
+    [
+        ({}, "", "en"),
+        ({}, "es-MX,es;q=0.9,en;q=0.8", "es"),
+        ({}, "fr-FR,es;q=0.9", "en"),
+        ({"lang": "es"}, "en-US,en;q=0.9", "es"),
+        ({"lang": "<b>"}, "es", "es"),
+    ],
+)
+def test_a_request_has_the_language_of_its_page(address: dict[str, str], browser: str, language: str) -> None:
+    assert language_of(address, {"accept-language": browser}) == language
+
+
+def test_a_problem_is_told_in_both_languages(demo: Demo) -> None:
+    with pytest.raises(Problem) as caught:
+        list(demo.generate("a " * 2_000))
+    assert caught.value.told() == "prompt: 2,000 words, at most 62 fit into the model"
+    assert caught.value.told("es") == "comienzo: 2000 palabras; en el modelo caben 62 como máximo"
 
 
 # ---- what may be sent -----------------------------------------------------------------------------------------------
@@ -442,7 +463,7 @@ def test_a_broken_adapter_is_left_out_and_the_others_stay(demo_model: Path, tmp_
     engine = Engine(Source(str(demo_model)), [Source.parse(name) for name in names])
     assert list(engine.adapters) == ["pinot-noir", "riesling"]
     assert len(engine.problems) == 1
-    assert "wine-gpt-broken" in engine.problems[0]
+    assert "wine-gpt-broken" in str(engine.problems[0])
     sound = Engine(Source(str(demo_model)), [Source(f"{demo_model}-riesling")])
     ids = engine.encode("prompt", PROMPT).ids
     assert all_words(engine, ids) == all_words(sound, ids)

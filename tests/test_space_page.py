@@ -1,5 +1,6 @@
 """The demo's page in a real browser: what a visitor does, with the mouse, with the keyboard alone, on a phone."""
 
+import contextlib
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import httpx
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -17,7 +19,9 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 
 from axe_playwright_python.sync_playwright import Axe
+from gradio_client import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from space_server import serving
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
@@ -28,6 +32,19 @@ HEADER = "wine review : italy : tuscany : riesling :"
 LINK = {"prompt": HEADER, "temperature": 0.8, "seed": 7}
 PATIENCE = 20_000
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+# a machine that takes 0.1 s for a word and serves one visitor, while another one waits
+NARROW = """
+import time, engine, page
+write = engine.Engine.write
+def slowly(*arguments):
+    for piece in write(*arguments):
+        for word in piece:
+            time.sleep(0.1)
+            yield [word]
+engine.Engine.write = slowly
+page.AT_ONCE = page.WAITING = page.MODEL_CALL["concurrency_limit"] = 1
+"""
 
 Open = Callable[..., AbstractContextManager[Page]]
 
@@ -44,7 +61,11 @@ def opened(browser: Browser, demo_address: str) -> Open:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
-    def open_page(link: dict[str, Any] = LINK, **context: Any) -> Iterator[Page]:  # noqa: ANN401
+    def open_page(
+        link: dict[str, Any] = LINK,
+        address: str = demo_address,
+        **context: Any,  # noqa: ANN401 - of playwright
+    ) -> Iterator[Page]:
         own = browser.new_context(**{"viewport": DESKTOP, "locale": "en-US", **context})
         own.set_default_timeout(PATIENCE)
         page = own.new_page()
@@ -53,14 +74,22 @@ def opened(browser: Browser, demo_address: str) -> Open:
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: request.url.startswith(("http", "ws")) and asked.append(request.url))
         asked: list[str] = []
-        page.goto(f"{demo_address}/?{urlencode(link)}")
+        page.goto(f"{address}/?{urlencode(link)}")
         written(page, link["seed"])
         yield page
         assert wrong == []
-        assert [url for url in asked if not url.startswith(demo_address)] == []
+        assert [url for url in asked if not url.startswith(address)] == []
         own.close()
 
     return open_page
+
+
+@pytest.fixture(scope="module")
+def narrow(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve the demo on a slow machine with two places; return the address."""
+    log = tmp_path_factory.mktemp("narrow") / "log"
+    with serving(log, before=NARROW, WINE_GPT_MODEL=str(demo_model)) as address:
+        yield address
 
 
 def written(page: Page, seed: str | int) -> None:
@@ -103,6 +132,68 @@ def test_a_link_writes_the_review_that_it_was_made_from(opened: Open) -> None:
     with opened(dict(parse_qsl(urlsplit(link).query))) as page:
         assert page.url == link
         assert text(page) == shown
+
+
+def test_stop_keeps_what_is_written_and_one_can_write_again(opened: Open, narrow: str) -> None:
+    with opened(address=narrow) as page:
+        whole = text(page)
+        page.locator("#write").click()
+        expect(page.locator("#review [data-state=writing] .word:not(.given)").nth(2)).to_be_visible()
+        page.locator("#review .stop").click()
+        expect(page.locator("#review .status")).to_contain_text("Stopped after")
+        # what was on its way
+        page.wait_for_timeout(300)
+        kept = text(page)
+        assert len(kept) < len(whole)
+        assert whole.startswith(kept)
+        page.wait_for_timeout(500)
+        assert text(page) == kept
+        look(page, "s")
+        page.locator("#write").click()
+        expect(page.locator("#review .words")).to_contain_text("∎", timeout=PATIENCE)
+        assert text(page) == whole
+
+
+def test_whoever_finds_the_queue_full_is_told_so(browser: Browser, narrow: str) -> None:
+    program = Client(narrow, verbose=False)
+    with contextlib.closing(browser.new_page(locale="es-ES")) as page:
+        page.goto(f"{narrow}/?{urlencode(LINK)}")
+        written(page, 7)
+        jobs = [program.submit(HEADER, api_name="/generate") for _ in range(2)]
+        while httpx.get(f"{narrow}/gradio_api/queue/status").json()["queue_size"] != 1:
+            page.wait_for_timeout(50)
+        page.locator("#write").click()
+        expect(page.get_by_test_id("toast-text")).to_contain_text("la cola está llena", timeout=PATIENCE)
+        for job in jobs:
+            job.result(PATIENCE / 1000)
+        page.get_by_role("button", name="Otra más").click()
+        expect(page.locator('#review .card[data-seed="7"]')).to_have_count(0, timeout=PATIENCE)
+
+
+def test_copies_are_the_text_and_the_link_to_it(opened: Open) -> None:
+    link = {"prompt": HEADER, "model": "riesling", "temperature": 1.3, "top_p": 0.8, "length": 12, "seed": 99}
+    with opened(link, permissions=["clipboard-read", "clipboard-write"]) as page:
+        shown = text(page)
+        assert copied(page, ".copy") == f"Wine Review : Italy : Tuscany : Riesling : {shown}"
+        page.locator("#review .raw").check()
+        assert copied(page, ".copy") == text(page).removeprefix("▸ ")
+        shared = copied(page, ".link")
+    found = dict(parse_qsl(urlsplit(shared).query))
+    assert {key: found[key] for key in link} == {key: str(value) for key, value in link.items()}
+    with opened(found) as page:
+        assert text(page) == shown
+        page.locator("#settings button").first.click()
+        for label, value in (("Temperature", "1.3"), ("Top-p", "0.8"), ("Length, in words", "12"), ("Seed", "99")):
+            field = page.locator("#settings").get_by_label(label)
+            expect(field.and_(page.locator("[type=number]"))).to_have_value(value)
+        expect(page.get_by_label("Model").first).to_have_value("Riesling")
+
+
+def copied(page: Page, button: str) -> str:
+    """Return what a button puts into the clipboard, after it says so."""
+    page.locator(f"#review {button}").click()
+    expect(page.locator(f"#review {button}")).to_have_text("Copied")
+    return str(page.evaluate("navigator.clipboard.readText()"))
 
 
 def test_places_narrow_and_make_the_beginning(opened: Open) -> None:
@@ -210,6 +301,19 @@ def test_an_error_is_shown_as_text(opened: Open) -> None:
         page.locator("#prompt textarea").fill("a " * 100)
         page.locator("#write").click()
         expect(page.get_by_text("prompt: 100 words, at most 62 fit into the model")).to_be_visible()
+
+
+@pytest.mark.parametrize("visitor", [{"locale": "es-ES"}, {"link": {**LINK, "lang": "es"}}])
+def test_an_error_is_told_in_the_language_of_the_page(opened: Open, visitor: dict[str, Any]) -> None:
+    with opened(**visitor) as page:
+        page.locator("#prompt textarea").fill("a " * 100)
+        page.locator("#write").click()
+        expect(page.get_by_text("comienzo: 100 palabras; en el modelo caben 62 como máximo")).to_be_visible()
+
+
+def test_a_link_with_bad_settings_says_so(opened: Open) -> None:
+    with opened({**LINK, "temperature": "hot", "lang": "es"}) as page:
+        expect(page.get_by_text("Algunos ajustes del enlace no sirven y se han dejado fuera.")).to_be_visible()
 
 
 def test_what_is_copied_is_told(opened: Open) -> None:

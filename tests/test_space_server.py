@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("gradio", reason="the demo's packages are not installed")
 
 from gradio_client import Client
+from gradio_client.exceptions import AppError
 from space_server import SPACE, serving
 
 HEADER = "wine review : italy : tuscany : riesling :"
@@ -216,3 +217,5 @@ def test_without_a_model_the_page_comes_up_and_says_so(without_model: str) -> No
     event, data = call(without_model, "generate", "wine review")
     assert event == "error"
     assert "nobody/no-wine-gpt (revision v3)" in json.loads(data)["error"]
+    with pytest.raises(AppError, match=r"^No se ha podido cargar el modelo nobody/no-wine-gpt \(revision v3\)"):
+        Client(without_model, verbose=False, headers={"accept-language": "es"}).predict("x", api_name="/generate")
