@@ -65,7 +65,8 @@ window.winePage = (() => {
       else if (bare === "") bare = "∎";
       else if (inHeader && bare === ":") bare = "·";
       if (raw && !value.unknown.includes(place)) bare = bare.toLowerCase();
-      if (bare !== spaced || !unbroken || unbroken.parentElement !== parent) {
+      if (unbroken && bare === "·") unbroken.append(" ");
+      else if (bare !== spaced || place < 2 || unbroken.parentElement !== parent) {
         unbroken = make("span", "unbroken");
         parent.append(" ", unbroken);
       }
@@ -192,6 +193,22 @@ window.winePage = (() => {
       drawCopied();
     }
 
+    // gradio tells the place in the queue beside this part of the page, in English alone
+    const block = element.closest(".block");
+    let waiting = false;
+    new MutationObserver(() => {
+      const told = block.querySelector(".progress-text")?.textContent;
+      if (told !== undefined) {
+        const place = /queue: (\d+)/.exec(told)?.[1];
+        const now = place ? text("waiting", { place }) : text("writing");
+        if (find(".status").textContent !== now) find(".status").textContent = now;
+      } else if (waiting) {
+        find(".status").textContent = "";
+        if (value()) drawState();
+      }
+      waiting = told !== undefined;
+    }).observe(block, { childList: true, subtree: true, characterData: true });
+
     function drawCopied() {
       const { copied, state } = value();
       find(".copying").hidden = state === "writing";
@@ -248,7 +265,7 @@ window.winePage = (() => {
       step.attention.forEach((weight, place) => spans[place].style.setProperty("--share", weight / highest));
       spans[chosen].setAttribute("aria-current", "true");
       const temperature = number.format(settings.temperature);
-      find(".chosen-word").textContent = words[chosen] === "" ? text("end") : `“${words[chosen].trim()}”`;
+      find(".chosen-word").textContent = words[chosen] === "" ? text("end") : text("quoted", { word: words[chosen].trim() });
       find(".chosen-share").textContent = [
         text("share_at", { share: percent(step.warm), temperature }),
         text("share_plain", { share: percent(step.plain) }),

@@ -239,7 +239,9 @@ def _write_tab(demo: Demo, engine: Engine, page: gr.Blocks) -> None:
             values, wrong = _at_first(demo, engine, examples), []
         return [*_place_of(demo, values[0]), *values, gr.HTML(visible=bool(wrong))]
 
-    writing = {"fn": told(demo.write), "inputs": fields, "outputs": review, "js": "winePage.link", **MODEL_CALL}
+    # the page's script tells the progress that gradio would show
+    progress = {**MODEL_CALL, "show_progress": "minimal"}
+    writing = {"fn": told(demo.write), "inputs": fields, "outputs": review, "js": "winePage.link", **progress}
     runs = [
         write.click(**writing),
         review.again(None, None, seed, js="winePage.seed", api_visibility="private").then(**writing),

@@ -103,7 +103,7 @@ def text(page: Page) -> str:
 
 def look(page: Page, word: str) -> None:
     page.locator("#review .words button.word", has_text=re.compile(f"^{word}$")).first.click()
-    expect(page.locator(".chosen-word")).to_have_text(f"“{word}”")
+    expect(page.locator(".chosen-word")).to_have_text(re.compile(f"^[“«]{word}[”»]$"))
 
 
 def figures(page: Page, selector: str) -> dict[str, list[float]]:
@@ -154,16 +154,22 @@ def test_stop_keeps_what_is_written_and_one_can_write_again(opened: Open, narrow
         assert text(page) == whole
 
 
-def test_whoever_finds_the_queue_full_is_told_so(browser: Browser, narrow: str) -> None:
+def test_whoever_waits_is_told_the_place_and_when_there_is_none(browser: Browser, narrow: str) -> None:
     program = Client(narrow, verbose=False)
     with contextlib.closing(browser.new_page(locale="es-ES")) as page:
         page.goto(f"{narrow}/?{urlencode(LINK)}")
         written(page, 7)
-        jobs = [program.submit(HEADER, api_name="/generate") for _ in range(2)]
+        first = program.submit(api_name="/generate")
+        page.locator("#write").click()
+        expect(page.locator("#review .status")).to_contain_text("número 1 de la cola")
+        first.result(PATIENCE / 1000)
+        expect(page.locator("#review .status")).to_contain_text("Escrita", timeout=PATIENCE)
+        jobs = [program.submit(api_name="/generate") for _ in range(2)]
         while httpx.get(f"{narrow}/gradio_api/queue/status").json()["queue_size"] != 1:
             page.wait_for_timeout(50)
         page.locator("#write").click()
         expect(page.get_by_test_id("toast-text")).to_contain_text("la cola está llena", timeout=PATIENCE)
+        expect(page.locator("#review .status")).to_contain_text("Escrita")
         for job in jobs:
             job.result(PATIENCE / 1000)
         page.get_by_role("button", name="Otra más").click()
