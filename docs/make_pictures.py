@@ -1,6 +1,6 @@
 """Make the pictures of the README from the quickstart's run, with the Chromium that is installed.
 
-make quickstart && .venv/bin/python docs/make_pictures.py
+make quickstart .venv/installed-dev && .venv/bin/python docs/make_pictures.py
 """
 
 import shutil
@@ -8,12 +8,20 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import urlencode
+
+from playwright.sync_api import sync_playwright
+
+from wine_gpt.config import DataConfig
+from wine_gpt.data import load_reviews
+from wine_gpt.ngram_index import FILE_NAME, build_index
 
 DOCS = Path(__file__).parent
 RUN = DOCS.parent / "runs" / "sample"
 GENERATE = (sys.executable, "scripts/generate.py", "runs/sample")
 # the page opens on its first word; this one is in the middle of a sentence
 SHOW_WORD = "<script>document.querySelectorAll('#text button')[25].click()</script>"
+CHROMIUM = shutil.which("chromium") or "chromium"
 CHROMIUM_FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -23,9 +31,20 @@ CHROMIUM_FLAGS = (
 )
 
 
+# a review of the demo, and a word of it that was chosen among many
+DEMO = {"prompt": "wine review : italy : tuscany : sangiovese :", "temperature": 0.8, "seed": 7}
+DEMO_WORD = 20
+
+
 def main() -> None:
-    """Copy the loss curve; write a review's page and take its picture."""
+    """Copy the loss curve; write a review's page and take its picture; take one of the demo."""
     shutil.copyfile(RUN / "loss.png", DOCS / "loss.png")
+    explained()
+    demo()
+
+
+def explained() -> None:
+    """Take the picture of the page that explains a review."""
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
         prompt = ("--prompt", "wine review : germany", "--seed", "1")
@@ -33,7 +52,7 @@ def main() -> None:
         page.write_text(page.read_text(encoding="utf-8") + SHOW_WORD, encoding="utf-8")
         subprocess.run(
             [
-                shutil.which("chromium") or "chromium",
+                CHROMIUM,
                 *CHROMIUM_FLAGS,
                 f"--user-data-dir={folder}/profile",
                 "--window-size=1100,760",
@@ -43,6 +62,30 @@ def main() -> None:
             check=True,
             stderr=subprocess.DEVNULL,
         )
+
+
+def demo() -> None:
+    """Take the picture of the demo, whose model has the index that publishing adds."""
+    sys.path.insert(0, str(DOCS.parent / "tests"))
+    from space_server import serving
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / RUN.name
+        shutil.copytree(RUN, model, ignore=shutil.ignore_patterns("checkpoints"))
+        train = load_reviews(DataConfig()).splits["train"]
+        build_index(map(str, train[DataConfig.text_field][:]), model / FILE_NAME)
+        with serving(Path(folder) / "log", WINE_GPT_MODEL=str(model)) as address, sync_playwright() as play:
+            browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+            page = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-US")
+            page.goto(f"{address}/?{urlencode(DEMO)}")
+            page.locator(f'#review .card[data-seed="{DEMO["seed"]}"][data-state="written"]').wait_for()
+            page.locator("#review .words button.word").nth(DEMO_WORD).click()
+            page.locator(".inside").wait_for()
+            page.mouse.move(0, 0)
+            # colours fade in
+            page.wait_for_timeout(500)
+            page.screenshot(path=DOCS / "demo.png", full_page=True)
+            browser.close()
 
 
 if __name__ == "__main__":
