@@ -33,7 +33,7 @@ CHROMIUM_FLAGS = (
 
 # a review of the demo, and a word of it that was chosen among many
 DEMO = {"prompt": "wine review : italy : tuscany : sangiovese :", "temperature": 0.8, "seed": 7}
-DEMO_WORD = 20
+DEMO_WORD = 16
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ window.winePage = (() => {
   const number = new Intl.NumberFormat(language, { maximumSignificantDigits: 3 });
   const oneDigit = new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
   const twoDigits = new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2 });
-  const percent = share => (share > 0 && share < 0.0005 ? "<\u2009" + oneDigit.format(0.001) : oneDigit.format(share));
+  const percent = share => (share < 0.0005 ? "<\u2009" + oneDigit.format(0.001) : oneDigit.format(share));
 
   function text(key, values = {}) {
     return wineTexts[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
