@@ -8,6 +8,7 @@ WINE_GPT_ADAPTERS names its adapters, parted by commas.
 
 import importlib.util
 import os
+import sys
 
 # before gradio is imported, which would report home, and after each call add up all calls that it remembers
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -24,7 +25,10 @@ def main() -> None:
     """Load the model and serve the page until stopped."""
     # one word at a time gives several threads nothing to share, and visitors come several at a time
     torch.set_num_threads(1)
-    page = build(Demo())
+    demo = Demo()
+    for problem in demo.problems:
+        print(problem, file=sys.stderr)
+    page = build(demo)
     page.launch(**LAUNCH, mcp_server=importlib.util.find_spec("mcp") is not None)
 
 

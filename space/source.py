@@ -30,7 +30,8 @@ class Source:
     @classmethod
     def parse(cls, text: str) -> "Source":
         """Read a folder's path, ``org/name`` or ``org/name@revision``."""
-        if Path(text).is_dir():
+        # no repository begins as a path does
+        if Path(text).is_dir() or text.startswith(("/", ".")):
             return cls(text)
         name, _, revision = text.partition("@")
         return cls(name, revision or "main")

@@ -378,6 +378,7 @@ def test_the_model_is_the_variables_then_the_settings_then_the_quickstarts(tmp_p
     assert choose_model({}, here) == Source("org/wine-gpt", "main")
     assert choose_model({"WINE_GPT_MODEL": "me/other@v2"}, here) == Source("me/other", "v2")
     assert choose_model({"WINE_GPT_MODEL": str(tmp_path)}, here) == Source(str(tmp_path))
+    assert str(choose_model({"WINE_GPT_MODEL": "./runs/none"}, here)) == "none"
 
 
 def test_adapters_are_the_variables_or_those_of_the_card(tmp_path: Path) -> None:

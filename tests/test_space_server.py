@@ -204,18 +204,22 @@ def test_whoever_leaves_frees_the_place(address: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def without_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def without_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Serve the demo without a model; return the address, and where it writes what it prints."""
     folder = tmp_path_factory.mktemp("offline")
     with serving(folder / "log", WINE_GPT_MODEL="nobody/no-wine-gpt@v3", HF_HOME=str(folder)) as address:
-        yield address
+        yield address, folder / "log"
 
 
-def test_without_a_model_the_page_comes_up_and_says_so(without_model: str) -> None:
-    page = httpx.get(without_model)
+def test_without_a_model_the_page_comes_up_and_says_so(without_model: tuple[str, Path]) -> None:
+    address, log = without_model
+    said = "The model nobody/no-wine-gpt (revision v3) could not be loaded: it is not there"
+    assert sum(line.startswith(said) for line in log.read_text().splitlines()) == 1
+    page = httpx.get(address)
     assert page.status_code == 200
     assert "The model nobody/no-wine-gpt (revision v3) could not be loaded" in page.text
-    event, data = call(without_model, "generate", "wine review")
+    event, data = call(address, "generate", "wine review")
     assert event == "error"
     assert "nobody/no-wine-gpt (revision v3)" in json.loads(data)["error"]
     with pytest.raises(AppError, match=r"^No se ha podido cargar el modelo nobody/no-wine-gpt \(revision v3\)"):
-        Client(without_model, verbose=False, headers={"accept-language": "es"}).predict("x", api_name="/generate")
+        Client(address, verbose=False, headers={"accept-language": "es"}).predict("x", api_name="/generate")
