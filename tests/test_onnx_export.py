@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -173,3 +174,19 @@ def test_transformers_js_samples_as_the_generation_config_says(
     for text in texts:
         assert len(tokenizer(text)["input_ids"]) < tokenizer.model_max_length
         assert "[" not in text
+
+
+@needs_javascript
+def test_the_cards_javascript_runs(staged: Path) -> None:
+    card = (staged / NAME / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```js\n(.*?)```", card, re.DOTALL)
+    here = f"""
+        import {{ env }} from "@huggingface/transformers";
+        env.allowRemoteModels = false;
+        env.localModelPath = {json.dumps(str(staged))};
+    """
+    done = subprocess.run(
+        ["node", "--input-type=module"], input=here + code, cwd=JAVASCRIPT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(" wine review : italy :")

@@ -135,7 +135,7 @@ def _stage_model(
     if problem := _write_index(run, target / FILE_NAME):
         left_out.append(f"{FILE_NAME} is left out: {problem}")
     indexed = (target / FILE_NAME).exists()
-    card = model_card(run, name, publication.revision, varieties, publication.space, indexed)
+    card = model_card(run, name, publication.revision, varieties, publication.space, indexed, publication.onnx)
     return Staged(name, "model", target, card, (*KNOWN_FILES, *(file for _, file in run.possible_plots)))
 
 

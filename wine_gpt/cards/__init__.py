@@ -43,7 +43,13 @@ LICENCES = {
 
 
 def model_card(
-    run: Run, name: str, revision: str, varieties: Sequence[Variety], space: str | None, indexed: bool
+    run: Run,
+    name: str,
+    revision: str,
+    varieties: Sequence[Variety],
+    space: str | None,
+    indexed: bool,
+    onnx: bool = False,
 ) -> ModelCard:
     """Return the card of a run's model.
 
@@ -54,9 +60,10 @@ def model_card(
         varieties: fine-tuned models that are published with it.
         space: the demo's repository, if there is one.
         indexed: whether the index of the training texts is published with it.
+        onnx: whether its ONNX file is.
     """
     data = ModelCardData(
-        **_shared_metadata(run.corpus),
+        **_shared_metadata(run.corpus, *(("onnx", "transformers.js") if onnx else ())),
         library_name="transformers",
         pipeline_tag="text-generation",
         metrics=["perplexity"],
@@ -69,6 +76,7 @@ def model_card(
         data,
         "model.md",
         **_shared(run, name, revision),
+        onnx=onnx,
         space=space,
         varieties=_varieties_table(varieties),
         field=varieties[0].metrics["field"] if varieties else None,
