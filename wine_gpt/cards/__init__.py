@@ -316,7 +316,6 @@ def _training_table(run: Run) -> str:
         *((label, _shown(settings[key])) for key, label in SHOWN_SETTINGS.items()),
         ("time", _duration(_number(training, "seconds"))),
         ("tokens per second", _figure(training, "tokens_per_second", "{:,}")),
-        ("energy", _figure(training, "energy_kwh", "{:.4f} kWh, as codecarbon estimates")),
         ("precision", {"no": "float32"}.get(precision, f"{precision}, mixed with float32") if precision else None),
         *_machine(run.metrics),
     ]
@@ -330,6 +329,7 @@ def _machine(metrics: Figures) -> list[tuple[str, str | None]]:
     versions = ", ".join(f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages)
     memory = _number(metrics, "peak_memory_bytes.resident")
     return [
+        ("energy", _figure(metrics, "training.energy_kwh", "{:.2g} kWh, as codecarbon estimates")),
         ("device", environment.get("device")),
         ("threads", _figure(environment, "threads", "{:,}")),
         ("processes", _figure(metrics, "training.processes", "{:,}")),
