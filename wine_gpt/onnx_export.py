@@ -4,6 +4,7 @@ torch's own exporter does it, under the names that optimum-onnx gives and that t
 itself is not made for transformers 5 yet.
 """
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ def export(model: str | Path, file: Path) -> None:
     # transformers.js makes an empty cache by these names: what is no batch_size has length 0
     batch, given, kept, total = "batch_size", "sequence_length", "past_sequence_length", "total_sequence_length"
     file.parent.mkdir(parents=True, exist_ok=True)
+    # it warns of what it could do with torchvision
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
