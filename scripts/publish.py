@@ -46,7 +46,7 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--create_pr", action="store_true", help="open pull requests instead of writing to the branch")
     parser.add_argument("--collection", metavar="TITLE", help="group all of it in this collection")
     parser.add_argument("--license", metavar="ID", help="of a model trained on an own corpus, as the Hub names it")
-    parser.add_argument("--onnx", action="store_true", help="add the model for onnxruntime")
+    parser.add_argument("--onnx", action="store_true", help="add the model for onnxruntime and transformers.js")
     parser.add_argument("--dry_run", action="store_true", help="write all files to RUN/publish and upload nothing")
     return parser.parse_args(arguments)
 

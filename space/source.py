@@ -28,13 +28,13 @@ class Source:
     revision: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> "Source":
-        """Read a folder's path, ``org/name`` or ``org/name@revision``."""
+    def parse(cls, text: str, revision: str = "main") -> "Source":
+        """Read a folder's path, ``org/name``, which stands for that revision, or ``org/name@revision``."""
         # no repository begins as a path does
         if Path(text).is_dir() or text.startswith(("/", ".")):
             return cls(text)
-        name, _, revision = text.partition("@")
-        return cls(name, revision or "main")
+        name, _, own = text.partition("@")
+        return cls(name, own or revision)
 
     def __str__(self) -> str:
         if self.revision is None:
@@ -81,10 +81,14 @@ def choose_model(environment: Mapping[str, str] = os.environ, here: Path = HERE)
 
 
 def choose_adapters(model: Source, environment: Mapping[str, str] = os.environ) -> list[Source]:
-    """Return those of WINE_GPT_ADAPTERS, else those that the model's card lists."""
+    """Return those of WINE_GPT_ADAPTERS, else those that the model's card lists.
+
+    The card's are taken at the model's own revision: at another one, they may have been made for other weights.
+    """
     named = environment.get("WINE_GPT_ADAPTERS")
     if named is not None:
         return [Source.parse(part.strip()) for part in named.split(",") if part.strip()]
     card = model.file("README.md")
     listed = ModelCard.load(card).data.to_dict().get("adapters") if card else None
-    return [Source.parse(entry) for entry in listed or [] if isinstance(entry, str)]
+    revision = model.revision or "main"
+    return [Source.parse(entry, revision) for entry in listed or [] if isinstance(entry, str)]

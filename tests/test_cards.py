@@ -84,6 +84,15 @@ def test_the_index_has_the_figures_of_the_run(run: Run) -> None:
     assert figures == {name: METRICS["test"][name] for name in ("perplexity", "nats_per_word")}
 
 
+def test_javascript_is_told_where_there_is_onnx(run: Run) -> None:
+    card = model_card(run, NAME, "v2", [], None, False, onnx=True)
+    check(card, NAME)
+    assert 'await pipeline("text-generation", "org/wine-gpt", { dtype: "fp32", revision: "v2" });' in card.text
+    assert {"onnx", "transformers.js"} <= set(card.data.tags)
+    without = model_card(run, NAME, "v2", [], None, False)
+    assert "onnx" not in str(without)
+
+
 def test_energy_is_told_where_it_was_measured(run: Run, tmp_path: Path) -> None:
     measured = {**METRICS, "training": {**METRICS["training"], "energy_kwh": 0.00123}}
     card = model_card(with_metrics(run, tmp_path, measured), NAME, "main", [], None, False)

@@ -311,6 +311,8 @@ def test_a_branch_leaves_main_alone(hub: HubServer, publisher: Publisher, work: 
     assert 'model="org/wine-gpt", revision="v2")' in repository.files("v2")["README.md"]
     settings = hub.repository(SPACE, "space").files()["settings.json"]
     assert json.loads(settings) == {"model": f"{MODEL}@v2"}
+    # an adapter names its base's; the demo takes the adapters' from the model's
+    assert json.loads(hub.repository(PINOT).files("v2")["adapter_config.json"])["revision"] == "v2"
 
 
 def test_private_means_private(hub: HubServer, publisher: Publisher, work: Path) -> None:

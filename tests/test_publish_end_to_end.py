@@ -1,10 +1,12 @@
 """What was published works for a stranger: fresh processes without wine_gpt load it from the Hub over loopback."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from finished_runs import adapt, finish
 from hub_faults import snapshot
 from hub_server import HubServer
 from outsider import run_elsewhere
@@ -15,6 +17,9 @@ from wine_gpt.model import load_model
 from wine_gpt.tokenizer import load_tokenizer
 
 MODEL, SPACE = "org/wine-gpt", "org/wine-gpt-demo"
+ROOT = Path(__file__).parents[1]
+# the two varieties of which the sample has most reviews
+VARIETIES = ("chardonnay", "cabernet-sauvignon")
 PROMPTS = ("wine review : italy", "wine review : germany : mosel", "Wine review", "")
 
 # a model and two adapters, by folder or by name
@@ -52,20 +57,38 @@ print(json.dumps({path.relative_to(folder).as_posix(): path.read_text() for path
 """
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train for a short while on the sample, and an adapter for each of two varieties, by the scripts.
+
+    Returns:
+        a folder with the run as ``run``, and the adapters in ``varieties``.
+    """
+    folder = tmp_path_factory.mktemp("trained")
+    run, varieties = folder / "run", folder / "varieties"
+    for command in (
+        f"pretrain.py configs/sample.yaml --training.epochs 2 --output_dir {run}",
+        f"finetune.py configs/finetune/lora.yaml --base {run} --value all --min_reviews 154 --training.epochs 2 "
+        f"--output_dir {varieties}",
+    ):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home")}
+        arguments = [sys.executable, *f"scripts/{command}".split()]
+        done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, env=environment)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.fixture
 def stranger(
-    hub: HubServer, publisher: Publisher, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, publisher: Publisher, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """Publish a model, two adapters and a demo, and lead new processes there, without a token.
 
     Returns:
-        a folder to run them in, which also holds the fine-tuned models.
+        an empty folder to run them in.
     """
-    run = finish(toy_run, tmp_path / "run")
-    adapt(run, tmp_path / "varieties", "Pinot Noir")
-    adapt(run, tmp_path / "varieties", "Syrah", seed=1)
     hub.forget()
-    done = publisher.run(run, "--repo", MODEL, "--adapters", tmp_path / "varieties", "--space", SPACE)
+    done = publisher.run(trained / "run", "--repo", MODEL, "--adapters", trained / "varieties", "--space", SPACE)
     assert done.code == 0, done.stderr
     monkeypatch.delenv("HF_TOKEN", raising=False)
     for name, value in hub.environment(token=None).items():
@@ -75,16 +98,16 @@ def stranger(
     return tmp_path
 
 
-def test_model_and_adapters_are_on_the_hub_what_they_are_here(toy_run: Path, stranger: Path) -> None:
-    varieties = stranger / "varieties"
-    names = (MODEL, f"{MODEL}-pinot-noir", f"{MODEL}-syrah")
-    folders = (toy_run, varieties / "pinot-noir", varieties / "syrah")
+def test_model_and_adapters_are_on_the_hub_what_they_are_here(trained: Path, stranger: Path) -> None:
+    run = trained / "run"
+    names = (MODEL, *(f"{MODEL}-{variety}" for variety in VARIETIES))
+    folders = (run, *(trained / "varieties" / variety for variety in VARIETIES))
     found, _ = run_elsewhere(USE, *names, *PROMPTS, cwd=stranger)
     expected, _ = run_elsewhere(USE, *map(str, folders), *PROMPTS, cwd=stranger)
     assert found == expected
     assert found["first"] != found["second"]
     assert found["texts"] != found["adapted texts"]
-    model, tokenizer = load_model(toy_run), load_tokenizer(toy_run)
+    model, tokenizer = load_model(run), load_tokenizer(run)
     for prompt, text in zip(PROMPTS, found["texts"], strict=True):
         # behind no prompt, the pipeline leaves the first word's space
         written_here = generate_texts(model, tokenizer, [prompt], seed=0, do_sample=False)

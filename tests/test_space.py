@@ -390,6 +390,13 @@ def test_adapters_are_the_variables_or_those_of_the_card(tmp_path: Path) -> None
     assert choose_adapters(model, {"WINE_GPT_ADAPTERS": ""}) == []
 
 
+def test_the_cards_adapters_are_of_the_models_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = tmp_path / "README.md"
+    card.write_text("---\nadapters: [org/wine-gpt-malbec]\n---\n# A card\n")
+    monkeypatch.setattr("source.hf_hub_download", lambda name, file, revision: card)
+    assert choose_adapters(Source("org/wine-gpt", "v2"), {}) == [Source("org/wine-gpt-malbec", "v2")]
+
+
 def broken(folder: Path, how: str) -> None:
     weights = folder / "model.safetensors"
     if how == "cut":

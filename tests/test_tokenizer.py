@@ -250,6 +250,11 @@ print(json.dumps([ids, tokenizer.decode(ids, skip_special_tokens=True), tokenize
     assert seen == expected
 
 
+def test_its_patterns_are_of_the_kind_that_javascript_has_too(folder: Path) -> None:
+    """``transformers.js`` has neither of these two marks of Oniguruma's."""
+    assert not re.findall(r"\\\\[GK]", (folder / "tokenizer.json").read_text(encoding="utf-8"))
+
+
 def test_its_files_name_what_transformers_4_knows_and_no_code(folder: Path) -> None:
     assert sorted(file.name for file in folder.iterdir()) == ["tokenizer.json", "tokenizer_config.json"]
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))

@@ -232,6 +232,7 @@ def _metrics(
 
 def training_figures(trainer: Trainer, state: TrainingState) -> dict[str, Any]:
     """Return how a training went, for a metrics file."""
+    energy = {} if state.energy_kwh is None else {"energy_kwh": state.energy_kwh}
     return {
         "steps": state.step,
         "epochs": [{key: epoch[key] for key in ("epoch", "step", "nats_per_word")} for epoch in state.epochs],
@@ -239,6 +240,7 @@ def training_figures(trainer: Trainer, state: TrainingState) -> dict[str, Any]:
         "tokens": state.total_tokens,
         "seconds": round(state.seconds, 1),
         "tokens_per_second": round(state.total_tokens / state.seconds) if state.seconds else None,
+        **energy,
         "padding_share": round(trainer.plan.padding_share(), 4),
         "reviews_cut": reviews_cut(trainer.train_split, trainer.block_size),
         "processes": trainer.accelerator.num_processes,

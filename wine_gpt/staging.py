@@ -135,7 +135,7 @@ def _stage_model(
     if problem := _write_index(run, target / FILE_NAME):
         left_out.append(f"{FILE_NAME} is left out: {problem}")
     indexed = (target / FILE_NAME).exists()
-    card = model_card(run, name, publication.revision, varieties, publication.space, indexed)
+    card = model_card(run, name, publication.revision, varieties, publication.space, indexed, publication.onnx)
     return Staged(name, "model", target, card, (*KNOWN_FILES, *(file for _, file in run.possible_plots)))
 
 
@@ -160,8 +160,11 @@ def _stage_variety(publication: Publication, run: Run, variety: Variety, folder:
     weights = ADAPTER_FILES if variety.is_adapter else MODEL_FILES
     _copy(variety.folder, target, (*weights, *TOKENIZER_FILES))
     if variety.is_adapter:
-        config = read_json(target / ADAPTER_FILES[0])
-        _write_json(target / ADAPTER_FILES[0], {**config, "base_model_name_or_path": publication.repo})
+        config = {**read_json(target / ADAPTER_FILES[0]), "base_model_name_or_path": publication.repo}
+        if publication.revision != MAIN:
+            # the base's, to peft
+            config["revision"] = publication.revision
+        _write_json(target / ADAPTER_FILES[0], config)
     base = {**variety.metrics["base"], "path": publication.repo}
     # the settings name folders, and are those of the command on the card
     figures = {key: value for key, value in variety.metrics.items() if key != "settings"}

@@ -232,6 +232,8 @@ def natural_spacing(prefix: str, header_colons: int) -> decoders.Decoder:
     Before it, two things that depend on all that went before are marked: the first, third … double quote opens; and a
     colon after the header belongs to running text. Where the text doesn't begin with the prefix, as a continuation
     doesn't, the header is taken to end at the first sign that ends or joins clauses.
+
+    The patterns look behind, as JavaScript can too, and use no marks that Oniguruma alone has.
     """
     function_words = _BEFORE_OPENING_APOSTROPHE
     rules = [
@@ -252,8 +254,8 @@ def natural_spacing(prefix: str, header_colons: int) -> decoders.Decoder:
             decoders.Replace(Regex(r"\A"), " "),
             decoders.Fuse(),
             decoders.Replace(Regex(_text_colons(prefix, header_colons)), f" {_TEXT_COLON}"),
-            # \G is where the last match ended: behind an opening quote, so the next one closes
-            decoders.Replace(Regex(r'(?:\A|(?!\A)\G[^"]*")[^"]*?\K "'), f" {_OPENING_QUOTE}"),
+            # behind an even number of others
+            decoders.Replace(Regex(r' "(?<=\A(?:[^"]*"[^"]*")*[^"]*")'), f" {_OPENING_QUOTE}"),
             decoders.Replace(Regex("|".join(rules)), ""),
             decoders.Replace(_OPENING_QUOTE, '"'),
             decoders.Replace(_TEXT_COLON, ":"),
@@ -263,8 +265,8 @@ def natural_spacing(prefix: str, header_colons: int) -> decoders.Decoder:
 
 def _text_colons(prefix: str, header_colons: int) -> str:
     """Return a pattern that matches each colon, with its space, that is not part of the header."""
-    behind_header = rf"\A(?:[^:]*:){{{header_colons}}}"
+    behind_header = rf"(?<=\A(?:[^:]*:){{{header_colons + 1},}})"
     if prefix:
         spaced = " ".join(["", *_FIND_WORDS(prefix.lower()), ":"])
-        behind_header += rf"|\A(?!{re.escape(spaced)})[^.,;!?]*[.,;!?]"
-    return rf"(?:{behind_header}|(?!\A)\G)[^:]*?\K :"
+        behind_header += rf"|(?<!\A{re.escape(spaced)}.*)(?<=[.,;!?].*)"
+    return f" :(?:{behind_header})"

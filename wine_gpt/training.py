@@ -5,6 +5,7 @@ and each review seeds its own random numbers. So to resume is to load a checkpoi
 it makes no difference, rounding aside, into how many parts a batch is cut and how many processes share them.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -24,6 +25,7 @@ from wine_gpt import checkpoint
 from wine_gpt.batching import BatchPlan, Indices, collate, positions_of, split_among
 from wine_gpt.checkpoint import Checkpoint, Tensors
 from wine_gpt.config import TrainingConfig
+from wine_gpt.energy import EnergyMeter
 from wine_gpt.errors import Stopped, UserError
 from wine_gpt.generation import generate_texts
 from wine_gpt.model import LanguageModelLoss
@@ -56,6 +58,8 @@ class TrainingState:
     # over the whole run
     total_tokens: int = 0
     seconds: float = 0.0
+    # of the steps up to the last checkpoint; none where a part of them was not measured
+    energy_kwh: float | None = None
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -124,6 +128,7 @@ class Trainer:
         self.state = TrainingState()
         self.best_weights: Tensors = {}
         self.saved_step = 0
+        self.energy_meter = EnergyMeter()
 
     def run(self) -> TrainingState:
         """Train from the current step to the end and put the best weights into the model.
@@ -135,7 +140,8 @@ class Trainer:
         total = self.plan.total_steps
         progress = Progress(total, self.state.step, self.accelerator.is_main_process)
         self.module.train()
-        with StopRequest() as request:
+        measured = self.energy_meter if self.accelerator.is_main_process else contextlib.nullcontext()
+        with measured, StopRequest() as request:
             for step in range(self.state.step, total):
                 started = time.monotonic()
                 self._optimizer_step(step)
@@ -274,6 +280,11 @@ class Trainer:
         rate = self.optimizer.param_groups[0]["lr"]
         self.accelerator.log({"train/nats_per_token": loss, "train/learning_rate": rate}, step=self.state.step)
 
+    def _record_energy(self) -> None:
+        before = self.state.energy_kwh if self.saved_step else 0.0
+        taken = self.energy_meter.take()
+        self.state.energy_kwh = None if before is None or taken is None else before + taken
+
     def _note(self) -> str:
         rate = self.state.total_tokens / max(self.state.seconds, 1e-9)
         loss = f"loss {self.state.curve[-1][1]:.3f}, " if self.state.curve else ""
@@ -309,6 +320,7 @@ class Trainer:
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
+            self._record_energy()
             tensors = {"weights": self._weights(), "optimizer": self._optimizer_tensors()}
             if self.best_weights:
                 tensors["best"] = self.best_weights

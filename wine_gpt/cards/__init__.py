@@ -43,7 +43,13 @@ LICENCES = {
 
 
 def model_card(
-    run: Run, name: str, revision: str, varieties: Sequence[Variety], space: str | None, indexed: bool
+    run: Run,
+    name: str,
+    revision: str,
+    varieties: Sequence[Variety],
+    space: str | None,
+    indexed: bool,
+    onnx: bool = False,
 ) -> ModelCard:
     """Return the card of a run's model.
 
@@ -54,9 +60,10 @@ def model_card(
         varieties: fine-tuned models that are published with it.
         space: the demo's repository, if there is one.
         indexed: whether the index of the training texts is published with it.
+        onnx: whether its ONNX file is.
     """
     data = ModelCardData(
-        **_shared_metadata(run.corpus),
+        **_shared_metadata(run.corpus, *(("onnx", "transformers.js") if onnx else ())),
         library_name="transformers",
         pipeline_tag="text-generation",
         metrics=["perplexity"],
@@ -69,6 +76,7 @@ def model_card(
         data,
         "model.md",
         **_shared(run, name, revision),
+        onnx=onnx,
         space=space,
         varieties=_varieties_table(varieties),
         field=varieties[0].metrics["field"] if varieties else None,
@@ -308,7 +316,6 @@ def _training_table(run: Run) -> str:
         *((label, _shown(settings[key])) for key, label in SHOWN_SETTINGS.items()),
         ("time", _duration(_number(training, "seconds"))),
         ("tokens per second", _figure(training, "tokens_per_second", "{:,}")),
-        ("energy", _figure(training, "energy_kwh", "{:.4f} kWh, as codecarbon estimates")),
         ("precision", {"no": "float32"}.get(precision, f"{precision}, mixed with float32") if precision else None),
         *_machine(run.metrics),
     ]
@@ -322,6 +329,7 @@ def _machine(metrics: Figures) -> list[tuple[str, str | None]]:
     versions = ", ".join(f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages)
     memory = _number(metrics, "peak_memory_bytes.resident")
     return [
+        ("energy", _figure(metrics, "training.energy_kwh", "{:.2g} kWh, as codecarbon estimates")),
         ("device", environment.get("device")),
         ("threads", _figure(environment, "threads", "{:,}")),
         ("processes", _figure(metrics, "training.processes", "{:,}")),

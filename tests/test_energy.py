@@ -1,0 +1,112 @@
+"""What a training is said to have taken of energy; measured or not, it goes its way."""
+
+import dataclasses
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
+
+from wine_gpt.pretraining import resume, training_figures
+from wine_gpt.training import Trainer
+
+EPOCHS = TRAINING.epochs
+
+
+class Tracker:
+    """codecarbon's, of a machine that takes half a kWh from one reading to the next."""
+
+    def __init__(self, **settings: object) -> None:
+        pass
+
+    def start_task(self) -> None:
+        """Read."""
+
+    def stop_task(self) -> SimpleNamespace:
+        """Read again."""
+        return SimpleNamespace(energy_consumed=0.5)
+
+    def stop(self) -> None:
+        """Read no more."""
+
+
+def fail(*arguments: object, **settings: object) -> None:
+    raise RuntimeError("out of order")
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return what installs a codecarbon with other methods than :class:`Tracker`'s, or none."""
+
+    def put(present: bool = True, **methods: Any) -> None:  # noqa: ANN401
+        module = ModuleType("codecarbon")
+        vars(module)["OfflineEmissionsTracker"] = type("Own", (Tracker,), methods)
+        monkeypatch.setitem(sys.modules, "codecarbon", module if present else None)
+
+    return put
+
+
+def trainer(folder: Path, epochs: int = EPOCHS, **settings: Any) -> Trainer:  # noqa: ANN401
+    config = dataclasses.replace(TRAINING, epochs=epochs, checkpoint_steps=0, **settings)
+    return make_trainer(folder, make_tokenizer(), make_splits(), config, {"training.epochs": epochs})
+
+
+def figures(trained: Trainer) -> dict[str, Any]:
+    return training_figures(trained, trained.run())
+
+
+def test_a_run_that_was_resumed_tells_the_energy_of_all_its_parts(
+    install: Callable[..., None], tmp_path: Path
+) -> None:
+    install()
+    assert figures(trainer(tmp_path))["energy_kwh"] == EPOCHS * 0.5
+    longer = trainer(tmp_path, EPOCHS + 2)
+    resume(longer, "latest")
+    assert figures(longer)["energy_kwh"] == (EPOCHS + 2) * 0.5
+
+
+@pytest.mark.parametrize("measured_first", [True, False])
+def test_a_part_that_was_not_measured_leaves_the_whole_untold(
+    install: Callable[..., None], tmp_path: Path, measured_first: bool
+) -> None:
+    install(present=measured_first)
+    assert ("energy_kwh" in figures(trainer(tmp_path))) == measured_first
+    install(present=not measured_first)
+    longer = trainer(tmp_path, EPOCHS + 1)
+    resume(longer, "latest")
+    assert "energy_kwh" not in figures(longer)
+
+
+@pytest.mark.parametrize("method", ["__init__", "start_task", "stop_task", "stop"])
+def test_no_fault_of_codecarbons_reaches_a_run(install: Callable[..., None], tmp_path: Path, method: str) -> None:
+    install(present=False)
+    expected = trainer(tmp_path / "without")
+    without = figures(expected)
+    install(**{method: fail})
+    trained = trainer(tmp_path / "with")
+    told = figures(trained)
+    assert ("energy_kwh" in told) == (method == "stop")
+    assert told["epochs"] == without["epochs"]
+    for name, weights in expected.module.state_dict().items():
+        assert trained.module.state_dict()[name].equal(weights), name
+
+
+def test_codecarbon_measures_without_a_word_a_file_or_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("codecarbon", reason='not installed: pip install "wine_gpt[energy]"')
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    called: list[object] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: called.append(address))
+    trained = trainer(tmp_path / "run")
+    capfd.readouterr()
+    told = figures(trained)
+    assert 0 < told["energy_kwh"] < 0.1
+    assert called == []
+    assert list((tmp_path / "here").iterdir()) == []
+    assert "codecarbon" not in "".join(capfd.readouterr())
