@@ -34,7 +34,10 @@ def run_contest(file: str, purpose: str, contestants: Mapping[str, Contestant], 
     parser.add_argument("--ids", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(contestants[arguments.measure](arguments.data, arguments.ids)))
+        measured = contestants[arguments.measure](arguments.data, arguments.ids)
+        # of two processes one tells: their lines could mix
+        if os.environ.get("RANK", "0") == "0":
+            print(json.dumps(measured))
         return
     found: Found = {name: [] for name in arguments.only}
     with tempfile.TemporaryDirectory() as folder:
