@@ -19,8 +19,8 @@ from wine_gpt.ngram_index import FILE_NAME, build_index
 DOCS = Path(__file__).parent
 RUN = DOCS.parent / "runs" / "sample"
 GENERATE = (sys.executable, "scripts/generate.py", "runs/sample")
-# the page opens on its first word; this one is in the middle of a sentence
-SHOW_WORD = "<script>document.querySelectorAll('#text button')[25].click()</script>"
+# the page opens on its first word; this one was chosen among many
+SHOW_WORD = "<script>document.querySelectorAll('#text button')[27].click()</script>"
 CHROMIUM = shutil.which("chromium") or "chromium"
 CHROMIUM_FLAGS = (
     "--headless",
