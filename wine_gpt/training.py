@@ -243,10 +243,7 @@ class Trainer:
 
     def _backward(self, step: int, part: Indices) -> torch.Tensor:
         """Add the gradient of one part's loss ÷ the tokens of the whole global batch; return the part's loss."""
-        seeds = [int(np.random.SeedSequence((self.config.seed, step, index)).generate_state(1)[0]) for index in part]
-        self.module.seed_dropout(seeds)
-        # for what else is random, dropout on a GPU
-        torch.manual_seed(seeds[0])
+        self._seed(step, part)
         # as wide as the whole batch, since the random numbers of a review fill its row
         positions = int(self.plan.positions[self.plan.batch(step)].max())
         batch = collate(self.train_split, part, self.block_size, self.tokenizer.eos_token_id, positions)
@@ -255,6 +252,17 @@ class Trainer:
         # processes average their gradients, so their number is taken out again
         self.accelerator.backward(nats * (self.accelerator.num_processes / self._tokens(step)))
         return nats.detach()
+
+    def _seed(self, step: int, part: Indices) -> None:
+        """Fix what a part's forward pass drops: on a CPU of each review by itself, elsewhere of the whole part."""
+        on_cpu = self.accelerator.device.type == "cpu"
+        seeds = [
+            int(np.random.SeedSequence((self.config.seed, step, review)).generate_state(1)[0])
+            for review in (part if on_cpu else part[:1])
+        ]
+        torch.manual_seed(seeds[0])
+        if on_cpu:
+            self.module.seed_dropout(seeds)
 
     def _divide(self, micro_batches: int) -> int:
         processes = self.accelerator.num_processes
