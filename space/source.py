@@ -12,7 +12,6 @@ from texts import Problem
 
 HERE = Path(__file__).parent
 SETTINGS = "settings.json"
-QUICKSTART = HERE.parent / "runs" / "sample"
 
 
 @dataclass(frozen=True)

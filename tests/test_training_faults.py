@@ -197,17 +197,21 @@ def test_a_second_signal_leaves_at_once_and_the_older_checkpoint_stays(tmp_path:
 # moved to other processes
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a run of one process and one part a step that nothing happened to."""
+    run = Run(tmp_path_factory.mktemp("alone"), TRAINING)
+    assert train(run) == [0], said(run)
+    return run
+
+
 @pytest.mark.parametrize(("processes", "micro_batches"), [(2, None), (4, None), (1, 3), (2, 4)])
 def test_any_number_of_processes_and_parts_sees_the_same_reviews_and_the_same_losses(
-    tmp_path: Path, processes: int, micro_batches: int | None
+    alone: Run, tmp_path: Path, processes: int, micro_batches: int | None
 ) -> None:
     """Dropout included, which each review draws for itself."""
     assert MODEL.dropout > 0
-    alone, run = (
-        Run(tmp_path / name, dataclasses.replace(TRAINING, micro_batches=parts))
-        for name, parts in (("alone", None), ("run", micro_batches))
-    )
-    assert train(alone) == [0], said(alone)
+    run = Run(tmp_path, dataclasses.replace(TRAINING, micro_batches=micro_batches))
     assert train(run, processes) == [0] * processes, said(run)
     expected = losses(alone.folder)
     assert len(expected) > 15
@@ -215,9 +219,8 @@ def test_any_number_of_processes_and_parts_sees_the_same_reviews_and_the_same_lo
     assert losses(run.folder) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_run_that_moves_from_two_processes_to_one_and_back_goes_on_alike(tmp_path: Path) -> None:
-    alone, moved = Run(tmp_path / "alone", TRAINING), Run(tmp_path / "moved", TRAINING)
-    assert train(alone) == [0], said(alone)
+def test_a_run_that_moves_from_two_processes_to_one_and_back_goes_on_alike(alone: Run, tmp_path: Path) -> None:
+    moved = Run(tmp_path, TRAINING)
     for processes in (2, 1):
         killed = tuple(Fault(STEP, 7, kill, rank) for rank in range(processes))
         assert train(dataclasses.replace(moved, faults=killed), processes) == [-signal.SIGKILL] * processes

@@ -42,10 +42,11 @@ class PackedDropout(nn.Dropout):
         elements = shape[1:].numel()
         packed = torch.empty(shape[0], -(-elements // 4), dtype=torch.int64)
         # from here to None is all of int64, so that every bit is random
-        if not self.generators:
+        if self.generators:
+            for row, generator in zip(packed, self.generators, strict=True):
+                row.random_(-(2**63), None, generator=generator)
+        else:
             packed.random_(-(2**63), None)
-        for row, generator in zip(packed if self.generators else [], self.generators, strict=True):
-            row.random_(-(2**63), None, generator=generator)
         return packed.view(torch.int16)[:, :elements].view(shape)
 
 
