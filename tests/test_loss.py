@@ -17,9 +17,9 @@ def inputs(rows: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor,
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a chunk hold 8 rows of 50 words in float64, and a group 20."""
-    monkeypatch.setattr(loss_module, "CHUNK_BYTES", 8 * 50 * 8)
-    monkeypatch.setattr(loss_module, "GROUP_BYTES", 20 * 50 * 8)
+    """Have a chunk hold 20 rows of 50 words in float64, in evaluation 8."""
+    monkeypatch.setattr(loss_module, "CHUNK_BYTES", 20 * 50 * 8)
+    monkeypatch.setattr(loss_module, "EVALUATION_CHUNK_BYTES", 8 * 50 * 8)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

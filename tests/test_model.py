@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
+from torch import nn
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.batching import IGNORED, Batch
@@ -70,14 +71,24 @@ def test_weights_depend_on_the_seed_only(tokenizer: PreTrainedTokenizerFast) -> 
     assert not torch.equal(first["transformer.wte.weight"], other["transformer.wte.weight"])
 
 
-def test_the_loss_equals_transformers_own(tokenizer: PreTrainedTokenizerFast) -> None:
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_loss_and_its_gradients_equal_transformers_own(tokenizer: PreTrainedTokenizerFast, tied: bool) -> None:
     model = build_model(SMALL, tokenizer, seed=1).eval()
+    if not tied:
+        model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
     ids = torch.tensor([[6, 2, 3, 4, 5, 7], [6, 2, 5, 7, 0, 0]])
     mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
     theirs = model(ids, attention_mask=mask, labels=ids.masked_fill(mask == 0, IGNORED)).loss
+    theirs.backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    model.zero_grad()
     labels = ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED)
     module = LanguageModelLoss(model)
-    assert module(ids[:, :-1], labels).item() / 8 == pytest.approx(theirs.item(), rel=1e-5)
+    ours = module(ids[:, :-1], labels) / 8
+    ours.backward()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-6, msg=name)
     losses = module.token_losses(Batch(ids[:, :-1], labels))
     assert losses.sum().item() / 8 == pytest.approx(theirs.item(), rel=1e-5)
     assert losses[1, 3:].tolist() == [0, 0]

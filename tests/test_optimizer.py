@@ -9,7 +9,7 @@ from toy_training import MODEL, TRAINING, make_tokenizer
 from transformers import GPT2LMHeadModel
 
 from wine_gpt.model import build_model
-from wine_gpt.optimizer import MuonAdamW, build_optimizer, orthogonalized
+from wine_gpt.optimizer import MuonAdamW, build_optimizer, divide, orthogonalized
 
 
 @pytest.fixture
@@ -24,20 +24,32 @@ def give_gradients(model: nn.Module, seed: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(24, 40), (40, 24), (32, 32)])
-def test_an_orthogonalized_matrix_keeps_its_directions_and_loses_their_strengths(
-    shape: tuple[int, int], dtype: torch.dtype
-) -> None:
-    left, _ = torch.linalg.qr(torch.randn(shape[0], 24))
-    right, _ = torch.linalg.qr(torch.randn(shape[1], 24))
+def test_orthogonalized_matrices_keep_their_directions_and_lose_their_strengths(dtype: torch.dtype) -> None:
     strengths = torch.logspace(0, -1.5, 24)
-    found = orthogonalized(left @ torch.diag(strengths) @ right.T, dtype)
-    turned = left.T @ found @ right
-    assert found.shape == shape
-    assert found.dtype == torch.float32
-    assert turned.diag().min() > 0.6
-    assert turned.diag().max() < 1.3
-    torch.testing.assert_close(turned - torch.diag(turned.diag()), torch.zeros(24, 24), atol=0.05, rtol=0)
+    shapes = [(24, 40), (32, 32), (40, 24), (24, 40), (32, 24)]
+    sides = [[torch.linalg.qr(torch.randn(size, 24)).Q for size in shape] for shape in shapes]
+    for (left, right), shape, found in zip(
+        sides,
+        shapes,
+        orthogonalized([left @ torch.diag(strengths) @ right.T for left, right in sides], dtype),
+        strict=True,
+    ):
+        assert found.shape == shape
+        assert found.dtype == dtype
+        turned = left.T @ found.float() @ right
+        assert turned.diag().min() > 0.6
+        assert turned.diag().max() < 1.3
+        torch.testing.assert_close(turned - torch.diag(turned.diag()), torch.zeros(24, 24), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 8])
+def test_each_matrix_is_one_processes_and_none_has_much_more_to_do(processes: int) -> None:
+    shapes = [torch.Size(shape) for shape in ((256, 768), (256, 256), (256, 256), (256, 256), (64, 64))]
+    shares = divide(shapes, processes)
+    assert len(shares) == processes
+    assert sorted(index for share in shares for index in share) == list(range(len(shapes)))
+    products = [sum(shapes[index].numel() * min(shapes[index]) for index in share) for share in shares]
+    assert max(products) <= max(256 * 256 * 768, 1.1 * sum(products) / processes)
 
 
 def test_matrices_between_the_layers_move_as_torch_has_it_and_the_rest_as_adamw_has_it(

@@ -1,10 +1,9 @@
 """The head's product and its cross entropy as one function that never holds the full logits.
 
 With a small model and a vocabulary of words the head is most of the work, and its logits, written and read several
-times, most of the memory traffic. Here a chunk of rows is taken from logits to their gradient in place and while it is
-in the cache, in one buffer that all steps share; the weight's gradient is one product for a group of chunks. The
-formula is the plain one: L = Σ (log Σ_j exp(h·w_j) − h·w_label), with ∂L/∂logits = softmax − onehot (as in the Cut
-Cross-Entropy and Liger kernels).
+times, most of the memory traffic. Here a chunk of rows is taken from logits to their gradient in place, in one buffer
+that all chunks of all steps share. The formula is the plain one: L = Σ (log Σ_j exp(h·w_j) − h·w_label), with
+∂L/∂logits = softmax − onehot (as in the Cut Cross-Entropy and Liger kernels).
 """
 
 import functools
@@ -12,11 +11,12 @@ from typing import Any
 
 import torch
 
-# of logits that go from product to gradient together: what caches hold; less makes slow products
-CHUNK_BYTES = 2**22
-# of logits held at a time: 2,048 rows of 10,002 words in bfloat16, which is a usual batch, so that the gradient of the
-# weight is one product and no sum
-GROUP_BYTES = 2**22 * 10
+# of logits in training: 2,096 rows of 10,002 words in bfloat16, which is more than a usual batch, so that the gradient
+# of the weight is one product and no sum. Less makes slower products, as each chunk arranges the weight anew; more
+# was no faster. Fixed, and not timed on the machine, since a run that is resumed must sum in the same order
+CHUNK_BYTES = 2**22 * 10
+# of logits in evaluation, which has them in float32 beside
+EVALUATION_CHUNK_BYTES = 2**22
 
 
 def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -30,7 +30,7 @@ def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tenso
     Returns:
         float32 of shape (rows,).
     """
-    chunk_rows = _rows(CHUNK_BYTES, weight)
+    chunk_rows = _rows(EVALUATION_CHUNK_BYTES, weight)
     chunks = zip(hidden.split(chunk_rows), labels.split(chunk_rows), strict=True)
     with torch.no_grad():
         return torch.cat(
@@ -41,20 +41,69 @@ def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tenso
         )
 
 
-def summed_cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def embed(weight: torch.Tensor, ids: torch.Tensor, head_gradient: list[torch.Tensor]) -> torch.Tensor:
+    """Return the rows of a weight that is the head's too.
+
+    By itself autograd would fill a gradient for all words with zeros for the few that a batch has, and add the head's
+    to it. Here it is added to the head's, in place.
+
+    Args:
+        weight: float of shape (vocabulary, width).
+        ids: int64 of shape (reviews, positions), each in [0, vocabulary).
+        head_gradient: an empty list, which :func:`summed_cross_entropy` is then called with.
+
+    Returns:
+        of shape (reviews, positions, width).
+    """
+    embeddings: torch.Tensor = _Embedding.apply(weight, ids, head_gradient)
+    return embeddings
+
+
+def summed_cross_entropy(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    labels: torch.Tensor,
+    head_gradient: list[torch.Tensor] | None = None,
+) -> torch.Tensor:
     """Return the sum of −log p(label) over all rows, in nats, as a float32 scalar that can be differentiated once.
 
-    Arguments as for :func:`token_losses`. Under autocast the products run in its dtype, the sums in float32.
+    Under autocast the products run in its dtype, the sums in float32.
+
+    Args:
+        hidden: float of shape (rows, width).
+        weight: float of shape (vocabulary, width).
+        labels: int64 of shape (rows,), each in [0, vocabulary).
+        head_gradient: where the gradient of the weight goes if :func:`embed` is to return it with its own.
     """
-    loss: torch.Tensor = _SummedCrossEntropy.apply(hidden, weight, labels)
+    loss: torch.Tensor = _SummedCrossEntropy.apply(hidden, weight, labels, head_gradient)
     return loss
+
+
+class _Embedding(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: torch.Tensor, ids: torch.Tensor, head_gradient: list[torch.Tensor]) -> torch.Tensor:  # noqa: ANN401
+        ctx.save_for_backward(ids)
+        ctx.head_gradient = head_gradient
+        return torch.nn.functional.embedding(ids, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, None, None]:  # noqa: ANN401
+        (ids,) = ctx.saved_tensors
+        gradient = ctx.head_gradient.pop()
+        return gradient.index_add_(0, ids.flatten(), upstream[0].flatten(0, 1)), None, None
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
     """Computes the gradients on the way forward, where the chunk's probabilities are at hand."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        labels: torch.Tensor,
+        head_gradient: list[torch.Tensor] | None,
+    ) -> torch.Tensor:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         with torch.autocast(device, enabled=False):
@@ -63,13 +112,19 @@ class _SummedCrossEntropy(torch.autograd.Function):
                 hidden.to(dtype), weight.to(dtype), labels, trained=ctx.needs_input_grad[1]
             )
         ctx.save_for_backward(hidden_grad.to(hidden.dtype), weight_grad.to(weight.dtype))
+        ctx.head_gradient = head_gradient
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:  # noqa: ANN401
-        hidden_grad, weight_grad = ctx.saved_tensors
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None, None]:  # noqa: ANN401
         # in place, which is why the loss can be differentiated once only
-        return hidden_grad.mul_(upstream[0]), weight_grad.mul_(upstream[0]) if ctx.needs_input_grad[1] else None, None
+        hidden_grad, weight_grad = (gradient.mul_(upstream[0]) for gradient in ctx.saved_tensors)
+        if not ctx.needs_input_grad[1]:
+            return hidden_grad, None, None, None
+        if ctx.head_gradient is None:
+            return hidden_grad, weight_grad, None, None
+        ctx.head_gradient.append(weight_grad)
+        return hidden_grad, None, None, None
 
 
 def _loss_and_gradients(
@@ -79,14 +134,12 @@ def _loss_and_gradients(
     loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
     hidden_grad = torch.empty_like(hidden)
     weight_grad = torch.empty(weight.shape if trained else (0, 0), dtype=torch.float32, device=weight.device)
-    buffer = _buffer(_rows(GROUP_BYTES, weight), len(weight), weight.dtype, weight.device)
-    # a GPU's products want all rows at once
-    chunk_rows = _rows(CHUNK_BYTES, weight) if weight.device.type == "cpu" else len(buffer)
-    groups = zip(*(tensor.split(len(buffer)) for tensor in (hidden, labels, hidden_grad)), strict=True)
-    for index, (rows, label, rows_grad) in enumerate(groups):
+    buffer = _buffer(_rows(CHUNK_BYTES, weight), len(weight), weight.dtype, weight.device)
+    chunks = zip(*(tensor.split(len(buffer)) for tensor in (hidden, labels, hidden_grad)), strict=True)
+    for index, (rows, label, rows_grad) in enumerate(chunks):
         logits = buffer[: len(rows)]
-        for chunk in zip(*(tensor.split(chunk_rows) for tensor in (rows, label, rows_grad, logits)), strict=True):
-            loss += _logits_gradient(weight, *chunk)
+        loss += _logits_gradient(weight, rows, label, logits)
+        torch.mm(logits, weight, out=rows_grad)
         if not trained:
             continue
         if weight.dtype == weight_grad.dtype:
@@ -98,9 +151,9 @@ def _loss_and_gradients(
 
 
 def _logits_gradient(
-    weight: torch.Tensor, rows: torch.Tensor, label: torch.Tensor, rows_grad: torch.Tensor, logits: torch.Tensor
+    weight: torch.Tensor, rows: torch.Tensor, label: torch.Tensor, logits: torch.Tensor
 ) -> torch.Tensor:
-    """Return the sum of −log p of a chunk; leave the gradients of its rows and logits in the last two arguments."""
+    """Return the sum of −log p of a chunk; leave the gradient of its logits in the last argument."""
     torch.mm(rows, weight.T, out=logits)
     probabilities = torch.softmax(logits, dim=1, out=logits)
     here = torch.arange(len(label), device=label.device), label
@@ -111,7 +164,6 @@ def _logits_gradient(
         nats[lost] = token_losses(rows[lost], weight, label[lost]).to(nats.dtype)
     # not scatter_, which copies all of the chunk
     probabilities[here] = of_label - 1
-    torch.mm(logits, weight, out=rows_grad)
     return nats.sum()
 
 
@@ -122,5 +174,5 @@ def _rows(size: int, weight: torch.Tensor) -> int:
 
 @functools.lru_cache(maxsize=4)
 def _buffer(rows: int, width: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Return memory that all groups of all steps share: to have it made anew costs as much as to fill it."""
+    """Return memory that all chunks of all steps share: to have it made anew costs as much as to fill it."""
     return torch.empty(rows, width, dtype=dtype, device=device)

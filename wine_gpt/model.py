@@ -24,7 +24,7 @@ from wine_gpt.batching import IGNORED, Batch
 from wine_gpt.config import ModelConfig, base_of
 from wine_gpt.dropout import pack_dropout, seeded
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.loss import summed_cross_entropy, token_losses
+from wine_gpt.loss import embed, summed_cross_entropy, token_losses
 
 
 def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> GPT2LMHeadModel:
@@ -85,19 +85,24 @@ class LanguageModelLoss(nn.Module):
         Both arguments are int64 of shape (reviews, positions), as a :class:`Batch` holds them.
         """
         real = labels != IGNORED
-        return summed_cross_entropy(self._hidden(input_ids)[real], self.model.lm_head.weight, labels[real])
+        words, head = self.model.transformer.wte, self.model.lm_head.weight
+        if words.weight is not head:
+            return summed_cross_entropy(self._hidden(words(input_ids))[real], head, labels[real])
+        head_gradient: list[torch.Tensor] = []
+        hidden = self._hidden(embed(head, input_ids, head_gradient))
+        return summed_cross_entropy(hidden[real], head, labels[real], head_gradient)
 
     @torch.no_grad()
     def token_losses(self, batch: Batch) -> torch.Tensor:
         """Return −log p(label), in nats, of each position: float32 of the shape of the labels, 0 where ignored."""
         real = batch.labels != IGNORED
-        hidden = self._hidden(batch.input_ids)[real]
+        hidden = self._hidden(self.model.transformer.wte(batch.input_ids))[real]
         losses = torch.zeros(batch.labels.shape, device=batch.labels.device)
         losses[real] = token_losses(hidden, self.model.lm_head.weight, batch.labels[real])
         return losses
 
-    def _hidden(self, input_ids: torch.Tensor) -> torch.Tensor:
-        hidden: torch.Tensor = self.model.transformer(input_ids, use_cache=False).last_hidden_state
+    def _hidden(self, embeddings: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.model.transformer(inputs_embeds=embeddings, use_cache=False).last_hidden_state
         return hidden
 
 

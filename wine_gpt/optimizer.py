@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast
 from torch import nn
 
 from wine_gpt.config import TrainingConfig
@@ -19,25 +21,64 @@ ROUNDS = 5
 MOMENTUM = 0.95
 
 
-def orthogonalized(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return about UVᵀ for a matrix USVᵀ: its directions, each with the same strength.
+def orthogonalized(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+    """Return about UVᵀ for each matrix USVᵀ: its directions, each with the same strength.
 
     Args:
-        matrix: float of shape (rows, columns).
+        matrices: each float of shape (rows, columns).
         dtype: of the products.
 
     Returns:
-        of the matrix's shape and dtype.
+        each of its matrix's shape, in that dtype.
     """
-    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    turned = (wide / wide.norm().clamp(min=1e-7)).to(dtype)
+    wide = [matrix.T if matrix.shape[0] > matrix.shape[1] else matrix for matrix in matrices]
+    found: dict[int, torch.Tensor] = {}
+    # those of one shape together: one large product instead of many small ones
+    for shape in {matrix.shape for matrix in wide}:
+        alike = [index for index, matrix in enumerate(wide) if matrix.shape == shape]
+        found.update(zip(alike, _iterate(torch.stack([wide[index] for index in alike]), dtype), strict=True))
+    return [found[index] if wide[index] is matrix else found[index].T for index, matrix in enumerate(matrices)]
+
+
+def _iterate(matrices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Orthogonalize a stack of shape (matrices, rows, columns), none with more rows than columns."""
+    turned: torch.Tensor = (matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)).to(dtype)
     linear, cubic, quintic = COEFFICIENTS
     for _ in range(ROUNDS):
-        gram = turned @ turned.T
-        gram = torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic)
-        turned = torch.addmm(turned, gram, turned, beta=linear)
-    result: torch.Tensor = turned if wide is matrix else turned.T
-    return result.to(matrix.dtype)
+        gram = turned @ turned.mT
+        gram = torch.baddbmm(gram, gram, gram, beta=cubic, alpha=quintic)
+        turned = torch.baddbmm(turned, gram, turned, beta=linear)
+    return turned
+
+
+def orthogonalized_by_all(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+    """Return what :func:`orthogonalized` does, where each process computes its share and sends it to the others.
+
+    All processes call it with the same matrices.
+    """
+    state = PartialState()
+    shares = divide([matrix.shape for matrix in matrices], state.num_processes)
+    own = orthogonalized([matrices[index] for index in shares[state.process_index]], dtype)
+    if state.num_processes == 1:
+        return own
+    found: dict[int, torch.Tensor] = {}
+    for process, share in enumerate(shares):
+        if process == state.process_index:
+            # row by row, as those are that it is received in
+            results = [result.contiguous() for result in own]
+        else:
+            results = [torch.empty(matrices[index].shape, dtype=dtype, device=state.device) for index in share]
+        found.update(zip(share, broadcast(results, from_process=process), strict=True))
+    return [found[index] for index in range(len(matrices))]
+
+
+def divide(shapes: list[torch.Size], processes: int) -> list[list[int]]:
+    """Return which matrices each process orthogonalizes: the costliest first, each to whom has least to do so far."""
+    costs = [shape.numel() * min(shape) for shape in shapes]
+    shares: list[list[int]] = [[] for _ in range(processes)]
+    for index in sorted(range(len(shapes)), key=lambda index: -costs[index]):
+        min(shares, key=lambda share: sum(costs[i] for i in share)).append(index)
+    return [sorted(share) for share in shares]
 
 
 class MuonAdamW(torch.optim.AdamW):
@@ -64,26 +105,26 @@ class MuonAdamW(torch.optim.AdamW):
         """Update all parameters that have a gradient."""
         for group in self.param_groups:
             if group["orthogonal"]:
-                for parameter in group["params"]:
-                    self._move(parameter, group["lr"], group["weight_decay"])
+                matrices = [matrix for matrix in group["params"] if matrix.grad is not None]
+                directions = orthogonalized_by_all([self._momentum(matrix) for matrix in matrices], self.dtype)
+                for matrix, direction in zip(matrices, directions, strict=True):
+                    matrix.mul_(1 - group["lr"] * group["weight_decay"])
+                    matrix.add_(direction, alpha=-group["lr"] * 0.2 * max(matrix.shape) ** 0.5)
+                    # which AdamW then leaves alone
+                    matrix.grad = None
         return super().step(closure)
 
-    def _move(self, matrix: nn.Parameter, rate: float, weight_decay: float) -> None:
-        """Update a matrix and take its gradient away, which is what AdamW skips."""
-        if matrix.grad is None:
-            return
+    def _momentum(self, matrix: nn.Parameter) -> torch.Tensor:
+        """Take a gradient into the momentum; return what that will be if the next gradient is like it (Nesterov)."""
         state = self.state[matrix]
         if not state:
             # AdamW looks for a step in every state that it loads
             state.update(step=torch.zeros(()), momentum=torch.zeros_like(matrix))
         state["step"] += 1
-        momentum = state["momentum"]
-        momentum.lerp_(matrix.grad, 1 - MOMENTUM)
-        # Nesterov's: what the momentum will be if the next gradient is like this one
-        ahead = matrix.grad.lerp(momentum, MOMENTUM)
-        matrix.mul_(1 - rate * weight_decay)
-        matrix.add_(orthogonalized(ahead, self.dtype), alpha=-rate * 0.2 * max(matrix.shape) ** 0.5)
-        matrix.grad = None
+        gradient = matrix.grad
+        assert gradient is not None
+        state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        return gradient.lerp(state["momentum"], MOMENTUM)
 
 
 def build_optimizer(module: nn.Module, config: TrainingConfig, dtype: torch.dtype) -> MuonAdamW:

@@ -260,9 +260,11 @@ class Trainer:
             int(np.random.SeedSequence((self.config.seed, step, review)).generate_state(1)[0])
             for review in (part if on_cpu else part[:1])
         ]
-        torch.manual_seed(seeds[0])
         if on_cpu:
             self.module.seed_dropout(seeds)
+        else:
+            # not torch.manual_seed, which remembers each call for the kinds of devices that are not there
+            torch.get_device_module(self.accelerator.device).manual_seed(seeds[0])
 
     def _divide(self, micro_batches: int) -> int:
         processes = self.accelerator.num_processes
