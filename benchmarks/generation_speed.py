@@ -8,21 +8,22 @@ suppressed: 70 words behind "wine review". Each is measured in a process of its 
 first text warms up. The class calls predict on the whole sequence, padded to 80, for each word.
 """
 
+import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from contest import Contestant, Found, Measured, run_contest
+from contest import Contestant, Found, Measured, median_ratio, run_contest
 from training_speed import build_trainer
 
-WORDS, TEXTS = 70, 5
+WORDS, TEXTS, ROUNDS = 70, 5, 5
 
 
 def main() -> None:
     """Measure each in turn, several times, and print a Markdown table of medians."""
-    run_contest(__file__, __doc__, CONTESTANTS, print_table)
+    run_contest(__file__, __doc__, CONTESTANTS, ROUNDS, print_table)
 
 
 def print_table(found: Found) -> None:
@@ -33,20 +34,25 @@ def print_table(found: Found) -> None:
         cpu = statistics.median(result["cpu_ms"] for result in results)
         spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
         print(f"| {name} | {statistics.median(rates):,.0f} | {spread} | {cpu:.2f} |")
+    print("\n| | by | rate, median of the rounds' ratios |\n|---|---|---|")
+    for name, other in COMPARED:
+        if name in found and other in found:
+            print(f"| {name} | {other} | {median_ratio(found, name, other, 'rate'):.1f} |")
 
 
-def timed(write: Callable[[int], Any], texts: int = 1) -> Measured:
-    """Write a first text, then some more by seeds, and return the rate of these."""
+def in_turns(write: Callable[[int], Any], texts: int = 1) -> Iterator[Measured]:
+    """Write a first text, then some a turn by seeds, and yield the rate of these."""
     write(0)
-    wall, cpu = time.perf_counter(), time.process_time()
-    for seed in range(1, TEXTS + 1):
-        write(seed)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    words = WORDS * TEXTS * texts
-    return {"rate": words / wall, "cpu_ms": cpu / words * 1e3}
+    for first in itertools.count(1, TEXTS):
+        wall, cpu = time.perf_counter(), time.process_time()
+        for seed in range(first, first + TEXTS):
+            write(seed)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        words = WORDS * TEXTS * texts
+        yield {"rate": words / wall, "cpu_ms": cpu / words * 1e3}
 
 
-def gpt2(data: str, _: str, texts: int, own_loop: bool) -> Measured:
+def gpt2(data: str, _: str, texts: int, own_loop: bool) -> Iterator[Measured]:
     """Measure this package's loop or ``model.generate``."""
     from transformers import set_seed
 
@@ -66,10 +72,10 @@ def gpt2(data: str, _: str, texts: int, own_loop: bool) -> Measured:
             set_seed(seed)
             model.generate(**inputs, max_length=inputs["input_ids"].shape[1] + WORDS)
 
-    return timed(write, texts)
+    return in_turns(write, texts)
 
 
-def keras_loop(_: str, ids: str) -> Measured:
+def keras_loop(_: str, ids: str) -> Iterator[Measured]:
     """Measure the class's way."""
     import keras_class as peer
     import numpy as np
@@ -87,7 +93,7 @@ def keras_loop(_: str, ids: str) -> Measured:
             shares = np.exp(logits - logits.max())
             sequence[0, position] = random.choice(words, p=shares / shares.sum())
 
-    return timed(write)
+    return in_turns(write)
 
 
 CONTESTANTS: dict[str, Contestant] = {
@@ -97,6 +103,11 @@ CONTESTANTS: dict[str, Contestant] = {
     "model.generate, 64 texts at once": partial(gpt2, texts=64, own_loop=False),
     "the class's loop in Keras, one text": keras_loop,
 }
+COMPARED = [
+    ("wine_gpt, one text", "the class's loop in Keras, one text"),
+    ("wine_gpt, one text", "model.generate, one text"),
+    ("wine_gpt, 64 texts at once", "wine_gpt, one text"),
+]
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ python benchmarks/training_speed.py winemag-data-first-8000.json
 python benchmarks/training_speed.py sample --rounds 1 --only "wine_gpt, bf16" "limit, bf16"
 
 All train a model of the class's size on the same reviews; without the file, on the bundled sample. Each is measured in
-a process of its own, all in turn, several rounds. A review's words count up to its 80th, padding and ends never. The
-limit is the time of the products of one step of 31 reviews of 58 positions, Muon's too, with nothing around them.
+a process of its own, ten steps in turn, several rounds. A review's words count up to its 80th, padding and ends never.
+The limit is the time of the products of one step of 31 reviews of 58 positions, Muon's too, with nothing around them.
 """
 
 import itertools
@@ -20,67 +20,71 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contest import Contestant, Found, Measured, run_contest
+from contest import Contestant, Found, Measured, median_ratio, run_contest
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE / "peers"))
 CONFIG = HERE.parent / "configs" / "class.yaml"
-WARMUP, STEPS = 5, 40
+WARMUP, STEPS, ROUNDS = 5, 10, 8
 # of the config: the residual stream, and what its matrices make of it or into it
 WIDTH, HEADS, WIDE = 256, 2, (768, 256, 256, 256)
 
 
 def main() -> None:
     """Measure each in turn, several times, and print Markdown tables of medians."""
-    run_contest(__file__, __doc__, CONTESTANTS, print_tables)
+    run_contest(__file__, __doc__, CONTESTANTS, ROUNDS, print_tables)
 
 
 def print_tables(found: Found) -> None:
-    """Print the rates, and each precision's share of its limit."""
-    middle = {
-        name: {key: statistics.median(result[key] for result in results) for key in results[0]}
-        for name, results in found.items()
-    }
+    """Print the rates, and how each two that are compared stand to each other in the same round."""
     print("| | real tokens/s, median | range | ms a step | CPU µs a token | peak memory |\n|---|---|---|---|---|---|")
-    for name, figures in middle.items():
-        if "rate" not in figures:
+    for name, results in found.items():
+        if "rate" not in results[0]:
             continue
-        rates = [result["rate"] for result in found[name]]
-        cells = [f"{figures['rate']:,.0f}", f"{min(rates):,.0f} to {max(rates):,.0f}", f"{figures['ms']:.1f}"]
-        cells.append(f"{figures['cpu_us']:.0f}")
-        print(f"| {name} | {' | '.join(cells)} | {figures['memory'] / 1e9:.2f} GB |")
+        rates = [result["rate"] for result in results]
+        ms, cpu, memory = (statistics.median(result[key] for result in results) for key in ("ms", "cpu_us", "memory"))
+        spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
+        print(
+            f"| {name} | {statistics.median(rates):,.0f} | {spread} | {ms:.1f} | {cpu:.0f} | {memory / 1e9:.2f} GB |"
+        )
+    print("\n| | by | rate, median of the rounds' ratios |\n|---|---|---|")
+    for name, other in COMPARED:
+        if name in found and other in found:
+            print(f"| {name} | {other} | {median_ratio(found, name, other, 'rate'):.2f} |")
     for precision in ("bf16", "no"):
-        ours, limit = middle.get(f"wine_gpt, {precision}"), middle.get(f"limit, {precision}")
-        if ours and limit:
-            # per position, since steps differ in theirs
-            wall, cpu = (limit[key] / limit["positions"] / (ours[key] / ours["positions"]) for key in ("ms", "cpu"))
-            print(
-                f"\n{precision}: the products alone: {limit['ms']:.1f} ms, {wall:.0%} of a step, {cpu:.0%} by CPU time"
-            )
+        ours, limit = f"wine_gpt, {precision}", f"limit, {precision}"
+        if ours in found and limit in found:
+            wall, cpu = (median_ratio(found, limit, ours, key) for key in ("ms_a_position", "cpu_ms_a_position"))
+            print(f"\n{precision}: the products alone are {wall:.0%} of a step, {cpu:.0%} by CPU time")
 
 
-def timed(steps: Iterator[int]) -> Measured:
-    """Run the steps, each of which yields its words, and return the rate of those after the warm-up."""
+def in_turns(steps: Iterator[int]) -> Iterator[Measured]:
+    """Warm up, then run some steps a turn, each of which yields its words, and yield their rate."""
     for _ in itertools.islice(steps, WARMUP):
         pass
-    started, cpu = time.perf_counter(), time.process_time()
-    words = sum(itertools.islice(steps, STEPS))
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {**rates(words, STEPS, seconds, cpu), "memory": memory}
+    while True:
+        started, cpu = time.perf_counter(), time.process_time()
+        words = sum(itertools.islice(steps, STEPS))
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+        yield {**rates(words, seconds, cpu), "memory": peak_memory()}
 
 
-def rates(words: int, steps: float, seconds: float, cpu: float) -> Measured:
-    """Return words per second, wall and CPU ms per step, and CPU µs per word."""
+def peak_memory() -> int:
+    """Return the most resident memory so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def rates(words: int, seconds: float, cpu: float) -> Measured:
+    """Return words per second, wall and CPU ms per step, and CPU µs per word, of one turn."""
     return {
         "rate": words / seconds,
-        "ms": seconds / steps * 1e3,
-        "cpu": cpu / steps * 1e3,
+        "ms": seconds / STEPS * 1e3,
+        "cpu_ms": cpu / STEPS * 1e3,
         "cpu_us": cpu / words * 1e6,
     }
 
 
-def wine_gpt(data: str, _: str, precision: str, products: bool = True) -> Measured:
+def wine_gpt(data: str, _: str, precision: str, products: bool = True) -> Iterator[Measured]:
     """Measure this package's training loop."""
     trainer = build_trainer(data, precision, products)
     lengths = trainer.train_split.with_format("numpy")["length"][:]
@@ -94,7 +98,10 @@ def wine_gpt(data: str, _: str, precision: str, products: bool = True) -> Measur
             # all but [BOS] and [EOS]
             yield int((lengths[reviews] - 2).clip(max=trainer.block_size).sum())
 
-    return {**timed(steps()), "positions": statistics.mean(positions[WARMUP:])}
+    for measured in in_turns(steps()):
+        # steps differ in theirs
+        mean = statistics.mean(positions[-STEPS:])
+        yield {**measured, **{f"{key}_a_position": measured[key] / mean for key in ("ms", "cpu_ms")}}
 
 
 def build_trainer(data: str, precision: str, products: bool = True) -> Any:  # noqa: ANN401 - torch is imported where needed
@@ -131,43 +138,45 @@ def build_trainer(data: str, precision: str, products: bool = True) -> Any:  # n
     return trainer
 
 
-def keras_class(_: str, ids: str) -> Measured:
+def keras_class(_: str, ids: str) -> Iterator[Measured]:
     """Measure the class's model in Keras."""
     import keras_class as peer
     import numpy as np
 
     arrays = np.load(ids)
     rows, words = arrays["train"], len(arrays["vocabulary"])
-    rows = np.random.default_rng(0).permutation(rows)
     model = peer.build_model(words)
-    warm, rest = rows[: WARMUP * peer.BATCH], rows[WARMUP * peer.BATCH : (WARMUP + STEPS) * peer.BATCH]
+    rows = np.random.default_rng(0).permutation(rows)
     fit = partial(model.fit, batch_size=peer.BATCH, verbose=0)
+    warm, rest = np.split(rows, [WARMUP * peer.BATCH])
     fit(warm[:, :-1], warm[:, 1:])
-    started, cpu = time.perf_counter(), time.process_time()
-    fit(rest[:, :-1], rest[:, 1:])
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    steps = len(rest) / peer.BATCH
-    counted = int((rest[:, :-1] != 0).sum())
-    return {**rates(counted, steps, seconds, cpu), "memory": float(peer.peak_memory())}
+    for first in range(0, len(rest), STEPS * peer.BATCH):
+        turn = rest[first : first + STEPS * peer.BATCH]
+        started, cpu = time.perf_counter(), time.process_time()
+        fit(turn[:, :-1], turn[:, 1:])
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+        yield {**rates(int((turn[:, :-1] != 0).sum()), seconds, cpu), "memory": peak_memory()}
 
 
-def transformers_gpt2(_: str, ids: str, blocks: bool) -> Measured:
+def transformers_gpt2(_: str, ids: str, blocks: bool) -> Iterator[Measured]:
     """Measure the plain loop."""
     import numpy as np
     import transformers_gpt2 as peer
 
     arrays = np.load(ids)
     rows, words = arrays["train"], len(arrays["vocabulary"])
-    return timed(peer.train(peer.build_model(words), rows, blocks))
+    return in_turns(peer.train(peer.build_model(words), rows, blocks))
 
 
-def limit(_: str, __: str, precision: str) -> Measured:
+def limit(_: str, ids: str, precision: str) -> Iterator[Measured]:
     """Time the products of one step of the class config, in memory that is there already."""
+    import numpy as np
     import torch
 
-    from wine_gpt.precision import keep_few_kernels, use_fast_single_precision
+    from wine_gpt.precision import use_fast_single_precision
 
-    keep_few_kernels()
+    # with the beginning and the end of a text
+    words = len(np.load(ids)["vocabulary"]) + 2
     if precision == "no":
         use_fast_single_precision()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -178,20 +187,19 @@ def limit(_: str, __: str, precision: str) -> Measured:
         return partial(torch.matmul, *factors, out=torch.empty(*many, left, right, dtype=dtype))
 
     reviews, positions = 31, 58
-    products = [product(*shape) for shape in (*model_products(reviews, positions), *muon_products())]
-    times = []
-    for _ in range(WARMUP + STEPS):
+    products = [product(*shape) for shape in (*model_products(reviews, positions, words), *muon_products())]
+    while True:
         started, cpu = time.perf_counter(), time.process_time()
-        for multiply in products:
+        for multiply in products * STEPS:
             multiply()
-        times.append((time.perf_counter() - started, time.process_time() - cpu))
-    wall, cpu = (statistics.median(column) * 1e3 for column in zip(*times[WARMUP:], strict=True))
-    return {"ms": wall, "cpu": cpu, "positions": reviews * positions}
+        spent = time.perf_counter() - started, time.process_time() - cpu
+        wall, cpu = (seconds * 1e3 / (STEPS * reviews * positions) for seconds in spent)
+        yield {"ms_a_position": wall, "cpu_ms_a_position": cpu}
 
 
-def model_products(reviews: int, positions: int) -> Iterator[tuple[int, ...]]:
+def model_products(reviews: int, positions: int, words: int) -> Iterator[tuple[int, ...]]:
     """Yield the sizes, ([many,] left, inner, right), of each product of the class config's pass forward and back."""
-    rows, words, per_head = reviews * positions, 10_002, WIDTH // HEADS
+    rows, per_head = reviews * positions, WIDTH // HEADS
     for wide in (*WIDE, words):
         # a linear layer's output, and the gradients of its input and weight
         yield from ((rows, WIDTH, wide), (rows, wide, WIDTH), (WIDTH, rows, wide))
@@ -220,6 +228,10 @@ CONTESTANTS: dict[str, Contestant] = {
     "limit, bf16": partial(limit, precision="bf16"),
     "limit, no": partial(limit, precision="no"),
 }
+COMPARED = [
+    *itertools.product(["wine_gpt, bf16", "wine_gpt, no"], list(CONTESTANTS)[4:7]),
+    ("wine_gpt, bf16, two processes of one thread", "wine_gpt, bf16"),
+]
 
 
 if __name__ == "__main__":

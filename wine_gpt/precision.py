@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 # of each cache; measured: the least memory, and no slower than a thousand
-KERNELS_KEPT = 32
+KERNELS_KEPT = 24
 # what glibc's malloc.h calls them by
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 # largest error of a product that counts as single precision, relative to the product of the absolute values;

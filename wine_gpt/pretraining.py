@@ -19,6 +19,7 @@ from wine_gpt.calibration import calibrate
 from wine_gpt.config import PretrainConfig, TrainingConfig, to_flat, to_yaml
 from wine_gpt.data import Reviews, load_reviews
 from wine_gpt.errors import UserError
+from wine_gpt.loss import CHUNK_BYTES
 from wine_gpt.model import build_model
 from wine_gpt.precision import choose_mixed_precision, keep_few_kernels, keep_freed_memory, use_fast_single_precision
 from wine_gpt.scoring import Score, score
@@ -154,7 +155,8 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
         raise UserError(f"training.mixed_precision {mixed_precision}: {error}") from error
     if accelerator.num_processes != launched:
         raise UserError(f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}")
-    accelerator.print(f"precision: mixed {mixed_precision}, float32 products by {products}")
+    chunk = f"{CHUNK_BYTES >> 20} MiB of logits at a time"
+    accelerator.print(f"precision: mixed {mixed_precision}, float32 products by {products}, {chunk}")
     return accelerator
 
 

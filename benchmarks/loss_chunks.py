@@ -1,0 +1,51 @@
+"""Time of the head's loss and gradients by how many bytes of logits are held at a time.
+
+python benchmarks/loss_chunks.py
+
+1,827 rows of width 256 and 10,002 words, as a step of the class config has them, of random numbers. All sizes in turn,
+several rounds; medians.
+"""
+
+import statistics
+import time
+
+import torch
+
+from wine_gpt import loss
+from wine_gpt.precision import keep_few_kernels, keep_freed_memory, use_fast_single_precision
+
+ROWS, WIDTH, WORDS = 1827, 256, 10_002
+MEBIBYTES = (2, 4, 10, 20, 40, 80)
+ROUNDS = 12
+
+
+def main() -> None:
+    """Time each size in both precisions and print a Markdown table."""
+    keep_few_kernels()
+    keep_freed_memory()
+    use_fast_single_precision()
+    print(f"| MiB of logits | {' | '.join(map(str, MEBIBYTES))} |\n|---{'|---' * len(MEBIBYTES)}|")
+    for dtype in (torch.bfloat16, torch.float32):
+        seconds: dict[int, list[float]] = {size: [] for size in MEBIBYTES}
+        hidden, weight = torch.randn(ROWS, WIDTH, dtype=dtype), torch.randn(WORDS, WIDTH, dtype=dtype) * 0.1
+        labels = torch.randint(0, WORDS, (ROWS,))
+        for _ in range(ROUNDS):
+            for size in MEBIBYTES:
+                seconds[size].append(time_chunks(size, hidden, weight, labels))
+        cells = (f"{statistics.median(times[1:]) * 1e3:.1f} ms" for times in seconds.values())
+        print(f"| {str(dtype).removeprefix('torch.')} | {' | '.join(cells)} |")
+
+
+def time_chunks(mebibytes: int, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the seconds that one loss with its gradients takes."""
+    loss.CHUNK_BYTES = mebibytes << 20
+    inputs = hidden.requires_grad_(), weight.requires_grad_()
+    # the first of two makes the buffer
+    for _ in range(2):
+        started = time.perf_counter()
+        torch.autograd.grad(loss.summed_cross_entropy(*inputs, labels), inputs)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
