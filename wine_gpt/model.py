@@ -46,6 +46,8 @@ def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: i
             resid_pdrop=config.dropout,
             embd_pdrop=config.dropout,
             attn_pdrop=config.dropout,
+            # GPT-2's own, by torch's kernel instead of eight
+            activation_function="gelu_pytorch_tanh",
             **special,
         )
     )
@@ -86,11 +88,10 @@ class LanguageModelLoss(nn.Module):
         """
         real = labels != IGNORED
         words, head = self.model.transformer.wte, self.model.lm_head.weight
-        if words.weight is not head:
-            return summed_cross_entropy(self._hidden(words(input_ids))[real], head, labels[real])
-        head_gradient: list[torch.Tensor] = []
-        hidden = self._hidden(embed(head, input_ids, head_gradient))
-        return summed_cross_entropy(hidden[real], head, labels[real], head_gradient)
+        # where the words' embeddings are the head's weight, their gradients are one
+        head_gradient: list[torch.Tensor] | None = [] if words.weight is head else None
+        embeddings = words(input_ids) if head_gradient is None else embed(head, input_ids, head_gradient)
+        return summed_cross_entropy(self._hidden(embeddings)[real], head, labels[real], head_gradient)
 
     @torch.no_grad()
     def token_losses(self, batch: Batch) -> torch.Tensor:
