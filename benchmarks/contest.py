@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 CLASS_IDS = Path(__file__).parent / "peers" / "class_ids.py"
@@ -61,6 +61,14 @@ def median_ratio(found: Found, name: str, other: str, key: str) -> float:
     """Return the median over the rounds of one's figure by another's."""
     pairs = zip(found[name], found[other], strict=True)
     return statistics.median(ours[key] / theirs[key] for ours, theirs in pairs)
+
+
+def print_ratios(found: Found, compared: Iterable[tuple[str, str]]) -> None:
+    """Print how the rates of each two that were both measured stand to each other."""
+    print("\n| | by | rate, median of the rounds' ratios |\n|---|---|---|")
+    for name, other in compared:
+        if name in found and other in found:
+            print(f"| {name} | {other} | {median_ratio(found, name, other, 'rate'):.2f} |")
 
 
 def _start(command: list[str], name: str, stack: contextlib.ExitStack) -> Callable[[], Measured]:

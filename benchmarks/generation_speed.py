@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from contest import Contestant, Found, Measured, median_ratio, run_contest
+from contest import Contestant, Found, Measured, print_ratios, run_contest
 from training_speed import build_trainer
 
 WORDS, TEXTS, ROUNDS = 70, 5, 5
@@ -34,10 +34,7 @@ def print_table(found: Found) -> None:
         cpu = statistics.median(result["cpu_ms"] for result in results)
         spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
         print(f"| {name} | {statistics.median(rates):,.0f} | {spread} | {cpu:.2f} |")
-    print("\n| | by | rate, median of the rounds' ratios |\n|---|---|---|")
-    for name, other in COMPARED:
-        if name in found and other in found:
-            print(f"| {name} | {other} | {median_ratio(found, name, other, 'rate'):.1f} |")
+    print_ratios(found, COMPARED)
 
 
 def in_turns(write: Callable[[int], Any], texts: int = 1) -> Iterator[Measured]:

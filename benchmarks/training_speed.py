@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contest import Contestant, Found, Measured, median_ratio, run_contest
+from contest import Contestant, Found, Measured, median_ratio, print_ratios, run_contest
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE / "peers"))
@@ -47,10 +47,7 @@ def print_tables(found: Found) -> None:
         print(
             f"| {name} | {statistics.median(rates):,.0f} | {spread} | {ms:.1f} | {cpu:.0f} | {memory / 1e9:.2f} GB |"
         )
-    print("\n| | by | rate, median of the rounds' ratios |\n|---|---|---|")
-    for name, other in COMPARED:
-        if name in found and other in found:
-            print(f"| {name} | {other} | {median_ratio(found, name, other, 'rate'):.2f} |")
+    print_ratios(found, COMPARED)
     for precision in ("bf16", "no"):
         ours, limit = f"wine_gpt, {precision}", f"limit, {precision}"
         if ours in found and limit in found:
