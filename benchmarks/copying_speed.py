@@ -12,9 +12,9 @@ from pathlib import Path
 
 from data_speed import PeakMemory
 
-from wine_gpt.metrics import load_metric
-from wine_gpt.ngram_index import build_index, load_index
-from wine_gpt.sample.grammar import generate_records
+from tools.sample_grammar.grammar import generate_records
+from wine_gpt.evaluation.metrics import load_metric
+from wine_gpt.evaluation.ngram_index import build_index, load_index
 from wine_gpt.tokenizer import class_words
 
 

@@ -65,7 +65,7 @@ def row_of(path: Path, count: int) -> str:
 def measure(path: str) -> dict[str, Any]:
     """Return seconds per stage, and MB of resident memory after the imports and at the peak."""
     from wine_gpt.config import DataConfig
-    from wine_gpt.data import load_reviews, texts
+    from wine_gpt.data.reviews import load_reviews, texts
     from wine_gpt.tokenizer import tokenize_splits, train_tokenizer
 
     imported = anonymous_megabytes()
@@ -107,7 +107,7 @@ def anonymous_megabytes() -> int:
 
 def write_file(path: Path, count: int) -> None:
     """Write synthetic records as one JSON array, JSON Lines or Parquet by the path's suffix."""
-    from wine_gpt.sample.grammar import generate_records
+    from tools.sample_grammar.grammar import generate_records
 
     records: Iterator[dict[str, Any]] = iter(generate_records(count, seed=42))
     if path.suffix == ".parquet":

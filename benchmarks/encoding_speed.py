@@ -10,8 +10,8 @@ import time
 
 from transformers import PreTrainedTokenizerFast
 
+from tools.sample_grammar.grammar import generate_records
 from wine_gpt.data.formats import BATCH_ROWS
-from wine_gpt.sample.grammar import generate_records
 from wine_gpt.tokenizer import encode_reviews, train_tokenizer
 
 REVIEWS = 50_000

@@ -22,12 +22,13 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from wine_gpt.comparison import read_rows
-from wine_gpt.config import FinetuneConfig, ReviewsConfig, parse_config
-from wine_gpt.finetune import ValueRun, load_base, load_base_reviews, select
-from wine_gpt.groups import Group, choose_groups, group_reviews
-from wine_gpt.pretraining import make_accelerator
+from wine_gpt.config import FinetuneConfig, ReviewsConfig
+from wine_gpt.config_io import parse_config
+from wine_gpt.data.subsets import Group, choose_groups, group_reviews
+from wine_gpt.finetuning.comparison import read_rows
+from wine_gpt.finetuning.finetune import ValueRun, load_base, load_base_reviews, select
 from wine_gpt.tokenizer import tokenize_splits
+from wine_gpt.training.pretrain import make_accelerator
 
 ROOT = Path(__file__).parents[1]
 SWITCHES = 200

@@ -53,7 +53,7 @@ def gpt2(data: str, _: str, texts: int, own_loop: bool) -> Iterator[Measured]:
     """Measure this package's loop or ``model.generate``."""
     from transformers import set_seed
 
-    from wine_gpt.generation import encode_prompts, generate_ids
+    from wine_gpt.generation.generate import encode_prompts, generate_ids
 
     # as scripts/generate.py has them: the fast products of training are slower for one row
     trainer = build_trainer(data, "no", products=False)

@@ -54,7 +54,7 @@ def main() -> None:
 
 def measure(path: str) -> dict[str, float]:
     """Return seconds of planning, µs per token of training steps, and MB of memory after them."""
-    from wine_gpt.batching import BatchPlan
+    from wine_gpt.data.batching import BatchPlan
 
     trainer = build_trainer(path, "bf16")
     config = trainer.config

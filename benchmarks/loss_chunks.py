@@ -11,8 +11,8 @@ import time
 
 import torch
 
-from wine_gpt import loss
-from wine_gpt.precision import keep_few_kernels, keep_freed_memory, use_fast_single_precision
+from wine_gpt.modeling import loss
+from wine_gpt.training.hardware import keep_few_kernels, keep_freed_memory, use_fast_single_precision
 
 ROWS, WIDTH, WORDS = 1827, 256, 10_002
 MEBIBYTES = (2, 4, 10, 20, 40, 80)

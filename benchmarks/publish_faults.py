@@ -21,7 +21,7 @@ from hub_server import Fault, HubServer, hub_server
 from publisher import Publisher
 from toy_training import MODEL, make_tokenizer
 
-from wine_gpt.model import build_model
+from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.tokenizer import save_tokenizer
 
 

@@ -11,9 +11,10 @@ import statistics
 from itertools import product
 from typing import Any
 
-from wine_gpt.config import ScoreConfig, data_settings, parse_config
-from wine_gpt.data import load_reviews
-from wine_gpt.evaluation import (
+from wine_gpt.config import ScoreConfig
+from wine_gpt.config_io import parse_config
+from wine_gpt.data.reviews import load_reviews
+from wine_gpt.evaluation.evaluate import (
     Writer,
     conditioning,
     copying,
@@ -22,6 +23,7 @@ from wine_gpt.evaluation import (
     longest_description,
     read_reviews,
 )
+from wine_gpt.run_folder import data_settings
 
 GRID = (
     *(f"temperature={temperature},top_p={top_p}" for temperature, top_p in product((0.7, 0.8, 0.9, 1.0), (0.9, 1.0))),

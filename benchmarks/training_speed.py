@@ -103,16 +103,17 @@ def wine_gpt(data: str, _: str, precision: str, products: bool = True) -> Iterat
 
 def build_trainer(data: str, precision: str, products: bool = True) -> Any:  # noqa: ANN401 - torch is imported where needed
     """Return the trainer that the class config makes; ``products``: float32's the fastest way."""
-    from wine_gpt.config import PretrainConfig, parse_config
+    from wine_gpt.config import PretrainConfig
+    from wine_gpt.config_io import parse_config
 
     config = parse_config(PretrainConfig, [str(CONFIG), "--data.path", data, "--training.mixed_precision", precision])
     import torch
 
-    from wine_gpt.data import load_reviews
-    from wine_gpt.model import build_model
-    from wine_gpt.pretraining import make_accelerator
+    from wine_gpt.data.reviews import load_reviews
+    from wine_gpt.modeling.gpt2 import build_model
     from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
-    from wine_gpt.training import Trainer
+    from wine_gpt.training.pretrain import make_accelerator
+    from wine_gpt.training.trainer import Trainer
 
     folder = Path(tempfile.gettempdir())
     accelerator = make_accelerator(config.training, folder)
@@ -170,7 +171,7 @@ def limit(_: str, ids: str, precision: str) -> Iterator[Measured]:
     import numpy as np
     import torch
 
-    from wine_gpt.precision import use_fast_single_precision
+    from wine_gpt.training.hardware import use_fast_single_precision
 
     # with the beginning and the end of a text
     words = len(np.load(ids)["vocabulary"]) + 2
@@ -207,7 +208,7 @@ def model_products(reviews: int, positions: int, words: int) -> Iterator[tuple[i
 
 def muon_products() -> Iterator[tuple[int, ...]]:
     """Yield those of the optimizer: in each of its rounds X Xᵀ, its square, and that by X."""
-    from wine_gpt.optimizer import ROUNDS
+    from wine_gpt.training.optimizer import ROUNDS
 
     for wide in WIDE:
         for _ in range(ROUNDS):

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 from playwright.sync_api import sync_playwright
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data import load_reviews
-from wine_gpt.ngram_index import FILE_NAME, build_index
+from wine_gpt.data.reviews import load_reviews
+from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
 
 DOCS = Path(__file__).parent
 RUN = DOCS.parent / "runs" / "sample"

@@ -13,8 +13,9 @@ import os
 import sys
 from pathlib import Path
 
-from wine_gpt.config import FinetuneConfig, parse_config
-from wine_gpt.errors import exits_cleanly
+from wine_gpt.cli import exits_cleanly
+from wine_gpt.config import FinetuneConfig
+from wine_gpt.config_io import parse_config
 
 
 @exits_cleanly
@@ -22,8 +23,8 @@ def main() -> None:
     """Read the config, fine-tune and tell how it went."""
     config = parse_config(FinetuneConfig, sys.argv[1:])
     # torch is imported only once the settings are known to be good
-    from wine_gpt.comparison import TABLE, read_rows, to_markdown
-    from wine_gpt.finetune import finetune
+    from wine_gpt.finetuning.comparison import TABLE, read_rows, to_markdown
+    from wine_gpt.finetuning.finetune import finetune
 
     finetune(config)
     # of several launched processes, one speaks

@@ -11,17 +11,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from wine_gpt.arguments import Parser, number
-from wine_gpt.errors import UserError, exits_cleanly
+from wine_gpt.cli import Parser, exits_cleanly, number
+from wine_gpt.errors import UserError
 
 
 @exits_cleanly
 def main() -> None:
     """Load, generate, and explain if asked to."""
     arguments = read_arguments(sys.argv[1:])
-    from wine_gpt.explain import explain, require_attention, to_html, to_terminal
-    from wine_gpt.generation import ReviewStreamer, encode_prompts, generate_ids
-    from wine_gpt.model import load_model
+    from wine_gpt.generation.explain import explain, require_attention, to_html, to_terminal
+    from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids
+    from wine_gpt.modeling.pretrained import load_model
     from wine_gpt.tokenizer import load_tokenizer
 
     model, tokenizer = load_model(arguments.model), load_tokenizer(arguments.model)
@@ -101,7 +101,7 @@ def wants_colour() -> bool:
 
 def save_page(path: Path, page: str) -> None:
     """Write the page, whole or not at all."""
-    from wine_gpt.checkpoint import write_atomically
+    from wine_gpt.files import write_atomically
 
     try:
         if path.is_dir():

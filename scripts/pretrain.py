@@ -13,8 +13,9 @@ import os
 import sys
 from pathlib import Path
 
-from wine_gpt.config import PretrainConfig, parse_config
-from wine_gpt.errors import exits_cleanly
+from wine_gpt.cli import exits_cleanly
+from wine_gpt.config import PretrainConfig
+from wine_gpt.config_io import parse_config
 
 SAMPLE_CONFIG = Path(__file__).parents[1] / "configs" / "sample.yaml"
 
@@ -28,7 +29,7 @@ def main() -> None:
     if config.data.path == "sample" and main_process:
         print("data: the bundled synthetic sample; for real reviews: configs/base.yaml --data.path FILE (or kaggle)")
     # torch is imported only once the settings are known to be good
-    from wine_gpt.pretraining import pretrain
+    from wine_gpt.training.pretrain import pretrain
 
     run = pretrain(config)
     if not main_process:

@@ -11,8 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from wine_gpt.arguments import Parser
-from wine_gpt.errors import exits_cleanly
+from wine_gpt.cli import Parser, exits_cleanly
 
 
 @exits_cleanly
@@ -20,9 +19,9 @@ def main() -> None:
     """Publish, or only show what would be."""
     arguments = vars(read_arguments(sys.argv[1:]))
     dry_run = arguments.pop("dry_run")
-    from wine_gpt.hub import HubError
-    from wine_gpt.publish import publish, rehearse
-    from wine_gpt.staging import Publication
+    from wine_gpt.publishing.hub import HubError
+    from wine_gpt.publishing.publish import publish, rehearse
+    from wine_gpt.publishing.staging import Publication
 
     publication = Publication(**arguments)
     if dry_run:

@@ -5,8 +5,9 @@ python scripts/quickstart.py
 
 from pathlib import Path
 
-from wine_gpt.config import PretrainConfig, parse_config
-from wine_gpt.errors import exits_cleanly
+from wine_gpt.cli import exits_cleanly
+from wine_gpt.config import PretrainConfig
+from wine_gpt.config_io import parse_config
 
 CONFIG = Path(__file__).parents[1] / "configs" / "sample.yaml"
 PROMPTS = ("wine review : italy", "wine review : us : california", "wine review : germany : mosel : riesling :")
@@ -18,9 +19,9 @@ def main() -> None:
     config = parse_config(PretrainConfig, [str(CONFIG), "--resume"])
     from transformers import pipeline, set_seed
 
-    from wine_gpt.model import quiet_transformers
-    from wine_gpt.outputs import METRICS
-    from wine_gpt.pretraining import pretrain
+    from wine_gpt.modeling.pretrained import quiet_transformers
+    from wine_gpt.run_folder import METRICS
+    from wine_gpt.training.pretrain import pretrain
 
     folder = Path(config.output_dir)
     if not (folder / METRICS).exists():

@@ -10,8 +10,11 @@ Figures and plots go to MODEL/evaluation.
 
 import sys
 
-from wine_gpt.config import ScoreConfig, data_settings, parse_config
-from wine_gpt.errors import UserError, exits_cleanly
+from wine_gpt.cli import exits_cleanly
+from wine_gpt.config import ScoreConfig
+from wine_gpt.config_io import parse_config
+from wine_gpt.errors import UserError
+from wine_gpt.run_folder import data_settings
 
 
 @exits_cleanly
@@ -19,7 +22,7 @@ def main() -> None:
     """Read the config and evaluate."""
     config = read_config(sys.argv[1:])
     # torch is imported only once the settings are known to be good
-    from wine_gpt.evaluation import evaluate_model, output_folder, table
+    from wine_gpt.evaluation.evaluate import evaluate_model, output_folder, table
 
     print(table(evaluate_model(config)))
     print(f"\nsaved: {output_folder(config)}")

@@ -7,16 +7,17 @@ python scripts/pretrain.py configs/base.yaml --data.path FILE --tokenizer.path r
 import sys
 from pathlib import Path
 
-from wine_gpt.config import TokenizerRunConfig, parse_config
-from wine_gpt.errors import exits_cleanly
+from wine_gpt.cli import exits_cleanly
+from wine_gpt.config import TokenizerRunConfig
+from wine_gpt.config_io import parse_config
 
 
 @exits_cleanly
 def main() -> None:
     """Read the config, train and save."""
     config = parse_config(TokenizerRunConfig, sys.argv[1:])
-    from wine_gpt.data import load_reviews
-    from wine_gpt.outputs import require_writable
+    from wine_gpt.data.reviews import load_reviews
+    from wine_gpt.run_folder import require_writable
     from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
 
     require_writable(Path(config.output_dir))

@@ -28,7 +28,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a tokenizer and a GPT-2 that has learned 216 made-up reviews; tests only read it."""
     from wine_gpt.config import ModelConfig
-    from wine_gpt.model import LanguageModelLoss, build_model
+    from wine_gpt.modeling.gpt2 import build_model
+    from wine_gpt.modeling.language_model import LanguageModelLoss
     from wine_gpt.tokenizer import encode_reviews, save_tokenizer, train_tokenizer
 
     folder = tmp_path_factory.mktemp("toy") / "run"
@@ -54,7 +55,7 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model(toy_run: Path) -> PreTrainedModel:
     """Return the toy model; tests leave it as it is."""
-    from wine_gpt.model import load_model
+    from wine_gpt.modeling.pretrained import load_model
 
     return load_model(toy_run)
 
@@ -101,7 +102,7 @@ def demo_model(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the toy model as it is published: with an index of its reviews; next to it two adapters."""
     from space_model import write_adapter
 
-    from wine_gpt.ngram_index import FILE_NAME, build_index
+    from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
 
     folder = tmp_path_factory.mktemp("demo") / "wine-gpt"
     shutil.copytree(toy_run, folder)

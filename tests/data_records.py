@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data import Reviews, load_reviews
+from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.errors import UserError
 
 KAGGLE_JSON = "winemag-data-130k-v2.json"

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 
-from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig, to_yaml
-from wine_gpt.model import load_model
+from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from wine_gpt.config_io import to_yaml
+from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
 
 # a picture of one point

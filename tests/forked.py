@@ -24,13 +24,14 @@ import datasets
 import torch
 from toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
 
-from wine_gpt import checkpoint, training
+from wine_gpt.cli import exits_cleanly
 from wine_gpt.config import TrainingConfig
-from wine_gpt.errors import exits_cleanly
+from wine_gpt.training import checkpoint
+from wine_gpt.training import trainer as training
 
 # it forks before it has started any thread
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["wine_gpt.pretraining", "hypothesis.strategies", "pytest"])
+SERVER.set_forkserver_preload(["wine_gpt.training.pretrain", "hypothesis.strategies", "pytest"])
 # longest that a process may outlive another of its run, in seconds
 PATIENCE = 60.0
 

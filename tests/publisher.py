@@ -76,7 +76,7 @@ class Publisher:
 
 
 def _serve(space: Path) -> None:
-    from wine_gpt import hub, publish, staging
+    from wine_gpt.publishing import hub, publish, staging
 
     stage = publish.stage
     kept = functools.cache(lambda publication: stage(publication, Path(tempfile.mkdtemp(dir=space.parent))))

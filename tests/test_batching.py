@@ -7,7 +7,7 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wine_gpt.batching import IGNORED, BatchPlan, collate, in_order, positions_of, reviews_cut, split_among
+from wine_gpt.data.batching import IGNORED, BatchPlan, collate, in_order, positions_of, reviews_cut, split_among
 from wine_gpt.errors import UserError
 
 

@@ -6,9 +6,9 @@ from datasets import DatasetDict
 from toy_training import make_splits, make_tokenizer, make_trainer
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt.calibration import STEP, calibrate
-from wine_gpt.scoring import score
-from wine_gpt.training import Trainer
+from wine_gpt.modeling.scoring import score
+from wine_gpt.training.calibration import STEP, calibrate
+from wine_gpt.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pytest
 from finished_runs import METRICS, adapt, demo, evaluate, finish
 from huggingface_hub import ModelCard
 
-from wine_gpt.cards import check, licence_notice, model_card, space_card, variety_card
-from wine_gpt.cards.facts import Run, Variety, read_run, read_varieties
 from wine_gpt.errors import UserError
-from wine_gpt.staging import SPACE
+from wine_gpt.publishing.cards import check, licence_notice, model_card, space_card, variety_card
+from wine_gpt.publishing.run_record import Run, Variety, read_run, read_varieties
+from wine_gpt.publishing.staging import SPACE
 
 GOLDEN = Path(__file__).parent / "golden"
 NAME = "org/wine-gpt"

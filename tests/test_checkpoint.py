@@ -17,9 +17,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from kernel import calls, disk, elsewhere, needs_strace, traced
 
-from wine_gpt import checkpoint
-from wine_gpt.checkpoint import Checkpoint
 from wine_gpt.errors import UserError
+from wine_gpt.training import checkpoint
+from wine_gpt.training.checkpoint import Checkpoint
 
 FILES = ("weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wine_gpt.comparison import compare, perplexity_change, read_rows, save_table
-from wine_gpt.scoring import Sums
+from wine_gpt.finetuning.comparison import compare, perplexity_change, read_rows, save_table
+from wine_gpt.modeling.scoring import Sums
 
 
 def sums(words: list[float], nats: list[float]) -> Sums:

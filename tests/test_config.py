@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from wine_gpt.config import PretrainConfig, ScoreConfig, base_of, data_settings, parse_config, to_yaml
+from wine_gpt.config import PretrainConfig, ScoreConfig
+from wine_gpt.config_io import parse_config, to_yaml
 from wine_gpt.errors import UserError
+from wine_gpt.run_folder import base_of, data_settings
 
 ROOT = Path(__file__).parents[1]
 

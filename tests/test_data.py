@@ -27,7 +27,7 @@ from data_records import (
 )
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data import load_reviews, texts
+from wine_gpt.data.reviews import load_reviews, texts
 from wine_gpt.errors import UserError
 from wine_gpt.tokenizer import encode_reviews, tokenize_splits, train_tokenizer
 
@@ -247,7 +247,7 @@ def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
 LOAD = """
 import sys
 from wine_gpt.config import DataConfig
-from wine_gpt.data import load_reviews
+from wine_gpt.data.reviews import load_reviews
 print(load_reviews(DataConfig(path=sys.argv[1])).fingerprint)
 """
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import datasets
 import pytest
 
-from wine_gpt.config import DataConfig, PretrainConfig, parse_config
-from wine_gpt.data import load_reviews
+from wine_gpt.config import DataConfig, PretrainConfig
+from wine_gpt.config_io import parse_config
+from wine_gpt.data.reviews import load_reviews
 
 PAGE = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
 

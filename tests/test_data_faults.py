@@ -18,7 +18,7 @@ from datasets.arrow_writer import ArrowWriter
 from kaggle_server import KaggleServer, kaggle_server
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data import load_reviews
+from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("cache")

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data import load_reviews
 from wine_gpt.data.records import ReviewFilter, content_hashes, normalized, shorten, split_of
+from wine_gpt.data.reviews import load_reviews
 
 CONFIG = DataConfig(prompt_fields=("country",), validation_fraction=0.3, test_fraction=0.3)
 # few letters, so that texts meet; with what changes in lower case and with white space of several kinds

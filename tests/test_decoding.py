@@ -7,9 +7,10 @@ import torch
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, set_seed
 
 from wine_gpt.config import ModelConfig
-from wine_gpt.decoding import followed_config
-from wine_gpt.generation import encode_prompts, generate_ids
-from wine_gpt.model import build_model, quiet_transformers
+from wine_gpt.generation.decoding import followed_config
+from wine_gpt.generation.generate import encode_prompts, generate_ids
+from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.modeling.pretrained import quiet_transformers
 
 PROMPTS = ["wine review : italy", "", "wine review : germany : mosel : riesling : it's a light-", "plum " * 40]
 

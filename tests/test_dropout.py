@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from wine_gpt.dropout import PackedDropout, pack_dropout, seeded
+from wine_gpt.modeling.dropout import PackedDropout, pack_dropout, seeded
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

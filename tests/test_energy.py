@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
 
-from wine_gpt.pretraining import resume, training_figures
-from wine_gpt.training import Trainer
+from wine_gpt.training.pretrain import resume, training_figures
+from wine_gpt.training.trainer import Trainer
 
 EPOCHS = TRAINING.epochs
 

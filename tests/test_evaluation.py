@@ -15,11 +15,13 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig, data_settings, parse_config
-from wine_gpt.data import Reviews, load_reviews, texts
-from wine_gpt.evaluation import Writer, load_subject, read_reviews, written_fields
-from wine_gpt.predictions import predict
-from wine_gpt.sample.grammar import generate_records
+from tools.sample_grammar.grammar import generate_records
+from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from wine_gpt.config_io import parse_config
+from wine_gpt.data.reviews import Reviews, load_reviews, texts
+from wine_gpt.evaluation.evaluate import Writer, load_subject, read_reviews, written_fields
+from wine_gpt.evaluation.predictions import predict
+from wine_gpt.run_folder import data_settings
 from wine_gpt.tokenizer import class_words, save_tokenizer
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "score.py"
@@ -41,7 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def base(home: Path) -> Path:
     """Return a finished run that held out a tenth and a tenth, split by another seed than the default."""
-    from wine_gpt.pretraining import pretrain
+    from wine_gpt.training.pretrain import pretrain
 
     data = DataConfig(path=str(home / "reviews.json"), validation_fraction=0.1, test_fraction=0.1, split_seed=7)
     shape = ModelConfig(n_layer=1, n_head=2, n_embd=48, n_inner=64, block_size=96)
@@ -103,7 +105,7 @@ def reviews(base: Path) -> Reviews:
 @pytest.fixture(scope="module")
 def scored(base: Path) -> dict[str, Any]:
     """Return the figures of the base run, computed once; the table stands under ``table``."""
-    from wine_gpt.evaluation import evaluate_model, table
+    from wine_gpt.evaluation.evaluate import evaluate_model, table
 
     spec = importlib.util.spec_from_file_location("score", SCRIPT)
     assert spec is not None
@@ -151,7 +153,7 @@ def test_a_run_leaves_figures_plots_and_a_table(base: Path, scored: dict[str, An
 
 
 def test_a_run_that_is_trained_on_loses_its_figures(base: Path, tmp_path: Path) -> None:
-    from wine_gpt.pretraining import pretrain
+    from wine_gpt.training.pretrain import pretrain
 
     run = tmp_path / "run"
     shutil.copytree(base, run)

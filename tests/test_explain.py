@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.errors import UserError
-from wine_gpt.explain import END, START, Explanation, Step, explain, to_html, to_terminal
-from wine_gpt.generation import encode_prompts
+from wine_gpt.generation.explain import END, START, Explanation, Step, explain, to_html, to_terminal
+from wine_gpt.generation.generate import encode_prompts
 
 TEMPERATURE = 0.7
 PROMPT = "Wine review: Italy"

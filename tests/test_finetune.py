@@ -30,17 +30,17 @@ from wine_gpt.config import (
     PretrainConfig,
     ReviewsConfig,
     TrainingConfig,
-    data_settings,
-    parse_config,
 )
-from wine_gpt.data import load_reviews
+from wine_gpt.config_io import parse_config
+from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
-from wine_gpt.finetune import SHARES, best_share, build_adapter, choose_share, finetune, header_words
-from wine_gpt.model import build_model
-from wine_gpt.pretraining import pretrain
-from wine_gpt.scoring import score
+from wine_gpt.finetuning.finetune import SHARES, best_share, build_adapter, choose_share, finetune, header_words
+from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.modeling.scoring import score
+from wine_gpt.run_folder import data_settings
 from wine_gpt.tokenizer import load_tokenizer
-from wine_gpt.training import Trainer, trained_weights
+from wine_gpt.training.pretrain import pretrain
+from wine_gpt.training.trainer import Trainer, trained_weights
 
 ROOT = Path(__file__).parents[1]
 TRAINING = TrainingConfig(

@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 from conftest import TOY_POSITIONS
 
-from wine_gpt.generation import generate_texts
-from wine_gpt.model import load_model
+from wine_gpt.generation.generate import generate_texts
+from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "generate.py"

@@ -11,8 +11,8 @@ from outsider import run_elsewhere
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.errors import UserError
-from wine_gpt.generation import ReviewStreamer, encode_prompts, generate_ids, generate_texts, join
-from wine_gpt.model import load_model
+from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, generate_texts, join
+from wine_gpt.modeling.pretrained import load_model
 
 USER = """
 from transformers import pipeline, set_seed

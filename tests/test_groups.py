@@ -8,8 +8,8 @@ from datasets import Dataset, DatasetDict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wine_gpt.data.subsets import Group, choose_groups, group_reviews
 from wine_gpt.errors import UserError
-from wine_gpt.groups import Group, choose_groups, group_reviews
 
 NAMES = st.lists(st.text("aAé. /-_ßſΣ\u0301漢", max_size=6), max_size=20)
 

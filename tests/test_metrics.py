@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from outsider import run_elsewhere
 
-from wine_gpt.metrics import METRICS, load_metric
+from wine_gpt.evaluation.metrics import METRICS, load_metric
 
 FOLDER = Path(__file__).parents[1] / "wine_gpt" / "metrics"
 
@@ -28,7 +28,7 @@ seen = {}
 for path in sys.argv[2:]:
     metric = evaluate.load(path)
     # the examples of its documentation
-    text = metric.inputs_description.replace("wine_gpt/metrics", os.path.dirname(path))
+    text = metric.inputs_description.replace("wine_gpt/evaluation/metrics", os.path.dirname(path))
     found = doctest.DocTestParser().get_doctest(text, {"evaluate": evaluate}, path, None, 0)
     result = doctest.DocTestRunner().run(found)
     seen[os.path.basename(path)] = {

@@ -8,9 +8,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from wine_gpt import ngram_index
 from wine_gpt.errors import UserError
-from wine_gpt.ngram_index import NgramIndex, build_index, load_index
+from wine_gpt.evaluation import ngram_index
+from wine_gpt.evaluation.ngram_index import NgramIndex, build_index, load_index
 from wine_gpt.tokenizer import class_words
 
 N = 6

@@ -12,8 +12,8 @@ import pytest
 from finished_runs import finish
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from wine_gpt.generation import generate_texts, join
-from wine_gpt.staging import Publication, stage
+from wine_gpt.generation.generate import generate_texts, join
+from wine_gpt.publishing.staging import Publication, stage
 
 pytest.importorskip("onnxscript", reason='not installed: pip install "wine_gpt[onnx]"')
 onnxruntime = pytest.importorskip("onnxruntime", reason="not installed")
@@ -26,7 +26,7 @@ Arrays = dict[str, np.ndarray]
 
 @pytest.fixture(scope="module")
 def session(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> "onnxruntime.InferenceSession":
-    from wine_gpt.onnx_export import export
+    from wine_gpt.publishing.onnx_export import export
 
     file = tmp_path_factory.mktemp("onnx") / "onnx" / "model.onnx"
     export(toy_run, file)

@@ -8,8 +8,8 @@ from torch import nn
 from toy_training import MODEL, TRAINING, make_tokenizer
 from transformers import GPT2LMHeadModel
 
-from wine_gpt.model import build_model
-from wine_gpt.optimizer import MuonAdamW, build_optimizer, divide, orthogonalized
+from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.training.optimizer import MuonAdamW, build_optimizer, divide, orthogonalized
 
 
 @pytest.fixture

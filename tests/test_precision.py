@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from wine_gpt.precision import SINGLE_PRECISION, choose_mixed_precision, use_fast_single_precision
+from wine_gpt.training.hardware import SINGLE_PRECISION, choose_mixed_precision, use_fast_single_precision
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from kernel import disk, elsewhere
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
-from wine_gpt.sample.grammar import generate_records
+from tools.sample_grammar.grammar import generate_records
 
 ROOT = Path(__file__).parents[1]
 SMALL = {

@@ -12,8 +12,8 @@ from hub_server import OUTSIDER, READER, SCOPED, UNSCOPED, WRITER, Fault, HubSer
 from publisher import Done, Publisher
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data import load_reviews
-from wine_gpt.ngram_index import load_index
+from wine_gpt.data.reviews import load_reviews
+from wine_gpt.evaluation.ngram_index import load_index
 
 MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"
 

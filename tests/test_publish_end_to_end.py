@@ -12,8 +12,8 @@ from hub_server import HubServer
 from outsider import run_elsewhere
 from publisher import Publisher
 
-from wine_gpt.generation import generate_texts
-from wine_gpt.model import load_model
+from wine_gpt.generation.generate import generate_texts
+from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer
 
 MODEL, SPACE = "org/wine-gpt", "org/wine-gpt-demo"

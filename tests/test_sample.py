@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,11 +13,11 @@ from pathlib import Path
 import pytest
 from data_records import COLUMNS
 
-from wine_gpt.sample import SAMPLE_PATH
-from wine_gpt.sample.__main__ import main
-from wine_gpt.sample.grammar import Record, generate_records
-from wine_gpt.sample.lexicon import STYLES, VARIETIES
-from wine_gpt.sample.places import PROVINCES
+from tools.sample_grammar.__main__ import main
+from tools.sample_grammar.grammar import Record, generate_records
+from tools.sample_grammar.lexicon import STYLES, VARIETIES
+from tools.sample_grammar.places import PROVINCES
+from wine_gpt.data.sources import SAMPLE_PATH
 
 NEVER_NULL = ("points", "title", "description", "winery")
 
@@ -38,13 +39,18 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 
 def test_without_options_the_bundled_file_is_written_bit_for_bit(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "wine_gpt.sample"], cwd=tmp_path, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "tools.sample_grammar"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        check=True,
+    )
     assert (tmp_path / SAMPLE_PATH.name).read_bytes() == SAMPLE_PATH.read_bytes()
     assert [file.name for file in tmp_path.iterdir()] == [SAMPLE_PATH.name]
 
 
 def test_neither_sample_nor_grammar_imports_torch_or_datasets() -> None:
-    code = "import sys, wine_gpt.sample.__main__; print({'torch', 'datasets', 'transformers'} & set(sys.modules))"
+    code = "import sys, tools.sample_grammar.__main__; print({'torch', 'datasets', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -259,7 +265,7 @@ def test_an_interrupted_run_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
 
     file = tmp_path / "sample.json"
     file.write_text("old")
-    monkeypatch.setattr("wine_gpt.sample.__main__.generate_records", interrupted)
+    monkeypatch.setattr("tools.sample_grammar.__main__.generate_records", interrupted)
     with pytest.raises(SystemExit):
         run(monkeypatch, "--output", str(file))
     assert file.read_text() == "old"

@@ -16,9 +16,9 @@ from outsider import run_elsewhere
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data import load_reviews, texts
+from wine_gpt.data.reviews import load_reviews, texts
+from wine_gpt.data.sources import SAMPLE_PATH
 from wine_gpt.errors import UserError
-from wine_gpt.sample import SAMPLE_PATH
 from wine_gpt.tokenizer import (
     BOS,
     EOS,

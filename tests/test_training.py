@@ -12,13 +12,16 @@ from datasets import Dataset, DatasetDict
 from toy_training import BOS, EOS, MODEL, TRAINING, make_splits, make_tokenizer, make_trainer
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt import checkpoint, training
-from wine_gpt.batching import collate
 from wine_gpt.config import TrainingConfig
+from wine_gpt.data.batching import collate
 from wine_gpt.errors import UserError
-from wine_gpt.model import LanguageModelLoss, build_model
-from wine_gpt.scoring import score
-from wine_gpt.training import RECIPE, Trainer, learning_rate
+from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.modeling.language_model import LanguageModelLoss
+from wine_gpt.modeling.scoring import score
+from wine_gpt.training import checkpoint
+from wine_gpt.training import trainer as training
+from wine_gpt.training.schedule import learning_rate
+from wine_gpt.training.trainer import RECIPE, Trainer
 
 # of the steps of a toy run, in nats per token
 LOSSES = [3.1921, 3.1363, 3.0757, 3.0572, 2.9978, 2.9500, 2.9251, 2.8789]

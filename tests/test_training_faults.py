@@ -19,19 +19,19 @@ import torch
 from forked import PATIENCE, Fault, Run, finish, require_equal_ends, said, seen, start, start_server, train
 from toy_training import MODEL, TRAINING
 
-from wine_gpt import checkpoint
+from wine_gpt.training import checkpoint
 
 # a checkpoint after each step, so that many kills hit one that is being written
 OFTEN = dataclasses.replace(TRAINING, epochs=2, checkpoint_steps=1, keep_checkpoints=2, optimizer="muon")
 # of each of four kinds of run
 KILLS = 13
 
-STEP = "wine_gpt.training.Trainer._optimizer_step"
-EPOCH_END = "wine_gpt.training.Trainer._end_epoch"
-SAVE = "wine_gpt.training.Trainer._save"
-SYNC = "wine_gpt.checkpoint._sync"
-PRUNE = "wine_gpt.checkpoint.shutil.rmtree"
-UPDATE = "wine_gpt.optimizer.MuonAdamW.step"
+STEP = "wine_gpt.training.trainer.Trainer._optimizer_step"
+EPOCH_END = "wine_gpt.training.trainer.Trainer._end_epoch"
+SAVE = "wine_gpt.training.trainer.Trainer._save"
+SYNC = "wine_gpt.files.sync"
+PRUNE = "wine_gpt.training.checkpoint.shutil.rmtree"
+UPDATE = "wine_gpt.training.optimizer.MuonAdamW.step"
 
 Whole = Callable[[int, int], Path]
 

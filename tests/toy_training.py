@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, models, processors
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import ModelConfig, TrainingConfig
-from wine_gpt.model import build_model
-from wine_gpt.training import Trainer
+from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.training.trainer import Trainer
 
 WORDS = ["[PAD]", "[UNK]", *(f"w{number}" for number in range(20)), "[BOS]", "[EOS]"]
 BOS, EOS = 22, 23

@@ -23,9 +23,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data import texts
 from wine_gpt.data.formats import BATCH_ROWS
 from wine_gpt.data.records import TEXT
+from wine_gpt.data.reviews import texts
 from wine_gpt.errors import UserError, one_line
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})

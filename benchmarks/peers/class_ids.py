@@ -28,8 +28,9 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     arguments = parser.parse_args()
 
-    from wine_gpt.config import PretrainConfig, parse_config
-    from wine_gpt.data import load_reviews
+    from wine_gpt.config import PretrainConfig
+    from wine_gpt.config_io import parse_config
+    from wine_gpt.data.reviews import load_reviews
     from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
 
     config = parse_config(PretrainConfig, [str(CONFIG), "--data.path", arguments.data])

@@ -22,10 +22,11 @@ from wine_gpt.data.formats import (
     read_parquet,
 )
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.sample import SAMPLE_PATH
 
 TEXT_FORMATS = {".json": parse_json, ".jsonl": parse_json_lines, ".ndjson": parse_json_lines, ".csv": parse_csv}
 SUFFIXES = (*TEXT_FORMATS, ".parquet", ".zip")
+
+SAMPLE_PATH = Path(__file__).parent / "sample" / "winemag-sample.json"
 
 # the version is named so that a second run finds the download without asking Kaggle
 KAGGLE_HANDLE = "zynicide/wine-reviews/versions/4"

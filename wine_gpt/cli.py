@@ -1,0 +1,72 @@
+"""Command lines: one-line errors, exit codes, and options that are no settings."""
+
+import argparse
+import functools
+import math
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from wine_gpt.errors import Stopped, UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what ``exits_cleanly`` prints."""
+        raise UserError(f"{message}; see --help")
+
+
+def number(kind: Callable[[str], float], low: float, high: float, advice: str = "") -> Callable[[str], float]:
+    """Return an argument's type that takes numbers from ``low`` to ``high``."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is no number from {low:g} to {high:,}{advice}")
+        return value
+
+    return read
+
+
+def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
+    """Wrap a script's ``main``.
+
+    A :class:`UserError` becomes one line on stderr and exit code 2. :class:`Stopped` adds the command that goes on.
+    That, Ctrl-C at any other time, and a reader of the output that stops reading, as ``head`` does, end the script
+    without a traceback, with the exit codes of the signals.
+    """
+
+    @functools.wraps(main)
+    def wrapped() -> None:
+        try:
+            main()
+            sys.stdout.flush()
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        except Stopped as stopped:
+            print(f"{stopped}; to go on: {_resuming(sys.argv)}", file=sys.stderr)
+            raise SystemExit(128 + stopped.signal) from None
+        except KeyboardInterrupt:
+            print("stopped by Ctrl-C", file=sys.stderr)
+            raise SystemExit(130) from None
+        except BrokenPipeError:
+            # else Python's own flush at exit fails again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(141) from None
+
+    return wrapped
+
+
+def _resuming(command: list[str]) -> str:
+    """Return the command line that goes on with what the given one began."""
+    launcher = "accelerate launch" if "LOCAL_RANK" in os.environ else "python"
+    kept = [part for part in command if part not in ("--overwrite", "--resume")]
+    return f"{launcher} {shlex.join([*kept, '--resume'])}"

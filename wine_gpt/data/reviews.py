@@ -1,0 +1,132 @@
+"""Turn any supported source into distinct, typed reviews in three splits, cached on disk."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, DatasetDict
+from datasets.arrow_writer import ArrowWriter
+from filelock import FileLock
+
+from wine_gpt.config import DataConfig
+from wine_gpt.data.formats import BATCH_ROWS
+from wine_gpt.data.records import SPLITS, TEXT, ReviewFilter, wanted_columns
+from wine_gpt.data.report import DataReport
+from wine_gpt.data.sources import Source, find_source
+from wine_gpt.errors import UserError, one_line
+
+# raise it when the same source and settings give other files than before
+CACHE_VERSION = 1
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Distinct reviews, memory-mapped.
+
+    ``splits`` has train, validation and test with the columns that the source has of Kaggle's (points int64, price
+    float64, the rest strings), those that the texts are made of, and ``text``: the whole review in the class's form,
+    not yet in lower case. ``fingerprint`` is equal if and only if the texts and their splits and order are.
+    """
+
+    splits: DatasetDict
+    report: DataReport
+    fingerprint: str
+
+
+def load_reviews(config: DataConfig) -> Reviews:
+    """Read, filter and split the reviews, or find them in the cache of an earlier run.
+
+    The cache is a folder below that of ``datasets`` (``HF_DATASETS_CACHE``); it is valid as long as the file's path,
+    size and time of change and the settings are the same, and appears whole or not at all.
+
+    Raises:
+        UserError: if the source can't be found or read, or has no review for the train split.
+    """
+    source = find_source(config)
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "wine_gpt" / _cache_key(source, config)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                _prepare(source, config, folder)
+    except OSError as error:
+        raise UserError(f"data: can't write the cache {folder}: {one_line(error)}; set HF_DATASETS_CACHE") from error
+    saved = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    splits = DatasetDict({split: Dataset.from_file(str(folder / f"{split}.arrow")) for split in SPLITS})
+    # the same file may go by another name this time
+    report = DataReport(**{**saved["report"], "source": source.name})
+    return Reviews(splits, report, saved["fingerprint"])
+
+
+def texts(split: Dataset) -> Iterator[str]:
+    """Yield the text of each review, reading a batch at a time."""
+    for table in split.select_columns(TEXT).with_format("arrow").iter(1000):
+        yield from table[TEXT].to_pylist()
+
+
+def _cache_key(source: Source, config: DataConfig) -> str:
+    settings = dataclasses.replace(config, path="-")
+    key = json.dumps([CACHE_VERSION, source.identity, dataclasses.asdict(settings)])
+    return hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
+
+
+def _prepare(source: Source, config: DataConfig, folder: Path) -> None:
+    """Write the reviews and the report to a folder that gets its name once all is there."""
+    incomplete = folder.with_suffix(".incomplete")
+    shutil.rmtree(incomplete, ignore_errors=True)
+    incomplete.mkdir()
+    try:
+        reviews = ReviewFilter(config, source.name)
+        fingerprint = _write(reviews, source, config, incomplete)
+        report = reviews.tally.report(source.name, config)
+        _require_train(report)
+        content = {"report": dataclasses.asdict(report), "fingerprint": fingerprint}
+        (incomplete / REPORT).write_text(json.dumps(content), encoding="utf-8")
+        incomplete.rename(folder)
+    finally:
+        shutil.rmtree(incomplete, ignore_errors=True)
+
+
+def _write(reviews: ReviewFilter, source: Source, config: DataConfig, folder: Path) -> str:
+    """Write each split's reviews and return their fingerprint."""
+    digests = {split: hashlib.blake2b(digest_size=16) for split in SPLITS}
+    with ExitStack() as stack:
+        writers = {
+            split: stack.enter_context(ArrowWriter(path=str(folder / f"{split}.arrow"), writer_batch_size=BATCH_ROWS))
+            for split in SPLITS
+        }
+        for split, table in reviews.reviews(source.read(wanted_columns(config))):
+            writers[split].write_table(table)
+            # texts hold no NUL, so none can be mistaken for the end of another
+            digests[split].update(_joined(table[TEXT], "\0").as_buffer())
+        if reviews.tally.read:
+            for writer in writers.values():
+                writer.finalize()
+    return hashlib.blake2b(b"".join(digests[split].digest() for split in SPLITS), digest_size=16).hexdigest()
+
+
+def _joined(values: pa.ChunkedArray, end: str) -> pa.Scalar:
+    """Return all strings, each followed by ``end``, as one."""
+    ended = pc.binary_join_element_wise(values, "", end).combine_chunks()
+    return pc.binary_join(pa.ListArray.from_arrays([0, len(ended)], ended), "")[0]
+
+
+def _require_train(report: DataReport) -> None:
+    if report.splits["train"]:
+        return
+    if report.kept:
+        raise UserError(
+            f"{report.source}: none of the {report.kept:,} usable rows fell into the train split: use more"
+        )
+    reasons = {"blank": report.blank, **{f"without {field}": count for field, count in report.dropped.items()}}
+    told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
+    raise UserError(f"{report.source}: 0 usable rows of {report.read:,} read{told and f': {told}'}")

@@ -1,0 +1,156 @@
+"""Reviews that share a value of a column: all of Pinot Noir, all of Italy; found by names as people type them."""
+
+import difflib
+import hashlib
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, DatasetDict
+
+from wine_gpt.data.batching import Indices
+from wine_gpt.errors import UserError
+
+ALL = "all"
+# a folder's name, and the end of a repository's on the Hub, which takes 96 characters
+SLUG_CHARACTERS = 48
+# hexadecimal digits of a checksum, which tell apart names that would have one slug
+CHECKSUM_DIGITS = 6
+NEAREST = 3
+
+
+@dataclass(frozen=True)
+class Group:
+    """The reviews of one value.
+
+    ``value`` is its commonest spelling, ``slug`` a name of a-z, 0-9 and hyphens that no other value of the column
+    has, ``indices`` maps each split to the places of its reviews there, in rising order.
+    """
+
+    value: str
+    slug: str
+    indices: dict[str, Indices]
+
+    @property
+    def reviews(self) -> int:
+        """Reviews in all splits together."""
+        return sum(len(indices) for indices in self.indices.values())
+
+
+def group_reviews(splits: DatasetDict, field: str) -> list[Group]:
+    """Return the groups of a column, the largest first; reviews without a value are in none.
+
+    Values that differ in case, white space or Unicode's form alone are one: the tokenizer hardly tells them apart.
+
+    Raises:
+        UserError: if there is no such column.
+    """
+    columns = splits["train"].column_names
+    if field not in columns:
+        nearest = difflib.get_close_matches(field, columns, n=1, cutoff=0.5)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(columns)}"
+        raise UserError(f"config: field is {field!r}: the reviews have no such column; {hint}")
+    spellings: dict[str, Counter[str]] = defaultdict(Counter)
+    places: dict[str, dict[str, Indices]] = defaultdict(lambda: {split: np.empty(0, np.int64) for split in splits})
+    for split, reviews in splits.items():
+        for spelling, found in _places(reviews, field).items():
+            key = _key(spelling)
+            if key:
+                spellings[key][spelling.strip()] += len(found)
+                places[key][split] = np.union1d(places[key][split], found)
+    slugs = _slugs(places)
+    groups = [Group(spellings[key].most_common(1)[0][0], slugs[key], places[key]) for key in places]
+    return sorted(groups, key=lambda group: (-group.reviews, group.value))
+
+
+def _places(reviews: Dataset, field: str) -> dict[str, Indices]:
+    """Return where each value of a column is, nulls left out."""
+    column = reviews.select_columns(field).with_format("arrow")[:][field]
+    values = pc.cast(column, pa.string()).combine_chunks().dictionary_encode()
+    codes = np.asarray(pc.fill_null(values.indices, -1))
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(len(values.dictionary)))
+    return dict(zip(values.dictionary.to_pylist(), np.split(order, starts)[1:], strict=True))
+
+
+def choose_groups(
+    groups: Sequence[Group], field: str, wanted: str, minimum: int
+) -> tuple[list[Group], dict[str, str]]:
+    """Return the groups that are asked for, and why others that are large enough were left out.
+
+    Args:
+        groups: what :func:`group_reviews` returns.
+        field: the column, for messages.
+        wanted: a value as people type it, in any case and without accents; or ``all``.
+        minimum: fewest reviews, over all splits, of a group.
+
+    Raises:
+        UserError: for a value that is unknown, ambiguous or has too few reviews, or if none has enough.
+    """
+    if _key(wanted) != ALL:
+        group = _find(groups, field, wanted, minimum)
+        problem = _problem(group, minimum)
+        if problem:
+            raise UserError(f"{field} {group.value}: {problem}")
+        return [group], {}
+    large = [group for group in groups if group.reviews >= minimum]
+    problems = {group.value: _problem(group, minimum) for group in large}
+    chosen = [group for group in large if not problems[group.value]]
+    if not chosen:
+        largest = f"the largest, {groups[0].value}, has {groups[0].reviews:,}" if groups else "there is none at all"
+        raise UserError(f"{field} all: none has {minimum:,} reviews, some in each split: {largest}")
+    return chosen, {value: problem for value, problem in problems.items() if problem}
+
+
+def _problem(group: Group, minimum: int) -> str:
+    """Say why a group can't be fine-tuned on; an empty text if it can."""
+    if group.reviews < minimum:
+        return f"{group.reviews:,} review{'' if group.reviews == 1 else 's'}, minimum {minimum:,}"
+    empty = [split for split, indices in group.indices.items() if not len(indices)]
+    return f"no review in the {' or '.join(empty)} split" if empty else ""
+
+
+def _find(groups: Sequence[Group], field: str, wanted: str, minimum: int) -> Group:
+    by_key = {_key(group.value): group for group in groups}
+    if _key(wanted) in by_key:
+        return by_key[_key(wanted)]
+    plain = [group for group in groups if _plain(group.value) == _plain(wanted)]
+    if len(plain) == 1:
+        return plain[0]
+    shown = " ".join(wanted.split())
+    if plain:
+        raise UserError(f"{field} {shown}: which of {', '.join(group.value for group in plain)}?")
+    by_plain = {_plain(group.value): group.value for group in groups}
+    nearest = difflib.get_close_matches(_plain(wanted), by_plain, n=NEAREST, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(by_plain[name] for name in nearest)}?" if nearest else ""
+    raise UserError(f"{field} {shown}: 0 reviews, minimum {minimum:,}{hint}")
+
+
+def _key(value: str) -> str:
+    """Return the form in which values are compared."""
+    return " ".join(unicodedata.normalize("NFKC", value or "").casefold().split())
+
+
+def _plain(value: str) -> str:
+    """Return the form without accents, for those who type none."""
+    decomposed = unicodedata.normalize("NFKD", _key(value))
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
+
+
+def _slugs(keys: Iterable[str]) -> dict[str, str]:
+    """Return a name of a-z, 0-9 and hyphens for each key; where one would stand for several, each with a checksum."""
+    short = {key: re.sub(r"[^a-z0-9]+", "-", _plain(key))[:SLUG_CHARACTERS].strip("-") for key in keys}
+    counts = Counter(short.values())
+    return {
+        key: slug if slug and counts[slug] == 1 else f"{slug or 'value'}-{_checksum(key)}"
+        for key, slug in short.items()
+    }
+
+
+def _checksum(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:CHECKSUM_DIGITS]

@@ -1,0 +1,104 @@
+"""Whether a text shows what it was asked for: a classifier that learned from real texts has to guess it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+DESCRIPTION = """
+The share of texts from which a classifier recovers the label that the text was asked for, such as a wine's variety.
+The classifier (scikit-learn: TF-IDF of words and pairs of words, logistic regression) is trained on real texts. It
+errs on real texts too: put its rate on real texts that it was not trained on beside the rate on generated ones.
+"""
+
+INPUTS = """
+Args:
+    predictions: the texts.
+    references: the label that each was asked for.
+    train_texts: real texts.
+    train_labels: their labels.
+    min_texts: labels with fewer real texts are left out, and so are predictions that ask for them.
+    max_train_texts: of more real texts, so many are drawn to train on.
+    seed: of that drawing.
+
+Returns:
+    rate: the share of the texts whose label is recovered; 0 to 1.
+    baseline: what always guessing the commonest label would give.
+    texts: how many texts ask for a label that the classifier knows.
+    classes: how many labels it knows.
+    recovered: for each text 1.0 or 0.0, or None where the classifier doesn't know the label.
+
+Raises:
+    ValueError: if fewer than two labels have enough texts, or none of those is asked for.
+
+Examples:
+    >>> metric = evaluate.load("wine_gpt/evaluation/metrics/conditioning")
+    >>> train = ["black plum", "ripe plum", "lime zest", "tart lime"]
+    >>> figures = metric.compute(
+    ...     predictions=["plum jam", "lime", "lime"],
+    ...     references=["Malbec", "Riesling", "Malbec"],
+    ...     train_texts=train,
+    ...     train_labels=["Malbec", "Malbec", "Riesling", "Riesling"],
+    ...     min_texts=2,
+    ... )
+    >>> figures["recovered"]
+    [1.0, 1.0, 0.0]
+"""
+
+
+class Conditioning(evaluate.Metric):
+    """See ``DESCRIPTION``."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation="",
+            inputs_description=INPUTS,
+            features=datasets.Features(
+                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
+            ),
+        )
+
+    def _compute(
+        self,
+        predictions: Sequence[str],
+        references: Sequence[str],
+        train_texts: Sequence[str],
+        train_labels: Sequence[str],
+        min_texts: int = 20,
+        max_train_texts: int = 20_000,
+        seed: int = 42,
+    ) -> dict[str, Any]:
+        counts = Counter(train_labels)
+        classes = {label for label, count in counts.items() if count >= min_texts}
+        if len(classes) < 2:
+            raise ValueError(f"{len(classes)} labels have {min_texts} texts to train on, and two are needed")
+        asked = [index for index, label in enumerate(references) if label in classes]
+        if not asked:
+            raise ValueError(f"no text asks for a label that has {min_texts} texts to train on")
+        usable = np.array([index for index, label in enumerate(train_labels) if label in classes])
+        drawn = np.random.default_rng(seed).permutation(usable)[:max_train_texts].tolist()
+        classifier = make_pipeline(
+            TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2, max_features=20_000),
+            LogisticRegression(C=10, max_iter=200),
+        )
+        classifier.fit([train_texts[index] for index in drawn], [train_labels[index] for index in drawn])
+        guessed = classifier.predict([predictions[index] for index in asked])
+        right = [float(label == references[index]) for index, label in zip(asked, guessed, strict=True)]
+        recovered: list[float | None] = [None] * len(references)
+        for index, value in zip(asked, right, strict=True):
+            recovered[index] = value
+        commonest = max(sorted(classes), key=lambda label: counts[label])
+        return {
+            "rate": float(np.mean(right)),
+            "baseline": float(np.mean([references[index] == commonest for index in asked])),
+            "texts": len(asked),
+            "classes": len(classes),
+            "recovered": recovered,
+        }

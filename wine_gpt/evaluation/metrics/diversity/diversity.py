@@ -1,0 +1,144 @@
+"""How much texts differ from one another, and each within itself."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+
+DESCRIPTION = """
+How varied a set of texts is. All figures depend on how many texts there are and how long they are, so compare them
+with those of equally many real texts.
+
+distinct-n (Li et al. 2016): different spans of n words divided by all spans of n words, over all texts together.
+Self-BLEU (Zhu et al. 2018): the mean BLEU-4 of each text against all others as references, without smoothing; 1 means
+that every text repeats others. Repeated spans: the share of a text's spans of 4 words that stood in it before.
+"""
+
+CITATION = """
+@inproceedings{li2016diversity, title={A Diversity-Promoting Objective Function for Neural Conversation Models},
+  author={Li, Jiwei and Galley, Michel and Brockett, Chris and Gao, Jianfeng and Dolan, Bill},
+  booktitle={NAACL}, year={2016}}
+@inproceedings{zhu2018texygen, title={Texygen: A Benchmarking Platform for Text Generation Models},
+  author={Zhu, Yaoming and others}, booktitle={SIGIR}, year={2018}}
+"""
+
+INPUTS = """
+Args:
+    predictions: the words of each text.
+    real_lengths: numbers of words of real texts; none: no distance to them.
+
+Returns:
+    distinct_1, distinct_2, distinct_3: 0 to 1, higher is more varied. self_bleu: 0 to 1, lower is more varied.
+    repeated_4: mean over the texts, 0 to 1. mean_length, sd_length: words per text and their standard deviation.
+    length_distance: how many words the lengths' distribution is away from that of real_lengths on average
+    (Wasserstein-1);
+        only if those are given.
+
+Examples:
+    >>> metric = evaluate.load("wine_gpt/evaluation/metrics/diversity")
+    >>> figures = metric.compute(predictions=[["ripe", "plum"], ["ripe", "fig"]], real_lengths=[3, 3])
+    >>> figures["distinct_1"], figures["distinct_2"], figures["length_distance"]
+    (0.75, 1.0, 1.0)
+"""
+
+Span = tuple[str, ...]
+
+
+class Diversity(evaluate.Metric):
+    """See ``DESCRIPTION``."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation=CITATION,
+            inputs_description=INPUTS,
+            features=datasets.Features({"predictions": datasets.List(datasets.Value("string"))}),
+        )
+
+    def _compute(
+        self, predictions: Sequence[Sequence[str]], real_lengths: Sequence[int] | None = None
+    ) -> dict[str, Any]:
+        lengths = np.array([len(text) for text in predictions])
+        figures = {
+            **{f"distinct_{n}": distinct(predictions, n) for n in (1, 2, 3)},
+            "self_bleu": float(np.mean(self_bleu(predictions))),
+            "repeated_4": float(np.mean([repeated(text, 4) for text in predictions])),
+            "mean_length": float(lengths.mean()),
+            "sd_length": float(lengths.std()),
+        }
+        if real_lengths is not None:
+            figures["length_distance"] = wasserstein(lengths.tolist(), real_lengths)
+        return figures
+
+
+def distinct(texts: Sequence[Sequence[str]], n: int) -> float:
+    """Return the different spans of ``n`` words divided by all, 0 if there is none."""
+    counts = Counter(span for text in texts for span in spans(text, n))
+    return len(counts) / counts.total() if counts else 0.0
+
+
+def repeated(text: Sequence[str], n: int) -> float:
+    """Return the share of the text's spans of ``n`` words that stood in it before."""
+    counts = Counter(spans(text, n))
+    return 1 - len(counts) / counts.total() if counts else 0.0
+
+
+def self_bleu(texts: Sequence[Sequence[str]], order: int = 4) -> list[float]:
+    """Return BLEU (Papineni et al. 2002) of each text against all others.
+
+    A span counts at most as often as the text has it that has it most, the text itself apart: so the highest and
+    second highest count of each span are all that is needed, and the time grows with the words, not with the pairs of
+    texts.
+    """
+    precisions = [_precisions(texts, n) for n in range(1, order + 1)]
+    lengths = [len(text) for text in texts]
+    return [
+        _brevity(index, lengths) * math.exp(sum(map(math.log, of_text)) / order) if all(of_text) else 0.0
+        for index, of_text in enumerate(zip(*precisions, strict=True))
+    ]
+
+
+def _precisions(texts: Sequence[Sequence[str]], n: int) -> list[float]:
+    """Return for each text the share of its spans of ``n`` words that others have as often."""
+    counts = [Counter(spans(text, n)) for text in texts]
+    # the highest count, the text that has it, the highest count of the others
+    highest: defaultdict[Span, tuple[int, int, int]] = defaultdict(lambda: (0, -1, 0))
+    for index, of_text in enumerate(counts):
+        for span, count in of_text.items():
+            first, owner, second = highest[span]
+            highest[span] = (count, index, first) if count > first else (first, owner, max(second, count))
+    return [
+        sum(min(count, _of_others(highest[span], index)) for span, count in of_text.items()) / max(of_text.total(), 1)
+        for index, of_text in enumerate(counts)
+    ]
+
+
+def _of_others(highest: tuple[int, int, int], index: int) -> int:
+    first, owner, second = highest
+    return second if owner == index else first
+
+
+def _brevity(index: int, lengths: list[int]) -> float:
+    """Return BLEU's penalty for a text shorter than the other that is nearest in length, the shorter of two."""
+    others = lengths[:index] + lengths[index + 1 :]
+    length = lengths[index]
+    if not others or not length:
+        return 0.0
+    nearest = min(others, key=lambda other: (abs(other - length), other))
+    return min(1.0, math.exp(1 - nearest / length))
+
+
+def wasserstein(first: Sequence[int], second: Sequence[int]) -> float:
+    """Return the mean distance between the quantiles of two samples: the area between their distribution functions."""
+    values = np.sort(np.concatenate([first, second]))
+    shares = [np.searchsorted(np.sort(sample), values[:-1], side="right") / len(sample) for sample in (first, second)]
+    return float((np.abs(shares[0] - shares[1]) * np.diff(values)).sum())
+
+
+def spans(text: Sequence[str], n: int) -> Iterator[Span]:
+    """Yield each span of ``n`` consecutive words."""
+    return zip(*(text[start:] for start in range(n)), strict=False)

@@ -1,0 +1,95 @@
+"""How well a model predicts the words of texts that it never saw."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+
+DESCRIPTION = """
+Nats per word and word perplexity: the mean of -ln p(word) over all words of all texts together, and its exponential.
+Each word counts once, so that a long text weighs more than a short one. The end of a text is no word and is given on
+its own; padding counts nowhere. Words that the vocabulary lacks are predicted as one unknown word, which is easier
+than the rare words that it stands for: so their share belongs beside the figure.
+
+With a tokenizer whose tokens are no words, give the number of words of each text: its nats are then divided among
+those. Across tokenizers compare bits per character, which need the texts' lengths.
+"""
+
+INPUTS = """
+Args:
+    predictions: for each text, the natural logarithm of the probability that the model gave each token.
+    references: for each text, the ids of those tokens.
+    end_id: the id that ends a text.
+    unknown_id: the id of all words that the vocabulary lacks; none: there is no such id.
+    padding_id: an id that fills texts up, left out; none: there is none.
+    words: the number of words of each text; none: each token is a word.
+    characters: the number of characters of each text; none: no bits per character.
+
+Returns:
+    nats_per_word: mean -ln p of a word.
+    perplexity: exp(nats_per_word).
+    unknown_rate: share of the tokens, end of text and padding apart, that are unknown; 0 to 1.
+    bits_per_character: all words' nats / ln 2 / all characters; only if characters are given.
+    words, reviews: how many words and texts there were.
+    end_of_text_nats: mean -ln p of the token that ends a text; None if no text is ended.
+
+Examples:
+    >>> import math
+    >>> metric = evaluate.load("wine_gpt/evaluation/metrics/word_perplexity")
+    >>> logs = [[math.log(0.5), math.log(0.125), math.log(0.9)]]
+    >>> figures = metric.compute(predictions=logs, references=[[7, 8, 3]], end_id=3)
+    >>> round(figures["perplexity"], 6)  # the square root of 2 * 8
+    4.0
+"""
+
+
+class WordPerplexity(evaluate.Metric):
+    """See ``DESCRIPTION``."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation="",
+            inputs_description=INPUTS,
+            features=datasets.Features(
+                {
+                    "predictions": datasets.List(datasets.Value("float64")),
+                    "references": datasets.List(datasets.Value("int64")),
+                }
+            ),
+        )
+
+    def _compute(
+        self,
+        predictions: Sequence[Sequence[float]],
+        references: Sequence[Sequence[int]],
+        end_id: int,
+        unknown_id: int | None = None,
+        padding_id: int | None = None,
+        words: Sequence[int] | None = None,
+        characters: Sequence[int] | None = None,
+    ) -> dict[str, Any]:
+        for text, (logs, ids) in enumerate(zip(predictions, references, strict=True)):
+            if len(logs) != len(ids):
+                raise ValueError(f"text {text}: {len(logs)} logarithms, but {len(ids)} ids")
+        nats = -np.concatenate([np.asarray(logs, np.float64) for logs in predictions])
+        tokens = np.concatenate([np.asarray(ids, np.int64) for ids in references])
+        end, word = tokens == end_id, (tokens != end_id) & (tokens != padding_id)
+        total_words = int(word.sum()) if words is None else sum(words)
+        if not word.any() or not total_words:
+            raise ValueError("there is not one word")
+        nats_per_word = float(nats[word].sum() / total_words)
+        figures = {
+            "nats_per_word": nats_per_word,
+            "perplexity": math.exp(nats_per_word),
+            "unknown_rate": float((tokens[word] == unknown_id).mean()),
+            "words": total_words,
+            "reviews": len(references),
+            "end_of_text_nats": float(nats[end].mean()) if end.any() else None,
+        }
+        if characters is not None:
+            figures["bits_per_character"] = float(nats[word].sum() / math.log(2) / sum(characters))
+        return figures

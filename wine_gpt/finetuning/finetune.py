@@ -1,0 +1,418 @@
+"""A base model and the reviews of one value, such as Pinot Noir, to a model of its own: an adapter or all weights.
+
+Reviews, splits and tokenizer are the base's: what one value's model learns from is what the base learned from, and
+neither has seen the test part.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import shutil
+import time
+import typing
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
+
+from wine_gpt import run_folder
+from wine_gpt.config import DataConfig, FinetuneConfig, LoraConfig, PretrainConfig
+from wine_gpt.config_io import parse_config, to_flat, to_yaml
+from wine_gpt.data.batching import Indices
+from wine_gpt.data.records import TEXT
+from wine_gpt.data.reviews import Reviews, load_reviews
+from wine_gpt.data.subsets import Group, choose_groups, group_reviews
+from wine_gpt.errors import UserError, one_line
+from wine_gpt.evaluation.evaluate import Writer, copying, longest_description, read_reviews
+from wine_gpt.files import write_atomically
+from wine_gpt.finetuning.comparison import compare, save_table
+from wine_gpt.modeling.pretrained import load_model, save_model
+from wine_gpt.modeling.scoring import Score, Sums, score_reviews
+from wine_gpt.run_folder import data_settings
+from wine_gpt.tokenizer import encode_reviews, load_tokenizer, tokenize_splits
+from wine_gpt.training import checkpoint, record
+from wine_gpt.training.pretrain import binding_settings, make_accelerator, resume, training_figures
+from wine_gpt.training.trainer import Trainer, differences, trained_weights
+
+# shares of what was learned that are tried on the validation part; 0 is the base
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+# most reviews that a model writes to see what it copies, and how many of them at once
+WRITTEN, AT_ONCE = 100, 50
+WEIGHTS = {"lora": "adapter_model.safetensors", "full": "model.safetensors"}
+
+
+@dataclass(frozen=True)
+class Base:
+    """A pretrained run.
+
+    ``path`` is its folder as it was named, ``data`` what its reviews are, ``fingerprint`` theirs, ``sha256`` that of
+    its weights' file.
+    """
+
+    path: str
+    data: DataConfig
+    fingerprint: str
+    sha256: str
+    tokenizer: PreTrainedTokenizerFast
+
+
+def finetune(config: FinetuneConfig) -> list[dict[str, Any]]:
+    """Fine-tune a model for each value that is asked for, unless it is finished; return the metrics of each.
+
+    Each gets a folder in ``output_dir``, and the table over all that are there is written anew.
+
+    Raises:
+        UserError: for anything that the user can put right.
+        Stopped: after a checkpoint, when SIGTERM or Ctrl-C came.
+    """
+    base = load_base(config.base)
+    if config.method == "lora":
+        require_peft()
+    folder = Path(config.output_dir)
+    accelerator = make_accelerator(config.training, folder)
+    with accelerator.main_process_first():
+        reviews = load_base_reviews(base, config)
+    groups, left_out = choose_groups(
+        group_reviews(reviews.splits, config.field), config.field, str(config.wanted), config.min_reviews
+    )
+    for value, problem in left_out.items():
+        accelerator.print(f"left out: {config.field} {value}: {problem}")
+    with accelerator.main_process_first():
+        tokenized = tokenize_splits(reviews.splits, base.tokenizer)
+    runs = [
+        ValueRun(base, group, select(reviews.splits, group), select(tokenized, group), config, accelerator)
+        for group in groups
+    ]
+    for run in runs if accelerator.is_main_process else ():
+        run.require_ready()
+    accelerator.wait_for_everyone()
+    metrics = []
+    for number, run in enumerate(runs, start=1):
+        count = f"{run.group.reviews:,} reviews"
+        accelerator.print(f"{config.field} {run.group.value} ({number} of {len(runs)}): {count}")
+        metrics.append(run.finish())
+        if accelerator.is_main_process:
+            save_table(folder)
+    accelerator.end_training()
+    return metrics
+
+
+def require_peft() -> None:
+    """Check that adapters can be made.
+
+    Raises:
+        UserError: that says what to install.
+    """
+    try:
+        import peft  # noqa: F401
+    except ImportError as error:
+        advice = 'pip install "wine_gpt[adapters]", or take --method full'
+        raise UserError(f"method lora needs peft ({one_line(error)}): {advice}") from error
+
+
+def load_base(path: str) -> Base:
+    """Read what a finished pretraining left, all but the weights.
+
+    Raises:
+        UserError: if it is no finished run of ``scripts/pretrain.py``.
+    """
+    folder = Path(path)
+    for name in ("config.yaml", run_folder.METRICS, WEIGHTS["full"]):
+        if not (folder / name).is_file():
+            raise UserError(f"base: {path} is no finished run of scripts/pretrain.py: it has no {name}")
+    try:
+        fingerprint = json.loads((folder / run_folder.METRICS).read_text(encoding="utf-8"))["data_fingerprint"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"base: {folder / run_folder.METRICS} has no data_fingerprint: pretrain the base again"
+        ) from None
+    with (folder / WEIGHTS["full"]).open("rb") as weights:
+        sha256 = hashlib.file_digest(weights, "sha256").hexdigest()
+    data = parse_config(PretrainConfig, [], defaults=data_settings(path)).data
+    return Base(path, data, fingerprint, sha256, load_tokenizer(path))
+
+
+def load_base_reviews(base: Base, config: FinetuneConfig) -> Reviews:
+    """Load the reviews that the base was trained on, in its splits.
+
+    Raises:
+        UserError: if they can't be read, or are others.
+    """
+    given = {name: value for name, value in dataclasses.asdict(config.data).items() if value is not None}
+    reviews = load_reviews(dataclasses.replace(base.data, **given))
+    if reviews.fingerprint != base.fingerprint:
+        raise UserError(
+            f"data: {reviews.report.source} is not what {base.path} was trained on: its reviews have the fingerprint "
+            f"{reviews.fingerprint}, the base's {base.fingerprint}; name the base's with --data.path"
+        )
+    return reviews
+
+
+def select(splits: DatasetDict, group: Group) -> DatasetDict:
+    """Return the group's part of each split."""
+    return DatasetDict({name: split.select(group.indices[name]) for name, split in splits.items()})
+
+
+def build_adapter(model: GPT2LMHeadModel, config: LoraConfig, seed: int) -> GPT2LMHeadModel:
+    """Put a LoRA adapter into a model, which it leaves frozen; at first it changes nothing.
+
+    Raises:
+        UserError: if the model has no such layers.
+    """
+    import peft
+
+    set_seed(seed)
+    settings = peft.LoraConfig(
+        task_type=peft.TaskType.CAUSAL_LM,
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=list(config.targets),
+        # GPT-2 keeps its matrices the other way round
+        fan_in_fan_out=True,
+    )
+    try:
+        with warnings.catch_warnings():
+            # peft reads a property that transformers is about to rename
+            warnings.simplefilter("ignore", FutureWarning)
+            # a PeftModel passes on all that is asked of it
+            return typing.cast(GPT2LMHeadModel, peft.get_peft_model(model, settings))
+    except ValueError as error:
+        raise UserError(f"lora.targets: {one_line(error)}") from error
+
+
+def header_words(reviews: Dataset, data: DataConfig, tokenizer: PreTrainedTokenizerFast) -> Indices:
+    """Return how many words, prefix and colons included, stand before each review's running text."""
+    table = reviews.select_columns([TEXT, data.text_field]).with_format("arrow")[:]
+    pairs = zip(table[TEXT].to_pylist(), table[data.text_field].to_pylist(), strict=True)
+    headers = encode_reviews(tokenizer, [text.removesuffix(running) for text, running in pairs])
+    # without the start and the end of the text
+    return np.array([len(ids) - 2 for ids in headers], np.int64)
+
+
+def choose_share(trainer: Trainer, start: checkpoint.Tensors, headers: Indices) -> dict[float, dict[str, float]]:
+    """Keep that share of what was learned which does best on the validation part, the running text being no worse.
+
+    Few reviews teach a model too much of themselves; on the way from the base to it is often a better one, as in
+    Wortsman et al. 2022, "Robust fine-tuning of zero-shot models".
+
+    Args:
+        trainer: its model has the learned weights, and those that are kept afterwards.
+        start: the weights before the training: what a share of 0 is.
+        headers: of each validation review, the words before its running text.
+
+    Returns:
+        share to validation nats per word of whole reviews (``whole``) and after the header (``text``).
+    """
+    weights = trained_weights(trainer.module.model)
+    learned = {name: tensor.clone() for name, tensor in weights.items()}
+
+    def keep(share: float) -> None:
+        for name, tensor in weights.items():
+            # an adapter's update is the product B·A, which is scaled by scaling B
+            if ".lora_A." not in name:
+                tensor.copy_(torch.lerp(start[name], learned[name], share))
+
+    losses = {}
+    for share in SHARES:
+        keep(share)
+        whole, text = score_parts(trainer, trainer.validation_split, headers)
+        losses[share] = {"whole": Score.of(whole).nats_per_word, "text": Score.of(text).nats_per_word}
+    keep(best_share(losses))
+    return losses
+
+
+def best_share(losses: dict[float, dict[str, float]]) -> float:
+    """Return the share with the lowest loss of whole reviews among those whose running text is no worse than at 0."""
+    no_worse = [share for share, loss in losses.items() if loss["text"] <= losses[0.0]["text"]]
+    return min(no_worse, key=lambda share: losses[share]["whole"])
+
+
+def score_parts(trainer: Trainer, split: Dataset, headers: Indices) -> tuple[Sums, Sums]:
+    """Score each review of a split with the trainer's model: as a whole, and the running text after its header."""
+    given = (trainer.module, split, trainer.tokenizer, trainer.accelerator)
+    return score_reviews(*given), score_reviews(*given, headers)
+
+
+class ValueRun:
+    """One value's way from the base to a finished folder below ``output_dir``.
+
+    Args:
+        base: what is fine-tuned.
+        group: the value and the places of its reviews.
+        reviews: its part of each split.
+        splits: the same, tokenized.
+        config: see :class:`FinetuneConfig`.
+        accelerator: says which process this is, and on which device.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        group: Group,
+        reviews: DatasetDict,
+        splits: DatasetDict,
+        config: FinetuneConfig,
+        accelerator: Accelerator,
+    ) -> None:
+        self.base = base
+        self.group = group
+        self.splits = splits
+        self.reviews = reviews
+        self.config = config
+        self.accelerator = accelerator
+        self.folder = Path(config.output_dir) / group.slug
+        self.identity = {
+            **binding_settings(config, accelerator.mixed_precision),
+            **{"method": config.method, "field": config.field, "value": group.value},
+            **{"base": base.sha256, "data": base.fingerprint},
+        }
+
+    def require_ready(self) -> None:
+        """Check, before anything is written, that the folder holds nothing that would be lost or mistaken for this.
+
+        Raises:
+            UserError: that says what it holds and how to go on or to start over.
+        """
+        if self.config.resume:
+            self._finished()
+        elif not self.config.overwrite:
+            run_folder.require_free(self.folder)
+
+    def finish(self) -> dict[str, Any]:
+        """Train from the newest checkpoint, if there is one, to the end; or read what is finished already."""
+        metrics = self._finished() if self.config.resume else None
+        if metrics is not None:
+            self.accelerator.print("finished already")
+            return metrics
+        with run_folder.locked(self.folder) if self.accelerator.is_main_process else contextlib.nullcontext():
+            metrics = self._train()
+        if self.accelerator.is_main_process:
+            # of use to an unfinished run only, and larger than what it made
+            shutil.rmtree(self.folder / run_folder.CHECKPOINTS)
+        self.accelerator.free_memory()
+        return metrics
+
+    def _finished(self) -> dict[str, Any] | None:
+        """Return the metrics of a finished run with the same settings, none if it is unfinished."""
+        file = self.folder / run_folder.METRICS
+        if not file.exists():
+            return None
+        metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if others := differences(metrics["settings"], self.identity, "then"):
+            raise UserError(
+                f"{self.folder} was finished with other settings: {others}; "
+                "name another --output_dir, or --overwrite to start over"
+            )
+        return metrics
+
+    def _train(self) -> dict[str, Any]:
+        started = time.monotonic()
+        config = self.config
+        trainer = self._trainer()
+        start = {name: tensor.clone() for name, tensor in trained_weights(trainer.module.model).items()}
+        test = (trainer, self.splits["test"], self._headers("test"))
+        base_sums = score_parts(*test)
+        if config.resume:
+            resume(trainer, "latest")
+        seconds_before = trainer.state.seconds
+        if self.accelerator.is_main_process:
+            if config.overwrite:
+                run_folder.remove_run(self.folder)
+            run_folder.unfinish(self.folder)
+        self._track()
+        state = trainer.run()
+        validation = choose_share(trainer, start, self._headers("validation"))
+        metrics = {
+            "field": config.field,
+            "value": self.group.value,
+            "method": config.method,
+            "base": {"path": self.base.path, "weights_sha256": self.base.sha256},
+            "reviews": {name: len(split) for name, split in self.splits.items()},
+            **compare(base_sums, score_parts(*test), config.training.seed),
+            "training": {
+                **training_figures(trainer, state),
+                "share": best_share(validation),
+                "validation_by_share": {str(share): loss for share, loss in validation.items()},
+            },
+            "settings": self.identity,
+            "environment": record.environment(self.accelerator.device),
+        }
+        self.accelerator.print(_told(metrics))
+        if self.accelerator.is_main_process:
+            self._save(trainer.module.model)
+            metrics["copying"] = self._copying(trainer.module.model)
+            metrics["seconds"] = round(seconds_before + time.monotonic() - started, 1)
+            metrics["size_bytes"] = (self.folder / WEIGHTS[config.method]).stat().st_size
+            record.save_metrics(self.folder, metrics)
+        return metrics
+
+    def _trainer(self) -> Trainer:
+        model = typing.cast(GPT2LMHeadModel, load_model(self.base.path))
+        if self.config.method == "lora":
+            model = build_adapter(model, self.config.lora, self.config.training.seed)
+        return Trainer(
+            model,
+            self.base.tokenizer,
+            self.splits,
+            self.config.training,
+            self.accelerator,
+            checkpoints=self.folder / run_folder.CHECKPOINTS,
+            prompt=self.base.data.prefix,
+            identity=self.identity,
+        )
+
+    def _headers(self, split: str) -> Indices:
+        return header_words(self.reviews[split], self.base.data, self.base.tokenizer)
+
+    def _copying(self, model: GPT2LMHeadModel) -> dict[str, float]:
+        """Return the mean longest span, in words, that descriptions share with the value's training reviews.
+
+        ``generated`` is of those that the model writes behind the headers of unseen reviews, ``real`` of the unseen
+        ones themselves. Empty without the package ``evaluate``.
+        """
+        if importlib.util.find_spec("evaluate") is None:
+            return {}
+        unseen = concatenate_datasets([self.reviews["test"], self.reviews["validation"]])
+        real = read_reviews(unseen.select(range(min(len(unseen), WRITTEN))), self.base.data)
+        writer = Writer(model, self.base.tokenizer, AT_ONCE, self.config.training.seed, {})
+        longest = longest_description(real, self.base.tokenizer)
+        written = {
+            "generated": writer.continuations(real.headers, longest, "writing reviews"),
+            "real": real.descriptions,
+        }
+        train = read_reviews(self.reviews["train"], self.base.data).descriptions
+        return {kind: copying(found, train)["mean_longest"] for kind, found in written.items()}
+
+    def _save(self, model: GPT2LMHeadModel) -> None:
+        # peft would look up the base on the Hub to see whether its vocabulary has grown
+        settings = {"save_embedding_layers": False} if self.config.method == "lora" else {}
+        save_model(self.folder, model, self.base.tokenizer, **settings)
+        own = dataclasses.replace(self.config, value=self.group.value, variety=None)
+        write_atomically(self.folder / run_folder.SETTINGS, to_yaml(own))
+
+    def _track(self) -> None:
+        # each value is a run of its own
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+        self.accelerator.trackers.clear()
+        settings = {key: str(value) for key, value in to_flat(self.config).items()}
+        self.accelerator.init_trackers(self.group.slug, config=settings)
+
+
+def _told(metrics: dict[str, Any]) -> str:
+    change, text = metrics["perplexity_change"], metrics["after_header"]["perplexity_change"]
+    return (
+        f"test: perplexity {metrics['base_test']['perplexity']:.1f} -> {metrics['test']['perplexity']:.1f} "
+        f"({change['value']:+.1%}; after the header {text['value']:+.1%}), "
+        f"{metrics['training']['share']:.0%} of what was learned is kept"
+        f"{'' if metrics['better'] else '; no better than the base'}"
+    )

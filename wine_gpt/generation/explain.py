@@ -1,0 +1,236 @@
+"""How a text came about: for each generated word the likeliest next words and the earlier words attended to.
+
+The same as ``print_probs`` in the class, as data, for the terminal and as a page.
+"""
+
+import contextlib
+import html
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from wine_gpt.errors import UserError
+
+# what stands for [BOS] and [EOS]
+START, END = "▸", "∎"
+ALTERNATIVES = 10
+TERMINAL_ALTERNATIVES = 5
+# without colour, words attended to less than this are shown plain
+ATTENTION_SHOWN = 0.05
+
+# xterm's 256 colours, from pale to strong; with white letters they read on dark and light backgrounds
+_SHADES = (95, 131, 125, 161, 197)
+_WHITE, _BOLD, _RESET = "\x1b[38;5;231m", "\x1b[1m", "\x1b[0m"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One generated word at the moment it was chosen.
+
+    Attributes:
+        word: the vocabulary's entry, :data:`END` for the end of the text.
+        probability: the one it had.
+        rank: its place among all words by probability, 1 for the likeliest.
+        alternatives: the likeliest words and their probabilities, in falling order.
+        attention: weight on each word before it, the start mark first; they sum to 1.
+    """
+
+    word: str
+    probability: float
+    rank: int
+    alternatives: tuple[tuple[str, float], ...]
+    attention: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A text and how it came about.
+
+    Attributes:
+        words: the whole text, :data:`START` first; each word brings its own leading space.
+        steps: one for each generated word, which are the last of ``words``.
+        temperature: the one that the probabilities are for.
+        view: which attention the steps show, in words.
+    """
+
+    words: tuple[str, ...]
+    steps: tuple[Step, ...]
+    temperature: float
+    view: str
+
+
+@torch.inference_mode()
+def explain(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    ids: Sequence[int],
+    prompt_length: int,
+    *,
+    temperature: float = 1.0,
+    layer: int | None = None,
+    head: int | None = None,
+) -> Explanation:
+    """Look at a generated text again, in one forward pass.
+
+    The word at position i was predicted at position i - 1: its probabilities are softmax(logits[i - 1] / temperature)
+    with the suppressed words left out, before any top-k or top-p; its attention is row i - 1.
+
+    Args:
+        model: put into evaluation mode.
+        tokenizer: the model's.
+        ids: prompt and continuation, without padding.
+        prompt_length: how many of the ids are the prompt's, at least 1.
+        temperature: of the sampling.
+        layer: whose attention is shown, from 0; none: the last.
+        head: whose attention is shown, from 0; none: the mean over all.
+
+    Raises:
+        UserError: if there is no such layer or head.
+    """
+    require_attention(model, layer, head)
+    layer = model.config.num_hidden_layers - 1 if layer is None else layer
+    model.eval()
+    with _eager_attention(model):
+        output = model(torch.tensor([ids], device=model.device), output_attentions=True, use_cache=False)
+    heads = output.attentions[layer][0].float()
+    attention = heads.mean(dim=0) if head is None else heads[head]
+    logits = output.logits[0].float()
+    logits[:, model.generation_config.suppress_tokens or []] = -torch.inf
+    probabilities = (logits / temperature).softmax(dim=-1)
+    return Explanation(
+        words=(*_spaced_words(tokenizer, ids[:prompt_length]), *_spaced_words(tokenizer, ids[prompt_length:])),
+        steps=tuple(
+            _step(tokenizer, ids[position], probabilities[position - 1], attention[position - 1, :position])
+            for position in range(prompt_length, len(ids))
+        ),
+        temperature=temperature,
+        view=f"layer {layer}, " + ("mean over heads" if head is None else f"head {head}"),
+    )
+
+
+def require_attention(model: PreTrainedModel, layer: int | None, head: int | None) -> None:
+    """Raise a :class:`UserError` if the model has no such layer or head, counted from 0."""
+    sizes = model.config.num_hidden_layers, model.config.num_attention_heads
+    for name, value, size in zip(("layer", "head"), (layer, head), sizes, strict=True):
+        if value is not None and not 0 <= value < size:
+            raise UserError(f"{name}: {value}, but the model's {name}s are 0 to {size - 1}")
+
+
+def to_terminal(explanation: Explanation, *, colour: bool) -> str:
+    """Return two lines per generated word: the text before it with its attention, and the likeliest words.
+
+    Args:
+        explanation: what :func:`explain` returns.
+        colour: shade the words attended to; otherwise their share of the attention follows them in percent.
+    """
+    shown = "shade" if colour else f"percentage, from {ATTENTION_SHOWN:.0%} on"
+    legend = (
+        f"For each word: the text before it, {shown} = attention ({explanation.view}); "
+        f"then the likeliest next words at temperature {explanation.temperature:g}, * = chosen."
+    )
+    prompt_length = len(explanation.words) - len(explanation.steps)
+    blocks = [legend]
+    for position, step in enumerate(explanation.steps, prompt_length):
+        earlier = zip(explanation.words[:position], step.attention, strict=True)
+        mark = _shaded if colour else _with_percentage
+        highest = max(step.attention)
+        text = "".join(mark(word, weight, highest) for word, weight in earlier)
+        blocks.append(f"{text}{_bold(explanation.words[position], colour)}\n    {_alternatives_line(step, colour)}")
+    return "\n\n".join(blocks)
+
+
+def to_html(explanation: Explanation, settings: Mapping[str, str]) -> str:
+    """Return a page that stands alone, on which each generated word shows its attention and alternatives.
+
+    Args:
+        explanation: what :func:`explain` returns.
+        settings: what is shown beside it, such as model and prompt, by name.
+    """
+    # the weights grow with the square of the words; a page needs no more digits
+    steps = [
+        {**asdict(step), "attention": [round(weight, 4) for weight in step.attention]} for step in explanation.steps
+    ]
+    data = json.dumps({"words": explanation.words, "steps": steps, "settings": dict(settings)}, ensure_ascii=False)
+    template = resources.files("wine_gpt.generation").joinpath("explain.html").read_text(encoding="utf-8")
+    title, before, after = html.escape("".join(explanation.words[1:]).strip()), *template.split("{{data}}")
+    # "</script>" in a word must not end the script that holds the data
+    return before.replace("{{title}}", title) + data.replace("<", "\\u003c") + after
+
+
+@contextlib.contextmanager
+def _eager_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Have the model return attention weights; the faster implementations silently return none."""
+    implementation = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(implementation)
+
+
+def _step(
+    tokenizer: PreTrainedTokenizerFast, chosen: int, probabilities: torch.Tensor, attention: torch.Tensor
+) -> Step:
+    likeliest = probabilities.topk(min(ALTERNATIVES, len(probabilities)))
+    pairs = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
+    return Step(
+        word=_label(tokenizer, chosen),
+        probability=probabilities[chosen].item(),
+        rank=1 + int((probabilities > probabilities[chosen]).sum()),
+        alternatives=tuple((_label(tokenizer, index), probability) for index, probability in pairs),
+        attention=tuple(attention.tolist()),
+    )
+
+
+def _label(tokenizer: PreTrainedTokenizerFast, index: int) -> str:
+    marks = {tokenizer.bos_token_id: START, tokenizer.eos_token_id: END}
+    return marks.get(index) or str(tokenizer.convert_ids_to_tokens(index))
+
+
+def _spaced_words(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]) -> list[str]:
+    """Return what each id adds to the decoded text."""
+    marks = {tokenizer.bos_token_id: START, tokenizer.eos_token_id: f" {END}"}
+    words: list[str] = []
+    decoded: list[int] = []
+    text = ""
+    for index in ids:
+        if index in marks:
+            words.append(marks[index])
+            continue
+        decoded.append(index)
+        longer = str(tokenizer.decode(decoded))
+        words.append(longer[len(text) :])
+        text = longer
+    return words
+
+
+def _shaded(word: str, weight: float, highest: float) -> str:
+    bare = word.lstrip()
+    strength = int(weight / highest * (len(_SHADES) + 1))
+    if strength == 0:
+        return word
+    shade = _SHADES[min(strength, len(_SHADES)) - 1]
+    return f"{word[: -len(bare)]}\x1b[48;5;{shade}m{_WHITE}{bare}{_RESET}"
+
+
+def _with_percentage(word: str, weight: float, _: float) -> str:
+    return f"{word}({weight:.0%})" if weight >= ATTENTION_SHOWN else word
+
+
+def _bold(text: str, colour: bool) -> str:
+    return f"{_BOLD}{text}{_RESET}" if colour else text
+
+
+def _alternatives_line(step: Step, colour: bool) -> str:
+    shown = step.alternatives[:TERMINAL_ALTERNATIVES]
+    entries = [
+        _bold(f"*{word} {probability:.1%}", colour) if word == step.word else f"{word} {probability:.1%}"
+        for word, probability in shown
+    ]
+    if step.rank > len(shown):
+        entries.append(_bold(f"*{step.word} {step.probability:.1%}", colour) + f" (rank {step.rank:,})")
+    return "  ".join(entries)

@@ -1,1 +1,0 @@
-"""A module of ``evaluate``; load it with :func:`wine_gpt.metrics.load_metric`."""

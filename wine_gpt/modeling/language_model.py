@@ -1,0 +1,52 @@
+"""A GPT-2 with its loss over real tokens only: what training and evaluation run."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from transformers import GPT2LMHeadModel
+
+from wine_gpt.data.batching import IGNORED, Batch
+from wine_gpt.modeling.dropout import pack_dropout, seeded
+from wine_gpt.modeling.loss import embed, summed_cross_entropy, token_losses
+
+
+class LanguageModelLoss(nn.Module):
+    """A GPT-2 with its loss over real tokens only: what training and evaluation run.
+
+    Only positions that have a label reach the head, so what little padding a batch has costs almost nothing.
+    """
+
+    def __init__(self, model: GPT2LMHeadModel) -> None:
+        super().__init__()
+        self.generators = pack_dropout(model)
+        self.model = model
+
+    def seed_dropout(self, seeds: Iterable[int]) -> None:
+        """Fix what the next forward pass drops of each review, on a CPU: by a seed for each row of its batch."""
+        self.generators[:] = seeded(seeds)
+
+    def forward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the sum, in nats, of −log p(label) over all labels that are not ignored: a float32 scalar.
+
+        Both arguments are int64 of shape (reviews, positions), as a :class:`Batch` holds them.
+        """
+        real = labels != IGNORED
+        words, head = self.model.transformer.wte, self.model.lm_head.weight
+        # where the words' embeddings are the head's weight, their gradients are one
+        head_gradient: list[torch.Tensor] | None = [] if words.weight is head else None
+        embeddings = words(input_ids) if head_gradient is None else embed(head, input_ids, head_gradient)
+        return summed_cross_entropy(self._hidden(embeddings)[real], head, labels[real], head_gradient)
+
+    @torch.no_grad()
+    def token_losses(self, batch: Batch) -> torch.Tensor:
+        """Return −log p(label), in nats, of each position: float32 of the shape of the labels, 0 where ignored."""
+        real = batch.labels != IGNORED
+        hidden = self._hidden(self.model.transformer.wte(batch.input_ids))[real]
+        losses = torch.zeros(batch.labels.shape, device=batch.labels.device)
+        losses[real] = token_losses(hidden, self.model.lm_head.weight, batch.labels[real])
+        return losses
+
+    def _hidden(self, embeddings: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.model.transformer(inputs_embeds=embeddings, use_cache=False).last_hidden_state
+        return hidden

@@ -1,0 +1,242 @@
+"""From a run's folder to the folders that are to be repositories: named files only, and a card that is checked.
+
+What is published is what is listed here. A run's folder also holds checkpoints, trackers' logs and whatever a user
+keeps there; none of it is looked at.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from wine_gpt.data.reviews import load_reviews
+from wine_gpt.errors import UserError
+from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
+from wine_gpt.modeling.pretrained import load_model
+from wine_gpt.publishing.cards import check, licence_notice, model_card, space_card, variety_card
+from wine_gpt.publishing.hub import MAIN, Staged
+from wine_gpt.publishing.run_record import (
+    ADAPTER_FILES,
+    EVALUATION,
+    METRICS,
+    MODEL_FILES,
+    TOKENIZER_FILES,
+    Run,
+    Variety,
+    is_hub_dataset,
+    published_path,
+    read_json,
+    read_run,
+    read_varieties,
+)
+from wine_gpt.tokenizer import load_tokenizer
+
+CARD, LICENCE, CONFIG = "README.md", "LICENSE", "config.yaml"
+ONNX = "onnx/model.onnx"
+# all that a model repository may get, beside the plots
+KNOWN_FILES = (
+    CARD,
+    LICENCE,
+    CONFIG,
+    METRICS,
+    f"{EVALUATION}/{METRICS}",
+    *MODEL_FILES,
+    *TOKENIZER_FILES,
+    *ADAPTER_FILES,
+    FILE_NAME,
+    ONNX,
+)
+STAGED_FOLDERS = ("models", "spaces")
+# the demo, and the file of it that names its model
+SPACE = Path(__file__).parents[2] / "space"
+SPACE_SUFFIXES = (".py", ".txt", ".css", ".js", ".html", ".svg", ".json")
+SPACE_SETTINGS = "settings.json"
+# what the Hub's tokens look like
+TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}\b")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What is to be published, where, and how; the fields are ``scripts/publish.py``'s arguments."""
+
+    run: Path
+    repo: str
+    adapters: Path | None = None
+    space: str | None = None
+    private: bool = False
+    # of the model repositories; a Space has only one
+    revision: str = MAIN
+    create_pr: bool = False
+    collection: str | None = None
+    license: str | None = None
+    onnx: bool = False
+
+    def branch(self, staged: Staged) -> str:
+        """Return the branch that a repository is published to."""
+        return MAIN if staged.kind == "space" else self.revision
+
+
+def stage(publication: Publication, folder: Path) -> tuple[list[Staged], list[str]]:
+    """Write the folder of each repository.
+
+    Args:
+        publication: what is asked for.
+        folder: empty; each repository gets ``models/org/name`` or ``spaces/org/name`` in it.
+
+    Returns:
+        The repositories in the order in which to publish them, model first, and a line on whatever is left out.
+
+    Raises:
+        UserError: if anything is wrong with the run, the fine-tuned models, the demo, a name or a card.
+    """
+    _require_names(publication)
+    run = read_run(publication.run, publication.license)
+    _require_loadable(run)
+    varieties: list[Variety] = []
+    left_out: list[str] = []
+    if publication.adapters:
+        varieties, left_out = read_varieties(publication.adapters, run, publication.repo)
+    repositories = [
+        _stage_model(publication, run, varieties, folder, left_out),
+        *(_stage_variety(publication, run, variety, folder) for variety in varieties),
+    ]
+    if publication.space:
+        repositories.append(_stage_space(publication, publication.space, run, varieties, folder))
+    for staged in repositories:
+        _require_id("--adapters", staged.name)
+        staged.card.save(staged.folder / CARD)
+        check(staged.card, staged.title)
+        _require_no_token(staged)
+    return repositories, left_out
+
+
+def _stage_model(
+    publication: Publication, run: Run, varieties: list[Variety], folder: Path, left_out: list[str]
+) -> Staged:
+    name = publication.repo
+    target = _folder(folder, "model", name)
+    plots = tuple(file for _, file in run.plots)
+    _copy(run.folder, target, (*MODEL_FILES, *TOKENIZER_FILES, *plots))
+    (target / CONFIG).write_text(run.config_yaml(name), encoding="utf-8")
+    (target / LICENCE).write_text(licence_notice(run), encoding="utf-8")
+    _write_json(target / METRICS, run.metrics)
+    if run.evaluation:
+        _write_json(target / EVALUATION / METRICS, {**run.evaluation, "model": name})
+    if publication.onnx:
+        from wine_gpt.publishing.onnx_export import export
+
+        export(run.folder, target / ONNX)
+    if problem := _write_index(run, target / FILE_NAME):
+        left_out.append(f"{FILE_NAME} is left out: {problem}")
+    indexed = (target / FILE_NAME).exists()
+    card = model_card(run, name, publication.revision, varieties, publication.space, indexed, publication.onnx)
+    return Staged(name, "model", target, card, (*KNOWN_FILES, *(file for _, file in run.possible_plots)))
+
+
+def _write_index(run: Run, file: Path) -> str | None:
+    """Index the spans of the training texts, by which the demo tells what is copied; return why not, if so."""
+    data = run.config.data
+    if is_hub_dataset(data.path):
+        # nothing is asked of the network before all is staged
+        return f"{data.path} is a data set of the Hub"
+    try:
+        train = load_reviews(data).splits["train"]
+    except UserError as error:
+        return str(error)
+    if len(train) != run.report.get("splits", {}).get("train"):
+        return f"{published_path(data.path)} has other training texts than those that the run counted"
+    build_index(map(str, train[data.text_field][:]), file)
+    return None
+
+
+def _stage_variety(publication: Publication, run: Run, variety: Variety, folder: Path) -> Staged:
+    target = _folder(folder, "model", variety.repository)
+    weights = ADAPTER_FILES if variety.is_adapter else MODEL_FILES
+    _copy(variety.folder, target, (*weights, *TOKENIZER_FILES))
+    if variety.is_adapter:
+        config = {**read_json(target / ADAPTER_FILES[0]), "base_model_name_or_path": publication.repo}
+        if publication.revision != MAIN:
+            # the base's, to peft
+            config["revision"] = publication.revision
+        _write_json(target / ADAPTER_FILES[0], config)
+    base = {**variety.metrics["base"], "path": publication.repo}
+    # the settings name folders, and are those of the command on the card
+    figures = {key: value for key, value in variety.metrics.items() if key != "settings"}
+    _write_json(target / METRICS, {**figures, "base": base})
+    (target / LICENCE).write_text(licence_notice(run), encoding="utf-8")
+    card = variety_card(run, variety, publication.repo, publication.revision)
+    return Staged(variety.repository, "model", target, card, KNOWN_FILES)
+
+
+def _stage_space(publication: Publication, name: str, run: Run, varieties: list[Variety], folder: Path) -> Staged:
+    if not (SPACE / "app.py").is_file() or not (SPACE / CARD).is_file():
+        raise UserError(f"--space: no demo at {SPACE}: run scripts/publish.py in a checkout of wine_gpt")
+    target = _folder(folder, "space", name)
+    for file in _demo_files():
+        copy = target / file.relative_to(SPACE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    at = "" if publication.revision == MAIN else f"@{publication.revision}"
+    _write_json(target / SPACE_SETTINGS, {"model": publication.repo + at})
+    card = space_card(run, SPACE / CARD, publication.repo, varieties)
+    return Staged(name, "space", target, card)
+
+
+def _demo_files() -> Iterator[Path]:
+    """Yield the demo's sources: no hidden files, no caches, and nothing of a kind that it has no use for."""
+    for file in sorted(SPACE.rglob("*")):
+        inner = file.relative_to(SPACE)
+        hidden = any(part.startswith((".", "__")) for part in inner.parts)
+        if file.is_file() and file.suffix in SPACE_SUFFIXES and not hidden:
+            yield file
+
+
+def _folder(folder: Path, kind: str, name: str) -> Path:
+    target = folder / f"{kind}s" / name
+    target.mkdir(parents=True)
+    return target
+
+
+def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (target / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / name, target / name)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _require_names(publication: Publication) -> None:
+    _require_id("--repo", publication.repo)
+    if publication.space:
+        _require_id("--space", publication.space)
+
+
+def _require_id(option: str, name: str) -> None:
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UserError(f"{option}: {error}") from error
+    if name.count("/") != 1:
+        raise UserError(f"{option}: {name!r} must name an account and a repository: org/wine-gpt")
+
+
+def _require_loadable(run: Run) -> None:
+    """Load model and tokenizer as a user of the Hub will."""
+    words, entries = len(load_tokenizer(run.folder)), load_model(run.folder).config.vocab_size
+    if words != entries:
+        raise UserError(f"{run.folder}: the tokenizer has {words:,} words, the model {entries:,}: not of one run")
+
+
+def _require_no_token(staged: Staged) -> None:
+    for name, path in staged.files().items():
+        if TOKEN.search(path.read_bytes()):
+            raise UserError(f"{staged.title}: {name} holds what looks like a token of the Hub; not published")

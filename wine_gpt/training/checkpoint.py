@@ -1,0 +1,160 @@
+"""Checkpoints that are whole or not there: written aside, synced, listed with checksums, renamed, verified on load.
+
+A checkpoint is a folder ``step-00000500`` with the tensors as safetensors, the trainer's state as JSON and
+``manifest.json``, which holds the sha256 of each file and is written last. Nothing is pickled.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from wine_gpt import files
+from wine_gpt.errors import UserError
+
+MANIFEST = "manifest.json"
+STATE = "state.json"
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    ``tensors`` maps a group's name (weights, optimizer …) to named tensors; ``state`` is what JSON can hold.
+    """
+
+    step: int
+    tensors: Mapping[str, Tensors]
+    state: dict[str, Any]
+
+
+def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write a checkpoint into ``folder`` so that it appears whole or not at all, then drop all but ``keep``.
+
+    Raises:
+        UserError: if the disk is full or the folder can't be written; older checkpoints are then untouched.
+    """
+    name = f"step-{checkpoint.step:08d}"
+    temporary, final = folder / f".tmp-{name}", folder / name
+    try:
+        files.make_folder(folder)
+        _remove_leftovers(folder)
+        temporary.mkdir()
+        _write(temporary, checkpoint)
+        # a damaged one of an earlier try
+        if final.exists():
+            _discard(final)
+        temporary.rename(final)
+        files.sync(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(_explain(error, folder, checkpoint)) from error
+    for old in _finished(folder)[keep:]:
+        _discard(old)
+    _remove_leftovers(folder)
+    return final
+
+
+def load(path: Path) -> Checkpoint:
+    """Read one checkpoint and verify every file against the manifest.
+
+    Raises:
+        UserError: naming the file that is missing or differs, with both checksums.
+    """
+    manifest = _read_json(path / MANIFEST)
+    claimed = manifest.pop("manifest_sha256", None)
+    if claimed != _manifest_sha256(manifest):
+        found = _manifest_sha256(manifest)
+        raise UserError(f"checkpoint {path}: {MANIFEST} is damaged: sha256 {found}, it says {claimed} itself")
+    for name, expected in manifest["sha256"].items():
+        file = path / name
+        if not file.is_file():
+            raise UserError(f"checkpoint {path}: {name} is missing")
+        found = files.sha256(file)
+        if found != expected:
+            raise UserError(f"checkpoint {path}: {name} is damaged: sha256 {found}, manifest says {expected}")
+    return Checkpoint(
+        step=manifest["step"],
+        tensors={Path(name).stem: load_file(path / name) for name in manifest["sha256"] if name != STATE},
+        state=_read_json(path / STATE),
+    )
+
+
+def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Return the newest checkpoint that verifies, none if there is no checkpoint, and what was wrong with newer ones.
+
+    Raises:
+        UserError: if there are checkpoints but none verifies; a run never starts over silently.
+    """
+    problems: list[str] = []
+    for path in _finished(folder):
+        try:
+            return load(path), problems
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError(f"no good checkpoint in {folder}: {'; '.join(problems)}; to start over, say --overwrite")
+    return None, problems
+
+
+def _finished(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, newest first; the rename makes a name with a step a finished one."""
+    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+
+
+def _write(temporary: Path, checkpoint: Checkpoint) -> None:
+    for group, tensors in checkpoint.tensors.items():
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary / f"{group}.safetensors")
+    (temporary / STATE).write_text(json.dumps(checkpoint.state), encoding="utf-8")
+    written = sorted(temporary.iterdir())
+    checksums = {file.name: files.sha256(file) for file in written}
+    manifest = {"step": checkpoint.step, "sha256": checksums}
+    signed = {**manifest, "manifest_sha256": _manifest_sha256(manifest)}
+    (temporary / MANIFEST).write_text(json.dumps(signed, indent=2), encoding="utf-8")
+    # a power loss after the rename must not leave a name without its content
+    for file in [*written, temporary / MANIFEST, temporary]:
+        files.sync(file)
+
+
+def _manifest_sha256(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _discard(path: Path) -> None:
+    """Rename a checkpoint to be removed: one that is half removed must not look like a whole one."""
+    path.rename(path.with_name(f".tmp-old-{path.name}"))
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left half-written or half-removed."""
+    for leftover in folder.glob(".tmp-*step-*"):
+        shutil.rmtree(leftover)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {file.parent}: {file.name} is missing") from None
+    except ValueError as error:
+        raise UserError(f"checkpoint {file.parent}: {file.name} is damaged: {error}") from error
+    return content
+
+
+def _explain(error: Exception, folder: Path, checkpoint: Checkpoint) -> str:
+    needed = sum(tensor.nbytes for tensors in checkpoint.tensors.values() for tensor in tensors.values())
+    free = shutil.disk_usage(folder).free if folder.exists() else 0
+    kept = _finished(folder)
+    last = f"last good checkpoint: {kept[0]}" if kept else "no checkpoint yet"
+    return f"can't save step {checkpoint.step} in {folder}: {error}; {needed:,} bytes needed, {free:,} free; {last}"
