@@ -24,9 +24,9 @@ from transformers import AutoModelForCausalLM
 
 from wine_gpt.config import FinetuneConfig, ReviewsConfig
 from wine_gpt.config_io import parse_config
-from wine_gpt.data.subsets import Group, choose_groups, group_reviews
+from wine_gpt.data.subsets import Subset, choose_subsets, find_subsets
 from wine_gpt.finetuning.comparison import read_rows
-from wine_gpt.finetuning.finetune import ValueRun, load_base, load_base_reviews, select
+from wine_gpt.finetuning.finetune import SubsetRun, load_base, load_base_reviews, select
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.pretrain import make_accelerator
 
@@ -88,12 +88,12 @@ def run_baseline(seed: int, arguments: argparse.Namespace) -> None:
     accelerator = make_accelerator(config.training, Path(config.output_dir))
     reviews = load_base_reviews(base, config)
     tokenized = tokenize_splits(reviews.splits, base.tokenizer)
-    groups, _ = choose_groups(group_reviews(reviews.splits, "variety"), "variety", "all", arguments.min_reviews)
+    groups, _ = choose_subsets(find_subsets(reviews.splits, "variety"), "variety", "all", arguments.min_reviews)
     for group in groups:
         random = np.random.default_rng(seed)
         drawn = random.choice(len(tokenized["train"]), len(group.indices["train"]), replace=False)
-        mixed = Group(group.value, group.slug, {**group.indices, "train": np.sort(drawn)})
-        ValueRun(base, mixed, select(reviews.splits, mixed), select(tokenized, mixed), config, accelerator).finish()
+        mixed = Subset(group.value, group.slug, {**group.indices, "train": np.sort(drawn)})
+        SubsetRun(base, mixed, select(reviews.splits, mixed), select(tokenized, mixed), config, accelerator).finish()
 
 
 def read_seeds(folder: Path, name: str) -> Rows:

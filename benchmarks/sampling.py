@@ -15,7 +15,7 @@ from wine_gpt.config import ScoreConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.evaluation.evaluate import (
-    Writer,
+    ReviewGenerator,
     conditioning,
     copying,
     diversity,
@@ -70,8 +70,8 @@ def compare(config: ScoreConfig, settings: list[str], seed: int) -> dict[str, di
     train, real = (read_reviews(splits[name], config.data) for name in ("train", "validation"))
     written = {"real": real.descriptions}
     for setting in settings:
-        writer = Writer(model, tokenizer, config.batch_size, seed, parsed(setting))
-        written[setting] = writer.continuations(real.headers, longest_description(real, tokenizer), setting)
+        generator = ReviewGenerator(model, tokenizer, config.batch_size, seed, parsed(setting))
+        written[setting] = generator.continuations(real.headers, longest_description(real, tokenizer), setting)
     rates = conditioning(written, real, train, config)
     return {
         setting: {

@@ -130,7 +130,7 @@ def build_trainer(data: str, precision: str, products: bool = True) -> Any:  # n
         accelerator,
         checkpoints=folder,
         prompt=config.data.prefix,
-        identity={},
+        resume_key={},
     )
     trainer.module.train()
     return trainer
@@ -171,12 +171,12 @@ def limit(_: str, ids: str, precision: str) -> Iterator[Measured]:
     import numpy as np
     import torch
 
-    from wine_gpt.training.hardware import use_fast_single_precision
+    from wine_gpt.training.hardware import enable_onednn_fp32
 
     # with the beginning and the end of a text
     words = len(np.load(ids)["vocabulary"]) + 2
     if precision == "no":
-        use_fast_single_precision()
+        enable_onednn_fp32()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
 
     def product(*shape: int) -> Callable[[], Any]:

@@ -47,7 +47,7 @@ def main() -> None:
         head=arguments.head,
     )
     if arguments.explain:
-        print(f"\n{to_terminal(explanation, colour=wants_colour())}")
+        print(f"\n{to_terminal(explanation, color=wants_color())}")
     if arguments.html:
         shown = {
             "Model": arguments.model,
@@ -94,7 +94,7 @@ def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def wants_colour() -> bool:
+def wants_color() -> bool:
     """Tell whether stdout is a terminal whose user wants colour (no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 

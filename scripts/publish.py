@@ -18,14 +18,14 @@ from wine_gpt.cli import Parser, exits_cleanly
 def main() -> None:
     """Publish, or only show what would be."""
     arguments = vars(read_arguments(sys.argv[1:]))
-    dry_run = arguments.pop("dry_run")
+    only_stage = arguments.pop("dry_run")
     from wine_gpt.publishing.hub import HubError
-    from wine_gpt.publishing.publish import publish, rehearse
+    from wine_gpt.publishing.publish import dry_run, publish
     from wine_gpt.publishing.staging import Publication
 
     publication = Publication(**arguments)
-    if dry_run:
-        rehearse(publication, publication.run / "publish")
+    if only_stage:
+        dry_run(publication, publication.run / "publish")
         return
     try:
         publish(publication)

@@ -37,7 +37,7 @@ ORGANISATION = "org"
 DATE = "2026-01-01T00:00:00.000Z"
 # by suffix, as the Hub's own .gitattributes; what is no text is LFS too
 LFS_SUFFIXES = (".safetensors", ".onnx", ".bin", ".png")
-LICENCES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc0-1.0", "other")
+LICENSES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc0-1.0", "other")
 COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
 RELATIONS = ("adapter", "finetune", "merge", "quantized")
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -384,8 +384,8 @@ def _validate(server: HubServer, request: Request) -> Answer:
 
 
 def _problems(metadata: dict[str, Any], kind: str) -> Iterator[str]:
-    if metadata.get("license") not in LICENCES:
-        yield f'"license" must be one of [{", ".join(LICENCES)}]'
+    if metadata.get("license") not in LICENSES:
+        yield f'"license" must be one of [{", ".join(LICENSES)}]'
     for name in ("base_model", "datasets", "models", "adapters"):
         values = metadata.get(name, [])
         for value in values if isinstance(values, list) else [values]:

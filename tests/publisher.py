@@ -6,6 +6,7 @@ instead of done, connections are given up after a fraction of a second, and the 
 
 import contextlib
 import functools
+import importlib
 import io
 import json
 import os
@@ -76,7 +77,10 @@ class Publisher:
 
 
 def _serve(space: Path) -> None:
-    from wine_gpt.publishing import hub, publish, staging
+    from wine_gpt.publishing import hub, staging
+
+    # the package exports a function of that name
+    publish = importlib.import_module("wine_gpt.publishing.publish")
 
     stage = publish.stage
     kept = functools.cache(lambda publication: stage(publication, Path(tempfile.mkdtemp(dir=space.parent))))

@@ -7,7 +7,15 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wine_gpt.data.batching import IGNORED, BatchPlan, collate, in_order, positions_of, reviews_cut, split_among
+from wine_gpt.data.batching import (
+    IGNORED,
+    BatchPlan,
+    collate,
+    in_order,
+    positions_of,
+    reviews_cut,
+    split_into_micro_batches,
+)
 from wine_gpt.errors import UserError
 
 
@@ -50,9 +58,9 @@ def test_a_step_depends_on_seed_and_step_only() -> None:
 
 def test_padding_wastes_less_than_three_percent() -> None:
     lengths = np.random.default_rng(0).normal(58, 14, 8000).clip(15, 150).astype(np.int64)
-    assert BatchPlan(lengths, 2048, seed=0, epochs=1).padding_share() < 0.03
+    assert BatchPlan(lengths, 2048, seed=0, epochs=1).padding_fraction() < 0.03
     shuffled_pairs = np.array([10, 100] * 50)
-    assert BatchPlan(shuffled_pairs, 100, seed=0, epochs=1).padding_share() == 0
+    assert BatchPlan(shuffled_pairs, 100, seed=0, epochs=1).padding_fraction() == 0
 
 
 def test_a_review_larger_than_the_budget_is_an_error() -> None:
@@ -82,7 +90,7 @@ def test_the_number_of_labels_is_the_number_of_positions() -> None:
 
 
 def test_micro_batches_are_the_batch_in_order() -> None:
-    parts = split_among(np.arange(10), 4)
+    parts = split_into_micro_batches(np.arange(10), 4)
     assert np.concatenate(parts).tolist() == list(range(10))
     assert {len(part) for part in parts} == {2, 3}
 

@@ -12,8 +12,8 @@ from finished_runs import METRICS, adapt, demo, evaluate, finish
 from huggingface_hub import ModelCard
 
 from wine_gpt.errors import UserError
-from wine_gpt.publishing.cards import check, licence_notice, model_card, space_card, variety_card
-from wine_gpt.publishing.run_record import Run, Variety, read_run, read_varieties
+from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
+from wine_gpt.publishing.run_record import Run, SubsetModel, read_run, read_subset_models
 from wine_gpt.publishing.staging import SPACE
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -28,11 +28,11 @@ def run(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def varieties(run: Run) -> list[Variety]:
+def subset_models(run: Run) -> list[SubsetModel]:
     folder = run.folder.parent / "varieties"
     adapt(run.folder, folder, "Pinot Noir")
     adapt(run.folder, folder, "A|B <i>*Syrah*</i>", method="full", seed=1).rename(folder / "syrah")
-    return read_varieties(folder, run, NAME)[0]
+    return read_subset_models(folder, run, NAME)[0]
 
 
 def with_metrics(run: Run, tmp_path: Path, metrics: dict[str, Any]) -> Run:
@@ -43,12 +43,12 @@ def with_metrics(run: Run, tmp_path: Path, metrics: dict[str, Any]) -> Run:
     return read_run(folder, None)
 
 
-@pytest.mark.parametrize("name", ["model_card.md", "variety_card.md", "space_card.md"])
-def test_a_whole_card(run: Run, varieties: list[Variety], tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["model_card.md", "subset_card.md", "space_card.md"])
+def test_a_whole_card(run: Run, subset_models: list[SubsetModel], tmp_path: Path, name: str) -> None:
     cards = {
-        "model_card.md": lambda: model_card(run, NAME, "main", varieties, "org/wine-gpt-demo", True),
-        "variety_card.md": lambda: variety_card(run, varieties[-1], NAME, "main"),
-        "space_card.md": lambda: space_card(run, demo(tmp_path / "space", "") / "README.md", NAME, varieties),
+        "model_card.md": lambda: model_card(run, NAME, "main", subset_models, "org/wine-gpt-demo", True),
+        "subset_card.md": lambda: subset_card(run, subset_models[-1], NAME, "main"),
+        "space_card.md": lambda: space_card(run, demo(tmp_path / "space", "") / "README.md", NAME, subset_models),
     }
     card = cards[name]()
     check(card, name)
@@ -101,7 +101,7 @@ def test_energy_is_told_where_it_was_measured(run: Run, tmp_path: Path) -> None:
 
 def test_the_licence_follows_the_data(run: Run, tmp_path: Path) -> None:
     assert model_card(run, NAME, "main", [], None, False).data.license == "cc-by-nc-sa-4.0"
-    assert "https://www.kaggle.com/datasets/zynicide/wine-reviews" in licence_notice(run)
+    assert "https://www.kaggle.com/datasets/zynicide/wine-reviews" in license_notice(run)
     for name in ("winemag-data-130k-v2.json", "winemag-data_first150k.csv", "winemag-data-first-8000.json"):
         renamed = finish(run.folder, tmp_path / name, path=f"/home/somebody/{name}")
         assert read_run(renamed, None).corpus == run.corpus

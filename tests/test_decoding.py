@@ -7,7 +7,7 @@ import torch
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, set_seed
 
 from wine_gpt.config import ModelConfig
-from wine_gpt.generation.decoding import followed_config
+from wine_gpt.generation.decoding import supported_config
 from wine_gpt.generation.generate import encode_prompts, generate_ids
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import quiet_transformers
@@ -53,7 +53,7 @@ def theirs(model: Any, inputs: dict[str, torch.Tensor], seed: int, limit: int, *
 def test_the_ids_for_a_seed_are_those_of_generate(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompt: str, settings: dict[str, Any]
 ) -> None:
-    assert followed_config(model, settings) is not None
+    assert supported_config(model, settings) is not None
     inputs = encode_prompts(model, tokenizer, [prompt])
     for seed in range(3):
         expected = theirs(model, inputs, seed, 64, **settings)
@@ -116,7 +116,7 @@ def test_a_streamer_sees_what_generate_would_show_it(
 def test_what_the_loop_does_not_do_is_left_to_generate(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, settings: dict[str, Any]
 ) -> None:
-    assert followed_config(model, settings) is None
+    assert supported_config(model, settings) is None
     inputs = encode_prompts(model, tokenizer, PROMPTS[:2])
     expected = theirs(model, inputs, 3, 64, **settings)
     assert generate_ids(model, inputs, seed=3, **settings).tolist() == expected.tolist()
@@ -126,4 +126,4 @@ def test_another_model_is_left_to_generate(toy_run: Any) -> None:  # noqa: ANN40
     class Another(GPT2LMHeadModel):
         """Could do anything in its forward."""
 
-    assert followed_config(Another.from_pretrained(toy_run), {}) is None
+    assert supported_config(Another.from_pretrained(toy_run), {}) is None

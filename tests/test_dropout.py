@@ -7,14 +7,14 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from wine_gpt.modeling.dropout import PackedDropout, pack_dropout, seeded
+from wine_gpt.modeling.dropout import PerRowDropout, install_per_row_dropout, seeded
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("shape", [(1000, 1001), (7,), (3, 5, 7)])
 def test_elements_are_zero_with_probability_p_or_scaled(p: float, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    out = PackedDropout(p, [])(torch.ones(shape))
+    out = PerRowDropout(p, [])(torch.ones(shape))
     assert out.shape == shape
     kept = out[out != 0]
     torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - p)), rtol=1e-4, atol=0)
@@ -24,7 +24,7 @@ def test_elements_are_zero_with_probability_p_or_scaled(p: float, shape: tuple[i
 
 def test_no_element_depends_on_its_neighbours() -> None:
     torch.manual_seed(0)
-    dropped = (PackedDropout(0.5, [])(torch.ones(10**6)) == 0).float() - 0.5
+    dropped = (PerRowDropout(0.5, [])(torch.ones(10**6)) == 0).float() - 0.5
     for distance in (1, 2, 3, 4, 8):
         assert abs((dropped[distance:] * dropped[:-distance]).mean().item()) < 0.0013
 
@@ -32,7 +32,7 @@ def test_no_element_depends_on_its_neighbours() -> None:
 def test_gradients_go_where_values_went() -> None:
     torch.manual_seed(0)
     values = torch.randn(64, 64, requires_grad=True)
-    out = PackedDropout(0.3, [])(values)
+    out = PerRowDropout(0.3, [])(values)
     out.sum().backward()
     assert values.grad is not None
     assert torch.equal(values.grad != 0, out != 0)
@@ -41,7 +41,7 @@ def test_gradients_go_where_values_went() -> None:
 
 def test_the_seed_fixes_it_and_evaluation_leaves_it_out() -> None:
     values = torch.randn(1000)
-    layer = PackedDropout(0.3, [])
+    layer = PerRowDropout(0.3, [])
     torch.manual_seed(1)
     first = layer(values)
     torch.manual_seed(1)
@@ -51,7 +51,7 @@ def test_the_seed_fixes_it_and_evaluation_leaves_it_out() -> None:
 
 
 def test_a_row_loses_the_same_in_any_company() -> None:
-    layer = PackedDropout(0.3, [])
+    layer = PerRowDropout(0.3, [])
     rows = torch.ones(4, 5, 7)
     layer.generators[:] = seeded([1, 2, 3, 4])
     together = layer(rows)
@@ -71,9 +71,9 @@ def small() -> GPT2LMHeadModel:
 
 def test_every_dropout_of_a_model_is_replaced(small: GPT2LMHeadModel) -> None:
     small.transformer.h[1].eval()
-    generators = pack_dropout(small)
+    generators = install_per_row_dropout(small)
     assert not [module for module in small.modules() if type(module) is nn.Dropout]
-    packed = {name: module for name, module in small.named_modules() if isinstance(module, PackedDropout)}
+    packed = {name: module for name, module in small.named_modules() if isinstance(module, PerRowDropout)}
     assert len(packed) == 7
     assert all(module.p == 0.1 and module.generators is generators for module in packed.values())
     assert [name for name, module in packed.items() if not module.training] == [
@@ -84,7 +84,7 @@ def test_every_dropout_of_a_model_is_replaced(small: GPT2LMHeadModel) -> None:
 def test_without_dropout_attention_is_what_transformers_computes(small: GPT2LMHeadModel) -> None:
     ids = torch.randint(0, 30, (3, 11))
     expected = small.eval()(ids).logits
-    pack_dropout(small)
+    install_per_row_dropout(small)
     torch.testing.assert_close(small(ids).logits, expected)
     for module in small.train().modules():
         if isinstance(module, nn.Dropout):
@@ -95,7 +95,7 @@ def test_without_dropout_attention_is_what_transformers_computes(small: GPT2LMHe
 
 def test_a_model_with_packed_dropout_is_saved_as_any_other(small: GPT2LMHeadModel, tmp_path: Path) -> None:
     small.save_pretrained(tmp_path / "before")
-    pack_dropout(small)
+    install_per_row_dropout(small)
     small.save_pretrained(tmp_path / "after")
     for name in ("config.json", "model.safetensors"):
         assert (tmp_path / "before" / name).read_bytes() == (tmp_path / "after" / name).read_bytes()

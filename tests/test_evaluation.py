@@ -19,7 +19,7 @@ from tools.sample_grammar.grammar import generate_records
 from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import Reviews, load_reviews, texts
-from wine_gpt.evaluation.evaluate import Writer, load_subject, read_reviews, written_fields
+from wine_gpt.evaluation.evaluate import ReviewGenerator, load_subject, read_reviews, written_fields
 from wine_gpt.evaluation.predictions import predict
 from wine_gpt.run_folder import data_settings
 from wine_gpt.tokenizer import class_words, save_tokenizer
@@ -187,13 +187,13 @@ def test_what_is_written_depends_on_seed_and_settings(base: Path) -> None:
     prompts = ["wine review : italy"] * 3
 
     def written(seed: int, **settings: object) -> list[str]:
-        return Writer(*subject, 2, seed, settings).continuations(prompts, 12, "writing")
+        return ReviewGenerator(*subject, 2, seed, settings).continuations(prompts, 12, "writing")
 
     assert written(1) == written(1)
     assert written(1) != written(2)
     assert len(set(written(1, temperature=5.0))) == 3
     assert len(set(written(1, do_sample=False))) == 1
-    settings = Writer(*subject, 2, 1, {"temperature": 5.0}).sampling()
+    settings = ReviewGenerator(*subject, 2, 1, {"temperature": 5.0}).sampling()
     assert (settings["temperature"], settings["do_sample"]) == (5.0, True)
 
 

@@ -125,7 +125,7 @@ BY_HAND = Explanation(
 
 
 def test_the_terminal_without_colour_shows_numbers() -> None:
-    legend, *blocks = to_terminal(BY_HAND, colour=False).split("\n\n")
+    legend, *blocks = to_terminal(BY_HAND, color=False).split("\n\n")
     assert "layer 1, mean over heads" in legend
     assert "temperature 0.5" in legend
     assert blocks == [
@@ -135,7 +135,7 @@ def test_the_terminal_without_colour_shows_numbers() -> None:
 
 
 def test_the_terminal_with_colour_shows_the_same_text_and_shades_by_attention() -> None:
-    _, *blocks = to_terminal(BY_HAND, colour=True).split("\n\n")
+    _, *blocks = to_terminal(BY_HAND, color=True).split("\n\n")
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", block).splitlines()[0] for block in blocks]
     assert plain == [f"{START} wine is dry", f"{START} wine is dry,"]
     shades = re.findall(r"\x1b\[48;5;(\d+)m\x1b\[38;5;231m(.*?)\x1b\[0m", blocks[1])

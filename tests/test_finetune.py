@@ -34,7 +34,7 @@ from wine_gpt.config import (
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
-from wine_gpt.finetuning.finetune import SHARES, best_share, build_adapter, choose_share, finetune, header_words
+from wine_gpt.finetuning.finetune import ALPHAS, best_alpha, build_adapter, choose_alpha, finetune, header_words
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.scoring import score
 from wine_gpt.run_folder import data_settings
@@ -149,7 +149,7 @@ def test_the_figures_are_those_of_the_values_part_of_each_split(
         assert metrics["base"] == {"path": str(work / "base"), "weights_sha256": sha256}
         expected = metrics["test"]["perplexity"] / metrics["base_test"]["perplexity"] - 1
         assert metrics["perplexity_change"]["value"] == pytest.approx(expected)
-        assert metrics["training"]["share"] in SHARES
+        assert metrics["training"]["share"] in ALPHAS
         # wine review : france : somewhere : pinot noir :, of which the first word counts in neither
         of_header = 7 + len(re.findall(r"\w+|[^\w\s]", metrics["value"]))
         for model in ("test", "base_test"):
@@ -213,7 +213,7 @@ def test_the_share_that_is_kept_does_best_on_the_validation_part(adapters: list[
 def test_each_method_has_a_config(method: str) -> None:
     file = ROOT / "configs" / "finetune" / f"{method}.yaml"
     given = parse_config(FinetuneConfig, [str(file), "--variety", "Rosé", "--resume"])
-    assert (given.method, given.wanted, given.field, given.resume) == (method, "Rosé", "variety", True)
+    assert (given.method, given.requested, given.field, given.resume) == (method, "Rosé", "variety", True)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -234,7 +234,7 @@ def test_of_what_was_overdone_a_part_is_kept(tmp_path: Path, method: str) -> Non
         if "lora_A" not in name:
             tensor.copy_(torch.lerp(start[name], tensor, 4.0))
     # the first word is their header
-    losses = choose_share(trainer, start, np.ones(len(splits["validation"]), np.int64))
+    losses = choose_alpha(trainer, start, np.ones(len(splits["validation"]), np.int64))
     whole = [loss["whole"] for loss in losses.values()]
     assert whole == [loss["text"] for loss in losses.values()]
     assert losses[0.25]["whole"] == pytest.approx(good.nats_per_word, abs=1e-5)
@@ -246,10 +246,10 @@ def test_of_what_was_overdone_a_part_is_kept(tmp_path: Path, method: str) -> Non
 
 def test_the_header_alone_buys_no_share() -> None:
     whole, text = (3.0, 2.9, 2.8, 2.7, 2.6), (3.0, 2.95, 2.99, 3.01, 3.1)
-    losses = {share: {"whole": a, "text": b} for share, a, b in zip(SHARES, whole, text, strict=True)}
-    assert best_share(losses) == 0.5
-    worse = {share: {"whole": a, "text": 3 + share} for share, a in zip(SHARES, whole, strict=True)}
-    assert best_share(worse) == 0.0
+    losses = {share: {"whole": a, "text": b} for share, a, b in zip(ALPHAS, whole, text, strict=True)}
+    assert best_alpha(losses) == 0.5
+    worse = {share: {"whole": a, "text": 3 + share} for share, a in zip(ALPHAS, whole, strict=True)}
+    assert best_alpha(worse) == 0.0
 
 
 def test_adapters_share_their_shape(work: Path, adapters: list[dict[str, Any]]) -> None:

@@ -106,11 +106,11 @@ def test_probabilities_are_at_the_temperature_that_was_sampled_at(toy_run: Path,
     [(True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False), (True, {"TERM": "dumb"}, False)],
 )
 def test_colour_is_for_terminals_that_want_it(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, is_terminal: bool, environment: dict[str, str], colour: bool
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, is_terminal: bool, environment: dict[str, str], color: bool
 ) -> None:
     monkeypatch.setattr(os, "environ", {"TERM": "xterm-256color", **environment})
     monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
-    assert script.wants_colour() is colour
+    assert script.wants_color() is color
 
 
 def test_html_writes_a_page(toy_run: Path, run: Run, tmp_path: Path) -> None:

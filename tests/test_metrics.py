@@ -11,7 +11,7 @@ from outsider import run_elsewhere
 
 from wine_gpt.evaluation.metrics import METRICS, load_metric
 
-FOLDER = Path(__file__).parents[1] / "wine_gpt" / "metrics"
+FOLDER = Path(__file__).parents[1] / "wine_gpt" / "evaluation" / "metrics"
 
 OFFLINE = """
 import doctest, os, socket

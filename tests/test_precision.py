@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from wine_gpt.training.hardware import SINGLE_PRECISION, choose_mixed_precision, use_fast_single_precision
+from wine_gpt.training.hardware import SINGLE_PRECISION, choose_mixed_precision, enable_onednn_fp32
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def test_auto_takes_bf16_only_where_the_hardware_has_it(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("rows", [1, 100, 512, 2000])
 def test_products_stay_in_single_precision(rows: int) -> None:
-    use_fast_single_precision()
+    enable_onednn_fp32()
     left, right = torch.randn(rows, 256), torch.randn(256, 3000)
     scale = left.double().abs() @ right.double().abs()
     error = ((left @ right).double() - left.double() @ right.double()).abs() / scale

@@ -21,7 +21,7 @@ from wine_gpt.modeling.scoring import score
 from wine_gpt.training import checkpoint
 from wine_gpt.training import trainer as training
 from wine_gpt.training.schedule import learning_rate
-from wine_gpt.training.trainer import RECIPE, Trainer
+from wine_gpt.training.trainer import STEP_VERSION, Trainer
 
 # of the steps of a toy run, in nats per token
 LOSSES = [3.1921, 3.1363, 3.0757, 3.0572, 2.9978, 2.9500, 2.9251, 2.8789]
@@ -110,7 +110,7 @@ def test_what_a_step_computes_has_not_changed_since_the_recipe_was_numbered(
     config = TrainingConfig(**{**vars(TRAINING), "epochs": 1, "micro_batches": 2, "optimizer": "muon"})
     trained = make_trainer(tmp_path, tokenizer, splits, config)
     losses = [loss for _, loss in trained.run().curve]
-    assert RECIPE == 2
+    assert STEP_VERSION == 2
     assert losses == pytest.approx(LOSSES, rel=1e-3)
 
 
@@ -118,7 +118,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_trainer(tmp_path, tokenizer, splits)._save()
-    monkeypatch.setattr(training, "RECIPE", RECIPE + 1)
+    monkeypatch.setattr(training, "STEP_VERSION", STEP_VERSION + 1)
     with pytest.raises(UserError, match=r"code's recipe: checkpoint 2, now 3$"):
         make_trainer(tmp_path, tokenizer, splits).resume(checkpoint.load(next(tmp_path.glob("step-*"))))
 
@@ -154,10 +154,12 @@ def test_resuming_with_other_settings_is_refused_and_names_each(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
     trained = make_trainer(
-        tmp_path, tokenizer, splits, identity={"model.n_layer": 2, "data.prefix": "wine", "same": 1}
+        tmp_path, tokenizer, splits, resume_key={"model.n_layer": 2, "data.prefix": "wine", "same": 1}
     )
     trained._save()
-    other = make_trainer(tmp_path, tokenizer, splits, identity={"model.n_layer": 4, "data.prefix": "beer", "same": 1})
+    other = make_trainer(
+        tmp_path, tokenizer, splits, resume_key={"model.n_layer": 4, "data.prefix": "beer", "same": 1}
+    )
     before = everything(other)
     with pytest.raises(UserError) as error:
         other.resume(checkpoint.load(next(tmp_path.glob("step-*"))))
@@ -170,16 +172,16 @@ def test_resuming_with_other_settings_is_refused_and_names_each(
 def test_a_longer_training_may_go_on_and_a_shorter_one_not(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
-    make_trainer(tmp_path, tokenizer, splits, identity={"training.epochs": 3}).run()
+    make_trainer(tmp_path, tokenizer, splits, resume_key={"training.epochs": 3}).run()
     (newest, *_) = sorted(tmp_path.glob("step-*"), reverse=True)
     longer = TrainingConfig(**{**vars(TRAINING), "epochs": 4})
-    extended = make_trainer(tmp_path, tokenizer, splits, longer, identity={"training.epochs": 4})
+    extended = make_trainer(tmp_path, tokenizer, splits, longer, resume_key={"training.epochs": 4})
     extended.resume(checkpoint.load(newest))
     state = extended.run()
     assert [epoch["epoch"] for epoch in state.epochs] == [1, 2, 3, 4]
     assert state.step == extended.plan.total_steps
     with pytest.raises(UserError, match=r"training.epochs: checkpoint 3, now 2"):
-        make_trainer(tmp_path, tokenizer, splits, identity={"training.epochs": 2}).resume(checkpoint.load(newest))
+        make_trainer(tmp_path, tokenizer, splits, resume_key={"training.epochs": 2}).resume(checkpoint.load(newest))
 
 
 def test_what_is_frozen_stays_as_it_is_and_out_of_the_checkpoints(

@@ -49,7 +49,7 @@ def make_trainer(
     tokenizer: PreTrainedTokenizerFast,
     splits: DatasetDict,
     config: TrainingConfig = TRAINING,
-    identity: dict[str, Any] | None = None,
+    resume_key: dict[str, Any] | None = None,
 ) -> Trainer:
     model = build_model(MODEL, tokenizer, config.seed)
-    return Trainer(model, tokenizer, splits, config, Accelerator(cpu=True), folder, "w0", identity or {"a": 1})
+    return Trainer(model, tokenizer, splits, config, Accelerator(cpu=True), folder, "w0", resume_key or {"a": 1})

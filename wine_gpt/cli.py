@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from wine_gpt.errors import Stopped, UserError
+from wine_gpt.errors import RunInterrupted, UserError
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,8 +38,8 @@ def number(kind: Callable[[str], float], low: float, high: float, advice: str = 
 def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
     """Wrap a script's ``main``.
 
-    A :class:`UserError` becomes one line on stderr and exit code 2. :class:`Stopped` adds the command that goes on.
-    That, Ctrl-C at any other time, and a reader of the output that stops reading, as ``head`` does, end the script
+    A :class:`UserError` becomes one line on stderr and exit code 2. :class:`RunInterrupted` adds the resume command.
+    It, Ctrl-C at any other time, and a reader of the output that stops reading, as ``head`` does, end the script
     without a traceback, with the exit codes of the signals.
     """
 
@@ -51,7 +51,7 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
-        except Stopped as stopped:
+        except RunInterrupted as stopped:
             print(f"{stopped}; to go on: {_resuming(sys.argv)}", file=sys.stderr)
             raise SystemExit(128 + stopped.signal) from None
         except KeyboardInterrupt:

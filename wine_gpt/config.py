@@ -281,13 +281,16 @@ class FinetuneConfig:
         both = self.variety is not None and (self.value is not None or self.field != "variety")
         require(not both, "variety", self.variety, "is short for field and value: give it or them")
         require(
-            bool((self.wanted or "").strip()), "value", self.wanted, 'name one, as in --variety "Pinot Noir", or all'
+            bool((self.requested or "").strip()),
+            "value",
+            self.requested,
+            'name one, as in --variety "Pinot Noir", or all',
         )
         require(self.min_reviews >= 1, "min_reviews", self.min_reviews, "must be at least 1")
         require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
         require(not (self.resume and self.overwrite), "overwrite", True, "can't go together with resume")
 
     @property
-    def wanted(self) -> str | None:
+    def requested(self) -> str | None:
         """The value that is asked for, by either name."""
         return self.value if self.variety is None else self.variety

@@ -10,7 +10,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-class Stopped(Exception):
+class RunInterrupted(Exception):
     """A signal ended a run that can go on; the message says where it stands."""
 
     def __init__(self, message: str, signal: int) -> None:

@@ -101,7 +101,7 @@ class BatchPlan:
         ]
         return [batches[index] for index in random.permutation(len(batches))]
 
-    def padding_share(self) -> float:
+    def padding_fraction(self) -> float:
         """Return the share of positions, over the first epoch, that hold padding; 0 to 1."""
         padded = sum(len(batch) * self.positions[batch].max() for batch in self.epoch(0))
         return float(1 - self.positions.sum() / padded)
@@ -150,7 +150,7 @@ def _lengths(split: Dataset) -> npt.NDArray[np.int64]:
     return np.asarray(split.with_format("numpy")["length"][:], dtype=np.int64)
 
 
-def split_among(indices: Indices, micro_batches: int) -> list[Indices]:
+def split_into_micro_batches(indices: Indices, micro_batches: int) -> list[Indices]:
     """Cut a batch into equal parts, one per forward pass."""
     return np.array_split(indices, micro_batches)
 

@@ -25,7 +25,7 @@ NEAREST = 3
 
 
 @dataclass(frozen=True)
-class Group:
+class Subset:
     """The reviews of one value.
 
     ``value`` is its commonest spelling, ``slug`` a name of a-z, 0-9 and hyphens that no other value of the column
@@ -42,7 +42,7 @@ class Group:
         return sum(len(indices) for indices in self.indices.values())
 
 
-def group_reviews(splits: DatasetDict, field: str) -> list[Group]:
+def find_subsets(splits: DatasetDict, field: str) -> list[Subset]:
     """Return the groups of a column, the largest first; reviews without a value are in none.
 
     Values that differ in case, white space or Unicode's form alone are one: the tokenizer hardly tells them apart.
@@ -56,19 +56,19 @@ def group_reviews(splits: DatasetDict, field: str) -> list[Group]:
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(columns)}"
         raise UserError(f"config: field is {field!r}: the reviews have no such column; {hint}")
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
-    places: dict[str, dict[str, Indices]] = defaultdict(lambda: {split: np.empty(0, np.int64) for split in splits})
+    indices: dict[str, dict[str, Indices]] = defaultdict(lambda: {split: np.empty(0, np.int64) for split in splits})
     for split, reviews in splits.items():
-        for spelling, found in _places(reviews, field).items():
+        for spelling, found in _indices_by_value(reviews, field).items():
             key = _key(spelling)
             if key:
                 spellings[key][spelling.strip()] += len(found)
-                places[key][split] = np.union1d(places[key][split], found)
-    slugs = _slugs(places)
-    groups = [Group(spellings[key].most_common(1)[0][0], slugs[key], places[key]) for key in places]
-    return sorted(groups, key=lambda group: (-group.reviews, group.value))
+                indices[key][split] = np.union1d(indices[key][split], found)
+    slugs = _slugs(indices)
+    subsets = [Subset(spellings[key].most_common(1)[0][0], slugs[key], indices[key]) for key in indices]
+    return sorted(subsets, key=lambda subset: (-subset.reviews, subset.value))
 
 
-def _places(reviews: Dataset, field: str) -> dict[str, Indices]:
+def _indices_by_value(reviews: Dataset, field: str) -> dict[str, Indices]:
     """Return where each value of a column is, nulls left out."""
     column = reviews.select_columns(field).with_format("arrow")[:][field]
     values = pc.cast(column, pa.string()).combine_chunks().dictionary_encode()
@@ -78,55 +78,55 @@ def _places(reviews: Dataset, field: str) -> dict[str, Indices]:
     return dict(zip(values.dictionary.to_pylist(), np.split(order, starts)[1:], strict=True))
 
 
-def choose_groups(
-    groups: Sequence[Group], field: str, wanted: str, minimum: int
-) -> tuple[list[Group], dict[str, str]]:
+def choose_subsets(
+    subsets: Sequence[Subset], field: str, requested: str, minimum: int
+) -> tuple[list[Subset], dict[str, str]]:
     """Return the groups that are asked for, and why others that are large enough were left out.
 
     Args:
-        groups: what :func:`group_reviews` returns.
+        subsets: what :func:`find_subsets` returns.
         field: the column, for messages.
-        wanted: a value as people type it, in any case and without accents; or ``all``.
+        requested: a value as people type it, in any case and without accents; or ``all``.
         minimum: fewest reviews, over all splits, of a group.
 
     Raises:
         UserError: for a value that is unknown, ambiguous or has too few reviews, or if none has enough.
     """
-    if _key(wanted) != ALL:
-        group = _find(groups, field, wanted, minimum)
-        problem = _problem(group, minimum)
+    if _key(requested) != ALL:
+        subset = _find(subsets, field, requested, minimum)
+        problem = _problem(subset, minimum)
         if problem:
-            raise UserError(f"{field} {group.value}: {problem}")
-        return [group], {}
-    large = [group for group in groups if group.reviews >= minimum]
-    problems = {group.value: _problem(group, minimum) for group in large}
-    chosen = [group for group in large if not problems[group.value]]
+            raise UserError(f"{field} {subset.value}: {problem}")
+        return [subset], {}
+    large = [subset for subset in subsets if subset.reviews >= minimum]
+    problems = {subset.value: _problem(subset, minimum) for subset in large}
+    chosen = [subset for subset in large if not problems[subset.value]]
     if not chosen:
-        largest = f"the largest, {groups[0].value}, has {groups[0].reviews:,}" if groups else "there is none at all"
+        largest = f"the largest, {subsets[0].value}, has {subsets[0].reviews:,}" if subsets else "there is none at all"
         raise UserError(f"{field} all: none has {minimum:,} reviews, some in each split: {largest}")
     return chosen, {value: problem for value, problem in problems.items() if problem}
 
 
-def _problem(group: Group, minimum: int) -> str:
+def _problem(subset: Subset, minimum: int) -> str:
     """Say why a group can't be fine-tuned on; an empty text if it can."""
-    if group.reviews < minimum:
-        return f"{group.reviews:,} review{'' if group.reviews == 1 else 's'}, minimum {minimum:,}"
-    empty = [split for split, indices in group.indices.items() if not len(indices)]
+    if subset.reviews < minimum:
+        return f"{subset.reviews:,} review{'' if subset.reviews == 1 else 's'}, minimum {minimum:,}"
+    empty = [split for split, indices in subset.indices.items() if not len(indices)]
     return f"no review in the {' or '.join(empty)} split" if empty else ""
 
 
-def _find(groups: Sequence[Group], field: str, wanted: str, minimum: int) -> Group:
-    by_key = {_key(group.value): group for group in groups}
-    if _key(wanted) in by_key:
-        return by_key[_key(wanted)]
-    plain = [group for group in groups if _plain(group.value) == _plain(wanted)]
+def _find(subsets: Sequence[Subset], field: str, requested: str, minimum: int) -> Subset:
+    by_key = {_key(subset.value): subset for subset in subsets}
+    if _key(requested) in by_key:
+        return by_key[_key(requested)]
+    plain = [subset for subset in subsets if _plain(subset.value) == _plain(requested)]
     if len(plain) == 1:
         return plain[0]
-    shown = " ".join(wanted.split())
+    shown = " ".join(requested.split())
     if plain:
-        raise UserError(f"{field} {shown}: which of {', '.join(group.value for group in plain)}?")
-    by_plain = {_plain(group.value): group.value for group in groups}
-    nearest = difflib.get_close_matches(_plain(wanted), by_plain, n=NEAREST, cutoff=0.5)
+        raise UserError(f"{field} {shown}: which of {', '.join(subset.value for subset in plain)}?")
+    by_plain = {_plain(subset.value): subset.value for subset in subsets}
+    nearest = difflib.get_close_matches(_plain(requested), by_plain, n=NEAREST, cutoff=0.5)
     hint = f"; did you mean {' or '.join(by_plain[name] for name in nearest)}?" if nearest else ""
     raise UserError(f"{field} {shown}: 0 reviews, minimum {minimum:,}{hint}")
 

@@ -39,7 +39,7 @@ SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty", 
 
 
 @dataclass(frozen=True)
-class Writer:
+class ReviewGenerator:
     """A model that writes reviews, and how it is asked to.
 
     ``settings`` are fields of :class:`transformers.GenerationConfig` that differ from the model's.
@@ -77,7 +77,7 @@ class Writer:
 
 
 @dataclass(frozen=True)
-class RealReviews:
+class ReviewParts:
     """Reviews that a model is compared with.
 
     ``headers`` are all that stands before a description in a text, the last colon included; ``labels`` has for each
@@ -110,12 +110,12 @@ def evaluate_model(config: ScoreConfig) -> Figures:
     run_folder.require_writable(folder)
     model.to(PartialState().device)
     predictions = predict(model, tokenizer, list(texts(held_out)))
-    writer = Writer(model, tokenizer, config.batch_size, config.seed, {})
+    generator = ReviewGenerator(model, tokenizer, config.batch_size, config.seed, {})
     figures = {
         "model": config.model,
         "split": config.split,
         "likelihood": likelihood(predictions, tokenizer),
-        **generated_sections(config, writer, reviews, held_out),
+        **generated_sections(config, generator, reviews, held_out),
         "environment": environment(model.device),
     }
     plots.save_reliability(folder / "reliability.png", predictions)
@@ -173,26 +173,28 @@ def likelihood(predictions: Sequence[Prediction], tokenizer: PreTrainedTokenizer
     return {**figures, "calibration_error": plots.calibration_error(predictions)}
 
 
-def generated_sections(config: ScoreConfig, writer: Writer, reviews: Reviews, held_out: Dataset) -> Figures:
+def generated_sections(
+    config: ScoreConfig, generator: ReviewGenerator, reviews: Reviews, held_out: Dataset
+) -> Figures:
     """Return the sections that rest on generated reviews: copying, diversity, conditioning, samples."""
     train = read_reviews(reviews.splits["train"], config.data)
-    real = read_reviews(_drawn(held_out, config.texts, config.seed), config.data)
-    longest = longest_description(real, writer.tokenizer)
+    real = read_reviews(sample_reviews(held_out, config.texts, config.seed), config.data)
+    longest = longest_description(real, generator.tokenizer)
     written = {
-        "generated": writer.continuations(real.headers, longest, "writing reviews"),
+        "generated": generator.continuations(real.headers, longest, "writing reviews"),
         "real": real.descriptions,
-        "continued": writer.continuations(
-            _halves(reviews.splits["train"], writer, config), longest, "continuing training reviews"
+        "continued": generator.continuations(
+            _halves(reviews.splits["train"], generator, config), longest, "continuing training reviews"
         ),
     }
     sections: Figures = {
         "copying": {kind: copying(found, train.descriptions) for kind, found in written.items() if found},
         "diversity": {kind: diversity(written[kind], real.descriptions) for kind in ("generated", "real")},
         "conditioning": conditioning({kind: written[kind] for kind in ("generated", "real")}, real, train, config),
-        "samples": {"texts": len(real.headers), "seed": config.seed, "settings": writer.sampling()},
+        "samples": {"texts": len(real.headers), "seed": config.seed, "settings": generator.sampling()},
     }
     if {"country", "province"} <= set(config.data.prompt_fields):
-        sections["conditioning"]["existing_provinces"] = existing_provinces(writer, reviews, config)
+        sections["conditioning"]["existing_provinces"] = existing_provinces(generator, reviews, config)
     return {name: figures for name, figures in sections.items() if figures}
 
 
@@ -213,7 +215,7 @@ def diversity(descriptions: Sequence[str], real: Sequence[str]) -> Figures:
 
 
 def conditioning(
-    written: Mapping[str, Sequence[str]], asked: RealReviews, train: RealReviews, config: ScoreConfig
+    written: Mapping[str, Sequence[str]], asked: ReviewParts, train: ReviewParts, config: ScoreConfig
 ) -> dict[str, Figures]:
     """Return from what share of the descriptions a classifier recovers each prompt field; see the metric.
 
@@ -249,7 +251,7 @@ def conditioning(
     return {kind: of_kind for kind, of_kind in rates.items() if of_kind}
 
 
-def existing_provinces(writer: Writer, reviews: Reviews, config: ScoreConfig) -> float:
+def existing_provinces(generator: ReviewGenerator, reviews: Reviews, config: ScoreConfig) -> float:
     """Return in what share of reviews, begun with the prefix alone, the province named is in the country named.
 
     A pair exists if some real review has it, of whatever split.
@@ -262,7 +264,7 @@ def existing_provinces(writer: Writer, reviews: Reviews, config: ScoreConfig) ->
         for pair in zip(*(_column(split, fields[index]) for index in named), strict=True)
     }
     prompts = [config.data.prefix] * min(config.texts, len(reviews.splits[config.split]))
-    headers = [written_fields(text) for text in writer.continuations(prompts, HEADER_TOKENS, "writing headers")]
+    headers = [written_fields(text) for text in generator.continuations(prompts, HEADER_TOKENS, "writing headers")]
     return float(
         np.mean(
             [max(named) < len(header) and tuple(header[index] for index in named) in existing for header in headers]
@@ -283,26 +285,26 @@ def _as_words(text: str) -> str:
     return " ".join(class_words(text))
 
 
-def read_reviews(split: Dataset, data: DataConfig) -> RealReviews:
+def read_reviews(split: Dataset, data: DataConfig) -> ReviewParts:
     """Return a split's headers, descriptions and labels."""
     descriptions = _column(split, data.text_field)
     whole = zip(texts(split), descriptions, strict=True)
     headers = [text[: len(text) - len(description)].strip() for text, description in whole]
-    return RealReviews(headers, descriptions, {name: _column(split, name) for name in data.prompt_fields})
+    return ReviewParts(headers, descriptions, {name: _column(split, name) for name in data.prompt_fields})
 
 
-def longest_description(real: RealReviews, tokenizer: PreTrainedTokenizerFast) -> int:
+def longest_description(real: ReviewParts, tokenizer: PreTrainedTokenizerFast) -> int:
     """Return how many tokens a description may have: twice the longest real one's, for models that never end."""
     return 2 * max(len(ids) for ids in tokenizer(real.descriptions, verbose=False)["input_ids"])
 
 
-def _halves(train: Dataset, writer: Writer, config: ScoreConfig) -> list[str]:
+def _halves(train: Dataset, generator: ReviewGenerator, config: ScoreConfig) -> list[str]:
     """Return the first half, in words, of train reviews that the model saw whole."""
     halves = []
-    for text, description in zip(*_whole(_drawn(train, config.texts, config.seed), config.data), strict=True):
+    for text, description in zip(*_whole(sample_reviews(train, config.texts, config.seed), config.data), strict=True):
         ends = word_ends(description)
         cut = len(text) - len(description) + (ends[len(ends) // 2 - 1] if len(ends) > 1 else 0)
-        if len(writer.tokenizer(text, verbose=False)["input_ids"]) < writer.model.config.max_position_embeddings:
+        if len(generator.tokenizer(text, verbose=False)["input_ids"]) < generator.model.config.max_position_embeddings:
             halves.append(text[:cut])
     return halves
 
@@ -311,7 +313,7 @@ def _whole(split: Dataset, data: DataConfig) -> tuple[list[str], list[str]]:
     return list(texts(split)), _column(split, data.text_field)
 
 
-def _drawn(split: Dataset, most: int, seed: int) -> Dataset:
+def sample_reviews(split: Dataset, most: int, seed: int) -> Dataset:
     """Return at most so many reviews, drawn by the seed."""
     return split.select(np.random.default_rng(seed).permutation(len(split))[:most])
 

@@ -147,9 +147,9 @@ def _draw(rows: list[dict[str, Any]], file: Path) -> None:
     axes = new_axes(change, "", 1.2 + 0.35 * len(rows))
     places = np.arange(len(rows))
     series = (("", WINE, -0.12, "whole reviews"), ("text_", PALE, 0.12, "after the header"))
-    for prefix, colour, shift, label in series:
+    for prefix, color, shift, label in series:
         value, low, high = (100 * np.array([row[prefix + name] for row in rows]) for name in ("change", "low", "high"))
-        axes.errorbar(value, places + shift, xerr=(value - low, high - value), fmt="o", color=colour, label=label)
+        axes.errorbar(value, places + shift, xerr=(value - low, high - value), fmt="o", color=color, label=label)
     axes.axvline(0, color="black", linewidth=0.8)
     # a dollar sign would begin a formula
     names = [f"{row['value']} ({row['test']:,})".replace("$", r"\$") for row in rows]

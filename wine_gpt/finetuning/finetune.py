@@ -29,9 +29,9 @@ from wine_gpt.config_io import parse_config, to_flat, to_yaml
 from wine_gpt.data.batching import Indices
 from wine_gpt.data.records import TEXT
 from wine_gpt.data.reviews import Reviews, load_reviews
-from wine_gpt.data.subsets import Group, choose_groups, group_reviews
+from wine_gpt.data.subsets import Subset, choose_subsets, find_subsets
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.evaluation.evaluate import Writer, copying, longest_description, read_reviews
+from wine_gpt.evaluation.evaluate import ReviewGenerator, copying, longest_description, read_reviews
 from wine_gpt.files import write_atomically
 from wine_gpt.finetuning.comparison import compare, save_table
 from wine_gpt.modeling.pretrained import load_model, save_model
@@ -39,13 +39,13 @@ from wine_gpt.modeling.scoring import Score, Sums, score_reviews
 from wine_gpt.run_folder import data_settings
 from wine_gpt.tokenizer import encode_reviews, load_tokenizer, tokenize_splits
 from wine_gpt.training import checkpoint, record
-from wine_gpt.training.pretrain import binding_settings, make_accelerator, resume, training_figures
-from wine_gpt.training.trainer import Trainer, differences, trained_weights
+from wine_gpt.training.pretrain import make_accelerator, resume, settings_fixed_on_resume, training_figures
+from wine_gpt.training.trainer import Trainer, describe_mismatch, trained_weights
 
 # shares of what was learned that are tried on the validation part; 0 is the base
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # most reviews that a model writes to see what it copies, and how many of them at once
-WRITTEN, AT_ONCE = 100, 50
+COPY_CHECK_TEXTS, AT_ONCE = 100, 50
 WEIGHTS = {"lora": "adapter_model.safetensors", "full": "model.safetensors"}
 
 
@@ -80,24 +80,24 @@ def finetune(config: FinetuneConfig) -> list[dict[str, Any]]:
     accelerator = make_accelerator(config.training, folder)
     with accelerator.main_process_first():
         reviews = load_base_reviews(base, config)
-    groups, left_out = choose_groups(
-        group_reviews(reviews.splits, config.field), config.field, str(config.wanted), config.min_reviews
+    subsets, left_out = choose_subsets(
+        find_subsets(reviews.splits, config.field), config.field, str(config.requested), config.min_reviews
     )
     for value, problem in left_out.items():
         accelerator.print(f"left out: {config.field} {value}: {problem}")
     with accelerator.main_process_first():
         tokenized = tokenize_splits(reviews.splits, base.tokenizer)
     runs = [
-        ValueRun(base, group, select(reviews.splits, group), select(tokenized, group), config, accelerator)
-        for group in groups
+        SubsetRun(base, subset, select(reviews.splits, subset), select(tokenized, subset), config, accelerator)
+        for subset in subsets
     ]
     for run in runs if accelerator.is_main_process else ():
         run.require_ready()
     accelerator.wait_for_everyone()
     metrics = []
     for number, run in enumerate(runs, start=1):
-        count = f"{run.group.reviews:,} reviews"
-        accelerator.print(f"{config.field} {run.group.value} ({number} of {len(runs)}): {count}")
+        count = f"{run.subset.reviews:,} reviews"
+        accelerator.print(f"{config.field} {run.subset.value} ({number} of {len(runs)}): {count}")
         metrics.append(run.finish())
         if accelerator.is_main_process:
             save_table(folder)
@@ -156,9 +156,9 @@ def load_base_reviews(base: Base, config: FinetuneConfig) -> Reviews:
     return reviews
 
 
-def select(splits: DatasetDict, group: Group) -> DatasetDict:
+def select(splits: DatasetDict, subset: Subset) -> DatasetDict:
     """Return the group's part of each split."""
-    return DatasetDict({name: split.select(group.indices[name]) for name, split in splits.items()})
+    return DatasetDict({name: split.select(subset.indices[name]) for name, split in splits.items()})
 
 
 def build_adapter(model: GPT2LMHeadModel, config: LoraConfig, seed: int) -> GPT2LMHeadModel:
@@ -198,7 +198,7 @@ def header_words(reviews: Dataset, data: DataConfig, tokenizer: PreTrainedTokeni
     return np.array([len(ids) - 2 for ids in headers], np.int64)
 
 
-def choose_share(trainer: Trainer, start: checkpoint.Tensors, headers: Indices) -> dict[float, dict[str, float]]:
+def choose_alpha(trainer: Trainer, start: checkpoint.Tensors, headers: Indices) -> dict[float, dict[str, float]]:
     """Keep that share of what was learned which does best on the validation part, the running text being no worse.
 
     Few reviews teach a model too much of themselves; on the way from the base to it is often a better one, as in
@@ -222,15 +222,15 @@ def choose_share(trainer: Trainer, start: checkpoint.Tensors, headers: Indices) 
                 tensor.copy_(torch.lerp(start[name], learned[name], share))
 
     losses = {}
-    for share in SHARES:
+    for share in ALPHAS:
         keep(share)
         whole, text = score_parts(trainer, trainer.validation_split, headers)
         losses[share] = {"whole": Score.of(whole).nats_per_word, "text": Score.of(text).nats_per_word}
-    keep(best_share(losses))
+    keep(best_alpha(losses))
     return losses
 
 
-def best_share(losses: dict[float, dict[str, float]]) -> float:
+def best_alpha(losses: dict[float, dict[str, float]]) -> float:
     """Return the share with the lowest loss of whole reviews among those whose running text is no worse than at 0."""
     no_worse = [share for share, loss in losses.items() if loss["text"] <= losses[0.0]["text"]]
     return min(no_worse, key=lambda share: losses[share]["whole"])
@@ -242,7 +242,7 @@ def score_parts(trainer: Trainer, split: Dataset, headers: Indices) -> tuple[Sum
     return score_reviews(*given), score_reviews(*given, headers)
 
 
-class ValueRun:
+class SubsetRun:
     """One value's way from the base to a finished folder below ``output_dir``.
 
     Args:
@@ -257,22 +257,22 @@ class ValueRun:
     def __init__(
         self,
         base: Base,
-        group: Group,
+        subset: Subset,
         reviews: DatasetDict,
         splits: DatasetDict,
         config: FinetuneConfig,
         accelerator: Accelerator,
     ) -> None:
         self.base = base
-        self.group = group
+        self.subset = subset
         self.splits = splits
         self.reviews = reviews
         self.config = config
         self.accelerator = accelerator
-        self.folder = Path(config.output_dir) / group.slug
-        self.identity = {
-            **binding_settings(config, accelerator.mixed_precision),
-            **{"method": config.method, "field": config.field, "value": group.value},
+        self.folder = Path(config.output_dir) / subset.slug
+        self.resume_key = {
+            **settings_fixed_on_resume(config, accelerator.mixed_precision),
+            **{"method": config.method, "field": config.field, "value": subset.value},
             **{"base": base.sha256, "data": base.fingerprint},
         }
 
@@ -307,7 +307,7 @@ class ValueRun:
         if not file.exists():
             return None
         metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if others := differences(metrics["settings"], self.identity, "then"):
+        if others := describe_mismatch(metrics["settings"], self.resume_key, "then"):
             raise UserError(
                 f"{self.folder} was finished with other settings: {others}; "
                 "name another --output_dir, or --overwrite to start over"
@@ -330,23 +330,23 @@ class ValueRun:
             run_folder.unfinish(self.folder)
         self._track()
         state = trainer.run()
-        validation = choose_share(trainer, start, self._headers("validation"))
+        validation = choose_alpha(trainer, start, self._headers("validation"))
         metrics = {
             "field": config.field,
-            "value": self.group.value,
+            "value": self.subset.value,
             "method": config.method,
             "base": {"path": self.base.path, "weights_sha256": self.base.sha256},
             "reviews": {name: len(split) for name, split in self.splits.items()},
             **compare(base_sums, score_parts(*test), config.training.seed),
             "training": {
                 **training_figures(trainer, state),
-                "share": best_share(validation),
+                "share": best_alpha(validation),
                 "validation_by_share": {str(share): loss for share, loss in validation.items()},
             },
-            "settings": self.identity,
+            "settings": self.resume_key,
             "environment": record.environment(self.accelerator.device),
         }
-        self.accelerator.print(_told(metrics))
+        self.accelerator.print(_summary(metrics))
         if self.accelerator.is_main_process:
             self._save(trainer.module.model)
             metrics["copying"] = self._copying(trainer.module.model)
@@ -367,7 +367,7 @@ class ValueRun:
             self.accelerator,
             checkpoints=self.folder / run_folder.CHECKPOINTS,
             prompt=self.base.data.prefix,
-            identity=self.identity,
+            resume_key=self.resume_key,
         )
 
     def _headers(self, split: str) -> Indices:
@@ -382,11 +382,11 @@ class ValueRun:
         if importlib.util.find_spec("evaluate") is None:
             return {}
         unseen = concatenate_datasets([self.reviews["test"], self.reviews["validation"]])
-        real = read_reviews(unseen.select(range(min(len(unseen), WRITTEN))), self.base.data)
-        writer = Writer(model, self.base.tokenizer, AT_ONCE, self.config.training.seed, {})
+        real = read_reviews(unseen.select(range(min(len(unseen), COPY_CHECK_TEXTS))), self.base.data)
+        generator = ReviewGenerator(model, self.base.tokenizer, AT_ONCE, self.config.training.seed, {})
         longest = longest_description(real, self.base.tokenizer)
         written = {
-            "generated": writer.continuations(real.headers, longest, "writing reviews"),
+            "generated": generator.continuations(real.headers, longest, "writing reviews"),
             "real": real.descriptions,
         }
         train = read_reviews(self.reviews["train"], self.base.data).descriptions
@@ -396,7 +396,7 @@ class ValueRun:
         # peft would look up the base on the Hub to see whether its vocabulary has grown
         settings = {"save_embedding_layers": False} if self.config.method == "lora" else {}
         save_model(self.folder, model, self.base.tokenizer, **settings)
-        own = dataclasses.replace(self.config, value=self.group.value, variety=None)
+        own = dataclasses.replace(self.config, value=self.subset.value, variety=None)
         write_atomically(self.folder / run_folder.SETTINGS, to_yaml(own))
 
     def _track(self) -> None:
@@ -405,10 +405,10 @@ class ValueRun:
             tracker.finish()
         self.accelerator.trackers.clear()
         settings = {key: str(value) for key, value in to_flat(self.config).items()}
-        self.accelerator.init_trackers(self.group.slug, config=settings)
+        self.accelerator.init_trackers(self.subset.slug, config=settings)
 
 
-def _told(metrics: dict[str, Any]) -> str:
+def _summary(metrics: dict[str, Any]) -> str:
     change, text = metrics["perplexity_change"], metrics["after_header"]["perplexity_change"]
     return (
         f"test: perplexity {metrics['base_test']['perplexity']:.1f} -> {metrics['test']['perplexity']:.1f} "

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 # what the loop follows; any other setting that is not at its default is left to ``generate``
-FOLLOWED = {
+SUPPORTED = {
     *("do_sample", "temperature", "top_k", "top_p", "suppress_tokens", "max_length", "max_new_tokens"),
     *("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version"),
 }
@@ -36,7 +36,7 @@ class Streamer(Protocol):
         """Take note that all has been put."""
 
 
-def followed_config(model: PreTrainedModel, settings: Mapping[str, Any]) -> GenerationConfig | None:
+def supported_config(model: PreTrainedModel, settings: Mapping[str, Any]) -> GenerationConfig | None:
     """Return the model's generation config with the settings put in if :func:`decode` does all they ask for."""
     config = GenerationConfig(**model.generation_config.to_dict())
     config.update(**GenerationConfig._get_default_generation_params(), defaults_only=True)
@@ -49,7 +49,7 @@ def followed_config(model: PreTrainedModel, settings: Mapping[str, Any]) -> Gene
         and not model.config.add_cross_attention
         and not unknown
         and None not in (config.eos_token_id, config.pad_token_id)
-        and all(value == expected.get(name) for name, value in wanted.items() if name not in FOLLOWED)
+        and all(value == expected.get(name) for name, value in wanted.items() if name not in SUPPORTED)
     )
     return config if followed else None
 
@@ -70,21 +70,21 @@ def decode(
         model: in evaluation mode.
         input_ids: int64 of shape (rows, positions), padded on the left.
         attention_mask: of the same shape, 0 where padded.
-        config: what :func:`followed_config` returns.
+        config: what :func:`supported_config` returns.
         limit: most positions of the result, prompt included.
         streamer: takes the ids as they come.
 
     Returns:
         int64 of shape (rows, at most ``limit``), filled with the padding id behind the end of text.
     """
-    choose = _Choice(config, model.device)
+    choose = TokenSampler(config, model.device)
     ends = torch.as_tensor(config.eos_token_id, device=model.device).reshape(-1)
     ids = input_ids.new_full((len(input_ids), limit), config.pad_token_id)
     filled = input_ids.shape[1]
     ids[:, :filled] = input_ids
     if streamer is not None:
         streamer.put(input_ids.cpu())
-    cached = _CachedModel(model, attention_mask, limit)
+    cached = KVCachedGPT2(model, attention_mask, limit)
     logits = cached.extend(input_ids)
     running = torch.ones(len(ids), dtype=torch.bool, device=ids.device)
     while True:
@@ -102,7 +102,7 @@ def decode(
     return ids[:, :filled]
 
 
-class _Choice:
+class TokenSampler:
     """Picks the next ids from logits, as a generation config says."""
 
     def __init__(self, config: GenerationConfig, device: torch.device) -> None:
@@ -133,7 +133,7 @@ class _Choice:
         return torch.searchsorted(cumulative, share * cumulative[:, -1:])[:, 0]
 
 
-class _CachedModel:
+class KVCachedGPT2:
     """A GPT-2 that keeps the keys and values of the positions it has seen, in tensors that are made once."""
 
     def __init__(self, model: GPT2LMHeadModel, attention_mask: torch.Tensor, limit: int) -> None:

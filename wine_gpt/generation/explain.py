@@ -120,14 +120,14 @@ def require_attention(model: PreTrainedModel, layer: int | None, head: int | Non
             raise UserError(f"{name}: {value}, but the model's {name}s are 0 to {size - 1}")
 
 
-def to_terminal(explanation: Explanation, *, colour: bool) -> str:
+def to_terminal(explanation: Explanation, *, color: bool) -> str:
     """Return two lines per generated word: the text before it with its attention, and the likeliest words.
 
     Args:
         explanation: what :func:`explain` returns.
-        colour: shade the words attended to; otherwise their share of the attention follows them in percent.
+        color: shade the words attended to; otherwise their share of the attention follows them in percent.
     """
-    shown = "shade" if colour else f"percentage, from {ATTENTION_SHOWN:.0%} on"
+    shown = "shade" if color else f"percentage, from {ATTENTION_SHOWN:.0%} on"
     legend = (
         f"For each word: the text before it, {shown} = attention ({explanation.view}); "
         f"then the likeliest next words at temperature {explanation.temperature:g}, * = chosen."
@@ -136,10 +136,10 @@ def to_terminal(explanation: Explanation, *, colour: bool) -> str:
     blocks = [legend]
     for position, step in enumerate(explanation.steps, prompt_length):
         earlier = zip(explanation.words[:position], step.attention, strict=True)
-        mark = _shaded if colour else _with_percentage
+        mark = _shaded if color else _with_percentage
         highest = max(step.attention)
         text = "".join(mark(word, weight, highest) for word, weight in earlier)
-        blocks.append(f"{text}{_bold(explanation.words[position], colour)}\n    {_alternatives_line(step, colour)}")
+        blocks.append(f"{text}{_bold(explanation.words[position], color)}\n    {_alternatives_line(step, color)}")
     return "\n\n".join(blocks)
 
 
@@ -221,16 +221,16 @@ def _with_percentage(word: str, weight: float, _: float) -> str:
     return f"{word}({weight:.0%})" if weight >= ATTENTION_SHOWN else word
 
 
-def _bold(text: str, colour: bool) -> str:
-    return f"{_BOLD}{text}{_RESET}" if colour else text
+def _bold(text: str, color: bool) -> str:
+    return f"{_BOLD}{text}{_RESET}" if color else text
 
 
-def _alternatives_line(step: Step, colour: bool) -> str:
+def _alternatives_line(step: Step, color: bool) -> str:
     shown = step.alternatives[:TERMINAL_ALTERNATIVES]
     entries = [
-        _bold(f"*{word} {probability:.1%}", colour) if word == step.word else f"{word} {probability:.1%}"
+        _bold(f"*{word} {probability:.1%}", color) if word == step.word else f"{word} {probability:.1%}"
         for word, probability in shown
     ]
     if step.rank > len(shown):
-        entries.append(_bold(f"*{step.word} {step.probability:.1%}", colour) + f" (rank {step.rank:,})")
+        entries.append(_bold(f"*{step.word} {step.probability:.1%}", color) + f" (rank {step.rank:,})")
     return "  ".join(entries)

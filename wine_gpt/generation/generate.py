@@ -8,7 +8,7 @@ import torch
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, TextStreamer, set_seed
 
 from wine_gpt.errors import UserError
-from wine_gpt.generation.decoding import decode, followed_config
+from wine_gpt.generation.decoding import decode, supported_config
 from wine_gpt.modeling.pretrained import quiet_transformers
 
 
@@ -78,7 +78,7 @@ def generate_ids(
     model.eval()
     set_seed(seed)
     streamer = settings.pop("streamer", None)
-    config = followed_config(model, settings)
+    config = supported_config(model, settings)
     # typed too narrowly by transformers
     generate: Any = model.generate
     # where one text of several ends first, transformers warns of the padding that it fills in itself

@@ -12,7 +12,7 @@ from transformers.masking_utils import sdpa_mask
 ATTENTION = "wine_gpt"
 
 
-class PackedDropout(nn.Dropout):
+class PerRowDropout(nn.Dropout):
     """Dropout that draws 16 random bits an element, four elements at once, where torch draws a float for each.
 
     On a CPU torch's generator is most of the time that dropout takes. Elements are kept with probability 1 − p,
@@ -50,7 +50,7 @@ class PackedDropout(nn.Dropout):
         return packed.view(torch.int16)[:, :elements].view(shape)
 
 
-def pack_dropout(model: PreTrainedModel) -> list[torch.Generator]:
+def install_per_row_dropout(model: PreTrainedModel) -> list[torch.Generator]:
     """Replace each :class:`torch.nn.Dropout` in a model, and have its attention drop by it too.
 
     The model's weights and its results in evaluation stay the same.
@@ -62,7 +62,7 @@ def pack_dropout(model: PreTrainedModel) -> list[torch.Generator]:
     for parent in model.modules():
         for name, child in parent.named_children():
             if isinstance(child, nn.Dropout):
-                setattr(parent, name, PackedDropout(child.p, generators).train(child.training))
+                setattr(parent, name, PerRowDropout(child.p, generators).train(child.training))
     AttentionInterface.register(ATTENTION, causal_attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     model.set_attn_implementation(ATTENTION)

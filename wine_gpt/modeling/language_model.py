@@ -7,7 +7,7 @@ from torch import nn
 from transformers import GPT2LMHeadModel
 
 from wine_gpt.data.batching import IGNORED, Batch
-from wine_gpt.modeling.dropout import pack_dropout, seeded
+from wine_gpt.modeling.dropout import install_per_row_dropout, seeded
 from wine_gpt.modeling.loss import embed, summed_cross_entropy, token_losses
 
 
@@ -19,7 +19,7 @@ class LanguageModelLoss(nn.Module):
 
     def __init__(self, model: GPT2LMHeadModel) -> None:
         super().__init__()
-        self.generators = pack_dropout(model)
+        self.generators = install_per_row_dropout(model)
         self.model = model
 
     def seed_dropout(self, seeds: Iterable[int]) -> None:

@@ -17,7 +17,7 @@ from huggingface_hub import CardData, EvalResult, ModelCard, ModelCardData, Repo
 
 from wine_gpt.config_io import to_flat
 from wine_gpt.errors import UserError
-from wine_gpt.publishing.run_record import Corpus, Figures, Run, Variety, published_path, revision_note
+from wine_gpt.publishing.run_record import Corpus, Figures, Run, SubsetModel, published_path, revision_note
 
 CardT = TypeVar("CardT", bound=RepoCard)
 
@@ -36,7 +36,7 @@ SHOWN_SETTINGS = {
     "model.dropout": "dropout",
     "training.seed": "seed",
 }
-LICENCES = {
+LICENSES = {
     "cc-by-nc-sa-4.0": ("CC BY-NC-SA 4.0", "https://creativecommons.org/licenses/by-nc-sa/4.0/"),
     "apache-2.0": ("Apache 2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
 }
@@ -46,7 +46,7 @@ def model_card(
     run: Run,
     name: str,
     revision: str,
-    varieties: Sequence[Variety],
+    subset_models: Sequence[SubsetModel],
     space: str | None,
     indexed: bool,
     onnx: bool = False,
@@ -57,7 +57,7 @@ def model_card(
         run: with or without an evaluation.
         name: of its repository.
         revision: the branch it is published to.
-        varieties: fine-tuned models that are published with it.
+        subset_models: fine-tuned models that are published with it.
         space: the demo's repository, if there is one.
         indexed: whether the index of the training texts is published with it.
         onnx: whether its ONNX file is.
@@ -69,7 +69,7 @@ def model_card(
         metrics=["perplexity"],
         model_name=name.split("/")[1],
         eval_results=_eval_results(run, run.metrics.get("test", {}), run.corpus.name),
-        adapters=[variety.repository for variety in varieties if variety.is_adapter] or None,
+        adapters=[subset_model.repository for subset_model in subset_models if subset_model.is_adapter] or None,
     )
     return _card(
         ModelCard,
@@ -78,8 +78,8 @@ def model_card(
         **_shared(run, name, revision),
         onnx=onnx,
         space=space,
-        varieties=_varieties_table(varieties),
-        field=varieties[0].metrics["field"] if varieties else None,
+        subset_models=_subsets_table(subset_models),
+        field=subset_models[0].metrics["field"] if subset_models else None,
         samples=_samples(run),
         sampling=_sampling(run),
         architecture=_architecture(run),
@@ -96,70 +96,70 @@ def model_card(
     )
 
 
-def variety_card(run: Run, variety: Variety, base: str, revision: str) -> ModelCard:
+def subset_card(run: Run, subset_model: SubsetModel, base: str, revision: str) -> ModelCard:
     """Return the card of a fine-tuned model, whose base is published as ``base``."""
-    metrics = variety.metrics
+    metrics = subset_model.metrics
     data = ModelCardData(
-        **_shared_metadata(run.corpus, "lora" if variety.is_adapter else "finetuned"),
-        library_name="peft" if variety.is_adapter else "transformers",
+        **_shared_metadata(run.corpus, "lora" if subset_model.is_adapter else "finetuned"),
+        library_name="peft" if subset_model.is_adapter else "transformers",
         pipeline_tag="text-generation",
         base_model=base,
-        base_model_relation="adapter" if variety.is_adapter else "finetune",
+        base_model_relation="adapter" if subset_model.is_adapter else "finetune",
         metrics=["perplexity"],
-        model_name=variety.repository.split("/")[1],
-        eval_results=_eval_results(run, metrics.get("test", {}), f"{run.corpus.name}, {variety.value}"),
+        model_name=subset_model.repository.split("/")[1],
+        eval_results=_eval_results(run, metrics.get("test", {}), f"{run.corpus.name}, {subset_model.value}"),
     )
     return _card(
         ModelCard,
         data,
-        "variety.md",
-        **_shared(run, variety.repository, revision),
+        "subset.md",
+        **_shared(run, subset_model.repository, revision),
         base=base,
         field=_text(metrics["field"]),
-        value=_text(variety.value),
-        is_adapter=variety.is_adapter,
-        evaluation=_variety_table(metrics),
+        value=_text(subset_model.value),
+        is_adapter=subset_model.is_adapter,
+        evaluation=_subset_table(metrics),
         change=_change(metrics["perplexity_change"]),
         after_header=_after_header(metrics),
         training=_finetuning_table(metrics),
-        python_prompt=json.dumps(_variety_prompt(run, variety), ensure_ascii=False),
-        command=_finetune_command(run, variety, base),
+        python_prompt=json.dumps(_subset_prompt(run, subset_model), ensure_ascii=False),
+        command=_finetune_command(run, subset_model, base),
     )
 
 
-def space_card(run: Run, own: Path, model: str, varieties: Sequence[Variety]) -> SpaceCard:
+def space_card(run: Run, own: Path, model: str, subset_models: Sequence[SubsetModel]) -> SpaceCard:
     """Return the demo's card, whose metadata the Hub configures the Space by.
 
     Args:
         run: of the model that it shows.
         own: the demo's README.md, which says what it is and what it runs on.
         model: the model's repository.
-        varieties: fine-tuned models that are published with it.
+        subset_models: fine-tuned models that are published with it.
     """
     card = SpaceCard.load(own)
     data = SpaceCardData(
         **{
             **card.data.to_dict(),
             "python_version": PYTHON_VERSION,
-            "models": [model, *(variety.repository for variety in varieties)],
+            "models": [model, *(subset_model.repository for subset_model in subset_models)],
             "tags": ["text-generation", "gpt2", *_subject_tags(run.corpus)],
         }
     )
-    values = {"text": card.text.strip(), "model": model, "corpus": run.corpus, **_licence(run)}
+    values = {"text": card.text.strip(), "model": model, "corpus": run.corpus, **_license(run)}
     return _card(SpaceCard, data, "space.md", **values)
 
 
-def licence_notice(run: Run) -> str:
+def license_notice(run: Run) -> str:
     """Return the LICENSE file that goes with the weights."""
-    corpus, (licence, url) = run.corpus, LICENCES.get(run.corpus.licence, (run.corpus.licence, None))
+    corpus, (license, url) = run.corpus, LICENSES.get(run.corpus.license, (run.corpus.license, None))
     source = f" ({corpus.page})" if corpus.page else ""
     lines = [f"The weights and the vocabulary in this repository were learned from {corpus.name}{source}."]
     if corpus.page:
         lines.append(
-            f"That data set is licensed under {licence}; what was learned from it is published under the same."
+            f"That data set is licensed under {license}; what was learned from it is published under the same."
         )
     else:
-        lines.append(f"They are published under the licence {licence}.")
+        lines.append(f"They are published under the licence {license}.")
     return "\n".join([*lines, *([f"The licence's text: {url}"] if url else [])]) + "\n"
 
 
@@ -188,7 +188,7 @@ def check(card: RepoCard, title: str) -> None:
 def _shared_metadata(corpus: Corpus, *tags: str) -> dict[str, Any]:
     return {
         "language": "en" if corpus.wine else None,
-        "license": corpus.licence,
+        "license": corpus.license,
         "datasets": [corpus.dataset] if corpus.dataset else None,
         "tags": ["gpt2", "word-level", *tags, *_subject_tags(corpus)],
     }
@@ -233,13 +233,13 @@ def _shared(run: Run, name: str, revision: str) -> dict[str, Any]:
         "parameters": _figure(run.metrics, "parameters", "{:,}"),
         "version": run.metrics.get("environment", {}).get("packages", {}).get("wine_gpt")
         or importlib.metadata.version("wine_gpt"),
-        **_licence(run),
+        **_license(run),
     }
 
 
-def _licence(run: Run) -> dict[str, Any]:
-    name, url = LICENCES.get(run.corpus.licence, (run.corpus.licence, None))
-    return {"licence": f"[{name}]({url})" if url else name}
+def _license(run: Run) -> dict[str, Any]:
+    name, url = LICENSES.get(run.corpus.license, (run.corpus.license, None))
+    return {"license": f"[{name}]({url})" if url else name}
 
 
 def _samples(run: Run) -> list[str]:
@@ -275,18 +275,18 @@ def _architecture(run: Run) -> str:
     return ", ".join(f"{shape[key]:,} {label}" for label, key in parts if _number(shape, key) is not None)
 
 
-def _varieties_table(varieties: Sequence[Variety]) -> str:
+def _subsets_table(subset_models: Sequence[SubsetModel]) -> str:
     header = ("", "model", "test perplexity before", "after", "change", "change of the running text's")
     rows = [
         (
-            _text(variety.value),
-            f"[{variety.repository}](https://huggingface.co/{variety.repository})",
-            _figure(variety.metrics, "base_test.perplexity", "{:.1f}"),
-            _figure(variety.metrics, "test.perplexity", "{:.1f}"),
-            _change(variety.metrics["perplexity_change"]),
-            _after_header(variety.metrics) or "not measured",
+            _text(subset_model.value),
+            f"[{subset_model.repository}](https://huggingface.co/{subset_model.repository})",
+            _figure(subset_model.metrics, "base_test.perplexity", "{:.1f}"),
+            _figure(subset_model.metrics, "test.perplexity", "{:.1f}"),
+            _change(subset_model.metrics["perplexity_change"]),
+            _after_header(subset_model.metrics) or "not measured",
         )
-        for variety in varieties
+        for subset_model in subset_models
     ]
     return _table(header, rows)
 
@@ -418,10 +418,10 @@ def _pretrain_command(run: Run) -> str:
     return f"accelerate launch scripts/pretrain.py config.yaml{_data_option(run)}"
 
 
-def _finetune_command(run: Run, variety: Variety, base: str) -> str:
+def _finetune_command(run: Run, subset_model: SubsetModel, base: str) -> str:
     folder = f"runs/{base.split('/')[1]}"
-    config = "lora" if variety.is_adapter else "full"
-    value = f"--field {variety.metrics['field']} --value {shlex.quote(variety.value)}"
+    config = "lora" if subset_model.is_adapter else "full"
+    value = f"--field {subset_model.metrics['field']} --value {shlex.quote(subset_model.value)}"
     return (
         f"hf download {base} --local-dir {folder}\n"
         f"python scripts/finetune.py configs/finetune/{config}.yaml --base {folder} {value}{_data_option(run)}"
@@ -434,7 +434,7 @@ def _data_option(run: Run) -> str:
     return "" if known else " --data.path FILE"
 
 
-def _variety_table(metrics: Figures) -> str:
+def _subset_table(metrics: Figures) -> str:
     header = ("model", "nats per word", "perplexity", "unknown words", "words", "texts")
     rows = [_score_row(label, metrics.get(key, {})) for label, key in (("base", "base_test"), ("this one", "test"))]
     return _table(header, rows)
@@ -464,12 +464,12 @@ def _after_header(metrics: Figures) -> str | None:
     return _change(metrics.get("after_header", {}).get("perplexity_change", {}))
 
 
-def _variety_prompt(run: Run, variety: Variety) -> str:
+def _subset_prompt(run: Run, subset_model: SubsetModel) -> str:
     """Return the beginning of a text up to the field that the model was fine-tuned on."""
     data = run.config.data
-    if not run.corpus.wine or variety.metrics["field"] != "variety":
+    if not run.corpus.wine or subset_model.metrics["field"] != "variety":
         return data.prefix
-    return f"{data.prefix} : us : california : {variety.value.lower()} :"
+    return f"{data.prefix} : us : california : {subset_model.value.lower()} :"
 
 
 # figures and Markdown

@@ -1,7 +1,7 @@
 """What is asked of the Hub so that a repository is published whole, once, or not at all.
 
 huggingface_hub itself tries uploads, preupload and listings again, with waits and Retry-After. The rest (who am I,
-repository information, validation, creating, committing, collections) it asks once; :func:`patiently` does the same
+repository information, validation, creating, committing, collections) it asks once; :func:`with_retries` does the same
 for those. A commit is different: an answer that got lost may stand for a commit that landed, so its repository is read
 again before anything else is tried.
 """
@@ -37,10 +37,10 @@ COMMIT_TITLE = "Publish with wine_gpt"
 PAUSES = (1.0, 2.0, 4.0, 8.0)
 # seconds without a byte after which a connection is given up; huggingface_hub would wait for ever
 TIMEOUT = 60.0
-PASSING_STATUS = (408, 429, 500, 502, 503, 504)
+TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
 # whatever huggingface_hub may raise: LFS uploads wrap their errors, answers that are no JSON or lack a key are taken
 # for values
-FAILURES = (httpx2.HTTPError, OSError, ValueError, KeyError, RuntimeError)
+HUB_ERRORS = (httpx2.HTTPError, OSError, ValueError, KeyError, RuntimeError)
 
 Operation = CommitOperationAdd | CommitOperationDelete
 ResultT = TypeVar("ResultT")
@@ -51,7 +51,7 @@ class HubError(UserError):
 
 
 @dataclass(frozen=True)
-class Staged:
+class StagedRepo:
     """A repository as it is to be: all files of ``folder``, and the card that is its README.md."""
 
     name: str
@@ -74,7 +74,7 @@ class Staged:
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteState:
     """A repository as it is on the Hub; ``head`` is none where the branch, or all of it, is not there yet."""
 
     exists: bool
@@ -97,15 +97,17 @@ def connect() -> tuple[HfApi, dict[str, Any]]:
     _limit_waiting()
     api = HfApi(library_name="wine_gpt")
     try:
-        account: dict[str, Any] = patiently(api.whoami)
-    except FAILURES as error:
+        account: dict[str, Any] = with_retries(api.whoami)
+    except HUB_ERRORS as error:
         if status_of(error) == 401:
             raise UserError("the token is not valid: log in again with hf auth login, or set HF_TOKEN") from error
-        raise HubError(f"whoami: {explain(error)}") from error
+        raise HubError(f"whoami: {describe_error(error)}") from error
     return api, account
 
 
-def require_access(api: HfApi, account: dict[str, Any], staged: Staged, branch: str, by_pull_request: bool) -> Remote:
+def require_access(
+    api: HfApi, account: dict[str, Any], staged: StagedRepo, branch: str, by_pull_request: bool
+) -> RemoteState:
     """Look at a repository, and check that it is, or can become, what is to be published.
 
     Raises:
@@ -113,7 +115,7 @@ def require_access(api: HfApi, account: dict[str, Any], staged: Staged, branch: 
         HubError: if the Hub can't be asked.
     """
     try:
-        remote = patiently(lambda: look(api, staged, branch))
+        remote = with_retries(lambda: fetch_state(api, staged, branch))
         if not remote.exists:
             _require_free(api, staged)
         if by_pull_request:
@@ -122,40 +124,40 @@ def require_access(api: HfApi, account: dict[str, Any], staged: Staged, branch: 
             return remote
         _require_role(account, staged)
         if remote.exists:
-            patiently(lambda: api.auth_check(staged.name, repo_type=staged.kind, write=True))
-    except FAILURES as error:
+            with_retries(lambda: api.auth_check(staged.name, repo_type=staged.kind, write=True))
+    except HUB_ERRORS as error:
         if status_of(error) == 403:
             raise UserError(f"{staged.title}: {account['name']} has no write permission") from error
-        raise HubError(f"{staged.title}: {explain(error)}") from error
+        raise HubError(f"{staged.title}: {describe_error(error)}") from error
     return remote
 
 
-def look(api: HfApi, staged: Staged, branch: str) -> Remote:
+def fetch_state(api: HfApi, staged: StagedRepo, branch: str) -> RemoteState:
     """Read, in one try, whether the repository and its branch are there, and the branch's head."""
     try:
         info = api.repo_info(staged.name, repo_type=staged.kind, revision=branch)
     except RevisionNotFoundError:
-        return Remote(True, None)
+        return RemoteState(True, None)
     except RepositoryNotFoundError:
-        return Remote(False, None)
-    return Remote(True, info.sha)
+        return RemoteState(False, None)
+    return RemoteState(True, info.sha)
 
 
-def validate(staged: Staged) -> None:
+def validate(staged: StagedRepo) -> None:
     """Have the Hub check the card's metadata.
 
     Raises:
         UserError: if the Hub finds fault with it.
     """
     try:
-        patiently(staged.card.validate)
-    except FAILURES as error:
+        with_retries(staged.card.validate)
+    except HUB_ERRORS as error:
         if isinstance(error, ValueError):
             raise UserError(f"{staged.title}: the Hub refuses the card's metadata: {one_line(error)}") from error
-        raise HubError(f"{staged.title}: validating the card: {explain(error)}") from error
+        raise HubError(f"{staged.title}: validating the card: {describe_error(error)}") from error
 
 
-def differences(api: HfApi, staged: Staged, head: str) -> list[Operation]:
+def plan_changes(api: HfApi, staged: StagedRepo, head: str) -> list[Operation]:
     """Return what a commit on top of ``head`` must do; nothing where the Hub has every file as it is."""
     entries = api.list_repo_tree(staged.name, recursive=True, revision=head, repo_type=staged.kind)
     remote = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
@@ -169,22 +171,22 @@ def differences(api: HfApi, staged: Staged, head: str) -> list[Operation]:
     return [*added, *(CommitOperationDelete(path_in_repo=name) for name in gone)]
 
 
-def create(api: HfApi, staged: Staged, private: bool) -> None:
+def create(api: HfApi, staged: StagedRepo, private: bool) -> None:
     """Create the repository; that it is there already, perhaps by a request whose answer got lost, is no error."""
     sdk = "gradio" if staged.kind == "space" else None
 
     def once() -> None:
         try:
             api.create_repo(staged.name, repo_type=staged.kind, private=private or None, space_sdk=sdk)
-        except FAILURES:
-            if not look(api, staged, MAIN).exists:
+        except HUB_ERRORS:
+            if not fetch_state(api, staged, MAIN).exists:
                 raise
 
-    patiently(once)
+    with_retries(once)
 
 
 def commit(
-    api: HfApi, staged: Staged, operations: Iterable[Operation], head: str, branch: str, by_pull_request: bool
+    api: HfApi, staged: StagedRepo, operations: Iterable[Operation], head: str, branch: str, by_pull_request: bool
 ) -> str:
     """Upload, make one commit on top of ``head``, and return its id, or the address of the pull request.
 
@@ -208,7 +210,7 @@ def commit(
     def once() -> str:
         nonlocal tried
         # an earlier try may have done it, and the look that followed it failed too
-        if tried and (landed := _landed(api, staged, head, branch, by_pull_request)):
+        if tried and (landed := find_commit(api, staged, head, branch, by_pull_request)):
             return landed
         tried = True
         try:
@@ -221,44 +223,44 @@ def commit(
                 parent_commit=head,
                 create_pr=by_pull_request,
             )
-        except FAILURES:
-            if landed := _landed(api, staged, head, branch, by_pull_request):
+        except HUB_ERRORS:
+            if landed := find_commit(api, staged, head, branch, by_pull_request):
                 return landed
             raise
         return info.pr_url or info.oid
 
-    return patiently(once)
+    return with_retries(once)
 
 
-def proposed(api: HfApi, staged: Staged) -> str | None:
+def find_open_pull_request(api: HfApi, staged: StagedRepo) -> str | None:
     """Return the address of an open pull request of wine_gpt's that has all of the staged files."""
     for request in api.get_repo_discussions(
         staged.name, repo_type=staged.kind, discussion_type="pull_request", discussion_status="open"
     ):
-        if request.title == COMMIT_TITLE and not differences(api, staged, f"refs/pr/{request.num}"):
+        if request.title == COMMIT_TITLE and not plan_changes(api, staged, f"refs/pr/{request.num}"):
             return request.url
     return None
 
 
-def patiently(call: Callable[[], ResultT]) -> ResultT:
+def with_retries(call: Callable[[], ResultT]) -> ResultT:
     """Call, and call again after a wait where the Hub is busy, broken or out of reach for the moment."""
     for pause in PAUSES:
         try:
             return call()
-        except FAILURES as error:
-            if not is_passing(error):
+        except HUB_ERRORS as error:
+            if not is_transient(error):
                 raise
             wait = _retry_after(error)
             wait = pause if wait is None else wait
-            print(f"{explain(error)}; trying again in {wait:g} s", file=sys.stderr)
+            print(f"{describe_error(error)}; trying again in {wait:g} s", file=sys.stderr)
         time.sleep(wait)
     return call()
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Tell whether the same request may well succeed later."""
     if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in PASSING_STATUS
+        return error.response.status_code in TRANSIENT_STATUS
     # an answer that is no JSON comes from a proxy or a server that is not up yet
     return isinstance(error, httpx2.TransportError) or type(error).__name__ == "JSONDecodeError"
 
@@ -268,7 +270,7 @@ def status_of(error: BaseException) -> int | None:
     return next((cause.response.status_code for cause in _causes(error) if isinstance(cause, HfHubHTTPError)), None)
 
 
-def explain(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return what happened in one line: status, what the Hub says, the request's id; or the connection's trouble."""
     for cause in _causes(error):
         if isinstance(cause, HfHubHTTPError):
@@ -314,26 +316,26 @@ def _same(remote: RepoFile, path: Path) -> bool:
         return bool(remote.lfs.sha256 == sha_fileobj(file).hex())
 
 
-def _landed(api: HfApi, staged: Staged, head: str, branch: str, by_pull_request: bool) -> str | None:
+def find_commit(api: HfApi, staged: StagedRepo, head: str, branch: str, by_pull_request: bool) -> str | None:
     """Return the commit, or the pull request, that is there although no answer said so."""
     if by_pull_request:
-        return proposed(api, staged)
-    now = look(api, staged, branch).head
+        return find_open_pull_request(api, staged)
+    now = fetch_state(api, staged, branch).head
     if now is None or now == head:
         return None
-    if differences(api, staged, now):
+    if plan_changes(api, staged, now):
         raise UserError(f"{staged.title}: remote moved {head[:7]} → {now[:7]}; not overwritten")
     return now
 
 
-def _require_free(api: HfApi, staged: Staged) -> None:
+def _require_free(api: HfApi, staged: StagedRepo) -> None:
     """Refuse a name that another type has: most likely two options were mixed up."""
     for kind in KINDS.keys() - {staged.kind}:
-        if patiently(partial(api.repo_exists, staged.name, repo_type=kind)):
+        if with_retries(partial(api.repo_exists, staged.name, repo_type=kind)):
             raise UserError(f"{staged.name} is a {KINDS[kind]} on the Hub, not a {KINDS[staged.kind]}: name another")
 
 
-def _require_role(account: dict[str, Any], staged: Staged) -> None:
+def _require_role(account: dict[str, Any], staged: StagedRepo) -> None:
     """Check what whoami tells of the token, which is all there is to go by where a repository is yet to be created."""
     namespace = staged.name.split("/")[0]
     token = account.get("auth", {}).get("accessToken", {})

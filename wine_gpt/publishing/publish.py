@@ -9,7 +9,7 @@ from huggingface_hub import Collection, HfApi
 
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.publishing import hub
-from wine_gpt.publishing.hub import FAILURES, MAIN, HubError, Remote, Staged
+from wine_gpt.publishing.hub import HUB_ERRORS, MAIN, HubError, RemoteState, StagedRepo
 from wine_gpt.publishing.staging import CARD, STAGED_FOLDERS, Publication, stage
 
 
@@ -40,7 +40,7 @@ def publish(publication: Publication) -> None:
             _collect(api, publication, repositories)
 
 
-def rehearse(publication: Publication, folder: Path) -> None:
+def dry_run(publication: Publication, folder: Path) -> None:
     """Stage into ``folder``, in place of an earlier rehearsal, and print what would be uploaded; nothing goes out.
 
     Raises:
@@ -64,23 +64,25 @@ def rehearse(publication: Publication, folder: Path) -> None:
     print(f"nothing was uploaded: it is all in {folder}, with a {CARD} in each repository")
 
 
-def _push_all(api: HfApi, publication: Publication, repositories: list[Staged], remotes: list[Remote]) -> None:
+def _push_all(
+    api: HfApi, publication: Publication, repositories: list[StagedRepo], remotes: list[RemoteState]
+) -> None:
     waiting = list(zip(repositories, remotes, strict=True))
     while waiting:
         staged, remote = waiting.pop(0)
         try:
             outcome = _push(api, publication, staged, remote)
-        except (UserError, *FAILURES) as error:
+        except (UserError, *HUB_ERRORS) as error:
             print(f"{staged.title}: {_standing(api, staged, publication.branch(staged))}")
             for other, before in waiting:
                 print(f"{other.title}: not tried, {before}")
             if isinstance(error, UserError):
                 raise HubError(str(error)) from error
-            raise HubError(f"{staged.title}: {hub.explain(error)}") from error
+            raise HubError(f"{staged.title}: {hub.describe_error(error)}") from error
         print(f"{staged.title}: {outcome}")
 
 
-def _push(api: HfApi, publication: Publication, staged: Staged, remote: Remote) -> str:
+def _push(api: HfApi, publication: Publication, staged: StagedRepo, remote: RemoteState) -> str:
     """Bring one repository to its new state and return how it came about."""
     branch, by_pull_request = publication.branch(staged), publication.create_pr
     if not remote.exists:
@@ -88,53 +90,53 @@ def _push(api: HfApi, publication: Publication, staged: Staged, remote: Remote) 
     if not remote.head:
         remote = _with_branch(api, staged, branch)
     head = str(remote.head)
-    operations = hub.differences(api, staged, head)
+    operations = hub.plan_changes(api, staged, head)
     if not operations:
         return f"already up to date {head[:7]}"
-    if by_pull_request and (address := hub.patiently(lambda: hub.proposed(api, staged))):
+    if by_pull_request and (address := hub.with_retries(lambda: hub.find_open_pull_request(api, staged))):
         return f"already proposed {address}"
     done = hub.commit(api, staged, operations, head, branch, by_pull_request)
     return f"proposed {done}" if by_pull_request else f"published {done[:7]}"
 
 
-def _with_branch(api: HfApi, staged: Staged, branch: str) -> Remote:
+def _with_branch(api: HfApi, staged: StagedRepo, branch: str) -> RemoteState:
     if branch != MAIN:
-        hub.patiently(lambda: api.create_branch(staged.name, branch=branch, repo_type=staged.kind, exist_ok=True))
-    return hub.patiently(lambda: hub.look(api, staged, branch))
+        hub.with_retries(lambda: api.create_branch(staged.name, branch=branch, repo_type=staged.kind, exist_ok=True))
+    return hub.with_retries(lambda: hub.fetch_state(api, staged, branch))
 
 
-def _standing(api: HfApi, staged: Staged, branch: str) -> str:
+def _standing(api: HfApi, staged: StagedRepo, branch: str) -> str:
     """Say how a repository stands after a failure."""
     try:
-        return f"not published, {hub.look(api, staged, branch)}"
-    except FAILURES as error:
-        return f"not published as far as is known; how it stands could not be read: {hub.explain(error)}"
+        return f"not published, {hub.fetch_state(api, staged, branch)}"
+    except HUB_ERRORS as error:
+        return f"not published as far as is known; how it stands could not be read: {hub.describe_error(error)}"
 
 
-def _collect(api: HfApi, publication: Publication, repositories: list[Staged]) -> None:
+def _collect(api: HfApi, publication: Publication, repositories: list[StagedRepo]) -> None:
     """Put the repositories into a collection, which is made unless its owner has one of that title."""
     title = str(publication.collection)
     owner = publication.repo.split("/")[0]
     try:
-        collection = hub.patiently(
+        collection = hub.with_retries(
             lambda: api.create_collection(title, namespace=owner, private=publication.private, exists_ok=True)
         )
         for staged in repositories:
             if not _holds(collection, staged):
-                hub.patiently(partial(_add, api, collection.slug, staged))
-    except FAILURES as error:
-        raise HubError(f"collection {title}: {hub.explain(error)}; the repositories are published") from error
+                hub.with_retries(partial(_add, api, collection.slug, staged))
+    except HUB_ERRORS as error:
+        raise HubError(f"collection {title}: {hub.describe_error(error)}; the repositories are published") from error
     print(f"collection: {collection.url}")
 
 
-def _add(api: HfApi, slug: str, staged: Staged) -> None:
+def _add(api: HfApi, slug: str, staged: StagedRepo) -> None:
     """Add a repository; that it is there already, perhaps by a request whose answer got lost, is no error."""
     try:
         api.add_collection_item(slug, staged.name, staged.kind)  # type: ignore[arg-type] # of three words
-    except FAILURES:
+    except HUB_ERRORS:
         if not _holds(api.get_collection(slug), staged):
             raise
 
 
-def _holds(collection: Collection, staged: Staged) -> bool:
+def _holds(collection: Collection, staged: StagedRepo) -> bool:
     return any((item.item_type, item.item_id) == (staged.kind, staged.name) for item in collection.items)

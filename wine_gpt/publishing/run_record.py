@@ -32,7 +32,7 @@ class Corpus:
 
     name: str
     # the Hub's identifier
-    licence: str
+    license: str
     page: str | None = None
     # an id as the Hub's metadata has it
     dataset: str | None = None
@@ -99,7 +99,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Variety:
+class SubsetModel:
     """A model fine-tuned on the texts that have one value in one field."""
 
     folder: Path
@@ -117,12 +117,12 @@ class Variety:
         return bool(self.metrics["method"] == "lora")
 
 
-def read_run(folder: Path, licence: str | None) -> Run:
+def read_run(folder: Path, license: str | None) -> Run:
     """Read a run's folder and check that all is there that a published model needs.
 
     Args:
         folder: what ``scripts/pretrain.py`` wrote.
-        licence: of a model trained on an own corpus, as the Hub names it.
+        license: of a model trained on an own corpus, as the Hub names it.
 
     Raises:
         UserError: if it holds no finished run, or a file is missing or damaged.
@@ -139,7 +139,7 @@ def read_run(folder: Path, licence: str | None) -> Run:
     return Run(
         folder,
         config,
-        corpus_of(config.data, licence),
+        corpus_of(config.data, license),
         metrics,
         shape=read_json(folder / "config.json"),
         generation=read_json(folder / "generation_config.json"),
@@ -149,7 +149,7 @@ def read_run(folder: Path, licence: str | None) -> Run:
     )
 
 
-def read_varieties(folder: Path, run: Run, base: str) -> tuple[list[Variety], list[str]]:
+def read_subset_models(folder: Path, run: Run, base: str) -> tuple[list[SubsetModel], list[str]]:
     """Read the models that ``scripts/finetune.py`` wrote, each in a folder of its own.
 
     Returns:
@@ -162,15 +162,15 @@ def read_varieties(folder: Path, run: Run, base: str) -> tuple[list[Variety], li
     if not found:
         raise UserError(f"--adapters: {folder} holds no model of scripts/finetune.py")
     sha256 = run.weights_sha256
-    varieties, left_out = [], []
+    subset_models, left_out = [], []
     for part in found:
         metrics = read_json(part / METRICS)
         _require_finetuned(part, metrics, sha256)
         if metrics["better"] is True:
-            varieties.append(Variety(part, f"{base}-{part.name}", metrics))
+            subset_models.append(SubsetModel(part, f"{base}-{part.name}", metrics))
         else:
             left_out.append(f"{metrics['value']}: no better than its base, left out")
-    return sorted(varieties, key=lambda variety: variety.metrics["perplexity_change"]["value"]), left_out
+    return sorted(subset_models, key=lambda subset_model: subset_model.metrics["perplexity_change"]["value"]), left_out
 
 
 def require_files(folder: Path, names: tuple[str, ...]) -> None:
@@ -201,7 +201,7 @@ def read_json(path: Path, needed: bool = True) -> Figures:
     return content
 
 
-def corpus_of(data: DataConfig, licence: str | None) -> Corpus:
+def corpus_of(data: DataConfig, license: str | None) -> Corpus:
     """Return the corpus that a run's config names.
 
     Raises:
@@ -211,16 +211,16 @@ def corpus_of(data: DataConfig, licence: str | None) -> Corpus:
         known = SAMPLE
     elif data.path == "kaggle" or _is_kaggle(Path(data.path).expanduser()):
         known = KAGGLE
-    elif licence:
+    elif license:
         name = published_path(data.path)
-        return Corpus(name, licence, dataset=name if is_hub_dataset(data.path) else None)
+        return Corpus(name, license, dataset=name if is_hub_dataset(data.path) else None)
     else:
         raise UserError(
             f"data.path {data.path}: under which licence may a model trained on it be published? "
             "--license mit, cc-by-4.0 …"
         )
-    if licence not in (None, known.licence):
-        raise UserError(f"--license {licence}: {known.name} and a model trained on it are under {known.licence}")
+    if license not in (None, known.license):
+        raise UserError(f"--license {license}: {known.name} and a model trained on it are under {known.license}")
     return known
 
 

@@ -19,8 +19,8 @@ from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
 from wine_gpt.modeling.pretrained import load_model
-from wine_gpt.publishing.cards import check, licence_notice, model_card, space_card, variety_card
-from wine_gpt.publishing.hub import MAIN, Staged
+from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
+from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.run_record import (
     ADAPTER_FILES,
     EVALUATION,
@@ -28,21 +28,21 @@ from wine_gpt.publishing.run_record import (
     MODEL_FILES,
     TOKENIZER_FILES,
     Run,
-    Variety,
+    SubsetModel,
     is_hub_dataset,
     published_path,
     read_json,
     read_run,
-    read_varieties,
+    read_subset_models,
 )
 from wine_gpt.tokenizer import load_tokenizer
 
-CARD, LICENCE, CONFIG = "README.md", "LICENSE", "config.yaml"
+CARD, LICENSE, CONFIG = "README.md", "LICENSE", "config.yaml"
 ONNX = "onnx/model.onnx"
 # all that a model repository may get, beside the plots
 KNOWN_FILES = (
     CARD,
-    LICENCE,
+    LICENSE,
     CONFIG,
     METRICS,
     f"{EVALUATION}/{METRICS}",
@@ -77,12 +77,12 @@ class Publication:
     license: str | None = None
     onnx: bool = False
 
-    def branch(self, staged: Staged) -> str:
+    def branch(self, staged: StagedRepo) -> str:
         """Return the branch that a repository is published to."""
         return MAIN if staged.kind == "space" else self.revision
 
 
-def stage(publication: Publication, folder: Path) -> tuple[list[Staged], list[str]]:
+def stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], list[str]]:
     """Write the folder of each repository.
 
     Args:
@@ -98,16 +98,16 @@ def stage(publication: Publication, folder: Path) -> tuple[list[Staged], list[st
     _require_names(publication)
     run = read_run(publication.run, publication.license)
     _require_loadable(run)
-    varieties: list[Variety] = []
+    subset_models: list[SubsetModel] = []
     left_out: list[str] = []
     if publication.adapters:
-        varieties, left_out = read_varieties(publication.adapters, run, publication.repo)
+        subset_models, left_out = read_subset_models(publication.adapters, run, publication.repo)
     repositories = [
-        _stage_model(publication, run, varieties, folder, left_out),
-        *(_stage_variety(publication, run, variety, folder) for variety in varieties),
+        _stage_model(publication, run, subset_models, folder, left_out),
+        *(_stage_subset(publication, run, subset_model, folder) for subset_model in subset_models),
     ]
     if publication.space:
-        repositories.append(_stage_space(publication, publication.space, run, varieties, folder))
+        repositories.append(_stage_space(publication, publication.space, run, subset_models, folder))
     for staged in repositories:
         _require_id("--adapters", staged.name)
         staged.card.save(staged.folder / CARD)
@@ -117,14 +117,14 @@ def stage(publication: Publication, folder: Path) -> tuple[list[Staged], list[st
 
 
 def _stage_model(
-    publication: Publication, run: Run, varieties: list[Variety], folder: Path, left_out: list[str]
-) -> Staged:
+    publication: Publication, run: Run, subset_models: list[SubsetModel], folder: Path, left_out: list[str]
+) -> StagedRepo:
     name = publication.repo
     target = _folder(folder, "model", name)
     plots = tuple(file for _, file in run.plots)
     _copy(run.folder, target, (*MODEL_FILES, *TOKENIZER_FILES, *plots))
     (target / CONFIG).write_text(run.config_yaml(name), encoding="utf-8")
-    (target / LICENCE).write_text(licence_notice(run), encoding="utf-8")
+    (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
     _write_json(target / METRICS, run.metrics)
     if run.evaluation:
         _write_json(target / EVALUATION / METRICS, {**run.evaluation, "model": name})
@@ -135,8 +135,8 @@ def _stage_model(
     if problem := _write_index(run, target / FILE_NAME):
         left_out.append(f"{FILE_NAME} is left out: {problem}")
     indexed = (target / FILE_NAME).exists()
-    card = model_card(run, name, publication.revision, varieties, publication.space, indexed, publication.onnx)
-    return Staged(name, "model", target, card, (*KNOWN_FILES, *(file for _, file in run.possible_plots)))
+    card = model_card(run, name, publication.revision, subset_models, publication.space, indexed, publication.onnx)
+    return StagedRepo(name, "model", target, card, (*KNOWN_FILES, *(file for _, file in run.possible_plots)))
 
 
 def _write_index(run: Run, file: Path) -> str | None:
@@ -155,26 +155,28 @@ def _write_index(run: Run, file: Path) -> str | None:
     return None
 
 
-def _stage_variety(publication: Publication, run: Run, variety: Variety, folder: Path) -> Staged:
-    target = _folder(folder, "model", variety.repository)
-    weights = ADAPTER_FILES if variety.is_adapter else MODEL_FILES
-    _copy(variety.folder, target, (*weights, *TOKENIZER_FILES))
-    if variety.is_adapter:
+def _stage_subset(publication: Publication, run: Run, subset_model: SubsetModel, folder: Path) -> StagedRepo:
+    target = _folder(folder, "model", subset_model.repository)
+    weights = ADAPTER_FILES if subset_model.is_adapter else MODEL_FILES
+    _copy(subset_model.folder, target, (*weights, *TOKENIZER_FILES))
+    if subset_model.is_adapter:
         config = {**read_json(target / ADAPTER_FILES[0]), "base_model_name_or_path": publication.repo}
         if publication.revision != MAIN:
             # the base's, to peft
             config["revision"] = publication.revision
         _write_json(target / ADAPTER_FILES[0], config)
-    base = {**variety.metrics["base"], "path": publication.repo}
+    base = {**subset_model.metrics["base"], "path": publication.repo}
     # the settings name folders, and are those of the command on the card
-    figures = {key: value for key, value in variety.metrics.items() if key != "settings"}
+    figures = {key: value for key, value in subset_model.metrics.items() if key != "settings"}
     _write_json(target / METRICS, {**figures, "base": base})
-    (target / LICENCE).write_text(licence_notice(run), encoding="utf-8")
-    card = variety_card(run, variety, publication.repo, publication.revision)
-    return Staged(variety.repository, "model", target, card, KNOWN_FILES)
+    (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
+    card = subset_card(run, subset_model, publication.repo, publication.revision)
+    return StagedRepo(subset_model.repository, "model", target, card, KNOWN_FILES)
 
 
-def _stage_space(publication: Publication, name: str, run: Run, varieties: list[Variety], folder: Path) -> Staged:
+def _stage_space(
+    publication: Publication, name: str, run: Run, subset_models: list[SubsetModel], folder: Path
+) -> StagedRepo:
     if not (SPACE / "app.py").is_file() or not (SPACE / CARD).is_file():
         raise UserError(f"--space: no demo at {SPACE}: run scripts/publish.py in a checkout of wine_gpt")
     target = _folder(folder, "space", name)
@@ -184,8 +186,8 @@ def _stage_space(publication: Publication, name: str, run: Run, varieties: list[
         shutil.copyfile(file, copy)
     at = "" if publication.revision == MAIN else f"@{publication.revision}"
     _write_json(target / SPACE_SETTINGS, {"model": publication.repo + at})
-    card = space_card(run, SPACE / CARD, publication.repo, varieties)
-    return Staged(name, "space", target, card)
+    card = space_card(run, SPACE / CARD, publication.repo, subset_models)
+    return StagedRepo(name, "space", target, card)
 
 
 def _demo_files() -> Iterator[Path]:
@@ -236,7 +238,7 @@ def _require_loadable(run: Run) -> None:
         raise UserError(f"{run.folder}: the tokenizer has {words:,} words, the model {entries:,}: not of one run")
 
 
-def _require_no_token(staged: Staged) -> None:
+def _require_no_token(staged: StagedRepo) -> None:
     for name, path in staged.files().items():
         if TOKEN.search(path.read_bytes()):
             raise UserError(f"{staged.title}: {name} holds what looks like a token of the Hub; not published")

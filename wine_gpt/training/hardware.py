@@ -31,7 +31,7 @@ def choose_mixed_precision(wanted: str) -> str:
     return "bf16" if fast else "no"
 
 
-def keep_few_kernels() -> None:
+def limit_onednn_cache() -> None:
     """Have oneDNN, and torch's layer above it, remember few of the kernels that they make for each shape of a product.
 
     Batches have many shapes, so a thousand kernels, which is what they remember by themselves, are hundreds of
@@ -41,7 +41,7 @@ def keep_few_kernels() -> None:
         os.environ.setdefault(cache, str(KERNELS_KEPT))
 
 
-def keep_freed_memory() -> None:
+def tune_malloc() -> None:
     """Have glibc keep what is freed, up to 1 GB, for what is allocated next.
 
     By itself it gives large tensors back at once, and to have their pages again, zeroed one by one, was measured to
@@ -53,7 +53,7 @@ def keep_freed_memory() -> None:
             mallopt(threshold, 2**30)
 
 
-def use_fast_single_precision() -> str:
+def enable_onednn_fp32() -> str:
     """Have products of float32 matrices done the fastest way that keeps float32's accuracy; return its name.
 
     On a CPU torch leaves them to MKL, which is slow on other makers' processors. Its "bf16" setting hands them to

@@ -51,7 +51,7 @@ def _iterate(matrices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return turned
 
 
-def orthogonalized_by_all(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+def orthogonalized_in_parallel(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
     """Return what :func:`orthogonalized` does, where each process computes its share and sends it to the others.
 
     All processes call it with the same matrices.
@@ -106,7 +106,7 @@ class MuonAdamW(torch.optim.AdamW):
         for group in self.param_groups:
             if group["orthogonal"]:
                 matrices = [matrix for matrix in group["params"] if matrix.grad is not None]
-                directions = orthogonalized_by_all([self._momentum(matrix) for matrix in matrices], self.dtype)
+                directions = orthogonalized_in_parallel([self._momentum(matrix) for matrix in matrices], self.dtype)
                 for matrix, direction in zip(matrices, directions, strict=True):
                     matrix.mul_(1 - group["lr"] * group["weight_decay"])
                     matrix.add_(direction, alpha=-group["lr"] * 0.2 * max(matrix.shape) ** 0.5)

@@ -29,9 +29,9 @@ from wine_gpt.training import checkpoint, record
 from wine_gpt.training.calibration import calibrate
 from wine_gpt.training.hardware import (
     choose_mixed_precision,
-    keep_few_kernels,
-    keep_freed_memory,
-    use_fast_single_precision,
+    enable_onednn_fp32,
+    limit_onednn_cache,
+    tune_malloc,
 )
 from wine_gpt.training.trainer import Trainer, TrainingState
 
@@ -39,7 +39,7 @@ from wine_gpt.training.trainer import Trainer, TrainingState
 SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 # settings that may differ when a run is resumed, since they don't change what it computes;
 # the data are compared by content, not by path
-FREE_SETTINGS = ("path", "trackers", "keep_checkpoints", "checkpoint_steps", "micro_batches")
+IGNORED_ON_RESUME = ("path", "trackers", "keep_checkpoints", "checkpoint_steps", "micro_batches")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) ->
         accelerator,
         checkpoints=folder / run_folder.CHECKPOINTS,
         prompt=config.data.prefix,
-        identity=_identity(config, reviews, tokenizer, accelerator.mixed_precision),
+        resume_key=_resume_key(config, reviews, tokenizer, accelerator.mixed_precision),
     )
     if config.resume:
         resume(trainer, config.resume)
@@ -145,11 +145,11 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
                 "configs/accelerate/gpus.yaml or machines.yaml, where each has a copy"
             )
     launched = int(os.environ.get("WORLD_SIZE", "1"))
-    keep_few_kernels()
-    keep_freed_memory()
+    limit_onednn_cache()
+    tune_malloc()
     mixed_precision = choose_mixed_precision(config.mixed_precision)
     # bf16 leaves it nothing to do
-    products = use_fast_single_precision() if mixed_precision == "no" else "torch's own"
+    products = enable_onednn_fp32() if mixed_precision == "no" else "torch's own"
     try:
         accelerator = Accelerator(
             mixed_precision=mixed_precision,
@@ -187,20 +187,20 @@ def _tokenizer(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerF
     return tokenizer
 
 
-def _identity(
+def _resume_key(
     config: PretrainConfig, reviews: Reviews, tokenizer: PreTrainedTokenizerFast, mixed_precision: str
 ) -> dict[str, Any]:
     """Return what must be equal for a checkpoint to be gone on from."""
     vocabulary = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
-    return {**binding_settings(config, mixed_precision), "data": reviews.fingerprint, "tokenizer": vocabulary}
+    return {**settings_fixed_on_resume(config, mixed_precision), "data": reviews.fingerprint, "tokenizer": vocabulary}
 
 
-def binding_settings(config: object, mixed_precision: str) -> dict[str, Any]:
+def settings_fixed_on_resume(config: object, mixed_precision: str) -> dict[str, Any]:
     """Return the settings, by dotted key, of a root config's sections that decide what a run computes."""
     settings = {
         key: value
         for key, value in to_flat(config).items()
-        if "." in key and key.rpartition(".")[2] not in FREE_SETTINGS
+        if "." in key and key.rpartition(".")[2] not in IGNORED_ON_RESUME
     }
     # what auto stood for
     return {**settings, "training.mixed_precision": mixed_precision}
@@ -252,7 +252,7 @@ def training_figures(trainer: Trainer, state: TrainingState) -> dict[str, Any]:
         "seconds": round(state.seconds, 1),
         "tokens_per_second": round(state.total_tokens / state.seconds) if state.seconds else None,
         **energy,
-        "padding_share": round(trainer.plan.padding_share(), 4),
+        "padding_share": round(trainer.plan.padding_fraction(), 4),
         "reviews_cut": reviews_cut(trainer.train_split, trainer.block_size),
         "processes": trainer.accelerator.num_processes,
         "mixed_precision": trainer.accelerator.mixed_precision,

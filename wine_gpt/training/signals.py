@@ -7,7 +7,7 @@ from types import FrameType, TracebackType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class StopRequest:
+class GracefulShutdown:
     """Remembers the first signal to stop while it is entered; a second one ends the process at once.
 
     ``signal`` is the number of the signal, 0 until there is one. Handlers of the caller come back on leaving.
@@ -16,7 +16,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal = 0
 
-    def __enter__(self) -> "StopRequest":
+    def __enter__(self) -> "GracefulShutdown":
         """Take over the handlers; only the main thread may."""
         self._handlers = {number: signal.signal(number, self._remember) for number in SIGNALS}
         return self

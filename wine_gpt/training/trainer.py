@@ -21,8 +21,8 @@ from torch import nn
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.config import TrainingConfig
-from wine_gpt.data.batching import BatchPlan, Indices, collate, positions_of, split_among
-from wine_gpt.errors import Stopped, UserError
+from wine_gpt.data.batching import BatchPlan, Indices, collate, positions_of, split_into_micro_batches
+from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.modeling.language_model import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
@@ -32,15 +32,15 @@ from wine_gpt.training.checkpoint import Checkpoint, Tensors
 from wine_gpt.training.energy import EnergyMeter
 from wine_gpt.training.optimizer import build_optimizer
 from wine_gpt.training.schedule import learning_rate
-from wine_gpt.training.signals import StopRequest
+from wine_gpt.training.signals import GracefulShutdown
 
 # points of the training loss that are kept for the curve
 CURVE_POINTS = 500
 SAMPLES_PER_EVALUATION = 3
 # the one setting of a checkpoint's identity that may grow: the steps done stay what they are, the rate falls later
-LONGER = "training.epochs"
+EXTENDABLE_SETTING = "training.epochs"
 # part of a checkpoint's identity: counts up when a change to the code changes what a step computes
-RECIPE = 2
+STEP_VERSION = 2
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Trainer:
         accelerator: Accelerator,
         checkpoints: Path,
         prompt: str,
-        identity: dict[str, Any],
+        resume_key: dict[str, Any],
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
@@ -105,7 +105,7 @@ class Trainer:
         self.accelerator = accelerator
         self.checkpoints = checkpoints
         self.prompt = prompt
-        self.identity = {**identity, "code's recipe": RECIPE}
+        self.resume_key = {**resume_key, "code's recipe": STEP_VERSION}
         self.block_size = model.config.n_positions
         self.plan = BatchPlan(
             positions_of(self.train_split, self.block_size), config.batch_tokens, config.seed, config.epochs
@@ -131,7 +131,7 @@ class Trainer:
         progress = Progress(total, self.state.step, self.accelerator.is_main_process)
         self.module.train()
         measured = self.energy_meter if self.accelerator.is_main_process else contextlib.nullcontext()
-        with measured, StopRequest() as request:
+        with measured, GracefulShutdown() as request:
             for step in range(self.state.step, total):
                 started = time.monotonic()
                 self._optimizer_step(step)
@@ -156,12 +156,12 @@ class Trainer:
                 then.
         """
         saved = dict(found.state)
-        then, now = dict(saved["identity"]), dict(self.identity)
-        if then.get(LONGER, 0) < now.get(LONGER, 0):
-            then[LONGER] = now[LONGER]
-        if others := differences(then, now):
+        then, now = dict(saved["identity"]), dict(self.resume_key)
+        if then.get(EXTENDABLE_SETTING, 0) < now.get(EXTENDABLE_SETTING, 0):
+            then[EXTENDABLE_SETTING] = now[EXTENDABLE_SETTING]
+        if others := describe_mismatch(then, now):
             raise UserError(f"can't resume from step {found.step}: {others}")
-        if others := differences(saved["machinery"], self._machinery()):
+        if others := describe_mismatch(saved["machinery"], self._runtime()):
             self.accelerator.print(f"note: the same steps, but not to the last bit: {others}")
         self.state = TrainingState(**saved["training"])
         self.saved_step = found.step
@@ -171,20 +171,22 @@ class Trainer:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
 
-    def _leave_if_asked(self, request: StopRequest) -> None:
-        """Save and raise :class:`Stopped` on all processes if one of them was told to stop."""
+    def _leave_if_asked(self, request: GracefulShutdown) -> None:
+        """Save and raise :class:`RunInterrupted` on all processes if one of them was told to stop."""
         signals = torch.tensor(request.signal, device=self.accelerator.device)
         # the launcher passes a signal on to all its processes, but they may be a step apart
         strongest = int(self.accelerator.gather(signals).max())
         if strongest and self.state.step < self.plan.total_steps:
             if self.saved_step != self.state.step:
                 self._save()
-            raise Stopped(f"stopped after step {self.state.step:,}, which is saved in {self.checkpoints}", strongest)
+            raise RunInterrupted(
+                f"stopped after step {self.state.step:,}, which is saved in {self.checkpoints}", strongest
+            )
 
     def _optimizer_step(self, step: int) -> None:
         """Forward, backward and update on one global batch, of which this process takes its share of the parts."""
         reviews = self.plan.batch(step)
-        parts = split_among(reviews, self.micro_batches)
+        parts = split_into_micro_batches(reviews, self.micro_batches)
         own = parts[self.accelerator.process_index :: self.accelerator.num_processes]
         nats = torch.zeros((), device=self.accelerator.device)
         for part in own[:-1]:
@@ -325,8 +327,8 @@ class Trainer:
             if self.best_weights:
                 tensors["best"] = self.best_weights
             saved = {
-                "identity": self.identity,
-                "machinery": self._machinery(),
+                "identity": self.resume_key,
+                "machinery": self._runtime(),
                 "training": dataclasses.asdict(self.state),
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             }
@@ -336,7 +338,7 @@ class Trainer:
         self.saved_step = self.state.step
         self.accelerator.wait_for_everyone()
 
-    def _machinery(self) -> dict[str, Any]:
+    def _runtime(self) -> dict[str, Any]:
         """Return what may differ when a run goes on, and may then change the last bits of what it computes."""
         return {
             "device": self.accelerator.device.type,
@@ -366,7 +368,7 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def differences(then: dict[str, Any], now: dict[str, Any], source: str = "checkpoint") -> str:
+def describe_mismatch(then: dict[str, Any], now: dict[str, Any], source: str = "checkpoint") -> str:
     """Name each setting that the source has otherwise than this run; empty if there is none."""
     return "; ".join(
         f"{key}: {source} {then.get(key)}, now {now.get(key)}"

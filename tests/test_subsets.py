@@ -8,7 +8,7 @@ from datasets import Dataset, DatasetDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wine_gpt.data.subsets import Group, choose_groups, group_reviews
+from wine_gpt.data.subsets import Subset, choose_subsets, find_subsets
 from wine_gpt.errors import UserError
 
 NAMES = st.lists(st.text("aAé. /-_ßſΣ\u0301漢", max_size=6), max_size=20)
@@ -19,16 +19,16 @@ def splits(train: list[str | None], validation: list[str | None] = (), test: lis
     return DatasetDict({name: Dataset.from_dict({"variety": [*values]}) for name, values in parts.items()})
 
 
-def choose(groups: list[Group], wanted: str, minimum: int = 1) -> str:
+def choose(subsets: list[Subset], requested: str, minimum: int = 1) -> str:
     """Return the one value that is found."""
-    (found,), _ = choose_groups(groups, "variety", wanted, minimum)
+    (found,), _ = choose_subsets(subsets, "variety", requested, minimum)
     return found.value
 
 
 @pytest.fixture(scope="module")
-def grapes() -> list[Group]:
+def grapes() -> list[Subset]:
     names = ["Pinot Noir", "Pinot Gris", "Rosé", "Grüner Veltliner", "Bordeaux-style Red Blend", "Rosé", "Gamay"]
-    return group_reviews(splits(names, names, names), "variety")
+    return find_subsets(splits(names, names, names), "variety")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def grapes() -> list[Group]:
         ("bordeaux-style red blend", "Bordeaux-style Red Blend"),
     ],
 )
-def test_a_name_is_found_as_people_type_it(grapes: list[Group], typed: str, value: str) -> None:
+def test_a_name_is_found_as_people_type_it(grapes: list[Subset], typed: str, value: str) -> None:
     assert choose(grapes, typed) == value
 
 
@@ -56,59 +56,59 @@ def test_a_name_is_found_as_people_type_it(grapes: list[Group], typed: str, valu
         ("no\nsuch\tgrape at all", "variety no such grape at all: 0 reviews, minimum 1"),
     ],
 )
-def test_an_unknown_name_gets_the_nearest(grapes: list[Group], typed: str, message: str) -> None:
+def test_an_unknown_name_gets_the_nearest(grapes: list[Subset], typed: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         choose(grapes, typed)
     assert str(error.value) == message
 
 
 def test_too_few_reviews_are_counted() -> None:
-    groups = group_reviews(splits(["Lone", "Two", "Two"], ["Two"], ["Two"]), "variety")
+    subsets = find_subsets(splits(["Lone", "Two", "Two"], ["Two"], ["Two"]), "variety")
     with pytest.raises(UserError, match=r"^variety Lone: 1 review, minimum 4$"):
-        choose(groups, "lone", 4)
+        choose(subsets, "lone", 4)
     with pytest.raises(UserError, match=r"^variety Two: 4 reviews, minimum 5$"):
-        choose(groups, "two", 5)
+        choose(subsets, "two", 5)
     with pytest.raises(UserError, match=r"^variety Lone: no review in the validation or test split$"):
-        choose(groups, "lone", 1)
+        choose(subsets, "lone", 1)
     with pytest.raises(UserError, match="none has 5 reviews, some in each split: the largest, Two, has 4"):
-        choose_groups(groups, "variety", "all", 5)
+        choose_subsets(subsets, "variety", "all", 5)
 
 
 def test_all_are_those_with_enough_reviews_in_each_split() -> None:
-    groups = group_reviews(splits(["A", "A", "B", "B", "C"], ["A", "C"], ["A", "B", "C"]), "variety")
-    chosen, left_out = choose_groups(groups, "variety", " ALL", 3)
-    assert [group.value for group in chosen] == ["A", "C"]
+    subsets = find_subsets(splits(["A", "A", "B", "B", "C"], ["A", "C"], ["A", "B", "C"]), "variety")
+    chosen, left_out = choose_subsets(subsets, "variety", " ALL", 3)
+    assert [subset.value for subset in chosen] == ["A", "C"]
     assert left_out == {"B": "no review in the validation split"}
 
 
 def test_a_group_has_its_reviews_of_each_split_and_no_others() -> None:
     values = {"train": ["a", "B", None, "A ", "b", " "], "validation": ["B", "A"], "test": [None, "C"]}
-    groups = {group.value: group for group in group_reviews(splits(*values.values()), "variety")}
-    assert {name: places.tolist() for name, places in groups["B"].indices.items()} == {
+    subsets = {subset.value: subset for subset in find_subsets(splits(*values.values()), "variety")}
+    assert {name: indices.tolist() for name, indices in subsets["B"].indices.items()} == {
         "train": [1, 4],
         "validation": [0],
         "test": [],
     }
     # the commonest spelling speaks for all
-    assert groups["A"].indices["train"].tolist() == [0, 3]
-    assert groups["C"].indices["test"].tolist() == [1]
-    assert sum(group.reviews for group in groups.values()) == 7
+    assert subsets["A"].indices["train"].tolist() == [0, 3]
+    assert subsets["C"].indices["test"].tolist() == [1]
+    assert sum(subset.reviews for subset in subsets.values()) == 7
 
 
 def test_numbers_are_values_too() -> None:
     parts = {name: Dataset.from_dict({"points": [88, 90, 88]}) for name in ("train", "validation", "test")}
-    assert choose(group_reviews(DatasetDict(parts), "points"), "88") == "88"
+    assert choose(find_subsets(DatasetDict(parts), "points"), "88") == "88"
 
 
-def test_an_unknown_column_gets_the_nearest(grapes: list[Group]) -> None:
+def test_an_unknown_column_gets_the_nearest(grapes: list[Subset]) -> None:
     with pytest.raises(UserError, match=r"field is 'varietty': .*; did you mean variety"):
-        group_reviews(splits(["A"]), "varietty")
+        find_subsets(splits(["A"]), "varietty")
 
 
 @given(NAMES)
 def test_each_value_has_a_folder_name_of_its_own(names: list[str]) -> None:
-    groups = group_reviews(splits([*names, "x"]), "variety")
-    slugs = [group.slug for group in groups]
+    subsets = find_subsets(splits([*names, "x"]), "variety")
+    slugs = [subset.slug for subset in subsets]
     assert len({*slugs}) == len(slugs)
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug) and len(slug) < 60 for slug in slugs)
     assert all(Path("output", slug).resolve().parent == Path("output").resolve() for slug in slugs)
@@ -116,15 +116,15 @@ def test_each_value_has_a_folder_name_of_its_own(names: list[str]) -> None:
 
 def test_names_that_would_share_a_folder_do_not() -> None:
     names = ["Rosé", "Rose", "Pinot Noir", "漢", "../../x"]
-    groups = group_reviews(splits(names, names, names), "variety")
-    slugs = {group.value: group.slug for group in groups}
+    subsets = find_subsets(splits(names, names, names), "variety")
+    slugs = {subset.value: subset.slug for subset in subsets}
     assert slugs["Pinot Noir"] == "pinot-noir"
     assert slugs["../../x"] == "x"
     assert slugs["Rosé"].startswith("rose-")
     assert slugs["Rose"].startswith("rose-")
     assert slugs["Rosé"] != slugs["Rose"]
     # each is found by its own accents, and by what nobody else is called
-    assert choose(groups, "rose") == "Rose"
-    assert choose(groups, "ROSÉ") == "Rosé"
+    assert choose(subsets, "rose") == "Rose"
+    assert choose(subsets, "ROSÉ") == "Rosé"
     with pytest.raises(UserError, match=r"variety rosè: which of Rose, Rosé\?"):
-        choose(groups, "rosè")
+        choose(subsets, "rosè")
