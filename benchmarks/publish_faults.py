@@ -15,11 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from finished_runs import METRICS, adapt, demo, finish
-from hub_faults import ALL, Scenario, Trial
-from hub_server import Fault, HubServer, hub_server
-from publisher import Publisher
-from toy_training import MODEL, make_tokenizer
+from support.finished_runs import METRICS, adapt, demo, finish
+from support.hub_faults import ALL, Scenario, Trial
+from support.hub_server import Fault, HubServer, hub_server
+from support.publisher import Publisher
+from support.toy_training import MODEL, make_tokenizer
 
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.tokenizer import save_tokenizer

@@ -67,7 +67,7 @@ def explained() -> None:
 def demo() -> None:
     """Take the picture of the demo, whose model has the index that publishing adds."""
     sys.path.insert(0, str(DOCS.parent / "tests"))
-    from space_server import serving
+    from support.space_server import serving
 
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / RUN.name

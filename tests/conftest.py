@@ -8,9 +8,9 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
-from finished_runs import demo
-from hub_server import WRITER, HubServer, hub_server
-from publisher import Publisher
+from support.finished_runs import demo
+from support.hub_server import WRITER, HubServer, hub_server
+from support.publisher import Publisher
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 TOY_POSITIONS = 64
@@ -100,7 +100,7 @@ def toy_texts() -> list[str]:
 @pytest.fixture(scope="session")
 def demo_model(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the toy model as it is published: with an index of its reviews; next to it two adapters."""
-    from space_model import write_adapter
+    from support.space_model import write_adapter
 
     from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
 
@@ -115,7 +115,7 @@ def demo_model(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def demo_address(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve the demo with the toy model and its adapters; return the address."""
-    from space_server import serving
+    from support.space_server import serving
 
     adapters = ",".join(f"{demo_model}-{name}" for name in ("pinot-noir", "riesling"))
     log = tmp_path_factory.mktemp("server") / "log"

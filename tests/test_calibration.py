@@ -3,7 +3,7 @@
 import pytest
 import torch
 from datasets import DatasetDict
-from toy_training import make_splits, make_tokenizer, make_trainer
+from support.toy_training import make_splits, make_tokenizer, make_trainer
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.modeling.scoring import score

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished_runs import METRICS, adapt, demo, evaluate, finish
 from huggingface_hub import ModelCard
+from support.finished_runs import METRICS, adapt, demo, evaluate, finish
 
 from wine_gpt.errors import UserError
 from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card

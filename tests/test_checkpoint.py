@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from kernel import calls, disk, elsewhere, needs_strace, traced
+from support.system_faults import calls, disk, elsewhere, needs_strace, traced
 
 from wine_gpt.errors import UserError
 from wine_gpt.training import checkpoint

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from data_records import (
+from support.records import (
     COLUMNS,
     COLUMNS_150K,
     KAGGLE_JSON,

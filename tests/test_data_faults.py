@@ -13,9 +13,9 @@ import huggingface_hub
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from data_records import KAGGLE_JSON, csv_text, fault, json_text, lines_text, load, make_records, write
 from datasets.arrow_writer import ArrowWriter
-from kaggle_server import KaggleServer, kaggle_server
+from support.kaggle_server import KaggleServer, kaggle_server
+from support.records import KAGGLE_JSON, csv_text, fault, json_text, lines_text, load, make_records, write
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
+from support.toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
 
 from wine_gpt.training.pretrain import resume, training_figures
 from wine_gpt.training.trainer import Trainer

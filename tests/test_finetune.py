@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from outsider import run_elsewhere
 from safetensors.torch import load_file
-from toy_training import MODEL, make_splits, make_tokenizer
+from support.toy_training import MODEL, make_splits, make_tokenizer
+from support.without_wine_gpt import run_without_wine_gpt
 
 from wine_gpt.config import (
     DataConfig,
@@ -345,7 +345,7 @@ def test_they_load_where_wine_gpt_is_not(work: Path, adapters: list[dict[str, An
     split = reviews_of(work)["test"]
     texts = [text for text, grape in zip(split["text"], split["variety"], strict=True) if grape == "Pinot Noir"]
     folders = [str(work / name) for name in ("base", "lora", "full")]
-    found, _ = run_elsewhere(ELSEWHERE, *folders, "wine review : France", *texts, cwd=work)
+    found, _ = run_without_wine_gpt(ELSEWHERE, *folders, "wine review : France", *texts, cwd=work)
     assert found["switched"] == [True, True]
     assert found["merged"] < 1e-4
     assert found["differ"] > 0.1

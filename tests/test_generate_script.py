@@ -102,10 +102,10 @@ def test_probabilities_are_at_the_temperature_that_was_sampled_at(toy_run: Path,
 
 
 @pytest.mark.parametrize(
-    ("is_terminal", "environment", "colour"),
+    ("is_terminal", "environment", "color"),
     [(True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False), (True, {"TERM": "dumb"}, False)],
 )
-def test_colour_is_for_terminals_that_want_it(
+def test_color_is_for_terminals_that_want_it(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch, is_terminal: bool, environment: dict[str, str], color: bool
 ) -> None:
     monkeypatch.setattr(os, "environ", {"TERM": "xterm-256color", **environment})

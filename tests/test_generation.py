@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import TOY_POSITIONS
-from outsider import run_elsewhere
+from support.without_wine_gpt import run_without_wine_gpt
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.errors import UserError
@@ -50,7 +50,7 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def user(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what someone sees who has transformers, the folder, and not this package."""
-    seen, stderr = run_elsewhere(USER, str(toy_run), cwd=tmp_path_factory.mktemp("elsewhere"))
+    seen, stderr = run_without_wine_gpt(USER, str(toy_run), cwd=tmp_path_factory.mktemp("elsewhere"))
     return {**seen, "stderr": stderr}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outsider import run_elsewhere
+from support.without_wine_gpt import run_without_wine_gpt
 
 from wine_gpt.evaluation.metrics import METRICS, load_metric
 
@@ -46,7 +46,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what someone sees who has evaluate and the folders, but neither this package nor a network."""
     folder = tmp_path_factory.mktemp("offline")
     paths = [str(FOLDER / name) for name in METRICS]
-    return run_elsewhere(OFFLINE, str(folder / "home"), *paths, cwd=folder)[0]
+    return run_without_wine_gpt(OFFLINE, str(folder / "home"), *paths, cwd=folder)[0]
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from finished_runs import finish
+from support.finished_runs import finish
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.generation.generate import generate_texts, join

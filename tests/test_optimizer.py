@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 import torch
+from support.toy_training import MODEL, TRAINING, make_tokenizer
 from torch import nn
-from toy_training import MODEL, TRAINING, make_tokenizer
 from transformers import GPT2LMHeadModel
 
 from wine_gpt.modeling.gpt2 import build_model

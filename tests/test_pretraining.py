@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forked import script
-from kernel import disk, elsewhere
 from safetensors.torch import load_file
+from support.system_faults import disk, elsewhere
+from support.training_processes import script
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from tools.sample_grammar.grammar import generate_records

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from finished_runs import adapt, clutter, evaluate, finish
-from hub_faults import leaked, snapshot, state
-from hub_server import OUTSIDER, READER, SCOPED, UNSCOPED, WRITER, Fault, HubServer, Request
-from publisher import Done, Publisher
+from support.finished_runs import adapt, clutter, evaluate, finish
+from support.hub_faults import leaked, snapshot, state
+from support.hub_server import OUTSIDER, READER, SCOPED, UNSCOPED, WRITER, Fault, HubServer, Request
+from support.publisher import Done, Publisher
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews

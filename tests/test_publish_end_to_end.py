@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hub_faults import snapshot
-from hub_server import HubServer
-from outsider import run_elsewhere
-from publisher import Publisher
+from support.hub_faults import snapshot
+from support.hub_server import HubServer
+from support.publisher import Publisher
+from support.without_wine_gpt import run_without_wine_gpt
 
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.modeling.pretrained import load_model
@@ -102,8 +102,8 @@ def test_model_and_adapters_are_on_the_hub_what_they_are_here(trained: Path, str
     run = trained / "run"
     names = (MODEL, *(f"{MODEL}-{variety}" for variety in VARIETIES))
     folders = (run, *(trained / "varieties" / variety for variety in VARIETIES))
-    found, _ = run_elsewhere(USE, *names, *PROMPTS, cwd=stranger)
-    expected, _ = run_elsewhere(USE, *map(str, folders), *PROMPTS, cwd=stranger)
+    found, _ = run_without_wine_gpt(USE, *names, *PROMPTS, cwd=stranger)
+    expected, _ = run_without_wine_gpt(USE, *map(str, folders), *PROMPTS, cwd=stranger)
     assert found == expected
     assert found["first"] != found["second"]
     assert found["texts"] != found["adapted texts"]
@@ -115,7 +115,7 @@ def test_model_and_adapters_are_on_the_hub_what_they_are_here(trained: Path, str
 
 
 def test_the_demo_comes_down_as_it_is(stranger: Path, publisher: Publisher) -> None:
-    files, _ = run_elsewhere(DOWNLOAD, SPACE, cwd=stranger)
+    files, _ = run_without_wine_gpt(DOWNLOAD, SPACE, cwd=stranger)
     sources = snapshot(publisher.space)
     assert files["app.py"].encode() == sources["app.py"]
     assert json.loads(files["settings.json"]) == {"model": MODEL}

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from finished_runs import adapt, finish
-from hub_faults import ALL, LASTING, LOST, PASSING, RETRY_AFTER, Scenario, Trial, leaked
-from hub_server import Fault, HubServer
-from publisher import Publisher
+from support.finished_runs import adapt, finish
+from support.hub_faults import ALL, LASTING, LOST, PASSING, RETRY_AFTER, Scenario, Trial, leaked
+from support.hub_server import Fault, HubServer
+from support.publisher import Publisher
 
 MODEL = "org/wine-gpt"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from data_records import COLUMNS
+from support.records import COLUMNS
 
 from tools.sample_grammar.__main__ import main
 from tools.sample_grammar.grammar import Record, generate_records

@@ -17,7 +17,7 @@ pytest.importorskip("gradio", reason="the demo's packages are not installed")
 
 from gradio_client import Client
 from gradio_client.exceptions import AppError
-from space_server import SPACE, serving
+from support.space_server import SPACE, serving
 
 HEADER = "wine review : italy : tuscany : riesling :"
 SECRET = "a line that nobody outside may read"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reference_scheme
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from outsider import run_elsewhere
+from support import reference_scheme
+from support.without_wine_gpt import run_without_wine_gpt
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig
@@ -244,7 +244,7 @@ tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 ids = tokenizer(sys.argv[2])["input_ids"]
 print(json.dumps([ids, tokenizer.decode(ids, skip_special_tokens=True), tokenizer.eos_token_id]))
 """
-    seen, _ = run_elsewhere(code, str(folder), text, cwd=folder)
+    seen, _ = run_without_wine_gpt(code, str(folder), text, cwd=folder)
     ids = tokenizer(text)["input_ids"]
     expected = [ids, tokenizer.decode(ids, skip_special_tokens=True), tokenizer.eos_token_id]
     assert seen == expected

@@ -9,7 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
-from toy_training import BOS, EOS, MODEL, TRAINING, make_splits, make_tokenizer, make_trainer
+from support.toy_training import BOS, EOS, MODEL, TRAINING, make_splits, make_tokenizer, make_trainer
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import TrainingConfig

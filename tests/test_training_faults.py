@@ -16,8 +16,19 @@ from typing import Any
 
 import pytest
 import torch
-from forked import PATIENCE, Fault, Run, finish, require_equal_ends, said, seen, start, start_server, train
-from toy_training import MODEL, TRAINING
+from support.toy_training import MODEL, TRAINING
+from support.training_processes import (
+    PATIENCE,
+    Fault,
+    Run,
+    finish,
+    require_equal_ends,
+    said,
+    seen,
+    start,
+    start_server,
+    train,
+)
 
 from wine_gpt.training import checkpoint
 

@@ -2,12 +2,13 @@
 
 import argparse
 import functools
+import logging
 import math
 import os
 import shlex
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from wine_gpt.errors import RunInterrupted, UserError
 
@@ -45,6 +46,7 @@ def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def wrapped() -> None:
+        configure_logging()
         try:
             main()
             sys.stdout.flush()
@@ -70,3 +72,30 @@ def _resuming(command: list[str]) -> str:
     launcher = "accelerate launch" if "LOCAL_RANK" in os.environ else "python"
     kept = [part for part in command if part not in ("--overwrite", "--resume")]
     return f"{launcher} {shlex.join([*kept, '--resume'])}"
+
+
+def configure_logging() -> None:
+    """Print the package's log: information on stdout, warnings and errors on stderr, each as a bare line."""
+    logger = logging.getLogger("wine_gpt")
+    if logger.handlers:
+        return
+    logger.setLevel(logging.INFO)
+    for handler, accepts in (
+        (_StandardStream("stdout"), lambda record: record.levelno < logging.WARNING),
+        (_StandardStream("stderr"), lambda record: record.levelno >= logging.WARNING),
+    ):
+        handler.addFilter(accepts)
+        logger.addHandler(handler)
+
+
+class _StandardStream(logging.StreamHandler[TextIO]):
+    """Writes to whatever ``sys.stdout`` or ``sys.stderr`` is at the moment, so that redirecting them works."""
+
+    def __init__(self, name: str) -> None:
+        logging.Handler.__init__(self)
+        self._name = name
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """The stream of that name."""
+        return getattr(sys, self._name)  # type: ignore[no-any-return]

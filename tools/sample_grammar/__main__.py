@@ -15,8 +15,10 @@ from typing import TextIO
 
 from tools.sample_grammar.grammar import COUNT, SEED, Record, generate_records
 from wine_gpt.cli import exits_cleanly
-from wine_gpt.data.sources import SAMPLE_PATH
 from wine_gpt.errors import UserError
+
+# the name that the package bundles it under
+SAMPLE_NAME = "winemag-sample.json"
 
 
 @exits_cleanly
@@ -30,7 +32,7 @@ def main() -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        default=Path(SAMPLE_PATH.name),
+        default=Path(SAMPLE_NAME),
         help="a JSON array, or JSON Lines if the name ends with .jsonl (default: %(default)s)",
     )
     options = parser.parse_args()

@@ -6,8 +6,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub_server import ACCOUNTS, Fault, HubServer, Request
-from publisher import Done, Publisher
+from support.hub_server import ACCOUNTS, Fault, HubServer, Request
+from support.publisher import Done, Publisher
 
 # what goes away by itself, so that trying again is enough; the status that tells how long to wait has to be obeyed
 PASSING = (Fault("drop"), Fault("hang"), Fault("refuse", 429), Fault("refuse", 500), Fault("refuse", 503))

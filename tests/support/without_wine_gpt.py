@@ -18,7 +18,7 @@ sys.meta_path.insert(0, Blocked())
 """
 
 
-def run_elsewhere(code: str, *arguments: str, cwd: Path) -> tuple[Any, str]:
+def run_without_wine_gpt(code: str, *arguments: str, cwd: Path) -> tuple[Any, str]:
     """Run code there; return what it prints as JSON, and its stderr."""
     command = [sys.executable, "-c", BLOCK + code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)

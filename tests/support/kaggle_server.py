@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from local_server import serving
+from support.local_server import serving
 
 SERVICE = "/api/v1/datasets.DatasetApiService/"
 

@@ -1,6 +1,7 @@
 """What only the kernel can do to a process: kill it at a system call, list its calls, fill or lock its disk.
 
-Processes are forked from one that has imported torch, as in :mod:`forked`. Tests skip where a tool or right lacks.
+Processes are forked from one that has imported torch, as in :mod:`support.training_processes`. Tests skip where a
+tool or right lacks.
 """
 
 import contextlib
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forked import SERVER
+
+from support.training_processes import SERVER
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace, a Debian package")
 

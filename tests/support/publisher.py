@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "publish.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "publish.py"
 TIMEOUT = 0.5
 
 

@@ -27,7 +27,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
-from local_server import serving
+
+from support.local_server import serving
 
 # tokens, which no byte but those of the Authorization headers may hold
 WRITER, READER, OUTSIDER, SCOPED, UNSCOPED = (

@@ -22,8 +22,8 @@ from typing import Any
 
 import datasets
 import torch
-from toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
 
+from support.toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.config import TrainingConfig
 from wine_gpt.training import checkpoint

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-from outsider import BLOCK
 
-SPACE = Path(__file__).parents[1] / "space"
+from support.without_wine_gpt import BLOCK
+
+SPACE = Path(__file__).parents[2] / "space"
 START = """
 import runpy
 sys.path.insert(0, sys.argv[1])
