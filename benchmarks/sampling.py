@@ -34,6 +34,7 @@ GRID = (
     *(f"temperature=0.9,top_p=0.95,no_repeat_ngram_size={size}" for size in (3, 4)),
 )
 COLUMNS = ("variety", "country", "mean_longest", "share_10", "repeated_4", "distinct_2", "self_bleu")
+ALL_WORDS = {"top_k": 0, "top_p": 1.0}
 LENGTHS = ("mean_length", "length_distance")
 
 
@@ -84,10 +85,10 @@ def compare(config: ScoreConfig, settings: list[str], seed: int) -> dict[str, di
 
 
 def parsed(setting: str) -> dict[str, Any]:
-    """Read ``name=value,…``; what is not said draws from all words."""
+    """Read ``name=value,…``; without top_k and top_p all words are sampled from."""
     pairs = (pair.split("=") for pair in setting.split(","))
     given = {name: float(value) if "." in value else int(value) for name, value in pairs}
-    return {"top_k": 0, "top_p": 1.0, **given}
+    return {**ALL_WORDS, **given}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models
 from torch import nn
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from wine_gpt.config import ModelConfig
+from wine_gpt.config import GenerationDefaults, ModelConfig
 from wine_gpt.data.batching import IGNORED, Batch
 from wine_gpt.errors import UserError
 from wine_gpt.modeling.gpt2 import build_model
@@ -58,6 +58,12 @@ def test_words_are_drawn_from_the_whole_vocabulary(folder: Path, tokenizer: PreT
     loaded = AutoModelForCausalLM.from_pretrained(folder)
     drawn = loaded.generate(torch.full((2000, 1), 6), max_length=2)[:, 1].tolist()
     assert len(set(drawn)) > 150
+
+
+def test_the_sampling_defaults_are_the_configs(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    build_model(SMALL, tokenizer, 1, GenerationDefaults(temperature=0.7, top_p=0.8, top_k=3)).save_pretrained(tmp_path)
+    config = AutoModelForCausalLM.from_pretrained(tmp_path).generation_config
+    assert (config.do_sample, config.temperature, config.top_p, config.top_k) == (True, 0.7, 0.8, 3)
 
 
 def test_the_shape_is_the_configs(tokenizer: PreTrainedTokenizerFast) -> None:

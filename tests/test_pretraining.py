@@ -393,11 +393,14 @@ def test_resuming_with_what_changes_nothing_goes_on(unfinished: Path, work: Path
         "training__checkpoint_steps": 1,
         "training__trackers": "none",
         "training__micro_batches": 1,
+        "generation__temperature": 0.5,
     }
     code, said, told = resume(work, "harmless", **settings)
     assert code == 0, told
     assert "resumed from step " in said
     assert losses(work / "harmless") == losses(finished[0])
+    generation = json.loads((work / "harmless" / "generation_config.json").read_text(encoding="utf-8"))
+    assert generation["temperature"] == 0.5
 
 
 def test_a_damaged_checkpoint_is_passed_over_unless_it_was_named(

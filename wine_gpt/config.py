@@ -4,6 +4,7 @@ Nothing here imports torch, so ``--help`` and a wrong flag answer at once.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 
 from wine_gpt.errors import UserError
@@ -95,6 +96,28 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class GenerationDefaults:
+    """How the model samples unless its user says otherwise; written to its ``generation_config.json``.
+
+    The defaults were chosen by measurement: docs/evaluation.md, "Sampling settings".
+    """
+
+    # logits are divided by it: below 1 safer, above 1 bolder
+    temperature: float = 0.9
+    # sample from the likeliest words whose probabilities add up to top_p; 1: from all words
+    top_p: float = 1.0
+    # sample from the top_k likeliest words; 0: from all words
+    top_k: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        name = "generation.temperature"
+        require(0 < self.temperature < math.inf, name, self.temperature, "must be above 0 and finite")
+        require(0 < self.top_p <= 1, "generation.top_p", self.top_p, "must be in (0, 1]")
+        require(self.top_k >= 0, "generation.top_k", self.top_k, "must not be negative")
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """How the weights are found; counts are optimizer steps over all processes."""
 
@@ -161,6 +184,7 @@ class PretrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    generation: GenerationDefaults = field(default_factory=GenerationDefaults)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     # where model, tokenizer, metrics, samples, curve and checkpoints go
     output_dir: str = "runs/pretrain"

@@ -1,12 +1,23 @@
-"""Build a GPT-2 that knows its tokenizer's special tokens and how it is sampled."""
+"""Build a GPT-2 whose special tokens are the tokenizer's and whose sampling defaults are the config's."""
+
+import dataclasses
 
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 
-from wine_gpt.config import ModelConfig
+from wine_gpt.config import GenerationDefaults, ModelConfig
 
 
-def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> GPT2LMHeadModel:
-    """Return a freshly initialised GPT-2; its weights depend on the config, the vocabulary's size and the seed."""
+def build_model(
+    config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int, generation: GenerationDefaults | None = None
+) -> GPT2LMHeadModel:
+    """Return a randomly initialized GPT-2.
+
+    Args:
+        config: the shape.
+        tokenizer: gives the vocabulary size and the special tokens.
+        seed: of the initial weights, and of torch's, numpy's and Python's generators afterwards.
+        generation: sampling defaults; none: those of :class:`GenerationDefaults`.
+    """
     special = {
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
@@ -24,7 +35,7 @@ def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: i
             resid_pdrop=config.dropout,
             embd_pdrop=config.dropout,
             attn_pdrop=config.dropout,
-            # GPT-2's own, by torch's kernel instead of eight
+            # the function of GPT-2's gelu_new in one kernel instead of eight: benchmarks/RESULTS.md, "Training speed"
             activation_function="gelu_pytorch_tanh",
             **special,
         )
@@ -32,12 +43,10 @@ def build_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: i
     model.generation_config = GenerationConfig(
         **special,
         do_sample=True,
-        # measured: docs/evaluation.md, "How words are drawn"
-        temperature=0.9,
-        top_p=1.0,
-        # all words; where nothing is said, transformers takes the 50 likeliest
-        top_k=0,
-        # not max_new_tokens, which could pass the last position, and which pipelines of transformers 4 put at 256
+        # top_k is written although it is 0, because transformers reads a missing top_k as 50
+        **dataclasses.asdict(generation or GenerationDefaults()),
+        # not max_new_tokens, because a prompt and max_new_tokens words could exceed n_positions,
+        # and pipelines of transformers 4 set max_new_tokens to 256 themselves
         max_length=config.block_size,
         suppress_tokens=[tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id],
     )

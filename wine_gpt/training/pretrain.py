@@ -73,7 +73,7 @@ def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) ->
     tokenizer = _tokenizer(config, reviews)
     with accelerator.main_process_first():
         splits = tokenize_splits(reviews.splits, tokenizer)
-    model = build_model(config.model, tokenizer, config.training.seed)
+    model = build_model(config.model, tokenizer, config.training.seed, config.generation)
     trainer = Trainer(
         model,
         tokenizer,
@@ -200,7 +200,7 @@ def settings_fixed_on_resume(config: object, mixed_precision: str) -> dict[str, 
     settings = {
         key: value
         for key, value in to_flat(config).items()
-        if "." in key and key.rpartition(".")[2] not in IGNORED_ON_RESUME
+        if "." in key and not key.startswith("generation.") and key.rpartition(".")[2] not in IGNORED_ON_RESUME
     }
     # what auto stood for
     return {**settings, "training.mixed_precision": mixed_precision}
