@@ -14,15 +14,9 @@ from typing import Any
 from wine_gpt.config import ScoreConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
-from wine_gpt.evaluation.evaluate import (
-    ReviewGenerator,
-    conditioning,
-    copying,
-    diversity,
-    load_subject,
-    longest_description,
-    read_reviews,
-)
+from wine_gpt.evaluation.evaluate import load_subject
+from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews
+from wine_gpt.evaluation.sections import copying, diversity, recovery_rates
 from wine_gpt.run_folder import data_settings
 
 GRID = (
@@ -73,12 +67,12 @@ def compare(config: ScoreConfig, settings: list[str], seed: int) -> dict[str, di
     for setting in settings:
         generator = ReviewGenerator(model, tokenizer, config.batch_size, seed, parsed(setting))
         written[setting] = generator.continuations(real.headers, longest_description(real, tokenizer), setting)
-    rates = conditioning(written, real, train, config)
+    rates = recovery_rates(written, real, train, config)
     return {
         setting: {
             **rates[setting],
-            **copying(descriptions, train.descriptions),
-            **diversity(descriptions, written["real"]),
+            **copying(descriptions, train.descriptions).to_dict(),
+            **diversity(descriptions, written["real"]).to_dict(),
         }
         for setting, descriptions in written.items()
     }

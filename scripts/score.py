@@ -22,9 +22,10 @@ def main() -> None:
     """Read the config and evaluate."""
     config = read_config(sys.argv[1:])
     # torch is imported only once the settings are known to be good
-    from wine_gpt.evaluation.evaluate import evaluate_model, output_folder, table
+    from wine_gpt.evaluation.evaluate import evaluate_model, output_folder
+    from wine_gpt.evaluation.table import to_text
 
-    print(table(evaluate_model(config)))
+    print(to_text(evaluate_model(config)))
     print(f"\nsaved: {output_folder(config)}")
 
 

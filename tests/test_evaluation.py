@@ -19,8 +19,12 @@ from tools.sample_grammar.grammar import generate_records
 from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import Reviews, load_reviews, texts
-from wine_gpt.evaluation.evaluate import ReviewGenerator, load_subject, read_reviews, written_fields
+from wine_gpt.evaluation.evaluate import load_subject
+from wine_gpt.evaluation.generated import ReviewGenerator, read_reviews
 from wine_gpt.evaluation.predictions import predict
+from wine_gpt.evaluation.results import EvaluationReport
+from wine_gpt.evaluation.sections import written_fields
+from wine_gpt.evaluation.table import to_text
 from wine_gpt.run_folder import data_settings
 from wine_gpt.tokenizer import class_words, save_tokenizer
 
@@ -103,53 +107,53 @@ def reviews(base: Path) -> Reviews:
 
 
 @pytest.fixture(scope="module")
-def scored(base: Path) -> dict[str, Any]:
-    """Return the figures of the base run, computed once; the table stands under ``table``."""
-    from wine_gpt.evaluation.evaluate import evaluate_model, table
+def report(base: Path) -> EvaluationReport:
+    """Return the figures of the base run, computed once; the run's folder holds them too."""
+    from wine_gpt.evaluation.evaluate import evaluate_model
 
     spec = importlib.util.spec_from_file_location("score", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    figures = evaluate_model(module.read_config([str(base), *FEW]))
-    return {**figures, "table": table(figures)}
+    return evaluate_model(module.read_config([str(base), *FEW]))
 
 
-def test_the_run_is_judged_by_the_reviews_that_it_held_out(base: Path, scored: dict[str, Any]) -> None:
+def test_the_run_is_scored_on_the_reviews_that_it_held_out(base: Path, report: EvaluationReport) -> None:
     """The run's own figures, from another computation over the same split, are the same."""
     own = read(base)["test"]
-    likelihood = scored["likelihood"]
+    likelihood = report.likelihood.to_dict()
     assert {name: likelihood[name] for name in own} == pytest.approx(own, rel=1e-5)
 
 
-def test_a_run_leaves_figures_plots_and_a_table(base: Path, scored: dict[str, Any]) -> None:
+def test_a_run_leaves_figures_and_plots(base: Path, report: EvaluationReport) -> None:
     folder = base / "evaluation"
     plots = ["loss_by_position.png", "loss_by_variety.png", "reliability.png"]
     assert sorted(file.name for file in folder.iterdir()) == sorted(["metrics.json", *plots])
     for plot in plots:
         assert (folder / plot).read_bytes().startswith(b"\x89PNG")
-    assert read(folder) == {name: value for name, value in scored.items() if name != "table"}
-    assert list(scored["copying"]) == ["generated", "real", "continued"]
-    assert scored["copying"]["generated"]["texts"] == 20
-    assert list(scored["diversity"]) == ["generated", "real"]
-    assert scored["diversity"]["real"]["length_distance"] == 0
-    assert scored["samples"] == {
-        "texts": 20,
-        "seed": 42,
-        "settings": {
-            name: scored["samples"]["settings"][name]
-            for name in ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size")
-        },
-    }
-    assert scored["samples"]["settings"]["do_sample"] is True
-    for kind in ("generated", "real", "commonest"):
-        assert scored["conditioning"][kind].keys() <= {"country", "province", "variety"}
-        assert all(0 <= rate <= 1 for rate in scored["conditioning"][kind].values())
-    assert {"country", "variety"} <= scored["conditioning"]["real"].keys()
-    assert 0 <= scored["conditioning"]["existing_provinces"] <= 1
-    for shown in ("nats_per_word", "share_10", "self_bleu", "country and province that go together", "continued"):
-        assert shown in scored["table"]
+    assert read(folder) == report.to_dict()
+    assert EvaluationReport.from_dict(read(folder)) == report
+    assert list(report.copying) == ["generated", "real", "continued"]
+    assert report.copying["generated"].texts == 20
+    assert list(report.diversity) == ["generated", "real"]
+    assert report.diversity["real"].length_distance == 0
+    assert report.conditioning is not None
+    rates = report.conditioning.rates
+    assert list(rates) == ["generated", "real", "commonest"]
+    for of_kind in rates.values():
+        assert of_kind.keys() <= {"country", "province", "variety"}
+        assert all(0 <= rate <= 1 for rate in of_kind.values())
+    assert {"country", "variety"} <= rates["real"].keys()
+
+
+def test_the_report_names_the_models_own_sampling_settings(base: Path, report: EvaluationReport) -> None:
+    own = json.loads((base / "generation_config.json").read_text(encoding="utf-8"))
+    assert (report.samples.texts, report.samples.seed) == (20, 42)
+    settings = report.samples.settings
+    for name in ("do_sample", "temperature"):
+        assert settings[name] == own[name]
+    assert {"top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size"} < settings.keys()
 
 
 def test_a_run_that_is_trained_on_loses_its_figures(base: Path, tmp_path: Path) -> None:
@@ -165,14 +169,14 @@ def test_a_run_that_is_trained_on_loses_its_figures(base: Path, tmp_path: Path) 
     assert not (run / "evaluation").exists()
 
 
-def test_equal_seeds_give_equal_figures(base: Path, scored: dict[str, Any], score: Run, tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_figures(base: Path, report: EvaluationReport, score: Run, tmp_path: Path) -> None:
     printed = score(base, *FEW, "--output_dir", tmp_path / "again")
-    assert read(tmp_path / "again") == read(base / "evaluation")
-    assert scored["table"] in printed
+    assert read(tmp_path / "again") == report.to_dict()
+    assert to_text(report) in printed
     assert f"saved: {tmp_path / 'again'}" in printed
     score(base, *FEW, "--seed", 1, "--output_dir", tmp_path / "other")
-    assert read(tmp_path / "other")["copying"] != scored["copying"]
-    assert read(tmp_path / "other")["likelihood"] == scored["likelihood"]
+    assert read(tmp_path / "other")["copying"] != report.to_dict()["copying"]
+    assert read(tmp_path / "other")["likelihood"] == report.likelihood.to_dict()
 
 
 def test_sections_that_cannot_be_computed_are_left_out_with_the_reason(base: Path, score: Run, tmp_path: Path) -> None:
@@ -224,14 +228,14 @@ def test_a_text_longer_than_the_model_counts_up_to_its_last_position(base: Path)
     assert prediction.end_nats is None
 
 
-def test_tokens_of_another_kind_share_their_nats_among_the_classs_words(
-    bpe: Path, base: Path, reviews: Reviews, score: Run, tmp_path: Path
+def test_nats_of_subword_tokens_are_divided_by_the_classs_words(
+    bpe: Path, base: Path, report: EvaluationReport, reviews: Reviews, score: Run, tmp_path: Path
 ) -> None:
     settings = {key: value for key, value in data_settings(base).items() if key != "data.prompt_fields"}
     flags = [part for key, value in settings.items() for part in (f"--{key}", value)]
     printed = score(bpe, *flags, *FEW, "--output_dir", tmp_path)
     assert "doesn't say what it was trained on: it may have seen these reviews" in printed
-    found, ours = read(tmp_path)["likelihood"], read(base / "evaluation")["likelihood"]
+    found, ours = EvaluationReport.from_dict(read(tmp_path)).likelihood, report.likelihood
     tokenizer = load_subject(bpe)[1]
     held_out = list(texts(reviews.splits["test"]))
     lengths = [len(tokenizer(text)["input_ids"]) for text in held_out]
@@ -243,11 +247,11 @@ def test_tokens_of_another_kind_share_their_nats_among_the_classs_words(
     assert prediction.words == len(class_words(short[0])) - 1
     assert prediction.characters == len(short[0]) - len("wine")
     # long texts are cut, so that fewer words count than ours has
-    assert found["words"] < ours["words"]
-    assert found["unknown_rate"] == 0
-    total = found["nats_per_word"] * found["words"]
+    assert found.words < ours.words
+    assert found.unknown_rate == 0
+    total = found.nats_per_word * found.words
     assert total / math.log(len(tokenizer)) == pytest.approx(round(total / math.log(len(tokenizer))), abs=1e-3)
-    assert found["bits_per_character"] > 2 * ours["bits_per_character"]
+    assert found.bits_per_character > 2 * ours.bits_per_character
 
 
 def test_an_adapter_is_its_base_with_other_weights_on_its_bases_split(base: Path, score: Run, tmp_path: Path) -> None:
@@ -298,7 +302,7 @@ def test_headers_descriptions_and_labels_make_up_the_texts(reviews: Reviews) -> 
     }
 
 
-def test_provinces_are_looked_up_with_their_country(scored: dict[str, Any]) -> None:
+def test_provinces_are_looked_up_with_their_country(report: EvaluationReport) -> None:
     assert written_fields(": italy : friuli-venezia giulia : pinot grigio : dry : crisp") == [
         "italy",
         "friuli - venezia giulia",
@@ -308,7 +312,8 @@ def test_provinces_are_looked_up_with_their_country(scored: dict[str, Any]) -> N
     assert written_fields(": italy : tusc") == ["italy"]
     assert written_fields("dry") == []
     # the grammar of the sample has few places, which so small a model learns, and does not confuse each time
-    assert 0 < scored["conditioning"]["existing_provinces"] <= 1
+    assert report.conditioning is not None
+    assert 0 < (report.conditioning.existing_provinces or 0) <= 1
 
 
 WRONG = {

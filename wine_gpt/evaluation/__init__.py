@@ -1,6 +1,7 @@
-"""Measure a model on reviews it never saw: loss, copying, diversity, conditioning."""
+"""Evaluate a model on held-out reviews: loss, copying, diversity, conditioning."""
 
 from wine_gpt.evaluation.evaluate import evaluate_model
 from wine_gpt.evaluation.predictions import predict
+from wine_gpt.evaluation.results import EvaluationReport
 
-__all__ = ["evaluate_model", "predict"]
+__all__ = ["EvaluationReport", "evaluate_model", "predict"]

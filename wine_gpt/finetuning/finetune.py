@@ -31,7 +31,8 @@ from wine_gpt.data.records import TEXT
 from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.data.subsets import Subset, choose_subsets, find_subsets
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.evaluation.evaluate import ReviewGenerator, copying, longest_description, read_reviews
+from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews
+from wine_gpt.evaluation.sections import copying
 from wine_gpt.files import write_atomically
 from wine_gpt.finetuning.comparison import compare, save_table
 from wine_gpt.modeling.pretrained import load_model, save_model
@@ -390,7 +391,7 @@ class SubsetRun:
             "real": real.descriptions,
         }
         train = read_reviews(self.reviews["train"], self.base.data).descriptions
-        return {kind: copying(found, train)["mean_longest"] for kind, found in written.items()}
+        return {kind: copying(found, train).mean_longest for kind, found in written.items()}
 
     def _save(self, model: GPT2LMHeadModel) -> None:
         # peft would look up the base on the Hub to see whether its vocabulary has grown

@@ -1,0 +1,107 @@
+"""Texts to evaluate: what a model generates for real headers, beside the real texts themselves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from wine_gpt.config import DataConfig
+from wine_gpt.data.reviews import texts
+from wine_gpt.generation.generate import generate_texts
+from wine_gpt.progress import Progress
+from wine_gpt.tokenizer import word_ends
+
+# the settings of a generation config that decide how words are sampled
+SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size")
+
+
+@dataclass(frozen=True)
+class ReviewGenerator:
+    """A model that generates reviews, and the sampling settings.
+
+    ``settings`` are fields of :class:`transformers.GenerationConfig` that differ from the model's.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    batch_size: int
+    seed: int
+    settings: Mapping[str, float]
+
+    def continuations(self, prompts: Sequence[str], max_new_tokens: int, what: str) -> list[str]:
+        """Return the continuation of each prompt; equal seeds and prompts give equal texts."""
+        batches = [prompts[start : start + self.batch_size] for start in range(0, len(prompts), self.batch_size)]
+        progress = Progress(len(batches), 0, visible=True)
+        written: list[str] = []
+        for number, batch in enumerate(batches):
+            found = generate_texts(
+                self.model,
+                self.tokenizer,
+                batch,
+                seed=(self.seed + number) % 2**32,
+                max_new_tokens=max_new_tokens,
+                **self.settings,
+            )
+            written += [text[len(prompt.strip()) :].strip() for prompt, text in zip(batch, found, strict=True)]
+            progress.step(what)
+        progress.close()
+        return written
+
+    def sampling(self) -> dict[str, float | None]:
+        """Return the sampling settings in use, by their names in :class:`transformers.GenerationConfig`."""
+        own = self.model.generation_config
+        return {name: self.settings.get(name, getattr(own, name, None)) for name in SAMPLING}
+
+
+@dataclass(frozen=True)
+class ReviewParts:
+    """Reviews, taken apart.
+
+    Attributes:
+        headers: all that stands before each description in its text, the last colon included.
+        descriptions: the running texts.
+        labels: each prompt field's value in each review.
+    """
+
+    headers: list[str]
+    descriptions: list[str]
+    labels: dict[str, list[str]]
+
+
+def read_reviews(split: Dataset, data: DataConfig) -> ReviewParts:
+    """Return a split's headers, descriptions and labels."""
+    descriptions = column(split, data.text_field)
+    whole = zip(texts(split), descriptions, strict=True)
+    headers = [text[: len(text) - len(description)].strip() for text, description in whole]
+    return ReviewParts(headers, descriptions, {name: column(split, name) for name in data.prompt_fields})
+
+
+def sample_reviews(split: Dataset, most: int, seed: int) -> Dataset:
+    """Return at most ``most`` reviews, sampled without replacement."""
+    return split.select(np.random.default_rng(seed).permutation(len(split))[:most])
+
+
+def longest_description(real: ReviewParts, tokenizer: PreTrainedTokenizerFast) -> int:
+    """Return a limit of tokens for a generated description: twice the longest real one's.
+
+    Without it a model that never generates the end of a text would fill all its positions.
+    """
+    return 2 * max(len(ids) for ids in tokenizer(real.descriptions, verbose=False)["input_ids"])
+
+
+def first_halves(split: Dataset, data: DataConfig, generator: ReviewGenerator) -> list[str]:
+    """Return header and first half, in words, of each review that fits into the model's positions."""
+    halves = []
+    for text, description in zip(texts(split), column(split, data.text_field), strict=True):
+        ends = word_ends(description)
+        cut = len(text) - len(description) + (ends[len(ends) // 2 - 1] if len(ends) > 1 else 0)
+        if len(generator.tokenizer(text, verbose=False)["input_ids"]) < generator.model.config.max_position_embeddings:
+            halves.append(text[:cut])
+    return halves
+
+
+def column(split: Dataset, name: str) -> list[str]:
+    """Return a column's values as text."""
+    return [str(value) for value in split[name][:]]

@@ -1,0 +1,174 @@
+"""The figures of an evaluation, as dataclasses with the keys of ``evaluation/metrics.json``.
+
+``docs/evaluation.md`` explains each figure.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+# from_dict and to_dict use Any because a JSON object's values have several types
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """Figures whose JSON keys are the names of the fields."""
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return the figures for a JSON file."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, figures: Json) -> Self:
+        """Read the figures from a JSON object, which may have more keys.
+
+        Raises:
+            KeyError: if a figure is missing.
+        """
+        return cls(**{field.name: figures[field.name] for field in dataclasses.fields(cls)})
+
+
+@dataclass(frozen=True)
+class Likelihood(_Figures):
+    """How well a model predicts held-out texts; see the metric ``word_perplexity``."""
+
+    nats_per_word: float
+    perplexity: float
+    # fraction of the tokens
+    unknown_rate: float
+    words: int
+    reviews: int
+    # None if no text fits into the model's positions
+    end_of_text_nats: float | None
+    bits_per_character: float
+    # expected calibration error, 0 to 1
+    calibration_error: float
+
+
+@dataclass(frozen=True)
+class CopyingResult(_Figures):
+    """The longest spans, in words, that texts have in common with training texts; see the metric ``copying``."""
+
+    texts: int
+    mean_longest: float
+    median_longest: float
+    longest: int
+    # fraction of the texts with a span of at least so many words
+    share_10: float
+    share_15: float
+    share_20: float
+
+
+@dataclass(frozen=True)
+class DiversityResult(_Figures):
+    """How much texts differ from one another; see the metric ``diversity``."""
+
+    distinct_1: float
+    distinct_2: float
+    distinct_3: float
+    self_bleu: float
+    repeated_4: float
+    # in words
+    mean_length: float
+    sd_length: float
+    length_distance: float
+
+
+@dataclass(frozen=True)
+class ConditioningResult:
+    """How often a classifier recovers each prompt field from a description; see the metric ``conditioning``.
+
+    Attributes:
+        rates: for each kind of text (``generated``, ``real``, and ``commonest``, which always guesses the commonest
+            label), field to the fraction recovered.
+        existing_provinces: fraction of the generated headers whose province lies in their country; None without these
+            two fields.
+    """
+
+    rates: dict[str, dict[str, float]]
+    existing_provinces: float | None
+
+    def to_dict(self) -> dict[str, dict[str, float] | float]:
+        """Return the figures for a JSON file."""
+        return {**self.rates, **optional("existing_provinces", self.existing_provinces)}
+
+    @classmethod
+    def from_dict(cls, figures: Json) -> Self:
+        """Read what :meth:`to_dict` returned."""
+        rates = {kind: rates for kind, rates in figures.items() if kind != "existing_provinces"}
+        return cls(rates, figures.get("existing_provinces"))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the generated texts were sampled; ``settings`` has names of :class:`transformers.GenerationConfig`."""
+
+    texts: int
+    seed: int
+    settings: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """All figures of one model on one split.
+
+    Attributes:
+        model: folder or Hub id.
+        split: whose reviews were scored.
+        likelihood: of the split's texts.
+        copying: by kind of text: ``generated``, ``real``, ``continued`` (training texts continued from their half).
+        diversity: by kind of text: ``generated``, ``real``.
+        conditioning: None if no field could be measured.
+        samples: how the generated texts were sampled.
+        environment: what it ran on.
+    """
+
+    model: str
+    split: str
+    likelihood: Likelihood
+    copying: dict[str, CopyingResult]
+    diversity: dict[str, DiversityResult]
+    conditioning: ConditioningResult | None
+    samples: Sampling
+    environment: Json
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures for ``evaluation/metrics.json``."""
+        return {
+            "model": self.model,
+            "split": self.split,
+            "likelihood": self.likelihood.to_dict(),
+            "copying": {kind: result.to_dict() for kind, result in self.copying.items()},
+            "diversity": {kind: result.to_dict() for kind, result in self.diversity.items()},
+            **optional("conditioning", self.conditioning and self.conditioning.to_dict()),
+            "samples": dataclasses.asdict(self.samples),
+            "environment": self.environment,
+        }
+
+    @classmethod
+    def from_dict(cls, figures: Json) -> Self:
+        """Read what :meth:`to_dict` returned.
+
+        Raises:
+            KeyError: if a figure is missing.
+        """
+        conditioning = figures.get("conditioning")
+        return cls(
+            model=figures["model"],
+            split=figures["split"],
+            likelihood=Likelihood.from_dict(figures["likelihood"]),
+            copying={kind: CopyingResult.from_dict(result) for kind, result in figures["copying"].items()},
+            diversity={kind: DiversityResult.from_dict(result) for kind, result in figures["diversity"].items()},
+            conditioning=None if conditioning is None else ConditioningResult.from_dict(conditioning),
+            samples=Sampling(**figures["samples"]),
+            environment=figures["environment"],
+        )
+
+
+def optional(key: str, value: T | None) -> dict[str, T]:
+    """Return a dict with the key, or an empty one if the value is None."""
+    return {} if value is None else {key: value}

@@ -1,0 +1,130 @@
+"""The sections of an evaluation: likelihood, copying, diversity, conditioning."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from transformers import PreTrainedTokenizerFast
+
+from wine_gpt.config import ScoreConfig
+from wine_gpt.data.reviews import Reviews
+from wine_gpt.evaluation.generated import ReviewGenerator, ReviewParts, column
+from wine_gpt.evaluation.metrics import load_metric
+from wine_gpt.evaluation.plots import calibration_error
+from wine_gpt.evaluation.predictions import Prediction
+from wine_gpt.evaluation.results import CopyingResult, DiversityResult, Likelihood
+from wine_gpt.tokenizer import class_words
+
+logger = logging.getLogger(__name__)
+
+# tokens within which a model has to have generated country and province
+HEADER_TOKENS = 32
+
+
+def likelihood(predictions: Sequence[Prediction], tokenizer: PreTrainedTokenizerFast) -> Likelihood:
+    """Compute nats per word and the figures beside it; see the metric ``word_perplexity``."""
+    ends = [prediction.end_nats for prediction in predictions]
+    figures = load_metric("word_perplexity").compute(
+        predictions=[
+            [*-prediction.nats, *([] if end is None else [-end])]
+            for prediction, end in zip(predictions, ends, strict=True)
+        ],
+        references=[
+            [*prediction.ids, *([] if end is None else [tokenizer.eos_token_id])]
+            for prediction, end in zip(predictions, ends, strict=True)
+        ],
+        end_id=tokenizer.eos_token_id,
+        unknown_id=tokenizer.unk_token_id,
+        words=[prediction.words for prediction in predictions],
+        characters=[prediction.characters for prediction in predictions],
+    )
+    return Likelihood(**figures, calibration_error=calibration_error(predictions))
+
+
+def copying(descriptions: Sequence[str], train: Sequence[str]) -> CopyingResult:
+    """Compute how long the spans are that descriptions have in common with training texts; see the metric."""
+    return CopyingResult(
+        **load_metric("copying").compute(
+            predictions=list(map(class_words, descriptions)), corpus=map(class_words, train)
+        )
+    )
+
+
+def diversity(descriptions: Sequence[str], real: Sequence[str]) -> DiversityResult:
+    """Compute how varied descriptions are, and how far their lengths are from the real ones'; see the metric."""
+    return DiversityResult(
+        **load_metric("diversity").compute(
+            predictions=list(map(class_words, descriptions)), real_lengths=[len(class_words(text)) for text in real]
+        )
+    )
+
+
+def recovery_rates(
+    written: Mapping[str, Sequence[str]], requested: ReviewParts, train: ReviewParts, config: ScoreConfig
+) -> dict[str, dict[str, float]]:
+    """Compute the fraction of descriptions from which a classifier recovers each prompt field; see the metric.
+
+    Args:
+        written: descriptions by kind; each kind has one for each review of ``requested``, in its order.
+        requested: the reviews whose headers the descriptions were generated for.
+        train: what the classifier is trained on.
+        config: its ``min_reviews`` and ``seed``.
+
+    Returns:
+        for each kind, and for ``commonest``, which always guesses the commonest label, each field's rate; a field that
+        has too few reviews is left out, and the log says why.
+    """
+    rates: dict[str, dict[str, float]] = {kind: {} for kind in (*written, "commonest")}
+    for field, labels in requested.labels.items():
+        try:
+            found = load_metric("conditioning").compute(
+                # all kinds at once, so that one classifier is trained
+                predictions=[text for descriptions in written.values() for text in descriptions],
+                references=labels * len(written),
+                train_texts=train.descriptions,
+                train_labels=train.labels[field],
+                min_texts=config.min_reviews,
+                seed=config.seed,
+            )
+        except ValueError as error:
+            logger.warning("conditioning: %s left out: %s", field, error)
+            continue
+        recovered = np.array(found["recovered"], float).reshape(len(written), -1)
+        rates["commonest"][field] = found["baseline"]
+        for kind, of_kind in zip(written, recovered, strict=True):
+            rates[kind][field] = float(np.nanmean(of_kind))
+    return {kind: of_kind for kind, of_kind in rates.items() if of_kind}
+
+
+def existing_provinces(generator: ReviewGenerator, reviews: Reviews, config: ScoreConfig) -> float:
+    """Return the fraction of reviews, generated from the prefix alone, whose province lies in their country.
+
+    A pair of country and province exists if a real review of any split has it.
+    """
+    fields = config.data.prompt_fields
+    named = [fields.index(name) for name in ("country", "province")]
+    existing = {
+        tuple(_as_words(value) for value in pair)
+        for split in reviews.splits.values()
+        for pair in zip(*(column(split, fields[index]) for index in named), strict=True)
+    }
+    prompts = [config.data.prefix] * min(config.texts, len(reviews.splits[config.split]))
+    headers = [written_fields(text) for text in generator.continuations(prompts, HEADER_TOKENS, "writing headers")]
+    return float(
+        np.mean(
+            [max(named) < len(header) and tuple(header[index] for index in named) in existing for header in headers]
+        )
+    )
+
+
+def written_fields(continuation: str) -> list[str]:
+    """Return the fields, each as words joined by a space, that a model generated after a prefix.
+
+    The text after the last colon is left out: it is the description, or a field that may not be complete.
+    """
+    # a prefix's continuation begins with the colon that ends the prefix
+    return [_as_words(field) for field in continuation.removeprefix(":").split(" : ")[:-1]]
+
+
+def _as_words(text: str) -> str:
+    return " ".join(class_words(text))
