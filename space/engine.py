@@ -17,18 +17,20 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     DynamicCache,
-    LogitsProcessorList,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    SuppressTokensLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
 )
 
 import checks
 from source import Source
 from texts import Problem
+
+try:
+    # publishing copies the file into the Space
+    from sampler import TokenSampler
+except ModuleNotFoundError:
+    from wine_gpt.generation.sampler import TokenSampler
 
 BASE = "base"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -87,8 +89,7 @@ class Engine:
         self.positions = int(self._model.config.max_position_embeddings)
         defaults = self._model.generation_config
         self._suppressed = list(defaults.suppress_tokens or [])
-        # transformers' own default where the file says nothing
-        self._top_k = 50 if defaults.top_k is None else int(defaults.top_k)
+        self._top_k = defaults.top_k
         self.temperature = min(max(defaults.temperature or 1.0, checks.TEMPERATURES[0]), checks.TEMPERATURES[1])
         self.top_p = min(max(defaults.top_p or 1.0, checks.TOP_PS[0]), checks.TOP_PS[1])
 
@@ -169,7 +170,7 @@ class Engine:
 
         The words are those that transformers' ``generate`` draws with the same settings after ``set_seed(seed)``.
         """
-        draw = self._sampler(ids, settings)
+        sample = self._sampler(settings)
         cache = DynamicCache(config=self._model.config)
         room = min(settings.length, self.positions - len(ids))
         new = torch.tensor([list(ids)])
@@ -181,30 +182,22 @@ class Engine:
             with self.using(adapter) as model:
                 while room and not ended and (not piece or time.perf_counter() < until):
                     logits = model(new, cache=cache, use_cache=True, logits_to_keep=1).logits[:, -1].float()
-                    chosen = draw(logits)
+                    new = sample(logits)[:, None]
+                    chosen = int(new)
                     piece.append(chosen)
-                    new = torch.tensor([[chosen]])
                     room -= 1
                     ended = chosen == self.tokenizer.eos_token_id
             yield piece
 
-    def _sampler(self, ids: Sequence[int], settings: Settings) -> Any:  # noqa: ANN401 - a closure
-        processors = LogitsProcessorList()
-        if self._suppressed:
-            processors.append(SuppressTokensLogitsProcessor(self._suppressed))
-        if settings.temperature != 1.0:
-            processors.append(TemperatureLogitsWarper(settings.temperature))
-        if self._top_k:
-            processors.append(TopKLogitsWarper(self._top_k))
-        if settings.top_p < 1.0:
-            processors.append(TopPLogitsWarper(settings.top_p))
-        random = torch.Generator().manual_seed(settings.seed)
-        before = torch.tensor([list(ids)])
-
-        def draw(logits: torch.Tensor) -> int:
-            return int(torch.multinomial(processors(before, logits).softmax(dim=-1), 1, generator=random))
-
-        return draw
+    def _sampler(self, settings: Settings) -> TokenSampler:
+        config = GenerationConfig(
+            do_sample=True,
+            temperature=settings.temperature,
+            top_k=self._top_k,
+            top_p=settings.top_p,
+            suppress_tokens=self._suppressed,
+        )
+        return TokenSampler(config, generator=torch.Generator().manual_seed(settings.seed))
 
     def probabilities(self, logits: torch.Tensor, temperature: float) -> torch.Tensor:
         """Return softmax(logits / temperature) without the words that are never written: float32 of the same shape."""

@@ -70,7 +70,14 @@ def test_everything_is_published_and_nothing_else(hub: HubServer, publisher: Pub
         f"models/{MODEL}": common | weights | evaluation | {"config.yaml", "loss.png"},
         f"models/{PINOT}": common | {"adapter_config.json", "adapter_model.safetensors"},
         f"models/{SYRAH}": common | weights,
-        f"spaces/{SPACE}": {"README.md", "app.py", "requirements.txt", "static/style.css", "settings.json"},
+        f"spaces/{SPACE}": {
+            "README.md",
+            "app.py",
+            "requirements.txt",
+            "sampler.py",
+            "static/style.css",
+            "settings.json",
+        },
     }
     # one commit each, on top of the one that the Hub makes
     assert [len(history) for history in hub.state().values()] == [2, 2, 2, 2]

@@ -124,6 +124,7 @@ def test_the_demo_comes_down_as_it_is(stranger: Path, publisher: Publisher) -> N
         "README.md",
         "app.py",
         "requirements.txt",
+        "sampler.py",
         "settings.json",
         "static/style.css",
     }

@@ -1,4 +1,4 @@
-"""The demo as a visitor meets it: in a process of its own, where wine_gpt can't be imported."""
+"""Serve the demo as it is published: its staged files, in a process where wine_gpt can't be imported."""
 
 import contextlib
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 
 from support.without_wine_gpt import BLOCK
+from wine_gpt.publishing.staging import copy_demo
 
 SPACE = Path(__file__).parents[2] / "space"
 START = """
@@ -24,7 +25,17 @@ runpy.run_path(sys.argv[1] + "/app.py", run_name="__main__")
 
 @contextlib.contextmanager
 def serving(log: Path, python: str = sys.executable, before: str = "", **environment: str) -> Iterator[str]:
-    """Start the demo by an interpreter, where wine_gpt can't be imported, after some lines; give its address."""
+    """Stage the demo next to its log, start it and yield its address.
+
+    Args:
+        log: receives what the process prints.
+        python: the interpreter.
+        before: code that runs before the demo is imported.
+        environment: more environment variables.
+    """
+    staged = log.parent / f"{log.name}-demo"
+    staged.mkdir()
+    copy_demo(staged)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -32,7 +43,7 @@ def serving(log: Path, python: str = sys.executable, before: str = "", **environ
     settings = {"GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [python, "-c", BLOCK + START, str(SPACE), before],
+            [python, "-c", BLOCK + START, str(staged), before],
             env={**kept, **settings},
             cwd=log.parent,
             stdout=output,

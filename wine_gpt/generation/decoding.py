@@ -1,25 +1,20 @@
-"""A short loop that samples from a GPT-2 as ``generate`` does, without what that does for other models.
+"""Sample from a GPT-2 with a KV cache: the tokens that transformers' ``generate`` gives, in a fraction of its time.
 
-For a model this small most of ``generate``'s time goes into masks, caches and processors that are looked up and made
-anew for each word. Here keys and values have their place from the start, and a word costs the model's own layers and
-little else. One text alone is sampled with the random numbers that ``generate`` draws, several with one number a word.
+For a small model ``generate`` spends most of its time on masks, caches and processors that it prepares for each token
+(benchmarks/RESULTS.md, "Generation"). The loop here allocates the cache once and runs the layers only.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import (
-    GenerationConfig,
-    GPT2LMHeadModel,
-    PreTrainedModel,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedModel
 
-# what the loop follows; any other setting that is not at its default is left to ``generate``
+from wine_gpt.generation.sampler import TokenSampler
+
+# fields of a generation config that :func:`decode` applies; where another one is set, ``generate`` has to be called
 SUPPORTED = {
     *("do_sample", "temperature", "top_k", "top_p", "suppress_tokens", "max_length", "max_new_tokens"),
     *("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version"),
@@ -27,31 +22,32 @@ SUPPORTED = {
 
 
 class Streamer(Protocol):
-    """What transformers' streamers have."""
+    """The interface of transformers' streamers."""
 
     def put(self, value: torch.Tensor) -> None:
-        """Take the prompt's ids, of shape (1, positions), then each new one, of shape (1,)."""
+        """Receive the prompt's ids, of shape (1, positions), then each new id, of shape (1,)."""
 
     def end(self) -> None:
-        """Take note that all has been put."""
+        """Learn that generation has ended."""
 
 
 def supported_config(model: PreTrainedModel, settings: Mapping[str, Any]) -> GenerationConfig | None:
-    """Return the model's generation config with the settings put in if :func:`decode` does all they ask for."""
-    config = GenerationConfig(**model.generation_config.to_dict())
-    config.update(**GenerationConfig._get_default_generation_params(), defaults_only=True)
+    """Return the model's generation config with the settings applied, or None if :func:`decode` can't follow it.
+
+    Args:
+        model: any model; :func:`decode` runs plain GPT-2 only.
+        settings: fields of a generation config, and whatever else ``generate`` takes.
+    """
+    config = copy.deepcopy(model.generation_config)
     unknown = config.update(**settings)
-    usual = GenerationConfig()
-    usual.update(**GenerationConfig._get_default_generation_params(), defaults_only=True)
-    wanted, expected = config.to_dict(), usual.to_dict()
-    followed = (
+    supported = (
         type(model) is GPT2LMHeadModel
         and not model.config.add_cross_attention
         and not unknown
         and None not in (config.eos_token_id, config.pad_token_id)
-        and all(value == expected.get(name) for name, value in wanted.items() if name not in SUPPORTED)
+        and config.to_diff_dict().keys() <= SUPPORTED
     )
-    return config if followed else None
+    return config if supported else None
 
 
 def decode(
@@ -62,20 +58,20 @@ def decode(
     limit: int,
     streamer: Streamer | None = None,
 ) -> torch.Tensor:
-    """Continue each row until its end of text, all rows together, as ``model.generate`` does.
+    """Continue all rows together until each has reached its end of text, as ``model.generate`` does.
 
-    The likeliest words, and one row's sampled words for a seed, are those that it gives.
+    Greedy decoding of any number of rows, and sampling of a single row, give the ids that ``generate`` gives.
 
     Args:
         model: in evaluation mode.
         input_ids: int64 of shape (rows, positions), padded on the left.
-        attention_mask: of the same shape, 0 where padded.
+        attention_mask: int64 of the same shape, 0 where padded.
         config: what :func:`supported_config` returns.
-        limit: most positions of the result, prompt included.
-        streamer: takes the ids as they come.
+        limit: maximum number of positions of the result, prompt included.
+        streamer: receives the ids of a single row while they are generated.
 
     Returns:
-        int64 of shape (rows, at most ``limit``), filled with the padding id behind the end of text.
+        int64 of shape (rows, at most ``limit``), filled with the padding id after the end of text.
     """
     choose = TokenSampler(config, model.device)
     ends = torch.as_tensor(config.eos_token_id, device=model.device).reshape(-1)
@@ -102,82 +98,59 @@ def decode(
     return ids[:, :filled]
 
 
-class TokenSampler:
-    """Picks the next ids from logits, as a generation config says."""
-
-    def __init__(self, config: GenerationConfig, device: torch.device) -> None:
-        self.sample = config.do_sample
-        self.suppressed = torch.tensor(config.suppress_tokens or [], dtype=torch.int64, device=device)
-        self.warpers: list[Any] = []
-        if config.temperature != 1:
-            self.warpers.append(TemperatureLogitsWarper(float(config.temperature)))
-        if config.top_k:
-            self.warpers.append(TopKLogitsWarper(config.top_k))
-        if config.top_p < 1:
-            self.warpers.append(TopPLogitsWarper(config.top_p))
-
-    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return one id per row; logits are float of shape (rows, vocabulary) and are written over."""
-        scores = logits.float().index_fill_(1, self.suppressed, -torch.inf)
-        if not self.sample:
-            return scores.argmax(-1)
-        for warper in self.warpers:
-            scores = warper(None, scores)
-        probabilities = scores.softmax(-1)
-        if len(scores) == 1:
-            return torch.multinomial(probabilities, 1)[:, 0]
-        # multinomial draws a number for each word of each row, which would be most of the time
-        cumulative = probabilities.cumsum(-1)
-        # in (0, 1], so that no word of probability 0 is where the sum gets there first
-        share = 1 - torch.rand(len(scores), 1, device=scores.device)
-        return torch.searchsorted(cumulative, share * cumulative[:, -1:])[:, 0]
-
-
 class KVCachedGPT2:
-    """A GPT-2 that keeps the keys and values of the positions it has seen, in tensors that are made once."""
+    """A GPT-2 with a KV cache that is allocated once, for all positions."""
 
     def __init__(self, model: GPT2LMHeadModel, attention_mask: torch.Tensor, limit: int) -> None:
-        self.transformer, self.head = model.transformer, model.lm_head
-        self.blocks: list[Any] = list(model.transformer.h)
-        self.heads, width = model.config.n_head, model.config.n_embd
-        shape = (2, len(self.blocks), len(attention_mask), self.heads, limit, width // self.heads)
-        self.keys, self.values = torch.empty(shape, dtype=model.dtype, device=model.device)
-        self.seen = 0
+        """Allocate the cache.
+
+        Args:
+            model: in evaluation mode.
+            attention_mask: of the prompts, int64 of shape (rows, positions), 0 where padded on the left.
+            limit: maximum number of positions.
+        """
+        self._transformer, self._head = model.transformer, model.lm_head
+        # Any, because torch types a ModuleList's members as Module
+        self._blocks: list[Any] = list(model.transformer.h)
+        self._heads, width = model.config.n_head, model.config.n_embd
+        shape = (2, len(self._blocks), len(attention_mask), self._heads, limit, width // self._heads)
+        self._keys, self._values = torch.empty(shape, dtype=model.dtype, device=model.device)
+        self._seen = 0
         padded = attention_mask.shape[1] - attention_mask.sum(1, keepdim=True)
         columns = torch.arange(limit, device=model.device)
-        self.positions = (columns - padded).clamp(min=0)
-        # True where a column may be attended to; none is needed where nothing is padded
-        self.visible = columns >= padded if padded.any() else None
+        self._positions = (columns - padded).clamp(min=0)
+        # True where a column may be attended to; None if no row is padded
+        self._visible = columns >= padded if padded.any() else None
 
     def extend(self, ids: torch.Tensor) -> torch.Tensor:
-        """Take in ids of shape (rows, new) and return the logits that follow, of shape (rows, vocabulary)."""
+        """Append ids, int64 of shape (rows, new); return the next token's logits, of shape (rows, vocabulary)."""
         rows, new = ids.shape
-        start, self.seen = self.seen, self.seen + new
-        hidden = self.transformer.wte(ids) + self.transformer.wpe(self.positions[:, start : self.seen])
-        mask = self._mask(start, new)
-        for block, keys, values in zip(self.blocks, self.keys, self.values, strict=True):
-            projected = block.attn.c_attn(block.ln_1(hidden)).view(rows, new, 3, self.heads, -1)
-            query, keys[:, :, start : self.seen], values[:, :, start : self.seen] = projected.permute(2, 0, 3, 1, 4)
+        start, self._seen = self._seen, self._seen + new
+        hidden = self._transformer.wte(ids) + self._transformer.wpe(self._positions[:, start : self._seen])
+        mask = self._mask(new)
+        for block, keys, values in zip(self._blocks, self._keys, self._values, strict=True):
+            projected = block.attn.c_attn(block.ln_1(hidden)).view(rows, new, 3, self._heads, -1)
+            query, keys[:, :, start : self._seen], values[:, :, start : self._seen] = projected.permute(2, 0, 3, 1, 4)
             attended = scaled_dot_product_attention(
                 query,
-                keys[:, :, : self.seen],
-                values[:, :, : self.seen],
+                keys[:, :, : self._seen],
+                values[:, :, : self._seen],
                 attn_mask=mask,
                 is_causal=mask is None and new > 1,
                 scale=block.attn.scaling,
             )
             hidden = hidden + block.attn.c_proj(attended.transpose(1, 2).reshape(hidden.shape))
             hidden = hidden + block.mlp(block.ln_2(hidden))
-        logits: torch.Tensor = self.head(self.transformer.ln_f(hidden[:, -1]))
+        logits: torch.Tensor = self._head(self._transformer.ln_f(hidden[:, -1]))
         return logits
 
-    def _mask(self, start: int, new: int) -> torch.Tensor | None:
-        """Return which columns each new position sees, bool that broadcasts to (rows, heads, new, seen)."""
-        if self.visible is None:
+    def _mask(self, new: int) -> torch.Tensor | None:
+        """Return which columns each new position may attend to, bool broadcastable to (rows, heads, new, seen)."""
+        if self._visible is None:
             return None
-        visible = self.visible[:, None, None, : self.seen]
+        visible = self._visible[:, None, None, : self._seen]
         if new == 1:
             return visible
-        # a padded position sees itself, since attention to nothing is not a number
-        own = torch.eye(new, self.seen, dtype=torch.bool, device=visible.device)
-        return (visible & own.new_ones(own.shape).tril()) | own
+        # let padding attend to itself: softmax over an all-masked row is NaN
+        diagonal = torch.eye(new, self._seen, dtype=torch.bool, device=visible.device)
+        return (visible & diagonal.new_ones(diagonal.shape).tril()) | diagonal

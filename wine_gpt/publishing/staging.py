@@ -18,6 +18,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
+from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
 from wine_gpt.publishing.hub import MAIN, StagedRepo
@@ -57,6 +58,7 @@ STAGED_FOLDERS = ("models", "spaces")
 SPACE = Path(__file__).parents[2] / "space"
 SPACE_SUFFIXES = (".py", ".txt", ".css", ".js", ".html", ".svg", ".json")
 SPACE_SETTINGS = "settings.json"
+SAMPLER = Path(sampler.__file__)
 # what the Hub's tokens look like
 TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}\b")
 
@@ -180,14 +182,20 @@ def _stage_space(
     if not (SPACE / "app.py").is_file() or not (SPACE / CARD).is_file():
         raise UserError(f"--space: no demo at {SPACE}: run scripts/publish.py in a checkout of wine_gpt")
     target = _folder(folder, "space", name)
-    for file in _demo_files():
-        copy = target / file.relative_to(SPACE)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
+    copy_demo(target)
     at = "" if publication.revision == MAIN else f"@{publication.revision}"
     _write_json(target / SPACE_SETTINGS, {"model": publication.repo + at})
     card = space_card(run, SPACE / CARD, publication.repo, subset_models)
     return StagedRepo(name, "space", target, card)
+
+
+def copy_demo(target: Path) -> None:
+    """Copy the demo's files, and the package's sampler, which the demo imports."""
+    for file in _demo_files():
+        copy = target / file.relative_to(SPACE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    shutil.copyfile(SAMPLER, target / SAMPLER.name)
 
 
 def _demo_files() -> Iterator[Path]:

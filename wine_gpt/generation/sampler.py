@@ -1,0 +1,64 @@
+"""Sample the next token from logits, as transformers' ``generate`` does: suppressed tokens, temperature, top-k, top-p.
+
+Imports torch and transformers only, because publishing copies this file into the Space.
+"""
+
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+# what ``generate`` takes where a generation config sets no top_k
+DEFAULT_TOP_K = 50
+
+
+class TokenSampler:
+    """Choose one token per row, as a generation config says.
+
+    A single row gets the token that ``generate`` draws from a generator in the same state. Several rows are drawn with
+    one random number each, because ``torch.multinomial`` would draw one for each entry of the vocabulary.
+    """
+
+    def __init__(
+        self,
+        config: GenerationConfig,
+        device: torch.device | str = "cpu",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Prepare the warpers.
+
+        Args:
+            config: its ``do_sample``, ``temperature``, ``top_k``, ``top_p`` and ``suppress_tokens`` are applied.
+            device: the logits' device.
+            generator: on the same device; None takes torch's global generator.
+        """
+        self._do_sample = bool(config.do_sample)
+        self._generator = generator
+        self._suppressed = torch.tensor(config.suppress_tokens or [], dtype=torch.int64, device=device)
+        # Any, because transformers requires a LongTensor of input ids here, which these warpers ignore
+        self._warpers: list[Any] = []
+        if config.temperature not in (None, 1):
+            self._warpers.append(TemperatureLogitsWarper(float(config.temperature)))
+        if top_k := DEFAULT_TOP_K if config.top_k is None else config.top_k:
+            self._warpers.append(TopKLogitsWarper(top_k))
+        if config.top_p is not None and config.top_p < 1:
+            self._warpers.append(TopPLogitsWarper(config.top_p))
+
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return token ids, int64 of shape (rows,).
+
+        Args:
+            logits: float of shape (rows, vocabulary); float32 logits are overwritten.
+        """
+        scores = logits.float().index_fill_(1, self._suppressed, -torch.inf)
+        if not self._do_sample:
+            return scores.argmax(-1)
+        for warper in self._warpers:
+            scores = warper(None, scores)
+        probabilities = scores.softmax(-1)
+        if len(scores) == 1:
+            return torch.multinomial(probabilities, 1, generator=self._generator)[:, 0]
+        cumulative = probabilities.cumsum(-1)
+        # u in (0, 1]: with u = 0 searchsorted could choose a token of probability 0
+        u = 1 - torch.rand(len(scores), 1, device=scores.device, generator=self._generator)
+        return torch.searchsorted(cumulative, u * cumulative[:, -1:])[:, 0]
