@@ -14,6 +14,7 @@ from typing import Any
 from wine_gpt.config import ScoreConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
+from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.evaluation.evaluate import load_subject
 from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews
 from wine_gpt.evaluation.sections import copying, diversity, recovery_rates
@@ -62,7 +63,8 @@ def compare(config: ScoreConfig, settings: list[str], seed: int) -> dict[str, di
     """Return the figures of real reviews and of each setting's."""
     model, tokenizer = load_subject(config.model)
     splits = load_reviews(config.data).splits
-    train, real = (read_reviews(splits[name], config.data) for name in ("train", "validation"))
+    template = ReviewTemplate.from_config(config.data)
+    train, real = (read_reviews(splits[name], template) for name in ("train", "validation"))
     written = {"real": real.descriptions}
     for setting in settings:
         generator = ReviewGenerator(model, tokenizer, config.batch_size, seed, parsed(setting))

@@ -19,12 +19,16 @@ from wine_gpt.errors import UserError
 def main() -> None:
     """Load, generate, and explain if asked to."""
     arguments = read_arguments(sys.argv[1:])
+    from wine_gpt.data.template import ReviewTemplate
     from wine_gpt.generation.explain import explain, require_attention, to_html, to_terminal
     from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids
     from wine_gpt.modeling.pretrained import load_model
     from wine_gpt.tokenizer import load_tokenizer
 
     model, tokenizer = load_model(arguments.model), load_tokenizer(arguments.model)
+    if arguments.prompt is None:
+        template = ReviewTemplate.load(arguments.model)
+        arguments.prompt = template.prefix if template else ""
     require_attention(model, arguments.layer, arguments.head)
     inputs = encode_prompts(model, tokenizer, [arguments.prompt])
     ids = generate_ids(
@@ -63,7 +67,9 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     """Parse and check what can be checked without the model."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("model", metavar="DIR", help="folder of a run, or a model's id on the Hub")
-    parser.add_argument("--prompt", default="wine review", help='what the review begins with (%(default)s); may be ""')
+    parser.add_argument(
+        "--prompt", help='what the text begins with (default: the prefix of the model\'s texts); may be ""'
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--temperature",

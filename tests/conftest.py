@@ -28,6 +28,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a tokenizer and a GPT-2 that has learned 216 made-up reviews; tests only read it."""
     from wine_gpt.config import ModelConfig
+    from wine_gpt.data.template import CLASS_TEMPLATE
     from wine_gpt.modeling.gpt2 import build_model
     from wine_gpt.modeling.language_model import LanguageModelLoss
     from wine_gpt.tokenizer import encode_reviews, save_tokenizer, train_tokenizer
@@ -49,6 +50,7 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             optimizer.step()
     model.save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
+    CLASS_TEMPLATE.save(folder)
     return folder
 
 

@@ -28,6 +28,7 @@ from support.records import (
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews, texts
+from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
 from wine_gpt.tokenizer import encode_reviews, tokenize_splits, train_tokenizer
 
@@ -49,7 +50,7 @@ def test_a_review_has_types_and_its_text(tmp_path: Path) -> None:
     features = reviews.splits["train"].features
     assert list(reviews.splits) == ["train", "validation", "test"]
     assert {name: feature.dtype for name, feature in features.items()} == {
-        **dict.fromkeys([*COLUMNS, "text"], "string"),
+        **dict.fromkeys([*COLUMNS, COMPOSED], "string"),
         "points": "int64",
         "price": "float64",
     }
@@ -57,7 +58,7 @@ def test_a_review_has_types_and_its_text(tmp_path: Path) -> None:
     assert len(rows) == 50
     for record in RECORDS:
         text = f"wine review : US : Oregon : Pinot Noir : {record['description']}"
-        assert rows[record["title"]] == {**record, "points": int(record["points"]), "text": text}
+        assert rows[record["title"]] == {**record, "points": int(record["points"]), COMPOSED: text}
 
 
 def test_every_format_gives_the_same_rows(tmp_path: Path, expected: list[dict]) -> None:
@@ -73,7 +74,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, expected: list[dict]) 
 
 def test_the_file_of_150k_has_fewer_columns(tmp_path: Path, expected: list[dict]) -> None:
     rows = load(write(tmp_path / "winemag-data_first150k.csv", csv_text(RECORDS, COLUMNS_150K)))
-    assert rows == [{name: row[name] for name in [*COLUMNS_150K, "text"]} for row in expected]
+    assert rows == [{name: row[name] for name in [*COLUMNS_150K, COMPOSED]} for row in expected]
 
 
 @pytest.mark.parametrize("member", [KAGGLE_JSON, "archive/winemag-data-130k-v2.csv", "mine.jsonl"])
@@ -106,19 +107,19 @@ def test_numbers_may_be_texts_and_texts_numbers(tmp_path: Path) -> None:
     assert [row["points"] for row in rows] == [87] * 4
     assert [row["price"] for row in rows] == [15.0, 15.0, None, None]
     assert {row["winery"] for row in rows} == {None}
-    assert rows[0]["text"].startswith("wine review : US : 7 : Pinot Noir : ")
+    assert rows[0][COMPOSED].startswith("wine review : US : 7 : Pinot Noir : ")
 
 
 def test_the_text_may_be_in_a_column_named_text(tmp_path: Path) -> None:
     records = [{"kind": "note", "text": f"Text {number}"} for number in range(30)]
     pq.write_table(pa.Table.from_pylist(records).cast(CATEGORICAL), tmp_path / "a.parquet")
     rows = load(tmp_path / "a.parquet", prefix="", prompt_fields=("kind",), text_field="text")
-    assert {"text": "note : Text 7", "kind": "note"} in rows
+    assert {COMPOSED: "note : Text 7", "text": "Text 7", "kind": "note"} in rows
 
 
 def test_an_empty_prefix_leaves_no_colon_behind(tmp_path: Path) -> None:
     rows = load(write(tmp_path / "a.json", json_text(RECORDS)), prefix="", prompt_fields=("winery",))
-    assert rows[0]["text"] == f"Château : {rows[0]['description']}"
+    assert rows[0][COMPOSED] == f"Château : {rows[0]['description']}"
 
 
 def test_the_report_adds_up(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from wine_gpt.config import DataConfig, PretrainConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
+from wine_gpt.data.template import COMPOSED
 
 PAGE = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
 
@@ -32,6 +33,6 @@ def test_the_recipes_load(work: Path) -> None:
     reviews = load_reviews(parse_config(PretrainConfig, ["recipes.yaml"]).data)
     assert (reviews.report.kept, reviews.report.dropped) == (7, {"cuisine": 0, "dish": 0, "method": 1})
     rows = [row for split in reviews.splits.values() for row in split]
-    assert list(rows[0]) == ["cuisine", "dish", "method", "text"]
+    assert list(rows[0]) == ["cuisine", "dish", "method", COMPOSED]
     (shown,) = re.findall(r"```text\n(recipe : .*)\n```", PAGE)
-    assert shown in [row["text"] for row in rows]
+    assert shown in [row[COMPOSED] for row in rows]

@@ -19,11 +19,11 @@ from tools.sample_grammar.grammar import generate_records
 from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import Reviews, load_reviews, texts
+from wine_gpt.data.template import CLASS_TEMPLATE
 from wine_gpt.evaluation.evaluate import load_subject
 from wine_gpt.evaluation.generated import ReviewGenerator, read_reviews
 from wine_gpt.evaluation.predictions import predict
 from wine_gpt.evaluation.results import EvaluationReport
-from wine_gpt.evaluation.sections import written_fields
 from wine_gpt.evaluation.table import to_text
 from wine_gpt.run_folder import data_settings
 from wine_gpt.tokenizer import class_words, save_tokenizer
@@ -291,7 +291,7 @@ def test_a_damaged_adapter_is_named(
 
 def test_headers_descriptions_and_labels_make_up_the_texts(reviews: Reviews) -> None:
     split = reviews.splits["test"]
-    found = read_reviews(split, DataConfig())
+    found = read_reviews(split, CLASS_TEMPLATE)
     assert [f"{header} {text}" for header, text in zip(found.headers, found.descriptions, strict=True)] == list(
         texts(split)
     )
@@ -303,14 +303,6 @@ def test_headers_descriptions_and_labels_make_up_the_texts(reviews: Reviews) -> 
 
 
 def test_provinces_are_looked_up_with_their_country(report: EvaluationReport) -> None:
-    assert written_fields(": italy : friuli-venezia giulia : pinot grigio : dry : crisp") == [
-        "italy",
-        "friuli - venezia giulia",
-        "pinot grigio",
-        "dry",
-    ]
-    assert written_fields(": italy : tusc") == ["italy"]
-    assert written_fields("dry") == []
     # the grammar of the sample has few places, which so small a model learns, and does not confuse each time
     assert report.conditioning is not None
     assert 0 < (report.conditioning.existing_provinces or 0) <= 1

@@ -33,6 +33,7 @@ from wine_gpt.config import (
 )
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
+from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED
 from wine_gpt.errors import UserError
 from wine_gpt.finetuning.finetune import ALPHAS, best_alpha, build_adapter, choose_alpha, finetune, header_words
 from wine_gpt.modeling.gpt2 import build_model
@@ -127,7 +128,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_each_value_gets_a_folder(work: Path, adapters: list[dict[str, Any]], whole: dict[str, Any]) -> None:
     assert [metrics["value"] for metrics in adapters] == ["Pinot Noir", "Gamay", "Rosé", "../../x"]
-    common = {"finetune.yaml", "metrics.json", "tokenizer.json", "tokenizer_config.json"}
+    common = {"finetune.yaml", "metrics.json", "review_template.json", "tokenizer.json", "tokenizer_config.json"}
     for slug in ("pinot-noir", "gamay", "rose", "x"):
         assert {*files(work / "lora" / slug)} == common | {"adapter_config.json", "adapter_model.safetensors"}
     model = {"config.json", "generation_config.json", "model.safetensors"}
@@ -275,14 +276,13 @@ def test_the_scoring_script_finds_a_models_reviews_by_its_base(
 def test_the_words_before_the_running_text_are_counted(work: Path) -> None:
     reviews = datasets.Dataset.from_dict(
         {
-            "text": [
-                "wine review : Spain : Rioja : Red : Good : wine.",
-                "wine review : A-B : C : D : Wine review : E",
-            ],
+            "country": ["Spain", "A-B"],
+            "province": ["Rioja", "C"],
+            "variety": ["Red", "D"],
             "description": ["Good : wine.", "Wine review : E"],
         }
     )
-    counts = header_words(reviews, DataConfig(), load_tokenizer(work / "base"))
+    counts = header_words(reviews, CLASS_TEMPLATE, load_tokenizer(work / "base"))
     # wine review : spain : rioja : red : / wine review : a - b : c : d :
     assert counts.tolist() == [9, 11]
 
@@ -343,7 +343,7 @@ print(json.dumps({
 
 def test_they_load_where_wine_gpt_is_not(work: Path, adapters: list[dict[str, Any]], whole: dict[str, Any]) -> None:
     split = reviews_of(work)["test"]
-    texts = [text for text, grape in zip(split["text"], split["variety"], strict=True) if grape == "Pinot Noir"]
+    texts = [text for text, grape in zip(split[COMPOSED], split["variety"], strict=True) if grape == "Pinot Noir"]
     folders = [str(work / name) for name in ("base", "lora", "full")]
     found, _ = run_without_wine_gpt(ELSEWHERE, *folders, "wine review : France", *texts, cwd=work)
     assert found["switched"] == [True, True]

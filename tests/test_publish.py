@@ -63,7 +63,14 @@ def only_read(hub: HubServer) -> bool:
 
 def test_everything_is_published_and_nothing_else(hub: HubServer, publisher: Publisher, work: Path) -> None:
     told = good(publisher.run(*everything(work), "--collection", "Wine GPT"))
-    common = {"LICENSE", "README.md", "metrics.json", "tokenizer.json", "tokenizer_config.json"}
+    common = {
+        "LICENSE",
+        "README.md",
+        "metrics.json",
+        "review_template.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
     weights = {"config.json", "generation_config.json", "model.safetensors"}
     evaluation = {"evaluation/metrics.json", "evaluation/reliability.png"}
     assert {name: set(files or {}) for name, files in state(hub).items()} == {

@@ -19,6 +19,8 @@ from wine_gpt.files import make_folder
 CHECKPOINTS = "checkpoints"
 # written last: a folder that has it holds a finished run
 METRICS = "metrics.json"
+# the form of the texts that the model learned; see wine_gpt.data.template
+TEMPLATE = "review_template.json"
 # what scripts/score.py says of the run's weights
 EVALUATION = "evaluation"
 # of a fine-tuning; its base's config.yaml has those of the data
@@ -34,6 +36,7 @@ RUN_FILES = (
     "generation_config.json",
     "loss.png",
     "model.safetensors",
+    TEMPLATE,
     "samples.jsonl",
     "tokenizer.json",
     "tokenizer_config.json",

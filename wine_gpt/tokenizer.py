@@ -24,8 +24,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.formats import BATCH_ROWS
-from wine_gpt.data.records import TEXT
 from wine_gpt.data.reviews import texts
+from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError, one_line
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
@@ -49,17 +49,15 @@ _WORD_END = r"(?: |\z)"
 
 
 def train_tokenizer(
-    texts: Iterable[str], vocab_size: int = 10_000, prefix: str = "wine review", header_fields: int = 3
+    texts: Iterable[str], vocab_size: int = 10_000, template: ReviewTemplate = CLASS_TEMPLATE
 ) -> PreTrainedTokenizerFast:
-    """Train the class's vocabulary on texts of the form ``prefix : field : … : running text``.
+    """Train the class's vocabulary on texts.
 
     Args:
         texts: read once.
         vocab_size: most entries, [PAD] and [UNK] included; [BOS] and [EOS] come on top, so that ids of words are the
             class's.
-        prefix: what the texts begin with, may be empty; decoding needs it to tell a header's colons, which have
-            spaces on both sides.
-        header_fields: how many fields stand between prefix and running text.
+        template: the texts' form; decoding needs it because a header's colons have spaces on both sides.
 
     Raises:
         UserError: if the texts have not one word.
@@ -71,7 +69,7 @@ def train_tokenizer(
     vocabulary = {word: index for index, word in enumerate([PAD, UNK, *words, BOS, EOS])}
     core = _untrained(vocabulary)
     core.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, vocabulary[BOS])])
-    core.decoder = natural_spacing(prefix, header_fields + bool(prefix))
+    core.decoder = natural_spacing(template)
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         pad_token=PAD,
@@ -88,7 +86,7 @@ def train_tokenizer(
 
 def train_on_reviews(split: Dataset, data: DataConfig, vocab_size: int) -> PreTrainedTokenizerFast:
     """Train on a split's texts, whose form is the config's; see :func:`train_tokenizer`."""
-    return train_tokenizer(texts(split), vocab_size, prefix=data.prefix, header_fields=len(data.prompt_fields))
+    return train_tokenizer(texts(split), vocab_size, ReviewTemplate.from_config(data))
 
 
 def _untrained(vocabulary: dict[str, int] | None = None) -> Tokenizer:
@@ -166,14 +164,14 @@ def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> 
         # map would leave its columns as they are
         return Dataset.from_dict({column: [] for column in TOKENIZED}, features=TOKENIZED)
     tokenized = (
-        split.select_columns(TEXT)
+        split.select_columns(COMPOSED)
         .with_format("arrow")
         .map(
             _encode,
             batched=True,
             batch_size=BATCH_ROWS,
             writer_batch_size=BATCH_ROWS,
-            remove_columns=[TEXT],
+            remove_columns=[COMPOSED],
             features=TOKENIZED,
             fn_kwargs={"tokenizer": tokenizer},
             desc=f"tokenizing {name}",
@@ -183,7 +181,7 @@ def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> 
 
 
 def _encode(table: pa.Table, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
-    reviews = encode_reviews(tokenizer, table[TEXT].to_pylist())
+    reviews = encode_reviews(tokenizer, table[COMPOSED].to_pylist())
     lengths = np.fromiter(map(len, reviews), np.int32, len(reviews))
     ids = np.fromiter(chain.from_iterable(reviews), np.int32, lengths.sum())
     offsets = np.concatenate([[0], lengths.cumsum()]).astype(np.int32)
@@ -225,7 +223,7 @@ def load_tokenizer(
     return tokenizer
 
 
-def natural_spacing(prefix: str, header_colons: int) -> decoders.Decoder:
+def natural_spacing(template: ReviewTemplate) -> decoders.Decoder:
     """Return a decoder that joins words with natural spacing, stable as more words come.
 
     One pass removes spaces, on text in which every word still has its own, so that no rule sees the work of another.
@@ -253,7 +251,7 @@ def natural_spacing(prefix: str, header_colons: int) -> decoders.Decoder:
         [
             decoders.Replace(Regex(r"\A"), " "),
             decoders.Fuse(),
-            decoders.Replace(Regex(_text_colons(prefix, header_colons)), f" {_TEXT_COLON}"),
+            decoders.Replace(Regex(_text_colons(template)), f" {_TEXT_COLON}"),
             # behind an even number of others
             decoders.Replace(Regex(r' "(?<=\A(?:[^"]*"[^"]*")*[^"]*")'), f" {_OPENING_QUOTE}"),
             decoders.Replace(Regex("|".join(rules)), ""),
@@ -263,8 +261,10 @@ def natural_spacing(prefix: str, header_colons: int) -> decoders.Decoder:
     )
 
 
-def _text_colons(prefix: str, header_colons: int) -> str:
+def _text_colons(template: ReviewTemplate) -> str:
     """Return a pattern that matches each colon, with its space, that is not part of the header."""
+    prefix = template.prefix
+    header_colons = prefix.count(":") + bool(prefix) + len(template.fields)
     behind_header = rf"(?<=\A(?:[^:]*:){{{header_colons + 1},}})"
     if prefix:
         spaced = " ".join(["", *_FIND_WORDS(prefix.lower()), ":"])

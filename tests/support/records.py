@@ -10,6 +10,7 @@ import pytest
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import Reviews, load_reviews
+from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
 
 KAGGLE_JSON = "winemag-data-130k-v2.json"
@@ -95,7 +96,7 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> str:
 def rows_of(reviews: Reviews) -> list[Record]:
     """Return the rows of all splits in the order of their texts."""
     rows = [dict(row) for split in reviews.splits.values() for row in split]
-    return sorted(rows, key=lambda row: row["text"])
+    return sorted(rows, key=lambda row: row[COMPOSED])
 
 
 def load(path: str | Path, **settings: object) -> list[Record]:

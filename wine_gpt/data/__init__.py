@@ -2,5 +2,6 @@
 
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.reviews import Reviews, load_reviews, texts
+from wine_gpt.data.template import COMPOSED, ReviewTemplate
 
-__all__ = ["DataReport", "Reviews", "load_reviews", "texts"]
+__all__ = ["COMPOSED", "DataReport", "ReviewTemplate", "Reviews", "load_reviews", "texts"]

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from wine_gpt.config import DataConfig
 from wine_gpt.data.formats import REMOVED, Wanted
 from wine_gpt.data.report import DataReport
+from wine_gpt.data.template import COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError
 
 # the columns of Kaggle's winemag-data-130k-v2 and their types; any other column is a string
@@ -28,7 +29,6 @@ KAGGLE_TYPES = {
     ),
 }
 SPLITS = ("train", "validation", "test")
-TEXT = "text"
 
 Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
@@ -37,7 +37,7 @@ Columns = dict[str, pa.Array]
 
 def wanted_columns(config: DataConfig) -> Wanted:
     """Return the columns that the texts are made of, and Kaggle's besides."""
-    return Wanted((*config.prompt_fields, config.text_field), frozenset(KAGGLE_TYPES))
+    return Wanted(ReviewTemplate.from_config(config).columns, frozenset(KAGGLE_TYPES))
 
 
 @dataclass
@@ -76,6 +76,7 @@ class ReviewFilter:
 
     def __init__(self, config: DataConfig, name: str) -> None:
         self.config = config
+        self.template = ReviewTemplate.from_config(config)
         self.name = name
         self.tally = Tally()
         # of each description so far, in rising order: 8 bytes per review
@@ -93,7 +94,7 @@ class ReviewFilter:
             usable = self._usable(columns)
             columns[self.config.text_field] = self._shortened(columns[self.config.text_field], usable)
             splits = self._assigned(columns[self.config.text_field], usable)
-            columns[TEXT] = review_texts(columns, self.config)
+            columns[COMPOSED] = self.template.render_columns(columns)
             yield from self._parts(pa.table(columns), splits)
 
     def _typed(self, batch: pa.RecordBatch) -> Columns:
@@ -190,12 +191,6 @@ def split_of(hashes: Hashes, config: DataConfig) -> npt.NDArray[np.str_]:
     uniform = hashes / 2.0**64
     bounds = [config.test_fraction, config.test_fraction + config.validation_fraction]
     return np.array(SPLITS[::-1])[np.digitize(uniform, bounds)]
-
-
-def review_texts(columns: Columns, config: DataConfig) -> pa.Array:
-    """Join prefix, prompt fields and text, "wine review : US : Oregon : Pinot Gris : …", as the class does."""
-    fields = [pc.cast(columns[column], pa.string()) for column in wanted_columns(config).needed]
-    return pc.binary_join_element_wise(*([config.prefix] if config.prefix else []), *fields, " : ")
 
 
 def shorten(text: str, limit: int) -> str:

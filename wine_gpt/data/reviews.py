@@ -18,13 +18,14 @@ from filelock import FileLock
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.formats import BATCH_ROWS
-from wine_gpt.data.records import SPLITS, TEXT, ReviewFilter, wanted_columns
+from wine_gpt.data.records import SPLITS, ReviewFilter, wanted_columns
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.sources import Source, find_source
+from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError, one_line
 
 # raise it when the same source and settings give other files than before
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 REPORT = "report.json"
 
 
@@ -33,8 +34,8 @@ class Reviews:
     """Distinct reviews, memory-mapped.
 
     ``splits`` has train, validation and test with the columns that the source has of Kaggle's (points int64, price
-    float64, the rest strings), those that the texts are made of, and ``text``: the whole review in the class's form,
-    not yet in lower case. ``fingerprint`` is equal if and only if the texts and their splits and order are.
+    float64, the rest strings), those that a text is composed of, and :data:`COMPOSED`, the text itself, not yet in
+    lower case. ``fingerprint`` is equal if and only if the texts and their splits and order are.
     """
 
     splits: DatasetDict
@@ -69,8 +70,8 @@ def load_reviews(config: DataConfig) -> Reviews:
 
 def texts(split: Dataset) -> Iterator[str]:
     """Yield the text of each review, reading a batch at a time."""
-    for table in split.select_columns(TEXT).with_format("arrow").iter(1000):
-        yield from table[TEXT].to_pylist()
+    for table in split.select_columns(COMPOSED).with_format("arrow").iter(1000):
+        yield from table[COMPOSED].to_pylist()
 
 
 def _cache_key(source: Source, config: DataConfig) -> str:
@@ -107,7 +108,7 @@ def _write(reviews: ReviewFilter, source: Source, config: DataConfig, folder: Pa
         for split, table in reviews.reviews(source.read(wanted_columns(config))):
             writers[split].write_table(table)
             # texts hold no NUL, so none can be mistaken for the end of another
-            digests[split].update(_joined(table[TEXT], "\0").as_buffer())
+            digests[split].update(_joined(table[COMPOSED], "\0").as_buffer())
         if reviews.tally.read:
             for writer in writers.values():
                 writer.finalize()

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from wine_gpt import run_folder
 from wine_gpt.config import ScoreConfig
 from wine_gpt.data.reviews import Reviews, load_reviews, texts
+from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation import plots
 from wine_gpt.evaluation.generated import (
@@ -94,15 +95,16 @@ def _report(
     config: ScoreConfig, generator: ReviewGenerator, reviews: Reviews, predictions: list[Prediction]
 ) -> EvaluationReport:
     """Generate texts and compute all sections."""
-    train = read_reviews(reviews.splits["train"], config.data)
-    real = read_reviews(sample_reviews(reviews.splits[config.split], config.texts, config.seed), config.data)
+    template = ReviewTemplate.from_config(config.data)
+    train = read_reviews(reviews.splits["train"], template)
+    real = read_reviews(sample_reviews(reviews.splits[config.split], config.texts, config.seed), template)
     longest = longest_description(real, generator.tokenizer)
     seen = sample_reviews(reviews.splits["train"], config.texts, config.seed)
     compared = {
         "generated": generator.continuations(real.headers, longest, "writing reviews"),
         "real": real.descriptions,
     }
-    halves = first_halves(seen, config.data, generator)
+    halves = first_halves(seen, template, generator)
     continued = generator.continuations(halves, longest, "continuing training reviews")
     return EvaluationReport(
         model=config.model,

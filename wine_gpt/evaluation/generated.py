@@ -7,8 +7,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from wine_gpt.config import DataConfig
-from wine_gpt.data.reviews import texts
+from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.progress import Progress
 from wine_gpt.tokenizer import word_ends
@@ -70,12 +69,11 @@ class ReviewParts:
     labels: dict[str, list[str]]
 
 
-def read_reviews(split: Dataset, data: DataConfig) -> ReviewParts:
+def read_reviews(split: Dataset, template: ReviewTemplate) -> ReviewParts:
     """Return a split's headers, descriptions and labels."""
-    descriptions = column(split, data.text_field)
-    whole = zip(texts(split), descriptions, strict=True)
-    headers = [text[: len(text) - len(description)].strip() for text, description in whole]
-    return ReviewParts(headers, descriptions, {name: column(split, name) for name in data.prompt_fields})
+    headers = [template.header(record) for record in _records(split, template)]
+    labels = {name: column(split, name) for name in template.fields}
+    return ReviewParts(headers, column(split, template.text_field), labels)
 
 
 def sample_reviews(split: Dataset, most: int, seed: int) -> Dataset:
@@ -91,15 +89,23 @@ def longest_description(real: ReviewParts, tokenizer: PreTrainedTokenizerFast) -
     return 2 * max(len(ids) for ids in tokenizer(real.descriptions, verbose=False)["input_ids"])
 
 
-def first_halves(split: Dataset, data: DataConfig, generator: ReviewGenerator) -> list[str]:
+def first_halves(split: Dataset, template: ReviewTemplate, generator: ReviewGenerator) -> list[str]:
     """Return header and first half, in words, of each review that fits into the model's positions."""
     halves = []
-    for text, description in zip(texts(split), column(split, data.text_field), strict=True):
+    for record in _records(split, template):
+        description = str(record[template.text_field])
         ends = word_ends(description)
-        cut = len(text) - len(description) + (ends[len(ends) // 2 - 1] if len(ends) > 1 else 0)
-        if len(generator.tokenizer(text, verbose=False)["input_ids"]) < generator.model.config.max_position_embeddings:
-            halves.append(text[:cut])
+        half = description[: ends[len(ends) // 2 - 1]] if len(ends) > 1 else ""
+        ids = generator.tokenizer(template.render(record), verbose=False)["input_ids"]
+        if len(ids) < generator.model.config.max_position_embeddings:
+            halves.append(template.render({**record, template.text_field: half}))
     return halves
+
+
+def _records(split: Dataset, template: ReviewTemplate) -> list[dict[str, object]]:
+    table = split.select_columns(list(template.columns)).with_format("arrow")[:]
+    records: list[dict[str, object]] = table.to_pylist()
+    return records
 
 
 def column(split: Dataset, name: str) -> list[str]:

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import ScoreConfig
 from wine_gpt.data.reviews import Reviews
+from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.evaluation.generated import ReviewGenerator, ReviewParts, column
 from wine_gpt.evaluation.metrics import load_metric
 from wine_gpt.evaluation.plots import calibration_error
@@ -101,29 +102,16 @@ def existing_provinces(generator: ReviewGenerator, reviews: Reviews, config: Sco
 
     A pair of country and province exists if a real review of any split has it.
     """
-    fields = config.data.prompt_fields
-    named = [fields.index(name) for name in ("country", "province")]
+    template, names = ReviewTemplate.from_config(config.data), ("country", "province")
     existing = {
         tuple(_as_words(value) for value in pair)
         for split in reviews.splits.values()
-        for pair in zip(*(column(split, fields[index]) for index in named), strict=True)
+        for pair in zip(*(column(split, name) for name in names), strict=True)
     }
-    prompts = [config.data.prefix] * min(config.texts, len(reviews.splits[config.split]))
-    headers = [written_fields(text) for text in generator.continuations(prompts, HEADER_TOKENS, "writing headers")]
-    return float(
-        np.mean(
-            [max(named) < len(header) and tuple(header[index] for index in named) in existing for header in headers]
-        )
-    )
-
-
-def written_fields(continuation: str) -> list[str]:
-    """Return the fields, each as words joined by a space, that a model generated after a prefix.
-
-    The text after the last colon is left out: it is the description, or a field that may not be complete.
-    """
-    # a prefix's continuation begins with the colon that ends the prefix
-    return [_as_words(field) for field in continuation.removeprefix(":").split(" : ")[:-1]]
+    prompts = [template.prefix] * min(config.texts, len(reviews.splits[config.split]))
+    continuations = generator.continuations(prompts, HEADER_TOKENS, "writing headers")
+    written = [template.parse(f"{template.prefix} {text}") for text in continuations]
+    return float(np.mean([tuple(_as_words(values.get(name, "")) for name in names) in existing for values in written]))
 
 
 def _as_words(text: str) -> str:

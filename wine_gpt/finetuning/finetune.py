@@ -27,9 +27,9 @@ from wine_gpt import run_folder
 from wine_gpt.config import DataConfig, FinetuneConfig, LoraConfig, PretrainConfig
 from wine_gpt.config_io import parse_config, to_flat, to_yaml
 from wine_gpt.data.batching import Indices
-from wine_gpt.data.records import TEXT
 from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.data.subsets import Subset, choose_subsets, find_subsets
+from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews
 from wine_gpt.evaluation.sections import copying
@@ -38,7 +38,7 @@ from wine_gpt.finetuning.comparison import compare, save_table
 from wine_gpt.modeling.pretrained import load_model, save_model
 from wine_gpt.modeling.scoring import Score, Sums, score_reviews
 from wine_gpt.run_folder import data_settings
-from wine_gpt.tokenizer import encode_reviews, load_tokenizer, tokenize_splits
+from wine_gpt.tokenizer import load_tokenizer, tokenize_splits
 from wine_gpt.training import checkpoint, record
 from wine_gpt.training.pretrain import make_accelerator, resume, settings_fixed_on_resume, training_figures
 from wine_gpt.training.trainer import Trainer, describe_mismatch, trained_weights
@@ -63,6 +63,11 @@ class Base:
     fingerprint: str
     sha256: str
     tokenizer: PreTrainedTokenizerFast
+
+    @property
+    def template(self) -> ReviewTemplate:
+        """The form of the base's texts."""
+        return ReviewTemplate.from_config(self.data)
 
 
 def finetune(config: FinetuneConfig) -> list[dict[str, Any]]:
@@ -190,13 +195,9 @@ def build_adapter(model: GPT2LMHeadModel, config: LoraConfig, seed: int) -> GPT2
         raise UserError(f"lora.targets: {one_line(error)}") from error
 
 
-def header_words(reviews: Dataset, data: DataConfig, tokenizer: PreTrainedTokenizerFast) -> Indices:
+def header_words(reviews: Dataset, template: ReviewTemplate, tokenizer: PreTrainedTokenizerFast) -> Indices:
     """Return how many words, prefix and colons included, stand before each review's running text."""
-    table = reviews.select_columns([TEXT, data.text_field]).with_format("arrow")[:]
-    pairs = zip(table[TEXT].to_pylist(), table[data.text_field].to_pylist(), strict=True)
-    headers = encode_reviews(tokenizer, [text.removesuffix(running) for text, running in pairs])
-    # without the start and the end of the text
-    return np.array([len(ids) - 2 for ids in headers], np.int64)
+    return np.array([template.header_length(record, tokenizer) for record in reviews], np.int64)
 
 
 def choose_alpha(trainer: Trainer, start: checkpoint.Tensors, headers: Indices) -> dict[float, dict[str, float]]:
@@ -367,12 +368,12 @@ class SubsetRun:
             self.config.training,
             self.accelerator,
             checkpoints=self.folder / run_folder.CHECKPOINTS,
-            prompt=self.base.data.prefix,
+            prompt=self.base.template.prefix,
             resume_key=self.resume_key,
         )
 
     def _headers(self, split: str) -> Indices:
-        return header_words(self.reviews[split], self.base.data, self.base.tokenizer)
+        return header_words(self.reviews[split], self.base.template, self.base.tokenizer)
 
     def _copying(self, model: GPT2LMHeadModel) -> dict[str, float]:
         """Return the mean longest span, in words, that descriptions share with the value's training reviews.
@@ -383,20 +384,21 @@ class SubsetRun:
         if importlib.util.find_spec("evaluate") is None:
             return {}
         unseen = concatenate_datasets([self.reviews["test"], self.reviews["validation"]])
-        real = read_reviews(unseen.select(range(min(len(unseen), COPY_CHECK_TEXTS))), self.base.data)
+        real = read_reviews(unseen.select(range(min(len(unseen), COPY_CHECK_TEXTS))), self.base.template)
         generator = ReviewGenerator(model, self.base.tokenizer, AT_ONCE, self.config.training.seed, {})
         longest = longest_description(real, self.base.tokenizer)
         written = {
             "generated": generator.continuations(real.headers, longest, "writing reviews"),
             "real": real.descriptions,
         }
-        train = read_reviews(self.reviews["train"], self.base.data).descriptions
+        train = read_reviews(self.reviews["train"], self.base.template).descriptions
         return {kind: copying(found, train).mean_longest for kind, found in written.items()}
 
     def _save(self, model: GPT2LMHeadModel) -> None:
         # peft would look up the base on the Hub to see whether its vocabulary has grown
         settings = {"save_embedding_layers": False} if self.config.method == "lora" else {}
         save_model(self.folder, model, self.base.tokenizer, **settings)
+        self.base.template.save(self.folder)
         own = dataclasses.replace(self.config, value=self.subset.value, variety=None)
         write_atomically(self.folder / run_folder.SETTINGS, to_yaml(own))
 

@@ -26,6 +26,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 PYTHON_VERSION = "3.11"
 # the Hub takes no longer one
 SHORT_DESCRIPTION_LENGTH = 60
+# what the prompts of the cards name, in the words of the class's data set
+EXAMPLE = {"country": "us", "province": "california"}
 # one line for each of the versions that decide what a run computes
 SHOWN_PACKAGES = ("wine_gpt", "torch", "transformers", "tokenizers", "datasets", "accelerate")
 SHOWN_SETTINGS = {
@@ -221,15 +223,15 @@ def _eval_results(run: Run, figures: Figures, data_name: str) -> list[EvalResult
 
 
 def _shared(run: Run, name: str, revision: str) -> dict[str, Any]:
-    data = run.config.data
+    template = run.template
     return {
         "name": name,
         "title": name.split("/")[1],
         "revision": revision_note(revision),
         "corpus": run.corpus,
-        "pattern": " : ".join([*([data.prefix] if data.prefix else []), *data.prompt_fields, data.text_field]),
+        "pattern": template.render({column: column for column in template.columns}),
         "texts": "wine reviews" if run.corpus.wine else "texts",
-        "prompt": f"{data.prefix} : italy" if run.corpus.wine else data.prefix,
+        "prompt": template.prompt({"country": "italy"} if run.corpus.wine else {}),
         "parameters": _figure(run.metrics, "parameters", "{:,}"),
         "version": run.metrics.get("environment", {}).get("packages", {}).get("wine_gpt")
         or importlib.metadata.version("wine_gpt"),
@@ -259,7 +261,7 @@ def _sampling(run: Run) -> str:
     ]
     if step is not None:
         settings.append(f"seed {run.config.training.seed + step}")
-    return ", ".join([f'prompt "{run.config.data.prefix}"', *settings])
+    return ", ".join([f'prompt "{run.template.prefix}"', *settings])
 
 
 def _architecture(run: Run) -> str:
@@ -466,10 +468,12 @@ def _after_header(metrics: Figures) -> str | None:
 
 def _subset_prompt(run: Run, subset_model: SubsetModel) -> str:
     """Return the beginning of a text up to the field that the model was fine-tuned on."""
-    data = run.config.data
-    if not run.corpus.wine or subset_model.metrics["field"] != "variety":
-        return data.prefix
-    return f"{data.prefix} : us : california : {subset_model.value.lower()} :"
+    field, fields = subset_model.metrics["field"], run.template.fields
+    if field not in fields:
+        return run.template.prefix
+    known = EXAMPLE if run.corpus.wine else {}
+    before = {name: known[name] for name in fields[: fields.index(field)] if name in known}
+    return run.template.prompt({**before, field: subset_model.value.lower()})
 
 
 # figures and Markdown

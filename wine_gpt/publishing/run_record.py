@@ -12,6 +12,7 @@ from typing import Any
 from wine_gpt.config import DataConfig, PretrainConfig
 from wine_gpt.config_io import parse_config, to_yaml
 from wine_gpt.data.sources import KAGGLE_PAGE, SUFFIXES
+from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.publishing.hub import MAIN
 
@@ -58,6 +59,11 @@ class Run:
     report: Figures
     samples: list[Figures]
     evaluation: Figures
+
+    @property
+    def template(self) -> ReviewTemplate:
+        """The form of the texts that the model learned."""
+        return ReviewTemplate.from_config(self.config.data)
 
     @property
     def weights_sha256(self) -> str:

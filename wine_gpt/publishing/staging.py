@@ -36,6 +36,7 @@ from wine_gpt.publishing.run_record import (
     read_run,
     read_subset_models,
 )
+from wine_gpt.run_folder import TEMPLATE
 from wine_gpt.tokenizer import load_tokenizer
 
 CARD, LICENSE, CONFIG = "README.md", "LICENSE", "config.yaml"
@@ -50,6 +51,7 @@ KNOWN_FILES = (
     *MODEL_FILES,
     *TOKENIZER_FILES,
     *ADAPTER_FILES,
+    TEMPLATE,
     FILE_NAME,
     ONNX,
 )
@@ -125,6 +127,7 @@ def _stage_model(
     target = _folder(folder, "model", name)
     plots = tuple(file for _, file in run.plots)
     _copy(run.folder, target, (*MODEL_FILES, *TOKENIZER_FILES, *plots))
+    run.template.save(target)
     (target / CONFIG).write_text(run.config_yaml(name), encoding="utf-8")
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
     _write_json(target / METRICS, run.metrics)
@@ -153,7 +156,7 @@ def _write_index(run: Run, file: Path) -> str | None:
         return str(error)
     if len(train) != run.report.get("splits", {}).get("train"):
         return f"{published_path(data.path)} has other training texts than those that the run counted"
-    build_index(map(str, train[data.text_field][:]), file)
+    build_index(map(str, train[run.template.text_field][:]), file)
     return None
 
 
@@ -161,6 +164,7 @@ def _stage_subset(publication: Publication, run: Run, subset_model: SubsetModel,
     target = _folder(folder, "model", subset_model.repository)
     weights = ADAPTER_FILES if subset_model.is_adapter else MODEL_FILES
     _copy(subset_model.folder, target, (*weights, *TOKENIZER_FILES))
+    run.template.save(target)
     if subset_model.is_adapter:
         config = {**read_json(target / ADAPTER_FILES[0]), "base_model_name_or_path": publication.repo}
         if publication.revision != MAIN:

@@ -18,6 +18,7 @@ from wine_gpt.config import PretrainConfig, TrainingConfig
 from wine_gpt.config_io import to_flat, to_yaml
 from wine_gpt.data.batching import reviews_cut
 from wine_gpt.data.reviews import Reviews, load_reviews
+from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
 from wine_gpt.files import write_atomically
 from wine_gpt.modeling.gpt2 import build_model
@@ -110,6 +111,7 @@ def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) ->
     }
     if accelerator.is_main_process:
         save_model(folder, model, tokenizer)
+        ReviewTemplate.from_config(config.data).save(folder)
         record.save_samples(folder, state)
         record.save_loss_curve(folder, state)
         reviews.report.save(folder / "data_report.json")

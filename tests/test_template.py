@@ -1,0 +1,113 @@
+"""The form of a text: rendered, split and parsed; saved with a model and found again."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from wine_gpt.config import PretrainConfig
+from wine_gpt.config_io import to_yaml
+from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate
+from wine_gpt.errors import UserError
+
+RECORD = {"country": "US", "province": "Oregon", "variety": "Pinot Noir", "description": "Dry: it's crisp."}
+HEADER = "wine review : US : Oregon : Pinot Noir :"
+TEXT = f"{HEADER} Dry: it's crisp."
+
+words = st.text(st.characters(categories=["L", "P", "N"]), min_size=1).filter(lambda word: word != ":")
+phrases = st.lists(words, min_size=1, max_size=3).map(" ".join)
+
+
+@st.composite
+def templates_and_records(draw: st.DrawFn) -> tuple[ReviewTemplate, dict[str, str]]:
+    """Return a template and a record whose values hold no colon between spaces."""
+    fields = tuple(f"field {number}" for number in range(draw(st.integers(0, 3))))
+    template = ReviewTemplate(draw(st.just("") | phrases), fields, "text")
+    return template, {column: draw(phrases) for column in template.columns}
+
+
+@given(templates_and_records())
+def test_what_is_rendered_is_parsed(drawn: tuple[ReviewTemplate, dict[str, str]]) -> None:
+    template, record = drawn
+    text = template.render(record)
+    assert template.parse(text) == record
+    assert template.split(text) == (template.header(record), record["text"])
+    columns = {column: pa.array([value]) for column, value in record.items()}
+    assert template.render_columns(columns).to_pylist() == [text]
+
+
+def test_the_class_form() -> None:
+    assert CLASS_TEMPLATE.render(RECORD) == TEXT
+    assert CLASS_TEMPLATE.header(RECORD) == HEADER
+    assert CLASS_TEMPLATE.split(TEXT) == (HEADER, RECORD["description"])
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (TEXT, RECORD),
+        (TEXT.lower(), {name: value.lower() for name, value in RECORD.items()}),
+        ("wine review : US : Oregon : Pinot Noir : dry : crisp", {**RECORD, "description": "dry : crisp"}),
+        (HEADER, {**RECORD, "description": ""}),
+        # the last value may have been cut
+        ("wine review : US : Oreg", {"country": "US"}),
+        ("wine review : US :", {"country": "US"}),
+        ("wine review", {}),
+        ("", {}),
+        ("a wine : US : Oregon : Pinot Noir : dry", {}),
+    ],
+)
+def test_a_field_is_parsed_up_to_its_colon(text: str, values: dict[str, str]) -> None:
+    assert CLASS_TEMPLATE.parse(text) == values
+
+
+def test_a_prompt_ends_before_the_first_missing_field() -> None:
+    assert CLASS_TEMPLATE.prompt({}) == "wine review"
+    assert CLASS_TEMPLATE.prompt({"country": "italy", "variety": "malbec"}) == "wine review : italy"
+    assert CLASS_TEMPLATE.prompt(RECORD) == HEADER
+    assert ReviewTemplate("", ("country",), "text").prompt({}) == ""
+
+
+def test_numbers_are_written_as_in_the_texts_of_arrow_columns() -> None:
+    template = ReviewTemplate("", ("points", "price"), "text")
+    record = {"points": 90, "price": 15.0, "text": "Dry."}
+    columns = {column: pa.array([value]) for column, value in record.items()}
+    assert template.render(record) == template.render_columns(columns)[0].as_py() == "90 : 15 : Dry."
+
+
+def test_the_header_is_measured_in_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
+    # wine review : us : oregon : pinot noir :
+    assert CLASS_TEMPLATE.header_length(RECORD, tokenizer) == 10
+    assert CLASS_TEMPLATE.header_length({**RECORD, "province": "A-B : C"}, tokenizer) == 14
+
+
+def test_the_name_of_the_composed_column_is_taken() -> None:
+    with pytest.raises(UserError, match=f"no column can be called {COMPOSED}: rename it"):
+        ReviewTemplate("", (COMPOSED,), "text")
+
+
+def test_it_is_saved_as_json_that_needs_no_code_of_ours(tmp_path: Path) -> None:
+    template = ReviewTemplate("pavé", ("topic", "mood"), "text")
+    template.save(tmp_path)
+    saved = json.loads((tmp_path / "review_template.json").read_text(encoding="utf-8"))
+    assert saved == {"prefix": "pavé", "fields": ["topic", "mood"], "text_field": "text"}
+    assert ReviewTemplate.load(tmp_path) == template
+
+
+def test_a_run_without_the_file_has_the_template_of_its_config(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(to_yaml(PretrainConfig()))
+    assert ReviewTemplate.load(tmp_path) == CLASS_TEMPLATE
+    (tmp_path / "config.yaml").unlink()
+    assert ReviewTemplate.load(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"prefix": "a", "fields": "b", "text_field": "c"}', '{"fields": [1]}'])
+def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "review_template.json").write_text(content)
+    with pytest.raises(UserError, match=r"review_template\.json is no review template: ") as error:
+        ReviewTemplate.load(tmp_path)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,183 @@
+"""The form of a review's text, "prefix : field : … : running text": compose it, split it, save it with the model."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+
+from wine_gpt.config import DataConfig, PretrainConfig
+from wine_gpt.config_io import parse_config
+from wine_gpt.errors import UserError, one_line
+from wine_gpt.files import write_atomically
+from wine_gpt.run_folder import TEMPLATE, data_settings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+# the column of the composed texts; no field can have its name, because ReviewTemplate refuses it
+COMPOSED = "<review>"
+SEPARATOR = " : "
+
+
+@dataclass(frozen=True)
+class ReviewTemplate:
+    """The form of every text of a corpus: the prefix, the fields' values and the running text, joined by " : ".
+
+    Args:
+        prefix: the words that every text begins with; may be empty.
+        fields: the columns that follow the prefix, in order.
+        text_field: the column of the running text.
+
+    Raises:
+        UserError: if a column has the name of the composed texts' column.
+    """
+
+    prefix: str
+    fields: tuple[str, ...]
+    text_field: str
+
+    def __post_init__(self) -> None:
+        """Refuse the one name that is taken."""
+        if COMPOSED in self.columns:
+            raise UserError(
+                f"config: data.prompt_fields, data.text_field: no column can be called {COMPOSED}: rename it"
+            )
+
+    @classmethod
+    def from_config(cls, data: DataConfig) -> "ReviewTemplate":
+        """Return the template that a config's data settings describe."""
+        return cls(data.prefix, tuple(data.prompt_fields), data.text_field)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a text is composed of, in order."""
+        return (*self.fields, self.text_field)
+
+    def render(self, record: Mapping[str, object]) -> str:
+        """Return a record's whole text: its header and its running text."""
+        return " ".join([*filter(None, [self.header(record)]), _as_text(record[self.text_field])])
+
+    def header(self, record: Mapping[str, object]) -> str:
+        """Return all that stands before a record's running text, the last colon included."""
+        return self._join(record, self.fields, end=SEPARATOR.rstrip())
+
+    def prompt(self, record: Mapping[str, object]) -> str:
+        """Return a text's beginning: its header, or as much as comes before the first field that ``record`` lacks."""
+        known = tuple(takewhile(record.__contains__, self.fields))
+        return self.header(record) if known == self.fields else self._join(record, known)
+
+    def render_columns(self, columns: Mapping[str, pa.Array]) -> pa.Array:
+        """Return the whole text of each record of Arrow columns, as :meth:`render` does for one."""
+        values = [pc.cast(columns[name], pa.string()) for name in self.columns]
+        return pc.binary_join_element_wise(*self._prefix_parts(), *values, SEPARATOR)
+
+    def split(self, text: str) -> tuple[str, str]:
+        """Return the header of a text, the last colon included, and its running text.
+
+        A text that ends within its header has an empty running text. A field's value that holds " : " itself can't be
+        told from two fields.
+        """
+        separators = len(self.fields) + len(self._prefix_parts())
+        header = re.match(rf"(?s:.*?{SEPARATOR.rstrip()}(?=\s|\Z)){{{separators}}}", text)
+        end = header.end() if header else len(text)
+        return text[:end], text[end:].lstrip()
+
+    def parse(self, text: str) -> dict[str, str]:
+        """Return the values that a text gives to its fields, and its running text by the name of its column.
+
+        A field counts if the colon after it is there, because a text that was cut may have lost a part of its last
+        value. A text that does not begin with the prefix gives no values.
+        """
+        header, running = self.split(text)
+        prefix = self._prefix_parts()
+        parts = [part.strip() for part in f"{header} ".split(SEPARATOR)]
+        if list(map(_letters, parts[: len(prefix)])) != list(map(_letters, prefix)):
+            return {}
+        parsed = dict(zip(self.fields, parts[len(prefix) : -1], strict=False))
+        return {**parsed, self.text_field: running} if len(parsed) == len(self.fields) else parsed
+
+    def header_length(self, record: Mapping[str, object], tokenizer: "PreTrainedTokenizerFast") -> int:
+        """Return the number of a record's tokens before its running text, the start of the text not counted."""
+        return len(tokenizer.encode(self.header(record), add_special_tokens=False))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``review_template.json`` holds."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: object) -> "ReviewTemplate":
+        """Return the template that ``review_template.json`` holds.
+
+        Raises:
+            ValueError: if a key is missing or its value is of another type.
+        """
+        match content:
+            case {"prefix": str(prefix), "fields": list(fields), "text_field": str(text_field)}:
+                if all(isinstance(field, str) for field in fields):
+                    return cls(prefix, tuple(fields), text_field)
+        raise ValueError('it must hold "prefix", a text, "fields", a list of texts, and "text_field", a text')
+
+    def save(self, folder: Path) -> None:
+        """Write ``review_template.json`` into a model's folder."""
+        write_atomically(folder / TEMPLATE, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, model: str | Path) -> "ReviewTemplate | None":
+        """Return the template of a model; a run that has none saved has its config.yaml.
+
+        Args:
+            model: a folder, or an id on the Hub.
+
+        Returns:
+            none if the model was not trained by wine_gpt.
+
+        Raises:
+            UserError: if the file is damaged, or can't be downloaded.
+        """
+        file = Path(model) / TEMPLATE if Path(model).is_dir() else _download(str(model))
+        if file is None or not file.is_file():
+            settings = data_settings(model)
+            return cls.from_config(parse_config(PretrainConfig, [], defaults=settings).data) if settings else None
+        try:
+            return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise UserError(f"model: {file} is no review template: {one_line(error)}") from error
+
+    def _join(self, record: Mapping[str, object], names: tuple[str, ...], end: str = "") -> str:
+        parts = [*self._prefix_parts(), *(_as_text(record[name]) for name in names)]
+        return SEPARATOR.join(parts) + end if parts else ""
+
+    def _prefix_parts(self) -> list[str]:
+        return self.prefix.split(SEPARATOR) if self.prefix else []
+
+
+# the form of the class's texts
+CLASS_TEMPLATE = ReviewTemplate.from_config(DataConfig())
+
+
+def _as_text(value: object) -> str:
+    # as Arrow writes numbers: 15.0 is "15"
+    return value if isinstance(value, str) else str(pa.scalar(value).cast(pa.string()))
+
+
+def _letters(text: str) -> str:
+    """Return a text without what encoding and decoding change: case and white space."""
+    return "".join(text.lower().split())
+
+
+def _download(repository: str) -> Path | None:
+    try:
+        return Path(hf_hub_download(repository, TEMPLATE))
+    except (EntryNotFoundError, RepositoryNotFoundError):
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"model: can't download {TEMPLATE} of {repository}: {one_line(error)}") from error
