@@ -74,7 +74,7 @@ def row(config: str, seed: int, metrics: dict[str, Any]) -> str:
         f"{metrics['validation']['nats_per_word']:.3f}",
         f"{training['seconds'] / 60:.1f}",
         f"{training['tokens_per_second']:,}",
-        f"{training['padding_share']:.1%}",
+        f"{training['padding_fraction']:.1%}",
         f"{metrics['peak_memory_bytes']['resident'] / 1e9:.2f} GB",
     ]
     return f"| {' | '.join(cells)} |"

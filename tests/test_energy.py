@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from support.toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
 
-from wine_gpt.training.pretrain import resume, training_figures
+from wine_gpt.training.pretrain import resume, summarize
+from wine_gpt.training.record import TrainingSummary
 from wine_gpt.training.trainer import Trainer
 
 EPOCHS = TRAINING.epochs
@@ -55,18 +56,19 @@ def trainer(folder: Path, epochs: int = EPOCHS, **settings: Any) -> Trainer:  # 
     return make_trainer(folder, make_tokenizer(), make_splits(), config, {"training.epochs": epochs})
 
 
-def figures(trained: Trainer) -> dict[str, Any]:
-    return training_figures(trained, trained.run())
+def train(trainer: Trainer) -> TrainingSummary:
+    trainer.run()
+    return summarize(trainer)
 
 
 def test_a_run_that_was_resumed_tells_the_energy_of_all_its_parts(
     install: Callable[..., None], tmp_path: Path
 ) -> None:
     install()
-    assert figures(trainer(tmp_path))["energy_kwh"] == EPOCHS * 0.5
+    assert train(trainer(tmp_path)).energy_kwh == EPOCHS * 0.5
     longer = trainer(tmp_path, EPOCHS + 2)
     resume(longer, "latest")
-    assert figures(longer)["energy_kwh"] == (EPOCHS + 2) * 0.5
+    assert train(longer).energy_kwh == (EPOCHS + 2) * 0.5
 
 
 @pytest.mark.parametrize("measured_first", [True, False])
@@ -74,23 +76,23 @@ def test_a_part_that_was_not_measured_leaves_the_whole_untold(
     install: Callable[..., None], tmp_path: Path, measured_first: bool
 ) -> None:
     install(present=measured_first)
-    assert ("energy_kwh" in figures(trainer(tmp_path))) == measured_first
+    assert (train(trainer(tmp_path)).energy_kwh is not None) == measured_first
     install(present=not measured_first)
     longer = trainer(tmp_path, EPOCHS + 1)
     resume(longer, "latest")
-    assert "energy_kwh" not in figures(longer)
+    assert train(longer).energy_kwh is None
 
 
 @pytest.mark.parametrize("method", ["__init__", "start_task", "stop_task", "stop"])
 def test_no_fault_of_codecarbons_reaches_a_run(install: Callable[..., None], tmp_path: Path, method: str) -> None:
     install(present=False)
     expected = trainer(tmp_path / "without")
-    without = figures(expected)
+    without = train(expected)
     install(**{method: fail})
     trained = trainer(tmp_path / "with")
-    told = figures(trained)
-    assert ("energy_kwh" in told) == (method == "stop")
-    assert told["epochs"] == without["epochs"]
+    told = train(trained)
+    assert (told.energy_kwh is not None) == (method == "stop")
+    assert told.epochs == without.epochs
     for name, weights in expected.module.state_dict().items():
         assert trained.module.state_dict()[name].equal(weights), name
 
@@ -105,8 +107,8 @@ def test_codecarbon_measures_without_a_word_a_file_or_a_connection(
     monkeypatch.setattr(socket.socket, "connect", lambda self, address: called.append(address))
     trained = trainer(tmp_path / "run")
     capfd.readouterr()
-    told = figures(trained)
-    assert 0 < told["energy_kwh"] < 0.1
+    told = train(trained)
+    assert 0 < told.energy_kwh < 0.1
     assert called == []
     assert list((tmp_path / "here").iterdir()) == []
     assert "codecarbon" not in "".join(capfd.readouterr())

@@ -115,7 +115,7 @@ def test_the_figures_are_all_there(finished: tuple[Path, Done]) -> None:
         assert metrics[split]["perplexity"] == pytest.approx(2.718281828 ** metrics[split]["nats_per_word"], rel=1e-4)
         assert 0 <= metrics[split]["unknown_rate"] < 0.5
     assert metrics["training"]["tokens_per_second"] > 0
-    assert 0 < metrics["training"]["padding_share"] < 0.1
+    assert 0 < metrics["training"]["padding_fraction"] < 0.1
     assert metrics["peak_memory_bytes"]["resident"] > 10**8
     assert {"torch", "transformers", "wine_gpt"} <= metrics["environment"]["packages"].keys()
     # the best epoch's weights are the ones that were calibrated, scored and saved

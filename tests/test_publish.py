@@ -433,7 +433,7 @@ def test_wrong_arguments_are_one_line(
     [
         ("metrics.json", None, "holds no finished run: it has no metrics.json"),
         ("metrics.json", "{}", "metrics.json has no figures of a held-out split"),
-        ("metrics.json", "{", "can't read .*metrics.json: "),
+        ("metrics.json", "{", "metrics.json is not JSON: "),
         ("tokenizer.json", None, "has no tokenizer.json: it can't be loaded without"),
         ("model.safetensors", None, "has no model.safetensors"),
         ("model.safetensors", "cut", "model.safetensors is damaged"),

@@ -1,12 +1,22 @@
-"""Files that are whole or not there: atomic writes, syncs, checksums."""
+"""Atomic writes, JSON files, checksums and fsync."""
 
 import hashlib
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
+
+from wine_gpt.errors import UserError, one_line
+
+# a parsed JSON object: what its values are is known only to the from_dict that reads it
+JsonObject = dict[str, Any]
+
+Record = TypeVar("Record")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are not there, so that a power loss does not take them away again."""
+    """Make a folder and its missing parents, and sync each new name so that a power loss can't take it away."""
     if not folder.is_dir():
         if not folder.parent.exists():
             make_folder(folder.parent)
@@ -23,8 +33,47 @@ def write_atomically(path: Path, content: str) -> None:
     sync(path.parent)
 
 
+def write_json(path: Path, content: JsonObject) -> None:
+    """Write a JSON object atomically, indented by two spaces, with non-ASCII letters as they are."""
+    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> JsonObject:
+    """Read a JSON object.
+
+    Raises:
+        UserError: if the file is missing, can't be read, or holds no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold an object, not {type(content).__name__}")
+    return content
+
+
+def read_record(path: Path, from_dict: Callable[[JsonObject], Record]) -> Record:
+    """Read a JSON object and parse it with a dataclass's ``from_dict``.
+
+    Raises:
+        UserError: as :func:`read_json` does, and if a key is missing or a value has another type.
+    """
+    content = read_json(path)
+    try:
+        return from_dict(content)
+    except KeyError as error:
+        raise UserError(f"{path} has no {error.args[0]}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} holds an unexpected value: {one_line(error)}") from error
+
+
 def sync(path: Path) -> None:
-    """Flush a file, or a folder's list of names, to the disk."""
+    """Flush a file's content, or a folder's entries, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,54 +1,65 @@
-"""The folder that a run leaves: the names of its files, its lock, and what an earlier run left there."""
+"""The run folder: the names of its files, its lock, and the checks and cleaning before a new run."""
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import leaf_types, read_yaml
-from wine_gpt.errors import UserError, one_line
-from wine_gpt.files import make_folder
+from wine_gpt.errors import UserError
+from wine_gpt.files import JsonObject, make_folder, read_json
 
-CHECKPOINTS = "checkpoints"
-# written last: a folder that has it holds a finished run
+# written last: a folder that has this file holds a finished run
 METRICS = "metrics.json"
+# the settings of scripts/pretrain.py
+CONFIG = "config.yaml"
+# the settings of scripts/finetune.py; the data settings are in the base run's CONFIG
+FINETUNE_CONFIG = "finetune.yaml"
+MODEL_CONFIG = "config.json"
+GENERATION_CONFIG = "generation_config.json"
+WEIGHTS = "model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 # the form of the texts that the model learned; see wine_gpt.data.template
 TEMPLATE = "review_template.json"
-# what scripts/score.py says of the run's weights
-EVALUATION = "evaluation"
-# of a fine-tuning; its base's config.yaml has those of the data
-SETTINGS = "finetune.yaml"
+DATA_REPORT = "data_report.json"
+SAMPLES = "samples.jsonl"
+LOSS_PLOT = "loss.png"
 RUN_FILES = (
     METRICS,
-    SETTINGS,
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "config.json",
-    "config.yaml",
-    "data_report.json",
-    "generation_config.json",
-    "loss.png",
-    "model.safetensors",
+    CONFIG,
+    FINETUNE_CONFIG,
+    MODEL_CONFIG,
+    GENERATION_CONFIG,
+    WEIGHTS,
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
     TEMPLATE,
-    "samples.jsonl",
-    "tokenizer.json",
-    "tokenizer_config.json",
+    DATA_REPORT,
+    SAMPLES,
+    LOSS_PLOT,
 )
+# folder of the checkpoints, which also holds the lock
+CHECKPOINTS = "checkpoints"
+# folder of what scripts/score.py writes
+EVALUATION = "evaluation"
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of the folder; the lock of a process that was killed holds nobody up.
+    """Lock the folder against other runs; the operating system frees the lock of a process that was killed.
 
     Raises:
-        UserError: if the folder can't be written, or another process has it.
+        UserError: if the folder can't be written, or another process has locked it.
     """
     require_writable(folder / CHECKPOINTS)
     owner = folder / CHECKPOINTS / ".owner"
@@ -69,16 +80,16 @@ def require_free(folder: Path) -> None:
     """Check that the folder holds no run.
 
     Raises:
-        UserError: that says how to go on or to start over.
+        UserError: that says how to resume or to start over.
     """
     if (folder / METRICS).exists():
-        raise UserError(finished(folder))
+        raise UserError(finished_message(folder))
     if any((folder / CHECKPOINTS).glob("step-*")):
         raise UserError(f"{folder} holds an unfinished run: --resume to go on, or --overwrite to start over")
 
 
-def finished(folder: Path) -> str:
-    """Return what is said of a folder that holds a finished run."""
+def finished_message(folder: Path) -> str:
+    """Return the error message for a folder that holds a finished run."""
     return (
         f"{folder} holds a finished run: name another --output_dir, --overwrite to start over, "
         "or --resume with more --training.epochs to train on"
@@ -86,21 +97,21 @@ def finished(folder: Path) -> str:
 
 
 def remove_run(folder: Path) -> None:
-    """Remove what an earlier run wrote, and nothing else that a user may keep there."""
+    """Remove the files of an earlier run and its checkpoints, and leave all other files."""
     for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
     for saved in (folder / CHECKPOINTS).glob("*step-*"):
         shutil.rmtree(saved, ignore_errors=True)
 
 
-def unfinish(folder: Path) -> None:
-    """Remove the figures, which are not those of the weights to come."""
+def mark_unfinished(folder: Path) -> None:
+    """Remove metrics and evaluation, because they describe the weights that are about to be replaced."""
     (folder / METRICS).unlink(missing_ok=True)
     shutil.rmtree(folder / EVALUATION, ignore_errors=True)
 
 
 def require_writable(folder: Path) -> None:
-    """Make the folder if it is not there and try to write to it.
+    """Make the folder if it is missing, and test that a file can be written there.
 
     Raises:
         UserError: if that fails.
@@ -113,38 +124,35 @@ def require_writable(folder: Path) -> None:
         raise UserError(f"output_dir: can't write to {folder}: {error.strerror}") from error
 
 
-def data_settings(run: str | Path) -> dict[str, Any]:
-    """Return the settings of the data that a run was trained on, as dotted keys and values.
+def data_settings(run: str | Path) -> JsonObject:
+    """Return the data settings of a run by dotted key, such as ``data.path``.
 
-    They are in the ``config.yaml`` of the run's folder, or, if it was fine-tuned, of its base's; without one, as on
-    the Hub, there are none.
+    They are in the ``config.yaml`` of the run's folder or, for a fine-tuned model, of its base's folder. The result
+    is empty if there is no such file, as on the Hub.
 
     Raises:
-        UserError: if the file is no config of a run.
+        UserError: if the file is not a run's config.
     """
     for folder in (Path(run), base_of(run)):
-        if folder is not None and (folder / "config.yaml").is_file():
+        if folder is not None and (folder / CONFIG).is_file():
             types = {key: type_ for key, type_ in leaf_types(PretrainConfig) if key.startswith("data.")}
-            # the other sections may be those of another version
-            return read_yaml(folder / "config.yaml", types, sections=("data",))
+            # only this section, because another version of wine_gpt may have written the others
+            return read_yaml(folder / CONFIG, types, sections=("data",))
     return {}
 
 
 def base_of(folder: str | Path) -> Path | None:
-    """Return what the folder's model was fine-tuned from, a folder or an id on the Hub; none if it wasn't.
+    """Return the base that the folder's model was fine-tuned from, a folder or a Hub id; none if there is no base.
 
-    An adapter of PEFT names its base in ``adapter_config.json``, a whole model of ours in ``metrics.json``.
+    A PEFT adapter names its base in ``adapter_config.json``, a fully fine-tuned model in ``metrics.json``.
 
     Raises:
-        UserError: if one of those files is no such thing.
+        UserError: if one of these files is not a JSON object.
     """
-    for name, keys in (("adapter_config.json", ["base_model_name_or_path"]), ("metrics.json", ["base", "path"])):
+    for name, keys in ((ADAPTER_CONFIG, ["base_model_name_or_path"]), (METRICS, ["base", "path"])):
         file = Path(folder) / name
         if file.is_file():
-            try:
-                value = json.loads(file.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise UserError(f"model: {file} is not JSON: {one_line(error)}") from error
+            value: object = read_json(file)
             for key in keys:
                 value = value.get(key) if isinstance(value, dict) else None
             if isinstance(value, str):

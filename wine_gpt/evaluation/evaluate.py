@@ -32,7 +32,7 @@ from wine_gpt.evaluation.sections import copying, diversity, existing_provinces,
 from wine_gpt.files import write_atomically
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer
-from wine_gpt.training.record import environment
+from wine_gpt.training.record import Environment
 
 
 def evaluate_model(config: ScoreConfig) -> EvaluationReport:
@@ -118,7 +118,7 @@ def _report(
         diversity={kind: diversity(written, real.descriptions) for kind, written in compared.items()},
         conditioning=_conditioning(config, generator, reviews, recovery_rates(compared, real, train, config)),
         samples=Sampling(len(real.headers), config.seed, generator.sampling()),
-        environment=environment(generator.model.device),
+        environment=Environment.of(generator.model.device).to_dict(),
     )
 
 

@@ -6,7 +6,6 @@ neither has seen the test part.
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib.util
 import json
 import shutil
@@ -33,21 +32,21 @@ from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews
 from wine_gpt.evaluation.sections import copying
-from wine_gpt.files import write_atomically
+from wine_gpt.files import sha256, write_atomically, write_json
 from wine_gpt.finetuning.comparison import compare, save_table
 from wine_gpt.modeling.pretrained import load_model, save_model
 from wine_gpt.modeling.scoring import Score, Sums, score_reviews
 from wine_gpt.run_folder import data_settings
 from wine_gpt.tokenizer import load_tokenizer, tokenize_splits
 from wine_gpt.training import checkpoint, record
-from wine_gpt.training.pretrain import make_accelerator, resume, settings_fixed_on_resume, training_figures
+from wine_gpt.training.pretrain import make_accelerator, resume, settings_fixed_on_resume, summarize
 from wine_gpt.training.trainer import Trainer, describe_mismatch, trained_weights
 
 # shares of what was learned that are tried on the validation part; 0 is the base
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # most reviews that a model writes to see what it copies, and how many of them at once
 COPY_CHECK_TEXTS, AT_ONCE = 100, 50
-WEIGHTS = {"lora": "adapter_model.safetensors", "full": "model.safetensors"}
+WEIGHTS = {"lora": run_folder.ADAPTER_WEIGHTS, "full": run_folder.WEIGHTS}
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def load_base(path: str) -> Base:
         UserError: if it is no finished run of ``scripts/pretrain.py``.
     """
     folder = Path(path)
-    for name in ("config.yaml", run_folder.METRICS, WEIGHTS["full"]):
+    for name in (run_folder.CONFIG, run_folder.METRICS, WEIGHTS["full"]):
         if not (folder / name).is_file():
             raise UserError(f"base: {path} is no finished run of scripts/pretrain.py: it has no {name}")
     try:
@@ -140,10 +139,8 @@ def load_base(path: str) -> Base:
         raise UserError(
             f"base: {folder / run_folder.METRICS} has no data_fingerprint: pretrain the base again"
         ) from None
-    with (folder / WEIGHTS["full"]).open("rb") as weights:
-        sha256 = hashlib.file_digest(weights, "sha256").hexdigest()
     data = parse_config(PretrainConfig, [], defaults=data_settings(path)).data
-    return Base(path, data, fingerprint, sha256, load_tokenizer(path))
+    return Base(path, data, fingerprint, sha256(folder / WEIGHTS["full"]), load_tokenizer(path))
 
 
 def load_base_reviews(base: Base, config: FinetuneConfig) -> Reviews:
@@ -329,9 +326,9 @@ class SubsetRun:
         if self.accelerator.is_main_process:
             if config.overwrite:
                 run_folder.remove_run(self.folder)
-            run_folder.unfinish(self.folder)
+            run_folder.mark_unfinished(self.folder)
         self._track()
-        state = trainer.run()
+        trainer.run()
         validation = choose_alpha(trainer, start, self._headers("validation"))
         metrics = {
             "field": config.field,
@@ -341,12 +338,12 @@ class SubsetRun:
             "reviews": {name: len(split) for name, split in self.splits.items()},
             **compare(base_sums, score_parts(*test), config.training.seed),
             "training": {
-                **training_figures(trainer, state),
+                **summarize(trainer).to_dict(),
                 "share": best_alpha(validation),
                 "validation_by_share": {str(share): loss for share, loss in validation.items()},
             },
             "settings": self.resume_key,
-            "environment": record.environment(self.accelerator.device),
+            "environment": record.Environment.of(self.accelerator.device).to_dict(),
         }
         self.accelerator.print(_summary(metrics))
         if self.accelerator.is_main_process:
@@ -354,7 +351,7 @@ class SubsetRun:
             metrics["copying"] = self._copying(trainer.module.model)
             metrics["seconds"] = round(seconds_before + time.monotonic() - started, 1)
             metrics["size_bytes"] = (self.folder / WEIGHTS[config.method]).stat().st_size
-            record.save_metrics(self.folder, metrics)
+            write_json(self.folder / run_folder.METRICS, metrics)
         return metrics
 
     def _trainer(self) -> Trainer:
@@ -400,7 +397,7 @@ class SubsetRun:
         save_model(self.folder, model, self.base.tokenizer, **settings)
         self.base.template.save(self.folder)
         own = dataclasses.replace(self.config, value=self.subset.value, variety=None)
-        write_atomically(self.folder / run_folder.SETTINGS, to_yaml(own))
+        write_atomically(self.folder / run_folder.FINETUNE_CONFIG, to_yaml(own))
 
     def _track(self) -> None:
         # each value is a run of its own

@@ -1,5 +1,6 @@
-"""The loss of a model on held-out reviews, per word as the class counts them."""
+"""Score a model on held-out reviews: nats per word and perplexity, with words counted as in the class's notebook."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -11,65 +12,70 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import IGNORED, Indices, collate, in_order
+from wine_gpt.files import JsonObject
 from wine_gpt.modeling.language_model import LanguageModelLoss
 
 Sums = npt.NDArray[np.float64]
 
-# positions of one forward pass without gradients
+# positions per forward pass, padding included
 SCORING_TOKENS = 4096
 
 
 @dataclass(frozen=True)
 class Score:
-    """Sums over a split, and the figures that follow from them.
+    """The loss of a model on a split.
 
-    A review's first word does not count, as in the class, where nothing stands before it; nor does its end of text.
-    Unknown words count: look at ``unknown_rate`` beside the loss, since they are easier to predict than rare ones.
+    A review's first word is not counted, as in the class's notebook, where no word precedes it; neither is the end of
+    text. Unknown words are counted: read ``unknown_rate`` beside the loss, because [UNK] is easier to predict than a
+    rare word.
+
+    Attributes:
+        nats_per_word: mean −ln p of a word; NaN without words.
+        unknown_rate: fraction of the words that the vocabulary lacks, 0 to 1.
+        words: how many words were counted.
+        reviews: how many reviews were scored.
+        end_of_text_nats: mean −ln p of the end of text, per review.
     """
 
-    reviews: int
+    nats_per_word: float
+    unknown_rate: float
     words: int
-    nats: float
-    unknown_words: int
-    end_nats: float
-
-    @property
-    def nats_per_word(self) -> float:
-        """Mean −ln p of a word."""
-        return self.nats / self.words if self.words else math.nan
+    reviews: int
+    end_of_text_nats: float
 
     @property
     def perplexity(self) -> float:
         """Exponential of the nats per word."""
         return math.exp(self.nats_per_word)
 
-    @property
-    def unknown_rate(self) -> float:
-        """Share of the words that the vocabulary lacks, 0 to 1."""
-        return self.unknown_words / self.words if self.words else math.nan
-
     @classmethod
     def of(cls, sums: Sums) -> "Score":
-        """Add up what :func:`score_reviews` returns."""
+        """Average what :func:`score_reviews` returns."""
         words, nats, unknown_words, end_nats = sums.sum(axis=0).tolist()
-        return cls(len(sums), int(words), nats, int(unknown_words), end_nats)
+        reviews = len(sums)
+        return cls(
+            nats_per_word=nats / words if words else math.nan,
+            unknown_rate=unknown_words / words if words else math.nan,
+            words=int(words),
+            reviews=reviews,
+            end_of_text_nats=end_nats / reviews if reviews else math.nan,
+        )
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "Score":
+        """Read what :meth:`to_dict` returned."""
+        return cls(**{field.name: content[field.name] for field in dataclasses.fields(cls)})
 
     def to_dict(self) -> dict[str, float]:
-        """Return the figures for a metrics file."""
-        return {
-            "nats_per_word": self.nats_per_word,
-            "perplexity": self.perplexity,
-            "unknown_rate": self.unknown_rate,
-            "words": self.words,
-            "reviews": self.reviews,
-            "end_of_text_nats": self.end_nats / self.reviews if self.reviews else math.nan,
-        }
+        """Return the figures for a metrics file, the perplexity included."""
+        figures = dataclasses.asdict(self)
+        return {"nats_per_word": figures.pop("nats_per_word"), "perplexity": self.perplexity, **figures}
 
 
 def score(
     module: LanguageModelLoss, split: Dataset, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
 ) -> Score:
-    """Score a tokenized split, shared among the processes; every process returns the same sums."""
+    """Score a tokenized split, its batches divided among the processes; every process returns the same score."""
     return Score.of(score_reviews(module, split, tokenizer, accelerator))
 
 
@@ -80,19 +86,19 @@ def score_reviews(
     accelerator: Accelerator,
     skipped: Indices | None = None,
 ) -> Sums:
-    """Score each review of a tokenized split, shared among the processes.
+    """Score each review of a tokenized split, its batches divided among the processes.
 
     Args:
         module: the model.
         split: with columns ``input_ids`` and ``length``.
         tokenizer: the model's.
-        accelerator: says which process this is, and on which device.
-        skipped: how many words at the beginning of each review do not count, int64 of shape (reviews,); none: the
-            first.
+        accelerator: for the device, the index of this process and the number of processes.
+        skipped: int64 of shape (reviews,), how many words at the beginning of each review are not counted; 1 by
+            default.
 
     Returns:
-        float64 of shape (reviews, 4), on every process the same: words, their nats, unknown words, nats of the end of
-        text.
+        float64 of shape (reviews, 4): words, nats of the words, unknown words, nats of the end of text. The same on
+        every process.
     """
     block_size = module.model.config.n_positions
     first = np.ones(len(split), np.int64) if skipped is None else skipped

@@ -1,7 +1,6 @@
 """What is known of a finished run and of the models fine-tuned from it, read from the files that they left."""
 
 import dataclasses
-import hashlib
 import json
 import re
 import zipfile
@@ -14,15 +13,28 @@ from wine_gpt.config_io import parse_config, to_yaml
 from wine_gpt.data.sources import KAGGLE_PAGE, SUFFIXES
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError, one_line
+from wine_gpt.files import read_json, sha256
 from wine_gpt.publishing.hub import MAIN
+from wine_gpt.run_folder import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    CONFIG,
+    DATA_REPORT,
+    EVALUATION,
+    GENERATION_CONFIG,
+    LOSS_PLOT,
+    METRICS,
+    MODEL_CONFIG,
+    SAMPLES,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    WEIGHTS,
+)
 
-WEIGHTS = "model.safetensors"
 # what a model can't be loaded without
-MODEL_FILES = ("config.json", "generation_config.json", WEIGHTS)
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-METRICS = "metrics.json"
-EVALUATION = "evaluation"
+MODEL_FILES = (MODEL_CONFIG, GENERATION_CONFIG, WEIGHTS)
+TOKENIZER_FILES = (TOKENIZER, TOKENIZER_CONFIG)
+ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 
 Figures = dict[str, Any]
 
@@ -68,8 +80,7 @@ class Run:
     @property
     def weights_sha256(self) -> str:
         """The checksum that fine-tuned models name their base by."""
-        with (self.folder / WEIGHTS).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(self.folder / WEIGHTS)
 
     @property
     def possible_plots(self) -> list[tuple[str, str]]:
@@ -78,7 +89,7 @@ class Run:
             (f"Loss by {field}", f"{EVALUATION}/loss_by_{field}.png") for field in self.config.data.prompt_fields[-1:]
         ]
         return [
-            ("Training and validation loss over the optimizer steps", "loss.png"),
+            ("Training and validation loss over the optimizer steps", LOSS_PLOT),
             ("How often a word of a given probability comes true", f"{EVALUATION}/reliability.png"),
             ("Loss by the position in the text", f"{EVALUATION}/loss_by_position.png"),
             *labels,
@@ -137,8 +148,8 @@ def read_run(folder: Path, license: str | None) -> Run:
         raise UserError(f"no such folder: {folder}")
     if not (folder / METRICS).exists():
         raise UserError(f"{folder} holds no finished run: it has no {METRICS}; scripts/pretrain.py writes it last")
-    require_files(folder, (*MODEL_FILES, *TOKENIZER_FILES, "config.yaml"))
-    config = parse_config(PretrainConfig, [str(folder / "config.yaml")])
+    require_files(folder, (*MODEL_FILES, *TOKENIZER_FILES, CONFIG))
+    config = parse_config(PretrainConfig, [str(folder / CONFIG)])
     metrics = read_json(folder / METRICS)
     if "test" not in metrics and "validation" not in metrics:
         raise UserError(f"{folder / METRICS} has no figures of a held-out split")
@@ -147,11 +158,11 @@ def read_run(folder: Path, license: str | None) -> Run:
         config,
         corpus_of(config.data, license),
         metrics,
-        shape=read_json(folder / "config.json"),
-        generation=read_json(folder / "generation_config.json"),
-        report=read_json(folder / "data_report.json", needed=False),
-        samples=_read_lines(folder / "samples.jsonl"),
-        evaluation=read_json(folder / EVALUATION / METRICS, needed=False),
+        shape=read_json(folder / MODEL_CONFIG),
+        generation=read_json(folder / GENERATION_CONFIG),
+        report=_read_optional(folder / DATA_REPORT),
+        samples=_read_lines(folder / SAMPLES),
+        evaluation=_read_optional(folder / EVALUATION / METRICS),
     )
 
 
@@ -167,11 +178,11 @@ def read_subset_models(folder: Path, run: Run, base: str) -> tuple[list[SubsetMo
     found = sorted(path.parent for path in folder.glob(f"*/{METRICS}"))
     if not found:
         raise UserError(f"--adapters: {folder} holds no model of scripts/finetune.py")
-    sha256 = run.weights_sha256
+    weights_sha256 = run.weights_sha256
     subset_models, left_out = [], []
     for part in found:
         metrics = read_json(part / METRICS)
-        _require_finetuned(part, metrics, sha256)
+        _require_finetuned(part, metrics, weights_sha256)
         if metrics["better"] is True:
             subset_models.append(SubsetModel(part, f"{base}-{part.name}", metrics))
         else:
@@ -190,21 +201,8 @@ def require_files(folder: Path, names: tuple[str, ...]) -> None:
             raise UserError(f"{folder} has no {name}: it can't be loaded without")
 
 
-def read_json(path: Path, needed: bool = True) -> Figures:
-    """Read a JSON object; one that is not needed may be absent, and is empty then.
-
-    Raises:
-        UserError: if it can't be read or is no JSON object.
-    """
-    if not needed and not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"can't read {path}: {one_line(error)}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold an object, not {type(content).__name__}")
-    return content
+def _read_optional(path: Path) -> Figures:
+    return read_json(path) if path.exists() else {}
 
 
 def corpus_of(data: DataConfig, license: str | None) -> Corpus:

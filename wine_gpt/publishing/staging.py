@@ -18,28 +18,26 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
+from wine_gpt.files import read_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.run_record import (
     ADAPTER_FILES,
-    EVALUATION,
-    METRICS,
     MODEL_FILES,
     TOKENIZER_FILES,
     Run,
     SubsetModel,
     is_hub_dataset,
     published_path,
-    read_json,
     read_run,
     read_subset_models,
 )
-from wine_gpt.run_folder import TEMPLATE
+from wine_gpt.run_folder import CONFIG, EVALUATION, METRICS, TEMPLATE
 from wine_gpt.tokenizer import load_tokenizer
 
-CARD, LICENSE, CONFIG = "README.md", "LICENSE", "config.yaml"
+CARD, LICENSE = "README.md", "LICENSE"
 ONNX = "onnx/model.onnx"
 # all that a model repository may get, beside the plots
 KNOWN_FILES = (

@@ -1,6 +1,7 @@
 """From a config to a finished run: data, tokenizer, model, training, figures."""
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ from wine_gpt.training.hardware import (
     limit_onednn_cache,
     tune_malloc,
 )
-from wine_gpt.training.trainer import Trainer, TrainingState
+from wine_gpt.training.record import Environment, EpochLoss, PeakMemory, RunMetrics, TrainingSummary
+from wine_gpt.training.trainer import Trainer
 
 # of Accelerate's: they cut the model itself into pieces, which the checkpoints don't know how to put together
 SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
@@ -88,13 +90,13 @@ def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) ->
     if config.resume:
         resume(trainer, config.resume)
         if (folder / run_folder.METRICS).exists() and not 0 < trainer.state.step < trainer.plan.total_steps:
-            raise UserError(run_folder.finished(folder))
+            raise UserError(run_folder.finished_message(folder))
     accelerator.wait_for_everyone()
     # only now, when nothing that a user may have got wrong can stop the run any more
     if accelerator.is_main_process:
         if config.overwrite:
             run_folder.remove_run(folder)
-        run_folder.unfinish(folder)
+        run_folder.mark_unfinished(folder)
     accelerator.print(
         f"model: {model.num_parameters():,} parameters, {len(tokenizer):,} words; "
         f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"
@@ -114,9 +116,9 @@ def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) ->
         ReviewTemplate.from_config(config.data).save(folder)
         record.save_samples(folder, state)
         record.save_loss_curve(folder, state)
-        reviews.report.save(folder / "data_report.json")
-        write_atomically(folder / "config.yaml", to_yaml(config))
-        record.save_metrics(folder, _metrics(trainer, state, scores, scale, reviews.fingerprint))
+        reviews.report.save(folder / run_folder.DATA_REPORT)
+        write_atomically(folder / run_folder.CONFIG, to_yaml(config))
+        _metrics(trainer, scores, scale, reviews.fingerprint).save(folder)
     # what reduces gradients must go before the processes' group: if it held the group last, freeing it would wait for
     # a thread that waits for Python's lock
     del trainer
@@ -229,33 +231,31 @@ def resume(trainer: Trainer, wanted: str) -> None:
     trainer.accelerator.print(f"resumed from step {found.step:,}")
 
 
-def _metrics(
-    trainer: Trainer, state: TrainingState, scores: dict[str, Score], scale: float, data_fingerprint: str
-) -> dict[str, Any]:
-    return {
-        **{name: result.to_dict() for name, result in scores.items()},
-        "data_fingerprint": data_fingerprint,
-        # the scale: after the best epoch's figures were taken
-        "training": {**training_figures(trainer, state), "logit_scale": round(scale, 4)},
-        "parameters": trainer.module.model.num_parameters(),
-        "peak_memory_bytes": record.peak_memory_bytes(),
-        "environment": record.environment(trainer.accelerator.device),
-    }
+def _metrics(trainer: Trainer, scores: dict[str, Score], scale: float, data_fingerprint: str) -> RunMetrics:
+    return RunMetrics(
+        validation=scores.get("validation"),
+        test=scores.get("test"),
+        data_fingerprint=data_fingerprint,
+        training=dataclasses.replace(summarize(trainer), logit_scale=round(scale, 4)),
+        parameters=trainer.module.model.num_parameters(),
+        peak_memory=PeakMemory.of_this_process(),
+        environment=Environment.of(trainer.accelerator.device),
+    )
 
 
-def training_figures(trainer: Trainer, state: TrainingState) -> dict[str, Any]:
-    """Return how a training went, for a metrics file."""
-    energy = {} if state.energy_kwh is None else {"energy_kwh": state.energy_kwh}
-    return {
-        "steps": state.step,
-        "epochs": [{key: epoch[key] for key in ("epoch", "step", "nats_per_word")} for epoch in state.epochs],
-        "best_epoch": state.best["epoch"] if state.best else None,
-        "tokens": state.total_tokens,
-        "seconds": round(state.seconds, 1),
-        "tokens_per_second": round(state.total_tokens / state.seconds) if state.seconds else None,
-        **energy,
-        "padding_share": round(trainer.plan.padding_fraction(), 4),
-        "reviews_cut": reviews_cut(trainer.train_split, trainer.block_size),
-        "processes": trainer.accelerator.num_processes,
-        "mixed_precision": trainer.accelerator.mixed_precision,
-    }
+def summarize(trainer: Trainer) -> TrainingSummary:
+    """Return how a finished training went, for a metrics file."""
+    state = trainer.state
+    return TrainingSummary(
+        steps=state.step,
+        epochs=[EpochLoss(epoch.epoch, epoch.step, epoch.score.nats_per_word) for epoch in state.epochs],
+        best_epoch=state.best.epoch if state.best else None,
+        tokens=state.total_tokens,
+        seconds=round(state.seconds, 1),
+        tokens_per_second=round(state.total_tokens / state.seconds) if state.seconds else None,
+        padding_fraction=round(trainer.plan.padding_fraction(), 4),
+        reviews_cut=reviews_cut(trainer.train_split, trainer.block_size),
+        processes=trainer.accelerator.num_processes,
+        mixed_precision=trainer.accelerator.mixed_precision,
+        energy_kwh=state.energy_kwh,
+    )

@@ -1,19 +1,20 @@
-"""What a run leaves beside its model: samples, loss curve, figures, and what it ran on."""
+"""Typed results of a training run, and the files of the run folder that hold them."""
 
+import dataclasses
 import importlib.metadata
 import json
 import platform
-import resource
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from wine_gpt.files import write_atomically
+from wine_gpt.errors import UserError, one_line
+from wine_gpt.files import JsonObject, read_record, write_atomically, write_json
+from wine_gpt.modeling.scoring import Score
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
-from wine_gpt.run_folder import METRICS
-from wine_gpt.training.trainer import TrainingState
+from wine_gpt.run_folder import LOSS_PLOT, METRICS, SAMPLES
 
 PACKAGES = (
     "wine_gpt",
@@ -27,52 +28,297 @@ PACKAGES = (
 )
 
 
+@dataclass(frozen=True)
+class EpochResult:
+    """The validation after one epoch.
+
+    Attributes:
+        epoch: counted from 1.
+        step: optimizer steps done by then.
+        score: on the validation split.
+        samples: generated reviews.
+    """
+
+    epoch: int
+    step: int
+    score: Score
+    samples: list[str]
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "EpochResult":
+        """Read what :meth:`to_dict` returned."""
+        return cls(content["epoch"], content["step"], Score.from_dict(content), content["samples"])
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object in which the score's keys stand beside the others."""
+        return {"epoch": self.epoch, "step": self.step, **self.score.to_dict(), "samples": self.samples}
+
+
+@dataclass
+class TrainingState:
+    """The training loop's state besides its tensors; each checkpoint holds it.
+
+    Attributes:
+        step: optimizer steps done.
+        curve: pairs of a step and the training loss since the point before, in nats per token.
+        epochs: one result per finished epoch.
+        nats: training loss summed since the curve's last point.
+        tokens: tokens trained on since the curve's last point.
+        total_tokens: tokens trained on in all steps.
+        seconds: time of all steps, without validation and checkpoints.
+        energy_kwh: energy of the steps up to the last checkpoint; none if a part of them was not measured.
+    """
+
+    step: int = 0
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    epochs: list[EpochResult] = field(default_factory=list)
+    nats: float = 0.0
+    tokens: int = 0
+    total_tokens: int = 0
+    seconds: float = 0.0
+    energy_kwh: float | None = None
+
+    @property
+    def best(self) -> EpochResult | None:
+        """The epoch with the lowest validation loss so far."""
+        return min(self.epochs, key=lambda epoch: epoch.score.nats_per_word, default=None)
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "TrainingState":
+        """Read what :meth:`to_dict` returned."""
+        curve = [(step, loss) for step, loss in content["curve"]]
+        epochs = [EpochResult.from_dict(epoch) for epoch in content["epochs"]]
+        return cls(**{**content, "curve": curve, "epochs": epochs})
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object for a checkpoint."""
+        return {**vars(self), "epochs": [epoch.to_dict() for epoch in self.epochs]}
+
+
+@dataclass(frozen=True)
+class EpochLoss:
+    """The validation loss after one epoch, in nats per word."""
+
+    epoch: int
+    step: int
+    nats_per_word: float
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """How a training went: the section ``training`` of a metrics file.
+
+    Attributes:
+        steps: optimizer steps.
+        epochs: validation loss after each epoch.
+        best_epoch: the epoch whose weights were kept.
+        tokens: tokens trained on in all steps.
+        seconds: time of all steps, without validation and checkpoints.
+        tokens_per_second: none if no step was done.
+        energy_kwh: none if a part of the run was not measured.
+        padding_fraction: fraction of the batches' positions that are padding, 0 to 1.
+        reviews_cut: training reviews longer than the model's positions.
+        processes: how many processes trained.
+        mixed_precision: Accelerate's name, such as bf16.
+        logit_scale: the factor that calibration multiplied the logits by; none without calibration.
+    """
+
+    steps: int
+    epochs: list[EpochLoss]
+    best_epoch: int | None
+    tokens: int
+    seconds: float
+    tokens_per_second: int | None
+    padding_fraction: float
+    reviews_cut: int
+    processes: int
+    mixed_precision: str
+    energy_kwh: float | None = None
+    logit_scale: float | None = None
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "TrainingSummary":
+        """Read what :meth:`to_dict` returned; also older files, which name the fraction ``padding_share``."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        values = {name: value for name, value in content.items() if name in known}
+        if "padding_share" in content:
+            values["padding_fraction"] = content["padding_share"]
+        return cls(**{**values, "epochs": [EpochLoss(**epoch) for epoch in content["epochs"]]})
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object without the optional figures that are not known."""
+        optional = ("energy_kwh", "logit_scale")
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in optional or value is not None
+        }
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a run ran on: versions, device and threads."""
+
+    python: str
+    packages: dict[str, str]
+    device: str
+    threads: int
+
+    @classmethod
+    def of(cls, device: torch.device) -> "Environment":
+        """Describe this process and the given device."""
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+        return cls(
+            python=platform.python_version(),
+            packages={package: importlib.metadata.version(package) for package in PACKAGES},
+            device=f"{device.type} ({name})",
+            threads=torch.get_num_threads(),
+        )
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "Environment":
+        """Read what :meth:`to_dict` returned."""
+        return cls(**content)
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class PeakMemory:
+    """The most memory that this process has held, in bytes; none where it is not known."""
+
+    resident: int | None = None
+    gpu: int | None = None
+
+    @classmethod
+    def of_this_process(cls) -> "PeakMemory":
+        """Read the peak of the resident set and, with CUDA, of the tensors on the GPU."""
+        gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+        return cls(_peak_resident_bytes(), gpu)
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "PeakMemory":
+        """Read what :meth:`to_dict` returned."""
+        return cls(**content)
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object of the figures that are known."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class RunMetrics:
+    """The metrics file of a pretraining run.
+
+    Attributes:
+        validation: score of the saved model; none without that split.
+        test: the same on the test split.
+        data_fingerprint: of the reviews and their splits; none in a file that does not name it.
+        training: see :class:`TrainingSummary`.
+        parameters: how many the model has.
+        peak_memory: see :class:`PeakMemory`.
+        environment: see :class:`Environment`.
+    """
+
+    validation: Score | None
+    test: Score | None
+    data_fingerprint: str | None
+    training: TrainingSummary
+    parameters: int
+    peak_memory: PeakMemory
+    environment: Environment
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "RunMetrics":
+        """Read what :meth:`to_dict` returned."""
+        return cls(
+            validation=Score.from_dict(content["validation"]) if "validation" in content else None,
+            test=Score.from_dict(content["test"]) if "test" in content else None,
+            data_fingerprint=content.get("data_fingerprint"),
+            training=TrainingSummary.from_dict(content["training"]),
+            parameters=content["parameters"],
+            peak_memory=PeakMemory.from_dict(content["peak_memory_bytes"]),
+            environment=Environment.from_dict(content["environment"]),
+        )
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object without the scores of splits that are empty."""
+        scores = {"validation": self.validation, "test": self.test}
+        return {
+            **{name: score.to_dict() for name, score in scores.items() if score is not None},
+            "data_fingerprint": self.data_fingerprint,
+            "training": self.training.to_dict(),
+            "parameters": self.parameters,
+            "peak_memory_bytes": self.peak_memory.to_dict(),
+            "environment": self.environment.to_dict(),
+        }
+
+    @classmethod
+    def load(cls, folder: Path) -> "RunMetrics":
+        """Read a run folder's metrics file.
+
+        Raises:
+            UserError: if it is missing, damaged or lacks a figure.
+        """
+        return read_record(folder / METRICS, cls.from_dict)
+
+    def save(self, folder: Path) -> None:
+        """Write the metrics file, which marks the run as finished."""
+        write_json(folder / METRICS, self.to_dict())
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A review that the model generated after an epoch: a line of ``samples.jsonl``."""
+
+    epoch: int
+    step: int
+    text: str
+
+
 def save_samples(folder: Path, state: TrainingState) -> None:
-    """Save the reviews sampled after each epoch, one JSON object a line: epoch, step, text."""
-    lines = [
-        json.dumps({"epoch": epoch["epoch"], "step": epoch["step"], "text": text}, ensure_ascii=False)
-        for epoch in state.epochs
-        for text in epoch["samples"]
-    ]
-    write_atomically(folder / "samples.jsonl", "\n".join(lines) + "\n")
+    """Save the reviews sampled after each epoch, one JSON object per line."""
+    samples = [Sample(epoch.epoch, epoch.step, text) for epoch in state.epochs for text in epoch.samples]
+    lines = [json.dumps(dataclasses.asdict(sample), ensure_ascii=False) for sample in samples]
+    write_atomically(folder / SAMPLES, "\n".join(lines) + "\n")
+
+
+def read_samples(folder: Path) -> list[Sample]:
+    """Read what :func:`save_samples` wrote; none if the file is missing.
+
+    Raises:
+        UserError: if the file can't be read or is damaged.
+    """
+    path = folder / SAMPLES
+    if not path.exists():
+        return []
+    try:
+        return [Sample(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"can't read {path}: {one_line(error)}") from error
 
 
 def save_loss_curve(folder: Path, state: TrainingState) -> None:
     """Draw training loss (nats per token) and validation loss (nats per word) over the optimizer steps."""
     axes = new_axes("optimizer step", "loss in nats")
     axes.plot(*zip(*state.curve, strict=True), color=PALE, linewidth=1, label="training, per token")
-    steps = [epoch["step"] for epoch in state.epochs]
-    losses = [epoch["nats_per_word"] for epoch in state.epochs]
+    steps = [epoch.step for epoch in state.epochs]
+    losses = [epoch.score.nats_per_word for epoch in state.epochs]
     axes.plot(steps, losses, color=WINE, marker="o", label="validation, per word")
     if state.best:
-        best = state.best
-        axes.annotate(
-            f"{best['nats_per_word']:.3f}", (best["step"], best["nats_per_word"]), (0, 8), textcoords="offset points"
-        )
-    save_axes(axes, folder / "loss.png")
+        loss = state.best.score.nats_per_word
+        axes.annotate(f"{loss:.3f}", (state.best.step, loss), (0, 8), textcoords="offset points")
+    save_axes(axes, folder / LOSS_PLOT)
 
 
-def save_metrics(folder: Path, metrics: dict[str, Any]) -> None:
-    """Write the figures, which marks the run as finished."""
-    write_atomically(folder / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
-
-
-def peak_memory_bytes() -> dict[str, int]:
-    """Return the most memory this process has held, resident and, where there is one, on the GPU."""
-    # Linux counts in KiB, macOS in bytes
+def _peak_resident_bytes() -> int | None:
+    try:
+        import resource
+    except ImportError:
+        # a POSIX module, which Windows lacks
+        return None
+    # ru_maxrss is in KiB on Linux and in bytes on macOS
     unit = 1 if sys.platform == "darwin" else 1024
-    peaks = {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    if torch.cuda.is_available():
-        peaks["gpu"] = torch.cuda.max_memory_allocated()
-    return peaks
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """Return what the run ran on: versions, device, threads."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "python": platform.python_version(),
-        "packages": {package: importlib.metadata.version(package) for package in PACKAGES},
-        "device": f"{device.type} ({name})",
-        "threads": torch.get_num_threads(),
-    }
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -6,9 +6,7 @@ it makes no difference, rounding aside, into how many parts a batch is cut and h
 """
 
 import contextlib
-import dataclasses
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from wine_gpt.training import checkpoint
 from wine_gpt.training.checkpoint import Checkpoint, Tensors
 from wine_gpt.training.energy import EnergyMeter
 from wine_gpt.training.optimizer import build_optimizer
+from wine_gpt.training.record import EpochResult, TrainingState
 from wine_gpt.training.schedule import learning_rate
 from wine_gpt.training.signals import GracefulShutdown
 
@@ -41,30 +40,6 @@ SAMPLES_PER_EVALUATION = 3
 EXTENDABLE_SETTING = "training.epochs"
 # part of a checkpoint's identity: counts up when a change to the code changes what a step computes
 STEP_VERSION = 2
-
-
-@dataclass
-class TrainingState:
-    """All that a run knows beside its tensors; what JSON can hold, so that a checkpoint can carry it."""
-
-    step: int = 0
-    # [step, training loss in nats per token] in order
-    curve: list[list[float]] = field(default_factory=list)
-    # one entry per epoch: epoch, step, validation figures, sampled reviews
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    # sums since the curve's last point
-    nats: float = 0.0
-    tokens: int = 0
-    # over the whole run
-    total_tokens: int = 0
-    seconds: float = 0.0
-    # of the steps up to the last checkpoint; none where a part of them was not measured
-    energy_kwh: float | None = None
-
-    @property
-    def best(self) -> dict[str, Any] | None:
-        """The epoch with the lowest validation loss so far."""
-        return min(self.epochs, key=lambda epoch: epoch["nats_per_word"], default=None)
 
 
 def trained_weights(model: nn.Module) -> Tensors:
@@ -163,7 +138,7 @@ class Trainer:
             raise UserError(f"can't resume from step {found.step}: {others}")
         if others := describe_mismatch(saved["machinery"], self._runtime()):
             self.accelerator.print(f"note: the same steps, but not to the last bit: {others}")
-        self.state = TrainingState(**saved["training"])
+        self.state = TrainingState.from_dict(saved["training"])
         self.saved_step = found.step
         self.best_weights = found.tensors.get("best", {})
         self._load_weights(found.tensors["weights"])
@@ -277,7 +252,7 @@ class Trainer:
         if self.state.step % interval:
             return
         loss = self.state.nats / self.state.tokens
-        self.state.curve.append([self.state.step, loss])
+        self.state.curve.append((self.state.step, loss))
         self.state.nats, self.state.tokens = 0.0, 0
         rate = self.optimizer.param_groups[0]["lr"]
         self.accelerator.log({"train/nats_per_token": loss, "train/learning_rate": rate}, step=self.state.step)
@@ -295,22 +270,17 @@ class Trainer:
     def _end_epoch(self, progress: Progress) -> None:
         """Validate, sample, remember the weights if they are the best so far, and save a checkpoint."""
         validation = score(self.module, self.validation_split, self.tokenizer, self.accelerator)
-        entry: dict[str, Any] = {
-            "epoch": self.plan.epoch_of(self.state.step - 1) + 1,
-            "step": self.state.step,
-            **validation.to_dict(),
-            "samples": self._sample(),
-        }
-        self.state.epochs.append(entry)
-        if self.state.best is entry:
+        result = EpochResult(self.plan.epoch_of(self.state.step - 1) + 1, self.state.step, validation, self._sample())
+        self.state.epochs.append(result)
+        if self.state.best is result:
             self.best_weights = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
-        figures = {f"validation/{key}": entry[key] for key in ("nats_per_word", "perplexity")}
-        self.accelerator.log(figures, step=self.state.step)
+        figures = {"nats_per_word": validation.nats_per_word, "perplexity": validation.perplexity}
+        self.accelerator.log({f"validation/{key}": value for key, value in figures.items()}, step=self.state.step)
         progress.say(
-            f"epoch {entry['epoch']} of {self.config.epochs}: validation {validation.nats_per_word:.3f} nats per "
-            f"word, perplexity {validation.perplexity:.1f}{', the best so far' if self.state.best is entry else ''}"
+            f"epoch {result.epoch} of {self.config.epochs}: validation {validation.nats_per_word:.3f} nats per "
+            f"word, perplexity {validation.perplexity:.1f}{', the best so far' if self.state.best is result else ''}"
         )
-        progress.say(f"  {entry['samples'][0]}")
+        progress.say(f"  {result.samples[0]}")
         self._save()
 
     def _sample(self) -> list[str]:
@@ -329,7 +299,7 @@ class Trainer:
             saved = {
                 "identity": self.resume_key,
                 "machinery": self._runtime(),
-                "training": dataclasses.asdict(self.state),
+                "training": self.state.to_dict(),
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             }
             checkpoint.save(
