@@ -86,7 +86,7 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
         help="of the sampling (default: any)",
     )
     parser.add_argument("--explain", action="store_true", help="show for each word the attention and likeliest words")
-    parser.add_argument("--layer", type=int, help="whose attention is shown, from 0 (default: the last)")
+    parser.add_argument("--layer", type=int, help="whose attention is shown, from 0 (default: the mean over all)")
     parser.add_argument("--head", type=int, help="whose attention is shown, from 0 (default: the mean over all)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the explanation as a page")
     return parser.parse_args(arguments)

@@ -58,7 +58,15 @@ def test_probabilities_are_those_that_generate_samples_from(
             assert share == pytest.approx(probabilities[words.index(word)].item(), rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize(("layer", "head"), [(None, None), (0, None), (None, 1), (0, 0)])
+@pytest.mark.parametrize(
+    ("layer", "head", "view"),
+    [
+        (None, None, "mean over layers and heads"),
+        (0, None, "layer 0, mean over heads"),
+        (None, 1, "mean over layers, head 1"),
+        (0, 0, "layer 0, head 0"),
+    ],
+)
 def test_attention_is_what_an_eager_model_returns(
     toy_run: Path,
     model: GPT2LMHeadModel,
@@ -66,15 +74,15 @@ def test_attention_is_what_an_eager_model_returns(
     ids: list[int],
     layer: int | None,
     head: int | None,
+    view: str,
 ) -> None:
     eager = AutoModelForCausalLM.from_pretrained(toy_run, attn_implementation="eager").eval()
     with torch.no_grad():
-        heads = eager(torch.tensor([ids]), output_attentions=True).attentions[-1 if layer is None else layer][0]
-    expected = heads.mean(dim=0) if head is None else heads[head]
+        expected = torch.cat(eager(torch.tensor([ids]), output_attentions=True).attentions)
+    expected = expected.mean(dim=0) if layer is None else expected[layer]
+    expected = expected.mean(dim=0) if head is None else expected[head]
     shown = explain(model, tokenizer, ids, 5, layer=layer, head=head)
-    assert shown.view == f"layer {1 if layer is None else layer}, " + (
-        "mean over heads" if head is None else f"head {head}"
-    )
+    assert shown.view == view
     for position, step in enumerate(shown.steps, 5):
         assert step.attention == pytest.approx(expected[position - 1, :position].tolist(), abs=1e-5)
         assert sum(step.attention) == pytest.approx(1, abs=1e-5)
@@ -95,11 +103,24 @@ def test_the_end_of_the_text_is_a_step(model: GPT2LMHeadModel, tokenizer: PreTra
     assert step.word == END
 
 
-def test_the_model_is_left_as_it_was(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    before = model.config._attn_implementation
-    with pytest.raises(IndexError):
-        explain(model, tokenizer, [2] * 100, 1)
-    assert model.config._attn_implementation == before == "sdpa"
+def test_the_model_keeps_its_mode_its_weights_and_its_attention(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, ids: list[int]
+) -> None:
+    weights = {name: (tensor.data_ptr(), tensor.clone()) for name, tensor in model.state_dict().items()}
+    model.train()
+    try:
+        explain(model, tokenizer, ids, 5)
+        assert model.training
+    finally:
+        model.eval()
+    for name, tensor in model.state_dict().items():
+        pointer, before = weights[name]
+        assert tensor.data_ptr() == pointer
+        assert torch.equal(tensor, before)
+    with torch.no_grad():
+        # scaled_dot_product_attention returns no weights
+        output = model(torch.tensor([ids]), output_attentions=True)
+    assert not any(weights is not None for weights in output.attentions)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_explain_follows_the_text(toy_run: Path, run: Run) -> None:
     )
     legend, *blocks = explanation.split("\n\n")
     assert "temperature 0.5" in legend
-    assert "layer 1, head 1" in legend
+    assert "mean over layers, head 1" in legend
     tokenizer = load_tokenizer(toy_run)
     # [BOS], the prompt's two words and [EOS] apart
     assert len(blocks) == len(tokenizer(text)["input_ids"]) - 3 + 1
@@ -120,7 +120,7 @@ def test_html_writes_a_page(toy_run: Path, run: Run, tmp_path: Path) -> None:
     assert out.endswith(f"\nsaved: {page}\n")
     text = page.read_text(encoding="utf-8")
     assert out.splitlines()[0] in re.findall("<title>How it was written: (.*)</title>", text)[0].replace("&#x27;", "'")
-    for shown in (str(toy_run), "wine review : italy", "seed 1", "at temperature 0.9", "layer 1, mean over heads"):
+    for shown in (str(toy_run), "wine review : italy", "seed 1", "at temperature 0.9", "mean over layers and heads"):
         assert f'"{shown}"' in text
     assert list(tmp_path.iterdir()) == [page]
 

@@ -1,12 +1,12 @@
-"""How a text came about: for each generated word the likeliest next words and the earlier words attended to.
+"""Explain a generated text: for each word the likeliest next words and the attention to the words before it.
 
-The same as ``print_probs`` in the class, as data, for the terminal and as a page.
+The data behind ``print_probs`` of the class's notebook, shown in the terminal and as an HTML page.
 """
 
-import contextlib
+import copy
 import html
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 
@@ -15,28 +15,28 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.errors import UserError
 
-# what stands for [BOS] and [EOS]
+# shown in place of [BOS] and [EOS]
 START, END = "▸", "∎"
 ALTERNATIVES = 10
 TERMINAL_ALTERNATIVES = 5
-# without colour, words attended to less than this are shown plain
+# without color, no percentage is printed for weights below this one
 ATTENTION_SHOWN = 0.05
 
-# xterm's 256 colours, from pale to strong; with white letters they read on dark and light backgrounds
+# xterm's 256 colors, from pale to strong, readable with white letters on dark and light backgrounds
 _SHADES = (95, 131, 125, 161, 197)
 _WHITE, _BOLD, _RESET = "\x1b[38;5;231m", "\x1b[1m", "\x1b[0m"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One generated word at the moment it was chosen.
+    """One generated word when it was chosen.
 
     Attributes:
-        word: the vocabulary's entry, :data:`END` for the end of the text.
-        probability: the one it had.
-        rank: its place among all words by probability, 1 for the likeliest.
-        alternatives: the likeliest words and their probabilities, in falling order.
-        attention: weight on each word before it, the start mark first; they sum to 1.
+        word: the vocabulary's entry, or :data:`END`.
+        probability: its probability.
+        rank: its rank among all words by probability, 1 for the likeliest.
+        alternatives: the likeliest words and their probabilities, in descending order.
+        attention: weight on each word before it, :data:`START` first; the weights sum to 1.
     """
 
     word: str
@@ -48,13 +48,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A text and how it came about.
+    """A text with a :class:`Step` for each generated word.
 
     Attributes:
-        words: the whole text, :data:`START` first; each word brings its own leading space.
-        steps: one for each generated word, which are the last of ``words``.
-        temperature: the one that the probabilities are for.
-        view: which attention the steps show, in words.
+        words: the whole text, :data:`START` first; each word includes its leading space.
+        steps: the steps of the generated words, which are the last ones of ``words``.
+        temperature: the temperature of the probabilities.
+        view: the layer and head whose attention is shown, in words.
     """
 
     words: tuple[str, ...]
@@ -74,30 +74,26 @@ def explain(
     layer: int | None = None,
     head: int | None = None,
 ) -> Explanation:
-    """Look at a generated text again, in one forward pass.
+    """Run the model over a generated text once and return how each word was chosen.
 
-    The word at position i was predicted at position i - 1: its probabilities are softmax(logits[i - 1] / temperature)
-    with the suppressed words left out, before any top-k or top-p; its attention is row i - 1.
+    The word at position i was predicted at position i - 1. Its probabilities are softmax(logits[i - 1] / temperature)
+    without the suppressed words and before top-k and top-p; its attention is row i - 1.
 
     Args:
-        model: put into evaluation mode.
+        model: left as it is.
         tokenizer: the model's.
         ids: prompt and continuation, without padding.
-        prompt_length: how many of the ids are the prompt's, at least 1.
-        temperature: of the sampling.
-        layer: whose attention is shown, from 0; none: the last.
-        head: whose attention is shown, from 0; none: the mean over all.
+        prompt_length: number of ids of the prompt, at least 1.
+        temperature: the sampling's temperature.
+        layer: the layer whose attention is shown, from 0; None averages over all layers.
+        head: the head whose attention is shown, from 0; None averages over all heads.
 
     Raises:
-        UserError: if there is no such layer or head.
+        UserError: if the model has no such layer or head.
     """
     require_attention(model, layer, head)
-    layer = model.config.num_hidden_layers - 1 if layer is None else layer
-    model.eval()
-    with _eager_attention(model):
-        output = model(torch.tensor([ids], device=model.device), output_attentions=True, use_cache=False)
-    heads = output.attentions[layer][0].float()
-    attention = heads.mean(dim=0) if head is None else heads[head]
+    output = _eager_copy(model)(torch.tensor([ids], device=model.device), output_attentions=True, use_cache=False)
+    attention = _selected(torch.cat(output.attentions).float(), layer, head)
     logits = output.logits[0].float()
     logits[:, model.generation_config.suppress_tokens or []] = -torch.inf
     probabilities = (logits / temperature).softmax(dim=-1)
@@ -108,7 +104,7 @@ def explain(
             for position in range(prompt_length, len(ids))
         ),
         temperature=temperature,
-        view=f"layer {layer}, " + ("mean over heads" if head is None else f"head {head}"),
+        view=_view(layer, head),
     )
 
 
@@ -125,7 +121,7 @@ def to_terminal(explanation: Explanation, *, color: bool) -> str:
 
     Args:
         explanation: what :func:`explain` returns.
-        color: shade the words attended to; otherwise their share of the attention follows them in percent.
+        color: shade the words attended to; otherwise a percentage follows each of them.
     """
     shown = "shade" if color else f"percentage, from {ATTENTION_SHOWN:.0%} on"
     legend = (
@@ -144,32 +140,48 @@ def to_terminal(explanation: Explanation, *, color: bool) -> str:
 
 
 def to_html(explanation: Explanation, settings: Mapping[str, str]) -> str:
-    """Return a page that stands alone, on which each generated word shows its attention and alternatives.
+    """Return a self-contained HTML page on which each generated word shows its attention and alternatives.
 
     Args:
         explanation: what :func:`explain` returns.
-        settings: what is shown beside it, such as model and prompt, by name.
+        settings: names and values to show below the text, such as model and prompt.
     """
-    # the weights grow with the square of the words; a page needs no more digits
+    # rounded, because the number of weights grows with the square of the text's length
     steps = [
         {**asdict(step), "attention": [round(weight, 4) for weight in step.attention]} for step in explanation.steps
     ]
     data = json.dumps({"words": explanation.words, "steps": steps, "settings": dict(settings)}, ensure_ascii=False)
     template = resources.files("wine_gpt.generation").joinpath("explain.html").read_text(encoding="utf-8")
     title, before, after = html.escape("".join(explanation.words[1:]).strip()), *template.split("{{data}}")
-    # "</script>" in a word must not end the script that holds the data
+    # escaped, because "</script>" in a word would end the script element that holds the data
     return before.replace("{{title}}", title) + data.replace("<", "\\u003c") + after
 
 
-@contextlib.contextmanager
-def _eager_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Have the model return attention weights; the faster implementations silently return none."""
-    implementation = model.config._attn_implementation
-    model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(implementation)
+def _eager_copy(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a copy in evaluation mode that shares the model's tensors and returns attention weights.
+
+    Attention implementations other than "eager" return none, without an error.
+    """
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    eager: PreTrainedModel = copy.deepcopy(model, shared)
+    eager.eval()
+    eager.set_attn_implementation("eager")
+    return eager
+
+
+def _selected(attentions: torch.Tensor, layer: int | None, head: int | None) -> torch.Tensor:
+    """Return the attention of a layer and a head, or the mean: (layers, heads, n, n) becomes (n, n)."""
+    heads = attentions.mean(dim=0) if layer is None else attentions[layer]
+    return heads.mean(dim=0) if head is None else heads[head]
+
+
+def _view(layer: int | None, head: int | None) -> str:
+    if layer is None and head is None:
+        return "mean over layers and heads"
+    return ", ".join(
+        f"mean over {name}s" if chosen is None else f"{name} {chosen}"
+        for name, chosen in (("layer", layer), ("head", head))
+    )
 
 
 def _step(
@@ -192,7 +204,7 @@ def _label(tokenizer: PreTrainedTokenizerFast, index: int) -> str:
 
 
 def _spaced_words(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]) -> list[str]:
-    """Return what each id adds to the decoded text."""
+    """Return the text that each id adds to the decoded text."""
     marks = {tokenizer.bos_token_id: START, tokenizer.eos_token_id: f" {END}"}
     words: list[str] = []
     decoded: list[int] = []
