@@ -315,7 +315,7 @@ def test_a_pull_request_is_opened_once(hub: HubServer, publisher: Publisher, wor
     assert len(repository.pull_requests) == 1
     assert repository.history("refs/pr/1")[1:] == before
     new = publisher.run(run, "--repo", "org/none", "--create_pr")
-    assert refused(new) == "model repository org/none has no main: a pull request needs what it changes"
+    assert refused(new) == "model repository org/none has no main: a pull request needs a branch that it changes"
 
 
 def test_a_branch_leaves_main_alone(hub: HubServer, publisher: Publisher, work: Path) -> None:

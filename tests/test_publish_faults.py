@@ -67,7 +67,7 @@ def test_what_is_refused_is_told_at_once(scenario: Scenario, fault: Fault) -> No
     for number in chosen(scenario, fault):
         trial = scenario.trial(number, fault)
         assert_sound(trial)
-        assert not re.search(rf"status {fault.status}\b.*trying again", trial.first.stderr), trial
+        assert not re.search(rf"status {fault.status}\b.*retrying", trial.first.stderr), trial
         if trial.first.code and "permission" not in trial.first.error and "token" not in trial.first.error:
             assert f"status {fault.status}" in trial.first.error, trial
             assert f"(request id request-{number})" in trial.first.error, trial

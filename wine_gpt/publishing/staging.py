@@ -1,7 +1,6 @@
-"""From a run's folder to the folders that are to be repositories: named files only, and a card that is checked.
+"""Write the folder of each repository to publish: named files of a run, its fine-tuned models, the demo, their cards.
 
-What is published is what is listed here. A run's folder also holds checkpoints, trackers' logs and whatever a user
-keeps there; none of it is looked at.
+Only the files listed here are published, because a run's folder also holds checkpoints, logs and a user's own files.
 """
 
 import json
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import RepoCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -39,7 +39,7 @@ from wine_gpt.tokenizer import load_tokenizer
 
 CARD, LICENSE = "README.md", "LICENSE"
 ONNX = "onnx/model.onnx"
-# all that a model repository may get, beside the plots
+# every file that a model repository may get, except plots
 KNOWN_FILES = (
     CARD,
     LICENSE,
@@ -54,48 +54,58 @@ KNOWN_FILES = (
     ONNX,
 )
 STAGED_FOLDERS = ("models", "spaces")
-# the demo, and the file of it that names its model
+# the demo's sources, and the file that names its model
 SPACE = Path(__file__).parents[2] / "space"
 SPACE_SUFFIXES = (".py", ".txt", ".css", ".js", ".html", ".svg", ".json")
 SPACE_SETTINGS = "settings.json"
 SAMPLER = Path(sampler.__file__)
-# what the Hub's tokens look like
+# the form of the Hub's tokens
 TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}\b")
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What is to be published, where, and how; the fields are ``scripts/publish.py``'s arguments."""
+    """What to publish, where, and how; the fields are ``scripts/publish.py``'s arguments."""
 
+    # folder of a finished run
     run: Path
+    # org/name of the model's repository
     repo: str
+    # folder of the models that scripts/finetune.py wrote
     adapters: Path | None = None
+    # org/name of the demo's repository
     space: str | None = None
     private: bool = False
-    # of the model repositories; a Space has only one
+    # branch of the model repositories; the Hub runs a Space's main branch only
     revision: str = MAIN
     create_pr: bool = False
+    # title
     collection: str | None = None
+    # the Hub's identifier; needed for a corpus of one's own only
     license: str | None = None
     onnx: bool = False
 
-    def branch(self, staged: StagedRepo) -> str:
-        """Return the branch that a repository is published to."""
-        return MAIN if staged.kind == "space" else self.revision
+    def staged_repo(
+        self, name: str, kind: str, folder: Path, card: RepoCard, managed_files: tuple[str, ...] = ()
+    ) -> StagedRepo:
+        """Return a repository that is published the way that the arguments say."""
+        branch = MAIN if kind == "space" else self.revision
+        return StagedRepo(name, kind, folder, card, managed_files, branch, self.create_pr)
 
 
 def stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], list[str]]:
     """Write the folder of each repository.
 
     Args:
-        publication: what is asked for.
+        publication: what to publish.
         folder: empty; each repository gets ``models/org/name`` or ``spaces/org/name`` in it.
 
     Returns:
-        The repositories in the order in which to publish them, model first, and a line on whatever is left out.
+        The repositories in the order in which to publish them, model first, and a line for each fine-tuned model or
+        file that is left out.
 
     Raises:
-        UserError: if anything is wrong with the run, the fine-tuned models, the demo, a name or a card.
+        UserError: if the run, the fine-tuned models, the demo, a name or a card is wrong.
     """
     _require_names(publication)
     run = read_run(publication.run, publication.license)
@@ -104,17 +114,16 @@ def stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], lis
     left_out: list[str] = []
     if publication.adapters:
         subset_models, left_out = read_subset_models(publication.adapters, run, publication.repo)
-    repositories = [
-        _stage_model(publication, run, subset_models, folder, left_out),
-        *(_stage_subset(publication, run, subset_model, folder) for subset_model in subset_models),
-    ]
+    repositories = [_stage_model(publication, run, subset_models, folder, left_out)]
+    for subset_model in subset_models:
+        repositories.append(_stage_subset(publication, run, subset_model, folder))
     if publication.space:
         repositories.append(_stage_space(publication, publication.space, run, subset_models, folder))
-    for staged in repositories:
-        _require_id("--adapters", staged.name)
-        staged.card.save(staged.folder / CARD)
-        check(staged.card, staged.title)
-        _require_no_token(staged)
+    for repo in repositories:
+        _require_id("--adapters", repo.name)
+        repo.card.save(repo.folder / CARD)
+        check(repo.card, repo.title)
+        _require_no_token(repo)
     return repositories, left_out
 
 
@@ -139,15 +148,16 @@ def _stage_model(
         left_out.append(f"{FILE_NAME} is left out: {problem}")
     indexed = (target / FILE_NAME).exists()
     card = model_card(run, name, publication.revision, subset_models, publication.space, indexed, publication.onnx)
-    return StagedRepo(name, "model", target, card, (*KNOWN_FILES, *(file for _, file in run.possible_plots)))
+    plot_files = tuple(file for _, file in run.possible_plots)
+    return publication.staged_repo(name, "model", target, card, (*KNOWN_FILES, *plot_files))
 
 
 def _write_index(run: Run, file: Path) -> str | None:
-    """Index the spans of the training texts, by which the demo tells what is copied; return why not, if so."""
+    """Write the index of training n-grams, from which the demo marks copied spans; return why not, if it can't."""
     data = run.config.data
     if is_hub_dataset(data.path):
-        # nothing is asked of the network before all is staged
-        return f"{data.path} is a data set of the Hub"
+        # staging makes no request
+        return f"{data.path} is a dataset of the Hub"
     try:
         train = load_reviews(data).splits["train"]
     except UserError as error:
@@ -166,16 +176,16 @@ def _stage_subset(publication: Publication, run: Run, subset_model: SubsetModel,
     if subset_model.is_adapter:
         config = {**read_json(target / ADAPTER_FILES[0]), "base_model_name_or_path": publication.repo}
         if publication.revision != MAIN:
-            # the base's, to peft
+            # peft reads it as the base's revision
             config["revision"] = publication.revision
         _write_json(target / ADAPTER_FILES[0], config)
     base = {**subset_model.metrics["base"], "path": publication.repo}
-    # the settings name folders, and are those of the command on the card
+    # the settings name folders of this machine; the card has the command with them
     figures = {key: value for key, value in subset_model.metrics.items() if key != "settings"}
     _write_json(target / METRICS, {**figures, "base": base})
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
     card = subset_card(run, subset_model, publication.repo, publication.revision)
-    return StagedRepo(subset_model.repository, "model", target, card, KNOWN_FILES)
+    return publication.staged_repo(subset_model.repository, "model", target, card, KNOWN_FILES)
 
 
 def _stage_space(
@@ -185,10 +195,10 @@ def _stage_space(
         raise UserError(f"--space: no demo at {SPACE}: run scripts/publish.py in a checkout of wine_gpt")
     target = _folder(folder, "space", name)
     copy_demo(target)
-    at = "" if publication.revision == MAIN else f"@{publication.revision}"
-    _write_json(target / SPACE_SETTINGS, {"model": publication.repo + at})
+    revision = "" if publication.revision == MAIN else f"@{publication.revision}"
+    _write_json(target / SPACE_SETTINGS, {"model": publication.repo + revision})
     card = space_card(run, SPACE / CARD, publication.repo, subset_models)
-    return StagedRepo(name, "space", target, card)
+    return publication.staged_repo(name, "space", target, card)
 
 
 def copy_demo(target: Path) -> None:
@@ -201,10 +211,9 @@ def copy_demo(target: Path) -> None:
 
 
 def _demo_files() -> Iterator[Path]:
-    """Yield the demo's sources: no hidden files, no caches, and nothing of a kind that it has no use for."""
+    """Yield the demo's sources: no hidden files, no caches, and only files with a suffix that the demo uses."""
     for file in sorted(SPACE.rglob("*")):
-        inner = file.relative_to(SPACE)
-        hidden = any(part.startswith((".", "__")) for part in inner.parts)
+        hidden = any(part.startswith((".", "__")) for part in file.relative_to(SPACE).parts)
         if file.is_file() and file.suffix in SPACE_SUFFIXES and not hidden:
             yield file
 
@@ -242,13 +251,13 @@ def _require_id(option: str, name: str) -> None:
 
 
 def _require_loadable(run: Run) -> None:
-    """Load model and tokenizer as a user of the Hub will."""
-    words, entries = len(load_tokenizer(run.folder)), load_model(run.folder).config.vocab_size
-    if words != entries:
-        raise UserError(f"{run.folder}: the tokenizer has {words:,} words, the model {entries:,}: not of one run")
+    """Load model and tokenizer, as a user of the Hub will, and compare their vocabularies."""
+    words, embeddings = len(load_tokenizer(run.folder)), load_model(run.folder).config.vocab_size
+    if words != embeddings:
+        raise UserError(f"{run.folder}: the tokenizer has {words:,} words, the model {embeddings:,}: not of one run")
 
 
-def _require_no_token(staged: StagedRepo) -> None:
-    for name, path in staged.files().items():
+def _require_no_token(repo: StagedRepo) -> None:
+    for name, path in repo.files().items():
         if TOKEN.search(path.read_bytes()):
-            raise UserError(f"{staged.title}: {name} holds what looks like a token of the Hub; not published")
+            raise UserError(f"{repo.title}: {name} holds what looks like a token of the Hub; not published")
