@@ -1,4 +1,4 @@
-# Everything is installed into .venv; delete that folder to start afresh.
+# Everything is installed into .venv. "make clean" removes it and what a build leaves; trained models in runs/ stay.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -17,7 +17,7 @@ quality: .venv/installed-dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv runs build dist *.egg-info
+	rm -rf .venv build dist *.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -109,14 +109,10 @@ def reviews(base: Path) -> Reviews:
 @pytest.fixture(scope="module")
 def report(base: Path) -> EvaluationReport:
     """Return the figures of the base run, computed once; the run's folder holds them too."""
+    from wine_gpt.commands.score import read_config
     from wine_gpt.evaluation.evaluate import evaluate_model
 
-    spec = importlib.util.spec_from_file_location("score", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return evaluate_model(module.read_config([str(base), *FEW]))
+    return evaluate_model(read_config([str(base), *FEW]))
 
 
 def test_the_run_is_scored_on_the_reviews_that_it_held_out(base: Path, report: EvaluationReport) -> None:
@@ -309,7 +305,7 @@ def test_provinces_are_looked_up_with_their_country(report: EvaluationReport) ->
 
 
 WRONG = {
-    "no model": ([], "name a model first: scripts/score.py MODEL"),
+    "no model": ([], "name a model first: score.py MODEL"),
     "flag first": (["--texts", "3"], "name a model first"),
     "no folder": (["{home}/none"], "model: no such folder"),
     "no model in it": (["{home}"], "holds no model"),

@@ -1,17 +1,16 @@
-"""``scripts/generate.py``: what it prints, what it writes and what it refuses."""
+"""Test ``scripts/generate.py``: its output, its page, and its errors."""
 
-import importlib.util
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from conftest import TOY_POSITIONS
 
+from wine_gpt.commands import generate
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer
@@ -21,29 +20,19 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "generate.py"
 Run = Callable[..., tuple[str, str]]
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that calls the script and returns what it wrote to stdout and stderr."""
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs the command and returns what it wrote to stdout and stderr."""
 
     def call(*arguments: object) -> tuple[str, str]:
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
-        script.main()
+        generate.main()
         return capsys.readouterr()
 
     return call
 
 
-def test_a_process_prints_the_text_and_nothing_else(toy_run: Path, tmp_path: Path) -> None:
+def test_the_script_prints_the_text_and_nothing_else(toy_run: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), str(toy_run), "--prompt", "Wine review: Italy", "--greedy"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     (expected,) = generate_texts(
@@ -53,7 +42,7 @@ def test_a_process_prints_the_text_and_nothing_else(toy_run: Path, tmp_path: Pat
     assert expected.endswith(" drink now.")
 
 
-def test_a_reader_that_stops_is_no_fault(toy_run: Path) -> None:
+def test_a_closed_stdout_ends_without_traceback(toy_run: Path) -> None:
     command = [sys.executable, str(SCRIPT), str(toy_run), "--explain"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
@@ -63,7 +52,7 @@ def test_a_reader_that_stops_is_no_fault(toy_run: Path) -> None:
     assert process.wait() == 141
 
 
-def test_what_is_given_reaches_the_sampling(toy_run: Path, run: Run) -> None:
+def test_the_options_set_the_sampling(toy_run: Path, run: Run) -> None:
     model, tokenizer = load_model(toy_run), load_tokenizer(toy_run)
     settings = {"temperature": 5.0, "top_p": 0.3, "max_new_tokens": 6}
     (expected,) = generate_texts(model, tokenizer, ["wine review"], seed=7, **settings)
@@ -74,15 +63,15 @@ def test_what_is_given_reaches_the_sampling(toy_run: Path, run: Run) -> None:
         assert run(toy_run, "--seed", 7, *others)[0] != f"{expected}\n", name
 
 
-def test_without_a_seed_every_call_writes_another_text(toy_run: Path, run: Run) -> None:
+def test_without_a_seed_each_call_generates_another_text(toy_run: Path, run: Run) -> None:
     assert len({run(toy_run, "--temperature", 5)[0] for _ in range(3)}) > 1
 
 
-def test_an_empty_prompt_writes_a_whole_review(toy_run: Path, run: Run) -> None:
+def test_an_empty_prompt_generates_a_whole_review(toy_run: Path, run: Run) -> None:
     assert run(toy_run, "--prompt", "", "--greedy")[0].startswith("wine review : ")
 
 
-def test_explain_follows_the_text(toy_run: Path, run: Run) -> None:
+def test_the_explanation_follows_the_text(toy_run: Path, run: Run) -> None:
     text, _, explanation = run(toy_run, "--seed", 1, "--temperature", 0.5, "--explain", "--head", 1)[0].partition(
         "\n\n"
     )
@@ -96,7 +85,7 @@ def test_explain_follows_the_text(toy_run: Path, run: Run) -> None:
     assert "\x1b" not in explanation
 
 
-def test_probabilities_are_at_the_temperature_that_was_sampled_at(toy_run: Path, run: Run) -> None:
+def test_probabilities_are_at_the_sampling_temperature(toy_run: Path, run: Run) -> None:
     shown = [run(toy_run, "--explain", *how)[0] for how in ([], ["--temperature", "0.5"], ["--greedy"])]
     assert [re.findall(r"at temperature (\S+),", text) for text in shown] == [["0.9"], ["0.5"], ["1"]]
 
@@ -105,12 +94,12 @@ def test_probabilities_are_at_the_temperature_that_was_sampled_at(toy_run: Path,
     ("is_terminal", "environment", "color"),
     [(True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False), (True, {"TERM": "dumb"}, False)],
 )
-def test_color_is_for_terminals_that_want_it(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, is_terminal: bool, environment: dict[str, str], color: bool
+def test_only_terminals_that_allow_it_get_color(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool, environment: dict[str, str], color: bool
 ) -> None:
     monkeypatch.setattr(os, "environ", {"TERM": "xterm-256color", **environment})
     monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
-    assert script.wants_color() is color
+    assert generate.wants_color() is color
 
 
 def test_html_writes_a_page(toy_run: Path, run: Run, tmp_path: Path) -> None:
@@ -150,7 +139,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_input_is_one_line_and_exit_code_2(
+def test_an_error_is_one_line_and_exit_code_2(
     toy_run: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str
 ) -> None:
     arguments, message = WRONG[case]

@@ -476,4 +476,4 @@ def test_a_demo_without_its_sources(publisher: Publisher, work: Path) -> None:
         line = refused(publisher.run(work / "run", "--repo", MODEL, "--space", SPACE))
     finally:
         (publisher.space / "elsewhere").rename(publisher.space / "app.py")
-    assert line == f"--space: no demo at {publisher.space}: run scripts/publish.py in a checkout of wine_gpt"
+    assert line == f"--space: no demo at {publisher.space}: install wine_gpt again"

@@ -1,9 +1,47 @@
-"""A small GPT-2 on wine reviews, from raw records to a model on the Hugging Face Hub."""
+"""Train a small GPT-2 on wine reviews, from raw records to a model on the Hugging Face Hub.
 
-import os
+The functions of :mod:`wine_gpt.api` are exported here and imported at first use, because torch takes seconds to load.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wine_gpt.api import (
+        build_model,
+        evaluate_model,
+        explain,
+        finetune,
+        generate,
+        load_reviews,
+        pretrain,
+        publish,
+        train_tokenizer,
+    )
 
 __version__ = "0.1.0"
 
-# Threads of OpenMP that wait for each other spin; where something else wants the cores too, they keep each other from
-# working, and training was seen to take 17 times as long. A short spin costs nothing. It is read when torch is loaded.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+__all__ = [
+    "build_model",
+    "evaluate_model",
+    "explain",
+    "finetune",
+    "generate",
+    "load_reviews",
+    "pretrain",
+    "publish",
+    "train_tokenizer",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import an exported function at first use (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from wine_gpt import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    """Return the names that completion offers, the lazy ones included."""
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""Command lines: one-line errors, exit codes, and options that are no settings."""
+"""Command lines: one-line errors, exit codes, logging, and options that are no settings."""
 
 import argparse
 import functools
@@ -8,21 +8,24 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from typing import NoReturn, TextIO
+from pathlib import Path
+from typing import NoReturn, ParamSpec, TextIO
 
 from wine_gpt.errors import RunInterrupted, UserError
 
+P = ParamSpec("P")
+
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports a wrong command line in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what ``exits_cleanly`` prints."""
+        """Raise the error that ``exits_cleanly`` prints."""
         raise UserError(f"{message}; see --help")
 
 
 def number(kind: Callable[[str], float], low: float, high: float, advice: str = "") -> Callable[[str], float]:
-    """Return an argument's type that takes numbers from ``low`` to ``high``."""
+    """Return an argparse type for numbers from ``low`` to ``high``; ``advice`` ends its error message."""
 
     def read(text: str) -> float:
         try:
@@ -36,42 +39,94 @@ def number(kind: Callable[[str], float], low: float, high: float, advice: str = 
     return read
 
 
-def exits_cleanly(main: Callable[[], None]) -> Callable[[], None]:
-    """Wrap a script's ``main``.
+def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
+    """Wrap the ``main`` of a command.
 
-    A :class:`UserError` becomes one line on stderr and exit code 2. :class:`RunInterrupted` adds the resume command.
-    It, Ctrl-C at any other time, and a reader of the output that stops reading, as ``head`` does, end the script
-    without a traceback, with the exit codes of the signals.
+    A :class:`UserError` becomes one line on stderr and exit code 2. :class:`RunInterrupted` adds the command that
+    resumes. After it, Ctrl-C, and a closed stdout (as by ``head``) the process ends without a traceback, with the
+    exit code of the signal.
     """
 
     @functools.wraps(main)
-    def wrapped() -> None:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        limit_openmp_spin()
         configure_logging()
         try:
-            main()
+            main(*args, **kwargs)
             sys.stdout.flush()
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
         except RunInterrupted as stopped:
-            print(f"{stopped}; to go on: {_resuming(sys.argv)}", file=sys.stderr)
+            print(f"{stopped}; to go on: {_resume_command()}", file=sys.stderr)
             raise SystemExit(128 + stopped.signal) from None
         except KeyboardInterrupt:
             print("stopped by Ctrl-C", file=sys.stderr)
             raise SystemExit(130) from None
         except BrokenPipeError:
-            # else Python's own flush at exit fails again
+            # Python flushes stdout again at exit, which would raise the same error.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(141) from None
 
     return wrapped
 
 
-def _resuming(command: list[str]) -> str:
-    """Return the command line that goes on with what the given one began."""
-    launcher = "accelerate launch" if "LOCAL_RANK" in os.environ else "python"
-    kept = [part for part in command if part not in ("--overwrite", "--resume")]
-    return f"{launcher} {shlex.join([*kept, '--resume'])}"
+def limit_openmp_spin() -> None:
+    """Let idle OpenMP threads sleep after a short spin, because on a busy machine they take the cores from others.
+
+    GNU's OpenMP reads the variable when torch is loaded. The effect is measured in ``benchmarks/RESULTS.md``.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def command_line() -> str:
+    """Return the command that started this process, as a user would type it again."""
+    program, *arguments = sys.argv
+    path = Path(program)
+    if path.name == "__main__.py":
+        return shlex.join(["python", "-m", "wine_gpt", *arguments])
+    return shlex.join(["python", program, *arguments] if path.suffix == ".py" else [path.name, *arguments])
+
+
+def program_name(command: str) -> str:
+    """Return how a command is called in its usage: ``wine-gpt pretrain``, or the script as it was typed."""
+    return Path(sys.argv[0]).name if _is_script() else f"wine-gpt {command}"
+
+
+def sibling_command(command: str) -> str:
+    """Return what to type for another command, in the way in which this one was started."""
+    path = Path(sys.argv[0])
+    if not _is_script():
+        return f"python -m wine_gpt {command}" if path.name == "__main__.py" else f"wine-gpt {command}"
+    script = path.with_name(f"{command.replace('-', '_')}.py")
+    return f"python {script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script}"
+
+
+def _is_script() -> bool:
+    path = Path(sys.argv[0])
+    return path.suffix == ".py" and path.name != "__main__.py"
+
+
+def _resume_command() -> str:
+    from torch.distributed import is_torchelastic_launched
+
+    words = [word for word in shlex.split(command_line()) if word not in ("--overwrite", "--resume")]
+    if is_torchelastic_launched():
+        words[: 1 if words[0] == "python" else 0] = ["accelerate", "launch"]
+    return shlex.join([*words, "--resume"])
+
+
+def joins_as_main_process() -> bool:
+    """Join the processes that accelerate launched and return whether this is the one that prints.
+
+    Accelerate joins processes on a CPU only if it is asked for the CPU.
+    """
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    return bool(PartialState(cpu=cpu).is_main_process)
 
 
 def configure_logging() -> None:
@@ -89,7 +144,7 @@ def configure_logging() -> None:
 
 
 class _StandardStream(logging.StreamHandler[TextIO]):
-    """Writes to whatever ``sys.stdout`` or ``sys.stderr`` is at the moment, so that redirecting them works."""
+    """Looks up ``sys.stdout`` or ``sys.stderr`` at each write, so that redirecting them works."""
 
     def __init__(self, name: str) -> None:
         logging.Handler.__init__(self)

@@ -1,6 +1,7 @@
-"""Every setting of wine_gpt: one frozen dataclass per module, one root per script.
+"""Every setting: a frozen dataclass for each section, and one for each command.
 
-Nothing here imports torch, so ``--help`` and a wrong flag answer at once.
+The comment above a field is its text in ``--help``. Nothing here imports torch, so that ``--help`` and an error in a
+setting appear at once.
 """
 
 import dataclasses
@@ -23,29 +24,30 @@ def require(condition: bool, name: str, value: object, rule: str) -> None:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the reviews come from, what a review's text is, and how it is split."""
+    """Where the reviews come from, how their texts are composed, and how they are split."""
 
-    # sample (bundled, synthetic), kaggle (downloads), a file (.json, .jsonl, .csv, .zip, .parquet), a Hub data set
+    # sample (bundled, synthetic), kaggle (downloads it), a file (.json, .jsonl, .csv, .zip, .parquet) or a Hub dataset
     path: str = "sample"
-    # encoding of a JSON, JSON Lines or CSV file; a byte order mark is accepted with utf-8
+    # encoding of a JSON, JSON Lines or CSV file; utf-8 accepts a byte order mark
     encoding: str = "utf-8"
-    # the words every text begins with; may be empty
+    # the words that every text begins with; may be empty
     prefix: str = "wine review"
     # the columns that follow the prefix, in order; a text is "prefix : field : … : text_field"
     prompt_fields: tuple[str, ...] = ("country", "province", "variety")
-    # the column that is written last
+    # the column with the running text, which comes last
     text_field: str = "description"
-    # shares of the distinct texts that are held out, 0 to 1
+    # fraction of the distinct texts that is held out for validation, from 0 to 1
     validation_fraction: float = 0.05
+    # fraction of the distinct texts that is held out for the test, from 0 to 1
     test_fraction: float = 0.05
-    # changes which texts are held out, and nothing else
+    # seed of the split alone: another one holds out other texts
     split_seed: int = 42
     # longer values of text_field are cut at the last white space before this many characters
     max_characters: int = 20_000
 
     def __post_init__(self) -> None:
-        """Check what can be checked without the data."""
-        require(self.path != "", "data.path", self.path, "name a file, a Hub data set, 'kaggle' or 'sample'")
+        """Check what does not need the data."""
+        require(self.path != "", "data.path", self.path, "name a file, a Hub dataset, 'kaggle' or 'sample'")
         require(self.text_field != "", "data.text_field", self.text_field, "name a column")
         columns = [*self.prompt_fields, self.text_field]
         require(len(set(columns)) == len(columns), "data.prompt_fields", columns, "a column is named twice")
@@ -60,9 +62,9 @@ class DataConfig:
 class TokenizerConfig:
     """The word-level tokenizer."""
 
-    # folder or Hub id of a trained tokenizer; none: one is trained on the train split
+    # folder or Hub id of a trained tokenizer; null trains one on the train split
     path: str | None = None
-    # most words kept, [PAD] and [UNK] included, [BOS] and [EOS] not (10,000 in the class scheme)
+    # largest vocabulary, with [PAD] and [UNK] but without [BOS] and [EOS]
     vocab_size: int = 10_000
 
     def __post_init__(self) -> None:
@@ -72,17 +74,19 @@ class TokenizerConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of the GPT-2; the vocabulary's size comes from the tokenizer."""
+    """The shape of the GPT-2; its vocabulary size is the tokenizer's."""
 
+    # transformer blocks
     n_layer: int = 2
+    # attention heads of each block
     n_head: int = 4
     # width of the residual stream
     n_embd: int = 128
     # width of the feed-forward layer
     n_inner: int = 512
-    # most positions of one review, [BOS] included; longer reviews are cut and counted
+    # context length in tokens, with [BOS]; longer reviews are cut, and their number is reported
     block_size: int = 192
-    # probability for embeddings, attention and residual branches alike
+    # dropout probability of embeddings, attention and residual branches
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -119,34 +123,39 @@ class GenerationDefaults:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the weights are found; counts are optimizer steps over all processes."""
+    """The optimization; a step is an optimizer step over all processes."""
 
+    # passes over the train split
     epochs: int = 5
-    # most positions, padding included, that one optimizer step sees over all processes
+    # batch size of one step in tokens, padding included, over all processes
     batch_tokens: int = 2048
-    # equal parts a batch is cut into, each one forward pass; none: one per process. More than processes means
-    # accumulation
+    # equal micro-batches of a batch, a forward pass each; null is one per process, more accumulate gradients
     micro_batches: int | None = None
-    # the peak, reached after the warm-up; then a cosine down to final_learning_rate_ratio of it
+    # peak learning rate, after a linear warm-up and before a cosine decay
     learning_rate: float = 1e-3
+    # fraction of the steps that warm up
     warmup_ratio: float = 0.05
+    # the last learning rate, as a fraction of the peak
     final_learning_rate_ratio: float = 0.1
-    # muon: for the matrices between the layers, and AdamW for the rest; adamw: for all
+    # adamw, or muon for the weight matrices of the blocks with AdamW for the rest
     optimizer: str = "adamw"
-    # for matrices only
+    # for weight matrices only
     weight_decay: float = 0.1
+    # decay rate of AdamW's first moment
     adam_beta1: float = 0.9
+    # decay rate of AdamW's second moment
     adam_beta2: float = 0.95
-    # gradients are scaled down to this norm
+    # gradients are clipped to this norm
     max_grad_norm: float = 1.0
-    # auto, no, bf16 or fp16; auto is bf16 where the hardware multiplies it
+    # auto, no, bf16 or fp16; auto is bf16 if the hardware has bf16 matmuls
     mixed_precision: str = "auto"
-    # initial weights, order of the reviews, dropout and samples
+    # seed of the initial weights, the order of the reviews, dropout and samples
     seed: int = 42
-    # optimizer steps between checkpoints besides the one at each epoch's end; 0: only those
+    # steps between checkpoints; each epoch also ends with one, and 0 saves no others
     checkpoint_steps: int = 500
+    # newest checkpoints that are kept
     keep_checkpoints: int = 2
-    # any of tensorboard, trackio, wandb, comma-separated, or none
+    # tensorboard, trackio, wandb, several of them separated by commas, or none
     trackers: str = "none"
 
     def __post_init__(self) -> None:
@@ -173,61 +182,61 @@ class TrainingConfig:
 
     @property
     def tracker_names(self) -> list[str]:
-        """The trackers asked for, none as an empty list."""
+        """The names of the trackers; an empty list for none."""
         return [] if self.trackers == "none" else [name.strip() for name in self.trackers.split(",")]
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Everything that ``scripts/pretrain.py`` does."""
+    """The settings of pretraining."""
 
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     generation: GenerationDefaults = field(default_factory=GenerationDefaults)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    # where model, tokenizer, metrics, samples, curve and checkpoints go
+    # folder of the run: model, tokenizer, metrics, samples, loss curve and checkpoints
     output_dir: str = "runs/pretrain"
-    # go on from the newest good checkpoint ("latest", also what a bare --resume means) or from the one named
+    # resume from the newest valid checkpoint (latest, or --resume without a value) or from the one named
     resume: str | None = None
-    # start over although output_dir holds a run
+    # replace the run in output_dir
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        """Check that resuming and starting over are not both asked for."""
+        """Check that resume and overwrite are not both set."""
         require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
         require(not (self.resume and self.overwrite), "overwrite", True, "can't go together with resume")
 
 
 @dataclass(frozen=True)
 class TokenizerRunConfig:
-    """Everything that ``scripts/train_tokenizer.py`` does."""
+    """The settings of training a tokenizer alone."""
 
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    # where the tokenizer goes
+    # folder of the tokenizer
     output_dir: str = "runs/tokenizer"
 
 
 @dataclass(frozen=True)
 class ScoreConfig:
-    """Everything that ``scripts/score.py`` does; its first argument is the model."""
+    """The settings of scoring; the first argument on the command line is the model."""
 
     # folder of a run or of an adapter, or a model's id on the Hub
     model: str
-    # what the model was trained on; a run's own settings are the defaults
+    # the reviews that the model was trained on; the settings of a run are the defaults
     data: DataConfig = field(default_factory=DataConfig)
-    # whose reviews the model is judged by: test or validation
+    # the split that is scored: test or validation
     split: str = "test"
-    # most reviews that are generated to compare with as many real ones
+    # largest number of reviews that are generated and compared with as many real ones
     texts: int = 1000
-    # prompts that are continued at once
+    # prompts in one batch
     batch_size: int = 64
-    # labels with fewer reviews to train on are left out of conditioning
+    # labels with fewer training reviews are left out of conditioning
     min_reviews: int = 20
-    # of the sampling, and of what is drawn
+    # seed of the sampling and of the choice of reviews
     seed: int = 42
-    # where figures and plots go; none: MODEL/evaluation
+    # folder of results and plots; null is MODEL/evaluation
     output_dir: str | None = None
 
     def __post_init__(self) -> None:
@@ -241,25 +250,25 @@ class ScoreConfig:
 
 @dataclass(frozen=True)
 class ReviewsConfig:
-    """Where the base's reviews are; all else of them is as the base's config.yaml says."""
+    """Where the base's reviews are now; all other data settings are in the base's config.yaml."""
 
-    # file, kaggle or sample, as for pretraining; none: where the base found them
+    # a file, kaggle or sample; null is the base's
     path: str | None = None
-    # of a JSON, JSON Lines or CSV file; none: the base's
+    # encoding of a JSON, JSON Lines or CSV file; null is the base's
     encoding: str | None = None
 
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """The adapter; the same for all values, so that one server can switch between them."""
+    """The LoRA adapter, the same for all subsets so that one server can switch between them."""
 
     # rank of the update of each weight matrix
     rank: int = 16
-    # the update is multiplied by alpha / rank
+    # scaling: the update is multiplied by alpha / rank
     alpha: int = 32
-    # probability, of the adapter's input; the base's own dropout comes on top
+    # dropout probability of the adapter's input, in addition to the base's dropout
     dropout: float = 0.1
-    # names of the layers that are adapted, in every block
+    # names of the adapted layers, in every block
     targets: tuple[str, ...] = ("c_attn", "c_proj", "c_fc")
 
     def __post_init__(self) -> None:
@@ -272,32 +281,32 @@ class LoraConfig:
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """Everything that ``scripts/finetune.py`` does."""
+    """The settings of fine-tuning."""
 
-    # lora: an adapter for the base; full: all its weights
+    # lora trains an adapter, full trains all weights
     method: str = "lora"
-    # folder that scripts/pretrain.py left
+    # folder of a finished pretraining run
     base: str = "runs/base"
-    # the column whose reviews of one value are fine-tuned on
+    # the column that divides the reviews into subsets
     field: str = "variety"
-    # the value, in any case and with or without accents; all: every value with min_reviews
+    # the subset's value, in any case and with or without accents; all is every value with min_reviews
     value: str | None = None
-    # short for field: variety and this value
+    # short for --field variety --value
     variety: str | None = None
-    # fewest reviews, over all splits, that a value must have
+    # smallest number of reviews, over all splits, of a subset
     min_reviews: int = 20
     data: ReviewsConfig = dataclasses.field(default_factory=ReviewsConfig)
     lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
-    # a folder for each value goes here, and the table over all of them
-    output_dir: str = "runs/finetune"
-    # skip values that are finished and go on with those that are not
+    # folder of all subsets: a folder for each, and the table of results
+    output_dir: str = "runs/lora"
+    # skip finished subsets and resume the others
     resume: bool = False
-    # start over with values that output_dir holds already
+    # replace the subsets that output_dir has
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        """Check that exactly one value is named, and the rest that needs no data."""
+        """Check what does not need the data."""
         known = f"must be one of {', '.join(METHODS)}"
         require(self.method in METHODS, "method", self.method, known)
         require(self.base != "", "base", self.base, "name the folder of a pretrained run")
@@ -316,5 +325,5 @@ class FinetuneConfig:
 
     @property
     def requested(self) -> str | None:
-        """The value that is asked for, by either name."""
+        """The value, by either name."""
         return self.value if self.variety is None else self.variety

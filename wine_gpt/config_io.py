@@ -1,7 +1,9 @@
 """Read settings from YAML files and command lines, and write them back."""
 
+import argparse
 import dataclasses
 import difflib
+import os
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,12 +11,14 @@ from typing import Any, TypeVar
 
 import draccus
 import yaml
+from draccus.wrappers.docstring import get_attribute_docstring
 
 from wine_gpt.errors import UserError, one_line
+from wine_gpt.files import bundled
 
-# what a text flag means when no value follows it; that of a yes or no means yes
+# The value of a flag for text that stands without one; a bare flag for true or false means true.
 BARE_FLAGS = {"resume": "latest"}
-
+USAGE = "[FILE.yaml] [--section.setting value ...]"
 
 ConfigT = TypeVar("ConfigT")
 
@@ -22,27 +26,60 @@ ConfigT = TypeVar("ConfigT")
 def parse_config(
     config_class: type[ConfigT],
     arguments: Sequence[str],
-    default_file: Path | None = None,
+    default_file: str | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> ConfigT:
-    """Build a root config from ``[FILE.yaml] [--section.field value | --section.field=value] …``.
+    """Build a root config from ``[FILE.yaml] [--section.setting value | --section.setting=value] ...``.
 
     Args:
-        config_class: the root dataclass, whose fields are values or section dataclasses.
-        arguments: the command line without the script's name.
-        default_file: YAML file that is read when the command line names none.
-        defaults: dotted keys and values that file and flags override.
+        config_class: the root dataclass, whose fields are settings or section dataclasses.
+        arguments: the command line without the name of the command.
+        default_file: the YAML file that is read when the command line names none; see :func:`find_config`.
+        defaults: dotted keys and values that the file and the flags override.
 
     Raises:
-        UserError: for a file that can't be read, an unknown key, a wrong type or an impossible value.
+        UserError: for a file that cannot be read, an unknown key, a wrong type or an impossible value.
     """
-    if {"-h", "--help"} & set(arguments):
-        draccus.parse(config_class, args=["--help"], preferred_help="above")
     arguments = list(arguments)
-    named = Path(arguments.pop(0)) if arguments and not arguments[0].startswith("-") else default_file
+    named = arguments.pop(0) if arguments and not arguments[0].startswith("-") else default_file
     types = dict(leaf_types(config_class))
-    values = dict(defaults or {}) | (read_yaml(named, types) if named else {})
-    values |= _read_flags(arguments, types)
+    values = dict(defaults or {}) | (read_yaml(find_config(named), types) if named else {})
+    return build_config(config_class, values | _read_flags(arguments, types))
+
+
+def config_from_settings(
+    config_class: type[ConfigT],
+    settings: Mapping[str, object],
+    file: str | os.PathLike[str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> ConfigT:
+    """Build a root config from keyword arguments, such as ``{"data": "reviews.csv", "training": {"epochs": 2}}``.
+
+    A value for a section with a ``path`` stands for that path. ``file`` and ``defaults`` are as in
+    :func:`parse_config`.
+
+    Raises:
+        UserError: as :func:`parse_config`.
+    """
+    types = dict(leaf_types(config_class))
+    values = dict(defaults or {}) | (read_yaml(find_config(os.fspath(file)), types) if file is not None else {})
+    for key, value in _flatten(dict(settings), types):
+        setting = f"{key}.path" if key not in types and f"{key}.path" in types else key
+        _require_known(setting, types, "keyword arguments")
+        if isinstance(value, bool) and types[setting] is not bool:
+            raise UserError(f"config: {setting} is {value}: must be {_type_name(types[setting])}")
+        if typing.get_origin(types[setting]) is tuple and not isinstance(value, list | tuple):
+            raise UserError(f"config: {setting} is {value!r}: must be a list, [a, b]")
+        values[setting] = os.fspath(value) if isinstance(value, os.PathLike) else value
+    return build_config(config_class, values)
+
+
+def build_config(config_class: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
+    """Build a root config from dotted keys and their values; keys that are missing get their defaults.
+
+    Raises:
+        UserError: for a wrong type or an impossible value.
+    """
     nested: dict[str, Any] = {}
     for key, value in values.items():
         *sections, name = key.split(".")
@@ -55,7 +92,63 @@ def parse_config(
     except draccus.utils.DraccusException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
-        raise UserError(f"config: {error}") from error
+        raise UserError(f"config: {one_line(error)}") from error
+
+
+def find_config(name: str) -> Path:
+    """Return the path of a config: a file, or else one that is installed with the package, such as ``base.yaml``.
+
+    Raises:
+        UserError: if there is neither, with the nearest name.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    folder = bundled("configs")
+    installed = folder / name.removeprefix("configs/")
+    if installed.is_file():
+        return installed
+    names = [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*.yaml"))]
+    nearest = difflib.get_close_matches(name.removeprefix("configs/"), names, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else "the package has base.yaml, class.yaml and sample.yaml"
+    raise UserError(f"config: can't read {name}: no such file; {hint}")
+
+
+def config_help(config_class: type, usage: str, description: str) -> str:
+    """Return the help of a command: its usage, its description, and every setting with its type and default."""
+    parser = argparse.ArgumentParser(
+        usage=usage, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    _add_settings(parser, config_class, "")
+    return parser.format_help()
+
+
+def _add_settings(parser: argparse.ArgumentParser, config_class: type, prefix: str) -> None:
+    """Add each setting to the help, with the comment above its field as its description."""
+    group = parser.add_argument_group(prefix.removesuffix(".") or "settings", config_class.__doc__)
+    types = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):
+        annotation = types[field.name]
+        if dataclasses.is_dataclass(annotation):
+            _add_settings(parser, typing.cast(type, annotation), f"{prefix}{field.name}.")
+        elif field.default is not dataclasses.MISSING:
+            comment = get_attribute_docstring(config_class, field.name).comment_above.replace("\n", " ")
+            help_text = f"{comment} (default: {_shown(field.default)})".strip().replace("%", "%%")
+            group.add_argument(f"--{prefix}{field.name}", metavar=_type_name(annotation), help=help_text)
+
+
+def _shown(default: object) -> str:
+    """Return a default as it is written on the command line."""
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return {"None": "null", "False": "false", "True": "true"}.get(str(default), str(default))
+
+
+def _type_name(annotation: Any) -> str:  # noqa: ANN401 - any type that a field may have
+    """Return the name of a setting's type as the help shows it, such as ``int``, ``text`` or ``true|false``."""
+    kinds = [kind for kind in typing.get_args(annotation) or (annotation,) if kind not in (type(None), ...)]
+    name = {str: "text", bool: "true|false"}.get(kinds[0], kinds[0].__name__)
+    return f"{name},{name}" if typing.get_origin(annotation) is tuple else name
 
 
 def to_yaml(config: object) -> str:

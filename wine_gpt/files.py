@@ -15,6 +15,13 @@ JsonObject = dict[str, Any]
 Record = TypeVar("Record")
 
 
+def bundled(name: str) -> Path:
+    """Return a folder that is installed with the package, ``configs`` or ``space``; a checkout has it at its root."""
+    package = Path(__file__).parent
+    installed = package / "bundled" / name
+    return installed if installed.is_dir() else package.parent / name
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and its missing parents, and sync each new name so that a power loss can't take it away."""
     if not folder.is_dir():

@@ -18,7 +18,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
-from wine_gpt.files import read_json
+from wine_gpt.files import bundled, read_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
@@ -55,7 +55,7 @@ KNOWN_FILES = (
 )
 STAGED_FOLDERS = ("models", "spaces")
 # the demo's sources, and the file that names its model
-SPACE = Path(__file__).parents[2] / "space"
+SPACE = bundled("space")
 SPACE_SUFFIXES = (".py", ".txt", ".css", ".js", ".html", ".svg", ".json")
 SPACE_SETTINGS = "settings.json"
 SAMPLER = Path(sampler.__file__)
@@ -192,7 +192,7 @@ def _stage_space(
     publication: Publication, name: str, run: Run, subset_models: list[SubsetModel], folder: Path
 ) -> StagedRepo:
     if not (SPACE / "app.py").is_file() or not (SPACE / CARD).is_file():
-        raise UserError(f"--space: no demo at {SPACE}: run scripts/publish.py in a checkout of wine_gpt")
+        raise UserError(f"--space: no demo at {SPACE}: install wine_gpt again")
     target = _folder(folder, "space", name)
     copy_demo(target)
     revision = "" if publication.revision == MAIN else f"@{publication.revision}"

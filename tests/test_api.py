@@ -1,0 +1,117 @@
+"""Test the Python API: the calls of a notebook, and what they leave behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wine_gpt
+from tools.sample_grammar.grammar import generate_records
+from wine_gpt.config import PretrainConfig, ScoreConfig
+from wine_gpt.config_io import config_from_settings, parse_config
+from wine_gpt.errors import UserError
+
+NOTEBOOK = Path(__file__).parent / "support" / "notebook.py"
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return what the calls of the notebook gave, in a process of their own and an empty folder."""
+    folder = tmp_path_factory.mktemp("notebook")
+    (folder / "reviews.json").write_text(json.dumps(list(generate_records(150, seed=1))), encoding="utf-8")
+    environment = {**os.environ, "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(NOTEBOOK), "reviews.json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return {**found, "folder": folder}
+
+
+def test_every_function_works_from_a_notebook(notebook: dict[str, Any]) -> None:
+    assert notebook["words"] == 52
+    assert notebook["splits"]["test"] > 10
+    assert len(notebook["prompts"]) == 2
+    assert all(text.startswith("wine review") for text in notebook["prompts"])
+    assert 1 <= notebook["explained"] <= 4
+    assert notebook["tuned"] == 1
+    assert notebook["evaluated"]
+    assert notebook["staged"][-1] == "first/publish/spaces/org/demo"
+    assert (notebook["folder"] / "tokenizer" / "tokenizer.json").is_file()
+
+
+def test_two_runs_in_one_process_and_a_thread_keep_their_own_settings(notebook: dict[str, Any]) -> None:
+    metrics = [json.loads((notebook["folder"] / name / "metrics.json").read_text()) for name in ("first", "second")]
+    assert [entry["training"]["mixed_precision"] for entry in metrics] == ["no", "bf16"]
+    assert [len(entry["training"]["epochs"]) for entry in metrics] == [1, 2]
+    assert notebook["losses"][0] != notebook["losses"][1]
+
+
+def test_equal_seeds_generate_equal_texts(notebook: dict[str, Any]) -> None:
+    assert notebook["same seed"]
+
+
+def test_nothing_is_printed_and_no_global_state_is_left(notebook: dict[str, Any]) -> None:
+    assert notebook["stdout"] == ""
+    assert notebook["random state kept"]
+    assert notebook["arguments kept"]
+    assert notebook["environment"] == []
+
+
+def test_importing_the_package_loads_neither_torch_nor_datasets() -> None:
+    code = (
+        "import sys, wine_gpt; print(wine_gpt.__all__); print([n for n in ('torch', 'datasets') if n in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines() == [str(wine_gpt.__all__), "[]"]
+
+
+def test_completion_offers_the_functions() -> None:
+    assert set(wine_gpt.__all__) <= set(dir(wine_gpt))
+    with pytest.raises(AttributeError, match="has no attribute 'pretrian'"):
+        wine_gpt.pretrian  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("settings", "flags"),
+    [
+        ({"data": "reviews.csv", "training": {"epochs": 2}}, ["--data.path", "reviews.csv", "--training.epochs", "2"]),
+        (
+            {"data": {"prompt_fields": ("a", "b"), "text_field": "c"}},
+            ["--data.prompt_fields=a,b", "--data.text_field=c"],
+        ),
+        ({"tokenizer": Path("runs/t"), "output_dir": Path("x")}, ["--tokenizer.path", "runs/t", "--output_dir", "x"]),
+        ({"resume": "latest"}, ["--resume"]),
+    ],
+)
+def test_keyword_arguments_are_the_flags(settings: dict[str, object], flags: list[str]) -> None:
+    expected = parse_config(PretrainConfig, flags, default_file="sample.yaml")
+    assert config_from_settings(PretrainConfig, settings, "sample.yaml") == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training": {"epoch": 2}}, "unknown key training.epoch; did you mean training.epochs?"),
+        ({"traning": {"epochs": 2}}, "unknown key traning.epochs; did you mean training.epochs?"),
+        ({"outputdir": "x"}, "unknown key outputdir; did you mean output_dir?"),
+        ({"training": {"epochs": "two"}}, "Couldn't parse 'two' into an int"),
+        ({"training": {"epochs": True}}, "training.epochs is True: must be int"),
+        ({"model": 3}, "unknown key model"),
+        ({"model": {"n_embd": 130}}, "must be a multiple of model.n_head"),
+        ({"data": {"prompt_fields": "country"}}, "data.prompt_fields is 'country': must be a list"),
+    ],
+)
+def test_a_wrong_keyword_gets_the_error_of_the_command_line(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        config_from_settings(PretrainConfig, settings)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_setting_is_named() -> None:
+    with pytest.raises(UserError, match="model"):
+        config_from_settings(ScoreConfig, {})

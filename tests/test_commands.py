@@ -1,0 +1,158 @@
+"""Test ``wine-gpt``: its commands, their help, and the command lines that they print."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wine_gpt import __version__, cli
+from wine_gpt.__main__ import COMMANDS, main
+from wine_gpt.config import PretrainConfig
+from wine_gpt.config_io import find_config, parse_config
+from wine_gpt.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+USAGES = {
+    "pretrain": "usage: wine-gpt pretrain [FILE.yaml] [--section.setting value ...]",
+    "finetune": "usage: wine-gpt finetune [FILE.yaml] [--section.setting value ...]",
+    "score": "usage: wine-gpt score MODEL [--section.setting value ...]",
+    "train-tokenizer": "usage: wine-gpt train-tokenizer [FILE.yaml] [--section.setting value ...]",
+    "generate": "usage: wine-gpt generate [-h]",
+    "publish": "usage: wine-gpt publish [-h] --repo ORG/NAME",
+    "quickstart": "usage: wine-gpt quickstart [-h]",
+}
+
+
+class Command:
+    """Runs ``wine-gpt`` in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str) -> tuple[object, str, str]:
+        """Return exit code, stdout and stderr."""
+        self.monkeypatch.setattr(sys, "argv", ["/usr/bin/wine-gpt", *arguments])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        return code, *self.capsys.readouterr()
+
+
+@pytest.fixture
+def wine_gpt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Return a function that runs the command."""
+    return Command(monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_without_a_command_the_help_lists_all(wine_gpt: Command, arguments: list[str]) -> None:
+    code, stdout, stderr = wine_gpt(*arguments)
+    assert (code, stderr) == (0, "")
+    assert all(f"\n  {name} " in stdout for name in COMMANDS)
+
+
+def test_version(wine_gpt: Command) -> None:
+    assert wine_gpt("--version") == (0, f"wine_gpt {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pretrian", "unknown command pretrian; did you mean pretrain?"),
+        ("x", "unknown command x; known are quickstart"),
+    ],
+)
+def test_an_unknown_command_gets_one_line(wine_gpt: Command, name: str, message: str) -> None:
+    code, stdout, stderr = wine_gpt(name)
+    assert (code, stdout) == (2, "")
+    assert stderr.startswith(f"error: {message}")
+    assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_shows_its_usage(wine_gpt: Command, name: str) -> None:
+    code, stdout, stderr = wine_gpt(name, "--help")
+    assert (code, stderr) == (0, "")
+    assert stdout.startswith(USAGES[name])
+    assert f"wine-gpt {name} " in stdout.split("\n\n", 1)[1] or name == "quickstart"
+
+
+def test_the_help_shows_every_default(wine_gpt: Command) -> None:
+    shown = " ".join(wine_gpt("pretrain", "--help")[1].split())
+    for setting in ("--training.warmup_ratio float", "--data.prompt_fields text,text", "--model.n_layer int"):
+        assert setting in shown
+    for default in ("(default: 0.05)", "(default: country,province,variety)", "(default: null)", "(default: false)"):
+        assert default in shown
+
+
+def test_help_and_errors_need_no_torch() -> None:
+    code = """
+import sys
+from wine_gpt.__main__ import COMMANDS, main
+for arguments in [*([name, "--help"] for name in COMMANDS), ["pretrain", "--model.n_layer", "four"]]:
+    sys.argv = ["wine-gpt", *arguments]
+    try:
+        main()
+    except SystemExit:
+        pass
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\nFalse\n")
+    assert done.stderr == "error: config: `model.n_layer`: Couldn't parse 'four' into an int\n"
+
+
+def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "wine_gpt", "--version"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"wine_gpt {__version__}\n", "")
+
+
+def test_every_script_is_a_command() -> None:
+    scripts = {path.stem.replace("_", "-") for path in (ROOT / "scripts").glob("*.py")}
+    assert scripts == set(COMMANDS)
+    for path in (ROOT / "scripts").glob("*.py"):
+        assert f"python scripts/{path.name}" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed", "sibling"),
+    [
+        (["/usr/bin/wine-gpt", "pretrain", "a b"], "wine-gpt pretrain 'a b'", "wine-gpt generate"),
+        (["/lib/wine_gpt/__main__.py", "pretrain"], "python -m wine_gpt pretrain", "python -m wine_gpt generate"),
+        (["scripts/pretrain.py", "x"], "python scripts/pretrain.py x", "python scripts/generate.py"),
+        ([f"{ROOT}/scripts/pretrain.py"], f"python {ROOT}/scripts/pretrain.py", "python scripts/generate.py"),
+    ],
+)
+def test_the_printed_commands_are_those_that_the_user_has(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], typed: str, sibling: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert cli.command_line() == typed
+    assert cli.sibling_command("generate") == sibling
+
+
+@pytest.mark.parametrize("name", ["base.yaml", "configs/base.yaml", "configs/finetune/full.yaml"])
+def test_a_config_of_the_package_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_config(name) == ROOT / "configs" / name.removeprefix("configs/")
+
+
+def test_a_file_of_that_name_comes_before_the_config_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("base.yaml").write_text("training: {epochs: 11}")
+    assert parse_config(PretrainConfig, ["base.yaml"]).training.epochs == 11
+
+
+def test_a_misspelled_config_gets_the_nearest_name() -> None:
+    with pytest.raises(UserError, match=r"can't read bas\.yaml: no such file; did you mean base\.yaml\?"):
+        parse_config(PretrainConfig, ["bas.yaml"])

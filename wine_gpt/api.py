@@ -1,0 +1,271 @@
+"""The Python API: every stage as a function with keyword arguments, for notebooks and other programs.
+
+Each function builds the stage's config, as the command of that name does, and calls the stage. The settings of a
+section are a mapping (``training={"epochs": 2}``); a text for a section with a path is its path
+(``data="reviews.csv"``). A wrong setting raises the :class:`wine_gpt.errors.UserError` whose message the command would
+print. ``docs/api.md`` has an example.
+"""
+
+import contextlib
+import random
+import secrets
+from collections.abc import Iterator, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
+
+from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainConfig, ScoreConfig, TokenizerRunConfig
+from wine_gpt.config_io import config_from_settings
+from wine_gpt.data import Reviews
+from wine_gpt.data import load_reviews as _load_reviews
+from wine_gpt.data.template import ReviewTemplate
+from wine_gpt.errors import UserError
+from wine_gpt.evaluation import EvaluationReport
+from wine_gpt.evaluation import evaluate_model as _evaluate_model
+from wine_gpt.finetuning import finetune as _finetune
+from wine_gpt.generation.explain import Explanation, require_attention
+from wine_gpt.generation.explain import explain as _explain
+from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_texts
+from wine_gpt.modeling import build_model as _build_model
+from wine_gpt.modeling import load_model
+from wine_gpt.publishing import Publication
+from wine_gpt.publishing import publish as _publish
+from wine_gpt.publishing.hub import StagedRepo
+from wine_gpt.publishing.publish import PublishResult
+from wine_gpt.publishing.publish import dry_run as _dry_run
+from wine_gpt.run_folder import data_settings, require_writable
+from wine_gpt.tokenizer import load_tokenizer, save_tokenizer, train_on_reviews
+from wine_gpt.training import pretrain as _pretrain
+from wine_gpt.training.pretrain import FinishedRun
+
+StrPath = str | PathLike[str]
+# A folder or Hub id, or a model in memory together with its tokenizer.
+Model = StrPath | tuple[PreTrainedModel, PreTrainedTokenizerFast]
+
+
+def load_reviews(data: StrPath = "sample", **settings: object) -> Reviews:
+    """Load distinct reviews in three splits.
+
+    Args:
+        data: ``sample``, ``kaggle``, a file, or the id of a dataset on the Hub.
+        settings: the other fields of :class:`wine_gpt.config.DataConfig`.
+    """
+    return _load_reviews(config_from_settings(DataConfig, {"path": data, **settings}))
+
+
+def train_tokenizer(output_dir: StrPath | None = None, **settings: object) -> PreTrainedTokenizerFast:
+    """Train the word-level tokenizer on the train split.
+
+    Args:
+        output_dir: where it is saved; ``None`` does not save it.
+        settings: the sections ``data`` and ``tokenizer`` of :class:`wine_gpt.config.TokenizerRunConfig`.
+    """
+    config = config_from_settings(TokenizerRunConfig, settings)
+    if output_dir is not None:
+        require_writable(Path(output_dir))
+    reviews = _load_reviews(config.data)
+    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
+    if output_dir is not None:
+        save_tokenizer(tokenizer, fspath(output_dir))
+    return tokenizer
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int = 42, **settings: object) -> GPT2LMHeadModel:
+    """Build an untrained GPT-2.
+
+    Args:
+        tokenizer: gives the vocabulary size and the special tokens.
+        seed: of the initial weights.
+        settings: the fields of :class:`wine_gpt.config.ModelConfig`.
+    """
+    with _kept_random_state():
+        return _build_model(config_from_settings(ModelConfig, settings), tokenizer, seed)
+
+
+def pretrain(config: StrPath = "sample.yaml", **settings: object) -> FinishedRun:
+    """Pretrain a model from scratch and leave a folder that transformers loads.
+
+    Args:
+        config: a YAML file, or a config of the package: ``base.yaml``, ``class.yaml``, ``sample.yaml``.
+        settings: sections and fields of :class:`wine_gpt.config.PretrainConfig`, which override the file.
+    """
+    with _kept_random_state():
+        return _pretrain(config_from_settings(PretrainConfig, settings, config))
+
+
+def finetune(base: StrPath, config: StrPath = "finetune/lora.yaml", **settings: object) -> list[dict[str, Any]]:
+    """Fine-tune a pretrained model on each subset that is asked for.
+
+    Args:
+        base: the folder of a finished run.
+        config: a YAML file, or a config of the package: ``finetune/lora.yaml``, ``finetune/full.yaml``.
+        settings: sections and fields of :class:`wine_gpt.config.FinetuneConfig`, such as ``variety="Pinot Noir"``.
+
+    Returns:
+        the results of each subset.
+    """
+    with _kept_random_state():
+        return _finetune(config_from_settings(FinetuneConfig, {"base": base, **settings}, config))
+
+
+@overload
+def generate(  # type: ignore[overload-overlap] # a str is a Sequence[str]
+    model: Model, prompts: str | None = ..., *, seed: int | None = ..., **settings: object
+) -> str: ...
+@overload
+def generate(model: Model, prompts: Sequence[str], *, seed: int | None = ..., **settings: object) -> list[str]: ...
+def generate(
+    model: Model, prompts: str | Sequence[str] | None = None, *, seed: int | None = None, **settings: object
+) -> str | list[str]:
+    """Continue a prompt, or each of several, and return prompt and continuation together.
+
+    Args:
+        model: a folder or a Hub id; or a model and its tokenizer, which saves loading them at each call.
+        prompts: an empty one gives a whole review; ``None`` is the prefix of the model's reviews.
+        seed: of the sampling; ``None`` draws one.
+        settings: ``max_new_tokens`` and fields of :class:`transformers.GenerationConfig`, such as ``temperature``.
+
+    Raises:
+        UserError: if the model cannot be loaded, or a prompt is too long for it.
+    """
+    loaded, tokenizer = _load(model)
+    prompts = _prefix(model) if prompts is None else prompts
+    several = [prompts] if isinstance(prompts, str) else list(prompts)
+    with _kept_random_state():
+        texts = generate_texts(loaded, tokenizer, several, seed=_seed(seed), **settings)
+    return texts[0] if isinstance(prompts, str) else texts
+
+
+def explain(
+    model: Model,
+    prompt: str | None = None,
+    *,
+    seed: int | None = None,
+    temperature: float | None = None,
+    max_new_tokens: int | None = None,
+    layer: int | None = None,
+    head: int | None = None,
+) -> Explanation:
+    """Generate a review and explain each word: its alternatives, and the earlier words that it attended to.
+
+    Args:
+        model: as in :func:`generate`.
+        prompt: as in :func:`generate`.
+        seed: of the sampling; ``None`` draws one.
+        temperature: of the sampling and of the probabilities; ``None`` is the model's own.
+        max_new_tokens: largest number of words; ``None`` ends with the review.
+        layer: the layer whose attention is returned, from 0; ``None`` is the mean over all layers.
+        head: the head whose attention is returned, from 0; ``None`` is the mean over all heads.
+
+    Raises:
+        UserError: as :func:`generate`, and if the model has no such layer or head.
+    """
+    loaded, tokenizer = _load(model)
+    require_attention(loaded, layer, head)
+    temperature = temperature or loaded.generation_config.temperature or 1.0
+    inputs = encode_prompts(loaded, tokenizer, [_prefix(model) if prompt is None else prompt])
+    with _kept_random_state():
+        ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, temperature=temperature)[
+            0
+        ].tolist()
+    length = inputs["input_ids"].shape[1]
+    return _explain(loaded, tokenizer, ids, length, temperature=temperature, layer=layer, head=head)
+
+
+def evaluate_model(model: StrPath, **settings: object) -> EvaluationReport:
+    """Score a model on reviews that it never saw: loss, copying, diversity, conditioning.
+
+    Args:
+        model: the folder of a run or an adapter, or a Hub id.
+        settings: sections and fields of :class:`wine_gpt.config.ScoreConfig`; the data settings of a run are its own.
+    """
+    config = config_from_settings(ScoreConfig, {"model": model, **settings}, defaults=data_settings(fspath(model)))
+    with _kept_random_state():
+        return _evaluate_model(config)
+
+
+def publish(
+    run: StrPath,
+    repo: str,
+    *,
+    adapters: StrPath | None = None,
+    space: str | None = None,
+    private: bool = False,
+    revision: str = "main",
+    create_pr: bool = False,
+    collection: str | None = None,
+    license: str | None = None,
+    onnx: bool = False,
+    dry_run: bool = False,
+) -> PublishResult | list[StagedRepo]:
+    """Publish a finished run on the Hub, each repository in one commit.
+
+    Args:
+        run: the folder of the run.
+        repo: the model's repository, ``org/name``.
+        adapters: the folder of :func:`finetune`; each subset gets the repository ``org/name-subset``.
+        space: the demo's repository.
+        private: create new repositories as private.
+        revision: the branch of the model repositories.
+        create_pr: open pull requests instead of writing to the branch.
+        collection: the title of a collection for all repositories.
+        license: the id of the model's license, if it was trained on your own data.
+        onnx: add an ONNX export.
+        dry_run: write all files to ``run/publish`` and upload nothing.
+
+    Returns:
+        what was published; for a dry run the repositories with their files.
+
+    Raises:
+        UserError: if something is wrong before anything is uploaded.
+        HubError: if the Hub cannot be reached or refuses; the same call resumes.
+    """
+    publication = Publication(
+        run=Path(run),
+        repo=repo,
+        adapters=None if adapters is None else Path(adapters),
+        space=space,
+        private=private,
+        revision=revision,
+        create_pr=create_pr,
+        collection=collection,
+        license=license,
+        onnx=onnx,
+    )
+    return _dry_run(publication, publication.run / "publish") if dry_run else _publish(publication)
+
+
+def _load(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    if isinstance(model, tuple):
+        return model
+    path = fspath(model)
+    return load_model(path), load_tokenizer(path)
+
+
+def _prefix(model: Model) -> str:
+    template = None if isinstance(model, tuple) else ReviewTemplate.load(fspath(model))
+    return template.prefix if template else ""
+
+
+def _seed(seed: int | None) -> int:
+    if seed is None:
+        return secrets.randbits(32)
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed: {seed} is no number from 0 to {2**32 - 1:,}")
+    return seed
+
+
+@contextlib.contextmanager
+def _kept_random_state() -> Iterator[None]:
+    """Restore the states of Python's, NumPy's and torch's random generators, which the stages seed."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global state is what is restored
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002

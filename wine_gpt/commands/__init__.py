@@ -1,0 +1,30 @@
+"""Run the stages from the command line: ``wine-gpt NAME …`` and ``scripts/NAME.py``."""
+
+from collections.abc import Sequence
+
+from wine_gpt.cli import program_name
+from wine_gpt.config_io import USAGE, ConfigT, config_help, parse_config
+
+
+def read_config(
+    config_class: type[ConfigT],
+    arguments: Sequence[str],
+    *,
+    name: str,
+    description: str | None,
+    default_file: str | None = None,
+) -> ConfigT:
+    """Parse the command line of a command that takes a config; print its help and exit if that is asked for.
+
+    Raises:
+        UserError: as :func:`wine_gpt.config_io.parse_config`.
+    """
+    exit_with_help(config_class, arguments, f"{program_name(name)} {USAGE}", description)
+    return parse_config(config_class, arguments, default_file)
+
+
+def exit_with_help(config_class: type, arguments: Sequence[str], usage: str, description: str | None) -> None:
+    """Print the help and exit if the command line asks for it."""
+    if {"-h", "--help"} & set(arguments):
+        print(config_help(config_class, usage, description or ""), end="")
+        raise SystemExit

@@ -1,0 +1,37 @@
+"""Fine-tune a pretrained model on the reviews of one subset: a grape variety, or a value of any other column.
+
+    wine-gpt finetune --base runs/base --variety "Pinot Noir"
+    wine-gpt finetune finetune/full.yaml --base runs/base --variety all --min_reviews 100
+    wine-gpt finetune --base runs/base --field country --value Italy
+
+FILE.yaml is a file or a config of the package: finetune/full.yaml, or finetune/lora.yaml, which is read if none is
+named. A setting that the file does not have gets the default below. Each subset gets a folder in --output_dir, where
+varieties.md compares all of them with the base. The reviews are the base's; --data.path names their file if it has
+moved. --resume skips the subsets that are finished.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from wine_gpt.cli import exits_cleanly, joins_as_main_process
+from wine_gpt.commands import read_config
+from wine_gpt.config import FinetuneConfig
+
+
+@exits_cleanly
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the config, fine-tune, and print the table of results."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    config = read_config(
+        FinetuneConfig, arguments, name="finetune", description=__doc__, default_file="finetune/lora.yaml"
+    )
+    is_main_process = joins_as_main_process()
+    # torch is imported only after the settings are checked, because that takes seconds.
+    from wine_gpt.finetuning.comparison import TABLE, read_rows, to_markdown
+    from wine_gpt.finetuning.finetune import finetune
+
+    finetune(config)
+    if is_main_process:
+        folder = Path(config.output_dir)
+        print(f"\n{to_markdown(read_rows(folder))}\nsaved: {folder}, the table as {folder / TABLE}.md, .csv and .png")

@@ -1,0 +1,126 @@
+"""Generate a review with a trained model, word by word, and show how each word was chosen.
+
+wine-gpt generate runs/sample --prompt "wine review : germany" --temperature 0.5
+wine-gpt generate runs/sample --explain --html review.html
+"""
+
+import argparse
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wine_gpt.cli import Parser, exits_cleanly, number, program_name
+from wine_gpt.errors import UserError
+
+
+@exits_cleanly
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Load the model, generate, and explain if asked to."""
+    options = read_arguments(arguments)
+    from wine_gpt.data.template import ReviewTemplate
+    from wine_gpt.generation.explain import explain, require_attention, to_html, to_terminal
+    from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids
+    from wine_gpt.modeling.pretrained import load_model
+    from wine_gpt.tokenizer import load_tokenizer
+
+    model, tokenizer = load_model(options.model), load_tokenizer(options.model)
+    if options.prompt is None:
+        template = ReviewTemplate.load(options.model)
+        options.prompt = template.prefix if template else ""
+    require_attention(model, options.layer, options.head)
+    inputs = encode_prompts(model, tokenizer, [options.prompt])
+    ids = generate_ids(
+        model,
+        inputs,
+        seed=options.seed,
+        max_new_tokens=options.max_new_tokens,
+        streamer=ReviewStreamer(tokenizer, options.prompt),
+        **sampling(options),
+    )[0].tolist()
+    if not (options.explain or options.html):
+        return
+    explanation = explain(
+        model,
+        tokenizer,
+        ids,
+        inputs["input_ids"].shape[1],
+        temperature=options.temperature or (not options.greedy and model.generation_config.temperature) or 1.0,
+        layer=options.layer,
+        head=options.head,
+    )
+    if options.explain:
+        print(f"\n{to_terminal(explanation, color=wants_color())}")
+    if options.html:
+        shown = {
+            "Model": options.model,
+            "Prompt": options.prompt,
+            "Sampling": "the likeliest word each time" if options.greedy else f"seed {options.seed}",
+            "Probabilities": f"at temperature {explanation.temperature:g}",
+            "Attention": explanation.view,
+        }
+        save_page(options.html, to_html(explanation, shown))
+
+
+def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line and check what does not need the model."""
+    parser = Parser(
+        prog=program_name("generate"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="DIR", help="folder of a run, or a model's id on the Hub")
+    parser.add_argument(
+        "--prompt", help='what the review begins with (default: the prefix of the model\'s reviews); may be ""'
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--temperature",
+        type=number(float, 0.01, 100, "; --greedy takes the likeliest word each time"),
+        help="below 1 for likelier words, above 1 for more varied ones (default: the model's own)",
+    )
+    how.add_argument("--greedy", action="store_true", help="take the most likely word each time")
+    parser.add_argument(
+        "--top_p", type=number(float, 0.01, 1), help="sample from the top words of this probability (nucleus)"
+    )
+    parser.add_argument("--max_new_tokens", type=number(int, 1, 10**6), help="largest number of generated words")
+    parser.add_argument(
+        "--seed",
+        type=number(int, 0, 2**32 - 1),
+        default=secrets.randbits(32),
+        help="of the sampling (default: a random one)",
+    )
+    parser.add_argument("--explain", action="store_true", help="show the attention and the likeliest words")
+    parser.add_argument("--layer", type=int, help="layer of the attention shown, from 0 (default: the mean over all)")
+    parser.add_argument("--head", type=int, help="head of the attention shown, from 0 (default: the mean over all)")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the explanation as an HTML page")
+    return parser.parse_args(arguments)
+
+
+def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the generation settings that were given."""
+    if arguments.greedy:
+        return {"do_sample": False}
+    given = {"temperature": arguments.temperature, "top_p": arguments.top_p}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def wants_color() -> bool:
+    """Return whether stdout is a terminal whose user allows color (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def save_page(path: Path, page: str) -> None:
+    """Write the page atomically."""
+    from wine_gpt.files import write_atomically
+
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        write_atomically(path, page)
+    except OSError as error:
+        raise UserError(f"--html: can't write {path}: {error.strerror}") from error
+    print(f"\nsaved: {path}")

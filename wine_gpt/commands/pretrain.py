@@ -1,0 +1,38 @@
+"""Pretrain a small GPT-2 from scratch on reviews.
+
+    wine-gpt pretrain                                                   # the bundled synthetic sample
+    wine-gpt pretrain base.yaml --data.path FILE --output_dir runs/base
+    wine-gpt pretrain class.yaml --data.path kaggle --training.epochs 2
+    accelerate launch -m wine_gpt pretrain base.yaml --data.path FILE   # several processes or GPUs
+
+FILE.yaml is a file or a config of the package: base.yaml, class.yaml or sample.yaml, which is read if none is named.
+A setting that the file does not have gets the default below. --resume continues a run that was interrupted.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from wine_gpt.cli import exits_cleanly, joins_as_main_process, sibling_command
+from wine_gpt.commands import read_config
+from wine_gpt.config import PretrainConfig
+
+
+@exits_cleanly
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the config, train, and print the result."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    config = read_config(PretrainConfig, arguments, name="pretrain", description=__doc__, default_file="sample.yaml")
+    is_main_process = joins_as_main_process()
+    if config.data.path == "sample" and is_main_process:
+        print("data: the bundled synthetic sample; for real reviews: configs/base.yaml --data.path FILE (or kaggle)")
+    # torch is imported only after the settings are checked, because that takes seconds.
+    from wine_gpt.training.pretrain import pretrain
+
+    run = pretrain(config)
+    if is_main_process:
+        print(
+            f"test: {run.score.nats_per_word:.3f} nats per word, perplexity {run.score.perplexity:.1f}, "
+            f"{run.score.unknown_rate:.1%} unknown words\n"
+            f"saved: {run.folder}\n"
+            f'next:  {sibling_command("generate")} {run.folder} --prompt "{config.data.prefix}" --explain'
+        )

@@ -1,0 +1,54 @@
+"""Train on the bundled synthetic sample, unless runs/sample has a model, and generate reviews with transformers.
+
+wine-gpt quickstart
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from wine_gpt.cli import Parser, exits_cleanly, program_name, sibling_command
+from wine_gpt.config import PretrainConfig
+from wine_gpt.config_io import parse_config
+
+PROMPTS = ("wine review : italy", "wine review : us : california", "wine review : germany : mosel : riesling :")
+
+
+@exits_cleanly
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, generate, and print the next commands."""
+    Parser(
+        prog=program_name("quickstart"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(arguments)
+    config = parse_config(PretrainConfig, ["--resume"], default_file="sample.yaml")
+    from transformers import pipeline, set_seed
+
+    from wine_gpt.modeling.pretrained import quiet_transformers
+    from wine_gpt.run_folder import METRICS
+    from wine_gpt.training.pretrain import pretrain
+
+    folder = Path(config.output_dir)
+    if not (folder / METRICS).exists():
+        print("training on the bundled synthetic sample: reviews of no real wine, written by the project")
+        pretrain(config)
+    print(f'\npipeline("text-generation", model="{folder}"):\n')
+    with quiet_transformers():
+        write = pipeline("text-generation", model=str(folder))
+    set_seed(config.training.seed)
+    for prompt in PROMPTS:
+        print(f"  {write(prompt)[0]['generated_text']}\n")
+    print(
+        f"model: {folder} (trained on synthetic reviews)\n"
+        f"next:  {_sibling('generate')} {folder} --explain\n"
+        f"       {_sibling('pretrain')} configs/base.yaml --data.path FILE --output_dir runs/base"
+    )
+
+
+def _sibling(name: str) -> str:
+    """Return the command that runs another command; ``make quickstart`` runs in a folder with an unactivated .venv."""
+    command = sibling_command(name)
+    in_checkout = sys.argv[0].endswith("quickstart.py") and Path(".venv/bin/python").exists()
+    return f".venv/bin/{command}" if in_checkout else command

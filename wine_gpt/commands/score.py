@@ -1,0 +1,47 @@
+"""Score a model on reviews that it never saw: its loss, and the reviews that it generates beside real ones.
+
+    wine-gpt score runs/base                                 # the test split that the run held out
+    wine-gpt score runs/base --data.path FILE --texts 200
+    wine-gpt score openai-community/gpt2 --data.path FILE
+
+MODEL is the folder of a run or of an adapter, or the id of a causal language model on the Hub. The data settings of a
+run are its own; other settings get the defaults below. Results and plots go to MODEL/evaluation.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from wine_gpt.cli import exits_cleanly, program_name
+from wine_gpt.commands import exit_with_help
+from wine_gpt.config import ScoreConfig
+from wine_gpt.config_io import parse_config
+from wine_gpt.errors import UserError
+from wine_gpt.run_folder import data_settings
+
+
+@exits_cleanly
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the config, evaluate, and print the table of results."""
+    config = read_config(sys.argv[1:] if arguments is None else arguments)
+    # torch is imported only after the settings are checked, because that takes seconds.
+    from wine_gpt.evaluation.evaluate import evaluate_model, output_folder
+    from wine_gpt.evaluation.table import to_text
+
+    print(to_text(evaluate_model(config)))
+    print(f"\nsaved: {output_folder(config)}")
+
+
+def read_config(arguments: Sequence[str]) -> ScoreConfig:
+    """Parse the command line; the run's own data settings are the defaults, so that its test split is scored."""
+    usage = f"{program_name('score')} MODEL [--section.setting value ...]"
+    exit_with_help(ScoreConfig, arguments, usage, __doc__)
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError(f"name a model first: {usage}; see --help")
+    model, *rest = arguments
+    own = data_settings(model)
+    config = parse_config(ScoreConfig, ["--model", model, *rest], defaults=own)
+    if not own:
+        print(f"{model} does not say what it was trained on: it may have seen these reviews", file=sys.stderr)
+    if config.data.path == "sample":
+        print("data: the bundled synthetic sample; for real reviews: --data.path FILE (or kaggle)", file=sys.stderr)
+    return config

@@ -1,0 +1,30 @@
+"""Train the word-level tokenizer on the train split and save it, so that several runs can use the same one.
+
+wine-gpt train-tokenizer --data.path FILE --output_dir runs/tokenizer
+wine-gpt pretrain base.yaml --data.path FILE --tokenizer.path runs/tokenizer
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from wine_gpt.cli import exits_cleanly
+from wine_gpt.commands import read_config
+from wine_gpt.config import TokenizerRunConfig
+
+
+@exits_cleanly
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the config, train, and save."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    config = read_config(TokenizerRunConfig, arguments, name="train-tokenizer", description=__doc__)
+    from wine_gpt.data.reviews import load_reviews
+    from wine_gpt.run_folder import require_writable
+    from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
+
+    require_writable(Path(config.output_dir))
+    reviews = load_reviews(config.data)
+    print(reviews.report)
+    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
+    save_tokenizer(tokenizer, config.output_dir)
+    print(f"saved: {config.output_dir}, {len(tokenizer):,} words")
