@@ -1,9 +1,9 @@
-"""Every fault at every request of a publish, one at a time: what each leaves, and whether a second run finishes.
+"""Let every request of a publish fail in every way, one at a time, and count what is left and what a retry finishes.
 
 python benchmarks/publish_faults.py
 
-Two scenarios, against the Hub over loopback of tests/hub_server.py: a first publish of a model, an adapter and a demo,
-and a publish that changes all three. Waiting is recorded, not done.
+There are two scenarios: the first publish of a model, an adapter and a demo, and a publish that changes all three.
+They run against tests/support/hub_server.py; waits are recorded instead of made.
 """
 
 import json
@@ -26,22 +26,22 @@ from wine_gpt.tokenizer import save_tokenizer
 
 
 def main() -> None:
-    """Print a row for each fault, and each trial that went wrong."""
+    """Print a row for each fault, and every trial that went wrong."""
     with tempfile.TemporaryDirectory() as folder, hub_server() as server:
         for title, scenario in scenarios(Path(folder), server):
             print(f"\n{title}: {len(scenario.requests)} requests\n")
-            print("| fault | trials | went on by itself | left old and new | second run finished | wrong |")
+            print("| fault | trials | survived | left old and new | second run finished | wrong |")
             print("|---|---|---|---|---|---|")
             for fault in ALL:
                 trials = [scenario.trial(number, fault) for number in range(len(scenario.requests))]
                 print(row(str(fault), trials), flush=True)
             for fault in (Fault("drop"), Fault("refuse", 503)):
-                trials = [scenario.trial(number, fault, for_good=True) for number in range(len(scenario.requests))]
-                print(row(f"{fault}, and no answer ever after", trials), flush=True)
+                trials = [scenario.trial(number, fault, permanently=True) for number in range(len(scenario.requests))]
+                print(row(f"{fault}, at all later requests too", trials), flush=True)
 
 
 def scenarios(folder: Path, server: HubServer) -> Iterator[tuple[str, Scenario]]:
-    """Yield a first publish, and one that changes what is there."""
+    """Yield the first publish, and a publish that changes all three repositories."""
     toy = folder / "toy"
     tokenizer = make_tokenizer()
     build_model(MODEL, tokenizer, seed=0).save_pretrained(toy)
@@ -56,21 +56,21 @@ def scenarios(folder: Path, server: HubServer) -> Iterator[tuple[str, Scenario]]
     change(run, folder / "varieties", space)
     publisher = Publisher(server.environment(), space, folder / "home")
     server.retry_after = None
-    yield "a publish that changes all", Scenario(server, publisher, [*arguments, "--collection", "Wine GPT"])
+    yield "publish that changes all", Scenario(server, publisher, [*arguments, "--collection", "Wine GPT"])
     publisher.close()
 
 
 def change(run: Path, varieties: Path, space: Path) -> None:
-    """Change a file of each repository, and one that is stored by LFS."""
+    """Change a file of each repository, one of them stored by LFS."""
     (run / "loss.png").write_bytes(b"\x89PNG another")
     (run / "metrics.json").write_text(json.dumps({**METRICS, "parameters": 1}))
-    part = varieties / "pinot-noir" / "metrics.json"
-    part.write_text(part.read_text().replace("12.3", "45.6"))
+    metrics = varieties / "pinot-noir" / "metrics.json"
+    metrics.write_text(metrics.read_text().replace("12.3", "45.6"))
     (space / "app.py").write_text("print('another demo')\n")
 
 
 def row(label: str, trials: list[Trial]) -> str:
-    """Return a row of the table; what went wrong is printed in full."""
+    """Return a row of the table; trials that went wrong are printed in full."""
     wrong = [
         trial
         for trial in trials
@@ -79,9 +79,10 @@ def row(label: str, trials: list[Trial]) -> str:
     for trial in wrong:
         print(f"{trial}: {trial.left} {trial.problems} {trial.first.stderr}", file=sys.stderr)
     left = Counter(state for trial in trials if trial.first.code for state in trial.left.values())
-    went_on = sum(trial.first.code == 0 for trial in trials)
+    survived = sum(trial.first.code == 0 for trial in trials)
     finished = sum(trial.second is not None and trial.second.code == 0 for trial in trials)
-    cells = [label, len(trials), went_on, f"{left['old']} and {left['new']}", f"{finished} of {len(trials) - went_on}"]
+    states = f"{left['old']} and {left['new']}"
+    cells = [label, len(trials), survived, states, f"{finished} of {len(trials) - survived}"]
     return f"| {' | '.join(map(str, cells))} | {len(wrong)} |"
 
 

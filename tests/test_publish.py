@@ -1,26 +1,30 @@
-"""``scripts/publish.py`` against a Hub over loopback: what it uploads, what it leaves alone and what it refuses."""
+"""``scripts/publish.py`` against a Hub on loopback: the files it uploads, the files it keeps, and its refusals."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from support.finished_runs import adapt, clutter, evaluate, finish
 from support.hub_faults import leaked, snapshot, state
 from support.hub_server import OUTSIDER, READER, SCOPED, UNSCOPED, WRITER, Fault, HubServer, Request
-from support.publisher import Done, Publisher
+from support.publisher import Publisher
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.evaluation.ngram_index import load_index
 
 MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"
+SUPPORT = Path(__file__).parent / "support"
 
 
 @pytest.fixture(scope="module")
 def work(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a finished run, full of what must not be published, fine-tuned models and a demo."""
+    """Return a folder with a finished run, full of files that must not be published, and fine-tuned models."""
     folder = tmp_path_factory.mktemp("publish")
     run = finish(toy_run, folder / "run")
     evaluate(run)
@@ -41,28 +45,15 @@ def everything(work: Path) -> list[object]:
     return [work / "run", "--repo", MODEL, "--adapters", work / "varieties", "--space", SPACE]
 
 
-def good(done: Done) -> str:
-    assert done.code == 0, done.stderr
-    return done.stdout
-
-
-def refused(done: Done) -> str:
-    """Assert one clear line and exit code 2, and return the line."""
-    assert done.code == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.error.startswith("error: ")
-    return done.error.removeprefix("error: ")
-
-
-def only_read(hub: HubServer) -> bool:
+def nothing_written(hub: HubServer) -> bool:
     return all(request.method in ("GET", "HEAD") for request in hub.requests)
 
 
-# what is published
+# the files that are published
 
 
-def test_everything_is_published_and_nothing_else(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    told = good(publisher.run(*everything(work), "--collection", "Wine GPT"))
+def test_each_repository_gets_its_files_in_one_commit(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    stdout = publisher.run(*everything(work), "--collection", "Wine GPT").succeeded()
     common = {
         "LICENSE",
         "README.md",
@@ -86,7 +77,7 @@ def test_everything_is_published_and_nothing_else(hub: HubServer, publisher: Pub
             "settings.json",
         },
     }
-    # one commit each, on top of the one that the Hub makes
+    # the Hub's first commit, and one on top
     assert [len(history) for history in hub.state().values()] == [2, 2, 2, 2]
     (collection,) = hub.collections.values()
     assert [item["id"] for item in collection["items"]] == [MODEL, SYRAH, PINOT, SPACE]
@@ -96,14 +87,14 @@ def test_everything_is_published_and_nothing_else(hub: HubServer, publisher: Pub
         "Merlot: no better than its base, left out",
         f"collection: {hub.url}/collections/{collection['slug']}",
     ):
-        assert line in told.splitlines()
+        assert line in stdout.splitlines()
 
 
-def test_no_token_and_no_path_of_the_machine_leaves_it(hub: HubServer, publisher: Publisher, work: Path) -> None:
+def test_neither_tokens_nor_local_paths_are_sent_or_printed(hub: HubServer, publisher: Publisher, work: Path) -> None:
     done = publisher.run(*everything(work), "--collection", "Wine GPT")
-    rehearsed = publisher.run(*everything(work), "--dry_run")
+    dry_run = publisher.run(*everything(work), "--dry_run")
     assert any(request.token == WRITER for request in hub.requests)
-    assert leaked(hub, good(done), done.stderr, good(rehearsed), publisher.log.read_text()) == []
+    assert leaked(hub, done.succeeded(), done.stderr, dry_run.succeeded(), publisher.log.read_text()) == []
     for folder in (work / "run" / "publish", publisher.space.parent / "home"):
         for name, content in snapshot(folder).items():
             assert b"canary" not in content, name
@@ -112,8 +103,8 @@ def test_no_token_and_no_path_of_the_machine_leaves_it(hub: HubServer, publisher
     shutil.rmtree(work / "run" / "publish")
 
 
-def test_what_was_fine_tuned_names_its_base_on_the_hub(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    good(publisher.run(*everything(work)))
+def test_fine_tuned_models_name_their_base_on_the_hub(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    publisher.run(*everything(work)).succeeded()
     pinot, syrah = hub.repository(PINOT).files(), hub.repository(SYRAH).files()
     assert json.loads(pinot["adapter_config.json"])["base_model_name_or_path"] == MODEL
     assert f"base_model: {MODEL}\n" in pinot["README.md"]
@@ -129,23 +120,23 @@ def test_what_was_fine_tuned_names_its_base_on_the_hub(hub: HubServer, publisher
     assert "Merlot" not in card
 
 
-def test_the_demo_points_at_the_model(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    good(publisher.run(*everything(work)))
+def test_the_demo_names_its_model(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    publisher.run(*everything(work)).succeeded()
     space = hub.repository(SPACE, "space")
     assert json.loads(space.files()["settings.json"]) == {"model": MODEL}
     assert f"models:\n- {MODEL}\n" in space.files()["README.md"]
     assert space.sdk == "gradio"
 
 
-def test_a_dry_run_shows_what_is_then_uploaded(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    told = good(publisher.run(*everything(work), "--dry_run", token=""))
+def test_a_dry_run_lists_the_files_that_a_publish_uploads(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    stdout = publisher.run(*everything(work), "--dry_run", token="").succeeded()
     assert hub.requests == []
     folder = work / "run" / "publish"
     staged = snapshot(folder)
     for name, content in staged.items():
-        assert f"  {len(content):>12,}  {name.split('/', 3)[3]}\n" in told
-    assert (folder / "models" / MODEL / "README.md").read_text(encoding="utf-8") in told
-    good(publisher.run(*everything(work)))
+        assert f"  {len(content):>12,}  {name.split('/', 3)[3]}\n" in stdout
+    assert (folder / "models" / MODEL / "README.md").read_text(encoding="utf-8") in stdout
+    publisher.run(*everything(work)).succeeded()
     uploaded = {
         f"{name}/{path}": content for name, files in state(hub).items() for path, content in (files or {}).items()
     }
@@ -156,14 +147,14 @@ def test_a_dry_run_shows_what_is_then_uploaded(hub: HubServer, publisher: Publis
     shutil.rmtree(folder)
 
 
-def test_a_dry_run_removes_what_an_earlier_one_left(publisher: Publisher, work: Path) -> None:
-    good(publisher.run(*everything(work), "--dry_run"))
-    good(publisher.run(work / "run", "--repo", "org/another", "--dry_run"))
+def test_a_dry_run_replaces_an_earlier_one(publisher: Publisher, work: Path) -> None:
+    publisher.run(*everything(work), "--dry_run").succeeded()
+    publisher.run(work / "run", "--repo", "org/another", "--dry_run").succeeded()
     assert [path.name for path in (work / "run" / "publish").glob("*/*/*")] == ["another"]
     shutil.rmtree(work / "run" / "publish")
 
 
-def test_the_index_of_the_training_texts_goes_with_the_model(
+def test_the_index_of_training_ngrams_is_published_with_the_model(
     hub: HubServer, publisher: Publisher, toy_run: Path, tmp_path: Path
 ) -> None:
     texts = [f"{word} plum and black cherry with some {word} oak" for word in "abcdefghijklmnopqrstuvwxyz"]
@@ -171,12 +162,12 @@ def test_the_index_of_the_training_texts_goes_with_the_model(
     data = tmp_path / "winemag-data.json"
     data.write_text(json.dumps(records))
     run = finish(toy_run, tmp_path / "run", path=str(data))
-    told = good(publisher.run(run, "--repo", MODEL))
-    assert "training_ngrams.safetensors is left out: winemag-data.json has other training texts than" in told
+    stdout = publisher.run(run, "--repo", MODEL).succeeded()
+    assert "training_ngrams.safetensors is left out: winemag-data.json has other training texts than" in stdout
     report = json.loads((run / "data_report.json").read_text())
     report["splits"]["train"] = len(load_reviews(DataConfig(path=str(data))).splits["train"])
     (run / "data_report.json").write_text(json.dumps(report))
-    good(publisher.run(run, "--repo", MODEL))
+    publisher.run(run, "--repo", MODEL).succeeded()
     files = hub.repository(MODEL).files()
     file = tmp_path / "index.safetensors"
     file.write_bytes(hub.objects[files["training_ngrams.safetensors"].removeprefix("sha256:")])
@@ -184,8 +175,9 @@ def test_the_index_of_the_training_texts_goes_with_the_model(
     assert load_index(file).longest_span(["oak", "with", "cherry", "black", "and", "plum"]) == 0
     assert "`training_ngrams.safetensors` tells" in files["README.md"]
     data.unlink()
-    assert "training_ngrams.safetensors is left out: data.path: no such file" in good(
-        publisher.run(run, "--repo", MODEL)
+    assert (
+        "training_ngrams.safetensors is left out: data.path: no such file"
+        in publisher.run(run, "--repo", MODEL).succeeded()
     )
     assert "training_ngrams.safetensors" not in hub.repository(MODEL).files()
 
@@ -194,29 +186,29 @@ def test_the_index_of_the_training_texts_goes_with_the_model(
 
 
 def test_publishing_again_makes_no_commit(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    good(publisher.run(*everything(work), "--collection", "Wine GPT"))
+    publisher.run(*everything(work), "--collection", "Wine GPT").succeeded()
     before, count = hub.state(), len(hub.requests)
-    told = good(publisher.run(*everything(work), "--collection", "Wine GPT"))
+    stdout = publisher.run(*everything(work), "--collection", "Wine GPT").succeeded()
     assert hub.state() == before
     assert {request.path.split("/")[-1] for request in hub.requests[count:] if request.method == "POST"} == {
         "validate-yaml",
         "collections",
     }
-    assert told.count("already up to date") == 4
-    assert f"model repository {MODEL}: already up to date {before[f'models/{MODEL}'][0][:7]}" in told
+    assert stdout.count("already up to date") == 4
+    assert f"model repository {MODEL}: already up to date {before[f'models/{MODEL}'][0][:7]}" in stdout
 
 
-def test_a_change_is_one_commit_of_what_changed(
+def test_changed_and_removed_files_are_one_commit(
     hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(work / "run", tmp_path / "run")
-    good(publisher.run(run, "--repo", MODEL))
-    hub.change(MODEL, **{"notes.md": "the owner's own"})
+    publisher.run(run, "--repo", MODEL).succeeded()
+    hub.change(MODEL, **{"notes.md": "the owner's notes"})
     shutil.rmtree(run / "evaluation")
     (run / "loss.png").write_bytes(b"\x89PNG another")
-    good(publisher.run(run, "--repo", MODEL))
+    publisher.run(run, "--repo", MODEL).succeeded()
     files = hub.repository(MODEL).files()
-    assert files["notes.md"] == "the owner's own"
+    assert files["notes.md"] == "the owner's notes"
     assert not [name for name in files if name.startswith("evaluation/")]
     assert "conditioning" not in files["README.md"]
     assert len(hub.repository(MODEL).history()) == 4
@@ -226,7 +218,7 @@ def test_a_change_is_one_commit_of_what_changed(
 
 
 def test_a_concurrent_change_is_not_overwritten(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    good(publisher.run(*everything(work)))
+    publisher.run(*everything(work)).succeeded()
     old = hub.repository(MODEL).history()[0]
     hub.change(MODEL, **{"config.yaml": "someone's"})
     moved = hub.repository(MODEL).history()[0]
@@ -239,7 +231,7 @@ def test_a_concurrent_change_is_not_overwritten(hub: HubServer, publisher: Publi
 
     hub.before = interfere
     done = publisher.run(*everything(work))
-    line = refused(done)
+    line = done.refused()
     assert f"model repository {MODEL}: remote moved {moved[:7]} → {changes[0][:7]}; not overwritten" in line
     assert "to go on: python " in line
     assert f"Space {SPACE}: not tried, at " in done.stdout
@@ -258,22 +250,22 @@ def test_a_commit_whose_answer_is_lost_is_made_once(hub: HubServer, publisher: P
         return None
 
     hub.fault = fault
-    told = good(publisher.run(work / "run", "--repo", MODEL))
+    stdout = publisher.run(work / "run", "--repo", MODEL).succeeded()
     history = hub.repository(MODEL).history()
     assert failed
     assert len(history) == 2
-    assert f"model repository {MODEL}: published {history[0][:7]}" in told
+    assert f"model repository {MODEL}: published {history[0][:7]}" in stdout
     assert sum("/commit/" in request.path for request in hub.requests) == 1
 
 
-def test_a_demo_that_failed_is_all_that_a_second_run_publishes(
+def test_after_a_failed_demo_a_second_run_publishes_the_demo_only(
     hub: HubServer, publisher: Publisher, work: Path
 ) -> None:
     hub.fault = lambda number, request: (
         Fault("refuse", 403) if "spaces" in request.path and "commit" in str(request) else None
     )
     done = publisher.run(*everything(work))
-    line = refused(done)
+    line = done.refused()
     number = next(
         n for n, request in enumerate(hub.requests) if "/api/spaces" in request.path and "commit" in request.path
     )
@@ -282,21 +274,46 @@ def test_a_demo_that_failed_is_all_that_a_second_run_publishes(
     assert f"Space {SPACE}: not published, at {hub.repository(SPACE, 'space').history()[0][:7]}" in done.stdout
     count = len(hub.requests)
     hub.fault = lambda number, request: None
-    told = good(publisher.run(*everything(work)))
-    assert told.count("already up to date") == 3
+    stdout = publisher.run(*everything(work)).succeeded()
+    assert stdout.count("already up to date") == 3
     commits = [request.path for request in hub.requests[count:] if "/commit/" in request.path]
     assert commits == [f"/api/spaces/{SPACE}/commit/main"]
 
 
-# other ways
+def test_publish_from_a_notebook_returns_results_and_leaves_nothing_behind(
+    hub: HubServer, work: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, **hub.environment(), "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, SUPPORT / "publish_in_notebook.py", work / "run", MODEL, SYRAH]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    first, other = (hub.repository(name).history() for name in (MODEL, SYRAH))
+    assert len(first) == len(other) == 2
+    page = {"name": MODEL, "commit": first[0], "url": f"{hub.url}/{MODEL}"}
+    assert result.pop("published") == [
+        {**page, "outcome": "published"},
+        {**page, "outcome": "already up to date"},
+        {"name": SYRAH, "outcome": "published", "commit": other[0], "url": f"{hub.url}/{SYRAH}"},
+    ]
+    assert result == {
+        "same client": True,
+        "request hooks": 1,
+        "requests by the notebook's client": len(hub.requests),
+        "same log handlers": True,
+        "printed": "",
+    }
+
+
+# pull requests, branches, private repositories, other corpora
 
 
 def test_a_pull_request_is_opened_once(hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path) -> None:
     run = shutil.copytree(work / "run", tmp_path / "run")
-    good(publisher.run(run, "--repo", MODEL))
+    publisher.run(run, "--repo", MODEL).succeeded()
     before = hub.repository(MODEL).history()
     (run / "loss.png").write_bytes(b"\x89PNG another")
-    # who may not write may propose; the first answer gets lost
+    # a token without write permission may open pull requests; the first answer is lost
     failed: list[int] = []
 
     def fault(number: int, request: Request) -> Fault | None:
@@ -306,48 +323,47 @@ def test_a_pull_request_is_opened_once(hub: HubServer, publisher: Publisher, wor
         return None
 
     hub.fault = fault
-    told = good(publisher.run(run, "--repo", MODEL, "--create_pr", token=READER))
-    assert re.search(rf"model repository {MODEL}: proposed {hub.url}/.*discussions/1\n", told)
-    told = good(publisher.run(run, "--repo", MODEL, "--create_pr", token=READER))
-    assert re.search(rf"model repository {MODEL}: already proposed {hub.url}/.*discussions/1\n", told)
+    stdout = publisher.run(run, "--repo", MODEL, "--create_pr", token=READER).succeeded()
+    assert re.search(rf"model repository {MODEL}: proposed {hub.url}/.*discussions/1\n", stdout)
+    stdout = publisher.run(run, "--repo", MODEL, "--create_pr", token=READER).succeeded()
+    assert re.search(rf"model repository {MODEL}: already proposed {hub.url}/.*discussions/1\n", stdout)
     repository = hub.repository(MODEL)
     assert repository.history() == before
     assert len(repository.pull_requests) == 1
     assert repository.history("refs/pr/1")[1:] == before
     new = publisher.run(run, "--repo", "org/none", "--create_pr")
-    assert refused(new) == "model repository org/none has no main: a pull request needs a branch that it changes"
+    assert new.refused() == "model repository org/none has no main: a pull request needs a branch that it changes"
 
 
-def test_a_branch_leaves_main_alone(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    good(publisher.run(*everything(work), "--revision", "v2"))
+def test_publishing_to_a_branch_does_not_change_main(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    publisher.run(*everything(work), "--revision", "v2").succeeded()
     repository = hub.repository(MODEL)
     assert repository.files() == {}
     assert 'model="org/wine-gpt", revision="v2")' in repository.files("v2")["README.md"]
     settings = hub.repository(SPACE, "space").files()["settings.json"]
     assert json.loads(settings) == {"model": f"{MODEL}@v2"}
-    # an adapter names its base's; the demo takes the adapters' from the model's
+    # an adapter's config names the branch of its base
     assert json.loads(hub.repository(PINOT).files("v2")["adapter_config.json"])["revision"] == "v2"
 
 
-def test_private_means_private(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    good(publisher.run(*everything(work), "--private", "--collection", "Wine GPT"))
+def test_private_repositories_and_collections(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    publisher.run(*everything(work), "--private", "--collection", "Wine GPT").succeeded()
     assert all(repository.private for repository in hub.repositories.values())
     assert all(collection["private"] for collection in hub.collections.values())
-    good(publisher.run(*everything(work), "--private"))
+    publisher.run(*everything(work), "--private").succeeded()
 
 
-def test_an_own_corpus_is_published_under_its_own_licence(
-    hub: HubServer, publisher: Publisher, toy_run: Path, tmp_path: Path
-) -> None:
+def test_another_corpus_needs_a_license(hub: HubServer, publisher: Publisher, toy_run: Path, tmp_path: Path) -> None:
     run = finish(toy_run, tmp_path / "run", path=str(tmp_path / "poems.jsonl"), prefix="poem")
     (run / "samples.jsonl").write_text("")
-    assert "under which licence may a model trained on it be published? --license" in refused(
-        publisher.run(run, "--repo", MODEL)
+    assert (
+        "under which licence may a model trained on it be published? --license"
+        in publisher.run(run, "--repo", MODEL).refused()
     )
-    done = publisher.run(run, "--repo", MODEL, "--license", "my-own")
-    assert "the Hub refuses the card's metadata: " in refused(done)
+    done = publisher.run(run, "--repo", MODEL, "--license", "unknown-license")
+    assert "the Hub refuses the card's metadata: " in done.refused()
     assert hub.repositories == {}
-    good(publisher.run(run, "--repo", MODEL, "--license", "cc-by-4.0"))
+    publisher.run(run, "--repo", MODEL, "--license", "cc-by-4.0").succeeded()
     files = hub.repository(MODEL).files()
     assert "license: cc-by-4.0\n" in files["README.md"]
     assert "--data.path FILE" in files["README.md"]
@@ -369,39 +385,37 @@ def test_an_own_corpus_is_published_under_its_own_licence(
         (OUTSIDER, f"model repository {MODEL}: somebody has no write permission in org"),
     ],
 )
-def test_who_may_not_write_is_told_before_any_upload(
+def test_missing_permissions_are_reported_before_any_upload(
     hub: HubServer, publisher: Publisher, work: Path, token: str, message: str
 ) -> None:
     done = publisher.run(*everything(work), token=token)
-    assert refused(done).startswith(message)
-    assert only_read(hub)
+    assert done.refused().startswith(message)
+    assert nothing_written(hub)
     assert leaked(hub, done.stdout, done.stderr) == []
 
 
-def test_a_token_for_the_organisation_is_enough(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    good(publisher.run(work / "run", "--repo", MODEL, token=SCOPED))
+def test_a_token_scoped_to_the_organization_may_publish(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    publisher.run(work / "run", "--repo", MODEL, token=SCOPED).succeeded()
     assert hub.repository(MODEL).files()
 
 
-def test_a_repository_that_may_not_be_written_to_stops_all(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    good(publisher.run(*everything(work)))
+def test_one_repository_without_write_permission_stops_the_publish(
+    hub: HubServer, publisher: Publisher, work: Path
+) -> None:
+    publisher.run(*everything(work)).succeeded()
     before, count = hub.state(), len(hub.requests)
     hub.fault = lambda number, request: (
         Fault("refuse", 403) if request.path.endswith(f"{SPACE}/auth-check/write") else None
     )
-    assert refused(publisher.run(*everything(work))).startswith(f"Space {SPACE}: somebody has no write permission")
+    assert publisher.run(*everything(work)).refused().startswith(f"Space {SPACE}: somebody has no write permission")
     assert hub.state() == before
     assert {request.method for request in hub.requests[count:]} == {"GET"}
 
 
-def test_a_name_that_another_type_has(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    good(publisher.run(*everything(work)))
+def test_swapped_names_of_model_and_space_are_refused(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    publisher.run(*everything(work)).succeeded()
     swapped = publisher.run(work / "run", "--repo", SPACE, "--space", MODEL)
-    assert refused(swapped).startswith(f"{SPACE} is a Space on the Hub, not a model repository: name another")
-
-
-def without(name: str, run: Path) -> None:
-    (run / name).unlink()
+    assert swapped.refused().startswith(f"{SPACE} is a Space on the Hub, not a model repository: name another")
 
 
 @pytest.mark.parametrize(
@@ -420,11 +434,11 @@ def without(name: str, run: Path) -> None:
         (["{work}/run", "--repo", MODEL, "--token", "x"], "unrecognized arguments: --token x; see --help"),
     ],
 )
-def test_wrong_arguments_are_one_line(
+def test_wrong_arguments_are_refused_in_one_line(
     hub: HubServer, publisher: Publisher, work: Path, arguments: list[str], message: str
 ) -> None:
     done = publisher.run(*(part.format(work=work) for part in arguments))
-    assert refused(done).startswith(message.format(work=work))
+    assert done.refused().startswith(message.format(work=work))
     assert hub.requests == []
 
 
@@ -446,14 +460,14 @@ def test_wrong_arguments_are_one_line(
         ("evaluation/metrics.json", "[]", "evaluation/metrics.json must hold an object, not list"),
     ],
 )
-def test_a_run_that_is_not_whole_is_one_line(
+def test_an_incomplete_run_is_refused_in_one_line(
     hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path, name: str, content: str | None, message: str
 ) -> None:
     run = shutil.copytree(work / "run", tmp_path / "run")
     (run / name).unlink()
     if content is not None:
         (run / name).write_text(content)
-    line = refused(publisher.run(run, "--repo", MODEL, *(["--license", "mit"] if "canary" in str(content) else [])))
+    line = publisher.run(run, "--repo", MODEL, *(["--license", "mit"] if "canary" in str(content) else [])).refused()
     assert re.search(message, line), line
     assert hub.requests == []
 
@@ -466,14 +480,16 @@ def test_fine_tuned_models_of_other_weights_are_refused(
     metrics["base"]["weights_sha256"] = "0" * 64
     (part / "metrics.json").write_text(json.dumps(metrics))
     done = publisher.run(work / "run", "--repo", MODEL, "--adapters", tmp_path / "varieties")
-    assert re.match(rf"--adapters: {part} was fine-tuned from other weights than RUN's \(000000000000…", refused(done))
+    assert re.match(
+        rf"--adapters: {part} was fine-tuned from other weights than RUN's \(000000000000…", done.refused()
+    )
     assert hub.requests == []
 
 
-def test_a_demo_without_its_sources(publisher: Publisher, work: Path) -> None:
-    (publisher.space / "app.py").rename(publisher.space / "elsewhere")
+def test_a_demo_without_sources_is_refused(publisher: Publisher, work: Path) -> None:
+    (publisher.space / "app.py").rename(publisher.space / "renamed.py")
     try:
-        line = refused(publisher.run(work / "run", "--repo", MODEL, "--space", SPACE))
+        line = publisher.run(work / "run", "--repo", MODEL, "--space", SPACE).refused()
     finally:
-        (publisher.space / "elsewhere").rename(publisher.space / "app.py")
+        (publisher.space / "renamed.py").rename(publisher.space / "app.py")
     assert line == f"--space: no demo at {publisher.space}: install wine_gpt again"

@@ -1,4 +1,4 @@
-"""What was published works for a stranger: fresh processes without wine_gpt load it from the Hub over loopback."""
+"""Published models and demo work without wine_gpt: new processes load them from a Hub on loopback."""
 
 import json
 import os
@@ -18,51 +18,20 @@ from wine_gpt.tokenizer import load_tokenizer
 
 MODEL, SPACE = "org/wine-gpt", "org/wine-gpt-demo"
 ROOT = Path(__file__).parents[1]
-# the two varieties of which the sample has most reviews
+# the two varieties with the most reviews in the sample
 VARIETIES = ("chardonnay", "cabernet-sauvignon")
 PROMPTS = ("wine review : italy", "wine review : germany : mosel", "Wine review", "")
 
-# a model and two adapters, by folder or by name
-USE = """
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
-base, first, second, *prompts = sys.argv[1:]
-
-def greedy(name):
-    write = pipeline("text-generation", model=name)
-    return [write(prompt, do_sample=False)[0]["generated_text"] for prompt in prompts]
-
-tokenizer = AutoTokenizer.from_pretrained(base)
-inputs = tokenizer(prompts[0], return_tensors="pt")
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), first, adapter_name="first")
-model.load_adapter(second, adapter_name="second")
-logits = {}
-for name in ("first", "second"):
-    model.set_adapter(name)
-    logits[name] = model.eval()(**inputs).logits[0, -1].tolist()
-print(json.dumps({
-    "texts": greedy(base),
-    "adapted texts": greedy(first),
-    "ids": tokenizer(prompts)["input_ids"],
-    "positions": tokenizer.model_max_length,
-    **logits,
-}))
-"""
-DOWNLOAD = """
-from pathlib import Path
-from huggingface_hub import snapshot_download
-folder = Path(snapshot_download(sys.argv[1], repo_type="space"))
-files = [path for path in folder.rglob("*") if path.is_file()]
-print(json.dumps({path.relative_to(folder).as_posix(): path.read_text() for path in files}))
-"""
+SUPPORT = Path(__file__).parent / "support"
+USE_MODELS = SUPPORT / "use_published_models.py"
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train for a short while on the sample, and an adapter for each of two varieties, by the scripts.
+    """Train on the sample for two epochs, and an adapter for each of two varieties, with the scripts.
 
     Returns:
-        a folder with the run as ``run``, and the adapters in ``varieties``.
+        a folder with ``run`` and, for the adapters, ``varieties``.
     """
     folder = tmp_path_factory.mktemp("trained")
     run, varieties = folder / "run", folder / "varieties"
@@ -79,10 +48,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stranger(
+def empty_folder(
     hub: HubServer, publisher: Publisher, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """Publish a model, two adapters and a demo, and lead new processes there, without a token.
+    """Publish a model, two adapters and a demo, and set new processes' environment to that Hub, without a token.
 
     Returns:
         an empty folder to run them in.
@@ -93,29 +62,31 @@ def stranger(
     monkeypatch.delenv("HF_TOKEN", raising=False)
     for name, value in hub.environment(token=None).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "stranger"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path
 
 
-def test_model_and_adapters_are_on_the_hub_what_they_are_here(trained: Path, stranger: Path) -> None:
+def test_published_models_equal_the_local_ones(trained: Path, empty_folder: Path) -> None:
     run = trained / "run"
     names = (MODEL, *(f"{MODEL}-{variety}" for variety in VARIETIES))
     folders = (run, *(trained / "varieties" / variety for variety in VARIETIES))
-    found, _ = run_without_wine_gpt(USE, *names, *PROMPTS, cwd=stranger)
-    expected, _ = run_without_wine_gpt(USE, *map(str, folders), *PROMPTS, cwd=stranger)
+    found, _ = run_without_wine_gpt(USE_MODELS, *names, *PROMPTS, cwd=empty_folder)
+    expected, _ = run_without_wine_gpt(
+        SUPPORT / "use_published_models.py", *map(str, folders), *PROMPTS, cwd=empty_folder
+    )
     assert found == expected
     assert found["first"] != found["second"]
     assert found["texts"] != found["adapted texts"]
     model, tokenizer = load_model(run), load_tokenizer(run)
     for prompt, text in zip(PROMPTS, found["texts"], strict=True):
-        # behind no prompt, the pipeline leaves the first word's space
-        written_here = generate_texts(model, tokenizer, [prompt], seed=0, do_sample=False)
-        assert [text if prompt else text.removeprefix(" ")] == written_here, prompt
+        # after an empty prompt the pipeline keeps the space before the first word
+        local = generate_texts(model, tokenizer, [prompt], seed=0, do_sample=False)
+        assert [text if prompt else text.removeprefix(" ")] == local, prompt
 
 
-def test_the_demo_comes_down_as_it_is(stranger: Path, publisher: Publisher) -> None:
-    files, _ = run_without_wine_gpt(DOWNLOAD, SPACE, cwd=stranger)
+def test_the_demo_is_downloaded_as_published(empty_folder: Path, publisher: Publisher) -> None:
+    files, _ = run_without_wine_gpt(SUPPORT / "download_space.py", SPACE, cwd=empty_folder)
     sources = snapshot(publisher.space)
     assert files["app.py"].encode() == sources["app.py"]
     assert json.loads(files["settings.json"]) == {"model": MODEL}

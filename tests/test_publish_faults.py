@@ -1,6 +1,6 @@
-"""A request of a publish fails, any request and in any way: what is left is old or new, and a second run finishes.
+"""When a request of a publish fails, each repository is left old or new, and a second run finishes.
 
-``benchmarks/publish_faults.py`` tries every fault at every request; here each fault meets each kind of request once.
+``benchmarks/publish_faults.py`` tries every fault at every request; these tests try each fault at each endpoint once.
 """
 
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.finished_runs import adapt, finish
-from support.hub_faults import ALL, LASTING, LOST, PASSING, RETRY_AFTER, Scenario, Trial, leaked
+from support.hub_faults import ALL, LOST_ANSWERS, PERMANENT, RETRY_AFTER, TRANSIENT, Scenario, Trial, leaked
 from support.hub_server import Fault, HubServer
 from support.publisher import Publisher
 
@@ -19,7 +19,7 @@ MODEL = "org/wine-gpt"
 def scenario(
     hub: HubServer, publisher: Publisher, toy_run: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Scenario:
-    """Return the first publish of a model, an adapter and a demo, which a collection holds."""
+    """Return the first publish of a model, an adapter and a demo into a collection."""
     folder = tmp_path_factory.mktemp("faults")
     run = finish(toy_run, folder / "run")
     adapt(run, folder / "varieties", "Pinot Noir")
@@ -28,10 +28,10 @@ def scenario(
     return Scenario(hub, publisher, [*arguments, "--collection", "Wine GPT"])
 
 
-def chosen(scenario: Scenario, fault: Fault) -> list[int]:
-    """Return one request of each kind, another one for each fault."""
-    turn = ALL.index(fault)
-    return [numbers[turn % len(numbers)] for numbers in scenario.endpoints().values()]
+def one_per_endpoint(scenario: Scenario, fault: Fault) -> list[int]:
+    """Return a request's number for each endpoint; different faults get different requests."""
+    index = ALL.index(fault)
+    return [numbers[index % len(numbers)] for numbers in scenario.endpoints().values()]
 
 
 def assert_sound(trial: Trial) -> None:
@@ -43,28 +43,28 @@ def assert_sound(trial: Trial) -> None:
         assert any(advice in trial.first.error for advice in ("to go on: python ", "permission", "token")), trial
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=str)
-def test_what_passes_is_waited_out(scenario: Scenario, fault: Fault) -> None:
-    for number in chosen(scenario, fault):
+@pytest.mark.parametrize("fault", TRANSIENT, ids=str)
+def test_transient_errors_are_retried(scenario: Scenario, fault: Fault) -> None:
+    for number in one_per_endpoint(scenario, fault):
         trial = scenario.trial(number, fault)
         assert_sound(trial)
         assert trial.first.code == 0, trial
-        told = RETRY_AFTER if fault.status in (429, 503) else 1
-        # huggingface_hub waits a second longer than it is told; a busy machine may miss an answer of its own
-        assert any(told <= wait <= told + 1 for wait in trial.first.waits), trial
+        pause = RETRY_AFTER if fault.status in (429, 503) else 1
+        # any, because on a busy machine another request may time out too; huggingface_hub adds a second to Retry-After
+        assert any(pause <= wait <= pause + 1 for wait in trial.first.waits), trial
 
 
-@pytest.mark.parametrize("fault", LOST, ids=str)
-def test_what_was_done_unseen_is_not_done_twice(scenario: Scenario, fault: Fault) -> None:
-    for number in chosen(scenario, fault):
+@pytest.mark.parametrize("fault", LOST_ANSWERS, ids=str)
+def test_requests_whose_answer_is_lost_take_effect_once(scenario: Scenario, fault: Fault) -> None:
+    for number in one_per_endpoint(scenario, fault):
         trial = scenario.trial(number, fault)
         assert_sound(trial)
         assert trial.first.code == 0, trial
 
 
-@pytest.mark.parametrize("fault", LASTING, ids=str)
-def test_what_is_refused_is_told_at_once(scenario: Scenario, fault: Fault) -> None:
-    for number in chosen(scenario, fault):
+@pytest.mark.parametrize("fault", PERMANENT, ids=str)
+def test_permanent_errors_are_reported_without_retries(scenario: Scenario, fault: Fault) -> None:
+    for number in one_per_endpoint(scenario, fault):
         trial = scenario.trial(number, fault)
         assert_sound(trial)
         assert not re.search(rf"status {fault.status}\b.*retrying", trial.first.stderr), trial
@@ -74,9 +74,9 @@ def test_what_is_refused_is_told_at_once(scenario: Scenario, fault: Fault) -> No
 
 
 @pytest.mark.parametrize("fault", [Fault("drop"), Fault("refuse", 503)], ids=str)
-def test_a_hub_that_stays_away_is_given_up(hub: HubServer, scenario: Scenario, fault: Fault) -> None:
+def test_retries_are_bounded(hub: HubServer, scenario: Scenario, fault: Fault) -> None:
     for numbers in scenario.endpoints().values():
-        trial = scenario.trial(numbers[-1], fault, for_good=True)
+        trial = scenario.trial(numbers[-1], fault, permanently=True)
         assert_sound(trial)
         assert trial.first.code == 2, trial
         assert 4 <= len(trial.first.waits) <= 12, trial

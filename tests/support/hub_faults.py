@@ -1,4 +1,4 @@
-"""Faults at every request of a publish, one at a time, and what each leaves behind."""
+"""Let each request of a publish fail, one at a time, and compare what is left on the Hub."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -9,13 +9,14 @@ from pathlib import Path
 from support.hub_server import ACCOUNTS, Fault, HubServer, Request
 from support.publisher import Done, Publisher
 
-# what goes away by itself, so that trying again is enough; the status that tells how long to wait has to be obeyed
-PASSING = (Fault("drop"), Fault("hang"), Fault("refuse", 429), Fault("refuse", 500), Fault("refuse", 503))
-# the same, but what was asked for has happened
-LOST = (Fault("drop", lost=True), Fault("hang", lost=True), Fault("refuse", 500, lost=True))
-# what doesn't go away
-LASTING = (Fault("refuse", 401), Fault("refuse", 403), Fault("refuse", 409))
-ALL = (*PASSING, *LOST, *LASTING)
+# transient faults, which a retry after the wait survives
+TRANSIENT = (Fault("drop"), Fault("hang"), Fault("refuse", 429), Fault("refuse", 500), Fault("refuse", 503))
+# transient faults after the server has done what the request asked for
+LOST_ANSWERS = (Fault("drop", lost=True), Fault("hang", lost=True), Fault("refuse", 500, lost=True))
+# errors that a retry does not help
+PERMANENT = (Fault("refuse", 401), Fault("refuse", 403), Fault("refuse", 409))
+ALL = (*TRANSIENT, *LOST_ANSWERS, *PERMANENT)
+# seconds in the Retry-After header of status 429 and 503
 RETRY_AFTER = 7
 
 State = dict[str, dict[str, str] | None]
@@ -23,18 +24,15 @@ State = dict[str, dict[str, str] | None]
 
 @dataclass(frozen=True)
 class Trial:
-    """A fault at a request, and what came of it: the run that met it, the states it left, and a run after it.
-
-    The second run is only there where the first failed.
-    """
+    """A fault at a request: the run that met it, the states that it left, and a second run if the first failed."""
 
     request: str
     fault: Fault
     first: Done
-    # repository to old, new or neither
+    # repository to "old", "new" or "neither"
     left: dict[str, str]
     second: Done | None
-    # what is wrong in the end
+    # what is wrong after the last run
     problems: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -42,11 +40,11 @@ class Trial:
 
 
 class Scenario:
-    """A Hub in some state, and a publish that changes it.
+    """A state of the Hub, and a publish that changes it.
 
     Args:
-        server: whose state is taken for the old one.
-        publisher: that runs the command.
+        server: its state is the old one.
+        publisher: runs the command.
         arguments: the command line of the script.
     """
 
@@ -62,17 +60,17 @@ class Scenario:
         self.old = {name: self.old.get(name) for name in self.new}
 
     def endpoints(self) -> dict[str, list[int]]:
-        """Return what the requests ask for, and the numbers of those that ask for it."""
+        """Return the endpoints, each with the numbers of its requests."""
         found: dict[str, list[int]] = {}
         for number, request in enumerate(self.requests):
             found.setdefault(endpoint(request), []).append(number)
         return found
 
-    def trial(self, number: int, fault: Fault, *, for_good: bool = False) -> Trial:
-        """Let a request fail, or it and all after it for good, then run the same command on a sound Hub."""
+    def trial(self, number: int, fault: Fault, *, permanently: bool = False) -> Trial:
+        """Let a request, or it and all later ones, fail; if the run fails, run the command again without faults."""
 
         def fails(count: int, request: Request) -> Fault | None:
-            return fault if count == number or (for_good and count > number) else None
+            return fault if count == number or (permanently and count > number) else None
 
         first = self._publish(fails)
         left = {name: self._compare(name, files) for name, files in state(self.server).items()}
@@ -89,14 +87,14 @@ class Scenario:
         return self._run()
 
     def _run(self) -> Done:
-        done = self.publisher.run(*self.arguments, staged=True)
+        done = self.publisher.run(*self.arguments, reuse_staged=True)
         self.server.fault = lambda number, request: None
         return done
 
     def _compare(self, name: str, files: dict[str, str] | None) -> str:
         if files == self.new[name]:
             return "new"
-        # created, with nothing in it
+        # a repository that was created and is empty counts as old
         return "old" if files in (self.old[name], {}) else "neither"
 
     def _problems(self, second: Done | None) -> Iterator[str]:
@@ -105,9 +103,9 @@ class Scenario:
         if state(self.server) != self.new:
             yield "not all is at its new state"
         for name, count in commits(self.server).items():
-            wanted = self.old_commits.get(name, 1) + 1
-            if count != wanted:
-                yield f"{name} has {count} commits, not {wanted}"
+            expected = self.old_commits.get(name, 1) + 1
+            if count != expected:
+                yield f"{name} has {count} commits, not {expected}"
         if collection_items(self.server) != self.items:
             yield "the collection has other items"
 
@@ -131,7 +129,7 @@ def collection_items(server: HubServer) -> list[list[tuple[str, str]]]:
 
 
 def endpoint(request: str) -> str:
-    """Return a request without what differs from repository to repository."""
+    """Return a request without the names and hashes that differ between repositories."""
     request = re.sub(r"/api/(model|dataset|space)s/[^/]+/[^/]+", "/api/NAME", request)
     request = re.sub(r"[0-9a-f]{40,}", "HASH", request)
     request = re.sub(r"collections/[^/]+/[^/]+", "collections/SLUG", request)
@@ -139,12 +137,12 @@ def endpoint(request: str) -> str:
 
 
 def leaked(server: HubServer, *texts: str) -> list[str]:
-    """Return where a token's value stands, other than in the Authorization headers."""
-    places = {f"output {number}": text for number, text in enumerate(texts)}
+    """Return which outputs and requests contain a token's value, other than in the Authorization header."""
+    searched = {f"output {number}": text for number, text in enumerate(texts)}
     for number, request in enumerate(server.requests):
         head = f"{request.path} {request.query} {request.headers}"
-        places[f"request {number}"] = head + request.body.decode("latin-1")
-    return [place for place, text in places.items() if any(token in text for token in ACCOUNTS)]
+        searched[f"request {number}"] = head + request.body.decode("latin-1")
+    return [name for name, text in searched.items() if any(token in text for token in ACCOUNTS)]
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

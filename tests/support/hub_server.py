@@ -1,16 +1,15 @@
-"""A stand-in for the Hub over loopback, which the real huggingface_hub talks to through ``HF_ENDPOINT``.
+"""A server on loopback that answers as the Hugging Face Hub does; clients find it through ``HF_ENDPOINT``.
 
-It answers what huggingface_hub 2 asks when it publishes and loads: whoami, validate-yaml, creating repositories and
-branches, repository information, write checks, trees, preupload, Git LFS (batch, upload, verify), commits as NDJSON
-with the parent checked, pull requests, resolve with HEAD and ranges, and collections. Objects are content-addressed as
-in git: blobs have git's own ids, a commit's id is a hash over its tree, its parent and its title, and a branch is a
-name for a commit. Any request can be made to fail; see :class:`Fault`.
+It answers the requests that huggingface_hub 2 makes to publish and to load: whoami, validate-yaml, creating
+repositories and branches, repository information, write checks, trees, preupload, Git LFS (batch, upload, verify),
+commits as NDJSON with the parent checked, pull requests, resolve with HEAD and ranges, and collections. Objects are
+content-addressed as in git: blobs have git's ids, a commit's id is a hash of its tree, parent and title, and a branch
+is a name for a commit. Any request can be made to fail; see :class:`Fault`.
 
-What the Hub does and this does not: Xet (run clients with ``HF_HUB_DISABLE_XET=1``), LFS uploads in parts, redirects
-to a content network, pages of listings, git itself (the trees are flat, so their ids are not git's), gated
-repositories, rate limits of its own, merging or closing pull requests, building Spaces, searching, and most rules of
-validate-yaml: licence, identifiers, lengths, SDK and the shape of model-index are checked, whether a data set or model
-that metadata names exists is not.
+It lacks Xet (run clients with ``HF_HUB_DISABLE_XET=1``), LFS uploads in parts, redirects to a CDN, paginated listings,
+git itself (trees are flat, so their ids are not git's), gated repositories, rate limits, merging or closing pull
+requests, building Spaces, and search. Of validate-yaml's rules it checks license, identifiers, lengths, SDK and the
+shape of model-index, but not whether a dataset or model in the metadata exists.
 """
 
 import hashlib
@@ -30,26 +29,26 @@ import yaml
 
 from support.local_server import serving
 
-# tokens, which no byte but those of the Authorization headers may hold
+# tokens, which may appear in Authorization headers only
 WRITER, READER, OUTSIDER, SCOPED, UNSCOPED = (
     f"hf_canary{name}0123456789" for name in ("Writer", "Reader", "Outsider", "Scoped", "Unscoped")
 )
-ORGANISATION = "org"
+ORGANIZATION = "org"
 DATE = "2026-01-01T00:00:00.000Z"
-# by suffix, as the Hub's own .gitattributes; what is no text is LFS too
+# as in the Hub's .gitattributes; binary files are stored by LFS too
 LFS_SUFFIXES = (".safetensors", ".onnx", ".bin", ".png")
 LICENSES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc0-1.0", "other")
-COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
+COLORS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
 RELATIONS = ("adapter", "finetune", "merge", "quantized")
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What becomes of a request.
+    """How a request fails.
 
-    ``drop`` closes the connection unanswered, ``hang`` answers nothing until the client gives up, ``refuse`` answers
-    with a status. ``lost`` has the request done all the same: what was asked for happens, only the answer gets lost.
+    ``drop`` closes the connection without an answer, ``hang`` sends nothing until the client closes the connection,
+    and ``refuse`` answers with a status. With ``lost`` the server does what was asked, and only the answer is lost.
     """
 
     kind: str
@@ -63,7 +62,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class File:
-    """A file in a tree: its bytes, or what its LFS pointer says."""
+    """A file in a tree: its bytes, or its LFS pointer with the object's SHA-256 and size."""
 
     content: bytes
     lfs: str | None = None
@@ -77,7 +76,7 @@ class File:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit; the parent of the first is empty."""
+    """A commit; the first has an empty string as parent."""
 
     tree: dict[str, File]
     parent: str
@@ -85,14 +84,14 @@ class Commit:
 
     @property
     def oid(self) -> str:
-        """The id: what the commit holds and where it comes from."""
+        """The id: a hash of the title, the parent, and each file's path and id."""
         listing = [f"{path} {file.blob}" for path, file in sorted(self.tree.items())]
         return hashlib.sha1("\n".join([self.title, self.parent, *listing]).encode()).hexdigest()
 
 
 @dataclass
 class Repository:
-    """Commits by id, and names for some of them."""
+    """Commits by id, and refs: names of commits."""
 
     kind: str
     name: str
@@ -103,13 +102,13 @@ class Repository:
     pull_requests: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, commit: Commit, ref: str = "main") -> str:
-        """Store a commit and let the ref point to it."""
+        """Store a commit and move the ref to it."""
         self.commits[commit.oid] = commit
         self.refs[ref] = commit.oid
         return commit.oid
 
     def find(self, revision: str) -> Commit:
-        """Return the commit that a ref or an id names."""
+        """Return the commit of a ref or id."""
         oid = self.refs.get(revision, revision)
         if oid not in self.commits:
             raise Refusal(404, f"Invalid rev id: {revision}", code="RevisionNotFound")
@@ -125,7 +124,7 @@ class Repository:
         return oids
 
     def files(self, ref: str = "main") -> dict[str, str]:
-        """Return path to content, or for LFS ``sha256:…``, of all but what the Hub puts there itself."""
+        """Return path to content, or ``sha256:…`` for LFS, of all files except the Hub's own .gitattributes."""
         tree = self.find(ref).tree
         return {
             path: f"sha256:{file.lfs}" if file.lfs else file.content.decode()
@@ -136,7 +135,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it arrived, without the Authorization header."""
+    """A request as received; the Authorization header's token is in a field of its own."""
 
     method: str
     path: str
@@ -154,7 +153,7 @@ class Request:
 
 
 class Refusal(Exception):
-    """An answer that says no."""
+    """An error status and its message."""
 
     def __init__(self, status: int, message: str, code: str | None = None, **more: str) -> None:
         super().__init__(message)
@@ -165,7 +164,7 @@ class Refusal(Exception):
 
 @dataclass
 class Answer:
-    """What a route returns: something for JSON, or bytes."""
+    """A route's answer: bytes, or a value to send as JSON."""
 
     content: Any
     status: int = 200
@@ -175,8 +174,9 @@ class Answer:
 class HubServer(ThreadingHTTPServer):
     """Keeps all repositories in memory.
 
-    ``requests`` lists what was asked; ``fault`` decides from a request's number, counted from 0 since the last
-    :meth:`forget`, and the request whether it fails; ``retry_after`` is sent with status 429 and 503.
+    ``requests`` lists the requests since the last :meth:`forget`; ``fault`` takes a request's number in that list and
+    the request, and returns how it fails; ``before`` runs before a request is answered; ``retry_after`` is the header
+    sent with status 429 and 503, in seconds.
     """
 
     daemon_threads = True
@@ -188,7 +188,7 @@ class HubServer(ThreadingHTTPServer):
         self.forget()
 
     def forget(self) -> None:
-        """Start over with an empty Hub."""
+        """Empty the Hub."""
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.objects: dict[str, bytes] = {}
         self.collections: dict[str, dict[str, Any]] = {}
@@ -203,18 +203,18 @@ class HubServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def environment(self, token: str | None = WRITER) -> dict[str, str]:
-        """Return the variables that lead huggingface_hub here and nowhere else."""
-        given = {"HF_TOKEN": token} if token else {}
+        """Return the variables that make huggingface_hub use this server only."""
+        token_variable = {"HF_TOKEN": token} if token else {}
         return {
             "HF_ENDPOINT": self.url,
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "NO_PROXY": "127.0.0.1",
-            **given,
+            **token_variable,
         }
 
     def repository(self, name: str, kind: str = "model") -> Repository:
-        """Return a repository as it is now."""
+        """Return a repository."""
         return self.repositories[kind, name]
 
     def state(self) -> dict[str, list[str]]:
@@ -232,7 +232,7 @@ class HubServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: HubServer
     protocol_version = "HTTP/1.1"
-    # headers and body leave in one packet, else each answer waits for an acknowledgement
+    # send headers and body in one packet, because each answer would wait for an acknowledgement otherwise
     wbufsize = -1
 
     def handle_any(self) -> None:
@@ -253,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Answer({"error": "injected"}, fault.status), number)
         else:
             if fault.kind == "hang":
-                # until the client closes the connection
+                # wait until the client closes the connection
                 select.select([self.connection], [], [], 30)
             self.close_connection = True
 
@@ -291,12 +291,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @contextmanager
 def hub_server() -> Iterator[HubServer]:
-    """Run the stand-in while the block runs."""
+    """Run the server while the block runs."""
     with serving(HubServer()) as server:
         yield server
 
@@ -321,8 +321,8 @@ def _account(request: Request) -> tuple[str, str | None]:
 
 
 def _require_writer(request: Request) -> None:
-    role, in_organisation = _account(request)
-    if role == "read" or in_organisation != "write" or request.token == UNSCOPED:
+    role, role_in_organization = _account(request)
+    if role == "read" or role_in_organization != "write" or request.token == UNSCOPED:
         raise Refusal(403, "Forbidden: you don't have write access")
 
 
@@ -333,7 +333,7 @@ def _find(server: HubServer, request: Request, kind: str, name: str) -> Reposito
     return found
 
 
-# routes: each takes the server, the request and what its pattern finds
+# routes: each takes the server, the request and its pattern's groups
 
 Route = Callable[..., Answer]
 ROUTES: list[tuple[str, re.Pattern[str], Route]] = []
@@ -351,27 +351,27 @@ def _route(method: str, pattern: str) -> Callable[[Route], Route]:
 
 def _answer(server: HubServer, request: Request) -> Answer:
     method = "GET" if request.method == "HEAD" else request.method
-    for wanted, pattern, route in ROUTES:
+    for route_method, pattern, route in ROUTES:
         match = pattern.fullmatch(request.path)
-        if match and method == wanted:
+        if match and method == route_method:
             found = {name: unquote(value) for name, value in match.groupdict().items() if value}
             try:
                 return route(server, request, **found)
             except Refusal as refusal:
                 return Answer(refusal.content, refusal.status, refusal.headers)
-    return Answer({"error": f"this server knows no {request}"}, 404)
+    return Answer({"error": f"this server has no route for {request}"}, 404)
 
 
 @_route("GET", "/api/whoami-v2")
 def _whoami(server: HubServer, request: Request) -> Answer:
-    role, in_organisation = _account(request)
-    organisations = [{"name": ORGANISATION, "roleInOrg": in_organisation}] if in_organisation else []
+    role, role_in_organization = _account(request)
+    organizations = [{"name": ORGANIZATION, "roleInOrg": role_in_organization}] if role_in_organization else []
     token: dict[str, Any] = {"displayName": "test", "role": role}
     if role == "fineGrained":
         permissions = ["repo.content.read", *(["repo.write"] if request.token == SCOPED else [])]
-        scope = {"entity": {"type": "org", "name": ORGANISATION}, "permissions": permissions}
+        scope = {"entity": {"type": "org", "name": ORGANIZATION}, "permissions": permissions}
         token["fineGrained"] = {"global": [], "scoped": [scope]}
-    return Answer({"type": "user", "name": "somebody", "orgs": organisations, "auth": {"accessToken": token}})
+    return Answer({"type": "user", "name": "somebody", "orgs": organizations, "auth": {"accessToken": token}})
 
 
 @_route("POST", "/api/validate-yaml")
@@ -412,8 +412,8 @@ def _space_problems(metadata: dict[str, Any]) -> Iterator[str]:
     if metadata.get("sdk") not in ("gradio", "streamlit", "docker", "static"):
         yield '"sdk" is required'
     for name in ("colorFrom", "colorTo"):
-        if metadata.get(name, "red") not in COLOURS:
-            yield f'"{name}" must be one of [{", ".join(COLOURS)}]'
+        if metadata.get(name, "red") not in COLORS:
+            yield f'"{name}" must be one of [{", ".join(COLORS)}]'
     if not re.fullmatch(r"\d+\.\d+\.\d+", str(metadata.get("sdk_version", ""))):
         yield '"sdk_version" must be a version'
     if len(metadata.get("short_description", "")) > 60:
@@ -502,10 +502,10 @@ def _preupload(server: HubServer, request: Request, kind: str, name: str, revisi
     return Answer({"files": [_upload_mode(file, tree.get(file["path"])) for file in request.json()["files"]]})
 
 
-def _upload_mode(file: dict[str, Any], known: File | None) -> dict[str, Any]:
+def _upload_mode(file: dict[str, Any], committed: File | None) -> dict[str, Any]:
     sample = b64decode(file["sample"])
     large = file["path"].endswith(LFS_SUFFIXES) or file["size"] > 10_000_000 or b"\0" in sample
-    oid = (known.lfs or known.blob) if known else None
+    oid = (committed.lfs or committed.blob) if committed else None
     return {"path": file["path"], "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, "oid": oid}
 
 
@@ -514,17 +514,17 @@ def _batch(server: HubServer, request: Request, name: str, kind: str = "model") 
     _find(server, request, kind, name)
     _account(request)
     objects = []
-    for wanted in request.json()["objects"]:
-        oid = wanted["oid"]
+    for requested in request.json()["objects"]:
+        oid = requested["oid"]
         actions = {"upload": {"href": f"{server.url}/lfs/{oid}"}, "verify": {"href": f"{server.url}/lfs/{oid}/verify"}}
-        objects.append({**wanted, **({} if oid in server.objects else {"actions": actions})})
+        objects.append({**requested, **({} if oid in server.objects else {"actions": actions})})
     return Answer({"transfer": "basic", "objects": objects})
 
 
 @_route("PUT", "/lfs/(?P<oid>[0-9a-f]{64})")
 def _upload(server: HubServer, request: Request, oid: str) -> Answer:
     if hashlib.sha256(request.body).hexdigest() != oid:
-        raise Refusal(400, "the content has another hash")
+        raise Refusal(400, "the content has a different hash")
     server.objects[oid] = request.body
     return Answer({})
 
@@ -603,10 +603,10 @@ def _resolve(server: HubServer, request: Request, name: str, revision: str, path
     headers |= {"ETag": f'"{file.lfs or file.blob}"', "Content-Type": "application/octet-stream"}
     if file.lfs:
         headers |= {"X-Linked-Etag": f'"{file.lfs}"', "X-Linked-Size": str(file.size)}
-    wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
-    if not wanted:
+    byte_range = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
+    if not byte_range:
         return Answer(content, 200, headers)
-    start, end = int(wanted[1]), min(int(wanted[2] or len(content) - 1), len(content) - 1)
+    start, end = int(byte_range[1]), min(int(byte_range[2] or len(content) - 1), len(content) - 1)
     headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
     return Answer(content[start : end + 1], 206, headers)
 
@@ -644,7 +644,7 @@ def _add_item(server: HubServer, request: Request, slug: str) -> Answer:
     item = request.json()["item"]
     items = server.collections[slug]["items"]
     _find(server, request, item["type"], item["id"])
-    if any((known["type"], known["id"]) == (item["type"], item["id"]) for known in items):
+    if any((other["type"], other["id"]) == (item["type"], item["id"]) for other in items):
         raise Refusal(409, "Item already in collection")
     items.append({"_id": f"item-{len(items)}", "position": len(items), **item})
     return Answer(server.collections[slug])

@@ -1,4 +1,4 @@
-"""Running a stand-in of some service on this machine."""
+"""Run a local HTTP server while a test needs it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ ServerT = TypeVar("ServerT", bound=ThreadingHTTPServer)
 
 @contextmanager
 def serving(server: ServerT) -> Iterator[ServerT]:
-    """Serve while the block runs."""
+    """Serve in a thread while the block runs."""
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -1,7 +1,7 @@
-"""A process that runs ``scripts/publish.py`` again and again, as a user would, without paying for each start.
+"""Run ``scripts/publish.py`` many times in one process, to save the start of Python for each test.
 
-huggingface_hub reads HF_ENDPOINT when it is imported, so it has to be a process of its own. Waiting is recorded
-instead of done, connections are given up after a fraction of a second, and the demo is a folder of the test's.
+It is a process of its own, because huggingface_hub reads HF_ENDPOINT when it is imported. Waits are recorded instead
+of made, requests time out after half a second, and the demo is the test's folder.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ TIMEOUT = 0.5
 
 @dataclass(frozen=True)
 class Done:
-    """What a command line did: exit code, output, and the seconds it asked to wait, in order."""
+    """What a command line did: its exit code, its output, and the seconds of each wait, in order."""
 
     code: int
     stdout: str
@@ -36,13 +36,25 @@ class Done:
         """The last line on stderr."""
         return self.stderr.splitlines()[-1] if self.stderr else ""
 
+    def succeeded(self) -> str:
+        """Assert exit code 0, and return stdout."""
+        assert self.code == 0, self.stderr
+        return self.stdout
+
+    def refused(self) -> str:
+        """Assert exit code 2 and a one-line error, and return the line."""
+        assert self.code == 2, self.stderr
+        assert "Traceback" not in self.stderr
+        assert self.error.startswith("error: ")
+        return self.error.removeprefix("error: ")
+
 
 class Publisher:
-    """The process; ``run`` gives it a command line."""
+    """The process; ``run`` sends it a command line."""
 
     def __init__(self, environment: dict[str, str], space: Path, home: Path) -> None:
         self.space = space
-        # what loggers write, which have the stderr of the start
+        # the process's own stderr, to which loggers that were set up at its start write
         self.log = home.with_suffix(".log")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE"))}
         self.process = subprocess.Popen(
@@ -54,18 +66,18 @@ class Publisher:
             text=True,
         )
 
-    def run(self, *arguments: object, token: str | None = None, staged: bool = False) -> Done:
+    def run(self, *arguments: object, token: str | None = None, reuse_staged: bool = False) -> Done:
         """Run the script.
 
         Args:
             arguments: the command line.
-            token: for this time only; an empty one means none.
-            staged: take what the same arguments staged the last time.
+            token: for this run only; an empty one means no token.
+            reuse_staged: publish the folders that the same arguments staged before.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        wanted = {"arguments": [str(part) for part in arguments], "token": token, "staged": staged}
-        self.process.stdin.write(json.dumps(wanted) + "\n")
+        command = {"arguments": [*map(str, arguments)], "token": token, "reuse_staged": reuse_staged}
+        self.process.stdin.write(json.dumps(command) + "\n")
         self.process.stdin.flush()
         return Done(**json.loads(self.process.stdout.readline()))
 
@@ -79,24 +91,24 @@ class Publisher:
 def _serve(space: Path) -> None:
     from wine_gpt.publishing import hub, staging
 
-    # the package exports a function of that name
+    # wine_gpt.publishing exports a function named publish
     publish = importlib.import_module("wine_gpt.publishing.publish")
 
     stage = publish.stage
-    kept = functools.cache(lambda publication: stage(publication, Path(tempfile.mkdtemp(dir=space.parent))))
+    stage_once = functools.cache(lambda publication: stage(publication, Path(tempfile.mkdtemp(dir=space.parent))))
     hub.TIMEOUT = TIMEOUT
     staging.SPACE = space
     waits: list[float] = []
     time.sleep = waits.append
     answers = sys.stdout
     for line in sys.stdin:
-        wanted = json.loads(line)
+        command = json.loads(line)
         waits.clear()
         token = os.environ.get("HF_TOKEN")
-        if wanted["token"] is not None:
-            os.environ["HF_TOKEN"] = wanted["token"]
-        publish.stage = (lambda publication, folder: kept(publication)) if wanted["staged"] else stage
-        done = _run(wanted["arguments"])
+        if command["token"] is not None:
+            os.environ["HF_TOKEN"] = command["token"]
+        publish.stage = (lambda publication, folder: stage_once(publication)) if command["reuse_staged"] else stage
+        done = _run(command["arguments"])
         if token is not None:
             os.environ["HF_TOKEN"] = token
         print(json.dumps({**done, "waits": waits}), file=answers, flush=True)
@@ -112,7 +124,7 @@ def _run(arguments: list[str]) -> dict[str, object]:
         except SystemExit as ended:
             code = ended.code
         except Exception as error:
-            # what a user would see as a traceback
+            # a user would see a traceback
             code = 1
             print(f"Traceback: {type(error).__name__}: {error}", file=stderr)
     return {"code": code, "stdout": stdout.getvalue(), "stderr": stderr.getvalue()}
