@@ -1,0 +1,57 @@
+"""A package imports only from the packages before it, and no modules import each other in a circle."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "wine_gpt"
+STAGES = [
+    "data",
+    "tokenizer",
+    "modeling",
+    "generation",
+    "training",
+    "evaluation",
+    "finetuning",
+    "publishing",
+    "commands",
+]
+# modules beside the stages, which every stage may import
+GROUND = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", *STAGES}
+
+
+def imports(path: Path, modules: set[str]) -> Iterator[str]:
+    """Yield the modules of wine_gpt that a file imports anywhere, within functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from {name if name in modules else str(node.module) for name in names} & modules
+
+
+def graph() -> dict[str, set[str]]:
+    """Return what each module imports, by its dotted name; the root's exports are lazy and import nothing."""
+    files = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    files = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    return {name: set(imports(path, set(files))) for name, path in files.items() if name != "wine_gpt"}
+
+
+def rank(module: str) -> int:
+    """Return the position of a module's package in the order: 0 for a module that all may import."""
+    part = module.split(".")[1]
+    return 0 if part in GROUND else 1 + STAGES.index(part)
+
+
+def test_a_package_imports_only_from_those_before_it() -> None:
+    assert [
+        f"{module} imports {other}"
+        for module, others in graph().items()
+        for other in others
+        if other == "wine_gpt" or rank(other) > rank(module)
+    ] == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    TopologicalSorter(graph()).prepare()
