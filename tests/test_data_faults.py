@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets.arrow_writer import ArrowWriter
 from support.kaggle_server import KaggleServer, kaggle_server
-from support.records import KAGGLE_JSON, csv_text, fault, json_text, lines_text, load, make_records, write
+from support.records import KAGGLE_JSON, csv_text, json_text, lines_text, load, load_error, make_records, write
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
@@ -104,7 +104,7 @@ def test_another_encoding_must_be_named(
     tmp_path: Path, suffix: str, text: Callable[[list[dict]], str], encoding: str
 ) -> None:
     path = write(tmp_path / f"a.{suffix}", text(RECORDS), encoding)
-    message = fault(path)
+    message = load_error(path)
     assert path in message
     assert f"--data.encoding {encoding}" in message
     offset = {"cp1252": Path(path).read_bytes().index("â".encode("cp1252")), "utf-16": 0, "utf-16-le": 1}[encoding]
@@ -115,19 +115,19 @@ def test_another_encoding_must_be_named(
 def test_the_byte_that_does_not_fit_is_found_far_inside(tmp_path: Path) -> None:
     content = lines_text(make_records(10_000)).encode() + "Château".encode("cp1252")
     (tmp_path / "a.jsonl").write_bytes(content)
-    assert f"byte {content.index(b'Ch' + bytes([0xE2])) + 2:,} is not utf-8" in fault(tmp_path / "a.jsonl")
+    assert f"byte {content.index(b'Ch' + bytes([0xE2])) + 2:,} is not utf-8" in load_error(tmp_path / "a.jsonl")
     (tmp_path / "b.jsonl").write_bytes(content[:-2] + b"\xc3")
     (tmp_path / "c.jsonl").write_bytes(lines_text(RECORDS).encode() + b"\xc3")
-    assert f"byte {len(lines_text(RECORDS).encode()):,} is not utf-8" in fault(tmp_path / "c.jsonl")
+    assert f"byte {len(lines_text(RECORDS).encode()):,} is not utf-8" in load_error(tmp_path / "c.jsonl")
 
 
 def test_an_encoding_that_is_not_the_files_is_said(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", lines_text(RECORDS))
-    message = fault(path, encoding="utf-16")
+    message = load_error(path, encoding="utf-16")
     assert "byte 0 is not utf-16" in message
     assert "--data.encoding utf-8" in message
-    assert "data.encoding is 'utf-99'" in fault(path, encoding="utf-99")
-    assert "data.encoding is 'base64'" in fault(path, encoding="base64")
+    assert "data.encoding is 'utf-99'" in load_error(path, encoding="utf-99")
+    assert "data.encoding is 'base64'" in load_error(path, encoding="base64")
 
 
 def first_wrong(field: str, value: object) -> list[dict]:
@@ -175,7 +175,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
 def test_a_broken_file_is_one_line(tmp_path: Path, cache: Path, name: str) -> None:
     file, text, expected = BROKEN[name]
     path = write(tmp_path / file, text)
-    message = fault(path)
+    message = load_error(path)
     assert path in message
     assert expected in message
     assert not cached(cache)
@@ -185,37 +185,37 @@ def test_the_place_of_a_fault_is_that_in_the_file(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("wine_gpt.data.formats.CHUNK", 100)
     text = json_text(RECORDS).replace("}, {", "},\n{")
     at = text.index('"price"', text.index("Wine 40 "))
-    message = fault(write(tmp_path / "a.json", f"{text[:at]}price{text[at:]}"))
+    message = load_error(write(tmp_path / "a.json", f"{text[:at]}price{text[at:]}"))
     assert "record 41 is no whole JSON object: Expecting property name enclosed in double quotes" in message
     assert f"at character {at:,} (line 41)" in message
-    message = fault(write(tmp_path / "b.json", text + "\n[]"))
+    message = load_error(write(tmp_path / "b.json", text + "\n[]"))
     assert f"something follows the array at character {len(text) + 1:,} (line 51)" in message
 
 
 def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
     records = [{"Country": "US", "province": "Oregon", "variety": "Pinot", "descripton": str(n)} for n in range(9)]
     for name, text in {"a.json": json_text(records), "a.jsonl": lines_text(records)}.items():
-        message = fault(write(tmp_path / name, text))
+        message = load_error(write(tmp_path / name, text))
         assert "no column 'country', 'description'; nearest to 'country': 'Country'" in message
         assert "'descripton'" in message
         assert "found: Country, province, variety, descripton" in message
         assert "data.text_field" in message
     pq.write_table(pa.Table.from_pylist(records), tmp_path / "a.parquet")
-    assert "no column 'country', 'description'" in fault(tmp_path / "a.parquet")
+    assert "no column 'country', 'description'" in load_error(tmp_path / "a.parquet")
 
 
 def test_a_path_that_is_no_file(tmp_path: Path) -> None:
     write(tmp_path / "winemag.json", json_text(RECORDS))
-    assert f"did you mean {tmp_path / 'winemag.json'}?" in fault(tmp_path / "winmag.json")
-    assert "no such file" in fault(tmp_path / "nowhere" / "winmag.json")
-    assert "is a folder; name a file in it" in fault(tmp_path)
+    assert f"did you mean {tmp_path / 'winemag.json'}?" in load_error(tmp_path / "winmag.json")
+    assert "no such file" in load_error(tmp_path / "nowhere" / "winmag.json")
+    assert "is a folder; name a file in it" in load_error(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path = Path(write(tmp_path / "a.json", json_text(RECORDS)))
     path.chmod(0)
-    assert "Permission denied" in fault(path)
+    assert "Permission denied" in load_error(path)
 
 
 def zip_of(path: Path, **members: str) -> bytes:
@@ -228,24 +228,24 @@ def zip_of(path: Path, **members: str) -> bytes:
 def test_a_zip_without_reviews_lists_what_it_holds(tmp_path: Path) -> None:
     path = tmp_path / "archive.zip"
     zip_of(path, **{"photo.png": "", "notes.txt": ""})
-    assert "but: photo.png, notes.txt" in fault(path)
+    assert "but: photo.png, notes.txt" in load_error(path)
     zip_of(path, **{"a.json": "[]", "b.json": "[]"})
-    assert "but: a.json, b.json" in fault(path)
+    assert "but: a.json, b.json" in load_error(path)
     zip_of(path)
-    assert "but: nothing" in fault(path)
+    assert "but: nothing" in load_error(path)
 
 
 def test_a_damaged_zip(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "archive.zip"
     content = zip_of(path, **{KAGGLE_JSON: json_text(RECORDS)})
     path.write_bytes(content.replace(b"dry", b"wet", 1))
-    message = fault(path)
+    message = load_error(path)
     assert "CRC" in message
     assert "download it again" in message
     path.write_bytes(content[:-30])
-    assert "is cut short or damaged" in fault(path)
+    assert "is cut short or damaged" in load_error(path)
     zip_of(path, **{KAGGLE_JSON: json_text(RECORDS)[:-9]})
-    assert f"{path}:{KAGGLE_JSON}: record 50 is no whole JSON object" in fault(path)
+    assert f"{path}:{KAGGLE_JSON}: record 50 is no whole JSON object" in load_error(path)
     assert not cached(cache)
 
 
@@ -254,12 +254,12 @@ def test_damaged_parquet(tmp_path: Path, cache: Path) -> None:
     pq.write_table(pa.Table.from_pylist(RECORDS), path)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    assert f"{path}: is cut short or damaged" in fault(path)
+    assert f"{path}: is cut short or damaged" in load_error(path)
     pq.write_table(pa.table({name: [["nested"]] for name in RECORDS[0]}), path)
-    assert "record 1: points is ['nested'], which is not an integer" in fault(path)
+    assert "record 1: points is ['nested'], which is not an integer" in load_error(path)
     latin = pa.Array.from_buffers(pa.string(), 1, pa.array([b"Ch\xe2teau"]).buffers())
     pq.write_table(pa.table({**{name: ["87"] for name in RECORDS[0]}, "winery": latin}), path)
-    assert "Invalid UTF8" in fault(path)
+    assert "Invalid UTF8" in load_error(path)
     assert not cached(cache)
 
 
@@ -290,7 +290,7 @@ def test_kaggle_is_downloaded_once(tmp_path: Path, kaggle: KaggleServer) -> None
 )
 def test_kaggle_refuses(kaggle: KaggleServer, cache: Path, status: int, advice: str) -> None:
     kaggle.status = status
-    message = fault("kaggle")
+    message = load_error("kaggle")
     assert f"status {status}" in message
     assert advice in message
     assert "download the zip at https://www.kaggle.com/datasets/zynicide/wine-reviews" in message
@@ -300,20 +300,20 @@ def test_kaggle_refuses(kaggle: KaggleServer, cache: Path, status: int, advice: 
 def test_kaggle_cannot_be_reached(kaggle: KaggleServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert "kaggle: the download failed" in fault("kaggle")
+    assert "kaggle: the download failed" in load_error("kaggle")
 
 
 def test_kaggle_without_kagglehub(monkeypatch: pytest.MonkeyPatch) -> None:
     # what an import of a package that is not there finds
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    assert 'pip install "wine_gpt[kaggle]"' in fault("kaggle")
+    assert 'pip install "wine_gpt[kaggle]"' in load_error("kaggle")
 
 
 def test_a_hub_data_set_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     for name in ("someone/wines", "wines", "no: name"):
-        assert f"{name!r} is no file here, and as a data set of the Hub it can't be loaded: " in fault(name)
+        assert f"{name!r} is no file here, and as a data set of the Hub it can't be loaded: " in load_error(name)
     assert not cached(cache)
 
 
@@ -337,4 +337,4 @@ def test_a_hub_data_set_gives_the_rows_of_all_its_splits(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     assert load("someone/wines") == expected
-    assert "no column 'grape'" in fault("someone/wines", prompt_fields=("grape",))
+    assert "no column 'grape'" in load_error("someone/wines", prompt_fields=("grape",))

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.refused import refused
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import to_yaml
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate
-from wine_gpt.errors import UserError
 
 RECORD = {"country": "US", "province": "Oregon", "variety": "Pinot Noir", "description": "Dry: it's crisp."}
 HEADER = "wine review : US : Oregon : Pinot Noir :"
@@ -86,8 +86,7 @@ def test_the_header_is_measured_in_tokens(tokenizer: PreTrainedTokenizerFast) ->
 
 
 def test_the_name_of_the_composed_column_is_taken() -> None:
-    with pytest.raises(UserError, match=f"no column can be called {COMPOSED}: rename it"):
-        ReviewTemplate("", (COMPOSED,), "text")
+    assert f"no column can be called {COMPOSED}: rename it" in refused(ReviewTemplate, "", (COMPOSED,), "text")
 
 
 def test_it_is_saved_as_json_that_needs_no_code_of_ours(tmp_path: Path) -> None:
@@ -108,6 +107,4 @@ def test_a_run_without_the_file_has_the_template_of_its_config(tmp_path: Path) -
 @pytest.mark.parametrize("content", ["", "[]", '{"prefix": "a", "fields": "b", "text_field": "c"}', '{"fields": [1]}'])
 def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "review_template.json").write_text(content)
-    with pytest.raises(UserError, match=r"review_template\.json is no review template: ") as error:
-        ReviewTemplate.load(tmp_path)
-    assert "\n" not in str(error.value)
+    assert "review_template.json is no review template: " in refused(ReviewTemplate.load, tmp_path)

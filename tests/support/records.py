@@ -1,4 +1,4 @@
-"""Records in Kaggle's form, and files made of them, for the tests of the data."""
+"""Make records in Kaggle's form and files of them, and load the files."""
 
 import csv
 import io
@@ -6,12 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from support.refused import refused
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.data.template import COMPOSED
-from wine_gpt.errors import UserError
 
 KAGGLE_JSON = "winemag-data-130k-v2.json"
 COLUMNS = [
@@ -104,9 +102,6 @@ def load(path: str | Path, **settings: object) -> list[Record]:
     return rows_of(load_reviews(DataConfig(path=str(path), **settings)))
 
 
-def fault(path: str | Path, **settings: object) -> str:
-    """Return the message, which must be one line, of what can't be loaded."""
-    with pytest.raises(UserError) as error:
-        load_reviews(DataConfig(path=str(path), **settings))
-    assert "\n" not in str(error.value)
-    return str(error.value)
+def load_error(path: str | Path, **settings: object) -> str:
+    """Return the error of a file that can't be loaded."""
+    return refused(load_reviews, DataConfig(path=str(path), **settings))
