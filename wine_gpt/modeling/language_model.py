@@ -8,7 +8,7 @@ from transformers import GPT2LMHeadModel
 
 from wine_gpt.data.batching import IGNORED, Batch
 from wine_gpt.modeling.dropout import install_per_row_dropout, seeded
-from wine_gpt.modeling.loss import embed, summed_cross_entropy, token_losses
+from wine_gpt.modeling.loss import embed_tied, summed_cross_entropy, token_losses
 
 
 class LanguageModelLoss(nn.Module):
@@ -32,11 +32,12 @@ class LanguageModelLoss(nn.Module):
         Both arguments are int64 of shape (reviews, positions), as a :class:`Batch` holds them.
         """
         real = labels != IGNORED
-        words, head = self.model.transformer.wte, self.model.lm_head.weight
-        # where the words' embeddings are the head's weight, their gradients are one
-        head_gradient: list[torch.Tensor] | None = [] if words.weight is head else None
-        embeddings = words(input_ids) if head_gradient is None else embed(head, input_ids, head_gradient)
-        return summed_cross_entropy(self._hidden(embeddings)[real], head, labels[real], head_gradient)
+        embedding, head = self.model.transformer.wte, self.model.lm_head.weight
+        if embedding.weight is head:
+            embeddings, head = embed_tied(head, input_ids)
+        else:
+            embeddings = embedding(input_ids)
+        return summed_cross_entropy(self._hidden(embeddings)[real], head, labels[real])
 
     @torch.no_grad()
     def token_losses(self, batch: Batch) -> torch.Tensor:

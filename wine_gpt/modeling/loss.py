@@ -41,69 +41,57 @@ def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tenso
         )
 
 
-def embed(weight: torch.Tensor, ids: torch.Tensor, head_gradient: list[torch.Tensor]) -> torch.Tensor:
-    """Return the rows of a weight that is the head's too.
+def embed_tied(weight: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the embeddings of ids, and the weight for a tied head to use in its place.
 
-    By itself autograd would fill a gradient for all words with zeros for the few that a batch has, and add the head's
-    to it. Here it is added to the head's, in place.
+    With tied weights autograd would allocate a dense (vocabulary, width) gradient for the embedding and add it to the
+    head's. Through the second output the head's gradient reaches this function's backward pass, which adds the rows of
+    the embedding's gradient to it in place.
 
     Args:
         weight: float of shape (vocabulary, width).
         ids: int64 of shape (reviews, positions), each in [0, vocabulary).
-        head_gradient: an empty list, which :func:`summed_cross_entropy` is then called with.
 
     Returns:
-        of shape (reviews, positions, width).
+        float of shape (reviews, positions, width), and the weight.
     """
-    embeddings: torch.Tensor = _Embedding.apply(weight, ids, head_gradient)
-    return embeddings
+    embeddings, head = _TiedEmbedding.apply(weight, ids)
+    return embeddings, head
 
 
-def summed_cross_entropy(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    labels: torch.Tensor,
-    head_gradient: list[torch.Tensor] | None = None,
-) -> torch.Tensor:
+def summed_cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the sum of −log p(label) over all rows, in nats, as a float32 scalar that can be differentiated once.
 
-    Under autocast the products run in its dtype, the sums in float32.
+    Under autocast the matmuls run in its dtype, the sums in float32.
 
     Args:
         hidden: float of shape (rows, width).
         weight: float of shape (vocabulary, width).
         labels: int64 of shape (rows,), each in [0, vocabulary).
-        head_gradient: where the gradient of the weight goes if :func:`embed` is to return it with its own.
     """
-    loss: torch.Tensor = _SummedCrossEntropy.apply(hidden, weight, labels, head_gradient)
+    loss: torch.Tensor = _SummedCrossEntropy.apply(hidden, weight, labels)
     return loss
 
 
-class _Embedding(torch.autograd.Function):
+class _TiedEmbedding(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: torch.Tensor, ids: torch.Tensor, head_gradient: list[torch.Tensor]) -> torch.Tensor:  # noqa: ANN401
+    def forward(ctx: Any, weight: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: ANN401
         ctx.save_for_backward(ids)
-        ctx.head_gradient = head_gradient
-        return torch.nn.functional.embedding(ids, weight)
+        return torch.nn.functional.embedding(ids, weight), weight.view_as(weight)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, None, None]:  # noqa: ANN401
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ANN401
         (ids,) = ctx.saved_tensors
-        gradient = ctx.head_gradient.pop()
-        return gradient.index_add_(0, ids.flatten(), upstream[0].flatten(0, 1)), None, None
+        embeddings_grad, head_grad = upstream
+        # in place, because nothing else in the graph holds the head's gradient
+        return head_grad.index_add_(0, ids.flatten(), embeddings_grad.flatten(0, 1)), None
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
     """Computes the gradients on the way forward, where the chunk's probabilities are at hand."""
 
     @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        hidden: torch.Tensor,
-        weight: torch.Tensor,
-        labels: torch.Tensor,
-        head_gradient: list[torch.Tensor] | None,
-    ) -> torch.Tensor:
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         with torch.autocast(device, enabled=False):
@@ -112,19 +100,13 @@ class _SummedCrossEntropy(torch.autograd.Function):
                 hidden.to(dtype), weight.to(dtype), labels, trained=ctx.needs_input_grad[1]
             )
         ctx.save_for_backward(hidden_grad.to(hidden.dtype), weight_grad.to(weight.dtype))
-        ctx.head_gradient = head_gradient
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None, None]:  # noqa: ANN401
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:  # noqa: ANN401
         # in place, which is why the loss can be differentiated once only
         hidden_grad, weight_grad = (gradient.mul_(upstream[0]) for gradient in ctx.saved_tensors)
-        if not ctx.needs_input_grad[1]:
-            return hidden_grad, None, None, None
-        if ctx.head_gradient is None:
-            return hidden_grad, weight_grad, None, None
-        ctx.head_gradient.append(weight_grad)
-        return hidden_grad, None, None, None
+        return hidden_grad, weight_grad if ctx.needs_input_grad[1] else None, None
 
 
 def _loss_and_gradients(
