@@ -14,8 +14,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,14 +25,25 @@ from transformers import AutoModelForCausalLM
 from wine_gpt.config import FinetuneConfig, ReviewsConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.subsets import Subset, choose_subsets, find_subsets
-from wine_gpt.finetuning.comparison import read_rows
-from wine_gpt.finetuning.finetune import SubsetRun, load_base, load_base_reviews, select
+from wine_gpt.finetuning.base import load_base, load_base_reviews
+from wine_gpt.finetuning.finetune import select
+from wine_gpt.finetuning.results import SubsetMetrics
+from wine_gpt.finetuning.subset_run import SubsetRun
+from wine_gpt.finetuning.table import read_subsets
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.pretrain import make_accelerator
 
 ROOT = Path(__file__).parents[1]
 SWITCHES = 200
-Rows = dict[str, list[dict[str, Any]]]
+# a value's metrics, one for each seed
+Rows = dict[str, list[SubsetMetrics]]
+Figure = Callable[[SubsetMetrics], float]
+
+# by column
+CHANGES: dict[str, Figure] = {
+    "change": lambda metrics: metrics.comparison.whole.perplexity_change.value,
+    "after the header": lambda metrics: metrics.comparison.after_header.perplexity_change.value,
+}
 
 
 def main() -> None:
@@ -100,8 +111,8 @@ def read_seeds(folder: Path, name: str) -> Rows:
     """Return a variety's rows, one for each seed that is there."""
     found: Rows = defaultdict(list)
     for run in sorted(folder.glob(f"{name}-*")):
-        for row in read_rows(run):
-            found[row["value"]].append(row)
+        for metrics in read_subsets(run).values():
+            found[metrics.value].append(metrics)
     return found
 
 
@@ -109,41 +120,41 @@ def print_quality(methods: dict[str, Rows], names: list[str]) -> None:
     """Print a line for each variety: means over the seeds, their spread, and how often an interval lay below zero."""
     columns = [
         *("variety", "reviews (train, validation, test)", "base perplexity"),
-        *(column for name in names for column in (f"{name}: change", f"{name}: after the header")),
+        *(column for name in names for column in (f"{name}: {change}" for change in CHANGES)),
         *(f"{name}: better" for name in names if name != "all"),
         *("seconds", "MB"),
     ]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for value, rows in methods[names[0]].items():
         first = rows[0]
-        counts = f"{first['reviews']} ({first['train']}, {first['validation']}, {first['test']})"
+        counts = f"{sum(first.reviews.values())} ({', '.join(map(str, first.reviews.values()))})"
         of_value = {name: methods[name][value] for name in names}
         trained = [of_value[name] for name in names if name != "all"]
         cells = [
-            *(value, counts, f"{first['base_perplexity']:.1f}"),
-            *(spread(of_value[name], key) for name in names for key in ("change", "text_change")),
-            *(f"{sum(row['better'] for row in found)} of {len(found)}" for found in trained),
-            ", ".join(f"{statistics.mean(row['seconds'] for row in found):.0f}" for found in trained),
-            ", ".join(f"{found[0]['size_bytes'] / 1e6:.2f}" for found in trained),
+            *(value, counts, f"{first.comparison.whole.base.perplexity:.1f}"),
+            *(spread(of_value[name], figure) for name in names for figure in CHANGES.values()),
+            *(f"{sum(metrics.comparison.better for metrics in found)} of {len(found)}" for found in trained),
+            ", ".join(f"{statistics.mean(metrics.seconds for metrics in found):.0f}" for found in trained),
+            ", ".join(f"{found[0].size_bytes / 1e6:.2f}" for found in trained),
         ]
         print(f"| {' | '.join(cells)} |")
-    means = [pooled(methods[name], key) for name in names for key in ("change", "text_change")]
-    totals = (sum(row["seconds"] for found in methods[name].values() for row in found[:1]) for name in names)
+    means = [pooled(methods[name], figure) for name in names for figure in CHANGES.values()]
+    totals = (sum(found[0].seconds for found in methods[name].values()) for name in names)
     seconds = ", ".join(f"{total:.0f}" for name, total in zip(names, totals, strict=True) if name != "all")
     better = "| " * sum(name != "all" for name in names)
     print(f"| mean of the varieties; seconds in all | | | {' | '.join(means)} {better}| {seconds} | |")
 
 
-def spread(rows: list[dict[str, Any]], key: str) -> str:
+def spread(found: list[SubsetMetrics], figure: Figure) -> str:
     """Return the mean over the seeds and, of several, their range."""
-    values = [row[key] for row in rows]
+    values = [figure(metrics) for metrics in found]
     seeds = f" ({min(values):+.1%} to {max(values):+.1%})" if len(values) > 1 else ""
     return f"{statistics.mean(values):+.1%}{seeds}" if values else ""
 
 
-def pooled(rows: Rows, key: str) -> str:
+def pooled(rows: Rows, figure: Figure) -> str:
     """Return the mean over the varieties and their seeds."""
-    return f"{statistics.mean(row[key] for found in rows.values() for row in found):+.1%}" if rows else ""
+    return f"{statistics.mean(figure(metrics) for found in rows.values() for metrics in found):+.1%}" if rows else ""
 
 
 def print_sizes_and_switching(arguments: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import math
 import re
 import zipfile
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
-from support.finished_runs import METRICS, adapt, demo, evaluate, finish
+from support.finished_runs import METRICS, TRAINING, adapt, demo, evaluate, finish
 
 from wine_gpt.errors import UserError
-from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
-from wine_gpt.publishing.run_record import Run, SubsetModel, read_run, read_subset_models
+from wine_gpt.publishing.cards import check, fill, license_notice, model_card, space_card, subset_card
+from wine_gpt.publishing.corpus import SAMPLE
+from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
 from wine_gpt.publishing.staging import SPACE
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -21,21 +23,21 @@ NAME = "org/wine-gpt"
 
 
 @pytest.fixture(scope="module")
-def run(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     folder = finish(toy_run, tmp_path_factory.mktemp("cards") / "run", path="kaggle")
     evaluate(folder)
     return read_run(folder, None)
 
 
 @pytest.fixture(scope="module")
-def subset_models(run: Run) -> list[SubsetModel]:
-    folder = run.folder.parent / "varieties"
+def subset_models(run: RunRecord) -> list[SubsetModel]:
+    folder = run.folder.parent / "lora"
     adapt(run.folder, folder, "Pinot Noir")
     adapt(run.folder, folder, "A|B <i>*Syrah*</i>", method="full", seed=1).rename(folder / "syrah")
     return read_subset_models(folder, run, NAME)[0]
 
 
-def with_metrics(run: Run, tmp_path: Path, metrics: dict[str, Any]) -> Run:
+def with_metrics(run: RunRecord, tmp_path: Path, metrics: dict[str, Any]) -> RunRecord:
     folder = finish(run.folder, tmp_path / "run", path="sample")
     (folder / "metrics.json").write_text(json.dumps(metrics))
     for name in ("samples.jsonl", "data_report.json", "evaluation/metrics.json", "evaluation/reliability.png"):
@@ -44,7 +46,7 @@ def with_metrics(run: Run, tmp_path: Path, metrics: dict[str, Any]) -> Run:
 
 
 @pytest.mark.parametrize("name", ["model_card.md", "subset_card.md", "space_card.md"])
-def test_a_whole_card(run: Run, subset_models: list[SubsetModel], tmp_path: Path, name: str) -> None:
+def test_a_whole_card(run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path, name: str) -> None:
     cards = {
         "model_card.md": lambda: model_card(run, NAME, "main", subset_models, "org/wine-gpt-demo", True),
         "subset_card.md": lambda: subset_card(run, subset_models[-1], NAME, "main"),
@@ -55,36 +57,42 @@ def test_a_whole_card(run: Run, subset_models: list[SubsetModel], tmp_path: Path
     assert str(card) == (GOLDEN / name).read_text(encoding="utf-8")
 
 
-def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: Run, tmp_path: Path) -> None:
-    bare = {"test": {"nats_per_word": 1.25}, "training": {"seconds": 3.0, "tokens_per_second": None}}
+def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: RunRecord, tmp_path: Path) -> None:
+    training = {**TRAINING, "epochs": [], "best_epoch": None, "seconds": 3.0, "tokens_per_second": None}
+    bare = {name: METRICS[name] for name in ("test", "parameters", "environment")}
+    bare |= {"training": training, "peak_memory_bytes": {}}
     card = model_card(with_metrics(run, tmp_path, bare), NAME, "main", [], None, False)
     check(card, NAME)
     headings = re.findall(r"^##+ (.*)$", card.text, re.MULTILINE)
-    assert headings == ["Use", "Training", "What it is not for", "Repeat it", "Licence", "Citation"]
+    assert headings == ["Use", "Training", "Evaluation", "Limitations", "Reproduce", "License", "Citation"]
     assert "| time | 3 s |" in card.text
-    assert "tokens per second" not in card.text
-    assert card.data.to_dict()["model-index"][0]["results"][0]["metrics"] == [
-        {"type": "nats_per_word", "value": 1.25, "name": "Nats per word"}
-    ]
+    for absent in ("| epochs |", "tokens per second", "peak memory", "| validation |"):
+        assert absent not in card.text
     for line in card.text.splitlines():
         assert not re.search(r"\| *\||None|nan\b", line) or line == "|  |  |"
 
 
-def test_figures_that_are_no_numbers_are_missing(run: Run, tmp_path: Path) -> None:
-    broken = {**METRICS, "test": {**METRICS["test"], "perplexity": float("nan")}, "parameters": True}
+def test_figures_that_are_no_numbers_are_missing(run: RunRecord, tmp_path: Path) -> None:
+    broken = {**METRICS, "test": {**METRICS["test"], "nats_per_word": float("nan")}}
     card = model_card(with_metrics(run, tmp_path, broken), NAME, "main", [], None, False)
     assert "| test |" not in card.text
     assert "| validation |" in card.text
-    assert "parameters" not in card.text
+    assert "model-index" not in card.data.to_dict()
 
 
-def test_the_index_has_the_figures_of_the_run(run: Run) -> None:
+def test_a_run_without_held_out_scores_is_refused(run: RunRecord, tmp_path: Path) -> None:
+    scoreless = {name: value for name, value in METRICS.items() if name not in ("test", "validation")}
+    with pytest.raises(UserError, match=r"metrics\.json has no figures of a held-out split"):
+        with_metrics(run, tmp_path, scoreless)
+
+
+def test_the_index_has_the_figures_of_the_run(run: RunRecord) -> None:
     card = ModelCard(str(model_card(run, NAME, "main", [], None, False)))
     figures = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert figures == {name: METRICS["test"][name] for name in ("perplexity", "nats_per_word")}
 
 
-def test_javascript_is_told_where_there_is_onnx(run: Run) -> None:
+def test_the_card_shows_javascript_if_there_is_onnx(run: RunRecord) -> None:
     card = model_card(run, NAME, "v2", [], None, False, onnx=True)
     check(card, NAME)
     assert 'await pipeline("text-generation", "org/wine-gpt", { dtype: "fp32", revision: "v2" });' in card.text
@@ -93,13 +101,13 @@ def test_javascript_is_told_where_there_is_onnx(run: Run) -> None:
     assert "onnx" not in str(without)
 
 
-def test_energy_is_told_where_it_was_measured(run: Run, tmp_path: Path) -> None:
+def test_the_card_shows_energy_if_it_was_measured(run: RunRecord, tmp_path: Path) -> None:
     measured = {**METRICS, "training": {**METRICS["training"], "energy_kwh": 0.00123}}
     card = model_card(with_metrics(run, tmp_path, measured), NAME, "main", [], None, False)
-    assert "| energy | 0.0012 kWh, as codecarbon estimates |" in card.text
+    assert "| energy | 0.0012 kWh, estimated by codecarbon |" in card.text
 
 
-def test_the_licence_follows_the_data(run: Run, tmp_path: Path) -> None:
+def test_the_license_follows_the_data(run: RunRecord, tmp_path: Path) -> None:
     assert model_card(run, NAME, "main", [], None, False).data.license == "cc-by-nc-sa-4.0"
     assert "https://www.kaggle.com/datasets/zynicide/wine-reviews" in license_notice(run)
     for name in ("winemag-data-130k-v2.json", "winemag-data_first150k.csv", "winemag-data-first-8000.json"):
@@ -116,7 +124,7 @@ def test_the_licence_follows_the_data(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (SPACE / "README.md").exists(), reason="the demo is not in this tree")
-def test_the_demo_runs_on_what_it_was_tested_with(run: Run) -> None:
+def test_the_demo_runs_on_what_it_was_tested_with(run: RunRecord) -> None:
     card = space_card(run, SPACE / "README.md", NAME, [])
     check(card, "Space")
     assert card.data.sdk_version == importlib.metadata.version("gradio")
@@ -127,15 +135,36 @@ def test_the_demo_runs_on_what_it_was_tested_with(run: Run) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("license: apache-2.0", "license: Do What You Want", "is no licence's identifier"),
+        ("license: apache-2.0", "license: Do What You Want", "is no license identifier"),
         ("title: a demo", "title: ''", "the card's title is empty"),
         ("app_file: app.py", f"short_description: {'x' * 61}", "short_description has more than 60 characters"),
         ("It writes.", "It is {{ nothing }}.", "the card's text has a hole"),
-        ("It writes.", "Perplexity: None", "the card's text has a hole"),
     ],
 )
-def test_a_bad_card_is_found_without_the_hub(run: Run, tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_a_bad_card_is_found_without_the_hub(run: RunRecord, tmp_path: Path, old: str, new: str, message: str) -> None:
     own = demo(tmp_path / "space", "") / "README.md"
     own.write_text(own.read_text().replace(old, new))
     with pytest.raises(UserError, match=re.escape(message)):
         check(space_card(run, own, NAME, []), "Space org/demo")
+
+
+def test_a_template_without_a_value_is_refused() -> None:
+    for nothing in (None, math.nan):
+        with pytest.raises(ValueError, match="no text for"):
+            fill("space.md", card_data="", text="", model=nothing, corpus=SAMPLE, license="mit")
+
+
+def test_the_texts_of_a_corpus_may_say_anything(run: RunRecord, tmp_path: Path) -> None:
+    """Samples, names and values that look like a template's holes: nan bread, the topping None, a text on Jinja."""
+    text = "recipe : None : serve the nan bread with {{ ghee }} {% raw %}"
+    folder = finish(run.folder, tmp_path / "run", path="breads.jsonl", prefix="recipe", text_field="how")
+    (folder / "samples.jsonl").write_text(json.dumps({"epoch": 2, "step": 40, "text": text}) + "\n")
+    breads = read_run(folder, "mit")
+    adapt(folder, tmp_path / "lora", "None")
+    card = model_card(breads, NAME, "main", [], None, False)
+    check(card, NAME)
+    assert f"```text\n{text}\n```" in card.text
+    ((none,), _) = read_subset_models(tmp_path / "lora", breads, NAME)
+    card = subset_card(breads, none, NAME, "main")
+    check(card, none.repository)
+    assert "the texts whose variety is None." in card.text

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.finished_runs import ENVIRONMENT, TRAINING, adapt
 
-from wine_gpt.finetuning.comparison import compare, perplexity_change, read_rows, save_table
+from wine_gpt.evaluation.bootstrap import Interval, nats_per_word, perplexity_change
+from wine_gpt.finetuning.comparison import compare
+from wine_gpt.finetuning.results import SubsetMetrics
+from wine_gpt.finetuning.table import read_subsets, save_table
 from wine_gpt.modeling.scoring import Sums
 
 
@@ -17,14 +21,18 @@ def sums(words: list[float], nats: list[float]) -> Sums:
     return np.array([words, nats, [0] * len(words), [1] * len(words)], np.float64).T
 
 
+def change_of(words: list[float], base: list[float], tuned: list[float], seed: int = 0) -> Interval:
+    return perplexity_change(np.array(base, float), np.array(tuned, float), np.array(words, float), seed)
+
+
 def test_the_change_is_that_of_the_perplexity_over_all_words() -> None:
     """Of 10 and 30 words the first falls by 4 nats, the second rises by 2: 2 nats less over 40 words."""
-    change = perplexity_change(sums([10, 30], [30, 90]), sums([10, 30], [26, 92]), seed=0)
-    assert change["value"] == pytest.approx(math.exp(-2 / 40) - 1)
+    change = change_of([10, 30], [30, 90], [26, 92])
+    assert change.value == pytest.approx(math.exp(-2 / 40) - 1)
     # a draw has both, the first twice, or the second twice
-    assert change["low"] == pytest.approx(math.exp(-8 / 20) - 1)
-    assert change["high"] == pytest.approx(math.exp(4 / 60) - 1)
-    assert change["level"] == 0.95
+    assert change.low == pytest.approx(math.exp(-8 / 20) - 1)
+    assert change.high == pytest.approx(math.exp(4 / 60) - 1)
+    assert change.level == 0.95
 
 
 def test_pairing_makes_the_interval_narrow() -> None:
@@ -32,8 +40,8 @@ def test_pairing_makes_the_interval_narrow() -> None:
     random = np.random.default_rng(0)
     words = random.integers(20, 80, 30).astype(float)
     nats = words * random.uniform(2, 5, 30)
-    change = perplexity_change(sums([*words], [*nats]), sums([*words], [*(nats - 0.1 * words)]), seed=0)
-    assert [change[key] for key in ("value", "low", "high")] == pytest.approx([math.exp(-0.1) - 1] * 3)
+    change = change_of([*words], [*nats], [*(nats - 0.1 * words)])
+    assert [change.value, change.low, change.high] == pytest.approx([math.exp(-0.1) - 1] * 3)
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
@@ -43,9 +51,25 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     for seed in range(100):
         words = random.integers(30, 70, 40).astype(float)
         gains = 0.05 * words + random.normal(0, 2, 40)
-        change = perplexity_change(sums([*words], [*(3 * words)]), sums([*words], [*(3 * words - gains)]), seed)
-        hits += change["low"] <= math.exp(-0.05) - 1 <= change["high"]
+        change = change_of([*words], [*(3 * words)], [*(3 * words - gains)], seed)
+        hits += change.low <= math.exp(-0.05) - 1 <= change.high
     assert 0.88 <= hits / 100 <= 0.99
+
+
+def test_nats_per_word_weigh_a_text_by_its_words() -> None:
+    found = nats_per_word(np.array([10.0, 90.0]), np.array([10.0, 30.0]), seed=0)
+    # a resample has both texts, the first twice, or the second twice
+    assert [found.value, found.low, found.high] == pytest.approx([100 / 40, 1.0, 3.0])
+
+
+def test_the_interval_of_a_seed_stays_what_it_was() -> None:
+    """The figures of version 0.1.0, which published cards show."""
+    words = np.array([31.0, 44.0, 52.0, 38.0, 60.0, 47.0])
+    base = 3 * words
+    change = perplexity_change(base, base + np.array([-3.0, 1.5, -2.5, -4.0, 2.0, -1.0]), words, seed=42)
+    assert [change.value, change.low, change.high] == pytest.approx(
+        [-0.02540696402319405, -0.0692263253331522, 0.01564376996576369], abs=1e-15
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,10 +91,10 @@ def test_better_means_beyond_doubt_and_no_loss_after_the_header(
     before = sums([10.0] * reviews, [30.0] * reviews)
     after = [sums([10.0] * reviews, [30.0 + 10 * change] * reviews) for change in (whole, text)]
     found = compare((before, before), (after[0], after[1]), seed=0)
-    assert found["better"] is better
-    assert found["test"]["perplexity"] == pytest.approx(math.exp(3 + whole))
-    assert found["base_test"]["perplexity"] == pytest.approx(math.exp(3))
-    assert found["after_header"]["test"]["perplexity"] == pytest.approx(math.exp(3 + text))
+    assert found.better is better
+    assert found.whole.tuned.perplexity == pytest.approx(math.exp(3 + whole))
+    assert found.whole.base.perplexity == pytest.approx(math.exp(3))
+    assert found.after_header.tuned.perplexity == pytest.approx(math.exp(3 + text))
 
 
 def write_metrics(folder: Path, value: str, reviews: int, change: float) -> None:
@@ -80,8 +104,10 @@ def write_metrics(folder: Path, value: str, reviews: int, change: float) -> None
     metrics = {
         **{"field": "variety", "value": value, "method": "lora"},
         "reviews": {"train": reviews - 9, "validation": 3, "test": 6},
-        **compare((before, before), (after, after), seed=0),
-        **{"training": {"share": 0.5}, "seconds": 12.3, "size_bytes": 590_000, "copying": {}},
+        "base": {"path": "runs/base", "weights_sha256": "0" * 64},
+        **compare((before, before), (after, after), seed=0).to_dict(),
+        "training": {**TRAINING, "alpha": 0.5, "validation_by_alpha": {"0.5": {"whole": 3.0, "text": 2.9}}},
+        **{"environment": ENVIRONMENT, "copying": {}, "seconds": 12.3, "size_bytes": 590_000},
     }
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
 
@@ -91,17 +117,30 @@ def test_the_table_has_a_row_for_each_value(tmp_path: Path) -> None:
     write_metrics(tmp_path / "odd", 'A|"b", $1 \\ _c', 200, 0.1)
     (tmp_path / "unfinished").mkdir()
     save_table(tmp_path)
-    with (tmp_path / "varieties.csv").open(encoding="utf-8", newline="") as content:
+    with (tmp_path / "subsets.csv").open(encoding="utf-8", newline="") as content:
         rows = [*csv.DictReader(content)]
     assert [row["value"] for row in rows] == ['A|"b", $1 \\ _c', "Gamay"]
     assert [row["better"] for row in rows] == ["False", "True"]
     assert float(rows[1]["change"]) == pytest.approx(math.exp(-0.1) - 1)
     assert rows[1]["folder"] == "gamay"
-    table = (tmp_path / "varieties.md").read_text(encoding="utf-8").splitlines()
+    table = (tmp_path / "subsets.md").read_text(encoding="utf-8").splitlines()
     assert len(table) == 4
     assert "| Gamay | lora | 100 (91, 3, 6) | 20.1 | 18.2 | -9.5% (-9.5% to -9.5%) |" in table[3]
     assert "no: the base is kept" in table[2]
     assert "no: the base is kept" not in table[3]
     assert "A\\|" in table[2]
-    assert (tmp_path / "varieties.png").read_bytes().startswith(b"\x89PNG")
-    assert [row["value"] for row in read_rows(tmp_path)] == ['A|"b", $1 \\ _c', "Gamay"]
+    assert (tmp_path / "subsets.png").read_bytes().startswith(b"\x89PNG")
+    assert rows[1]["alpha"] == "0.5"
+    assert [*read_subsets(tmp_path)] == ["odd", "gamay"]
+
+
+def test_files_of_version_0_1_0_are_read(toy_run: Path, tmp_path: Path) -> None:
+    folder = adapt(toy_run, tmp_path, "Pinot Noir")
+    saved = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    now = SubsetMetrics.from_dict(saved)
+    assert SubsetMetrics.from_dict(now.to_dict()) == now
+    training = saved["training"]
+    training["share"] = training.pop("alpha")
+    training["validation_by_share"] = training.pop("validation_by_alpha")
+    training["padding_share"] = training.pop("padding_fraction")
+    assert SubsetMetrics.from_dict(saved) == now

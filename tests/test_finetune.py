@@ -35,7 +35,10 @@ from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED
 from wine_gpt.errors import UserError
-from wine_gpt.finetuning.finetune import ALPHAS, best_alpha, build_adapter, choose_alpha, finetune, header_words
+from wine_gpt.finetuning.adapter import build_adapter
+from wine_gpt.finetuning.finetune import finetune
+from wine_gpt.finetuning.interpolation import ALPHAS, best_alpha, header_words, keep_best_alpha
+from wine_gpt.finetuning.results import BaseReference, SubsetMetrics, ValidationLoss
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.scoring import score
 from wine_gpt.run_folder import data_settings
@@ -107,13 +110,13 @@ def config(work: Path, output: str, **settings: Any) -> FinetuneConfig:  # noqa:
 
 
 @pytest.fixture(scope="module")
-def adapters(work: Path) -> list[dict[str, Any]]:
+def adapters(work: Path) -> list[SubsetMetrics]:
     """Return the metrics of an adapter for each grape."""
     return finetune(config(work, "lora", variety="all"))
 
 
 @pytest.fixture(scope="module")
-def whole(work: Path) -> dict[str, Any]:
+def whole(work: Path) -> SubsetMetrics:
     """Return the metrics of a whole model."""
     (metrics,) = finetune(config(work, "full", method="full", variety="pinot noir"))
     return metrics
@@ -126,49 +129,50 @@ def files(folder: Path) -> dict[str, bytes]:
 # what it leaves
 
 
-def test_each_value_gets_a_folder(work: Path, adapters: list[dict[str, Any]], whole: dict[str, Any]) -> None:
-    assert [metrics["value"] for metrics in adapters] == ["Pinot Noir", "Gamay", "Rosé", "../../x"]
+def test_each_value_gets_a_folder(work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics) -> None:
+    assert [metrics.value for metrics in adapters] == ["Pinot Noir", "Gamay", "Rosé", "../../x"]
     common = {"finetune.yaml", "metrics.json", "review_template.json", "tokenizer.json", "tokenizer_config.json"}
     for slug in ("pinot-noir", "gamay", "rose", "x"):
         assert {*files(work / "lora" / slug)} == common | {"adapter_config.json", "adapter_model.safetensors"}
     model = {"config.json", "generation_config.json", "model.safetensors"}
     assert {*files(work / "full" / "pinot-noir")} == common | model
-    tables = {"varieties.csv", "varieties.md", "varieties.png"}
+    tables = {"subsets.csv", "subsets.md", "subsets.png"}
     assert {path.name for path in (work / "lora").iterdir()} == tables | {"pinot-noir", "gamay", "rose", "x"}
-    assert (work / "lora" / "varieties.md").read_text(encoding="utf-8").count("\n") == 2 + 4
+    assert (work / "lora" / "subsets.md").read_text(encoding="utf-8").count("\n") == 2 + 4
 
 
 def test_the_figures_are_those_of_the_values_part_of_each_split(
-    work: Path, adapters: list[dict[str, Any]], whole: dict[str, Any]
+    work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics
 ) -> None:
     reviews = reviews_of(work)
     sha256 = hashlib.sha256((work / "base" / "model.safetensors").read_bytes()).hexdigest()
     for metrics in (*adapters, whole):
-        counts = {name: split["variety"].count(metrics["value"]) for name, split in reviews.items()}
-        assert metrics["reviews"] == counts
-        assert metrics["test"]["reviews"] == metrics["base_test"]["reviews"] == counts["test"]
-        assert metrics["base"] == {"path": str(work / "base"), "weights_sha256": sha256}
-        expected = metrics["test"]["perplexity"] / metrics["base_test"]["perplexity"] - 1
-        assert metrics["perplexity_change"]["value"] == pytest.approx(expected)
-        assert metrics["training"]["share"] in ALPHAS
+        counts = {name: split["variety"].count(metrics.value) for name, split in reviews.items()}
+        assert metrics.reviews == counts
+        assert metrics.base == BaseReference(str(work / "base"), sha256)
+        whole_reviews, after_header = metrics.comparison.whole, metrics.comparison.after_header
+        expected = whole_reviews.tuned.perplexity / whole_reviews.base.perplexity - 1
+        assert whole_reviews.perplexity_change.value == pytest.approx(expected)
+        assert metrics.alpha in ALPHAS
         # wine review : france : somewhere : pinot noir :, of which the first word counts in neither
-        of_header = 7 + len(re.findall(r"\w+|[^\w\s]", metrics["value"]))
-        for model in ("test", "base_test"):
-            words = metrics[model]["words"] - metrics["after_header"][model]["words"]
-            assert words == of_header * counts["test"]
+        of_header = 7 + len(re.findall(r"\w+|[^\w\s]", metrics.value))
+        for before, after in ((whole_reviews.tuned, after_header.tuned), (whole_reviews.base, after_header.base)):
+            assert before.reviews == counts["test"]
+            assert before.words - after.words == of_header * counts["test"]
     (saved,) = (json.loads(path.read_text()) for path in (work / "full").glob("*/metrics.json"))
-    assert saved == whole
-    assert whole["size_bytes"] == (work / "full" / "pinot-noir" / "model.safetensors").stat().st_size
+    assert saved == whole.to_dict()
+    assert SubsetMetrics.from_dict(saved) == whole
+    assert whole.size_bytes == (work / "full" / "pinot-noir" / "model.safetensors").stat().st_size
 
 
-def test_it_learns_what_the_value_has_of_its_own(adapters: list[dict[str, Any]], whole: dict[str, Any]) -> None:
+def test_it_learns_what_the_value_has_of_its_own(adapters: list[SubsetMetrics], whole: SubsetMetrics) -> None:
     for metrics in (adapters[0], whole):
-        assert metrics["better"]
-        assert metrics["perplexity_change"]["high"] < -0.02
-        assert metrics["after_header"]["perplexity_change"]["high"] < 0
+        assert metrics.comparison.better
+        assert metrics.comparison.whole.perplexity_change.high < -0.02
+        assert metrics.comparison.after_header.perplexity_change.high < 0
 
 
-def test_what_it_copies_stands_beside_what_real_reviews_share(work: Path, adapters: list[dict[str, Any]]) -> None:
+def test_what_it_copies_stands_beside_what_real_reviews_share(work: Path, adapters: list[SubsetMetrics]) -> None:
     reviews = reviews_of(work)
 
     def words(split: str) -> list[list[str]]:
@@ -190,24 +194,25 @@ def test_what_it_copies_stands_beside_what_real_reviews_share(work: Path, adapte
         )
         for of in words("test") + words("validation")
     ]
-    assert adapters[0]["copying"]["real"] == pytest.approx(np.mean(longest))
+    copying = adapters[0].copying
+    assert copying is not None
+    assert copying.real == pytest.approx(np.mean(longest))
     # the model has learned some of it
-    assert 1 < adapters[0]["copying"]["generated"] < max(map(len, spans))
-    figures = f"{adapters[0]['copying']['generated']:.1f} ({np.mean(longest):.1f})"
-    assert f" | {figures} | " in (work / "lora" / "varieties.md").read_text(encoding="utf-8")
+    assert 1 < copying.generated < max(map(len, spans))
+    figures = f"{copying.generated:.1f} ({np.mean(longest):.1f})"
+    assert f" | {figures} | " in (work / "lora" / "subsets.md").read_text(encoding="utf-8")
 
 
-def test_the_share_that_is_kept_does_best_on_the_validation_part(adapters: list[dict[str, Any]]) -> None:
+def test_the_alpha_that_is_kept_does_best_on_the_validation_part(adapters: list[SubsetMetrics]) -> None:
     for metrics in adapters:
-        losses = metrics["training"]["validation_by_share"]
-        kept = losses[str(metrics["training"]["share"])]
-        allowed = [loss for loss in losses.values() if loss["text"] <= losses["0.0"]["text"]]
-        assert kept["whole"] == min(loss["whole"] for loss in allowed)
-        assert kept["text"] <= losses["0.0"]["text"]
-        # at all of it the model is the one that the trainer found best
-        assert losses["1.0"]["whole"] == pytest.approx(
-            min(epoch["nats_per_word"] for epoch in metrics["training"]["epochs"]), abs=1e-5
-        )
+        losses = metrics.validation_by_alpha
+        kept = losses[metrics.alpha]
+        allowed = [loss for loss in losses.values() if loss.text <= losses[0.0].text]
+        assert kept.whole == min(loss.whole for loss in allowed)
+        assert kept.text <= losses[0.0].text
+        # at 1 the model is the one that the trainer found best
+        best = min(epoch.nats_per_word for epoch in metrics.training.epochs)
+        assert losses[1.0].whole == pytest.approx(best, abs=1e-5)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -235,25 +240,26 @@ def test_of_what_was_overdone_a_part_is_kept(tmp_path: Path, method: str) -> Non
         if "lora_A" not in name:
             tensor.copy_(torch.lerp(start[name], tensor, 4.0))
     # the first word is their header
-    losses = choose_alpha(trainer, start, np.ones(len(splits["validation"]), np.int64))
-    whole = [loss["whole"] for loss in losses.values()]
-    assert whole == [loss["text"] for loss in losses.values()]
-    assert losses[0.25]["whole"] == pytest.approx(good.nats_per_word, abs=1e-5)
-    assert losses[0.0]["whole"] == pytest.approx(base.nats_per_word, abs=1e-5)
+    alpha, losses = keep_best_alpha(trainer, start, np.ones(len(splits["validation"]), np.int64))
+    whole = [loss.whole for loss in losses.values()]
+    assert whole == [loss.text for loss in losses.values()]
+    assert losses[alpha].whole == min(whole)
+    assert losses[0.25].whole == pytest.approx(good.nats_per_word, abs=1e-5)
+    assert losses[0.0].whole == pytest.approx(base.nats_per_word, abs=1e-5)
     kept = score(trainer.module, splits["validation"], tokenizer, trainer.accelerator)
     assert kept.nats_per_word == pytest.approx(min(whole), abs=1e-5)
     assert min(whole) < min(whole[0], whole[-1])
 
 
-def test_the_header_alone_buys_no_share() -> None:
+def test_a_gain_from_the_header_alone_does_not_raise_alpha() -> None:
     whole, text = (3.0, 2.9, 2.8, 2.7, 2.6), (3.0, 2.95, 2.99, 3.01, 3.1)
-    losses = {share: {"whole": a, "text": b} for share, a, b in zip(ALPHAS, whole, text, strict=True)}
+    losses = {alpha: ValidationLoss(a, b) for alpha, a, b in zip(ALPHAS, whole, text, strict=True)}
     assert best_alpha(losses) == 0.5
-    worse = {share: {"whole": a, "text": 3 + share} for share, a in zip(ALPHAS, whole, strict=True)}
+    worse = {alpha: ValidationLoss(a, 3 + alpha) for alpha, a in zip(ALPHAS, whole, strict=True)}
     assert best_alpha(worse) == 0.0
 
 
-def test_adapters_share_their_shape(work: Path, adapters: list[dict[str, Any]]) -> None:
+def test_adapters_share_their_shape(work: Path, adapters: list[SubsetMetrics]) -> None:
     settings = [json.loads(path.read_text()) for path in (work / "lora").glob("*/adapter_config.json")]
     assert len({json.dumps({**one, "target_modules": sorted(one["target_modules"])}) for one in settings}) == 1
     assert settings[0]["fan_in_fan_out"] is True
@@ -267,7 +273,7 @@ def test_adapters_share_their_shape(work: Path, adapters: list[dict[str, Any]]) 
 
 
 def test_the_scoring_script_finds_a_models_reviews_by_its_base(
-    work: Path, adapters: list[dict[str, Any]], whole: dict[str, Any]
+    work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics
 ) -> None:
     for folder in (work / "lora" / "rose", work / "full" / "pinot-noir"):
         assert data_settings(folder) == data_settings(work / "base") != {}
@@ -341,7 +347,7 @@ print(json.dumps({
 """
 
 
-def test_they_load_where_wine_gpt_is_not(work: Path, adapters: list[dict[str, Any]], whole: dict[str, Any]) -> None:
+def test_they_load_where_wine_gpt_is_not(work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics) -> None:
     split = reviews_of(work)["test"]
     texts = [text for text, grape in zip(split[COMPOSED], split["variety"], strict=True) if grape == "Pinot Noir"]
     folders = [str(work / name) for name in ("base", "lora", "full")]
@@ -354,8 +360,8 @@ def test_they_load_where_wine_gpt_is_not(work: Path, adapters: list[dict[str, An
         assert written.startswith("wine review : France : ")
         assert "[" not in written
     # the figures in metrics.json are what anybody finds who takes the files
-    assert found["lora"] == pytest.approx(adapters[0]["test"]["perplexity"], rel=1e-4)
-    assert found["full"] == pytest.approx(whole["test"]["perplexity"], rel=1e-4)
+    assert found["lora"] == pytest.approx(adapters[0].comparison.whole.tuned.perplexity, rel=1e-4)
+    assert found["full"] == pytest.approx(whole.comparison.whole.tuned.perplexity, rel=1e-4)
 
 
 # going on
@@ -366,7 +372,11 @@ class Killed(BaseException):
 
 
 def test_it_goes_on_value_by_value_to_the_same_bits(
-    work: Path, adapters: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    work: Path,
+    adapters: list[SubsetMetrics],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     saves = iter(range(100))
     save = Trainer._save
@@ -389,8 +399,9 @@ def test_it_goes_on_value_by_value_to_the_same_bits(
     with pytest.raises(UserError, match="gamay holds an unfinished run: --resume to go on"):
         finetune(config(work, "killed", variety="gamay"))
     capsys.readouterr()
-    metrics = finetune(config(work, "killed", variety="all", resume=True))
-    told = capsys.readouterr().out
+    with caplog.at_level("INFO", logger="wine_gpt"):
+        metrics = finetune(config(work, "killed", variety="all", resume=True))
+    told = capsys.readouterr().out + caplog.text
     assert told.count("finished already") == 1
     assert told.count("resumed from step ") == 1
     assert files(work / "killed" / "pinot-noir") == finished
@@ -398,13 +409,14 @@ def test_it_goes_on_value_by_value_to_the_same_bits(
         weights = f"{slug}/adapter_model.safetensors"
         assert (work / "killed" / weights).read_bytes() == (work / "lora" / weights).read_bytes(), slug
     timeless = [
-        [{**one, "seconds": 0, "training": 0, "settings": 0} for one in found] for found in (metrics, adapters)
+        [dataclasses.replace(one, seconds=0, training=one.training.epochs, settings={}) for one in found]
+        for found in (metrics, adapters)
     ]
     assert timeless[0] == timeless[1]
     assert not [*(work / "killed").glob("*/checkpoints")]
 
 
-def test_finished_with_other_settings_is_not_taken_for_finished(work: Path, whole: dict[str, Any]) -> None:
+def test_finished_with_other_settings_is_not_taken_for_finished(work: Path, whole: SubsetMetrics) -> None:
     before = files(work / "full")
     longer = dataclasses.replace(TRAINING, epochs=5)
     with pytest.raises(UserError, match=r"other settings: training.epochs: then 2, now 5;"):
@@ -412,14 +424,14 @@ def test_finished_with_other_settings_is_not_taken_for_finished(work: Path, whol
     assert files(work / "full") == before
 
 
-def test_overwrite_leaves_nothing_of_the_run_before(work: Path, whole: dict[str, Any]) -> None:
+def test_overwrite_leaves_nothing_of_the_run_before(work: Path, whole: SubsetMetrics) -> None:
     shutil.copytree(work / "full", work / "again")
     finetune(config(work, "again", value="italy", field="country"))
     finetune(config(work, "again", variety="pinot noir", overwrite=True))
     names = {path.name for path in (work / "again" / "pinot-noir").iterdir()}
     assert "adapter_config.json" in names
     assert not names & {"config.json", "model.safetensors", "generation_config.json"}
-    table = (work / "again" / "varieties.md").read_text(encoding="utf-8")
+    table = (work / "again" / "subsets.md").read_text(encoding="utf-8")
     assert table.count("| lora |") == 2
     assert "| Italy |" in table
 
@@ -542,7 +554,11 @@ def test_without_peft_whole_models_can_be_made_and_adapters_say_what_to_install(
     flags = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     environment = {
         **os.environ,
-        **{"PYTHONPATH": str(work / "blocked"), "HF_DATASETS_CACHE": str(work / "cache"), "OMP_NUM_THREADS": "1"},
+        **{
+            "PYTHONPATH": f"{work / 'blocked'}{os.pathsep}{ROOT}",
+            "HF_DATASETS_CACHE": str(work / "cache"),
+            "OMP_NUM_THREADS": "1",
+        },
     }
     done = subprocess.run([*script, *flags], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

@@ -173,7 +173,7 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
     file.write_bytes(hub.objects[files["training_ngrams.safetensors"].removeprefix("sha256:")])
     assert load_index(file).longest_span(["plum", "and", "black", "cherry", "with", "some"]) == 6
     assert load_index(file).longest_span(["oak", "with", "cherry", "black", "and", "plum"]) == 0
-    assert "`training_ngrams.safetensors` tells" in files["README.md"]
+    assert "`training_ngrams.safetensors` is a Bloom filter" in files["README.md"]
     data.unlink()
     assert (
         "training_ngrams.safetensors is left out: data.path: no such file"
@@ -357,7 +357,7 @@ def test_another_corpus_needs_a_license(hub: HubServer, publisher: Publisher, to
     run = finish(toy_run, tmp_path / "run", path=str(tmp_path / "poems.jsonl"), prefix="poem")
     (run / "samples.jsonl").write_text("")
     assert (
-        "under which licence may a model trained on it be published? --license"
+        "under which license may a model trained on it be published? --license"
         in publisher.run(run, "--repo", MODEL).refused()
     )
     done = publisher.run(run, "--repo", MODEL, "--license", "unknown-license")
@@ -446,7 +446,7 @@ def test_wrong_arguments_are_refused_in_one_line(
     ("name", "content", "message"),
     [
         ("metrics.json", None, "holds no finished run: it has no metrics.json"),
-        ("metrics.json", "{}", "metrics.json has no figures of a held-out split"),
+        ("metrics.json", "{}", "metrics.json has no training"),
         ("metrics.json", "{", "metrics.json is not JSON: "),
         ("tokenizer.json", None, "has no tokenizer.json: it can't be loaded without"),
         ("model.safetensors", None, "has no model.safetensors"),

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation import EvaluationReport
 from wine_gpt.evaluation import evaluate_model as _evaluate_model
+from wine_gpt.finetuning import SubsetMetrics
 from wine_gpt.finetuning import finetune as _finetune
 from wine_gpt.generation.explain import Explanation, require_attention
 from wine_gpt.generation.explain import explain as _explain
@@ -97,7 +98,7 @@ def pretrain(config: StrPath = "sample.yaml", **settings: object) -> FinishedRun
         return _pretrain(config_from_settings(PretrainConfig, settings, config))
 
 
-def finetune(base: StrPath, config: StrPath = "finetune/lora.yaml", **settings: object) -> list[dict[str, Any]]:
+def finetune(base: StrPath, config: StrPath = "finetune/lora.yaml", **settings: object) -> list[SubsetMetrics]:
     """Fine-tune a pretrained model on each subset that is asked for.
 
     Args:
@@ -106,7 +107,7 @@ def finetune(base: StrPath, config: StrPath = "finetune/lora.yaml", **settings: 
         settings: sections and fields of :class:`wine_gpt.config.FinetuneConfig`, such as ``variety="Pinot Noir"``.
 
     Returns:
-        the results of each subset.
+        the metrics of each subset.
     """
     with _kept_random_state():
         return _finetune(config_from_settings(FinetuneConfig, {"base": base, **settings}, config))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,44 +22,47 @@ PICTURE = bytes.fromhex(
 )
 SCORE = {
     "nats_per_word": 1.25,
-    "perplexity": 3.49,
+    "perplexity": math.exp(1.25),
     "unknown_rate": 0.013,
     "words": 1234,
     "reviews": 21,
     "end_of_text_nats": 0.1,
 }
+ENVIRONMENT = {
+    "python": "3.11.0",
+    "packages": {"wine_gpt": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+    "device": "cpu (x86_64)",
+    "threads": 2,
+}
+TRAINING: dict[str, Any] = {
+    "steps": 40,
+    "epochs": [{"epoch": 1, "step": 20, "nats_per_word": 2.0}, {"epoch": 2, "step": 40, "nats_per_word": 1.5}],
+    "best_epoch": 2,
+    "tokens": 5600,
+    "seconds": 90.4,
+    "tokens_per_second": 62,
+    "padding_fraction": 0.01,
+    "reviews_cut": 0,
+    "processes": 1,
+    "mixed_precision": "no",
+}
 METRICS: dict[str, Any] = {
-    "validation": {**SCORE, "nats_per_word": 1.5, "perplexity": 4.48},
+    "validation": {**SCORE, "nats_per_word": 1.5, "perplexity": math.exp(1.5)},
     "test": SCORE,
-    "training": {
-        "steps": 40,
-        "epochs": [{"epoch": 1, "step": 20, "nats_per_word": 2.0}, {"epoch": 2, "step": 40, "nats_per_word": 1.5}],
-        "best_epoch": 2,
-        "tokens": 5600,
-        "seconds": 90.4,
-        "tokens_per_second": 62,
-        "padding_share": 0.01,
-        "reviews_cut": 0,
-        "processes": 1,
-        "mixed_precision": "no",
-    },
+    "training": TRAINING,
     "parameters": 24_000,
     "peak_memory_bytes": {"resident": 512_000_000},
-    "environment": {
-        "python": "3.11.0",
-        "packages": {"wine_gpt": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
-        "device": "cpu (x86_64)",
-        "threads": 2,
-    },
+    "environment": ENVIRONMENT,
 }
 EVALUATION: dict[str, Any] = {
     "model": "/home/somebody/runs/base",
     "split": "test",
-    "likelihood": {"nats_per_word": 1.25, "perplexity": 3.49, "bits_per_character": 1.1},
+    "likelihood": {**SCORE, "bits_per_character": 1.1, "calibration_error": 0.02},
     "copying": {
         "generated": {
             "texts": 100,
             "mean_longest": 9.25,
+            "median_longest": 9.0,
             "longest": 20,
             "share_10": 0.4,
             "share_15": 0.12,
@@ -67,6 +71,7 @@ EVALUATION: dict[str, Any] = {
         "real": {
             "texts": 100,
             "mean_longest": 8.75,
+            "median_longest": 8.5,
             "longest": 18,
             "share_10": 0.35,
             "share_15": 0.1,
@@ -74,8 +79,14 @@ EVALUATION: dict[str, Any] = {
         },
     },
     "diversity": {
-        "generated": {"distinct_1": 0.1, "distinct_2": 0.4, "distinct_3": 0.7, "mean_length": 31.5},
-        "real": {"distinct_1": 0.12, "distinct_2": 0.45, "distinct_3": 0.8, "mean_length": 33.0},
+        "generated": {
+            **{"distinct_1": 0.1, "distinct_2": 0.4, "distinct_3": 0.7, "self_bleu": 0.5, "repeated_4": 0.001},
+            **{"mean_length": 31.5, "sd_length": 8.0, "length_distance": 1.5},
+        },
+        "real": {
+            **{"distinct_1": 0.12, "distinct_2": 0.45, "distinct_3": 0.8, "self_bleu": 0.4, "repeated_4": 0.0},
+            **{"mean_length": 33.0, "sd_length": 9.0, "length_distance": 0.0},
+        },
     },
     "conditioning": {
         "generated": {"variety": 0.81, "country": 0.9},
@@ -83,6 +94,8 @@ EVALUATION: dict[str, Any] = {
         "commonest": {"variety": 0.1, "country": 0.4},
         "existing_provinces": 0.99,
     },
+    "samples": {"texts": 100, "seed": 42, "settings": {"do_sample": True, "temperature": 0.8}},
+    "environment": ENVIRONMENT,
 }
 
 
@@ -169,21 +182,33 @@ def adapt(run: Path, folder: Path, value: str, *, better: bool = True, method: s
             "weights_sha256": hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest(),
         },
         "reviews": {"train": 60, "validation": 6, "test": 6},
-        "test": {**SCORE, "perplexity": 3.2, "nats_per_word": 1.163},
-        "base_test": {**SCORE, "perplexity": 3.5, "nats_per_word": 1.253},
-        "perplexity_change": {"value": -0.086 - seed / 1000, "low": -0.12, "high": -0.05, "level": 0.95},
-        "after_header": {"perplexity_change": {"value": -0.01, "low": -0.03, "high": 0.01, "level": 0.95}},
+        **_pair(3.2, -0.086 - seed / 1000, -0.12, -0.05),
+        "after_header": _pair(3.4, -0.01, -0.03, 0.01),
         "better": better,
+        "training": {
+            **TRAINING,
+            "alpha": 0.5,
+            "validation_by_alpha": {"0.0": {"whole": 1.3, "text": 1.2}, "0.5": {"whole": 1.2, "text": 1.2}},
+        },
         "settings": {"base": str(run)},
         "seconds": 12.3,
         "copying": {"generated": 6.5, "real": 6.25},
         "size_bytes": 34_567,
-        "environment": METRICS["environment"],
+        "environment": ENVIRONMENT,
     }
     (target / "metrics.json").write_text(json.dumps(metrics))
     (target / "checkpoints").mkdir()
     (target / "checkpoints" / "optimizer.safetensors").write_text("state")
     return target
+
+
+def _pair(perplexity: float, change: float, low: float, high: float) -> dict[str, Any]:
+    """Return the scores of a fine-tuned model and of its base, whose perplexity is 3.5."""
+    return {
+        "test": {**SCORE, "perplexity": perplexity, "nats_per_word": math.log(perplexity)},
+        "base_test": {**SCORE, "perplexity": 3.5, "nats_per_word": math.log(3.5)},
+        "perplexity_change": {"value": change, "low": low, "high": high, "level": 0.95},
+    }
 
 
 def demo(folder: Path, secret: str) -> Path:

@@ -6,7 +6,7 @@
 
 FILE.yaml is a file or a config of the package: finetune/full.yaml, or finetune/lora.yaml, which is read if none is
 named. A setting that the file does not have gets the default below. Each subset gets a folder in --output_dir, where
-varieties.md compares all of them with the base. The reviews are the base's; --data.path names their file if it has
+subsets.md compares all of them with the base. The reviews are the base's; --data.path names their file if it has
 moved. --resume skips the subsets that are finished.
 """
 
@@ -28,10 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     is_main_process = joins_as_main_process()
     # torch is imported only after the settings are checked, because that takes seconds.
-    from wine_gpt.finetuning.comparison import TABLE, read_rows, to_markdown
     from wine_gpt.finetuning.finetune import finetune
+    from wine_gpt.finetuning.table import TABLE, read_subsets, to_markdown
 
     finetune(config)
     if is_main_process:
         folder = Path(config.output_dir)
-        print(f"\n{to_markdown(read_rows(folder))}\nsaved: {folder}, the table as {folder / TABLE}.md, .csv and .png")
+        table = to_markdown(read_subsets(folder))
+        print(f"\n{table}\nsaved: {folder}, the table as {folder / TABLE}.md, .csv and .png")

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class DataReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as JSON knows them."""
         return {**dataclasses.asdict(self), "kept": self.kept}
+
+    @classmethod
+    def from_dict(cls, counts: dict[str, Any]) -> Self:
+        """Read what :meth:`to_dict` returned."""
+        return cls(**{field.name: counts[field.name] for field in dataclasses.fields(cls)})
 
     def save(self, path: str | Path) -> None:
         """Write the counts as JSON."""

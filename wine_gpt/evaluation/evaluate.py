@@ -4,7 +4,6 @@ Every figure of generated reviews is also computed for as many real, unseen ones
 only beside those. ``docs/evaluation.md`` explains each figure.
 """
 
-import json
 from pathlib import Path
 
 from accelerate import PartialState
@@ -29,7 +28,7 @@ from wine_gpt.evaluation.metrics import load_metric
 from wine_gpt.evaluation.predictions import Prediction, predict
 from wine_gpt.evaluation.results import ConditioningResult, EvaluationReport, Sampling
 from wine_gpt.evaluation.sections import copying, diversity, existing_provinces, likelihood, recovery_rates
-from wine_gpt.files import write_atomically
+from wine_gpt.files import write_json
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer
 from wine_gpt.training.record import Environment
@@ -60,8 +59,7 @@ def evaluate_model(config: ScoreConfig) -> EvaluationReport:
         config, ReviewGenerator(model, tokenizer, config.batch_size, config.seed, {}), reviews, predictions
     )
     _save_plots(folder, config, held_out, predictions)
-    content = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    write_atomically(folder / run_folder.METRICS, content)
+    write_json(folder / run_folder.METRICS, report.to_dict())
     return report
 
 
@@ -118,7 +116,7 @@ def _report(
         diversity={kind: diversity(written, real.descriptions) for kind, written in compared.items()},
         conditioning=_conditioning(config, generator, reviews, recovery_rates(compared, real, train, config)),
         samples=Sampling(len(real.headers), config.seed, generator.sampling()),
-        environment=Environment.of(generator.model.device).to_dict(),
+        environment=Environment.of(generator.model.device),
     )
 
 

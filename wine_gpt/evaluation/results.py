@@ -4,14 +4,13 @@
 """
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
+
+from wine_gpt.files import JsonObject
+from wine_gpt.training.record import Environment
 
 T = TypeVar("T")
-
-# from_dict and to_dict use Any because a JSON object's values have several types
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class _Figures:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, figures: Json) -> Self:
+    def from_dict(cls, figures: JsonObject) -> Self:
         """Read the figures from a JSON object, which may have more keys.
 
         Raises:
@@ -97,7 +96,7 @@ class ConditioningResult:
         return {**self.rates, **optional("existing_provinces", self.existing_provinces)}
 
     @classmethod
-    def from_dict(cls, figures: Json) -> Self:
+    def from_dict(cls, figures: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
         rates = {kind: rates for kind, rates in figures.items() if kind != "existing_provinces"}
         return cls(rates, figures.get("existing_provinces"))
@@ -134,9 +133,9 @@ class EvaluationReport:
     diversity: dict[str, DiversityResult]
     conditioning: ConditioningResult | None
     samples: Sampling
-    environment: Json
+    environment: Environment
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the figures for ``evaluation/metrics.json``."""
         return {
             "model": self.model,
@@ -146,11 +145,11 @@ class EvaluationReport:
             "diversity": {kind: result.to_dict() for kind, result in self.diversity.items()},
             **optional("conditioning", self.conditioning and self.conditioning.to_dict()),
             "samples": dataclasses.asdict(self.samples),
-            "environment": self.environment,
+            "environment": self.environment.to_dict(),
         }
 
     @classmethod
-    def from_dict(cls, figures: Json) -> Self:
+    def from_dict(cls, figures: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned.
 
         Raises:
@@ -165,7 +164,7 @@ class EvaluationReport:
             diversity={kind: DiversityResult.from_dict(result) for kind, result in figures["diversity"].items()},
             conditioning=None if conditioning is None else ConditioningResult.from_dict(conditioning),
             samples=Sampling(**figures["samples"]),
-            environment=figures["environment"],
+            environment=Environment.from_dict(figures["environment"]),
         )
 
 

@@ -1,5 +1,6 @@
-"""Fine-tune a base model on one subset of the reviews and compare the two."""
+"""Fine-tune a base model on subsets of its reviews and compare the two."""
 
 from wine_gpt.finetuning.finetune import finetune
+from wine_gpt.finetuning.results import SubsetMetrics
 
-__all__ = ["finetune"]
+__all__ = ["SubsetMetrics", "finetune"]

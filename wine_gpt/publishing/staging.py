@@ -3,6 +3,7 @@
 Only the files listed here are published, because a run's folder also holds checkpoints, logs and a user's own files.
 """
 
+import dataclasses
 import json
 import re
 import shutil
@@ -22,15 +23,14 @@ from wine_gpt.files import bundled, read_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
+from wine_gpt.publishing.corpus import is_hub_dataset, published_path
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.run_record import (
     ADAPTER_FILES,
     MODEL_FILES,
     TOKENIZER_FILES,
-    Run,
+    RunRecord,
     SubsetModel,
-    is_hub_dataset,
-    published_path,
     read_run,
     read_subset_models,
 )
@@ -128,7 +128,7 @@ def stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], lis
 
 
 def _stage_model(
-    publication: Publication, run: Run, subset_models: list[SubsetModel], folder: Path, left_out: list[str]
+    publication: Publication, run: RunRecord, subset_models: list[SubsetModel], folder: Path, left_out: list[str]
 ) -> StagedRepo:
     name = publication.repo
     target = _folder(folder, "model", name)
@@ -137,9 +137,9 @@ def _stage_model(
     run.template.save(target)
     (target / CONFIG).write_text(run.config_yaml(name), encoding="utf-8")
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
-    _write_json(target / METRICS, run.metrics)
+    _write_json(target / METRICS, run.metrics.to_dict())
     if run.evaluation:
-        _write_json(target / EVALUATION / METRICS, {**run.evaluation, "model": name})
+        _write_json(target / EVALUATION / METRICS, dataclasses.replace(run.evaluation, model=name).to_dict())
     if publication.onnx:
         from wine_gpt.publishing.onnx_export import export
 
@@ -152,7 +152,7 @@ def _stage_model(
     return publication.staged_repo(name, "model", target, card, (*KNOWN_FILES, *plot_files))
 
 
-def _write_index(run: Run, file: Path) -> str | None:
+def _write_index(run: RunRecord, file: Path) -> str | None:
     """Write the index of training n-grams, from which the demo marks copied spans; return why not, if it can't."""
     data = run.config.data
     if is_hub_dataset(data.path):
@@ -162,13 +162,13 @@ def _write_index(run: Run, file: Path) -> str | None:
         train = load_reviews(data).splits["train"]
     except UserError as error:
         return str(error)
-    if len(train) != run.report.get("splits", {}).get("train"):
+    if run.data_report is None or len(train) != run.data_report.splits["train"]:
         return f"{published_path(data.path)} has other training texts than those that the run counted"
     build_index(map(str, train[run.template.text_field][:]), file)
     return None
 
 
-def _stage_subset(publication: Publication, run: Run, subset_model: SubsetModel, folder: Path) -> StagedRepo:
+def _stage_subset(publication: Publication, run: RunRecord, subset_model: SubsetModel, folder: Path) -> StagedRepo:
     target = _folder(folder, "model", subset_model.repository)
     weights = ADAPTER_FILES if subset_model.is_adapter else MODEL_FILES
     _copy(subset_model.folder, target, (*weights, *TOKENIZER_FILES))
@@ -179,17 +179,17 @@ def _stage_subset(publication: Publication, run: Run, subset_model: SubsetModel,
             # peft reads it as the base's revision
             config["revision"] = publication.revision
         _write_json(target / ADAPTER_FILES[0], config)
-    base = {**subset_model.metrics["base"], "path": publication.repo}
     # the settings name folders of this machine; the card has the command with them
-    figures = {key: value for key, value in subset_model.metrics.items() if key != "settings"}
-    _write_json(target / METRICS, {**figures, "base": base})
+    metrics = subset_model.metrics
+    base = dataclasses.replace(metrics.base, path=publication.repo)
+    _write_json(target / METRICS, dataclasses.replace(metrics, base=base, settings={}).to_dict())
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
     card = subset_card(run, subset_model, publication.repo, publication.revision)
     return publication.staged_repo(subset_model.repository, "model", target, card, KNOWN_FILES)
 
 
 def _stage_space(
-    publication: Publication, name: str, run: Run, subset_models: list[SubsetModel], folder: Path
+    publication: Publication, name: str, run: RunRecord, subset_models: list[SubsetModel], folder: Path
 ) -> StagedRepo:
     if not (SPACE / "app.py").is_file() or not (SPACE / CARD).is_file():
         raise UserError(f"--space: no demo at {SPACE}: install wine_gpt again")
@@ -250,7 +250,7 @@ def _require_id(option: str, name: str) -> None:
         raise UserError(f"{option}: {name!r} must name an account and a repository: org/wine-gpt")
 
 
-def _require_loadable(run: Run) -> None:
+def _require_loadable(run: RunRecord) -> None:
     """Load model and tokenizer, as a user of the Hub will, and compare their vocabularies."""
     words, embeddings = len(load_tokenizer(run.folder)), load_model(run.folder).config.vocab_size
     if words != embeddings:

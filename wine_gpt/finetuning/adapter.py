@@ -1,0 +1,50 @@
+"""LoRA adapters, made with PEFT."""
+
+import typing
+import warnings
+
+from transformers import GPT2LMHeadModel, set_seed
+
+from wine_gpt.config import LoraConfig
+from wine_gpt.errors import UserError, one_line
+
+
+def require_peft() -> None:
+    """Check that PEFT is installed.
+
+    Raises:
+        UserError: that says what to install.
+    """
+    try:
+        import peft  # noqa: F401
+    except ImportError as error:
+        advice = 'pip install "wine_gpt[adapters]", or take --method full'
+        raise UserError(f"method lora needs peft ({one_line(error)}): {advice}") from error
+
+
+def build_adapter(model: GPT2LMHeadModel, config: LoraConfig, seed: int) -> GPT2LMHeadModel:
+    """Add a LoRA adapter to a model and freeze the model's own weights; untrained, the adapter changes no output.
+
+    Raises:
+        UserError: if the model has none of the layers in ``config.targets``.
+    """
+    import peft
+
+    set_seed(seed)
+    settings = peft.LoraConfig(
+        task_type=peft.TaskType.CAUSAL_LM,
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=list(config.targets),
+        # GPT-2's Conv1D stores its weights as (inputs, outputs)
+        fan_in_fan_out=True,
+    )
+    try:
+        with warnings.catch_warnings():
+            # peft reads a property that transformers has deprecated
+            warnings.simplefilter("ignore", FutureWarning)
+            # a PeftModel forwards attributes and calls to the model inside
+            return typing.cast(GPT2LMHeadModel, peft.get_peft_model(model, settings))
+    except ValueError as error:
+        raise UserError(f"lora.targets: {one_line(error)}") from error

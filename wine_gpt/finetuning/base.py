@@ -1,0 +1,73 @@
+"""The base model of a fine-tuning and the reviews that it was trained on."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerFast
+
+from wine_gpt import run_folder
+from wine_gpt.config import DataConfig, FinetuneConfig, PretrainConfig
+from wine_gpt.config_io import parse_config
+from wine_gpt.data.reviews import Reviews, load_reviews
+from wine_gpt.data.template import ReviewTemplate
+from wine_gpt.errors import UserError
+from wine_gpt.files import read_json, sha256
+from wine_gpt.tokenizer import load_tokenizer
+
+
+@dataclass(frozen=True)
+class Base:
+    """A pretrained run.
+
+    Attributes:
+        path: its folder, as the config names it.
+        data: its data settings.
+        fingerprint: of its reviews and their splits.
+        sha256: of its weights' file.
+        tokenizer: the model's.
+    """
+
+    path: str
+    data: DataConfig
+    fingerprint: str
+    sha256: str
+    tokenizer: PreTrainedTokenizerFast
+
+    @property
+    def template(self) -> ReviewTemplate:
+        """The form of the base's texts."""
+        return ReviewTemplate.from_config(self.data)
+
+
+def load_base(path: str) -> Base:
+    """Read a finished pretraining run, except for its weights.
+
+    Raises:
+        UserError: if it is no finished run of ``scripts/pretrain.py``.
+    """
+    folder = Path(path)
+    for name in (run_folder.CONFIG, run_folder.METRICS, run_folder.WEIGHTS):
+        if not (folder / name).is_file():
+            raise UserError(f"base: {path} is no finished run of scripts/pretrain.py: it has no {name}")
+    fingerprint = read_json(folder / run_folder.METRICS).get("data_fingerprint")
+    if fingerprint is None:
+        raise UserError(f"base: {folder / run_folder.METRICS} has no data_fingerprint: pretrain the base again")
+    data = parse_config(PretrainConfig, [], defaults=run_folder.data_settings(path)).data
+    return Base(path, data, fingerprint, sha256(folder / run_folder.WEIGHTS), load_tokenizer(path))
+
+
+def load_base_reviews(base: Base, config: FinetuneConfig) -> Reviews:
+    """Load the reviews that the base was trained on, in its splits.
+
+    Raises:
+        UserError: if they can't be read, or differ from the base's.
+    """
+    given = {name: value for name, value in dataclasses.asdict(config.data).items() if value is not None}
+    reviews = load_reviews(dataclasses.replace(base.data, **given))
+    if reviews.fingerprint != base.fingerprint:
+        raise UserError(
+            f"data: {reviews.report.source} is not what {base.path} was trained on: its reviews have the fingerprint "
+            f"{reviews.fingerprint}, the base's {base.fingerprint}; name the base's with --data.path"
+        )
+    return reviews

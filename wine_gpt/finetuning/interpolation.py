@@ -1,0 +1,69 @@
+"""WiSE-FT: interpolate between base and fine-tuned weights, with the weight alpha chosen on the validation split.
+
+A small subset overfits, and a point between base and fine-tuned weights often does better than either (Wortsman et
+al. 2022, "Robust fine-tuning of zero-shot models").
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerFast
+
+from wine_gpt.data.batching import Indices
+from wine_gpt.data.template import ReviewTemplate
+from wine_gpt.finetuning.results import ValidationLoss
+from wine_gpt.modeling.scoring import Score, Sums, score_reviews
+from wine_gpt.training.checkpoint import Tensors
+from wine_gpt.training.trainer import Trainer, trained_weights
+
+# 0 is the base, 1 the fine-tuned model
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def keep_best_alpha(trainer: Trainer, base: Tensors, headers: Indices) -> tuple[float, dict[float, ValidationLoss]]:
+    """Interpolate the trainer's weights with the alpha that does best on the validation split.
+
+    Args:
+        trainer: its model has the fine-tuned weights, and the interpolated ones afterwards.
+        base: the weights before the training.
+        headers: int64 of shape (validation reviews,), the words before each review's running text.
+
+    Returns:
+        alpha, and the validation loss of each alpha in :data:`ALPHAS`.
+    """
+    weights = trained_weights(trainer.module.model)
+    tuned = {name: tensor.clone() for name, tensor in weights.items()}
+    losses = {}
+    for alpha in ALPHAS:
+        _interpolate(weights, base, tuned, alpha)
+        whole, text = score_with_and_without_header(trainer, trainer.validation_split, headers)
+        losses[alpha] = ValidationLoss(Score.of(whole).nats_per_word, Score.of(text).nats_per_word)
+    alpha = best_alpha(losses)
+    _interpolate(weights, base, tuned, alpha)
+    return alpha, losses
+
+
+def best_alpha(losses: Mapping[float, ValidationLoss]) -> float:
+    """Return the alpha with the lowest loss of whole reviews whose running text is no worse than the base's."""
+    no_worse = [alpha for alpha, loss in losses.items() if loss.text <= losses[0.0].text]
+    return min(no_worse, key=lambda alpha: losses[alpha].whole)
+
+
+def score_with_and_without_header(trainer: Trainer, split: Dataset, headers: Indices) -> tuple[Sums, Sums]:
+    """Score each review of a split with the trainer's model: as a whole, and the running text after its header."""
+    given = (trainer.module, split, trainer.tokenizer, trainer.accelerator)
+    return score_reviews(*given), score_reviews(*given, headers)
+
+
+def header_words(reviews: Dataset, template: ReviewTemplate, tokenizer: PreTrainedTokenizerFast) -> Indices:
+    """Return the number of words, prefix and colons included, before each review's running text."""
+    return np.array([template.header_length(record, tokenizer) for record in reviews], np.int64)
+
+
+def _interpolate(weights: Tensors, base: Tensors, tuned: Tensors, alpha: float) -> None:
+    for name, tensor in weights.items():
+        # an adapter's update is the product B·A: interpolating both factors would scale it by alpha squared
+        if ".lora_A." not in name:
+            tensor.copy_(torch.lerp(base[name], tuned[name], alpha))

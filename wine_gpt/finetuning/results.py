@@ -1,0 +1,167 @@
+"""The figures of a fine-tuning, as dataclasses with the keys of its ``metrics.json``.
+
+``docs/finetuning.md`` explains each figure.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Self
+
+from wine_gpt.evaluation.bootstrap import Interval
+from wine_gpt.files import JsonObject
+from wine_gpt.modeling.scoring import Score
+from wine_gpt.training.record import Environment, TrainingSummary
+
+
+@dataclass(frozen=True)
+class ScorePair:
+    """Base and fine-tuned model, scored on the same test reviews."""
+
+    base: Score
+    tuned: Score
+    perplexity_change: Interval
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object."""
+        return {
+            "test": self.tuned.to_dict(),
+            "base_test": self.base.to_dict(),
+            "perplexity_change": self.perplexity_change.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> Self:
+        """Read what :meth:`to_dict` returned."""
+        return cls(
+            base=Score.from_dict(content["base_test"]),
+            tuned=Score.from_dict(content["test"]),
+            perplexity_change=Interval.from_dict(content["perplexity_change"]),
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A fine-tuned model beside its base on the test split.
+
+    Attributes:
+        whole: on whole reviews.
+        after_header: on the running text alone, given the header, which names the value to both models.
+        better: whether the model is significantly better on whole reviews and not significantly worse after the
+            header.
+    """
+
+    whole: ScorePair
+    after_header: ScorePair
+    better: bool
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object in which the keys of ``whole`` stand beside the others."""
+        return {**self.whole.to_dict(), "after_header": self.after_header.to_dict(), "better": self.better}
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> Self:
+        """Read what :meth:`to_dict` returned."""
+        after_header = ScorePair.from_dict(content["after_header"])
+        return cls(ScorePair.from_dict(content), after_header, content["better"])
+
+
+@dataclass(frozen=True)
+class BaseReference:
+    """The base model of a fine-tuning: its folder or Hub id, and the SHA-256 of its weights' file."""
+
+    path: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class ValidationLoss:
+    """Nats per word on the validation split, of whole reviews and of the running text after the header."""
+
+    whole: float
+    text: float
+
+
+@dataclass(frozen=True)
+class CopyCheck:
+    """Mean longest span, in words, in common with a training review: of generated and of real, unseen descriptions."""
+
+    generated: float
+    real: float
+
+
+@dataclass(frozen=True)
+class SubsetMetrics:
+    """The metrics file of a model that was fine-tuned on one subset.
+
+    Attributes:
+        field: the column of the subset.
+        value: the column's value in the subset.
+        method: lora or full.
+        base: what was fine-tuned.
+        reviews: split to number of reviews.
+        comparison: see :class:`Comparison`.
+        training: see :class:`TrainingSummary`.
+        alpha: interpolation weight between base (0) and trained weights (1) that was kept (WiSE-FT).
+        validation_by_alpha: what ``alpha`` was chosen by.
+        settings: what must be equal on resume, by dotted key; empty in a published file.
+        environment: see :class:`Environment`.
+        copying: see :class:`CopyCheck`; None without the package ``evaluate``.
+        seconds: of the whole fine-tuning.
+        size_bytes: of the file with the weights.
+    """
+
+    field: str
+    value: str
+    method: str
+    base: BaseReference
+    reviews: dict[str, int]
+    comparison: Comparison
+    training: TrainingSummary
+    alpha: float
+    validation_by_alpha: dict[float, ValidationLoss]
+    settings: JsonObject
+    environment: Environment
+    copying: CopyCheck | None
+    seconds: float
+    size_bytes: int
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object."""
+        return {
+            "field": self.field,
+            "value": self.value,
+            "method": self.method,
+            "base": dataclasses.asdict(self.base),
+            "reviews": self.reviews,
+            **self.comparison.to_dict(),
+            "training": {
+                **self.training.to_dict(),
+                "alpha": self.alpha,
+                "validation_by_alpha": {
+                    str(alpha): dataclasses.asdict(loss) for alpha, loss in self.validation_by_alpha.items()
+                },
+            },
+            **({"settings": self.settings} if self.settings else {}),
+            "environment": self.environment.to_dict(),
+            "copying": dataclasses.asdict(self.copying) if self.copying else {},
+            "seconds": self.seconds,
+            "size_bytes": self.size_bytes,
+        }
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> Self:
+        """Read what :meth:`to_dict` returned, or a file of wine_gpt 0.1.0, in which ``alpha`` was called ``share``."""
+        training = content["training"]
+        old = "share" in training
+        losses = training["validation_by_share" if old else "validation_by_alpha"]
+        return cls(
+            **{name: content[name] for name in ("field", "value", "method", "reviews", "seconds", "size_bytes")},
+            base=BaseReference(**content["base"]),
+            comparison=Comparison.from_dict(content),
+            training=TrainingSummary.from_dict(training),
+            alpha=training["share" if old else "alpha"],
+            validation_by_alpha={float(alpha): ValidationLoss(**loss) for alpha, loss in losses.items()},
+            settings=content.get("settings", {}),
+            environment=Environment.from_dict(content["environment"]),
+            copying=CopyCheck(**content["copying"]) if content["copying"] else None,
+        )

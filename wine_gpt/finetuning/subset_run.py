@@ -1,0 +1,229 @@
+"""Fine-tune a base model on one subset: train, interpolate, compare with the base, save."""
+
+import contextlib
+import dataclasses
+import importlib.util
+import logging
+import shutil
+import time
+import typing
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from datasets import DatasetDict, concatenate_datasets
+from transformers import GPT2LMHeadModel
+
+from wine_gpt import run_folder
+from wine_gpt.config import FinetuneConfig
+from wine_gpt.config_io import to_flat, to_yaml
+from wine_gpt.data.batching import Indices
+from wine_gpt.data.subsets import Subset
+from wine_gpt.errors import UserError
+from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews
+from wine_gpt.evaluation.sections import copying
+from wine_gpt.files import read_record, write_atomically, write_json
+from wine_gpt.finetuning.adapter import build_adapter
+from wine_gpt.finetuning.base import Base
+from wine_gpt.finetuning.comparison import compare
+from wine_gpt.finetuning.interpolation import header_words, keep_best_alpha, score_with_and_without_header
+from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
+from wine_gpt.modeling.pretrained import load_model, save_model
+from wine_gpt.training.pretrain import resume, settings_fixed_on_resume, summarize
+from wine_gpt.training.record import Environment
+from wine_gpt.training.trainer import Trainer, describe_mismatch, trained_weights
+
+logger = logging.getLogger(__name__)
+
+# most reviews that are generated to measure copying, and how many of them at once
+COPY_CHECK_TEXTS, COPY_CHECK_BATCH = 100, 50
+WEIGHTS = {"lora": run_folder.ADAPTER_WEIGHTS, "full": run_folder.WEIGHTS}
+
+
+class SubsetRun:
+    """The fine-tuning of one subset, which leaves a finished folder below ``output_dir``.
+
+    Args:
+        base: the model to fine-tune.
+        subset: the value and the indices of its reviews.
+        reviews: the subset's reviews of each split.
+        splits: the same reviews, tokenized.
+        config: see :class:`FinetuneConfig`.
+        accelerator: for the device, the index of this process and the number of processes.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        subset: Subset,
+        reviews: DatasetDict,
+        splits: DatasetDict,
+        config: FinetuneConfig,
+        accelerator: Accelerator,
+    ) -> None:
+        self.base = base
+        self.subset = subset
+        self.splits = splits
+        self.reviews = reviews
+        self.config = config
+        self.accelerator = accelerator
+        self.folder = Path(config.output_dir) / subset.slug
+        self.resume_key = {
+            **settings_fixed_on_resume(config, accelerator.mixed_precision),
+            **{"method": config.method, "field": config.field, "value": subset.value},
+            **{"base": base.sha256, "data": base.fingerprint},
+        }
+
+    def require_ready(self) -> None:
+        """Check, before anything is written, that the folder holds no other run.
+
+        Raises:
+            UserError: that says what it holds and how to resume or to start over.
+        """
+        if self.config.resume:
+            self._finished()
+        elif not self.config.overwrite:
+            run_folder.require_free(self.folder)
+
+    def finish(self) -> SubsetMetrics:
+        """Train to the end, from the newest checkpoint if resuming; read the metrics of a run that is finished."""
+        metrics = self._finished() if self.config.resume else None
+        if metrics is not None:
+            self._log("finished already")
+            return metrics
+        with run_folder.locked(self.folder) if self.accelerator.is_main_process else contextlib.nullcontext():
+            metrics = self._run()
+        if self.accelerator.is_main_process:
+            # checkpoints serve an unfinished run only, and are larger than the model
+            shutil.rmtree(self.folder / run_folder.CHECKPOINTS)
+        self.accelerator.free_memory()
+        return metrics
+
+    def _finished(self) -> SubsetMetrics | None:
+        """Return the metrics of a finished run with the same settings, None if it is unfinished."""
+        file = self.folder / run_folder.METRICS
+        if not file.exists():
+            return None
+        metrics = read_record(file, SubsetMetrics.from_dict)
+        if others := describe_mismatch(metrics.settings, self.resume_key, "then"):
+            raise UserError(
+                f"{self.folder} was finished with other settings: {others}; "
+                "name another --output_dir, or --overwrite to start over"
+            )
+        return metrics
+
+    def _run(self) -> SubsetMetrics:
+        started = time.monotonic()
+        trainer = self._trainer()
+        base_weights = {name: tensor.clone() for name, tensor in trained_weights(trainer.module.model).items()}
+        test = (trainer, self.splits["test"], self._headers("test"))
+        base_scores = score_with_and_without_header(*test)
+        if self.config.resume:
+            resume(trainer, "latest")
+        # monotonic time at which an uninterrupted run would have started
+        started -= trainer.state.seconds
+        self._clear_folder()
+        self._init_trackers()
+        trainer.run()
+        alpha, validation_by_alpha = keep_best_alpha(trainer, base_weights, self._headers("validation"))
+        metrics = SubsetMetrics(
+            field=self.config.field,
+            value=self.subset.value,
+            method=self.config.method,
+            base=BaseReference(self.base.path, self.base.sha256),
+            reviews={name: len(split) for name, split in self.splits.items()},
+            comparison=compare(base_scores, score_with_and_without_header(*test), self.config.training.seed),
+            training=summarize(trainer),
+            alpha=alpha,
+            validation_by_alpha=validation_by_alpha,
+            settings=self.resume_key,
+            environment=Environment.of(self.accelerator.device),
+            copying=None,
+            seconds=0.0,
+            size_bytes=0,
+        )
+        self._log(_summary(metrics))
+        if self.accelerator.is_main_process:
+            metrics = self._save(trainer.module.model, metrics, started)
+        # the main process alone knows the last figures
+        results: list[SubsetMetrics] = broadcast_object_list([metrics])
+        return results[0]
+
+    def _trainer(self) -> Trainer:
+        model = typing.cast(GPT2LMHeadModel, load_model(self.base.path))
+        if self.config.method == "lora":
+            model = build_adapter(model, self.config.lora, self.config.training.seed)
+        return Trainer(
+            model,
+            self.base.tokenizer,
+            self.splits,
+            self.config.training,
+            self.accelerator,
+            checkpoints=self.folder / run_folder.CHECKPOINTS,
+            prompt=self.base.template.prefix,
+            resume_key=self.resume_key,
+        )
+
+    def _headers(self, split: str) -> Indices:
+        return header_words(self.reviews[split], self.base.template, self.base.tokenizer)
+
+    def _clear_folder(self) -> None:
+        if self.accelerator.is_main_process:
+            if self.config.overwrite:
+                run_folder.remove_run(self.folder)
+            run_folder.mark_unfinished(self.folder)
+
+    def _init_trackers(self) -> None:
+        """Begin a tracked run of this subset's own."""
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+        self.accelerator.trackers.clear()
+        settings = {key: str(value) for key, value in to_flat(self.config).items()}
+        self.accelerator.init_trackers(self.subset.slug, config=settings)
+
+    def _save(self, model: GPT2LMHeadModel, metrics: SubsetMetrics, started: float) -> SubsetMetrics:
+        """Write the folder's files, the metrics last, and return the metrics with the last figures."""
+        # with "auto" peft would ask the Hub for the base's vocabulary size
+        settings = {"save_embedding_layers": False} if self.config.method == "lora" else {}
+        save_model(self.folder, model, self.base.tokenizer, **settings)
+        self.base.template.save(self.folder)
+        own = dataclasses.replace(self.config, value=self.subset.value, variety=None)
+        write_atomically(self.folder / run_folder.FINETUNE_CONFIG, to_yaml(own))
+        metrics = dataclasses.replace(
+            metrics,
+            copying=self._check_copying(model),
+            seconds=round(time.monotonic() - started, 1),
+            size_bytes=(self.folder / WEIGHTS[self.config.method]).stat().st_size,
+        )
+        write_json(self.folder / run_folder.METRICS, metrics.to_dict())
+        return metrics
+
+    def _check_copying(self, model: GPT2LMHeadModel) -> CopyCheck | None:
+        """Measure what descriptions have in common with the subset's training reviews.
+
+        The generated ones are written for the headers of unseen reviews, and compared with these reviews' own.
+        """
+        if importlib.util.find_spec("evaluate") is None:
+            return None
+        unseen = concatenate_datasets([self.reviews["test"], self.reviews["validation"]])
+        real = read_reviews(unseen.select(range(min(len(unseen), COPY_CHECK_TEXTS))), self.base.template)
+        generator = ReviewGenerator(model, self.base.tokenizer, COPY_CHECK_BATCH, self.config.training.seed, {})
+        generated = generator.continuations(
+            real.headers, longest_description(real, self.base.tokenizer), "writing reviews"
+        )
+        train = read_reviews(self.reviews["train"], self.base.template).descriptions
+        return CopyCheck(copying(generated, train).mean_longest, copying(real.descriptions, train).mean_longest)
+
+    def _log(self, line: str) -> None:
+        if self.accelerator.is_main_process:
+            logger.info(line)
+
+
+def _summary(metrics: SubsetMetrics) -> str:
+    whole, text = metrics.comparison.whole, metrics.comparison.after_header
+    return (
+        f"test: perplexity {whole.base.perplexity:.1f} -> {whole.tuned.perplexity:.1f} "
+        f"({whole.perplexity_change.value:+.1%}; after the header {text.perplexity_change.value:+.1%}), "
+        f"interpolation weight alpha {metrics.alpha:g}"
+        f"{'' if metrics.comparison.better else '; no better than the base'}"
+    )
