@@ -69,7 +69,7 @@ def call_all(reviews: str) -> dict[str, Any]:
     found["tuned"] = len(tuned)
     report = evaluate_model(first.folder, texts=4, batch_size=4, min_reviews=2)
     found["evaluated"] = dataclasses.is_dataclass(report) or sorted(report)
-    publish(first.folder, "org/wine", adapters="tuned", space="org/demo", dry_run=True)
+    publish(first.folder, "org/wine", adapters="tuned", space="org/demo", license="mit", dry_run=True)
     found["staged"] = sorted(path.as_posix() for path in Path("first/publish").glob("*/org/*"))
     return found
 

@@ -1,0 +1,122 @@
+"""Test the wheel: what is in it, and that it works in an empty folder without the checkout."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tools.sample_grammar.grammar import generate_records
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ("wine_gpt", "configs", "space", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
+NOT_SOURCES = shutil.ignore_patterns("__pycache__", "*.egg-info")
+SMALL_MODEL = {"n_layer": 1, "n_head": 2, "n_embd": 16, "n_inner": 16}
+TINY = [f"--model.{name}={value}" for name, value in SMALL_MODEL.items()]
+
+PROGRAM = ROOT / "tests" / "support" / "installed_package.py"
+
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy of the sources, so that the checkout gets no build folder."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in SOURCES:
+        source, copy = ROOT / name, folder / "checkout" / name
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copytree(source, copy, ignore=NOT_SOURCES) if source.is_dir() else shutil.copyfile(source, copy)
+    pip("wheel", "--no-build-isolation", "--wheel-dir", folder, folder / "checkout")
+    shutil.rmtree(folder / "checkout")
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path) -> Path:
+    """Return a folder with the unpacked wheel and its console command."""
+    pip("install", "--target", wheel.parent / "installed", wheel)
+    return wheel.parent / "installed"
+
+
+@pytest.fixture(scope="module")
+def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with nothing but a file of reviews."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "reviews.json").write_text(json.dumps([*generate_records(150, seed=1)]), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(installed: Path, empty_folder: Path) -> Done:
+    """Train with a config of the package, by the console command."""
+    options = ["--data.path", "reviews.json", "--training.epochs", "1", *TINY]
+    return wine_gpt(installed, empty_folder, "pretrain", "base.yaml", *options)
+
+
+def pip(command: str, *arguments: object) -> None:
+    """Run pip without a network."""
+    fixed = [sys.executable, "-m", "pip", command, "--quiet", "--no-index", "--no-deps"]
+    done = subprocess.run([*fixed, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def environment(installed: Path, folder: Path) -> dict[str, str]:
+    """Return an environment whose wine_gpt is the installed one."""
+    return {**os.environ, "PYTHONPATH": str(installed), "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
+
+
+def wine_gpt(installed: Path, folder: Path, *arguments: str) -> Done:
+    """Run the console command in a folder."""
+    command = [str(installed / "bin" / "wine-gpt"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment(installed, folder))
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_wheel_holds_the_package_its_configs_and_its_demo(wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert names == {
+        *(f"wine_gpt/{name}" for name in files(ROOT / "wine_gpt")),
+        *(f"wine_gpt/bundled/configs/{name}" for name in files(ROOT / "configs")),
+        *(f"wine_gpt/bundled/space/{name}" for name in files(ROOT / "space")),
+    }
+
+
+def files(folder: Path) -> list[str]:
+    """Return the files below a folder, but for what Python and hidden tools leave there."""
+    found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return [path.as_posix() for path in found if not any(part.startswith((".", "__pycache__")) for part in path.parts)]
+
+
+def test_the_command_trains_with_a_config_of_the_package(trained: Done, empty_folder: Path) -> None:
+    run = empty_folder / "runs" / "base"
+    assert json.loads((run / "metrics.json").read_text())["training"]["processes"] == 1
+    assert "optimizer: muon" in (run / "config.yaml").read_text()
+    assert trained.stdout.splitlines()[-1].startswith("next:  wine-gpt generate runs/base --prompt")
+
+
+def test_the_command_generates(trained: Done, installed: Path, empty_folder: Path) -> None:
+    assert wine_gpt(installed, empty_folder, "generate", "runs/base", "--greedy", "--explain").stdout
+
+
+def test_the_command_stages_the_demo(trained: Done, installed: Path, empty_folder: Path) -> None:
+    demo = empty_folder / "runs" / "base" / "publish" / "spaces" / "org" / "demo"
+    options = ["--repo", "org/m", "--space", "org/demo", "--license", "mit", "--dry_run"]
+    wine_gpt(installed, empty_folder, "publish", "runs/base", *options)
+    assert {name for name in files(ROOT / "space") if name.endswith((".py", ".css", ".js"))} <= set(files(demo))
+
+
+def test_the_api_runs_without_the_checkout(trained: Done, installed: Path, empty_folder: Path) -> None:
+    command, found = [sys.executable, str(PROGRAM)], environment(installed, empty_folder)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=empty_folder, env=found)
+    assert done.returncode == 0, done.stderr
+    file, reviews, text = done.stdout.splitlines()
+    assert Path(file) == installed / "wine_gpt" / "__init__.py"
+    assert int(reviews) > 1000
+    assert text.startswith("wine review : us")
