@@ -1,25 +1,56 @@
-"""Which arithmetic is used: read off the device and checked on it, never assumed."""
+"""Choose the precision of training for this device, and tune a CPU's matmuls and memory while a training runs."""
 
+import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-# of each cache: those that every step asks for, and little more, since each takes 2 to 3 MB
+# the limits of torch's and oneDNN's caches of matmul kernels
+ONEDNN_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+# of each cache: enough for the matmul shapes of every step, because each kernel takes 2 to 3 MB
 KERNELS_KEPT = 24
-# what glibc's malloc.h calls them by
+# the parameters of mallopt in glibc's malloc.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-# largest error of a product that counts as single precision, relative to the product of the absolute values;
-# bfloat16's would be about 2⁻⁹
+# largest relative error of a matmul in single precision; bfloat16's would be about 2⁻⁹
 SINGLE_PRECISION = 2.0**-20
 
 
-def choose_mixed_precision(wanted: str) -> str:
-    """Return what ``auto`` stands for on this machine, ``bf16`` or ``no``; anything else as it is.
+@contextlib.contextmanager
+def tuned_runtime(mixed_precision: str) -> Iterator[None]:
+    """Tune the process for training on a CPU, and restore it at the end.
 
-    bf16 is chosen where the device multiplies it in hardware: elsewhere a CPU is a hundred times slower in it.
+    What each setting earns is in benchmarks/RESULTS.md, "Training speed". All of them apply to the whole process. Two
+    stay after the end: torch and oneDNN read the limits of their caches only once, at the process's first matmul, and
+    glibc no longer adapts its thresholds, which are left at the largest values that it would adapt them to.
+
+    Args:
+        mixed_precision: of the training; float32 matmuls are tuned only for ``no``, because bf16 has hardly any.
+    """
+    # the type stubs lack torch.backends.mkldnn.matmul
+    matmul: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009
+    precision = matmul.fp32_precision
+    unset = [name for name in ONEDNN_CACHES if name not in os.environ]
+    limit_onednn_cache()
+    tune_malloc()
+    if mixed_precision == "no":
+        enable_onednn_fp32()
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = precision
+        for name in unset:
+            os.environ.pop(name, None)
+        _restore_malloc()
+
+
+def choose_mixed_precision(wanted: str) -> str:
+    """Return ``bf16`` or ``no`` for ``auto``, by this machine's hardware, and any other precision as it is.
+
+    bf16 is chosen where the hardware has matmuls for it, because emulated bf16 is far slower than float32.
     """
     if wanted != "auto":
         return wanted
@@ -32,49 +63,60 @@ def choose_mixed_precision(wanted: str) -> str:
 
 
 def limit_onednn_cache() -> None:
-    """Have oneDNN, and torch's layer above it, remember few of the kernels that they make for each shape of a product.
+    """Limit oneDNN's primitive caches: by default each new matmul shape keeps a 2-3 MB kernel alive.
 
-    Batches have many shapes, so a thousand kernels, which is what they remember by themselves, are hundreds of
-    megabytes and are hardly ever asked for again. They read this when they first multiply.
+    Batches have many shapes, so the default of 1,024 kernels would take hundreds of megabytes, and most would never be
+    used again. Without effect after the process's first matmul.
     """
-    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    for cache in ONEDNN_CACHES:
         os.environ.setdefault(cache, str(KERNELS_KEPT))
 
 
 def tune_malloc() -> None:
-    """Have glibc keep what is freed, up to 1 GB, for what is allocated next.
+    """Let glibc keep up to 1 GB of freed memory for the next allocations; without effect except on Linux.
 
-    By itself it gives large tensors back at once, and to have their pages again, zeroed one by one, was measured to
-    take a tenth of a training step. Elsewhere than on Linux this does nothing.
+    By default glibc returns large tensors to the system, which must zero each page before it is used again.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            mallopt(threshold, 2**30)
+    _set_malloc_thresholds(trim=2**30, mmap=2**30)
 
 
 def enable_onednn_fp32() -> str:
-    """Have products of float32 matrices done the fastest way that keeps float32's accuracy; return its name.
+    """Compute float32 matmuls by the fastest library that keeps float32's accuracy, and return its name.
 
-    On a CPU torch leaves them to MKL, which is slow on other makers' processors. Its "bf16" setting hands them to
-    oneDNN, which may shorten their factors; where it does not, which is tried here, it is single precision at up to
-    twice the speed. On CUDA nothing is changed: TF32 would be another precision.
+    On a CPU torch uses MKL, which is slow on processors that are not Intel's. The setting "bf16" makes torch use
+    oneDNN, which is then free to round its inputs to bfloat16. A test matmul shows whether it does so on this machine;
+    if it does not, the setting is plain single precision. CUDA is left as it is, because TF32 is less accurate.
     """
-    # which the type stubs lack
     matmul: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009
     if torch.cuda.is_available() or not torch.backends.mkldnn.is_available():
         return "torch's own"
     matmul.fp32_precision = "bf16"
-    if _product_error() <= SINGLE_PRECISION:
+    if _matmul_error() <= SINGLE_PRECISION:
         return "oneDNN"
     matmul.fp32_precision = "none"
     return "torch's own"
 
 
-def _product_error() -> float:
-    """Return the largest error of a product of the size of a training step's, relative to its terms."""
+def _matmul_error() -> float:
+    """Return the largest error of a matmul of a training step's size, relative to the sum of its absolute terms."""
     generator = torch.Generator().manual_seed(0)
     left, right = torch.randn(512, 256, generator=generator), torch.randn(256, 1024, generator=generator)
     exact = left.double() @ right.double()
     scale = left.double().abs() @ right.double().abs()
     return float((((left @ right).double() - exact) / scale).abs().max())
+
+
+def _restore_malloc() -> None:
+    """Set the thresholds to the largest values that glibc adapts them to, and return free memory to the system."""
+    if _set_malloc_thresholds(trim=2**26, mmap=2**25):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _set_malloc_thresholds(trim: int, mmap: int) -> bool:
+    """Set, in bytes, how much free memory glibc keeps and from what size it maps memory; return whether it can."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        return False
+    mallopt(M_TRIM_THRESHOLD, trim)
+    mallopt(M_MMAP_THRESHOLD, mmap)
+    return True
