@@ -1,14 +1,13 @@
-"""Whether a text copies a training review, told without the reviews: a Bloom filter over their spans of six words.
+"""A Bloom filter over the training set's 6-grams: detects copied spans without shipping the reviews.
 
-It says "this span stands in some training review" and, rarely, is wrong when it says so; it never misses one. The
-filter holds bits of hashes, so no review can be read from it; whoever has a text can ask whether it is there. That is
-its purpose.
+The filter has false positives at a low rate and no false negatives. It holds bits of hashes, so no review can be read
+from it, but whoever has a text can look up whether its spans occur in the training set.
 
 A file is a safetensors file with one tensor, ``filter``, uint8 of shape (m / 8,), and metadata of strings:
 ``format``, ``n``, ``hashes`` (k), ``bits`` (m), ``ngrams`` and ``reviews``. A span is n of the class's words, joined
-by one space, as UTF-8; its blake2b of 16 bytes is two little-endian uint64, h1 and h2, and h2 is made odd; its bits
-are (h1 + i * h2) mod 2^64 mod m for i from 0 to k - 1 (Kirsch and Mitzenmacher 2006), bit p being bit p mod 8, the
-lowest first, of byte p // 8.
+by one space, in UTF-8. Its 16-byte blake2b digest is two little-endian uint64, h1 and h2, and h2 is made odd. Its bits
+are (h1 + i * h2) mod 2^64 mod m for i from 0 to k - 1 (Kirsch and Mitzenmacher 2006). Bit p is bit p mod 8, counted
+from the lowest, of byte p // 8.
 """
 
 import math
@@ -37,7 +36,14 @@ Hashes = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class NgramIndex:
-    """The filter, uint8 of shape (bits / 8,), and how to ask it."""
+    """A Bloom filter.
+
+    Attributes:
+        filter: uint8 of shape (bits / 8,).
+        hashes: bits per span.
+        ngrams: distinct spans in the filter.
+        reviews: reviews that the spans are from.
+    """
 
     filter: npt.NDArray[np.uint8]
     hashes: int
@@ -50,19 +56,18 @@ class NgramIndex:
         return 8 * len(self.filter)
 
     def contains(self, words: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Tell for each span of six consecutive words whether a training review has it: bool of shape (spans,)."""
-        places = _places(_hashed(words), self.hashes, self.bits)
-        return np.asarray((self.filter[places >> 3] >> (places & 7).astype(np.uint8) & 1).all(axis=0))
+        """Return for each span of six consecutive words whether a training review has it: bool of shape (spans,)."""
+        bits = _bits(_hash_spans(words), self.hashes, self.bits)
+        return np.asarray((self.filter[bits >> 3] >> (bits & 7).astype(np.uint8) & 1).all(axis=0))
 
     def longest_span(self, words: Sequence[str]) -> int:
-        """Return how many words the longest span has, all of whose spans of six words training reviews have.
+        """Return the number of words of the longest span all of whose 6-grams occur in training reviews.
 
-        0 if there is none of six words: shorter ones are not looked for. Where two reviews share five words, a span
-        may lead from one into the other, so the figure is at least that of the longest span in one review, and at
-        times more.
+        0 if there is none of six words. A span may continue from one review into another that has the same five words
+        in a row, so the figure is an upper bound of the longest span in one review.
 
         Args:
-            words: of the running text alone, as :func:`wine_gpt.tokenizer.class_words` gives them.
+            words: of the running text without its header, as :func:`wine_gpt.tokenizer.class_words` gives them.
         """
         longest = run = 0
         for found in self.contains(words):
@@ -72,25 +77,25 @@ class NgramIndex:
 
 
 def build_index(descriptions: Iterable[str], path: Path) -> NgramIndex:
-    """Index the running texts of training reviews, their headers left out, and write the file, whole or not at all.
+    """Build the index of the running texts of training reviews, without their headers, and write it atomically.
 
     Raises:
         UserError: if no review has six words, or the file can't be written.
     """
     reviews = 0
-    parts: list[Hashes] = []
+    hashes_of_reviews: list[Hashes] = []
     for description in descriptions:
         reviews += 1
-        parts.append(_hashed(class_words(description)))
-    # as one number of 16 bytes each span counts once
-    hashes = np.unique(np.concatenate([np.empty((0, 2), np.uint64), *parts]), axis=0)
+        hashes_of_reviews.append(_hash_spans(class_words(description)))
+    # each distinct span once
+    hashes = np.unique(np.concatenate([np.empty((0, 2), np.uint64), *hashes_of_reviews]), axis=0)
     if not len(hashes):
         raise UserError(f"n-gram index: none of {reviews:,} reviews has {N} words")
     bits = min(8 * math.ceil(BITS_PER_NGRAM * len(hashes) / 8), MOST_BITS)
     count = max(1, min(MOST_HASHES, round(bits / len(hashes) * math.log(2))))
     marked = np.zeros(bits, bool)
     for start in range(0, len(hashes), 2**18):
-        marked[_places(hashes[start : start + 2**18], count, bits)] = True
+        marked[_bits(hashes[start : start + 2**18], count, bits)] = True
     index = NgramIndex(np.packbits(marked, bitorder="little"), count, len(hashes), reviews)
     _save(index, path)
     return index
@@ -100,7 +105,7 @@ def load_index(path: Path) -> NgramIndex:
     """Read what :func:`build_index` wrote.
 
     Raises:
-        UserError: if there is no such file, or it is not one.
+        UserError: if the file is missing or is not an index.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -132,7 +137,7 @@ def _save(index: NgramIndex, path: Path) -> None:
         raise UserError(f"n-gram index: can't write {path}: {error.strerror}") from error
 
 
-def _hashed(words: Sequence[str]) -> Hashes:
+def _hash_spans(words: Sequence[str]) -> Hashes:
     """Return h1 and h2 of each span: uint64 of shape (spans, 2)."""
     spans = (" ".join(words[start : start + N]) for start in range(len(words) - N + 1))
     digests = b"".join(blake2b(span.encode(), digest_size=16).digest() for span in spans)
@@ -141,8 +146,8 @@ def _hashed(words: Sequence[str]) -> Hashes:
     return hashes
 
 
-def _places(hashes: Hashes, count: int, bits: int) -> npt.NDArray[np.int64]:
+def _bits(hashes: Hashes, count: int, bits: int) -> npt.NDArray[np.int64]:
     """Return the bits of each span: int64 of shape (count, spans)."""
     steps = np.arange(count, dtype=np.uint64)[:, None]
-    # numpy's uint64 wraps around, which is the mod 2^64
+    # numpy's uint64 arithmetic is modulo 2^64
     return ((hashes[:, 0] + steps * hashes[:, 1]) % np.uint64(bits)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What a causal model predicts of each token of unseen texts, whatever its tokenizer."""
+"""A causal model's predictions of each token of held-out texts, for any tokenizer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from wine_gpt.modeling.scoring import SCORING_TOKENS
 from wine_gpt.progress import Progress
 from wine_gpt.tokenizer import word_ends
 
-# scoring's positions are for about so many words in the vocabulary; with more, fewer fit into the same memory
+# SCORING_TOKENS fits a vocabulary of about this size; with a larger one the logits of fewer tokens fit into memory
 SCORING_WORDS = 10_000
 
 Ints = npt.NDArray[np.int64]
@@ -26,16 +26,16 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model predicted of one text, from the text's second word on.
+    """A model's predictions of one text, from its second word on.
 
     Attributes:
-        ids: the tokens, int64 of shape (tokens,), the end of the text not among them.
+        ids: the tokens without the end of text, int64 of shape (tokens,).
         nats: −ln p of each, float64 of shape (tokens,).
-        confidence: the probability of the token that was likeliest in its place, float64 of shape (tokens,).
-        right: whether that is the token that came, bool of shape (tokens,).
-        end_nats: −ln p of the end; none if the text has more tokens than the model has positions.
-        words: how many of the class's words the tokens make up.
-        characters: how many characters of the text they make up.
+        confidence: the probability of the most likely token at each position, float64 of shape (tokens,).
+        right: whether the most likely token is the actual one, bool of shape (tokens,).
+        end_nats: −ln p of the end of text; None if the text has more tokens than the model has positions.
+        words: how many of the class's words the tokens cover.
+        characters: how many characters of the text the tokens cover.
     """
 
     ids: Ints
@@ -50,16 +50,16 @@ class Prediction:
 def predict(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, visible: bool = True
 ) -> list[Prediction]:
-    """Run the model over each text once, in single precision.
+    """Run the model over each text once, in float32.
 
-    As in :mod:`wine_gpt.modeling.scoring`, a text is [BOS] words [EOS], its first word is not counted, and what lies
-    beyond the model's last position is left out.
+    As in :mod:`wine_gpt.modeling.scoring`, a text is [BOS] words [EOS], its first word is not counted, and the tokens
+    beyond the model's last position are left out.
 
     Args:
         model: put into evaluation mode.
-        tokenizer: the model's, with the ids of [BOS] and [EOS]; its tokens need not be words.
-        texts: as a data set's ``text``.
-        visible: whether progress is shown.
+        tokenizer: the model's, with a start and an end of text; its tokens need not be words.
+        texts: whole reviews, as :func:`wine_gpt.data.reviews.texts` yields them.
+        visible: whether to show progress.
     """
     encodings = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
     rows = [[tokenizer.bos_token_id, *encoding.ids, tokenizer.eos_token_id] for encoding in encodings]
@@ -75,9 +75,14 @@ def predict(
         ids, nats, confidence, right = _columns(model, batch)
         lengths = (batch.labels != IGNORED).sum(dim=1).cumsum(dim=0).tolist()
         for index, (start, end) in zip(indices.tolist(), pairwise([0, *lengths]), strict=True):
-            part = slice(start, end)
+            of_text = slice(start, end)
             predictions[index] = _prediction(
-                texts[index], encodings[index].offsets, ids[part], nats[part], confidence[part], right[part]
+                texts[index],
+                encodings[index].offsets,
+                ids[of_text],
+                nats[of_text],
+                confidence[of_text],
+                right[of_text],
             )
         progress.step("predicting")
     progress.close()
@@ -86,10 +91,10 @@ def predict(
 
 @torch.inference_mode()
 def _columns(model: PreTrainedModel, batch: Batch) -> tuple[Ints, Floats, Floats, Bools]:
-    """Return label, nats, the likeliest's probability and whether it is the label, text after text."""
+    """Return each token's label, nats, confidence and correctness, the texts one after the other."""
     real = batch.labels != IGNORED
     labels = batch.labels[real]
-    # texts are filled up on the right, where a causal model looks from no real token, so it needs no mask
+    # padding is on the right, where no real token of a causal model attends to it, so no mask is needed
     with quiet_transformers():
         logits = model(input_ids=batch.input_ids, use_cache=False).logits[real]
     logs = logits.float().log_softmax(dim=-1)
@@ -103,12 +108,12 @@ def _columns(model: PreTrainedModel, batch: Batch) -> tuple[Ints, Floats, Floats
 def _prediction(
     text: str, offsets: Sequence[tuple[int, int]], ids: Ints, nats: Floats, confidence: Floats, right: Bools
 ) -> Prediction:
-    """Keep of one text's tokens those behind its first word.
+    """Build the prediction of one text from its tokens after the first word.
 
     Args:
         text: as it was encoded.
-        offsets: where each of its tokens begins and ends, in characters.
-        ids: its tokens and then its end, or as many as the model has positions; the rest likewise.
+        offsets: start and end of each token, in characters.
+        ids: the tokens and the end of text, or as many as the model has positions; as long are the arrays below.
         nats: see :class:`Prediction`.
         confidence: see :class:`Prediction`.
         right: see :class:`Prediction`.

@@ -241,8 +241,7 @@ def _eval_results(corpus: Corpus, score: Score | None, data_name: str) -> list[E
 # sections
 
 
-# Any: a template's values are texts, lists, booleans and a Corpus
-def _shared(run: RunRecord, name: str, revision: str) -> dict[str, Any]:
+def _shared(run: RunRecord, name: str, revision: str) -> dict[str, object]:
     template, packages = run.template, run.metrics.environment.packages
     return {
         "name": name,

@@ -1,9 +1,8 @@
-"""What a language model of reviews is judged by: modules of ``evaluate`` that need nothing else of this package.
+"""The metrics of an evaluation, as modules of ``evaluate`` that do not need this package.
 
 Each folder loads with ``evaluate.load("wine_gpt/evaluation/metrics/copying")``, without a network, and can be
-published as it is. ``evaluate`` runs a copy of the file, so none of them imports from its neighbors; and it takes the
-first metric class that it finds in the file, so they say ``evaluate.Metric`` and import no class of that library by
-name.
+published as it is. ``evaluate`` runs a copy of the file, so a metric can't import from its neighbors. ``evaluate``
+takes the first metric class in the file's namespace, so a metric must not import a class of that library by name.
 """
 
 from pathlib import Path

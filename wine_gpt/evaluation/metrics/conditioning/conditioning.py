@@ -1,8 +1,7 @@
-"""Whether a text shows what it was asked for: a classifier that learned from real texts has to guess it."""
+"""Whether a generated text fits its prompt: a classifier trained on real texts has to recover the label."""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import datasets
 import evaluate
@@ -12,30 +11,30 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 DESCRIPTION = """
-The share of texts from which a classifier recovers the label that the text was asked for, such as a wine's variety.
-The classifier (scikit-learn: TF-IDF of words and pairs of words, logistic regression) is trained on real texts. It
-errs on real texts too: put its rate on real texts that it was not trained on beside the rate on generated ones.
+The fraction of texts from which a classifier recovers the label in the text's prompt, such as a wine's variety. The
+classifier (scikit-learn: TF-IDF of words and pairs of words, logistic regression) is trained on real texts. It errs on
+real texts too, so compare the rate on generated texts with the rate on real texts that it was not trained on.
 """
 
 INPUTS = """
 Args:
     predictions: the texts.
-    references: the label that each was asked for.
+    references: the label in the prompt of each.
     train_texts: real texts.
     train_labels: their labels.
-    min_texts: labels with fewer real texts are left out, and so are predictions that ask for them.
-    max_train_texts: of more real texts, so many are drawn to train on.
-    seed: of that drawing.
+    min_texts: labels with fewer real texts are left out, and so are the predictions with these labels.
+    max_train_texts: of more real texts, so many are sampled for training.
+    seed: of that sampling.
 
 Returns:
-    rate: the share of the texts whose label is recovered; 0 to 1.
-    baseline: what always guessing the commonest label would give.
-    texts: how many texts ask for a label that the classifier knows.
+    rate: the fraction of the texts whose label is recovered; 0 to 1.
+    baseline: the rate of always guessing the commonest label.
+    texts: how many texts have a label that the classifier knows.
     classes: how many labels it knows.
     recovered: for each text 1.0 or 0.0, or None where the classifier doesn't know the label.
 
 Raises:
-    ValueError: if fewer than two labels have enough texts, or none of those is asked for.
+    ValueError: if fewer than two labels have enough texts, or no prediction has one of these labels.
 
 Examples:
     >>> metric = evaluate.load("wine_gpt/evaluation/metrics/conditioning")
@@ -74,7 +73,7 @@ class Conditioning(evaluate.Metric):
         min_texts: int = 20,
         max_train_texts: int = 20_000,
         seed: int = 42,
-    ) -> dict[str, Any]:
+    ) -> dict[str, float | list[float | None]]:
         counts = Counter(train_labels)
         classes = {label for label, count in counts.items() if count >= min_texts}
         if len(classes) < 2:

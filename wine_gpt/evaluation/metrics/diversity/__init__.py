@@ -1,1 +1,1 @@
-"""A module of ``evaluate``; load it with :func:`wine_gpt.evaluation.metrics.load_metric`."""
+"""The metric ``diversity`` as a module of ``evaluate``."""

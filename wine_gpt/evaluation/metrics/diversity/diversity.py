@@ -3,7 +3,6 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import datasets
 import evaluate
@@ -11,12 +10,12 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 DESCRIPTION = """
-How varied a set of texts is. All figures depend on how many texts there are and how long they are, so compare them
-with those of equally many real texts.
+How varied a set of texts is. All figures depend on the number and the length of the texts, so compare them with those
+of equally many real texts.
 
 distinct-n (Li et al. 2016): different spans of n words divided by all spans of n words, over all texts together.
 Self-BLEU (Zhu et al. 2018): the mean BLEU-4 of each text against all others as references, without smoothing; 1 means
-that every text repeats others. Repeated spans: the share of a text's spans of 4 words that stood in it before.
+that every text repeats others. Repeated spans: the fraction of a text's spans of 4 words that occur earlier in it.
 """
 
 CITATION = """
@@ -30,14 +29,13 @@ CITATION = """
 INPUTS = """
 Args:
     predictions: the words of each text.
-    real_lengths: numbers of words of real texts; none: no distance to them.
+    real_lengths: numbers of words of real texts; None: length_distance is not computed.
 
 Returns:
     distinct_1, distinct_2, distinct_3: 0 to 1, higher is more varied. self_bleu: 0 to 1, lower is more varied.
     repeated_4: mean over the texts, 0 to 1. mean_length, sd_length: words per text and their standard deviation.
-    length_distance: how many words the lengths' distribution is away from that of real_lengths on average
-    (Wasserstein-1);
-        only if those are given.
+    length_distance: Wasserstein-1 distance between the distributions of the lengths and of real_lengths, in words;
+        only if real_lengths are given.
 
 Examples:
     >>> metric = evaluate.load("wine_gpt/evaluation/metrics/diversity")
@@ -62,7 +60,7 @@ class Diversity(evaluate.Metric):
 
     def _compute(
         self, predictions: Sequence[Sequence[str]], real_lengths: Sequence[int] | None = None
-    ) -> dict[str, Any]:
+    ) -> dict[str, float]:
         lengths = np.array([len(text) for text in predictions])
         figures = {
             **{f"distinct_{n}": distinct(predictions, n) for n in (1, 2, 3)},
@@ -83,7 +81,7 @@ def distinct(texts: Sequence[Sequence[str]], n: int) -> float:
 
 
 def repeated(text: Sequence[str], n: int) -> float:
-    """Return the share of the text's spans of ``n`` words that stood in it before."""
+    """Return the fraction of the text's spans of ``n`` words that occur earlier in it."""
     counts = Counter(spans(text, n))
     return 1 - len(counts) / counts.total() if counts else 0.0
 
@@ -91,9 +89,8 @@ def repeated(text: Sequence[str], n: int) -> float:
 def self_bleu(texts: Sequence[Sequence[str]], order: int = 4) -> list[float]:
     """Return BLEU (Papineni et al. 2002) of each text against all others.
 
-    A span counts at most as often as the text has it that has it most, the text itself apart: so the highest and
-    second highest count of each span are all that is needed, and the time grows with the words, not with the pairs of
-    texts.
+    BLEU clips a span's count to its highest count in another text. The highest and second highest count of each span
+    give that for all texts, so the time grows with the number of words and not with the pairs of texts.
     """
     precisions = [_precisions(texts, n) for n in range(1, order + 1)]
     lengths = [len(text) for text in texts]
@@ -104,9 +101,9 @@ def self_bleu(texts: Sequence[Sequence[str]], order: int = 4) -> list[float]:
 
 
 def _precisions(texts: Sequence[Sequence[str]], n: int) -> list[float]:
-    """Return for each text the share of its spans of ``n`` words that others have as often."""
+    """Return each text's clipped n-gram precision against all other texts."""
     counts = [Counter(spans(text, n)) for text in texts]
-    # the highest count, the text that has it, the highest count of the others
+    # highest count, index of its text, highest count in the other texts
     highest: defaultdict[Span, tuple[int, int, int]] = defaultdict(lambda: (0, -1, 0))
     for index, of_text in enumerate(counts):
         for span, count in of_text.items():
@@ -124,7 +121,7 @@ def _of_others(highest: tuple[int, int, int], index: int) -> int:
 
 
 def _brevity(index: int, lengths: list[int]) -> float:
-    """Return BLEU's penalty for a text shorter than the other that is nearest in length, the shorter of two."""
+    """Return BLEU's brevity penalty against the text nearest in length; of two, the shorter one."""
     others = lengths[:index] + lengths[index + 1 :]
     length = lengths[index]
     if not others or not length:

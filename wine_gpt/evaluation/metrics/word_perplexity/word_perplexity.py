@@ -1,8 +1,7 @@
-"""How well a model predicts the words of texts that it never saw."""
+"""How well a model predicts the words of held-out texts: nats per word and word perplexity."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import datasets
 import evaluate
@@ -10,12 +9,12 @@ import numpy as np
 
 DESCRIPTION = """
 Nats per word and word perplexity: the mean of -ln p(word) over all words of all texts together, and its exponential.
-Each word counts once, so that a long text weighs more than a short one. The end of a text is no word and is given on
-its own; padding counts nowhere. Words that the vocabulary lacks are predicted as one unknown word, which is easier
-than the rare words that it stands for: so their share belongs beside the figure.
+A long text weighs more than a short one. The end of a text is not a word and has a figure of its own; padding is not
+counted. All words outside the vocabulary are predicted as one unknown word, which is easier than predicting the rare
+words themselves, so compare perplexities only at equal rates of unknown words.
 
-With a tokenizer whose tokens are no words, give the number of words of each text: its nats are then divided among
-those. Across tokenizers compare bits per character, which need the texts' lengths.
+For a tokenizer whose tokens are not words, give the number of words of each text. To compare models with different
+tokenizers, use bits per character, which needs the lengths of the texts.
 """
 
 INPUTS = """
@@ -23,15 +22,15 @@ Args:
     predictions: for each text, the natural logarithm of the probability that the model gave each token.
     references: for each text, the ids of those tokens.
     end_id: the id that ends a text.
-    unknown_id: the id of all words that the vocabulary lacks; none: there is no such id.
-    padding_id: an id that fills texts up, left out; none: there is none.
-    words: the number of words of each text; none: each token is a word.
-    characters: the number of characters of each text; none: no bits per character.
+    unknown_id: the id of all words outside the vocabulary; None without one.
+    padding_id: the id of padding; None without one.
+    words: the number of words of each text; None: each token is a word.
+    characters: the number of characters of each text; None: no bits per character.
 
 Returns:
     nats_per_word: mean -ln p of a word.
     perplexity: exp(nats_per_word).
-    unknown_rate: share of the tokens, end of text and padding apart, that are unknown; 0 to 1.
+    unknown_rate: fraction of the tokens, without end of text and padding, that are unknown; 0 to 1.
     bits_per_character: all words' nats / ln 2 / all characters; only if characters are given.
     words, reviews: how many words and texts there were.
     end_of_text_nats: mean -ln p of the token that ends a text; None if no text is ended.
@@ -71,7 +70,7 @@ class WordPerplexity(evaluate.Metric):
         padding_id: int | None = None,
         words: Sequence[int] | None = None,
         characters: Sequence[int] | None = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, float | None]:
         for text, (logs, ids) in enumerate(zip(predictions, references, strict=True)):
             if len(logs) != len(ids):
                 raise ValueError(f"text {text}: {len(logs)} logarithms, but {len(ids)} ids")
@@ -82,7 +81,7 @@ class WordPerplexity(evaluate.Metric):
         if not word.any() or not total_words:
             raise ValueError("there is not one word")
         nats_per_word = float(nats[word].sum() / total_words)
-        figures = {
+        figures: dict[str, float | None] = {
             "nats_per_word": nats_per_word,
             "perplexity": math.exp(nats_per_word),
             "unknown_rate": float((tokens[word] == unknown_id).mean()),
