@@ -208,10 +208,10 @@ def model_products(reviews: int, positions: int, words: int) -> Iterator[tuple[i
 
 def muon_products() -> Iterator[tuple[int, ...]]:
     """Yield those of the optimizer: in each of its rounds X Xᵀ, its square, and that by X."""
-    from wine_gpt.training.optimizer import ROUNDS
+    from wine_gpt.training.optimizer import ITERATIONS
 
     for wide in WIDE:
-        for _ in range(ROUNDS):
+        for _ in range(ITERATIONS):
             yield from ((WIDTH, wide, WIDTH), (WIDTH, WIDTH, WIDTH), (WIDTH, WIDTH, wide))
 
 

@@ -1,4 +1,4 @@
-"""Packed dropout is dropout."""
+"""Per-row dropout is dropout, and depends on its row's seed only."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from wine_gpt.modeling.dropout import PerRowDropout, install_per_row_dropout, seeded
+from wine_gpt.modeling.dropout import PerRowDropout, install_per_row_dropout, make_generators
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -18,7 +18,7 @@ def test_elements_are_zero_with_probability_p_or_scaled(p: float, shape: tuple[i
     assert out.shape == shape
     kept = out[out != 0]
     torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - p)), rtol=1e-4, atol=0)
-    # five standard deviations of the share
+    # five standard deviations of the fraction
     assert abs((out == 0).float().mean().item() - p) < 5 * (p * (1 - p) / out.numel()) ** 0.5
 
 
@@ -29,7 +29,7 @@ def test_no_element_depends_on_its_neighbours() -> None:
         assert abs((dropped[distance:] * dropped[:-distance]).mean().item()) < 0.0013
 
 
-def test_gradients_go_where_values_went() -> None:
+def test_gradients_are_zero_where_values_are_dropped() -> None:
     torch.manual_seed(0)
     values = torch.randn(64, 64, requires_grad=True)
     out = PerRowDropout(0.3, [])(values)
@@ -39,7 +39,7 @@ def test_gradients_go_where_values_went() -> None:
     torch.testing.assert_close(values.grad * values.detach(), out.detach())
 
 
-def test_the_seed_fixes_it_and_evaluation_leaves_it_out() -> None:
+def test_it_depends_on_the_seed_and_does_nothing_in_evaluation() -> None:
     values = torch.randn(1000)
     layer = PerRowDropout(0.3, [])
     torch.manual_seed(1)
@@ -50,15 +50,15 @@ def test_the_seed_fixes_it_and_evaluation_leaves_it_out() -> None:
     assert torch.equal(layer.eval()(values), values)
 
 
-def test_a_row_loses_the_same_in_any_company() -> None:
+def test_a_row_loses_the_same_elements_in_any_batch() -> None:
     layer = PerRowDropout(0.3, [])
     rows = torch.ones(4, 5, 7)
-    layer.generators[:] = seeded([1, 2, 3, 4])
+    layer.generators[:] = make_generators([1, 2, 3, 4])
     together = layer(rows)
     assert not torch.equal(together[0], together[1])
     again = layer(rows)
     assert not torch.equal(again, together)
-    layer.generators[:] = seeded([3, 4])
+    layer.generators[:] = make_generators([3, 4])
     assert torch.equal(layer(rows[2:]), together[2:])
     assert torch.equal(layer(rows[2:]), again[2:])
 
@@ -73,11 +73,11 @@ def test_every_dropout_of_a_model_is_replaced(small: GPT2LMHeadModel) -> None:
     small.transformer.h[1].eval()
     generators = install_per_row_dropout(small)
     assert not [module for module in small.modules() if type(module) is nn.Dropout]
-    packed = {name: module for name, module in small.named_modules() if isinstance(module, PerRowDropout)}
-    assert len(packed) == 7
-    assert all(module.p == 0.1 and module.generators is generators for module in packed.values())
-    assert [name for name, module in packed.items() if not module.training] == [
-        name for name in packed if name.startswith("transformer.h.1")
+    replaced = {name: module for name, module in small.named_modules() if isinstance(module, PerRowDropout)}
+    assert len(replaced) == 7
+    assert all(module.p == 0.1 and module.generators is generators for module in replaced.values())
+    assert [name for name, module in replaced.items() if not module.training] == [
+        name for name in replaced if name.startswith("transformer.h.1")
     ]
 
 
@@ -88,12 +88,12 @@ def test_without_dropout_attention_is_what_transformers_computes(small: GPT2LMHe
     torch.testing.assert_close(small(ids).logits, expected)
     for module in small.train().modules():
         if isinstance(module, nn.Dropout):
-            # too seldom to happen, but enough to take the way of training
+            # so low that nothing is dropped, but not 0, so that the code path of training is taken
             module.p = 1e-6
     torch.testing.assert_close(small(ids).logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_model_with_packed_dropout_is_saved_as_any_other(small: GPT2LMHeadModel, tmp_path: Path) -> None:
+def test_a_model_with_per_row_dropout_is_saved_unchanged(small: GPT2LMHeadModel, tmp_path: Path) -> None:
     small.save_pretrained(tmp_path / "before")
     install_per_row_dropout(small)
     small.save_pretrained(tmp_path / "after")

@@ -17,7 +17,7 @@ def inputs(rows: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor,
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a chunk hold 20 rows of 50 words in float64, in evaluation 8."""
+    """Make a chunk 20 rows of 50 words in float64, and 8 in evaluation."""
     monkeypatch.setattr(loss_module, "CHUNK_BYTES", 20 * 50 * 8)
     monkeypatch.setattr(loss_module, "EVALUATION_CHUNK_BYTES", 8 * 50 * 8)
 
@@ -53,7 +53,7 @@ def test_large_logits_do_not_overflow() -> None:
     assert hidden.grad.isfinite().all()
 
 
-def test_a_probability_that_its_dtype_cannot_hold_still_counts_in_full() -> None:
+def test_a_probability_that_underflows_counts_in_full() -> None:
     hidden, weight, labels = torch.eye(3)[:, :2], torch.tensor([[0.0, 0.0], [30.0, 0.0]]), torch.tensor([0, 0, 1])
     expected = cross_entropy(hidden @ weight.T, labels, reduction="sum")
     with torch.autocast("cpu", dtype=torch.float16):
@@ -61,7 +61,7 @@ def test_a_probability_that_its_dtype_cannot_hold_still_counts_in_full() -> None
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
 
 
-def test_not_a_number_reaches_the_gradient() -> None:
+def test_nan_reaches_the_gradient() -> None:
     hidden, weight, labels = inputs(20, torch.float32)
     hidden[3, 3] = torch.nan
     hidden.requires_grad_()
@@ -72,7 +72,7 @@ def test_not_a_number_reaches_the_gradient() -> None:
     assert hidden.grad[3].isnan().all()
 
 
-def test_under_autocast_the_products_are_in_its_dtype_and_gradients_in_the_parameters() -> None:
+def test_autocast_applies_to_the_matmuls_and_gradients_keep_the_parameters_dtype() -> None:
     hidden, weight, labels = inputs(600, torch.float32)
     hidden.requires_grad_()
     weight.requires_grad_()
@@ -87,7 +87,7 @@ def test_under_autocast_the_products_are_in_its_dtype_and_gradients_in_the_param
     assert hidden.grad.dtype == torch.float32
 
 
-def test_a_frozen_weight_gets_no_gradient_and_changes_no_other() -> None:
+def test_a_frozen_weight_gets_no_gradient_and_changes_no_other_gradient() -> None:
     gradients = []
     for trained in (True, False):
         hidden, weight, labels = inputs(600, torch.float32)

@@ -1,4 +1,4 @@
-"""The model agrees with its tokenizer, and nothing unsafe, damaged or half-fitting is loaded."""
+"""The model agrees with its tokenizer, and nothing unsafe, damaged or mismatched is loaded."""
 
 import json
 import pickle
@@ -49,10 +49,10 @@ def test_special_tokens_agree_everywhere(tokenizer: PreTrainedTokenizerFast) -> 
     assert set(model.generation_config.suppress_tokens) == {0, 1, 6}
 
 
-def test_words_are_drawn_from_the_whole_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Where a generation config says nothing, transformers draws from the 50 likeliest."""
+def test_words_are_sampled_from_the_whole_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Without top_k in a generation config, transformers samples from the 50 likeliest words."""
     tokenizer.add_tokens([f"word{number}" for number in range(192)])
-    # without training each word is about as likely as another
+    # an untrained model gives each word about the same probability
     build_model(SMALL, tokenizer, seed=1).save_pretrained(folder)
     torch.manual_seed(0)
     loaded = AutoModelForCausalLM.from_pretrained(folder)
@@ -175,7 +175,7 @@ def with_header(file: Path, change: str, old: str) -> None:
     file.write_bytes(content[:8] + header.replace(old, change, 1).encode() + content[8 + size :])
 
 
-def test_a_header_that_lies_about_a_shape_is_named(folder: Path) -> None:
+def test_a_header_with_a_wrong_shape_is_named(folder: Path) -> None:
     file = folder / "model.safetensors"
     with_header(file, "[16,8]", "[8,16]")
     message = refused(folder)

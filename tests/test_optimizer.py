@@ -1,4 +1,4 @@
-"""Muon: which parameters it moves, by how much, and that the rest is AdamW's."""
+"""Muon updates the matrices between the layers, as torch's does, and AdamW all other parameters."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from torch import nn
 from transformers import GPT2LMHeadModel
 
 from wine_gpt.modeling.gpt2 import build_model
-from wine_gpt.training.optimizer import MuonAdamW, build_optimizer, divide, orthogonalized
+from wine_gpt.training.optimizer import MuonAdamW, assign_work, build_optimizer, orthogonalize
 
 
 @pytest.fixture
@@ -24,37 +24,35 @@ def give_gradients(model: nn.Module, seed: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_orthogonalized_matrices_keep_their_directions_and_lose_their_strengths(dtype: torch.dtype) -> None:
-    strengths = torch.logspace(0, -1.5, 24)
+def test_orthogonalizing_keeps_singular_vectors_and_makes_singular_values_about_one(dtype: torch.dtype) -> None:
+    singular_values = torch.logspace(0, -1.5, 24)
     shapes = [(24, 40), (32, 32), (40, 24), (24, 40), (32, 24)]
     sides = [[torch.linalg.qr(torch.randn(size, 24)).Q for size in shape] for shape in shapes]
     for (left, right), shape, found in zip(
         sides,
         shapes,
-        orthogonalized([left @ torch.diag(strengths) @ right.T for left, right in sides], dtype),
+        orthogonalize([left @ torch.diag(singular_values) @ right.T for left, right in sides], dtype),
         strict=True,
     ):
         assert found.shape == shape
         assert found.dtype == dtype
-        turned = left.T @ found.float() @ right
-        assert turned.diag().min() > 0.6
-        assert turned.diag().max() < 1.3
-        torch.testing.assert_close(turned - torch.diag(turned.diag()), torch.zeros(24, 24), atol=0.05, rtol=0)
+        rotated = left.T @ found.float() @ right
+        assert rotated.diag().min() > 0.6
+        assert rotated.diag().max() < 1.3
+        torch.testing.assert_close(rotated, torch.diag(rotated.diag()), atol=0.05, rtol=0)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 8])
-def test_each_matrix_is_one_processes_and_none_has_much_more_to_do(processes: int) -> None:
+def test_each_matrix_is_assigned_once_and_the_processes_are_balanced(processes: int) -> None:
     shapes = [torch.Size(shape) for shape in ((256, 768), (256, 256), (256, 256), (256, 256), (64, 64))]
-    shares = divide(shapes, processes)
-    assert len(shares) == processes
-    assert sorted(index for share in shares for index in share) == list(range(len(shapes)))
-    products = [sum(shapes[index].numel() * min(shapes[index]) for index in share) for share in shares]
-    assert max(products) <= max(256 * 256 * 768, 1.1 * sum(products) / processes)
+    work = assign_work(shapes, processes)
+    assert len(work) == processes
+    assert sorted(index for indices in work for index in indices) == list(range(len(shapes)))
+    costs = [sum(shapes[index].numel() * min(shapes[index]) for index in indices) for indices in work]
+    assert max(costs) <= max(256 * 256 * 768, 1.1 * sum(costs) / processes)
 
 
-def test_matrices_between_the_layers_move_as_torch_has_it_and_the_rest_as_adamw_has_it(
-    model: GPT2LMHeadModel,
-) -> None:
+def test_layers_weights_are_updated_as_by_torchs_muon_and_the_rest_by_adamw(model: GPT2LMHeadModel) -> None:
     twin = build_model(MODEL, make_tokenizer(), 0)
     ours = build_optimizer(model, TRAINING, torch.float32)
     between = {f"transformer.h.0.{name}.weight" for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")}
@@ -79,7 +77,7 @@ def test_matrices_between_the_layers_move_as_torch_has_it_and_the_rest_as_adamw_
         torch.testing.assert_close(parameter, named[name], atol=tolerance, rtol=0, msg=name)
 
 
-def test_adamw_is_torchs(model: GPT2LMHeadModel) -> None:
+def test_adamw_equals_torchs(model: GPT2LMHeadModel) -> None:
     twin = build_model(MODEL, make_tokenizer(), 0)
     config = dataclasses.replace(TRAINING, optimizer="adamw", weight_decay=0.0)
     ours = build_optimizer(model, config, torch.float32)
@@ -93,7 +91,7 @@ def test_adamw_is_torchs(model: GPT2LMHeadModel) -> None:
     assert all(torch.equal(*pair) for pair in zip(model.parameters(), twin.parameters(), strict=True))
 
 
-def test_a_step_that_overflows_in_fp16_changes_nothing() -> None:
+def test_an_fp16_overflow_changes_no_weight() -> None:
     layer = nn.Linear(8, 8, bias=False)
     optimizer = MuonAdamW(
         [{"params": [layer.weight], "weight_decay": 0.1, "orthogonal": True}], TRAINING, torch.float32

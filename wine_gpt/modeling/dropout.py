@@ -1,4 +1,4 @@
-"""Dropout and attention for training on a CPU: random numbers that cost little, and are each review's own."""
+"""Dropout on a CPU with one random generator per row, so that a review's dropout does not depend on its batch."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,16 +13,15 @@ ATTENTION = "wine_gpt"
 
 
 class PerRowDropout(nn.Dropout):
-    """Dropout that draws 16 random bits an element, four elements at once, where torch draws a float for each.
+    """Dropout that draws 16 random bits per element, four elements at a time, instead of torch's float per element.
 
-    On a CPU torch's generator is most of the time that dropout takes. Elements are kept with probability 1 − p,
-    rounded to a multiple of 2⁻¹⁶, and divided by it. On other devices, and in evaluation, this is
-    :class:`torch.nn.Dropout`.
+    Drawing is most of the time of dropout on a CPU. Elements are kept with probability 1 − p, rounded to a multiple
+    of 2⁻¹⁶, and divided by it. On other devices, and in evaluation, this is :class:`torch.nn.Dropout`.
 
     Args:
         p: probability that an element becomes zero.
-        generators: one for each row of the input, so that what a row loses doesn't depend on the rows beside it;
-            empty: torch's own for all. Held, not copied: all dropouts of a model share it.
+        generators: one per row of the input; empty: torch's global generator. Held, not copied, because all dropout
+            layers of a model use one list.
     """
 
     def __init__(self, p: float, generators: list[torch.Generator]) -> None:
@@ -30,7 +29,7 @@ class PerRowDropout(nn.Dropout):
         self.generators = generators
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Return the input with elements set to zero at random, of the same shape and dtype."""
+        """Return the input with random elements set to zero, of the same shape and dtype."""
         if not self.training or self.p == 0 or input.device.type != "cpu":
             return super().forward(input)
         dropped = round(self.p * 2**16)
@@ -38,10 +37,10 @@ class PerRowDropout(nn.Dropout):
         return input * kept.to(input.dtype).mul_(2**16 / (2**16 - dropped))
 
     def _random(self, shape: torch.Size) -> torch.Tensor:
-        """Return int16 of a shape, each value as likely as any other."""
+        """Return uniformly distributed int16 of a shape."""
         elements = shape[1:].numel()
         packed = torch.empty(shape[0], -(-elements // 4), dtype=torch.int64)
-        # from here to None is all of int64, so that every bit is random
+        # the range from -2**63 to None is all of int64, so that every bit is random
         if self.generators:
             for row, generator in zip(packed, self.generators, strict=True):
                 row.random_(-(2**63), None, generator=generator)
@@ -51,12 +50,12 @@ class PerRowDropout(nn.Dropout):
 
 
 def install_per_row_dropout(model: PreTrainedModel) -> list[torch.Generator]:
-    """Replace each :class:`torch.nn.Dropout` in a model, and have its attention drop by it too.
+    """Replace each :class:`torch.nn.Dropout` of a model by :class:`PerRowDropout`, in its attention too.
 
-    The model's weights and its results in evaluation stay the same.
+    The model's weights and its results in evaluation do not change.
 
     Returns:
-        the list that all its dropouts take their generators from, empty as yet.
+        the list of generators that all the dropout layers use, empty at first.
     """
     generators: list[torch.Generator] = []
     for parent in model.modules():
@@ -69,8 +68,8 @@ def install_per_row_dropout(model: PreTrainedModel) -> list[torch.Generator]:
     return generators
 
 
-def seeded(seeds: Iterable[int]) -> list[torch.Generator]:
-    """Return a generator for each seed, of which 32 bits count."""
+def make_generators(seeds: Iterable[int]) -> list[torch.Generator]:
+    """Return a generator for each seed; torch uses a seed's lowest 32 bits."""
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
@@ -82,24 +81,24 @@ def causal_attention(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    **kwargs: Any,  # noqa: ANN401 - transformers hands over what other attentions take
+    **kwargs: Any,  # noqa: ANN401 - transformers passes the arguments of all attention functions
 ) -> tuple[torch.Tensor, None]:
-    """Attend to the positions before; with torch's kernels except to train with dropout on a CPU.
+    """Attend causally, by torch's fused kernels except when training with dropout on a CPU.
 
-    torch has no kernel for that either: it takes the plain products too, but in float32, and draws its own dropout.
+    torch has no fused kernel for dropout on a CPU: its fallback uses plain matmuls in float32 and its own dropout.
 
     Args:
         module: the attention layer, with ``attn_dropout``.
         query: float of shape (reviews, heads, positions, width).
         key: like the query.
         value: like the query.
-        attention_mask: none where each position sees all before it.
-        dropout: probability that a weight becomes zero.
-        scaling: of the products; none: width ** −0.5.
+        attention_mask: none if each position attends to all positions before it.
+        dropout: probability that an attention weight becomes zero.
+        scaling: factor of the scores; none: width ** −0.5.
         kwargs: for :func:`transformers.integrations.sdpa_attention.sdpa_attention_forward`.
 
     Returns:
-        float of shape (reviews, positions, heads, width), and no weights.
+        float of shape (reviews, positions, heads, width), and None for the attention weights.
     """
     if not dropout or attention_mask is not None or query.device.type != "cpu":
         output, _ = sdpa_attention_forward(

@@ -1,4 +1,4 @@
-"""A GPT-2 with its loss over real tokens only: what training and evaluation run."""
+"""Compute a GPT-2's loss over real tokens, padding excluded, for training and evaluation."""
 
 from collections.abc import Iterable
 
@@ -7,14 +7,14 @@ from torch import nn
 from transformers import GPT2LMHeadModel
 
 from wine_gpt.data.batching import IGNORED, Batch
-from wine_gpt.modeling.dropout import install_per_row_dropout, seeded
+from wine_gpt.modeling.dropout import install_per_row_dropout, make_generators
 from wine_gpt.modeling.loss import embed_tied, summed_cross_entropy, token_losses
 
 
 class LanguageModelLoss(nn.Module):
-    """A GPT-2 with its loss over real tokens only: what training and evaluation run.
+    """A GPT-2 with its loss over real tokens, padding excluded, for training and evaluation.
 
-    Only positions that have a label reach the head, so what little padding a batch has costs almost nothing.
+    Only positions with a label reach the head, so that padding costs little.
     """
 
     def __init__(self, model: GPT2LMHeadModel) -> None:
@@ -23,13 +23,13 @@ class LanguageModelLoss(nn.Module):
         self.model = model
 
     def seed_dropout(self, seeds: Iterable[int]) -> None:
-        """Fix what the next forward pass drops of each review, on a CPU: by a seed for each row of its batch."""
-        self.generators[:] = seeded(seeds)
+        """Seed dropout for the next forward passes, one seed per row (CPU only)."""
+        self.generators[:] = make_generators(seeds)
 
     def forward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the sum, in nats, of −log p(label) over all labels that are not ignored: a float32 scalar.
+        """Return the sum of −log p(label), in nats, over all labels but ``IGNORED``, as a float32 scalar.
 
-        Both arguments are int64 of shape (reviews, positions), as a :class:`Batch` holds them.
+        Both arguments are int64 of shape (reviews, positions), as in a :class:`Batch`.
         """
         real = labels != IGNORED
         embedding, head = self.model.transformer.wte, self.model.lm_head.weight
@@ -41,7 +41,7 @@ class LanguageModelLoss(nn.Module):
 
     @torch.no_grad()
     def token_losses(self, batch: Batch) -> torch.Tensor:
-        """Return −log p(label), in nats, of each position: float32 of the shape of the labels, 0 where ignored."""
+        """Return −log p(label), in nats, of each position: float32 of the labels' shape, 0 where ``IGNORED``."""
         real = batch.labels != IGNORED
         hidden = self._hidden(self.model.transformer.wte(batch.input_ids))[real]
         losses = torch.zeros(batch.labels.shape, device=batch.labels.device)

@@ -1,9 +1,10 @@
-"""The head's product and its cross entropy as one function that never holds the full logits.
+"""Compute the cross entropy of the head's logits, and its gradients, in chunks of rows.
 
-With a small model and a vocabulary of words the head is most of the work, and its logits, written and read several
-times, most of the memory traffic. Here a chunk of rows is taken from logits to their gradient in place, in one buffer
-that all chunks of all steps share. The formula is the plain one: L = Σ (log Σ_j exp(h·w_j) − h·w_label), with
-∂L/∂logits = softmax − onehot (as in the Cut Cross-Entropy and Liger kernels).
+With a small model and a vocabulary of words the head's matmuls are most of a training step, and its logits most of
+the memory traffic. Each chunk of logits becomes its gradient in place, in one buffer that is reused by all steps. The
+formulas are L = Σ (log Σ_j exp(h·w_j) − h·w_label) and ∂L/∂logits = softmax − onehot, as in the kernels of
+Cut Cross-Entropy (Wijmans et al. 2024) and Liger. Measurements, with ``torch.nn.functional.linear_cross_entropy``
+beside it: benchmarks/RESULTS.md, "Training speed".
 """
 
 import functools
@@ -11,16 +12,16 @@ from typing import Any
 
 import torch
 
-# of logits in training: 2,096 rows of 10,002 words in bfloat16, which is more than a usual batch, so that the gradient
-# of the weight is one product and no sum. Less makes slower products, as each chunk arranges the weight anew; more
-# was no faster. Fixed, and not timed on the machine, since a run that is resumed must sum in the same order
+# size of a chunk of logits in training: holds most batches of the class config, so that one matmul gives the weight's
+# gradient (benchmarks/RESULTS.md, "Size of a chunk of logits"). The size is fixed instead of measured on each machine,
+# because a resumed run must sum in the same order
 CHUNK_BYTES = 2**22 * 10
-# of logits in evaluation, which has them in float32 beside
+# size of a chunk of logits in evaluation, which copies them to float32
 EVALUATION_CHUNK_BYTES = 2**22
 
 
 def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return −log p(label) of each row, in nats; without gradient.
+    """Return −log p(label) of each row, in nats, without gradients.
 
     Args:
         hidden: float of shape (rows, width).
@@ -88,73 +89,73 @@ class _TiedEmbedding(torch.autograd.Function):
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """Computes the gradients on the way forward, where the chunk's probabilities are at hand."""
+    """Computes the gradients in the forward pass, because the backward pass would compute the logits again."""
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         with torch.autocast(device, enabled=False):
-            # below an adapter the weight is frozen, and a third of the work falls away
+            # with an adapter the weight is frozen, which saves the third of the matmuls that give its gradient
             loss, hidden_grad, weight_grad = _loss_and_gradients(
-                hidden.to(dtype), weight.to(dtype), labels, trained=ctx.needs_input_grad[1]
+                hidden.to(dtype), weight.to(dtype), labels, weight_trained=ctx.needs_input_grad[1]
             )
         ctx.save_for_backward(hidden_grad.to(hidden.dtype), weight_grad.to(weight.dtype))
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:  # noqa: ANN401
-        # in place, which is why the loss can be differentiated once only
+        # in place, and so the loss can be differentiated only once
         hidden_grad, weight_grad = (gradient.mul_(upstream[0]) for gradient in ctx.saved_tensors)
         return hidden_grad, weight_grad if ctx.needs_input_grad[1] else None, None
 
 
 def _loss_and_gradients(
-    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, trained: bool
+    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, weight_trained: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the loss, its gradient in the rows, and in the weight if that is trained, else an empty one."""
+    """Return the loss, the gradient of the hidden rows, and that of the weight, empty if the weight is frozen."""
     loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
     hidden_grad = torch.empty_like(hidden)
-    weight_grad = torch.empty(weight.shape if trained else (0, 0), dtype=torch.float32, device=weight.device)
+    weight_grad = torch.empty(weight.shape if weight_trained else (0, 0), dtype=torch.float32, device=weight.device)
     buffer = _buffer(_rows(CHUNK_BYTES, weight), len(weight), weight.dtype, weight.device)
     chunks = zip(*(tensor.split(len(buffer)) for tensor in (hidden, labels, hidden_grad)), strict=True)
     for index, (rows, label, rows_grad) in enumerate(chunks):
         logits = buffer[: len(rows)]
         loss += _logits_gradient(weight, rows, label, logits)
         torch.mm(logits, weight, out=rows_grad)
-        if not trained:
+        if not weight_trained:
             continue
         if weight.dtype == weight_grad.dtype:
             weight_grad.addmm_(logits.T, rows, beta=min(index, 1))
         else:
-            product = logits.T @ rows
-            weight_grad = weight_grad.add_(product) if index else weight_grad.copy_(product)
+            chunk_grad = logits.T @ rows
+            weight_grad = weight_grad.add_(chunk_grad) if index else weight_grad.copy_(chunk_grad)
     return loss, hidden_grad, weight_grad
 
 
 def _logits_gradient(
     weight: torch.Tensor, rows: torch.Tensor, label: torch.Tensor, logits: torch.Tensor
 ) -> torch.Tensor:
-    """Return the sum of −log p of a chunk; leave the gradient of its logits in the last argument."""
+    """Return the sum of −log p(label) of a chunk, and write the gradient of its logits into ``logits``."""
     torch.mm(rows, weight.T, out=logits)
     probabilities = torch.softmax(logits, dim=1, out=logits)
-    here = torch.arange(len(label), device=label.device), label
-    of_label = probabilities[here]
-    nats = -of_label.float().log()
-    lost = of_label < torch.finfo(logits.dtype).smallest_normal
-    if bool(lost.any()):
-        nats[lost] = token_losses(rows[lost], weight, label[lost]).to(nats.dtype)
-    # not scatter_, which copies all of the chunk
-    probabilities[here] = of_label - 1
+    label_index = torch.arange(len(label), device=label.device), label
+    label_probability = probabilities[label_index]
+    nats = -label_probability.float().log()
+    underflow = label_probability < torch.finfo(logits.dtype).smallest_normal
+    if bool(underflow.any()):
+        nats[underflow] = token_losses(rows[underflow], weight, label[underflow]).to(nats.dtype)
+    # not scatter_, because it copies the whole chunk
+    probabilities[label_index] = label_probability - 1
     return nats.sum()
 
 
 def _rows(size: int, weight: torch.Tensor) -> int:
-    """Return how many rows of logits have about so many bytes."""
+    """Return how many rows of logits take about ``size`` bytes."""
     return max(size // (len(weight) * weight.element_size()), 1)
 
 
 @functools.lru_cache(maxsize=4)
 def _buffer(rows: int, width: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Return memory that all chunks of all steps share: to have it made anew costs as much as to fill it."""
+    """Return the buffer that all chunks of all steps reuse, because allocating it takes as long as filling it."""
     return torch.empty(rows, width, dtype=dtype, device=device)

@@ -1,4 +1,4 @@
-"""Load and save models in transformers' format: safetensors only, and never code of their own."""
+"""Load and save models in transformers' format, from safetensors only and without remote code."""
 
 import contextlib
 import json
@@ -17,12 +17,12 @@ from wine_gpt.tokenizer import save_tokenizer
 
 
 def load_model(path: str | Path) -> PreTrainedModel:
-    """Load a causal language model from a folder or the Hub: safetensors only, and never code of its own.
+    """Load a causal language model from a folder or the Hub, from safetensors only and without remote code.
 
-    A folder with an adapter of PEFT gives its base with the adapter merged into it.
+    For a folder with a PEFT adapter, the result is its base model with the adapter merged into it.
 
     Raises:
-        UserError: if there is none, it is pickled, brings its own code, or its weights are damaged or not finite.
+        UserError: if there is no model, it is pickled, has its own code, or its weights are damaged or not finite.
     """
     folder = Path(path)
     if (folder / "adapter_config.json").is_file():
@@ -37,7 +37,7 @@ def load_model(path: str | Path) -> PreTrainedModel:
                 path,
                 use_safetensors=True,
                 trust_remote_code=False,
-                # what doesn't fit is reported below, by name
+                # mismatched weights are reported below by name
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
@@ -58,18 +58,18 @@ def save_model(
     folder: Path,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    **settings: Any,  # noqa: ANN401 - those of save_pretrained
+    **settings: Any,  # noqa: ANN401 - arguments of save_pretrained
 ) -> None:
-    """Save model and tokenizer, each file whole or not at all."""
+    """Save model and tokenizer, each file atomically."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-model-") as temporary:
         with quiet_transformers():
             model.save_pretrained(temporary, **settings)
         save_tokenizer(tokenizer, temporary)
-        # peft leaves a card full of blanks
+        # the model card that peft writes has only placeholders
         (Path(temporary) / "README.md").unlink(missing_ok=True)
         readable = (Path(temporary) / "tokenizer.json").stat().st_mode
         for file in Path(temporary).iterdir():
-            # safetensors writes for the owner alone
+            # safetensors makes files that only their owner can read
             file.chmod(readable)
             file.replace(folder / file.name)
 
@@ -104,7 +104,7 @@ def _load_adapted(folder: Path) -> PreTrainedModel:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' bars, reports and warnings off the terminal."""
+    """Hide transformers' progress bars, loading reports and warnings."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -116,7 +116,7 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def _refuse_unsafe(folder: Path) -> None:
-    """Look at a model folder before anything of it is loaded, so that the error can name file and reason."""
+    """Check a model folder before it is loaded, so that the error names file and reason."""
     config_file = folder / "config.json"
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
@@ -138,7 +138,7 @@ def _refuse_unsafe(folder: Path) -> None:
 
 
 def _require_sound(file: Path) -> None:
-    """Read every tensor of a safetensors file, so that a damaged one is named."""
+    """Read every tensor of a safetensors file, and raise an error that names a damaged one."""
     name = "its header"
     try:
         with safe_open(file, framework="pt") as tensors:

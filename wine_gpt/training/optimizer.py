@@ -1,7 +1,8 @@
-"""Muon for the matrices between the layers, AdamW for all else, as one optimizer.
+"""Muon for the matrices between the layers and AdamW for all other parameters, as one optimizer.
 
-torch has a Muon, but that one multiplies in bfloat16, which is a hundred times slower than float32 on a CPU without
-instructions for it, and it takes no other parameters, so that a scaler of fp16 would have two optimizers to serve.
+``torch.optim.Muon`` is not used, because it multiplies in bfloat16, which is slow on a CPU without instructions for
+it, and takes matrices only, so that fp16's gradient scaler would have two optimizers: benchmarks/RESULTS.md, "Training
+speed".
 """
 
 from collections.abc import Callable
@@ -14,90 +15,95 @@ from torch import nn
 
 from wine_gpt.config import TrainingConfig
 
-# of Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks": five rounds of this polynomial
-# bring each singular value between about 0.7 and 1.2
+# from Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks": five Newton-Schulz iterations of
+# this polynomial bring each singular value to between about 0.7 and 1.2
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-ROUNDS = 5
+ITERATIONS = 5
 MOMENTUM = 0.95
 
 
-def orthogonalized(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
-    """Return about UVᵀ for each matrix USVᵀ: its directions, each with the same strength.
+def orthogonalize(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+    """Return about UVᵀ for each matrix USVᵀ: all its singular values become about 1.
 
     Args:
         matrices: each float of shape (rows, columns).
-        dtype: of the products.
+        dtype: of the matmuls.
 
     Returns:
-        each of its matrix's shape, in that dtype.
+        tensors of the matrices' shapes, in ``dtype``.
     """
-    wide = [matrix.T if matrix.shape[0] > matrix.shape[1] else matrix for matrix in matrices]
+    # with at most as many rows as columns, because the iteration multiplies (rows, rows) matrices
+    flat = [matrix.T if matrix.shape[0] > matrix.shape[1] else matrix for matrix in matrices]
     found: dict[int, torch.Tensor] = {}
-    # those of one shape together: one large product instead of many small ones
-    for shape in {matrix.shape for matrix in wide}:
-        alike = [index for index, matrix in enumerate(wide) if matrix.shape == shape]
-        found.update(zip(alike, _iterate(torch.stack([wide[index] for index in alike]), dtype), strict=True))
-    return [found[index] if wide[index] is matrix else found[index].T for index, matrix in enumerate(matrices)]
+    # matrices of one shape are stacked: one large matmul is faster than several small ones
+    for shape in {matrix.shape for matrix in flat}:
+        indices = [index for index, matrix in enumerate(flat) if matrix.shape == shape]
+        stack = _newton_schulz(torch.stack([flat[index] for index in indices]), dtype)
+        found.update(zip(indices, stack, strict=True))
+    return [found[index] if flat[index] is matrix else found[index].T for index, matrix in enumerate(matrices)]
 
 
-def _iterate(matrices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Orthogonalize a stack of shape (matrices, rows, columns), none with more rows than columns."""
-    turned: torch.Tensor = (matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)).to(dtype)
+def _newton_schulz(matrices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Orthogonalize a stack of shape (matrices, rows, columns) whose matrices have at most as many rows as columns."""
+    iterate: torch.Tensor = (matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)).to(dtype)
     linear, cubic, quintic = COEFFICIENTS
-    for _ in range(ROUNDS):
-        gram = turned @ turned.mT
+    for _ in range(ITERATIONS):
+        gram = iterate @ iterate.mT
         gram = torch.baddbmm(gram, gram, gram, beta=cubic, alpha=quintic)
-        turned = torch.baddbmm(turned, gram, turned, beta=linear)
-    return turned
+        iterate = torch.baddbmm(iterate, gram, iterate, beta=linear)
+    return iterate
 
 
-def orthogonalized_in_parallel(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
-    """Return what :func:`orthogonalized` does, where each process computes its share and sends it to the others.
+def orthogonalize_in_parallel(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+    """Return what :func:`orthogonalize` does, with the matrices divided among the processes.
 
-    All processes call it with the same matrices.
+    All processes must call it with the same matrices.
     """
     state = PartialState()
-    shares = divide([matrix.shape for matrix in matrices], state.num_processes)
-    own = orthogonalized([matrices[index] for index in shares[state.process_index]], dtype)
+    work = assign_work([matrix.shape for matrix in matrices], state.num_processes)
+    own = orthogonalize([matrices[index] for index in work[state.process_index]], dtype)
     if state.num_processes == 1:
         return own
     found: dict[int, torch.Tensor] = {}
-    for process, share in enumerate(shares):
+    for process, indices in enumerate(work):
         if process == state.process_index:
-            # row by row, as those are that it is received in
+            # contiguous like the tensors that the other processes receive into
             results = [result.contiguous() for result in own]
         else:
-            results = [torch.empty(matrices[index].shape, dtype=dtype, device=state.device) for index in share]
-        found.update(zip(share, broadcast(results, from_process=process), strict=True))
+            results = [torch.empty(matrices[index].shape, dtype=dtype, device=state.device) for index in indices]
+        found.update(zip(indices, broadcast(results, from_process=process), strict=True))
     return [found[index] for index in range(len(matrices))]
 
 
-def divide(shapes: list[torch.Size], processes: int) -> list[list[int]]:
-    """Return which matrices each process orthogonalizes: the costliest first, each to whom has least to do so far."""
+def assign_work(shapes: list[torch.Size], processes: int) -> list[list[int]]:
+    """Return the indices of the matrices that each process orthogonalizes.
+
+    Matrices are assigned greedily, largest first, to the least loaded process.
+    """
     costs = [shape.numel() * min(shape) for shape in shapes]
-    shares: list[list[int]] = [[] for _ in range(processes)]
+    work: list[list[int]] = [[] for _ in range(processes)]
     for index in sorted(range(len(shapes)), key=lambda index: -costs[index]):
-        min(shares, key=lambda share: sum(costs[i] for i in share)).append(index)
-    return [sorted(share) for share in shares]
+        min(work, key=lambda indices: sum(costs[i] for i in indices)).append(index)
+    return [sorted(indices) for indices in work]
 
 
 class MuonAdamW(torch.optim.AdamW):
-    """Muon for groups marked ``orthogonal``, which hold matrices, and AdamW for the others.
+    """Muon for parameter groups marked ``orthogonal``, which must hold matrices, and AdamW for the other groups.
 
-    A matrix moves by its orthogonalized momentum, scaled as in Liu et al. 2025, "Muon is Scalable for LLM Training",
-    to the size of a step of AdamW's; so one learning rate serves all.
+    A matrix's update is its orthogonalized momentum, scaled to the size of an AdamW update as in Liu et al. 2025,
+    "Muon is Scalable for LLM Training", so that one learning rate serves both.
 
     Args:
-        groups: of parameters, each with ``orthogonal`` and ``weight_decay``.
+        groups: parameter groups, each with ``orthogonal`` and ``weight_decay``.
         config: see :class:`TrainingConfig`.
-        dtype: of the products; bfloat16 is enough where it is fast.
+        dtype: of Muon's matmuls; bfloat16 is precise enough.
     """
 
     def __init__(self, groups: list[dict[str, Any]], config: TrainingConfig, dtype: torch.dtype) -> None:
         betas = (config.adam_beta1, config.adam_beta2)
         super().__init__(groups, lr=config.learning_rate, betas=betas, fused=True)
         self.dtype = dtype
-        # a fused AdamW would be called, and leave out its own part only, where fp16 has overflowed
+        # a fused AdamW handles an fp16 overflow itself, which would leave Muon's updates in place
         self._step_supports_amp_scaling = False
 
     @torch.no_grad()
@@ -106,19 +112,19 @@ class MuonAdamW(torch.optim.AdamW):
         for group in self.param_groups:
             if group["orthogonal"]:
                 matrices = [matrix for matrix in group["params"] if matrix.grad is not None]
-                directions = orthogonalized_in_parallel([self._momentum(matrix) for matrix in matrices], self.dtype)
+                directions = orthogonalize_in_parallel([self._momentum(matrix) for matrix in matrices], self.dtype)
                 for matrix, direction in zip(matrices, directions, strict=True):
                     matrix.mul_(1 - group["lr"] * group["weight_decay"])
                     matrix.add_(direction, alpha=-group["lr"] * 0.2 * max(matrix.shape) ** 0.5)
-                    # which AdamW then leaves alone
+                    # AdamW skips parameters without a gradient
                     matrix.grad = None
         return super().step(closure)
 
     def _momentum(self, matrix: nn.Parameter) -> torch.Tensor:
-        """Take a gradient into the momentum; return what that will be if the next gradient is like it (Nesterov)."""
+        """Update a matrix's momentum by its gradient, and return the Nesterov momentum."""
         state = self.state[matrix]
         if not state:
-            # AdamW looks for a step in every state that it loads
+            # AdamW's load_state_dict requires a step in every parameter's state
             state.update(step=torch.zeros(()), momentum=torch.zeros_like(matrix))
         state["step"] += 1
         gradient = matrix.grad
@@ -128,28 +134,27 @@ class MuonAdamW(torch.optim.AdamW):
 
 
 def build_optimizer(module: nn.Module, config: TrainingConfig, dtype: torch.dtype) -> MuonAdamW:
-    """Return the optimizer that the config names, with weight decay for matrices and none for biases and layer norms.
+    """Return the optimizer that the config names, with weight decay for matrices but not for biases and layer norms.
 
-    Muon is for the matrices that make one layer's output into the next one's. What has a row for each word or position
-    stays with AdamW, the head too, which is tied to the words' embeddings.
+    Muon is for the weights of linear layers. The embeddings stay with AdamW, and with them the tied head.
 
     Args:
-        module: of which the parameters that need gradients are trained.
+        module: its parameters that require gradients are trained.
         config: see :class:`TrainingConfig`.
-        dtype: of Muon's products.
+        dtype: of Muon's matmuls.
     """
-    rows = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
+    embeddings = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in parameters if parameter.dim() == 2]
     return MuonAdamW(
         [
             {
-                "params": [matrix for matrix in matrices if id(matrix) not in rows],
+                "params": [matrix for matrix in matrices if id(matrix) not in embeddings],
                 "weight_decay": config.weight_decay,
                 "orthogonal": config.optimizer == "muon",
             },
             {
-                "params": [matrix for matrix in matrices if id(matrix) in rows],
+                "params": [matrix for matrix in matrices if id(matrix) in embeddings],
                 "weight_decay": config.weight_decay,
                 "orthogonal": False,
             },
