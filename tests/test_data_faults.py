@@ -286,7 +286,7 @@ def test_kaggle_is_downloaded_once(tmp_path: Path, kaggle: KaggleServer) -> None
 
 @pytest.mark.parametrize(
     ("status", "advice"),
-    [(401, "check the credentials"), (403, "accept the data set's terms"), (404, "not there"), (500, "try again")],
+    [(401, "check the credentials"), (403, "accept the dataset's terms"), (404, "not there"), (500, "try again")],
 )
 def test_kaggle_refuses(kaggle: KaggleServer, cache: Path, status: int, advice: str) -> None:
     kaggle.status = status
@@ -313,7 +313,7 @@ def test_a_hub_data_set_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     for name in ("someone/wines", "wines", "no: name"):
-        assert f"{name!r} is no file here, and as a data set of the Hub it can't be loaded: " in load_error(name)
+        assert f"{name!r} is no file here, and as a dataset of the Hub it can't be loaded: " in load_error(name)
     assert not cached(cache)
 
 

@@ -1,12 +1,12 @@
-"""The class's words as a ``tokenizers`` tokenizer, whose saved files need none of our code.
+"""Train, save and load the word-level tokenizer, whose files need no code of this package.
 
-Encoding follows the class: lower case (each character's Unicode lower case, without regard to its neighbours), each
-ASCII punctuation character but the backslash a word of its own, words apart at ASCII white space, and a vocabulary by
-falling count, words of equal count in falling order, as Keras' TextVectorization orders them.
+Encoding follows the class. Texts are lower-cased, each character on its own (Unicode). Each ASCII punctuation
+character except the backslash is a word, and ASCII white space separates words. The vocabulary is sorted by descending
+count, words of equal count in descending order, as Keras' TextVectorization sorts it.
 
-Decoding gives natural spacing. Each word brings its own leading space unless a rule takes it away, and the rules look
-at what stands before the word and at the word itself, never beyond. So a decoded beginning stays as it is when more
-words follow, and a continuation can be put behind its prompt.
+Decoding gives natural spacing. Each word has its own leading space unless a rule removes it, and the rules look at the
+word and the text before it, never at later words. So a decoded text does not change when more words follow, and the
+decoded continuation of a prompt can be appended to it.
 """
 
 import json
@@ -31,20 +31,20 @@ from wine_gpt.errors import UserError, one_line
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
 PAD, UNK, BOS, EOS = "[PAD]", "[UNK]", "[BOS]", "[EOS]"
 
-# string.punctuation without the backslash, which the class's regular expression does not split
+# string.punctuation without the backslash, which the class's regular expression does not split off
 _PUNCTUATION = r"!-/:-@\[\]-`{-~"
-# white space is what TensorFlow's split takes for it; a no-break space is part of its word
+# white space as in TensorFlow's split; a no-break space is part of its word
 _WORD = rf"[{_PUNCTUATION}]|[^{_PUNCTUATION} \t\n\x0b\x0c\r]+"
 _FIND_WORDS = re.compile(_WORD).findall
 
-# stand for an opening quote and for a colon of running text while spaces are removed; of Unicode's private use
+# private-use characters that mark an opening quote and a colon of running text while spaces are removed
 _OPENING_QUOTE, _TEXT_COLON = "\ue000", "\ue001"
-# an apostrophe after one of these opens ('08, 'em); after any other word it belongs to it (wine's)
+# an apostrophe after one of these words opens the next word ('08, 'em); after any other it ends the word (wine's)
 _BEFORE_OPENING_APOSTROPHE = (
     *("the", "this", "these", "those", "their", "and", "or", "like", "than", "as", "is", "are", "was"),
     *("of", "in", "an", "to", "for", "from", "with", "by", "on", "at", "called", "named", "dubbed"),
 )
-# after a word, all of it: decoded words are followed by a space or by nothing yet
+# the end of a whole word: a space, or the end of the text decoded so far
 _WORD_END = r"(?: |\z)"
 
 
@@ -54,13 +54,13 @@ def train_tokenizer(
     """Train the class's vocabulary on texts.
 
     Args:
-        texts: read once.
-        vocab_size: most entries, [PAD] and [UNK] included; [BOS] and [EOS] come on top, so that ids of words are the
-            class's.
-        template: the texts' form; decoding needs it because a header's colons have spaces on both sides.
+        texts: iterated over once.
+        vocab_size: the most entries, [PAD] and [UNK] included. [BOS] and [EOS] are added after them, so that the ids
+            of words are the class's.
+        template: the form of the texts; decoding needs it because the header's colons have spaces on both sides.
 
     Raises:
-        UserError: if the texts have not one word.
+        UserError: if the texts have no word.
     """
     counts = count_words(texts)
     if not counts:
@@ -85,7 +85,7 @@ def train_tokenizer(
 
 
 def train_on_reviews(split: Dataset, data: DataConfig, vocab_size: int) -> PreTrainedTokenizerFast:
-    """Train on a split's texts, whose form is the config's; see :func:`train_tokenizer`."""
+    """Train on a split's texts in the form that the config describes; see :func:`train_tokenizer`."""
     return train_tokenizer(texts(split), vocab_size, ReviewTemplate.from_config(data))
 
 
@@ -97,12 +97,12 @@ def _untrained(vocabulary: dict[str, int] | None = None) -> Tokenizer:
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
-    """Count the class's words, as the trained tokenizer finds them."""
+    """Count the class's words."""
     chunks: Counter[str] = Counter()
     for text in texts:
         chunks.update(text.split(" "))
     counts: Counter[str] = Counter()
-    # most chunks are one of few, so the slow part is done once for each that differs
+    # the regular expression is slow, so it runs once per distinct chunk
     for chunk, count in chunks.items():
         for word in class_words(chunk):
             counts[word] += count
@@ -113,15 +113,15 @@ def tokenize_splits(splits: DatasetDict, tokenizer: PreTrainedTokenizerFast) -> 
     """Encode each review as [BOS] words [EOS], cached beside the reviews.
 
     Returns:
-        the same splits in the same order with ``input_ids``, a list of int32, and ``length``, their number, int32.
+        the same splits in the same order, with ``input_ids``, a list of int32, and ``length``, its length, int32.
     """
     return DatasetDict({name: _tokenize(split, tokenizer, name) for name, split in splits.items()})
 
 
 def encode_reviews(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
-    """Return the ids of each text as a training example: [BOS], its words, [EOS]."""
+    """Return each text's ids as a training example: [BOS], its words, [EOS]."""
     if not _finds_class_words(tokenizer):
-        # somebody else's tokenizer: special tokens are added here, whatever its own habit
+        # another tokenizer may add special tokens of its own, so they are added here
         encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [[tokenizer.bos_token_id, *encoding.ids, tokenizer.eos_token_id] for encoding in encodings]
     ids = _ChunkIds(tokenizer)
@@ -130,7 +130,7 @@ def encode_reviews(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list
 
 
 class _ChunkIds(dict[str, list[int]]):
-    """The ids of what stands between two spaces, found once for each: twice as fast as text by text (benchmarks)."""
+    """A cache of the ids of each chunk between spaces; see ``benchmarks/RESULTS.md`` for the speed."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._vocabulary = tokenizer.get_vocab()
@@ -143,17 +143,17 @@ class _ChunkIds(dict[str, list[int]]):
 
 def class_words(text: str) -> list[str]:
     """Return the class's words of a text, in lower case."""
-    # str.lower has one rule that looks at neighbours, for the capital sigma; the tokenizer's Lowercase has none
+    # str.lower makes a sigma at a word's end another letter; the tokenizer's Lowercase does not look at neighbours
     return _FIND_WORDS(text.replace("Σ", "σ").lower())
 
 
 def word_ends(text: str) -> list[int]:
-    """Return where each of the class's words ends, in characters from the text's beginning."""
+    """Return the end of each of the class's words, in characters from the text's beginning."""
     return [match.end() for match in re.finditer(_WORD, text)]
 
 
 def _finds_class_words(tokenizer: PreTrainedTokenizerFast) -> bool:
-    """Tell whether the tokenizer maps texts to words as :func:`train_tokenizer`'s do."""
+    """Return whether a tokenizer splits texts into words as those of :func:`train_tokenizer` do."""
     stages = ("normalizer", "pre_tokenizer")
     ours, theirs = (json.loads(core.to_str()) for core in (_untrained(), tokenizer.backend_tokenizer))
     return theirs["model"]["type"] == "WordLevel" and all(ours[stage] == theirs[stage] for stage in stages)
@@ -161,7 +161,7 @@ def _finds_class_words(tokenizer: PreTrainedTokenizerFast) -> bool:
 
 def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> Dataset:
     if not len(split):
-        # map would leave its columns as they are
+        # map keeps the columns of an empty dataset
         return Dataset.from_dict({column: [] for column in TOKENIZED}, features=TOKENIZED)
     tokenized = (
         split.select_columns(COMPOSED)
@@ -189,8 +189,8 @@ def _encode(table: pa.Table, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:
-    """Save so that transformers 4 and 5 load it; 5 would write a class name that 4 doesn't know."""
-    # what the last call asked for would be saved as a habit
+    """Save with a class name that both transformers 4 and 5 load; 5 writes one that 4 does not have."""
+    # the padding and truncation of the last call would be saved as defaults
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.save_pretrained(folder)
@@ -203,10 +203,10 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> No
 def load_tokenizer(
     path: str | Path, required: tuple[str, ...] = ("pad", "unk", "bos", "eos")
 ) -> PreTrainedTokenizerFast:
-    """Load a tokenizer from a folder or the Hub, which must have the special tokens ``required``.
+    """Load a tokenizer with the special tokens ``required`` from a folder or the Hub.
 
     Raises:
-        UserError: if there is none, it is damaged, no fast one, or lacks one of the special tokens.
+        UserError: if there is none, or it is damaged, is not a fast tokenizer or lacks a special token.
     """
     if Path(path).is_dir() and not (Path(path) / "tokenizer.json").is_file():
         raise UserError(f"tokenizer: {path} holds no tokenizer.json")
@@ -224,14 +224,14 @@ def load_tokenizer(
 
 
 def natural_spacing(template: ReviewTemplate) -> decoders.Decoder:
-    """Return a decoder that joins words with natural spacing, stable as more words come.
+    """Return a decoder that joins words with natural spacing and never changes earlier text when words follow.
 
-    One pass removes spaces, on text in which every word still has its own, so that no rule sees the work of another.
-    Before it, two things that depend on all that went before are marked: the first, third … double quote opens; and a
-    colon after the header belongs to running text. Where the text doesn't begin with the prefix, as a continuation
-    doesn't, the header is taken to end at the first sign that ends or joins clauses.
+    First it marks what depends on all earlier text: every other double quote opens, and a colon after the header
+    belongs to the running text. A text that does not begin with the prefix, such as a continuation, has its header end
+    at the first punctuation that ends or joins clauses. Then one pass removes spaces; every word still has its leading
+    space in that pass, so no rule depends on another.
 
-    The patterns look behind, as JavaScript can too, and use no marks that Oniguruma alone has.
+    The patterns use only lookbehinds that JavaScript has too, for transformers.js.
     """
     function_words = _BEFORE_OPENING_APOSTROPHE
     rules = [
@@ -252,7 +252,7 @@ def natural_spacing(template: ReviewTemplate) -> decoders.Decoder:
             decoders.Replace(Regex(r"\A"), " "),
             decoders.Fuse(),
             decoders.Replace(Regex(_text_colons(template)), f" {_TEXT_COLON}"),
-            # behind an even number of others
+            # after an even number of double quotes
             decoders.Replace(Regex(r' "(?<=\A(?:[^"]*"[^"]*")*[^"]*")'), f" {_OPENING_QUOTE}"),
             decoders.Replace(Regex("|".join(rules)), ""),
             decoders.Replace(_OPENING_QUOTE, '"'),
@@ -262,7 +262,7 @@ def natural_spacing(template: ReviewTemplate) -> decoders.Decoder:
 
 
 def _text_colons(template: ReviewTemplate) -> str:
-    """Return a pattern that matches each colon, with its space, that is not part of the header."""
+    """Return a pattern that matches each colon after the header, with its leading space."""
     prefix = template.prefix
     header_colons = prefix.count(":") + bool(prefix) + len(template.fields)
     behind_header = rf"(?<=\A(?:[^:]*:){{{header_colons + 1},}})"

@@ -1,8 +1,8 @@
-"""Reviews to batches: a pure function of the reviews' lengths, the seed and the step.
+"""Plan batches of reviews as a pure function of the reviews' lengths, the seed and the step.
 
-Every review is a row of its own, so none sees another. Rows of a batch have nearly the same length, because batches
-are cut from windows of reviews that were sorted by length; so little is padded. Nothing here holds a state: resuming
-at step n needs no replay, and any number of processes derives the same global batches.
+Every review is a row of its own, so no review attends to another. Batches are cut from windows of reviews sorted by
+length, so that the rows of a batch have nearly the same length and need little padding. Nothing here holds a state:
+resuming at step n needs no replay, and any number of processes derives the same global batches.
 """
 
 import functools
@@ -18,9 +18,9 @@ from wine_gpt.errors import UserError
 
 Indices = npt.NDArray[np.int64]
 
-# batches' worth of reviews that are sorted by length together: more pad less, but mix lengths less from step to step
+# batches per window that is sorted by length: a larger window pads less, but each step sees fewer lengths
 WINDOW_BATCHES = 64
-# what torch's and transformers' losses skip
+# the label that the losses of torch and transformers skip
 IGNORED = -100
 
 
@@ -36,21 +36,21 @@ class Batch:
     labels: torch.Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on another device."""
+        """Return the batch on ``device``."""
         return Batch(self.input_ids.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
 
 
 class BatchPlan:
-    """Which reviews each optimizer step sees.
+    """The reviews of each optimizer step.
 
     Args:
-        positions: the positions of each review, an int array of shape (reviews,), each at least 1.
-        batch_tokens: most positions of a batch, padding included.
-        seed: of the order of the reviews.
-        epochs: how often each review is seen.
+        positions: the number of positions of each review, int64 of shape (reviews,), each at least 1.
+        batch_tokens: the most positions of a batch, padding included.
+        seed: determines the order of the reviews.
+        epochs: the number of passes over the reviews.
 
     Raises:
-        UserError: if one review alone has more positions than a batch may have.
+        UserError: if one review has more positions than a batch may have.
     """
 
     def __init__(self, positions: npt.NDArray[np.int64], batch_tokens: int, seed: int, epochs: int) -> None:
@@ -61,58 +61,61 @@ class BatchPlan:
         self.positions = positions
         self.batch_tokens = batch_tokens
         self.seed = seed
-        # planning a large epoch takes a while, and steps ask for the same one in a row
+        # cached, because planning a large epoch is slow and consecutive steps belong to the same epoch
         self.epoch: Callable[[int], list[Indices]] = functools.lru_cache(maxsize=1)(self._plan_epoch)
         batch_sizes = [[len(batch) for batch in self.epoch(epoch)] for epoch in range(epochs)]
         self._steps_of_epoch = [len(sizes) for sizes in batch_sizes]
-        # reviews of the batch that has the fewest
+        # the number of reviews of the smallest batch
         self.smallest = min(min(sizes, default=0) for sizes in batch_sizes)
         self._epoch_ends = np.cumsum(self._steps_of_epoch)
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of all epochs together."""
+        """The number of optimizer steps of all epochs."""
         return int(self._epoch_ends[-1])
 
     def epoch_of(self, step: int) -> int:
-        """Return the epoch, from 0, that the step, from 0, belongs to."""
+        """Return the epoch of a step; both count from 0."""
         return int(np.searchsorted(self._epoch_ends, step, side="right"))
 
     def ends_epoch(self, step: int) -> bool:
-        """Tell whether the step, from 0, is the last of its epoch."""
+        """Return whether the step, from 0, is the last of its epoch."""
         return step + 1 in self._epoch_ends
 
     def batch(self, step: int) -> Indices:
-        """Return the indices of the reviews that the step, from 0, sees, shortest review first."""
+        """Return the indices of the reviews of a step, from 0, the shortest review first."""
         epoch = self.epoch_of(step)
         first = self._epoch_ends[epoch] - self._steps_of_epoch[epoch]
         return self.epoch(epoch)[int(step - first)]
 
     def _plan_epoch(self, epoch: int) -> list[Indices]:
-        """Return all batches of an epoch in their order."""
+        """Return all batches of an epoch in order."""
         random = np.random.default_rng((self.seed, epoch))
         order = random.permutation(len(self.positions))
         mean = max(self.positions.mean(), 1) if len(self.positions) else 1
-        window = max(int(WINDOW_BATCHES * self.batch_tokens / mean), 1)
-        # of equal size: a last one with what is left over could be a batch of one review
-        windows = np.array_split(order, -(-len(order) // window)) if len(order) else []
+        size = max(int(WINDOW_BATCHES * self.batch_tokens / mean), 1)
+        # windows of equal size, because a last window of the remaining reviews could be a batch of one review
+        windows = np.array_split(order, -(-len(order) // size)) if len(order) else []
         batches = [
-            batch for part in windows for batch in _cut(self._by_length(part), self.positions, self.batch_tokens)
+            batch for window in windows for batch in _cut(self._by_length(window), self.positions, self.batch_tokens)
         ]
         return [batches[index] for index in random.permutation(len(batches))]
 
     def padding_fraction(self) -> float:
-        """Return the share of positions, over the first epoch, that hold padding; 0 to 1."""
+        """Return the fraction of the first epoch's positions that are padding, 0 to 1."""
         padded = sum(len(batch) * self.positions[batch].max() for batch in self.epoch(0))
         return float(1 - self.positions.sum() / padded)
 
     def _by_length(self, indices: Indices) -> Indices:
-        # stable: reviews of one length stay in their random order
+        # a stable sort keeps reviews of the same length in their random order
         return indices[np.argsort(self.positions[indices], kind="stable")]
 
 
 def _cut(indices: Indices, positions: npt.NDArray[np.int64], budget: int) -> list[Indices]:
-    """Cut reviews, sorted by length, into the fewest batches within the budget, of as equal a size as can be."""
+    """Cut reviews, sorted by length, into the fewest batches within the budget, as equal in size as possible.
+
+    A binary search finds the smallest budget that needs no more batches.
+    """
     lengths = positions[indices]
     fewest = len(_ends(lengths, budget))
     low, high = int(lengths[-1]), budget
@@ -126,7 +129,7 @@ def _cut(indices: Indices, positions: npt.NDArray[np.int64], budget: int) -> lis
 
 
 def _ends(lengths: npt.NDArray[np.int64], budget: int) -> list[int]:
-    """Return where each batch ends if each takes as many of the ascending lengths as the budget allows."""
+    """Return the end of each batch if each takes as many of the ascending lengths as the budget allows."""
     ends, start = [], 0
     while start < len(lengths):
         ahead = lengths[start : start + budget // int(lengths[start])]
@@ -137,12 +140,12 @@ def _ends(lengths: npt.NDArray[np.int64], budget: int) -> list[int]:
 
 
 def positions_of(split: Dataset, block_size: int) -> npt.NDArray[np.int64]:
-    """Return the positions of each tokenized review: all its tokens but the last, at most ``block_size``."""
+    """Return each tokenized review's number of positions, int64: its tokens but the last, at most ``block_size``."""
     return np.minimum(_lengths(split) - 1, block_size)
 
 
 def reviews_cut(split: Dataset, block_size: int) -> int:
-    """Return how many tokenized reviews lose their tail because they have more positions than the model."""
+    """Return the number of tokenized reviews that are cut because they have more positions than ``block_size``."""
     return int((_lengths(split) - 1 > block_size).sum())
 
 
@@ -151,18 +154,24 @@ def _lengths(split: Dataset) -> npt.NDArray[np.int64]:
 
 
 def split_into_micro_batches(indices: Indices, micro_batches: int) -> list[Indices]:
-    """Cut a batch into equal parts, one per forward pass."""
+    """Split a batch into micro-batches of nearly equal size, one per forward pass."""
     return np.array_split(indices, micro_batches)
 
 
 def collate(split: Dataset, indices: Indices, block_size: int, filler: int, positions: int = 1) -> Batch:
-    """Read the reviews at ``indices`` from a tokenized split and fill them up to one length, at least ``positions``.
+    """Read the reviews at ``indices`` from a tokenized split and pad them on the right to one length.
 
-    A review longer than ``block_size`` positions loses its tail, end of text included. The model attends to earlier
-    positions only, so what stands on the right changes nothing before it and no attention mask is needed. It is
-    ``filler``, best the end of text: at a padding id, transformers would look for that mask in each forward pass.
+    Attention is causal, so padding on the right needs no attention mask.
+
+    Args:
+        split: with the column ``input_ids``.
+        indices: of the reviews.
+        block_size: reviews with more positions are cut, end of text included.
+        filler: the id of the padding. The end of text is best, because transformers warns about a missing attention
+            mask where it finds the padding id.
+        positions: the fewest positions of the batch.
     """
-    # one flat array for all reviews, without one for each
+    # one flat array of all reviews' ids is faster than an array per review
     column = split.with_format("arrow")[indices]["input_ids"].combine_chunks()
     starts = column.offsets.to_numpy()[:-1, None]
     lengths = np.minimum(column.value_lengths().to_numpy(), block_size + 1)[:, None]
@@ -174,7 +183,7 @@ def collate(split: Dataset, indices: Indices, block_size: int, filler: int, posi
 
 
 def in_order(split: Dataset, block_size: int, batch_tokens: int) -> Iterator[Indices]:
-    """Yield the indices of every review once, by length, in batches within the budget: for evaluation."""
+    """Yield the indices of every review once, in batches within the budget, for evaluation: the shortest first."""
     positions = positions_of(split, block_size)
     if len(positions):
         order = np.argsort(positions, kind="stable")

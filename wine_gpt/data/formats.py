@@ -1,6 +1,6 @@
-"""File formats: each reader turns a file, piece by piece, into record batches of the columns that are wanted.
+"""Read JSON, JSON Lines, CSV and Parquet as Arrow record batches of the requested columns.
 
-Records are numbered from 1 in messages; memory does not grow with their number.
+Messages number records from 1. Readers stream, so memory does not grow with the number of records.
 """
 
 import codecs
@@ -24,16 +24,16 @@ from wine_gpt.errors import UserError, one_line
 
 BATCH_ROWS = 8192
 CHUNK = 1 << 20
-# with or without a byte order mark
+# decodes UTF-8 with or without a byte order mark
 UTF_8 = "utf-8-sig"
-# a NUL marks what Unicode forbids or has no use for, until it is removed and counted; JSON may escape half a pair
+# NUL marks invalid characters until they are removed and counted; JSON escapes may hold half of a surrogate pair
 REMOVED = "\0"
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 JSON_SPACE = re.compile(r"[ \t\n\r]*")
 JSON_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
-# what Python writes for a missing number, and JSON doesn't know
+# Python writes NaN and Infinity, which JSON does not have: read them as null
 DECODER = json.JSONDecoder(parse_constant=lambda constant: None)
-# a row without any value; one object stands for all of them
+# a row without any value; one object serves all blank rows, so that they cost no memory
 BLANK: dict[str, Any] = {}
 
 Record = dict[str, Any]
@@ -41,22 +41,26 @@ Batches = Iterator[pa.RecordBatch]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The columns to read: those that a text is made of, and those that are kept where they exist."""
+class RequestedColumns:
+    """The columns to read: a text is composed of the required ones; optional ones are kept if the source has them."""
 
-    needed: tuple[str, ...]
+    required: tuple[str, ...]
     optional: frozenset[str]
 
     def choose(self, found: Sequence[str], name: str) -> list[str]:
-        """Return the columns to read of those that ``name`` has, in its order.
+        """Return which of the columns ``found`` to read, in their order.
+
+        Args:
+            found: the columns of the source.
+            name: the source, for messages.
 
         Raises:
-            UserError: if a column is there twice or a needed one is missing.
+            UserError: if a column occurs twice or a required one is missing.
         """
         doubled = [column for column, count in Counter(found).items() if column and count > 1]
         if doubled:
             raise UserError(f"{name}: column {doubled[0]!r} is there more than once")
-        missing = [column for column in self.needed if column not in found]
+        missing = [column for column in self.required if column not in found]
         if missing:
             nearest = {column: difflib.get_close_matches(column, found, n=1) for column in missing}
             hints = "".join(f"; nearest to {column!r}: {match[0]!r}" for column, match in nearest.items() if match)
@@ -64,41 +68,41 @@ class Wanted:
                 f"{name}: no column {', '.join(map(repr, missing))}{hints}; found: {', '.join(filter(None, found))}; "
                 "set data.prompt_fields and data.text_field to the columns that a text is made of"
             )
-        return [column for column in found if column in self.optional or column in self.needed]
+        return [column for column in found if column in self.optional or column in self.required]
 
 
 @dataclass(frozen=True)
 class TextFile:
-    """A file or an archive's member that holds text; ``open`` starts at its beginning each time."""
+    """A text file or a member of an archive; each call of ``open`` starts at its beginning."""
 
     name: str
     open: Callable[[], IO[bytes]]
     encoding: str
 
-    def read(self, parse: Callable[[TextIO, str, Wanted], Batches], wanted: Wanted) -> Batches:
-        """Yield what ``parse`` makes of the decoded text.
+    def read(self, parse: Callable[[TextIO, str, RequestedColumns], Batches], columns: RequestedColumns) -> Batches:
+        """Decode the text and yield the batches that ``parse`` makes of it.
 
         Raises:
-            UserError: if the text is not in the encoding, with the first byte that is not.
+            UserError: if the text is not in the encoding; the message has the offset of the first wrong byte.
         """
         with self.open() as binary:
             start = binary.read(4)
         marked = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         codec = self._codec()
         if codec == UTF_8 and 0 in start and not marked:
-            # UTF-16 without a byte order mark passes as UTF-8 up to its first é
+            # UTF-16 without a byte order mark would decode as UTF-8 up to the first character outside ASCII
             raise self._wrong_encoding(start.index(0), "utf-16-le" if start[0] else "utf-16-be")
         try:
             with io.TextIOWrapper(self.open(), encoding=codec, newline="") as text:
-                yield from parse(text, self.name, wanted)
+                yield from parse(text, self.name, columns)
         except UnicodeError:
             guess = "utf-16" if marked else "cp1252" if codec == UTF_8 else "utf-8"
             raise self._wrong_encoding(self._first_wrong_byte(codec), guess) from None
 
     def _codec(self) -> str:
-        """Return the codec's name, one that skips a byte order mark where there may be one."""
+        """Return the codec's name; UTF-8's is the one that skips a byte order mark."""
         try:
-            # unlike codecs.lookup this refuses codecs that are not for text
+            # unlike codecs.lookup, str.encode refuses codecs that are not text encodings, such as base64
             "".encode(self.encoding)
         except LookupError:
             known = "no such encoding; e.g. utf-8, cp1252, utf-16"
@@ -115,10 +119,10 @@ class TextFile:
                     read += len(block)
                     decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                # what failed is the newest block and what was left of the one before it
+                # the decoder failed on the newest block with the undecoded bytes of the previous block before it
                 return read - len(error.object) + error.start
             except UnicodeError:
-                # the byte order mark is missing
+                # UTF-16 or UTF-32 without its byte order mark
                 return 0
         return read
 
@@ -127,27 +131,27 @@ class TextFile:
         return UserError(f"{self.name}: byte {offset:,} is not {self.encoding}: {named}")
 
 
-def parse_json(text: TextIO, name: str, wanted: Wanted) -> Batches:
-    """Read one JSON array of records, as Kaggle's file is, or JSON Lines under the same suffix.
+def parse_json(text: TextIO, name: str, columns: RequestedColumns) -> Batches:
+    """Read one JSON array of records, as in Kaggle's file, or JSON Lines with the same suffix.
 
     Raises:
-        UserError: if it is neither, with the record's number and where in the file it fails.
+        UserError: if the text is neither; the message has the record's number and the position in the file.
     """
     array = _JsonArray(text, name)
     first = array.peek()
     if first == "{":
         text.seek(0)
-        return parse_json_lines(text, name, wanted)
+        return parse_json_lines(text, name, columns)
     if first != "[":
         raise UserError(f"{name}: " + ("holds nothing" if not first else "holds neither a JSON array nor JSON Lines"))
-    return _batches(array.records(), name, wanted)
+    return _batches(array.records(), name, columns)
 
 
-def parse_json_lines(text: TextIO, name: str, wanted: Wanted) -> Batches:
+def parse_json_lines(text: TextIO, name: str, columns: RequestedColumns) -> Batches:
     """Read one JSON object per line; a blank line is a blank row.
 
     Raises:
-        UserError: if a line is not a JSON object, with its number.
+        UserError: if a line is not a JSON object; the message has the line's number.
     """
 
     def records() -> Iterator[Record]:
@@ -161,14 +165,14 @@ def parse_json_lines(text: TextIO, name: str, wanted: Wanted) -> Batches:
                 raise UserError(f"{name}: line {number:,} is no whole JSON object: {_reason(error)}") from None
             yield _record(value, name, "line", number)
 
-    return _batches(records(), name, wanted)
+    return _batches(records(), name, columns)
 
 
-def parse_csv(text: TextIO, name: str, wanted: Wanted) -> Batches:
-    """Read CSV with a header; columns without a name, as Kaggle's index, are left out, and empty cells are null.
+def parse_csv(text: TextIO, name: str, columns: RequestedColumns) -> Batches:
+    """Read CSV with a header; skip columns without a name, such as Kaggle's index; an empty cell is null.
 
     Raises:
-        UserError: for an open quote or a wrong number of cells, with the line.
+        UserError: for an open quote or a wrong number of cells; the message has the line's number.
     """
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(text, strict=True)
@@ -176,33 +180,33 @@ def parse_csv(text: TextIO, name: str, wanted: Wanted) -> Batches:
     header = next((row for row in rows if row), None)
     if header is None:
         raise UserError(f"{name}: holds nothing")
-    names = wanted.choose(header, name)
-    places = [header.index(column) for column in names]
+    names = columns.choose(header, name)
+    indices = [header.index(column) for column in names]
     blank = [""] * len(header)
 
-    def whole(row: list[str]) -> list[str]:
+    def checked(row: list[str]) -> list[str]:
         if len(row) not in (0, len(header)):
             raise UserError(f"{name}: line {reader.line_num:,} has {len(row)} cells, the header {len(header)}")
         return row or blank
 
-    while batch := [whole(row) for row in itertools.islice(rows, BATCH_ROWS)]:
+    while batch := [checked(row) for row in itertools.islice(rows, BATCH_ROWS)]:
         cells = list(zip(*batch, strict=True))
-        columns = [pa.array(cells[place], pa.string()) for place in places]
-        yield pa.record_batch([pc.if_else(pc.equal(column, ""), None, column) for column in columns], names=names)
+        values = [pa.array(cells[index], pa.string()) for index in indices]
+        yield pa.record_batch([pc.if_else(pc.equal(column, ""), None, column) for column in values], names=names)
 
 
-def read_parquet(path: Path, name: str, wanted: Wanted) -> Batches:
-    """Read Parquet, a part of a row group at a time.
+def read_parquet(path: Path, name: str, columns: RequestedColumns) -> Batches:
+    """Read Parquet in batches smaller than a row group.
 
     Raises:
         UserError: if the file is cut short or damaged.
     """
     try:
-        # buffered: a row group, which may hold the whole file, is never in memory at once
+        # read through a buffer, because a row group, which may be the whole file, may not fit into memory
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=CHUNK) as file:
-            names = wanted.choose(file.schema_arrow.names, name)
+            names = columns.choose(file.schema_arrow.names, name)
             for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-                # strings that are not UTF-8
+                # raise for strings that are not UTF-8
                 batch.validate(full=True)
                 yield batch
     except (pa.ArrowException, OSError) as error:
@@ -210,14 +214,14 @@ def read_parquet(path: Path, name: str, wanted: Wanted) -> Batches:
 
 
 class _JsonArray:
-    """Reads one JSON array a piece at a time, so that only a piece is in memory."""
+    """Reads one JSON array in chunks, so that only a chunk is in memory."""
 
     def __init__(self, text: TextIO, name: str) -> None:
         self.text = text
         self.name = name
         self.buffer = ""
         self.position = 0
-        # what came before the buffer
+        # counts of what was read and dropped before the buffer's first character
         self.characters = 0
         self.lines = 0
 
@@ -234,10 +238,10 @@ class _JsonArray:
                 elif self._ends_after(number):
                     break
         if self.peek():
-            raise UserError(f"{self.name}: something follows the array at {self._place(self.position)}")
+            raise UserError(f"{self.name}: something follows the array at {self._location(self.position)}")
 
     def _ends_after(self, number: int) -> bool:
-        """Take the comma or bracket after a record, which may not be in the buffer yet, and tell which it was."""
+        """Read the comma or bracket after a record; return whether it was the bracket."""
         separator = self.peek()
         if separator not in (",", "]"):
             raise self._fault(number, "no comma or ] after it" if separator else "the file ends after it")
@@ -247,7 +251,7 @@ class _JsonArray:
         return separator == "]"
 
     def peek(self) -> str:
-        """Return the next character that is no white space, or nothing at the end."""
+        """Skip white space and return the next character, or an empty string at the end of the file."""
         while True:
             character = self.buffer[self.position : self.position + 1]
             if character and character not in " \t\n\r":
@@ -258,7 +262,7 @@ class _JsonArray:
                 return ""
 
     def _value(self, number: int) -> object:
-        """Read the value that starts here; until the end of the file is reached, a fault may be a cut in it."""
+        """Read the value that starts here; before the end of the file, read more after an error."""
         while True:
             try:
                 value, self.position = DECODER.raw_decode(self.buffer, self.position)
@@ -269,7 +273,7 @@ class _JsonArray:
                 raise self._fault(number, _reason(fault), getattr(fault, "pos", self.position))
 
     def _read_more(self) -> bool:
-        # twice the rest: what is read again and again for one long value stays a small multiple of it
+        # double the buffer for a long value, so that all attempts to parse it together take linear time
         more = self.text.read(max(CHUNK, len(self.buffer) - self.position))
         if more:
             self.characters += self.position
@@ -279,10 +283,10 @@ class _JsonArray:
         return bool(more)
 
     def _fault(self, number: int, reason: str, position: int | None = None) -> UserError:
-        place = self._place(self.position if position is None else position)
-        return UserError(f"{self.name}: record {number:,} is no whole JSON object: {reason} at {place}")
+        location = self._location(self.position if position is None else position)
+        return UserError(f"{self.name}: record {number:,} is no whole JSON object: {reason} at {location}")
 
-    def _place(self, position: int) -> str:
+    def _location(self, position: int) -> str:
         line = 1 + self.lines + self.buffer.count("\n", 0, position)
         return f"character {self.characters + position:,} (line {line:,})"
 
@@ -302,17 +306,17 @@ def _kind_of(value: object) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _batches(records: Iterator[Record], name: str, wanted: Wanted) -> Batches:
-    """Gather records; the first ones that have any key tell the columns."""
+def _batches(records: Iterator[Record], name: str, columns: RequestedColumns) -> Batches:
+    """Convert records to batches; the columns are the keys of the first batch that has any."""
     names: list[str] | None = None
     read = 0
     while batch := list(itertools.islice(records, BATCH_ROWS)):
         if names is None:
-            # blank rows alone tell nothing yet
+            # a batch of blank rows has no keys: read on
             while not any(batch) and (more := list(itertools.islice(records, BATCH_ROWS))):
                 batch += more
             found = list(dict.fromkeys(itertools.chain.from_iterable(batch)))
-            names = wanted.choose(found, name) if found else list(wanted.needed)
+            names = columns.choose(found, name) if found else list(columns.required)
         yield _to_batch(batch, names, name, read + 1)
         read += len(batch)
 
@@ -323,16 +327,16 @@ def _to_batch(records: list[Record], names: list[str], name: str, first: int) ->
     try:
         return pa.RecordBatch.from_struct_array(pa.array(records, pa.struct(fields)))
     except (ValueError, TypeError, OverflowError):
-        # texts among numbers, lone surrogates, huge integers, lists: value by value
-        columns = [
+        # text among numbers, lone surrogates, huge integers or lists: convert value by value
+        values = [
             [_as_text(record.get(column), column, name, number) for number, record in enumerate(records, first)]
             for column in names
         ]
-        return pa.record_batch([pa.array(values, pa.string()) for values in columns], names=names)
+        return pa.record_batch([pa.array(column, pa.string()) for column in values], names=names)
 
 
 def _column_type(records: list[Record], column: str) -> pa.DataType:
-    """Guess a column's type by its first value; integers up to 2^53 are exact as floats."""
+    """Infer a column's type from its first value; floats hold integers up to 2^53 exactly."""
     first = next((value for record in records if (value := record.get(column)) is not None), None)
     return pa.float64() if isinstance(first, int | float) and not isinstance(first, bool) else pa.string()
 

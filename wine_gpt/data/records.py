@@ -1,4 +1,4 @@
-"""From raw columns to distinct, typed reviews, each with its text and its split."""
+"""Turn raw columns into distinct, typed reviews: filter, deduplicate, compose the texts and assign splits."""
 
 import re
 import textwrap
@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.formats import REMOVED, Wanted
+from wine_gpt.data.formats import REMOVED, RequestedColumns
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError
 
-# the columns of Kaggle's winemag-data-130k-v2 and their types; any other column is a string
+# column types of Kaggle's winemag-data-130k-v2; any other column is a string
 KAGGLE_TYPES = {
     "points": pa.int64(),
     "price": pa.float64(),
@@ -35,14 +35,14 @@ Mask = npt.NDArray[np.bool_]
 Columns = dict[str, pa.Array]
 
 
-def wanted_columns(config: DataConfig) -> Wanted:
-    """Return the columns that the texts are made of, and Kaggle's besides."""
-    return Wanted(ReviewTemplate.from_config(config).columns, frozenset(KAGGLE_TYPES))
+def requested_columns(config: DataConfig) -> RequestedColumns:
+    """Return the template's columns as required ones and Kaggle's columns as optional ones."""
+    return RequestedColumns(ReviewTemplate.from_config(config).columns, frozenset(KAGGLE_TYPES))
 
 
 @dataclass
 class Tally:
-    """Counts what becomes of the records; see :class:`DataReport`."""
+    """Running counts for the :class:`DataReport`."""
 
     read: int = 0
     blank: int = 0
@@ -53,12 +53,12 @@ class Tally:
     characters_removed: int = 0
 
     def report(self, source: str, config: DataConfig) -> DataReport:
-        """Return the counts so far, zeros included."""
+        """Return the report of the counts so far."""
         return DataReport(
             source=source,
             read=self.read,
             blank=self.blank,
-            dropped={name: self.dropped[name] for name in wanted_columns(config).needed},
+            dropped={name: self.dropped[name] for name in requested_columns(config).required},
             duplicates=self.duplicates,
             splits={name: self.splits[name] for name in SPLITS},
             cut=self.cut,
@@ -67,7 +67,9 @@ class Tally:
 
 
 class ReviewFilter:
-    """Turns batches of raw records into typed reviews, and keeps what it needs to know of those before.
+    """Turns batches of raw records into typed, distinct reviews.
+
+    It keeps the hash of each description, so that duplicates are found across batches.
 
     Args:
         config: the fields, the fractions and the seed.
@@ -79,11 +81,11 @@ class ReviewFilter:
         self.template = ReviewTemplate.from_config(config)
         self.name = name
         self.tally = Tally()
-        # of each description so far, in rising order: 8 bytes per review
+        # the hashes of all descriptions so far, sorted: 8 bytes per review
         self._seen: Hashes = np.empty(0, np.uint64)
 
     def reviews(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
-        """Yield each split's part of each batch.
+        """Yield, for each batch, each split's name and its reviews.
 
         Raises:
             UserError: for a value that its column can't hold.
@@ -95,7 +97,7 @@ class ReviewFilter:
             columns[self.config.text_field] = self._shortened(columns[self.config.text_field], usable)
             splits = self._assigned(columns[self.config.text_field], usable)
             columns[COMPOSED] = self.template.render_columns(columns)
-            yield from self._parts(pa.table(columns), splits)
+            yield from self._by_split(pa.table(columns), splits)
 
     def _typed(self, batch: pa.RecordBatch) -> Columns:
         return {
@@ -104,7 +106,7 @@ class ReviewFilter:
         }
 
     def _cleaned(self, values: pa.Array) -> pa.Array:
-        """Take out NUL, which also stands for what was no Unicode."""
+        """Remove and count NUL characters, by which the readers also mark invalid ones."""
         if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
             return values
         removed = pc.sum(pc.count_substring(values, REMOVED)).as_py() or 0
@@ -112,23 +114,22 @@ class ReviewFilter:
         return pc.replace_substring(values, REMOVED, "") if removed else values
 
     def _cast(self, values: pa.Array, column: str) -> pa.Array:
-        # whatever it is on Kaggle, a text is a text
+        # the running text is a string even in a column that is numeric on Kaggle
         type_ = pa.string() if column == self.config.text_field else KAGGLE_TYPES.get(column, pa.string())
         try:
             return _cast(values, type_)
         except pa.ArrowException:
             unfit = (index for index in range(len(values)) if not _fits(values.slice(index, 1), type_))
-            # a type that fits nothing has none if all values are null
+            # a column of nulls may have a type that can't be cast, with no value at fault
             index = next(unfit, 0)
         kind = {pa.int64(): "an integer", pa.float64(): "a number"}.get(type_, "a text")
         shown = textwrap.shorten(repr(values[index].as_py()), 80, placeholder="…")
-        place = f"{self.name}: record {self.tally.read + index + 1:,}: {column} is {shown}"
-        raise UserError(f"{place}, which is not {kind}; correct it or leave the column out")
+        location = f"{self.name}: record {self.tally.read + index + 1:,}: {column} is {shown}"
+        raise UserError(f"{location}, which is not {kind}; correct it or leave the column out")
 
     def _usable(self, columns: Columns) -> Mask:
-        """Return which records have every needed field, and count the others by the first that they lack."""
-        needed = wanted_columns(self.config).needed
-        filled = {column: _filled(columns[column]) for column in needed}
+        """Return which records have all required fields; count the others by their first empty field."""
+        filled = {column: _filled(columns[column]) for column in self.template.columns}
         blank = ~np.logical_or.reduce(list(filled.values()))
         self.tally.blank += int(blank.sum())
         usable: Mask = ~blank
@@ -148,38 +149,38 @@ class ReviewFilter:
         return pc.replace_with_mask(texts, too_long, pa.array(shortened, pa.string()))
 
     def _assigned(self, texts: pa.Array, usable: Mask) -> npt.NDArray[np.str_]:
-        """Return each record's split, and an empty name for those that are not usable or were there before."""
+        """Return each record's split, an empty name for unusable records and duplicates."""
         hashes = content_hashes(texts.filter(pa.array(usable)), self.config.split_seed)
         splits = np.zeros(len(texts), np.array(SPLITS).dtype)
-        splits[usable] = np.where(self._fresh(hashes), split_of(hashes, self.config), "")
+        splits[usable] = np.where(self._first_occurrences(hashes), split_of(hashes, self.config), "")
         return splits
 
-    def _fresh(self, hashes: Hashes) -> Mask:
-        """Return which descriptions were not there before, nor earlier in the batch."""
-        fresh = np.zeros(len(hashes), bool)
-        fresh[np.unique(hashes, return_index=True)[1]] = True
-        fresh &= ~_contains(self._seen, hashes)
-        new = np.sort(hashes[fresh])
+    def _first_occurrences(self, hashes: Hashes) -> Mask:
+        """Return which hashes occur neither in an earlier batch nor earlier in this one."""
+        first = np.zeros(len(hashes), bool)
+        first[np.unique(hashes, return_index=True)[1]] = True
+        first &= ~_contains(self._seen, hashes)
+        new = np.sort(hashes[first])
         self._seen = np.insert(self._seen, np.searchsorted(self._seen, new), new)
-        self.tally.duplicates += int((~fresh).sum())
-        return fresh
+        self.tally.duplicates += int((~first).sum())
+        return first
 
-    def _parts(self, table: pa.Table, splits: npt.NDArray[np.str_]) -> Iterator[tuple[str, pa.Table]]:
+    def _by_split(self, table: pa.Table, splits: npt.NDArray[np.str_]) -> Iterator[tuple[str, pa.Table]]:
         for split in SPLITS:
-            part = table.filter(pa.array(splits == split))
-            self.tally.splits[split] += part.num_rows
-            yield split, part
+            reviews = table.filter(pa.array(splits == split))
+            self.tally.splits[split] += reviews.num_rows
+            yield split, reviews
 
 
 def normalized(text: str) -> str:
-    """Return the text by which duplicates are told: Unicode lower case, each run of white space one space."""
+    """Return the form in which duplicates are compared: Unicode lower case, each run of white space one space."""
     return " ".join(text.lower().split())
 
 
 def content_hashes(texts: pa.Array, seed: int) -> Hashes:
-    """Return a hash of each normalized text, uniform over 64 bits and independent for each seed.
+    """Return a 64-bit hash of each normalized text, keyed by the seed.
 
-    Of a million texts, two share one with a probability of 3e-8.
+    The probability that any two of a million texts collide is 3e-8.
     """
     key = str(seed).encode()
     digests = [blake2b(normalized(text).encode(), digest_size=8, key=key).digest() for text in texts.to_pylist()]
@@ -187,14 +188,14 @@ def content_hashes(texts: pa.Array, seed: int) -> Hashes:
 
 
 def split_of(hashes: Hashes, config: DataConfig) -> npt.NDArray[np.str_]:
-    """Return the split's name for each hash: a function of it and the fractions alone."""
+    """Return the split of each hash, which depends on the hash and the fractions alone."""
     uniform = hashes / 2.0**64
     bounds = [config.test_fraction, config.test_fraction + config.validation_fraction]
     return np.array(SPLITS[::-1])[np.digitize(uniform, bounds)]
 
 
 def shorten(text: str, limit: int) -> str:
-    """Cut a text at the last white space that leaves at most ``limit`` characters, or within a word."""
+    """Cut a text to at most ``limit`` characters, after a whole word if the first word fits."""
     text = text.lstrip()
     whole_words = re.match(rf"(?s).{{1,{limit}}}(?=\s|\Z)", text)
     return whole_words[0] if whole_words else text[:limit]
@@ -230,8 +231,8 @@ def _filled(values: pa.Array) -> Mask:
     return np.asarray(pc.fill_null(values, False))
 
 
-def _contains(rising: Hashes, hashes: Hashes) -> Mask:
-    places = np.searchsorted(rising, hashes)
-    found = places < len(rising)
-    found[found] = rising[places[found]] == hashes[found]
+def _contains(ascending: Hashes, hashes: Hashes) -> Mask:
+    indices = np.searchsorted(ascending, hashes)
+    found = indices < len(ascending)
+    found[found] = ascending[indices[found]] == hashes[found]
     return found

@@ -1,4 +1,4 @@
-"""What became of the records, as a table to print and as JSON to keep."""
+"""Report how many records were read, dropped and kept, as a table and as JSON."""
 
 import dataclasses
 import json
@@ -11,30 +11,33 @@ from typing import Any, Self
 class DataReport:
     """Counts of records: ``read`` = ``blank`` + all ``dropped`` + ``duplicates`` + ``kept``.
 
-    A record that lacks several fields counts for the first of them.
+    Attributes:
+        source: the name of the source.
+        read: records in the source.
+        blank: records in which all required fields are empty.
+        dropped: for each required field, the records in which it is the first empty one.
+        duplicates: records whose running text an earlier record has.
+        splits: for each split, its reviews.
+        cut: running texts that had more than ``data.max_characters`` characters.
+        characters_removed: NUL characters and lone surrogates that were removed.
     """
 
     source: str
     read: int
-    # rows without a single needed value
     blank: int
-    # field to records in which it is null or blank
     dropped: dict[str, int]
     duplicates: int
-    # split to reviews
     splits: dict[str, int]
-    # texts that had more than data.max_characters characters
     cut: int
-    # NUL and lone surrogates, taken out of the texts
     characters_removed: int
 
     @property
     def kept(self) -> int:
-        """Reviews in all splits together."""
+        """The number of reviews in all splits."""
         return sum(self.splits.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the counts as JSON knows them."""
+        """Return the content of ``data_report.json``."""
         return {**dataclasses.asdict(self), "kept": self.kept}
 
     @classmethod

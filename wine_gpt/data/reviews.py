@@ -1,4 +1,4 @@
-"""Turn any supported source into distinct, typed reviews in three splits, cached on disk."""
+"""Load reviews from any source as distinct, typed records in three splits, cached on disk."""
 
 import dataclasses
 import hashlib
@@ -18,13 +18,13 @@ from filelock import FileLock
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.formats import BATCH_ROWS
-from wine_gpt.data.records import SPLITS, ReviewFilter, wanted_columns
+from wine_gpt.data.records import SPLITS, ReviewFilter, requested_columns
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.sources import Source, find_source
 from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError, one_line
 
-# raise it when the same source and settings give other files than before
+# increase it when the same source and settings give other cache files than before
 CACHE_VERSION = 2
 REPORT = "report.json"
 
@@ -33,9 +33,12 @@ REPORT = "report.json"
 class Reviews:
     """Distinct reviews, memory-mapped.
 
-    ``splits`` has train, validation and test with the columns that the source has of Kaggle's (points int64, price
-    float64, the rest strings), those that a text is composed of, and :data:`COMPOSED`, the text itself, not yet in
-    lower case. ``fingerprint`` is equal if and only if the texts and their splits and order are.
+    Attributes:
+        splits: train, validation and test. Their columns are the fields and the running text, those of Kaggle's
+            columns that the source has (points int64, price float64, the rest strings), and :data:`COMPOSED`: the
+            whole text, before lower-casing.
+        report: the counts of records kept and dropped.
+        fingerprint: a hash of the texts, their order and their splits.
     """
 
     splits: DatasetDict
@@ -44,13 +47,13 @@ class Reviews:
 
 
 def load_reviews(config: DataConfig) -> Reviews:
-    """Read, filter and split the reviews, or find them in the cache of an earlier run.
+    """Read, filter and split the reviews, or load them from the cache.
 
-    The cache is a folder below that of ``datasets`` (``HF_DATASETS_CACHE``); it is valid as long as the file's path,
-    size and time of change and the settings are the same, and appears whole or not at all.
+    The cache is a folder in the cache of ``datasets`` (``HF_DATASETS_CACHE``). It is valid while the settings and the
+    file's path, size and modification time stay the same, and is written atomically.
 
     Raises:
-        UserError: if the source can't be found or read, or has no review for the train split.
+        UserError: if the source can't be found or read, or no review falls into the train split.
     """
     source = find_source(config)
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "wine_gpt" / _cache_key(source, config)
@@ -63,25 +66,25 @@ def load_reviews(config: DataConfig) -> Reviews:
         raise UserError(f"data: can't write the cache {folder}: {one_line(error)}; set HF_DATASETS_CACHE") from error
     saved = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     splits = DatasetDict({split: Dataset.from_file(str(folder / f"{split}.arrow")) for split in SPLITS})
-    # the same file may go by another name this time
+    # the cached report has the name that the source had at the time
     report = DataReport(**{**saved["report"], "source": source.name})
     return Reviews(splits, report, saved["fingerprint"])
 
 
 def texts(split: Dataset) -> Iterator[str]:
-    """Yield the text of each review, reading a batch at a time."""
+    """Yield the whole text of each review, in batches that bound the memory."""
     for table in split.select_columns(COMPOSED).with_format("arrow").iter(1000):
         yield from table[COMPOSED].to_pylist()
 
 
 def _cache_key(source: Source, config: DataConfig) -> str:
     settings = dataclasses.replace(config, path="-")
-    key = json.dumps([CACHE_VERSION, source.identity, dataclasses.asdict(settings)])
+    key = json.dumps([CACHE_VERSION, source.cache_key, dataclasses.asdict(settings)])
     return hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
 
 
 def _prepare(source: Source, config: DataConfig, folder: Path) -> None:
-    """Write the reviews and the report to a folder that gets its name once all is there."""
+    """Write the reviews and the report to a temporary folder and rename it when it is complete."""
     incomplete = folder.with_suffix(".incomplete")
     shutil.rmtree(incomplete, ignore_errors=True)
     incomplete.mkdir()
@@ -98,16 +101,16 @@ def _prepare(source: Source, config: DataConfig, folder: Path) -> None:
 
 
 def _write(reviews: ReviewFilter, source: Source, config: DataConfig, folder: Path) -> str:
-    """Write each split's reviews and return their fingerprint."""
+    """Write each split's Arrow file and return the reviews' fingerprint."""
     digests = {split: hashlib.blake2b(digest_size=16) for split in SPLITS}
     with ExitStack() as stack:
         writers = {
             split: stack.enter_context(ArrowWriter(path=str(folder / f"{split}.arrow"), writer_batch_size=BATCH_ROWS))
             for split in SPLITS
         }
-        for split, table in reviews.reviews(source.read(wanted_columns(config))):
+        for split, table in reviews.reviews(source.read(requested_columns(config))):
             writers[split].write_table(table)
-            # texts hold no NUL, so none can be mistaken for the end of another
+            # texts hold no NUL, so NUL separates them unambiguously
             digests[split].update(_joined(table[COMPOSED], "\0").as_buffer())
         if reviews.tally.read:
             for writer in writers.values():
@@ -116,7 +119,7 @@ def _write(reviews: ReviewFilter, source: Source, config: DataConfig, folder: Pa
 
 
 def _joined(values: pa.ChunkedArray, end: str) -> pa.Scalar:
-    """Return all strings, each followed by ``end``, as one."""
+    """Concatenate all strings, each followed by ``end``."""
     ended = pc.binary_join_element_wise(values, "", end).combine_chunks()
     return pc.binary_join(pa.ListArray.from_arrays([0, len(ended)], ended), "")[0]
 
@@ -129,5 +132,5 @@ def _require_train(report: DataReport) -> None:
             f"{report.source}: none of the {report.kept:,} usable rows fell into the train split: use more"
         )
     reasons = {"blank": report.blank, **{f"without {field}": count for field, count in report.dropped.items()}}
-    told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
-    raise UserError(f"{report.source}: 0 usable rows of {report.read:,} read{told and f': {told}'}")
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
+    raise UserError(f"{report.source}: 0 usable rows of {report.read:,} read{counts and f': {counts}'}")

@@ -1,4 +1,4 @@
-"""Where reviews come from: the bundled sample, Kaggle, files, and data sets of the Hub."""
+"""Find the source of the reviews: the bundled sample, Kaggle, a file, or a dataset on the Hub."""
 
 import difflib
 import zipfile
@@ -14,8 +14,8 @@ from wine_gpt.config import DataConfig
 from wine_gpt.data.formats import (
     BATCH_ROWS,
     Batches,
+    RequestedColumns,
     TextFile,
-    Wanted,
     parse_csv,
     parse_json,
     parse_json_lines,
@@ -28,7 +28,7 @@ SUFFIXES = (*TEXT_FORMATS, ".parquet", ".zip")
 
 SAMPLE_PATH = Path(__file__).parent / "sample" / "winemag-sample.json"
 
-# the version is named so that a second run finds the download without asking Kaggle
+# with the version named, kagglehub finds its earlier download without a request to Kaggle
 KAGGLE_HANDLE = "zynicide/wine-reviews/versions/4"
 KAGGLE_PAGE = "https://www.kaggle.com/datasets/zynicide/wine-reviews"
 KAGGLE_FILES = ("winemag-data-130k-v2.json", "winemag-data-130k-v2.csv")
@@ -36,20 +36,24 @@ KAGGLE_FILES = ("winemag-data-130k-v2.json", "winemag-data-130k-v2.csv")
 
 @dataclass(frozen=True)
 class Source:
-    """Something that records can be read from."""
+    """A source of records.
 
-    # in messages and in the report
+    Attributes:
+        name: as messages and the report name it.
+        cache_key: changes whenever the content may have changed.
+        read: yields batches of the requested columns.
+    """
+
     name: str
-    # tells whether the content is that of another time
-    identity: tuple[str | int, ...]
-    read: Callable[[Wanted], Batches]
+    cache_key: tuple[str | int, ...]
+    read: Callable[[RequestedColumns], Batches]
 
 
 def find_source(config: DataConfig) -> Source:
-    """Return the source that ``config.path`` names; it is opened only where its kind can't be told otherwise.
+    """Return the source that ``config.path`` names.
 
     Raises:
-        UserError: if there is no such file or data set, or its kind is not supported.
+        UserError: if there is no such file or dataset, or its format is not supported.
     """
     if config.path == "sample":
         return _file_source(SAMPLE_PATH, config, "the bundled sample (synthetic)")
@@ -64,7 +68,7 @@ def find_source(config: DataConfig) -> Source:
 
 
 def download_from_kaggle() -> Path:
-    """Download the JSON file of the class's data set with kagglehub, or find it in kagglehub's cache.
+    """Download the JSON file of the class's dataset with kagglehub, or find it in kagglehub's cache.
 
     Raises:
         UserError: if kagglehub is not installed, or Kaggle can't be reached or refuses.
@@ -82,12 +86,12 @@ def download_from_kaggle() -> Path:
         status = error.response.status_code if error.response is not None else 0
         advice = {
             401: "check the credentials in KAGGLE_API_TOKEN or ~/.kaggle/kaggle.json",
-            403: f"accept the data set's terms at {KAGGLE_PAGE} and check the credentials in KAGGLE_API_TOKEN",
-            404: "the data set is not there any more",
+            403: f"accept the dataset's terms at {KAGGLE_PAGE} and check the credentials in KAGGLE_API_TOKEN",
+            404: "the dataset is not there any more",
         }.get(status, "try again later")
         raise UserError(f"kaggle: answered with status {status}: {advice}, {by_hand}") from error
     except (OSError, ValueError, DataCorruptionError) as error:
-        # requests' errors of the network are OSErrors
+        # network errors of requests are OSErrors
         raise UserError(f"kaggle: the download failed: {one_line(error)}; try again, {by_hand}") from error
 
 
@@ -100,8 +104,8 @@ def _file_source(path: Path, config: DataConfig, name: str) -> Source:
     return Source(name, (str(path.resolve()), status.st_size, status.st_mtime_ns), reader)
 
 
-def _file_reader(path: Path, config: DataConfig, name: str) -> Callable[[Wanted], Batches]:
-    """Choose the reader by what the file holds, and by its suffix where that tells more."""
+def _file_reader(path: Path, config: DataConfig, name: str) -> Callable[[RequestedColumns], Batches]:
+    """Choose the reader by the file's first bytes, and for text formats by its suffix."""
     if path.is_dir():
         raise UserError(f"{name}: is a folder; name a file in it, one of {', '.join(SUFFIXES)}")
     with path.open("rb") as file:
@@ -122,21 +126,21 @@ def _file_reader(path: Path, config: DataConfig, name: str) -> Callable[[Wanted]
     raise UserError(f"{name}: the suffix tells no format; known are {', '.join(SUFFIXES)}")
 
 
-def _read_zip(path: Path, encoding: str, name: str, wanted: Wanted) -> Batches:
-    """Read the member that holds reviews as a stream; nothing is unpacked.
+def _read_zip(path: Path, encoding: str, name: str, columns: RequestedColumns) -> Batches:
+    """Stream the member that holds the reviews, without unpacking the archive.
 
     Raises:
-        UserError: if no member can be it, or the archive is damaged or encrypted.
+        UserError: if no member can be chosen, or the archive is damaged or encrypted.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             member = _choose_member(archive, name)
             text = TextFile(f"{name}:{member}", lambda: archive.open(member), encoding)
-            yield from text.read(TEXT_FORMATS[PurePosixPath(member).suffix.lower()], wanted)
+            yield from text.read(TEXT_FORMATS[PurePosixPath(member).suffix.lower()], columns)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise UserError(f"{name}: is cut short or damaged: {one_line(error)}; download it again") from error
     except RuntimeError as error:
-        # encrypted, or a compression that zipfile doesn't know
+        # an encrypted member, or a compression that zipfile does not support
         raise UserError(f"{name}: can't be read: {one_line(error)}") from error
 
 
@@ -162,19 +166,19 @@ def _nearest_file(path: Path) -> str:
 
 
 def _hub_source(repository: str) -> Source:
-    """Load all splits of a data set of the Hub; which its own splits are doesn't matter."""
+    """Load all splits of a dataset on the Hub as one, because reviews are split by their content."""
     try:
         loaded = datasets.load_dataset(repository)
         data = datasets.concatenate_datasets([loaded[split] for split in loaded])
     except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"data.path: {repository!r} is no file here, and as a data set of the Hub it can't be loaded: "
+            f"data.path: {repository!r} is no file here, and as a dataset of the Hub it can't be loaded: "
             f"{one_line(error)}"
         ) from error
 
-    def read(wanted: Wanted) -> Batches:
-        columns = wanted.choose(data.column_names, repository)
-        for table in data.select_columns(columns).with_format("arrow").iter(BATCH_ROWS):
+    def read(columns: RequestedColumns) -> Batches:
+        names = columns.choose(data.column_names, repository)
+        for table in data.select_columns(names).with_format("arrow").iter(BATCH_ROWS):
             yield from table.combine_chunks().to_batches()
 
     return Source(repository, (repository, data._fingerprint), read)

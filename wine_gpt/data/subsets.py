@@ -1,4 +1,4 @@
-"""Reviews that share a value of a column: all of Pinot Noir, all of Italy; found by names as people type them."""
+"""Find the subsets of reviews with one value in a column, such as Pinot Noir, by values as people type them."""
 
 import difflib
 import hashlib
@@ -17,19 +17,22 @@ from wine_gpt.data.batching import Indices
 from wine_gpt.errors import UserError
 
 ALL = "all"
-# a folder's name, and the end of a repository's on the Hub, which takes 96 characters
+# the length of a folder's name, which also ends the name of a repository on the Hub, of at most 96 characters
 SLUG_CHARACTERS = 48
-# hexadecimal digits of a checksum, which tell apart names that would have one slug
+# hexadecimal digits of the checksum that distinguishes values with the same slug
 CHECKSUM_DIGITS = 6
+# suggestions for an unknown value
 NEAREST = 3
 
 
 @dataclass(frozen=True)
 class Subset:
-    """The reviews of one value.
+    """The reviews with one value in a column.
 
-    ``value`` is its commonest spelling, ``slug`` a name of a-z, 0-9 and hyphens that no other value of the column
-    has, ``indices`` maps each split to the places of its reviews there, in rising order.
+    Attributes:
+        value: its commonest spelling.
+        slug: a name of a-z, 0-9 and hyphens, unique among the column's values.
+        indices: for each split, the indices of the subset's reviews, int64, ascending.
     """
 
     value: str
@@ -38,14 +41,15 @@ class Subset:
 
     @property
     def reviews(self) -> int:
-        """Reviews in all splits together."""
+        """The number of reviews in all splits."""
         return sum(len(indices) for indices in self.indices.values())
 
 
 def find_subsets(splits: DatasetDict, field: str) -> list[Subset]:
-    """Return the groups of a column, the largest first; reviews without a value are in none.
+    """Return the subsets of a column, the largest first; reviews without a value are in none.
 
-    Values that differ in case, white space or Unicode's form alone are one: the tokenizer hardly tells them apart.
+    Values that differ only in case, white space or Unicode normalization are one value, because the tokenizer makes
+    the same or nearly the same words of them.
 
     Raises:
         UserError: if there is no such column.
@@ -69,7 +73,7 @@ def find_subsets(splits: DatasetDict, field: str) -> list[Subset]:
 
 
 def _indices_by_value(reviews: Dataset, field: str) -> dict[str, Indices]:
-    """Return where each value of a column is, nulls left out."""
+    """Return the indices of each value's reviews, nulls left out."""
     column = reviews.select_columns(field).with_format("arrow")[:][field]
     values = pc.cast(column, pa.string()).combine_chunks().dictionary_encode()
     codes = np.asarray(pc.fill_null(values.indices, -1))
@@ -81,16 +85,19 @@ def _indices_by_value(reviews: Dataset, field: str) -> dict[str, Indices]:
 def choose_subsets(
     subsets: Sequence[Subset], field: str, requested: str, minimum: int
 ) -> tuple[list[Subset], dict[str, str]]:
-    """Return the groups that are asked for, and why others that are large enough were left out.
+    """Return the requested subsets.
 
     Args:
         subsets: what :func:`find_subsets` returns.
         field: the column, for messages.
-        requested: a value as people type it, in any case and without accents; or ``all``.
-        minimum: fewest reviews, over all splits, of a group.
+        requested: a value in any case and with or without accents; or ``all``.
+        minimum: the fewest reviews, over all splits, of a subset.
+
+    Returns:
+        the subsets, and for each other value with enough reviews the reason why it was left out.
 
     Raises:
-        UserError: for a value that is unknown, ambiguous or has too few reviews, or if none has enough.
+        UserError: for a value that is unknown, ambiguous or has too few reviews, or if no value has enough.
     """
     if _key(requested) != ALL:
         subset = _find(subsets, field, requested, minimum)
@@ -108,7 +115,7 @@ def choose_subsets(
 
 
 def _problem(subset: Subset, minimum: int) -> str:
-    """Say why a group can't be fine-tuned on; an empty text if it can."""
+    """Return why a subset can't be fine-tuned on, an empty string if it can."""
     if subset.reviews < minimum:
         return f"{subset.reviews:,} review{'' if subset.reviews == 1 else 's'}, minimum {minimum:,}"
     empty = [split for split, indices in subset.indices.items() if not len(indices)]
@@ -132,18 +139,18 @@ def _find(subsets: Sequence[Subset], field: str, requested: str, minimum: int) -
 
 
 def _key(value: str) -> str:
-    """Return the form in which values are compared."""
+    """Return the form of a value in which values are compared: case and white space are ignored."""
     return " ".join(unicodedata.normalize("NFKC", value or "").casefold().split())
 
 
 def _plain(value: str) -> str:
-    """Return the form without accents, for those who type none."""
+    """Return the form of a value in which accents are ignored too."""
     decomposed = unicodedata.normalize("NFKD", _key(value))
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
 def _slugs(keys: Iterable[str]) -> dict[str, str]:
-    """Return a name of a-z, 0-9 and hyphens for each key; where one would stand for several, each with a checksum."""
+    """Return a name of a-z, 0-9 and hyphens for each key; keys with the same name get a checksum each."""
     short = {key: re.sub(r"[^a-z0-9]+", "-", _plain(key))[:SLUG_CHARACTERS].strip("-") for key in keys}
     counts = Counter(short.values())
     return {

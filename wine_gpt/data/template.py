@@ -54,7 +54,7 @@ class ReviewTemplate:
 
     @classmethod
     def from_config(cls, data: DataConfig) -> "ReviewTemplate":
-        """Return the template that a config's data settings describe."""
+        """Return the template that a config's datasettings describe."""
         return cls(data.prefix, tuple(data.prompt_fields), data.text_field)
 
     @property
