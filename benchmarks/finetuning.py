@@ -31,7 +31,7 @@ from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.finetuning.table import read_subsets
 from wine_gpt.tokenizer import tokenize_splits
-from wine_gpt.training.pretrain import make_accelerator
+from wine_gpt.training.accelerator import make_accelerator
 
 ROOT = Path(__file__).parents[1]
 SWITCHES = 200

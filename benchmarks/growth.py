@@ -62,10 +62,10 @@ def measure(path: str) -> dict[str, float]:
     plan = BatchPlan(trainer.plan.positions, config.batch_tokens, config.seed, config.epochs)
     planned = time.process_time() - started
     for step in range(WARMUP):
-        trainer._optimizer_step(step)
+        trainer.train_step(step)
     before, wall, cpu = trainer.state.total_tokens, time.perf_counter(), time.process_time()
     for step in range(WARMUP, WARMUP + STEPS):
-        trainer._optimizer_step(step)
+        trainer.train_step(step)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     tokens = (trainer.state.total_tokens - before) / 1e6
     figures = {"plan": planned, "wall": wall / tokens, "cpu": cpu / tokens}

@@ -89,7 +89,7 @@ def wine_gpt(data: str, _: str, precision: str, products: bool = True) -> Iterat
 
     def steps() -> Iterator[int]:
         for step in range(trainer.plan.total_steps):
-            trainer._optimizer_step(step)
+            trainer.train_step(step)
             reviews = trainer.plan.batch(step)
             positions.append(int(trainer.plan.positions[reviews].sum()))
             # all but [BOS] and [EOS]
@@ -112,7 +112,7 @@ def build_trainer(data: str, precision: str, products: bool = True) -> Any:  # n
     from wine_gpt.data.reviews import load_reviews
     from wine_gpt.modeling.gpt2 import build_model
     from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
-    from wine_gpt.training.pretrain import make_accelerator
+    from wine_gpt.training.accelerator import make_accelerator
     from wine_gpt.training.trainer import Trainer
 
     folder = Path(tempfile.gettempdir())

@@ -44,7 +44,8 @@ from wine_gpt.modeling.scoring import score
 from wine_gpt.run_folder import data_settings
 from wine_gpt.tokenizer import load_tokenizer
 from wine_gpt.training.pretrain import pretrain
-from wine_gpt.training.trainer import Trainer, trained_weights
+from wine_gpt.training.resume import trained_weights
+from wine_gpt.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 TRAINING = TrainingConfig(
@@ -379,7 +380,7 @@ def test_it_goes_on_value_by_value_to_the_same_bits(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     saves = iter(range(100))
-    save = Trainer._save
+    save = Trainer.save_checkpoint
 
     def save_and_die(trainer: Trainer) -> None:
         save(trainer)
@@ -387,7 +388,7 @@ def test_it_goes_on_value_by_value_to_the_same_bits(
         if next(saves) == 2:
             raise Killed
 
-    monkeypatch.setattr(Trainer, "_save", save_and_die)
+    monkeypatch.setattr(Trainer, "save_checkpoint", save_and_die)
     with pytest.raises(Killed):
         finetune(config(work, "killed", variety="all"))
     monkeypatch.undo()

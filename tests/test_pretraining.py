@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import runpy
 import shutil
@@ -10,16 +11,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
 from support.system_faults import disk, elsewhere
 from support.training_processes import script
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from tools.sample_grammar.grammar import generate_records
+from wine_gpt.config import PretrainConfig
+from wine_gpt.config_io import parse_config
+from wine_gpt.errors import UserError
+from wine_gpt.training.pretrain import pretrain
+from wine_gpt.training.record import RunMetrics
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
@@ -90,7 +101,7 @@ def test_the_run_tells_its_data_its_progress_and_what_is_next(finished: tuple[Pa
     folder, done = finished
     lines, progress = done.stdout.splitlines(), done.stderr.splitlines()
     assert f"data: {folder.parent / 'reviews.json'}" in lines
-    assert lines[0].startswith("precision: mixed no, float32 products by ")
+    assert lines[0].startswith("precision: mixed no, float32 matmuls by ")
     assert [line.split(":")[0] for line in progress if line.startswith("epoch")] == ["epoch 1 of 2", "epoch 2 of 2"]
     assert any(line.startswith("test: ") and "nats per word" in line for line in lines)
     assert lines[-2] == f"saved: {folder}"
@@ -428,7 +439,7 @@ def test_if_all_checkpoints_are_damaged_nothing_starts_over(unfinished: Path, wo
     before = snapshot(work / "ruined")
     code, _, told = resume(work, "ruined")
     assert code == 2
-    assert re.search(r"error: no good checkpoint in .*: state.json is missing; .*to start over, say --overwrite", told)
+    assert re.search(r"error: no good checkpoint in .*state.json is missing; .*to start over, say --overwrite", told)
     assert snapshot(work / "ruined") == before
 
 
@@ -504,3 +515,67 @@ def test_a_process_that_is_killed_ends_the_run_which_then_goes_on(work: Path) ->
 def environment_of(pid: int) -> dict[str, str]:
     pairs = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+# called from Python
+
+
+def settings(work: Path, output: str, **changes: object) -> PretrainConfig:
+    """Return a small run's config, read as the command line is."""
+    return parse_config(PretrainConfig, command(work, output, training__epochs=1, **changes)[1:])
+
+
+def process_state() -> dict[str, object]:
+    """Return the process-wide state that a training could change and a caller could notice."""
+    return {
+        "accelerate": [dict(state._shared_state) for state in (PartialState, AcceleratorState, GradientState)],
+        "random": random.getstate(),
+        "numpy": np.random.get_state()[1].tolist(),  # type: ignore[index] # noqa: NPY002
+        "torch": torch.get_rng_state().tolist(),
+        "matmul": torch.backends.mkldnn.matmul.fp32_precision,  # type: ignore[attr-defined]
+        "autocast": torch.is_autocast_enabled("cpu"),
+        "grad": torch.is_grad_enabled(),
+        "threads": torch.get_num_threads(),
+        "environment": dict(os.environ),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "folder": Path.cwd(),
+    }
+
+
+def test_pretrain_runs_twice_in_one_process_with_other_settings_and_leaves_no_state(work: Path, cache: Path) -> None:
+    before = process_state()
+    pretrain(settings(work, "bf16", training__mixed_precision="bf16", training__trackers="tensorboard"))
+    assert process_state() == before
+    pretrain(settings(work, "fp32", training__mixed_precision="no"))
+    assert process_state() == before
+    precisions = [RunMetrics.load(work / name).training.mixed_precision for name in ("bf16", "fp32")]
+    assert precisions == ["bf16", "no"]
+    assert not any((work / "fp32").glob("**/events.out.tfevents*"))
+    # an Accelerator of the caller's own, made before or after, keeps its precision
+    own = Accelerator(cpu=True, mixed_precision="bf16")
+    pretrain(settings(work, "again", training__mixed_precision="no"))
+    assert own.mixed_precision == "bf16"
+    assert losses(work / "again") == losses(work / "fp32")
+
+
+def test_a_refused_pretrain_leaves_no_state(work: Path, cache: Path) -> None:
+    before = process_state()
+    with pytest.raises(UserError, match="batch_tokens"):
+        pretrain(settings(work, "refused", training__batch_tokens=20))
+    assert process_state() == before
+
+
+def test_pretrain_runs_in_a_thread_and_calls_the_hooks(work: Path, cache: Path) -> None:
+    steps: list[int] = []
+    saved: list[Path] = []
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(
+            pretrain,
+            settings(work, "thread"),
+            on_step=lambda step, micro_batches: steps.append(step),
+            on_checkpoint=saved.append,
+        ).result()
+    assert run.score.nats_per_word > 0
+    metrics = RunMetrics.load(run.folder)
+    assert steps == list(range(metrics.training.steps))
+    assert saved[-1] == run.folder / "checkpoints" / f"step-{metrics.training.steps:08d}"

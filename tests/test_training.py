@@ -1,5 +1,6 @@
 """The training loop: what it computes, keeps, and goes on with."""
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -13,15 +14,15 @@ from support.toy_training import BOS, EOS, MODEL, TRAINING, make_splits, make_to
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import TrainingConfig
-from wine_gpt.data.batching import collate
+from wine_gpt.data.batching import Indices, collate
 from wine_gpt.errors import UserError
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.language_model import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
-from wine_gpt.training import checkpoint
-from wine_gpt.training import trainer as training
+from wine_gpt.training import checkpoint, resume
+from wine_gpt.training.resume import STEP_VERSION
 from wine_gpt.training.schedule import learning_rate
-from wine_gpt.training.trainer import STEP_VERSION, Trainer
+from wine_gpt.training.trainer import Trainer
 
 # of the steps of a toy run, in nats per token
 LOSSES = [3.1921, 3.1363, 3.0757, 3.0572, 2.9978, 2.9500, 2.9251, 2.8789]
@@ -46,8 +47,12 @@ def splits() -> DatasetDict:
 
 
 def everything(trained: Trainer) -> dict[str, torch.Tensor]:
-    tensors = {**trained._weights(), **{f"o{name}": t for name, t in trained._optimizer_tensors().items()}}
-    return {name: tensor.clone() for name, tensor in tensors.items()}
+    """Return copies of all tensors of a training by group and name."""
+    return {
+        f"{group}/{name}": tensor.clone()
+        for group, tensors in trained.state_tensors().items()
+        for name, tensor in tensors.items()
+    }
 
 
 def test_it_learns_and_keeps_the_best_weights(
@@ -94,7 +99,7 @@ def test_the_best_weights_of_an_earlier_epoch_are_carried_on(
     found = checkpoint.load(newest)
     resumed = make_trainer(tmp_path / "again", tokenizer, splits)
     resumed.resume(found)
-    resumed._save()
+    resumed.save_checkpoint()
     saved = checkpoint.load(tmp_path / "again" / newest.name)
     assert saved.tensors["best"].keys() == found.tensors["weights"].keys()
     assert all(torch.equal(saved.tensors["best"][name], tensor) for name, tensor in found.tensors["best"].items())
@@ -117,9 +122,9 @@ def test_what_a_step_computes_has_not_changed_since_the_recipe_was_numbered(
 def test_a_checkpoint_of_another_recipe_is_refused(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_trainer(tmp_path, tokenizer, splits)._save()
-    monkeypatch.setattr(training, "STEP_VERSION", STEP_VERSION + 1)
-    with pytest.raises(UserError, match=r"code's recipe: checkpoint 2, now 3$"):
+    make_trainer(tmp_path, tokenizer, splits).save_checkpoint()
+    monkeypatch.setattr(resume, "STEP_VERSION", STEP_VERSION + 1)
+    with pytest.raises(UserError, match=r"step_version: checkpoint 2, now 3$"):
         make_trainer(tmp_path, tokenizer, splits).resume(checkpoint.load(next(tmp_path.glob("step-*"))))
 
 
@@ -132,7 +137,7 @@ def test_accumulation_changes_nothing_but_the_randomness(
         config = TrainingConfig(**{**vars(TRAINING), "epochs": 1, "micro_batches": micro_batches})
         trained = make_trainer(tmp_path / str(micro_batches), tokenizer, splits, config)
         trained.module.eval()
-        trained._optimizer_step(0)
+        trained.train_step(0)
         weights.append(everything(trained))
     for name, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][name], tensor, rtol=1e-4, atol=1e-6)
@@ -145,9 +150,10 @@ def test_the_loss_of_a_step_is_the_mean_over_the_tokens_of_its_batch(
     trained.module.eval()
     batch = collate(splits["train"], trained.plan.batch(0), 16, EOS)
     expected = LanguageModelLoss(trained.module.model).token_losses(batch).sum().item()
-    trained._optimizer_step(0)
-    assert trained.state.nats == pytest.approx(expected, rel=1e-5)
-    assert trained.state.tokens == int((batch.labels >= 0).sum())
+    trained.train_step(0)
+    tokens = int((batch.labels >= 0).sum())
+    assert trained.state.total_tokens == tokens
+    assert trained.state.curve == [(1, pytest.approx(expected / tokens, rel=1e-5))]
 
 
 def test_resuming_with_other_settings_is_refused_and_names_each(
@@ -156,7 +162,7 @@ def test_resuming_with_other_settings_is_refused_and_names_each(
     trained = make_trainer(
         tmp_path, tokenizer, splits, resume_key={"model.n_layer": 2, "data.prefix": "wine", "same": 1}
     )
-    trained._save()
+    trained.save_checkpoint()
     other = make_trainer(
         tmp_path, tokenizer, splits, resume_key={"model.n_layer": 4, "data.prefix": "beer", "same": 1}
     )
@@ -204,7 +210,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
     trained = make_trainer(tmp_path, tokenizer, splits)
-    trained._optimizer_step(0)
+    trained.train_step(0)
     with torch.no_grad():
         trained.module.model.transformer.ln_f.weight[0] = torch.inf
     before = everything(trained)
@@ -212,7 +218,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update(
         UserError,
         match=r"step 2: the loss on rank 0 is not finite, for reviews \[[\d, ]+\] of the split; nothing is saved",
     ):
-        trained._optimizer_step(1)
+        trained.train_step(1)
     assert all(torch.equal(tensor, everything(trained)[name]) for name, tensor in before.items())
 
 
@@ -252,3 +258,66 @@ def test_the_score_leaves_out_first_word_and_end_and_counts_unknown(
     assert found.perplexity == pytest.approx(24)
     assert found.unknown_rate == 0.5
     assert found.to_dict()["end_of_text_nats"] == pytest.approx(math.log(24))
+
+
+# resuming from a checkpoint of an older version
+
+
+def test_a_checkpoint_with_the_older_keys_is_resumed(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    make_trainer(tmp_path / "new", tokenizer, splits).run()
+    oldest, *_, newest = sorted((tmp_path / "new").glob("step-*"))
+    found, expected = checkpoint.load(oldest), checkpoint.load(newest)
+    older = checkpoint.save(tmp_path / "old", with_older_keys(found), keep=1)
+    resumed = make_trainer(tmp_path / "old", tokenizer, splits)
+    resumed.resume(checkpoint.load(older))
+    assert resumed.state.step == found.step
+    resumed.run()
+    for group, tensors in checkpoint.load(tmp_path / "old" / newest.name).tensors.items():
+        assert all(torch.equal(tensor, expected.tensors[group][name]) for name, tensor in tensors.items())
+
+
+def test_a_checkpoint_with_the_older_keys_and_other_settings_is_refused(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    make_trainer(tmp_path / "new", tokenizer, splits, resume_key={"model.n_layer": 2}).save_checkpoint()
+    (path,) = (tmp_path / "new").glob("step-*")
+    older = with_older_keys(checkpoint.load(path))
+    with pytest.raises(UserError, match=r"can't resume from step 0: model.n_layer: checkpoint 2, now 4$"):
+        make_trainer(tmp_path, tokenizer, splits, resume_key={"model.n_layer": 4}).resume(older)
+
+
+def with_older_keys(found: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
+    """Return a checkpoint as commit 9a820be wrote it."""
+    key = dict(found.state["resume_key"])
+    key["code's recipe"] = key.pop("step_version")
+    state = {
+        "identity": key,
+        "machinery": found.state["runtime"],
+        "training": found.state["training"],
+        "scaler": found.state["scaler"],
+    }
+    return dataclasses.replace(found, state=state)
+
+
+# hooks
+
+
+def test_the_hooks_see_each_step_and_each_checkpoint(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    steps: list[int] = []
+    seen: list[int] = []
+    saved: list[Path] = []
+
+    def on_step(step: int, micro_batches: list[Indices]) -> None:
+        steps.append(step)
+        seen.extend(int(index) for indices in micro_batches for index in indices)
+
+    trained = make_trainer(tmp_path, tokenizer, splits, dataclasses.replace(TRAINING, epochs=1, micro_batches=2))
+    trained.on_step, trained.on_checkpoint = on_step, saved.append
+    trained.run()
+    assert steps == list(range(trained.plan.total_steps))
+    assert sorted(seen) == list(range(len(splits["train"])))
+    assert saved == sorted(tmp_path.glob("step-*"))

@@ -37,9 +37,9 @@ OFTEN = dataclasses.replace(TRAINING, epochs=2, checkpoint_steps=1, keep_checkpo
 # of each of four kinds of run
 KILLS = 13
 
-STEP = "wine_gpt.training.trainer.Trainer._optimizer_step"
-EPOCH_END = "wine_gpt.training.trainer.Trainer._end_epoch"
-SAVE = "wine_gpt.training.trainer.Trainer._save"
+STEP = "wine_gpt.training.trainer.Trainer.train_step"
+EPOCH_END = "wine_gpt.training.trainer.Trainer.end_epoch"
+SAVE = "wine_gpt.training.trainer.Trainer.save_checkpoint"
 SYNC = "wine_gpt.files.sync"
 PRUNE = "wine_gpt.training.checkpoint.shutil.rmtree"
 UPDATE = "wine_gpt.training.optimizer.MuonAdamW.step"

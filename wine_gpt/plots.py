@@ -1,4 +1,4 @@
-"""How all pictures look, and that they are drawn without a screen."""
+"""Axes in the project's style, drawn without a display."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ WINE, PALE = "#722f37", "#b8a1ad"
 
 
 def new_axes(x: str, y: str, height: float = 4) -> Any:  # noqa: ANN401 - matplotlib is untyped
-    """Return empty axes with these labels, 7 inches wide; their ``figure`` is nobody else's."""
-    # only here: 25 MB that a training, which draws when it is done, shouldn't hold at its peak
+    """Return empty axes with these labels, 7 inches wide, in a figure of their own."""
+    # imported here, because training would otherwise hold matplotlib's memory at its peak
     from matplotlib.figure import Figure
 
     axes = Figure(figsize=(7, height), layout="constrained").subplots()
@@ -18,6 +18,6 @@ def new_axes(x: str, y: str, height: float = 4) -> Any:  # noqa: ANN401 - matplo
 
 
 def save_axes(axes: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib is untyped
-    """Add the legend and write the picture."""
+    """Add the legend and save the figure."""
     axes.legend(frameon=False)
     axes.figure.savefig(path, dpi=120)

@@ -1,21 +1,21 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""Show the progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
 
 from tqdm.auto import tqdm
 
-# seconds between plain lines
+# in seconds
 PLAIN_INTERVAL = 10.0
 
 
 class Progress:
-    """Shows steps done, rate, time left and a note, on stderr.
+    """Shows finished steps, rate, remaining time and a note on stderr.
 
     Args:
         total: steps in all.
-        done: steps that an earlier run did.
-        visible: False on all processes but one.
+        done: steps that an earlier run finished.
+        visible: false on all processes but the main one.
     """
 
     def __init__(self, total: int, done: int, visible: bool) -> None:
@@ -37,14 +37,14 @@ class Progress:
             self.say(f"step {self.done:,} of {self.total:,}, {note}, {self._left()} left")
 
     def say(self, line: str) -> None:
-        """Print a line that stays."""
+        """Print a line above the bar."""
         if self.bar is not None:
             self.bar.write(line, file=sys.stderr)
         elif self.visible:
             print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """End the bar."""
+        """Close the bar."""
         if self.bar is not None:
             self.bar.close()
 

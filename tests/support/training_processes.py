@@ -26,8 +26,9 @@ import torch
 from support.toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.config import TrainingConfig
+from wine_gpt.data.batching import Indices
 from wine_gpt.training import checkpoint
-from wine_gpt.training import trainer as training
+from wine_gpt.training.trainer import Trainer
 
 # it forks before it has started any thread
 SERVER = multiprocessing.get_context("forkserver")
@@ -172,15 +173,15 @@ def _go_on(run: Run, rank: int) -> None:
     trainer.run()
 
 
-def _record(file: Path, trainer: training.Trainer) -> None:
-    """Have a trainer write down which reviews each part of a step holds."""
-    backward, lines = trainer._backward, file.open("a", buffering=1)
+def _record(file: Path, trainer: Trainer) -> None:
+    """Append the step and the indices of its reviews to a file before each step of the trainer."""
+    lines = file.open("a", buffering=1)
 
-    def recorded(step: int, part: training.Indices) -> torch.Tensor:
-        lines.write(json.dumps([step, part.tolist()]) + "\n")
-        return backward(step, part)
+    def record(step: int, micro_batches: list[Indices]) -> None:
+        for indices in micro_batches:
+            lines.write(json.dumps([step, indices.tolist()]) + "\n")
 
-    trainer._backward = recorded  # type: ignore[method-assign]
+    trainer.on_step = record
 
 
 def _arm(fault: Fault) -> None:

@@ -6,17 +6,18 @@ Reviews, splits and tokenizer are the base's, so the base has not seen a subset'
 import logging
 from pathlib import Path
 
+from accelerate import Accelerator
 from datasets import DatasetDict
 
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.data.subsets import Subset, choose_subsets, find_subsets
 from wine_gpt.finetuning.adapter import require_peft
-from wine_gpt.finetuning.base import load_base, load_base_reviews
+from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.finetuning.table import save_table
 from wine_gpt.tokenizer import tokenize_splits
-from wine_gpt.training.pretrain import make_accelerator
+from wine_gpt.training.accelerator import accelerator_session
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,13 @@ def finetune(config: FinetuneConfig) -> list[SubsetMetrics]:
     if config.method == "lora":
         require_peft()
     folder = Path(config.output_dir)
-    accelerator = make_accelerator(config.training, folder)
+    with accelerator_session(config.training, folder) as accelerator:
+        return _finetune_subsets(base, config, folder, accelerator)
+
+
+def _finetune_subsets(
+    base: Base, config: FinetuneConfig, folder: Path, accelerator: Accelerator
+) -> list[SubsetMetrics]:
     main = accelerator.is_main_process
     with accelerator.main_process_first():
         reviews = load_base_reviews(base, config)
@@ -60,7 +67,6 @@ def finetune(config: FinetuneConfig) -> list[SubsetMetrics]:
         metrics.append(run.finish())
         if main:
             save_table(folder)
-    accelerator.end_training()
     return metrics
 
 

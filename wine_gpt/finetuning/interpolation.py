@@ -16,7 +16,8 @@ from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.finetuning.results import ValidationLoss
 from wine_gpt.modeling.scoring import Score, Sums, score_reviews
 from wine_gpt.training.checkpoint import Tensors
-from wine_gpt.training.trainer import Trainer, trained_weights
+from wine_gpt.training.resume import trained_weights
+from wine_gpt.training.trainer import Trainer
 
 # 0 is the base, 1 the fine-tuned model
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -29,9 +29,10 @@ from wine_gpt.finetuning.comparison import compare
 from wine_gpt.finetuning.interpolation import header_words, keep_best_alpha, score_with_and_without_header
 from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
 from wine_gpt.modeling.pretrained import load_model, save_model
-from wine_gpt.training.pretrain import resume, settings_fixed_on_resume, summarize
+from wine_gpt.training.pretrain import resume, summarize
 from wine_gpt.training.record import Environment
-from wine_gpt.training.trainer import Trainer, describe_mismatch, trained_weights
+from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume, trained_weights
+from wine_gpt.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 

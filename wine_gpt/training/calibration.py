@@ -1,8 +1,8 @@
-"""One temperature for all of a model's predictions, found on held-out reviews and folded into its weights.
+"""Temperature scaling: fit one factor for the logits on the validation split and fold it into the weights.
 
-A model that has seen its training reviews many times is too sure of itself on others (Guo et al. 2017, "On Calibration
-of Modern Neural Networks"), one that saw them rarely or through much dropout not sure enough. One factor for all
-logits puts that right and leaves the words in their order.
+A model that has seen its training reviews many times is overconfident on others; with few epochs or much dropout it
+is underconfident (Guo et al. 2017, "On Calibration of Modern Neural Networks"). One factor for all logits corrects
+the probabilities and keeps the order of the words.
 """
 
 import torch
@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerFast
 from wine_gpt.modeling.language_model import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
 
-# from one scale that is tried to the next; the loss is flat around its lowest point
+# ratio of neighboring factors in the search; the loss is flat around its minimum
 STEP = 0.98
-# to half or twice the logits, further than any useful model is off
+# limits the factor to between 0.5 and 2
 MOST_STEPS = 34
 
 
@@ -23,13 +23,13 @@ MOST_STEPS = 34
 def calibrate(
     module: LanguageModelLoss, split: Dataset, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
 ) -> float:
-    """Scale the model's logits, down or up, as long as its loss on a tokenized split falls.
+    """Find the factor for the logits with the lowest loss on a tokenized split, and apply it to the model.
 
-    The loss is convex in the scale. The head multiplies what the last layer norm gives, so scaling that layer's
-    weights scales the logits.
+    The search goes step by step in the direction in which the loss falls, which finds the minimum because the loss is
+    convex in the factor. Scaling the last layer norm's weights scales the logits, because the head is linear.
 
     Returns:
-        what the logits were multiplied by; the same on all processes.
+        The factor; the same on all processes.
     """
     norm = [parameter.data for parameter in module.model.transformer.ln_f.parameters()]
     trained = [tensor.clone() for tensor in norm]

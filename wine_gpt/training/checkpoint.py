@@ -1,7 +1,7 @@
-"""Checkpoints that are whole or not there: written aside, synced, listed with checksums, renamed, verified on load.
+"""Atomic checkpoints: written to a temporary folder, synced, renamed, and verified by SHA-256 on load.
 
 A checkpoint is a folder ``step-00000500`` with the tensors as safetensors, the trainer's state as JSON and
-``manifest.json``, which holds the sha256 of each file and is written last. Nothing is pickled.
+``manifest.json``, which holds the SHA-256 of each file and is written last. Nothing is pickled.
 """
 
 import hashlib
@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from wine_gpt import files
 from wine_gpt.errors import UserError
+from wine_gpt.files import JsonObject
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
@@ -28,18 +28,21 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
-    ``tensors`` maps a group's name (weights, optimizer …) to named tensors; ``state`` is what JSON can hold.
+    Attributes:
+        step: optimizer steps done.
+        tensors: named tensors by group: weights, optimizer, best.
+        state: the rest, as JSON.
     """
 
     step: int
     tensors: Mapping[str, Tensors]
-    state: dict[str, Any]
+    state: JsonObject
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write a checkpoint into ``folder`` so that it appears whole or not at all, then drop all but ``keep``.
+    """Write a checkpoint into ``folder`` completely or not at all, then remove all but the newest ``keep``.
 
     Raises:
         UserError: if the disk is full or the folder can't be written; older checkpoints are then untouched.
@@ -51,7 +54,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         _remove_leftovers(folder)
         temporary.mkdir()
         _write(temporary, checkpoint)
-        # a damaged one of an earlier try
+        # a damaged checkpoint of the same step
         if final.exists():
             _discard(final)
         temporary.rename(final)
@@ -59,17 +62,17 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(_explain(error, folder, checkpoint)) from error
-    for old in _finished(folder)[keep:]:
+    for old in _complete(folder)[keep:]:
         _discard(old)
     _remove_leftovers(folder)
     return final
 
 
 def load(path: Path) -> Checkpoint:
-    """Read one checkpoint and verify every file against the manifest.
+    """Load one checkpoint and verify every file against the manifest.
 
     Raises:
-        UserError: naming the file that is missing or differs, with both checksums.
+        UserError: naming the file that is missing or damaged, with both checksums.
     """
     manifest = _read_json(path / MANIFEST)
     claimed = manifest.pop("manifest_sha256", None)
@@ -91,13 +94,13 @@ def load(path: Path) -> Checkpoint:
 
 
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Return the newest checkpoint that verifies, none if there is no checkpoint, and what was wrong with newer ones.
+    """Load the newest good checkpoint, none if the folder has no checkpoint; also say why newer ones were skipped.
 
     Raises:
-        UserError: if there are checkpoints but none verifies; a run never starts over silently.
+        UserError: if there are checkpoints but none is good, so that a run never silently starts over.
     """
     problems: list[str] = []
-    for path in _finished(folder):
+    for path in _complete(folder):
         try:
             return load(path), problems
         except UserError as error:
@@ -107,8 +110,8 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, problems
 
 
-def _finished(folder: Path) -> list[Path]:
-    """Return the checkpoints in a folder, newest first; the rename makes a name with a step a finished one."""
+def _complete(folder: Path) -> list[Path]:
+    """Return the complete checkpoints in a folder, newest first."""
     found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
 
@@ -122,39 +125,36 @@ def _write(temporary: Path, checkpoint: Checkpoint) -> None:
     manifest = {"step": checkpoint.step, "sha256": checksums}
     signed = {**manifest, "manifest_sha256": _manifest_sha256(manifest)}
     (temporary / MANIFEST).write_text(json.dumps(signed, indent=2), encoding="utf-8")
-    # a power loss after the rename must not leave a name without its content
+    # synced before the rename, because a power loss could otherwise leave the name without its content
     for file in [*written, temporary / MANIFEST, temporary]:
         files.sync(file)
 
 
-def _manifest_sha256(manifest: dict[str, Any]) -> str:
+def _manifest_sha256(manifest: JsonObject) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _discard(path: Path) -> None:
-    """Rename a checkpoint to be removed: one that is half removed must not look like a whole one."""
+    """Mark a checkpoint for removal by a rename, so that a half-removed one does not look complete."""
     path.rename(path.with_name(f".tmp-old-{path.name}"))
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half-written or half-removed."""
+    """Remove discarded checkpoints and what a killed process left incomplete."""
     for leftover in folder.glob(".tmp-*step-*"):
         shutil.rmtree(leftover)
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> JsonObject:
     try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"checkpoint {file.parent}: {file.name} is missing") from None
-    except ValueError as error:
-        raise UserError(f"checkpoint {file.parent}: {file.name} is damaged: {error}") from error
-    return content
+        return files.read_json(path)
+    except UserError as error:
+        raise UserError(f"checkpoint {path.parent}: {error}") from error
 
 
 def _explain(error: Exception, folder: Path, checkpoint: Checkpoint) -> str:
     needed = sum(tensor.nbytes for tensors in checkpoint.tensors.values() for tensor in tensors.values())
     free = shutil.disk_usage(folder).free if folder.exists() else 0
-    kept = _finished(folder)
+    kept = _complete(folder)
     last = f"last good checkpoint: {kept[0]}" if kept else "no checkpoint yet"
     return f"can't save step {checkpoint.step} in {folder}: {error}; {needed:,} bytes needed, {free:,} free; {last}"

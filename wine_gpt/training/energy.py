@@ -1,4 +1,4 @@
-"""The energy that a training takes, as codecarbon estimates it where that is installed."""
+"""Measure the energy that a training uses, as codecarbon estimates it; nothing is measured without codecarbon."""
 
 import logging
 from types import TracebackType
@@ -6,24 +6,25 @@ from typing import Any, Self
 
 
 class EnergyMeter:
-    """Measures this machine from entering the context to leaving it; offline, and nothing is written.
+    """Measures the energy of this machine inside its context, offline and without writing files.
 
-    No fault of codecarbon's reaches the caller: from then on, nothing is measured.
+    An error in codecarbon never reaches the caller: the meter then stops measuring.
     """
 
     def __init__(self) -> None:
+        # codecarbon has no types
         self._tracker: Any = None
 
     def __enter__(self) -> Self:
-        # it tells at length of what it finds and can't read
-        logging.getLogger("codecarbon").disabled = True
+        log = logging.getLogger("codecarbon")
+        self._log_was_disabled, log.disabled = log.disabled, True
         try:
             from codecarbon import OfflineEmissionsTracker
 
-            # the country is for its figures on emissions, which are not asked for
             tracker = OfflineEmissionsTracker(
+                # required, but used for emissions only
                 country_iso_code="FRA",
-                # else it locks a file, and takes SIGTERM for itself
+                # otherwise codecarbon locks a file and handles SIGTERM
                 allow_multiple_runs=True,
                 output_methods=[],
             )
@@ -34,7 +35,7 @@ class EnergyMeter:
         return self
 
     def take(self) -> float | None:
-        """Return the kWh since the last call, or since the start; none where they are not known."""
+        """Return the kWh since the last call, or since the start; none if they are not known."""
         if self._tracker is None:
             return None
         try:
@@ -49,9 +50,11 @@ class EnergyMeter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         tracker, self._tracker = self._tracker, None
-        if tracker is not None:
-            try:
+        try:
+            if tracker is not None:
                 tracker.stop()
-            except Exception:
-                # what it measured is taken already
-                return
+        except Exception:
+            # no measurement is lost, because take() has returned them all
+            return
+        finally:
+            logging.getLogger("codecarbon").disabled = self._log_was_disabled

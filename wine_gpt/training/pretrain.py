@@ -1,84 +1,134 @@
-"""From a config to a finished run: data, tokenizer, model, training, figures."""
+"""Pretrain a model from scratch: from a config to a run folder."""
 
 import contextlib
 import dataclasses
 import hashlib
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from accelerate import Accelerator
-from accelerate.tracking import get_available_trackers
-from accelerate.utils import DistributedDataParallelKwargs, parse_flag_from_env
+from accelerate.logging import get_logger
+from datasets import DatasetDict
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
-from wine_gpt.config import PretrainConfig, TrainingConfig
+from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import to_flat, to_yaml
-from wine_gpt.data.batching import reviews_cut
+from wine_gpt.data.batching import Indices, reviews_cut
 from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
-from wine_gpt.files import write_atomically
+from wine_gpt.files import JsonObject, write_atomically
 from wine_gpt.modeling.gpt2 import build_model
-from wine_gpt.modeling.loss import CHUNK_BYTES
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Score, score
 from wine_gpt.tokenizer import load_tokenizer, tokenize_splits, train_on_reviews
-from wine_gpt.training import checkpoint, record
+from wine_gpt.training import record
+from wine_gpt.training.accelerator import accelerator_session
 from wine_gpt.training.calibration import calibrate
-from wine_gpt.training.hardware import (
-    choose_mixed_precision,
-    enable_onednn_fp32,
-    limit_onednn_cache,
-    tune_malloc,
-)
 from wine_gpt.training.record import Environment, EpochLoss, PeakMemory, RunMetrics, TrainingSummary
+from wine_gpt.training.resume import find_checkpoint, settings_fixed_on_resume
 from wine_gpt.training.trainer import Trainer
 
-# of Accelerate's: they cut the model itself into pieces, which the checkpoints don't know how to put together
-SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
-# settings that may differ when a run is resumed, since they don't change what it computes;
-# the data are compared by content, not by path
-IGNORED_ON_RESUME = ("path", "trackers", "keep_checkpoints", "checkpoint_steps", "micro_batches")
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """Where a run ended, and its figures on the test split (validation where there is none)."""
+    """A finished run: its folder, and its score on the test split, or on validation if there is no test split."""
 
     folder: Path
     score: Score
 
 
-def pretrain(config: PretrainConfig) -> FinishedRun:
-    """Train a model from scratch and leave a folder that ``from_pretrained`` and ``pipeline`` load.
+def pretrain(
+    config: PretrainConfig,
+    *,
+    on_step: Callable[[int, list[Indices]], None] | None = None,
+    on_checkpoint: Callable[[Path], None] | None = None,
+) -> FinishedRun:
+    """Train a model from scratch and write a folder that ``from_pretrained`` and ``pipeline`` load.
+
+    Args:
+        config: see :class:`PretrainConfig`.
+        on_step: see :class:`Trainer`.
+        on_checkpoint: see :class:`Trainer`.
 
     Raises:
         UserError: for anything that the user can put right.
+        RunInterrupted: after a checkpoint, when SIGTERM or Ctrl-C came.
     """
     folder = Path(config.output_dir)
-    accelerator = make_accelerator(config.training, folder)
-    with run_folder.locked(folder) if accelerator.is_main_process else contextlib.nullcontext():
-        return _pretrain(config, folder, accelerator)
+    with contextlib.ExitStack() as stack:
+        accelerator = stack.enter_context(accelerator_session(config.training, folder))
+        if accelerator.is_main_process:
+            stack.enter_context(run_folder.locked(folder))
+        return _pretrain(config, folder, accelerator, on_step, on_checkpoint)
 
 
-def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) -> FinishedRun:
+def _pretrain(
+    config: PretrainConfig,
+    folder: Path,
+    accelerator: Accelerator,
+    on_step: Callable[[int, list[Indices]], None] | None,
+    on_checkpoint: Callable[[Path], None] | None,
+) -> FinishedRun:
     if accelerator.is_main_process and not config.overwrite and config.resume is None:
         run_folder.require_free(folder)
     accelerator.wait_for_everyone()
+    reviews, tokenizer, splits = _load_data(config, accelerator)
+    trainer = _build_trainer(config, folder, accelerator, reviews, tokenizer, splits)
+    trainer.on_step = on_step or trainer.on_step
+    trainer.on_checkpoint = on_checkpoint or trainer.on_checkpoint
+    if config.resume:
+        resume(trainer, config.resume)
+        if (folder / run_folder.METRICS).exists() and not 0 < trainer.state.step < trainer.plan.total_steps:
+            raise UserError(run_folder.finished_message(folder))
+    accelerator.wait_for_everyone()
+    # after all checks, so that a wrong setting does not remove an earlier run
+    if accelerator.is_main_process:
+        if config.overwrite:
+            run_folder.remove_run(folder)
+        run_folder.mark_unfinished(folder)
+    logger.info(
+        f"model: {trainer.module.model.num_parameters():,} parameters, {len(tokenizer):,} words; "
+        f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"
+    )
+    # as text, because TensorBoard takes neither lists nor None
+    accelerator.init_trackers("wine_gpt", config={key: str(value) for key, value in to_flat(config).items()})
+    trainer.run()
+    metrics = _evaluate(trainer, splits, reviews.fingerprint)
+    if accelerator.is_main_process:
+        _save_run(folder, config, trainer, reviews, metrics)
+    held_out = metrics.test or metrics.validation
+    assert held_out is not None
+    return FinishedRun(folder, held_out)
+
+
+def _load_data(
+    config: PretrainConfig, accelerator: Accelerator
+) -> tuple[Reviews, PreTrainedTokenizerFast, DatasetDict]:
+    """Return the reviews, the tokenizer and the tokenized splits; the main process fills the cache for the others."""
     with accelerator.main_process_first():
         reviews = load_reviews(config.data)
-    accelerator.print(reviews.report)
+    logger.info(str(reviews.report))
     _require_validation(reviews)
     tokenizer = _tokenizer(config, reviews)
     with accelerator.main_process_first():
-        splits = tokenize_splits(reviews.splits, tokenizer)
-    model = build_model(config.model, tokenizer, config.training.seed, config.generation)
-    trainer = Trainer(
-        model,
+        return reviews, tokenizer, tokenize_splits(reviews.splits, tokenizer)
+
+
+def _build_trainer(
+    config: PretrainConfig,
+    folder: Path,
+    accelerator: Accelerator,
+    reviews: Reviews,
+    tokenizer: PreTrainedTokenizerFast,
+    splits: DatasetDict,
+) -> Trainer:
+    return Trainer(
+        build_model(config.model, tokenizer, config.training.seed, config.generation),
         tokenizer,
         splits,
         config.training,
@@ -87,90 +137,6 @@ def _pretrain(config: PretrainConfig, folder: Path, accelerator: Accelerator) ->
         prompt=config.data.prefix,
         resume_key=_resume_key(config, reviews, tokenizer, accelerator.mixed_precision),
     )
-    if config.resume:
-        resume(trainer, config.resume)
-        if (folder / run_folder.METRICS).exists() and not 0 < trainer.state.step < trainer.plan.total_steps:
-            raise UserError(run_folder.finished_message(folder))
-    accelerator.wait_for_everyone()
-    # only now, when nothing that a user may have got wrong can stop the run any more
-    if accelerator.is_main_process:
-        if config.overwrite:
-            run_folder.remove_run(folder)
-        run_folder.mark_unfinished(folder)
-    accelerator.print(
-        f"model: {model.num_parameters():,} parameters, {len(tokenizer):,} words; "
-        f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"
-    )
-    # as text, since TensorBoard takes neither lists nor nothing
-    accelerator.init_trackers("wine_gpt", config={key: str(value) for key, value in to_flat(config).items()})
-    state = trainer.run()
-    scale = calibrate(trainer.module, splits["validation"], tokenizer, accelerator)
-    accelerator.print(f"calibrated on validation: logits x {scale:.2f}")
-    scores = {
-        name: score(trainer.module, splits[name], tokenizer, accelerator)
-        for name in ("validation", "test")
-        if len(splits[name])
-    }
-    if accelerator.is_main_process:
-        save_model(folder, model, tokenizer)
-        ReviewTemplate.from_config(config.data).save(folder)
-        record.save_samples(folder, state)
-        record.save_loss_curve(folder, state)
-        reviews.report.save(folder / run_folder.DATA_REPORT)
-        write_atomically(folder / run_folder.CONFIG, to_yaml(config))
-        _metrics(trainer, scores, scale, reviews.fingerprint).save(folder)
-    # what reduces gradients must go before the processes' group: if it held the group last, freeing it would wait for
-    # a thread that waits for Python's lock
-    del trainer
-    accelerator.free_memory()
-    accelerator.end_training()
-    return FinishedRun(folder, scores.get("test", scores["validation"]))
-
-
-def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
-    """Join the launched processes, choose the precision and say so.
-
-    Args:
-        config: its precision and trackers.
-        folder: where trackers write.
-
-    Raises:
-        UserError: if a tracker is not installed, or the device or the launch does not fit.
-    """
-    # accelerate would leave out a tracker that is not installed, without a word
-    installed = [str(tracker) for tracker in get_available_trackers()]
-    for name in config.tracker_names:
-        if name not in installed:
-            raise UserError(f'training.trackers: {name} is not installed: pip install "wine_gpt[tracking]"')
-    for name in SHARDING:
-        if parse_flag_from_env(f"ACCELERATE_USE_{name}"):
-            raise UserError(
-                f"accelerate's config asks for {name}, which is not supported: the model fits on any device, so take "
-                "configs/accelerate/gpus.yaml or machines.yaml, where each has a copy"
-            )
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    limit_onednn_cache()
-    tune_malloc()
-    mixed_precision = choose_mixed_precision(config.mixed_precision)
-    # bf16 leaves it nothing to do
-    products = enable_onednn_fp32() if mixed_precision == "no" else "torch's own"
-    try:
-        accelerator = Accelerator(
-            mixed_precision=mixed_precision,
-            log_with=config.tracker_names or None,
-            project_dir=folder,
-            # gradients are reduced where they are, not in copies
-            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
-            # accelerate joins processes on the CPU only if told so; else each would train alone, in the same folder
-            cpu=launched > 1 and not torch.accelerator.is_available(),
-        )
-    except ValueError as error:
-        raise UserError(f"training.mixed_precision {mixed_precision}: {error}") from error
-    if accelerator.num_processes != launched:
-        raise UserError(f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}")
-    chunk = f"{CHUNK_BYTES >> 20} MiB of logits at a time"
-    accelerator.print(f"precision: mixed {mixed_precision}, float32 products by {products}, {chunk}")
-    return accelerator
 
 
 def _require_validation(reviews: Reviews) -> None:
@@ -182,7 +148,7 @@ def _require_validation(reviews: Reviews) -> None:
 
 
 def _tokenizer(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerFast:
-    """Load the tokenizer that is named, or train one on the train split; all processes get the same."""
+    """Load the tokenizer that the config names, or train one on the training split, the same on every process."""
     if config.tokenizer.path is not None:
         tokenizer = load_tokenizer(config.tokenizer.path)
     else:
@@ -193,45 +159,37 @@ def _tokenizer(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerF
 
 def _resume_key(
     config: PretrainConfig, reviews: Reviews, tokenizer: PreTrainedTokenizerFast, mixed_precision: str
-) -> dict[str, Any]:
-    """Return what must be equal for a checkpoint to be gone on from."""
+) -> JsonObject:
+    """Return what must be equal to resume from a checkpoint."""
     vocabulary = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
     return {**settings_fixed_on_resume(config, mixed_precision), "data": reviews.fingerprint, "tokenizer": vocabulary}
 
 
-def settings_fixed_on_resume(config: object, mixed_precision: str) -> dict[str, Any]:
-    """Return the settings, by dotted key, of a root config's sections that decide what a run computes."""
-    settings = {
-        key: value
-        for key, value in to_flat(config).items()
-        if "." in key and not key.startswith("generation.") and key.rpartition(".")[2] not in IGNORED_ON_RESUME
-    }
-    # what auto stood for
-    return {**settings, "training.mixed_precision": mixed_precision}
-
-
 def resume(trainer: Trainer, wanted: str) -> None:
-    """Go on from the newest good checkpoint ("latest"), or from the one named.
+    """Resume from the newest good checkpoint (``latest``), or from the one at a path.
 
     Raises:
-        UserError: if there are checkpoints but none is good, or it belongs to a run with other settings.
+        UserError: if there are checkpoints but none is good, or the checkpoint's run had other settings.
     """
-    found: checkpoint.Checkpoint | None
-    problems: list[str] = []
-    if wanted == "latest":
-        found, problems = checkpoint.load_newest(trainer.checkpoints)
-    else:
-        found = checkpoint.load(Path(wanted))
+    folder = trainer.checkpoints.folder
+    found, problems = find_checkpoint(folder, wanted)
     for problem in problems:
-        trainer.accelerator.print(f"skipped: {problem}")
+        logger.info(f"skipped: {problem}")
     if found is None:
-        trainer.accelerator.print(f"no checkpoint in {trainer.checkpoints} yet: starting at step 0")
+        logger.info(f"no checkpoint in {folder} yet: starting at step 0")
         return
     trainer.resume(found)
-    trainer.accelerator.print(f"resumed from step {found.step:,}")
+    logger.info(f"resumed from step {found.step:,}")
 
 
-def _metrics(trainer: Trainer, scores: dict[str, Score], scale: float, data_fingerprint: str) -> RunMetrics:
+def _evaluate(trainer: Trainer, splits: DatasetDict, data_fingerprint: str) -> RunMetrics:
+    """Calibrate the trained model and score it."""
+    scoring = (trainer.tokenizer, trainer.accelerator)
+    scale = calibrate(trainer.module, splits["validation"], *scoring)
+    logger.info(f"calibrated on validation: logits x {scale:.2f}")
+    scores = {
+        name: score(trainer.module, splits[name], *scoring) for name in ("validation", "test") if len(splits[name])
+    }
     return RunMetrics(
         validation=scores.get("validation"),
         test=scores.get("test"),
@@ -241,6 +199,17 @@ def _metrics(trainer: Trainer, scores: dict[str, Score], scale: float, data_fing
         peak_memory=PeakMemory.of_this_process(),
         environment=Environment.of(trainer.accelerator.device),
     )
+
+
+def _save_run(folder: Path, config: PretrainConfig, trainer: Trainer, reviews: Reviews, metrics: RunMetrics) -> None:
+    """Write the run folder; the metrics come last, because they mark the run as finished."""
+    save_model(folder, trainer.module.model, trainer.tokenizer)
+    ReviewTemplate.from_config(config.data).save(folder)
+    record.save_samples(folder, trainer.state)
+    record.save_loss_curve(folder, trainer.state)
+    reviews.report.save(folder / run_folder.DATA_REPORT)
+    write_atomically(folder / run_folder.CONFIG, to_yaml(config))
+    metrics.save(folder)
 
 
 def summarize(trainer: Trainer) -> TrainingSummary:

@@ -66,7 +66,7 @@ class TrainingState:
         tokens: tokens trained on since the curve's last point.
         total_tokens: tokens trained on in all steps.
         seconds: time of all steps, without validation and checkpoints.
-        energy_kwh: energy of the steps up to the last checkpoint; none if a part of them was not measured.
+        energy_kwh: energy of all work up to the last checkpoint; none if a part of it was not measured.
     """
 
     step: int = 0
@@ -76,12 +76,29 @@ class TrainingState:
     tokens: int = 0
     total_tokens: int = 0
     seconds: float = 0.0
-    energy_kwh: float | None = None
+    energy_kwh: float | None = 0.0
 
     @property
     def best(self) -> EpochResult | None:
         """The epoch with the lowest validation loss so far."""
         return min(self.epochs, key=lambda epoch: epoch.score.nats_per_word, default=None)
+
+    def add_loss(self, nats: float, tokens: int) -> None:
+        """Add the summed loss of one step's batch and its tokens."""
+        self.nats += nats
+        self.tokens += tokens
+        self.total_tokens += tokens
+
+    def add_curve_point(self) -> float:
+        """Add the mean loss since the last point to the curve; return it, in nats per token."""
+        loss = self.nats / self.tokens
+        self.curve.append((self.step, loss))
+        self.nats, self.tokens = 0.0, 0
+        return loss
+
+    def add_energy(self, kwh: float | None) -> None:
+        """Add the energy since the last checkpoint; none makes the sum unknown."""
+        self.energy_kwh = None if self.energy_kwh is None or kwh is None else self.energy_kwh + kwh
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> "TrainingState":

@@ -1,4 +1,4 @@
-"""The learning-rate schedule."""
+"""The learning-rate schedule: linear warm-up, then cosine decay."""
 
 import math
 
@@ -6,7 +6,11 @@ from wine_gpt.config import TrainingConfig
 
 
 def learning_rate(step: int, total_steps: int, config: TrainingConfig) -> float:
-    """Return the rate of a step, from 0: a linear warm-up to the peak, then half a cosine down to the final ratio."""
+    """Return the learning rate of a step, counted from 0.
+
+    It rises linearly to the peak during the warm-up and falls along half a cosine to
+    ``final_learning_rate_ratio`` of the peak.
+    """
     warmup = math.ceil(config.warmup_ratio * total_steps)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup

@@ -1,0 +1,162 @@
+"""Create the Accelerator, and restore the process-wide settings that a training changes."""
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    get_cpu_distributed_information,
+    parse_flag_from_env,
+)
+
+from wine_gpt.config import TrainingConfig
+from wine_gpt.errors import UserError
+from wine_gpt.modeling.loss import CHUNK_BYTES
+from wine_gpt.training.hardware import (
+    choose_mixed_precision,
+    enable_onednn_fp32,
+    limit_onednn_cache,
+    tune_malloc,
+)
+
+logger = get_logger(__name__)
+
+# Accelerate's engines that shard the model: a checkpoint saves whole tensors only
+SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+
+
+@contextlib.contextmanager
+def accelerator_session(config: TrainingConfig, folder: Path) -> Iterator[Accelerator]:
+    """Create an Accelerator for one training, end it, and leave the process as it was before.
+
+    A process can so train several times with different settings. Only glibc's malloc thresholds stay changed.
+
+    Args:
+        config: see :func:`make_accelerator`.
+        folder: see :func:`make_accelerator`.
+
+    Raises:
+        UserError: see :func:`make_accelerator`.
+    """
+    with restored_process_state():
+        accelerator = make_accelerator(config, folder)
+        try:
+            yield accelerator
+        except BaseException:
+            # with several processes the group stays, because destroying it waits for processes that may be dead
+            if accelerator.num_processes == 1:
+                accelerator.end_training()
+            raise
+        # DDP is freed before the process group is destroyed, because the reverse order deadlocks on Python's lock
+        accelerator.free_memory()
+        accelerator.end_training()
+
+
+def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
+    """Join the launched processes, choose the precision and log it.
+
+    Args:
+        config: its precision and trackers.
+        folder: where trackers write.
+
+    Raises:
+        UserError: if a tracker is not installed, or the device or the launcher's settings are not supported.
+    """
+    _require_trackers(config.tracker_names)
+    _require_no_sharding()
+    launched = get_cpu_distributed_information().world_size
+    limit_onednn_cache()
+    tune_malloc()
+    mixed_precision = choose_mixed_precision(config.mixed_precision)
+    # in bf16 there is no float32 matmul of the model's size left
+    matmuls = enable_onednn_fp32() if mixed_precision == "no" else "torch's own"
+    try:
+        accelerator = Accelerator(
+            mixed_precision=mixed_precision,
+            log_with=config.tracker_names or None,
+            project_dir=folder,
+            # reduces gradients in place instead of in a copy
+            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+            # without cpu=True each launched process would train alone and write to the same folder,
+            # because accelerate joins processes without a GPU only then
+            cpu=launched > 1 and not torch.accelerator.is_available(),
+        )
+    except ValueError as error:
+        raise UserError(f"training.mixed_precision {mixed_precision}: {error}") from error
+    if accelerator.num_processes != launched:
+        raise UserError(f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}")
+    chunk = f"{CHUNK_BYTES >> 20} MiB of logits at a time"
+    logger.info(f"precision: mixed {mixed_precision}, float32 matmuls by {matmuls}, {chunk}")
+    return accelerator
+
+
+@contextlib.contextmanager
+def restored_process_state() -> Iterator[None]:
+    """Restore on leaving: accelerate's singletons, random generators, float32 matmul setting, environment variables.
+
+    Inside, accelerate's singletons are empty, so that a new Accelerator may have other settings than the caller's.
+    """
+    # accelerate offers no public way to end its singletons
+    singletons: list[dict[str, Any]] = [
+        state._shared_state for state in (PartialState, AcceleratorState, GradientState)
+    ]
+    saved = [dict(singleton) for singleton in singletons]
+    environment = dict(os.environ)
+    # the type stubs lack torch.backends.mkldnn.matmul
+    matmul: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009
+    precision = matmul.fp32_precision
+    for singleton in singletons:
+        singleton.clear()
+    try:
+        with _restored_generators():
+            yield
+    finally:
+        for singleton, values in zip(singletons, saved, strict=True):
+            singleton.clear()
+            singleton.update(values)
+        matmul.fp32_precision = precision
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+
+
+@contextlib.contextmanager
+def _restored_generators() -> Iterator[None]:
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    # not asked before CUDA is in use, because asking would take memory on every GPU
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+def _require_trackers(names: list[str]) -> None:
+    """Raise for a tracker that is not installed, because accelerate would silently leave it out."""
+    installed = [str(tracker) for tracker in get_available_trackers()]
+    for name in names:
+        if name not in installed:
+            raise UserError(f'training.trackers: {name} is not installed: pip install "wine_gpt[tracking]"')
+
+
+def _require_no_sharding() -> None:
+    for name in SHARDING:
+        if parse_flag_from_env(f"ACCELERATE_USE_{name}"):
+            raise UserError(
+                f"accelerate's config asks for {name}, which is not supported: the model fits on any device, so take "
+                "configs/accelerate/gpus.yaml or machines.yaml, where each has a copy"
+            )

@@ -1,0 +1,186 @@
+"""Save a training as checkpoints and resume from one, if the settings that decide the result are the same."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from wine_gpt.config_io import to_flat
+from wine_gpt.errors import UserError
+from wine_gpt.files import JsonObject
+from wine_gpt.training import checkpoint
+from wine_gpt.training.checkpoint import Checkpoint, Tensors
+from wine_gpt.training.record import TrainingState
+
+# settings that may differ on resume, because they don't change what a step computes;
+# data.path is one of them, because the data are compared by content
+IGNORED_ON_RESUME = ("path", "trackers", "keep_checkpoints", "checkpoint_steps", "micro_batches")
+# the one setting that may grow on resume: finished steps stay valid, and the learning rate falls later
+EXTENDABLE_SETTING = "training.epochs"
+# part of the resume key; raised when a change to the code changes what a step computes
+STEP_VERSION = 2
+# keys that wine_gpt wrote before the names of today
+RENAMED_KEYS = {"identity": "resume_key", "machinery": "runtime", "code's recipe": "step_version"}
+
+
+class TrainingCheckpoints:
+    """Saves and restores a training: weights, best weights, optimizer, gradient scaler and the loop's state.
+
+    Args:
+        folder: of the checkpoints.
+        keep: how many checkpoints to keep.
+        resume_key: what must be equal to resume from a checkpoint; saved with each.
+        runtime: what may differ on resume, and may then change the last bits of the result; saved with each.
+        model: whose parameters with ``requires_grad`` are saved.
+        optimizer: of that model.
+        accelerator: for the gradient scaler and the main process, which writes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keep: int,
+        resume_key: JsonObject,
+        runtime: JsonObject,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        accelerator: Accelerator,
+    ) -> None:
+        self.folder = folder
+        self.keep = keep
+        self.resume_key = {**resume_key, "step_version": STEP_VERSION}
+        self.runtime = runtime
+        self.model = model
+        self.optimizer = optimizer
+        self.accelerator = accelerator
+        self.best_weights: Tensors = {}
+        # step of the newest checkpoint of this training, 0 if there is none
+        self.saved_step = 0
+
+    @property
+    def weights(self) -> Tensors:
+        """The trained parameters by name, themselves and not copies."""
+        return trained_weights(self.model)
+
+    def tensors(self) -> Mapping[str, Tensors]:
+        """Return ``weights``, ``optimizer`` and, after an epoch, ``best``: the tensors themselves, not copies."""
+        tensors = {"weights": self.weights, "optimizer": _optimizer_tensors(self.optimizer)}
+        return {**tensors, "best": self.best_weights} if self.best_weights else tensors
+
+    def keep_best_weights(self) -> None:
+        """Copy the current weights as the best ones so far."""
+        self.best_weights = {name: tensor.detach().clone() for name, tensor in self.weights.items()}
+
+    def load_best_weights(self) -> None:
+        """Put the best weights into the model."""
+        self._load_weights(self.best_weights)
+
+    def save(self, state: TrainingState) -> Path | None:
+        """Write a checkpoint; return its folder on the main process, none on the others.
+
+        Raises:
+            UserError: if the checkpoint can't be written.
+        """
+        path = None
+        if self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
+            content = {
+                "resume_key": self.resume_key,
+                "runtime": self.runtime,
+                "training": state.to_dict(),
+                "scaler": scaler.state_dict() if scaler is not None else None,
+            }
+            path = checkpoint.save(self.folder, Checkpoint(state.step, self.tensors(), content), self.keep)
+        self.saved_step = state.step
+        self.accelerator.wait_for_everyone()
+        return path
+
+    def restore(self, found: Checkpoint) -> tuple[TrainingState, str]:
+        """Load a checkpoint into model, optimizer and scaler.
+
+        Returns:
+            The loop's state, and what differs in the runtime; empty if nothing does.
+
+        Raises:
+            UserError: naming each setting that differs, more epochs aside; nothing is changed then.
+        """
+        saved = _with_current_keys(found.state)
+        then, now = _with_current_keys(saved["resume_key"]), dict(self.resume_key)
+        if then.get(EXTENDABLE_SETTING, 0) < now.get(EXTENDABLE_SETTING, 0):
+            then[EXTENDABLE_SETTING] = now[EXTENDABLE_SETTING]
+        if mismatch := describe_mismatch(then, now):
+            raise UserError(f"can't resume from step {found.step}: {mismatch}")
+        self.saved_step = found.step
+        self.best_weights = found.tensors.get("best", {})
+        self._load_weights(found.tensors["weights"])
+        _load_optimizer(self.optimizer, found.tensors["optimizer"])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
+        return TrainingState.from_dict(saved["training"]), describe_mismatch(saved["runtime"], self.runtime)
+
+    def _load_weights(self, weights: Tensors) -> None:
+        for name, tensor in self.weights.items():
+            tensor.copy_(weights[name])
+
+
+def find_checkpoint(folder: Path, wanted: str) -> tuple[Checkpoint | None, list[str]]:
+    """Load the newest good checkpoint of a folder (``latest``), or the one at a path.
+
+    Returns:
+        The checkpoint, none if there is none yet; and why newer ones were skipped.
+
+    Raises:
+        UserError: if there are checkpoints but none is good, or the one at the path is not.
+    """
+    if wanted == "latest":
+        return checkpoint.load_newest(folder)
+    return checkpoint.load(Path(wanted)), []
+
+
+def settings_fixed_on_resume(config: object, mixed_precision: str) -> JsonObject:
+    """Return the settings that decide what a run computes, by dotted key.
+
+    Args:
+        config: a root config.
+        mixed_precision: what ``auto`` stands for.
+    """
+    settings = {
+        key: value
+        for key, value in to_flat(config).items()
+        if "." in key and not key.startswith("generation.") and key.rpartition(".")[2] not in IGNORED_ON_RESUME
+    }
+    return {**settings, "training.mixed_precision": mixed_precision}
+
+
+def describe_mismatch(then: JsonObject, now: JsonObject, source: str = "checkpoint") -> str:
+    """List each key whose value differs between ``then``, which is from ``source``, and now; empty if none does."""
+    return "; ".join(
+        f"{key}: {source} {then.get(key)}, now {now.get(key)}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    )
+
+
+def trained_weights(model: nn.Module) -> Tensors:
+    """Return the parameters that are trained by name, themselves and not copies; a tied one once."""
+    return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _with_current_keys(content: JsonObject) -> JsonObject:
+    return {RENAMED_KEYS.get(key, key): value for key, value in content.items()}
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+    """Return the optimizer's state by ``index.key``, such as ``0.exp_avg``, because safetensors holds flat names."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{key}": value for index, values in state.items() for key, value in values.items()}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    state: dict[int, Tensors] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

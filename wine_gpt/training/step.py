@@ -1,0 +1,181 @@
+"""One optimizer step on a global batch: forward and backward per micro-batch, gradient clipping, update.
+
+A step is a pure function of (weights, optimizer state, seed, step), because the plan says which reviews it sees and
+dropout is seeded per review. On a CPU the number of micro-batches and processes changes nothing but rounding.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from datasets import Dataset
+from torch import nn
+
+from wine_gpt.config import TrainingConfig
+from wine_gpt.data.batching import BatchPlan, Indices, collate, split_into_micro_batches
+from wine_gpt.errors import UserError
+from wine_gpt.modeling.language_model import LanguageModelLoss
+from wine_gpt.training.optimizer import build_optimizer
+from wine_gpt.training.schedule import learning_rate
+
+
+@dataclass(frozen=True)
+class GlobalBatch:
+    """The reviews of one optimizer step, over all processes.
+
+    Attributes:
+        step: counted from 0.
+        micro_batches: this process's micro-batches, each the indices of its reviews.
+        tokens: tokens of the whole batch.
+        width: positions of its longest review.
+    """
+
+    step: int
+    micro_batches: list[Indices]
+    tokens: int
+    width: int
+
+
+class TrainStep:
+    """Trains a model on one global batch at a time.
+
+    Args:
+        module: the model with its loss.
+        split: the tokenized training split.
+        plan: which reviews each step sees.
+        filler: token id of padded positions, the end of text; see :func:`wine_gpt.data.batching.collate`.
+        config: see :class:`TrainingConfig`.
+        accelerator: for the device, this process's index and the number of processes.
+
+    Raises:
+        UserError: if the batches can't be divided into the micro-batches, or these among the processes.
+    """
+
+    def __init__(
+        self,
+        module: LanguageModelLoss,
+        split: Dataset,
+        plan: BatchPlan,
+        filler: int,
+        config: TrainingConfig,
+        accelerator: Accelerator,
+    ) -> None:
+        self.module = module
+        self.split = split
+        self.plan = plan
+        self.block_size = module.model.config.n_positions
+        self.filler = filler
+        self.config = config
+        self.accelerator = accelerator
+        self.micro_batches = config.micro_batches or accelerator.num_processes
+        _require_divisible(self.micro_batches, accelerator.num_processes, plan.smallest)
+        # Muon's matmuls run in the precision that the model's run in
+        dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+        self.wrapped: nn.Module
+        self.optimizer: torch.optim.Optimizer
+        self.wrapped, self.optimizer = accelerator.prepare(module, build_optimizer(module, config, dtype))
+
+    def batch(self, step: int) -> GlobalBatch:
+        """Return the batch of a step, counted from 0."""
+        reviews = self.plan.batch(step)
+        positions = self.plan.positions[reviews]
+        micro_batches = split_into_micro_batches(reviews, self.micro_batches)
+        own = micro_batches[self.accelerator.process_index :: self.accelerator.num_processes]
+        return GlobalBatch(step, own, tokens=int(positions.sum()), width=int(positions.max()))
+
+    def run(self, batch: GlobalBatch) -> float:
+        """Update the weights once; return the loss summed over the tokens of the whole batch, in nats.
+
+        Raises:
+            UserError: on all processes, before the update, if loss or gradient is not finite on any of them.
+        """
+        own_nats = self._accumulate_gradients(batch)
+        norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm)
+        nats = self.accelerator.reduce(own_nats)
+        # loss and norm are sums over all processes, so all processes see the same;
+        # with fp16 the gradient may overflow, because the scaler then skips the update
+        if not torch.isfinite(nats if self.accelerator.scaler else nats + norm):
+            raise UserError(self._describe_non_finite(batch))
+        self._update(batch.step)
+        return float(nats)
+
+    def _accumulate_gradients(self, batch: GlobalBatch) -> torch.Tensor:
+        """Run all micro-batches of this process, and reduce gradients over the processes in the last one."""
+        nats = torch.zeros((), device=self.accelerator.device)
+        for indices in batch.micro_batches[:-1]:
+            with self.accelerator.no_sync(self.wrapped):
+                nats += self._backward(batch, indices)
+        nats += self._backward(batch, batch.micro_batches[-1])
+        return nats
+
+    def _backward(self, batch: GlobalBatch, indices: Indices) -> torch.Tensor:
+        """Add the gradient of a micro-batch's loss / the global batch's tokens; return the loss, summed in nats."""
+        self._seed_dropout(batch.step, indices)
+        # padded to the global batch's width, because a review's random numbers fill its whole row
+        rows = collate(self.split, indices, self.block_size, self.filler, batch.width).to(self.accelerator.device)
+        nats: torch.Tensor = self.wrapped(rows.input_ids, rows.labels)
+        # times the number of processes, because DDP averages the gradients that have to be summed
+        self.accelerator.backward(nats * (self.accelerator.num_processes / batch.tokens))
+        return nats.detach()
+
+    def _seed_dropout(self, step: int, indices: Indices) -> None:
+        """Seed dropout for the next forward pass: one seed per row on a CPU, one per micro-batch elsewhere."""
+        on_cpu = self.accelerator.device.type == "cpu"
+        seeds = [
+            int(np.random.SeedSequence((self.config.seed, step, review)).generate_state(1)[0])
+            for review in (indices if on_cpu else indices[:1])
+        ]
+        if on_cpu:
+            self.module.seed_dropout(seeds)
+        else:
+            # not torch.manual_seed, because it queues a call for each kind of device that is missing
+            torch.get_device_module(self.accelerator.device).manual_seed(seeds[0])
+
+    def _update(self, step: int) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.plan.total_steps, self.config)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def _describe_non_finite(self, batch: GlobalBatch) -> str:
+        """Name the reviews whose loss or gradient is not finite; returns the same on all processes.
+
+        Each micro-batch is computed again without reducing gradients, because the gradients have been summed already.
+        """
+        found: dict[str, list[int]] = {}
+        for indices in batch.micro_batches:
+            self.optimizer.zero_grad()
+            with self.accelerator.no_sync(self.wrapped):
+                nats = self._backward(batch, indices)
+            if not torch.isfinite(nats):
+                found.setdefault("loss", []).extend(map(int, indices))
+            elif not self._gradients_are_finite():
+                found.setdefault("gradient", []).extend(map(int, indices))
+        rank = self.accelerator.process_index
+        causes = gather_object(
+            [
+                f"the {what} on rank {rank} is not finite, for reviews {sorted(reviews)} of the split"
+                for what, reviews in found.items()
+            ]
+        )
+        return f"step {batch.step + 1:,}: {'; '.join(causes) or 'the sum of the gradients is not finite'}"
+
+    def _gradients_are_finite(self) -> bool:
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        return all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+
+
+def _require_divisible(micro_batches: int, processes: int, smallest_batch: int) -> None:
+    if micro_batches % processes:
+        raise UserError(
+            f"{micro_batches} micro-batches cannot be divided among {processes} processes: "
+            f"take as many processes as divide {micro_batches}, or begin a run with training.micro_batches a "
+            f"multiple of {processes}"
+        )
+    if smallest_batch < micro_batches:
+        raise UserError(
+            f"a batch of {smallest_batch} reviews cannot be divided into {micro_batches} micro-batches: "
+            "raise training.batch_tokens or use fewer micro-batches or processes"
+        )
