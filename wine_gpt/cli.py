@@ -150,6 +150,10 @@ class _StandardStream(logging.StreamHandler[TextIO]):
         logging.Handler.__init__(self)
         self._name = name
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the bare message; accelerate's logger prefixes ``[RANK 0]``, although only that process logs."""
+        return super().format(record).removeprefix("[RANK 0] ")
+
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
         """The stream of that name."""
