@@ -31,7 +31,7 @@ from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.finetuning.table import read_subsets
 from wine_gpt.tokenizer import tokenize_splits
-from wine_gpt.training.accelerator import make_accelerator
+from wine_gpt.training.accelerator import accelerator_session
 
 ROOT = Path(__file__).parents[1]
 SWITCHES = 200
@@ -96,7 +96,6 @@ def run_baseline(seed: int, arguments: argparse.Namespace) -> None:
         resume=True,
     )
     base = load_base(config.base)
-    accelerator = make_accelerator(config.training, Path(config.output_dir))
     reviews = load_base_reviews(base, config)
     tokenized = tokenize_splits(reviews.splits, base.tokenizer)
     groups, _ = choose_subsets(find_subsets(reviews.splits, "variety"), "variety", "all", arguments.min_reviews)
@@ -104,7 +103,9 @@ def run_baseline(seed: int, arguments: argparse.Namespace) -> None:
         random = np.random.default_rng(seed)
         drawn = random.choice(len(tokenized["train"]), len(group.indices["train"]), replace=False)
         mixed = Subset(group.value, group.slug, {**group.indices, "train": np.sort(drawn)})
-        SubsetRun(base, mixed, select(reviews.splits, mixed), select(tokenized, mixed), config, accelerator).finish()
+        with accelerator_session(config.training, Path(config.output_dir)) as accelerator:
+            splits = select(reviews.splits, mixed), select(tokenized, mixed)
+            SubsetRun(base, mixed, *splits, config, accelerator).finish()
 
 
 def read_seeds(folder: Path, name: str) -> Rows:

@@ -107,18 +107,19 @@ def build_trainer(data: str, precision: str, products: bool = True) -> Any:  # n
     from wine_gpt.config_io import parse_config
 
     config = parse_config(PretrainConfig, [str(CONFIG), "--data.path", data, "--training.mixed_precision", precision])
-    import torch
-
     from wine_gpt.data.reviews import load_reviews
     from wine_gpt.modeling.gpt2 import build_model
     from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
     from wine_gpt.training.accelerator import make_accelerator
+    from wine_gpt.training.hardware import enable_onednn_fp32, limit_onednn_cache, tune_malloc
     from wine_gpt.training.trainer import Trainer
 
     folder = Path(tempfile.gettempdir())
+    limit_onednn_cache()
+    tune_malloc()
+    if precision == "no" and products:
+        enable_onednn_fp32()
     accelerator = make_accelerator(config.training, folder)
-    if not products:
-        torch.backends.mkldnn.matmul.fp32_precision = "none"
     reviews = load_reviews(config.data)
     tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
     splits = tokenize_splits(reviews.splits, tokenizer)

@@ -16,7 +16,6 @@ from wine_gpt.config_io import config_from_settings, parse_config
 from wine_gpt.errors import UserError
 
 NOTEBOOK = Path(__file__).parent / "support" / "notebook.py"
-NOTEBOOK_WORKS = pytest.mark.xfail(reason="pretrain() does not yet restore accelerate's state")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,6 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {**found, "folder": folder}
 
 
-@NOTEBOOK_WORKS
 def test_every_function_works_from_a_notebook(notebook: dict[str, Any]) -> None:
     assert notebook["words"] == 52
     assert notebook["splits"]["test"] > 10
@@ -45,7 +43,6 @@ def test_every_function_works_from_a_notebook(notebook: dict[str, Any]) -> None:
     assert (notebook["folder"] / "tokenizer" / "tokenizer.json").is_file()
 
 
-@NOTEBOOK_WORKS
 def test_two_runs_in_one_process_and_a_thread_keep_their_own_settings(notebook: dict[str, Any]) -> None:
     metrics = [json.loads((notebook["folder"] / name / "metrics.json").read_text()) for name in ("first", "second")]
     assert [entry["training"]["mixed_precision"] for entry in metrics] == ["no", "bf16"]
@@ -53,12 +50,10 @@ def test_two_runs_in_one_process_and_a_thread_keep_their_own_settings(notebook: 
     assert notebook["losses"][0] != notebook["losses"][1]
 
 
-@NOTEBOOK_WORKS
 def test_equal_seeds_generate_equal_texts(notebook: dict[str, Any]) -> None:
     assert notebook["same seed"]
 
 
-@NOTEBOOK_WORKS
 def test_nothing_is_printed_and_no_global_state_is_left(notebook: dict[str, Any]) -> None:
     assert notebook["stdout"] == ""
     assert notebook["random state kept"]

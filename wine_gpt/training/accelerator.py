@@ -1,7 +1,6 @@
 """Create the Accelerator, and restore the process-wide settings that a training changes."""
 
 import contextlib
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +21,7 @@ from accelerate.utils import (
 from wine_gpt.config import TrainingConfig
 from wine_gpt.errors import UserError
 from wine_gpt.modeling.loss import CHUNK_BYTES
-from wine_gpt.training.hardware import (
-    choose_mixed_precision,
-    enable_onednn_fp32,
-    limit_onednn_cache,
-    tune_malloc,
-)
+from wine_gpt.training.hardware import choose_mixed_precision, float32_library, tuned_runtime
 
 logger = get_logger(__name__)
 
@@ -37,9 +31,9 @@ SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 
 @contextlib.contextmanager
 def accelerator_session(config: TrainingConfig, folder: Path) -> Iterator[Accelerator]:
-    """Create an Accelerator for one training, end it, and leave the process as it was before.
+    """Create an Accelerator for one training and end it, so that a process can train again with other settings.
 
-    A process can so train several times with different settings. Only glibc's malloc thresholds stay changed.
+    The process is left as it was before, except for what :func:`tuned_runtime` names.
 
     Args:
         config: see :func:`make_accelerator`.
@@ -48,7 +42,7 @@ def accelerator_session(config: TrainingConfig, folder: Path) -> Iterator[Accele
     Raises:
         UserError: see :func:`make_accelerator`.
     """
-    with restored_process_state():
+    with restored_state(), tuned_runtime(choose_mixed_precision(config.mixed_precision)):
         accelerator = make_accelerator(config, folder)
         try:
             yield accelerator
@@ -75,11 +69,7 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
     _require_trackers(config.tracker_names)
     _require_no_sharding()
     launched = get_cpu_distributed_information().world_size
-    limit_onednn_cache()
-    tune_malloc()
     mixed_precision = choose_mixed_precision(config.mixed_precision)
-    # in bf16 there is no float32 matmul of the model's size left
-    matmuls = enable_onednn_fp32() if mixed_precision == "no" else "torch's own"
     try:
         accelerator = Accelerator(
             mixed_precision=mixed_precision,
@@ -95,26 +85,25 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
         raise UserError(f"training.mixed_precision {mixed_precision}: {error}") from error
     if accelerator.num_processes != launched:
         raise UserError(f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}")
-    chunk = f"{CHUNK_BYTES >> 20} MiB of logits at a time"
-    logger.info(f"precision: mixed {mixed_precision}, float32 matmuls by {matmuls}, {chunk}")
+    logger.info(
+        f"precision: mixed {mixed_precision}, float32 matmuls by {float32_library()}, "
+        f"{CHUNK_BYTES >> 20} MiB of logits at a time"
+    )
     return accelerator
 
 
 @contextlib.contextmanager
-def restored_process_state() -> Iterator[None]:
-    """Restore on leaving: accelerate's singletons, random generators, float32 matmul setting, environment variables.
+def restored_state() -> Iterator[None]:
+    """Restore accelerate's singletons and the random generators of Python, NumPy and torch on leaving.
 
-    Inside, accelerate's singletons are empty, so that a new Accelerator may have other settings than the caller's.
+    Inside, accelerate's singletons are empty at first, so that an Accelerator can be created with other settings than
+    the caller's.
     """
     # accelerate offers no public way to end its singletons
     singletons: list[dict[str, Any]] = [
         state._shared_state for state in (PartialState, AcceleratorState, GradientState)
     ]
     saved = [dict(singleton) for singleton in singletons]
-    environment = dict(os.environ)
-    # the type stubs lack torch.backends.mkldnn.matmul
-    matmul: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009
-    precision = matmul.fp32_precision
     for singleton in singletons:
         singleton.clear()
     try:
@@ -124,10 +113,6 @@ def restored_process_state() -> Iterator[None]:
         for singleton, values in zip(singletons, saved, strict=True):
             singleton.clear()
             singleton.update(values)
-        matmul.fp32_precision = precision
-        for name in os.environ.keys() - environment.keys():
-            del os.environ[name]
-        os.environ.update(environment)
 
 
 @contextlib.contextmanager

@@ -80,8 +80,8 @@ def tune_malloc() -> None:
     _set_malloc_thresholds(trim=2**30, mmap=2**30)
 
 
-def enable_onednn_fp32() -> str:
-    """Compute float32 matmuls by the fastest library that keeps float32's accuracy, and return its name.
+def enable_onednn_fp32() -> None:
+    """Compute float32 matmuls by the fastest library that keeps float32's accuracy.
 
     On a CPU torch uses MKL, which is slow on processors that are not Intel's. The setting "bf16" makes torch use
     oneDNN, which is then free to round its inputs to bfloat16. A test matmul shows whether it does so on this machine;
@@ -89,12 +89,16 @@ def enable_onednn_fp32() -> str:
     """
     matmul: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009
     if torch.cuda.is_available() or not torch.backends.mkldnn.is_available():
-        return "torch's own"
+        return
     matmul.fp32_precision = "bf16"
-    if _matmul_error() <= SINGLE_PRECISION:
-        return "oneDNN"
-    matmul.fp32_precision = "none"
-    return "torch's own"
+    if _matmul_error() > SINGLE_PRECISION:
+        matmul.fp32_precision = "none"
+
+
+def float32_library() -> str:
+    """Return the name of the library that computes float32 matmuls."""
+    matmul: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009
+    return "oneDNN" if matmul.fp32_precision == "bf16" else "torch's own"
 
 
 def _matmul_error() -> float:
