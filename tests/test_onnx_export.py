@@ -1,7 +1,8 @@
-"""The ONNX export writes what torch writes."""
+"""The ONNX export generates the same text as torch, in onnxruntime and in transformers.js."""
 
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from wine_gpt.publishing.staging import Publication, stage
 pytest.importorskip("onnxscript", reason='not installed: pip install "wine_gpt[onnx]"')
 onnxruntime = pytest.importorskip("onnxruntime", reason="not installed")
 
-PLACES = ("", "italy", "italy : tuscany", "germany : mosel", "spain : rioja", "spain", "germany", "mars")
+REGIONS = ("", "italy", "italy : tuscany", "germany : mosel", "spain : rioja", "spain", "germany", "mars")
 GRAPES = ("riesling", "sangiovese", "tempranillo", "merlot")
 NAME = "org/wine-gpt"
 Arrays = dict[str, np.ndarray]
@@ -35,7 +36,7 @@ def session(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> "onnxrun
 
 
 def prompts() -> list[str]:
-    headers = [f"wine review : {place} : {grape}" for place, grape in itertools.product(PLACES, GRAPES)]
+    headers = [f"wine review : {region} : {grape}" for region, grape in itertools.product(REGIONS, GRAPES)]
     starts = [f"{header} : it's" for header in headers[:12]]
     return [
         *headers,
@@ -49,76 +50,78 @@ def prompts() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("keeping", [True, False], ids=["word by word", "all words each time"])
+@pytest.mark.parametrize("use_cache", [True, False], ids=["with the KV cache", "without"])
 def test_greedy_text_equals_torchs_for_50_prompts(
     session: "onnxruntime.InferenceSession",
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    keeping: bool,
+    use_cache: bool,
 ) -> None:
     assert len(set(prompts())) == 50
     for prompt in prompts():
         expected = generate_texts(model, tokenizer, [prompt], seed=0, do_sample=False)
-        assert [write(session, model, tokenizer, prompt, keeping)] == expected, prompt
+        assert [generate_greedily(session, model, tokenizer, prompt, use_cache)] == expected, prompt
 
 
-def write(
+def generate_greedily(
     session: "onnxruntime.InferenceSession",
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     prompt: str,
-    keeping: bool,
+    use_cache: bool,
 ) -> str:
-    """Take the likeliest word each time, as the generation config allows it, with onnxruntime alone."""
+    """Generate with onnxruntime: the most probable token that the generation config does not suppress."""
     start = tokenizer(prompt)["input_ids"]
     ids = list(start)
-    kept = nothing = no_keys(session, texts=1)
-    given = 0
+    cache = empty = empty_cache(session, batch=1)
+    cached = 0
     while len(ids) < model.generation_config.max_length and ids[-1] != tokenizer.eos_token_id:
-        logits, present = step(session, np.array([ids[given:]]), np.ones((1, len(ids)), np.int64), kept)
+        logits, present = step(session, np.array([ids[cached:]]), np.ones((1, len(ids)), np.int64), cache)
         logits[0, -1, model.generation_config.suppress_tokens] = -np.inf
-        kept, given = (present, len(ids)) if keeping else (nothing, 0)
+        cache, cached = (present, len(ids)) if use_cache else (empty, 0)
         ids.append(int(logits[0, -1].argmax()))
     return join(prompt, tokenizer.decode(ids[len(start) :], skip_special_tokens=True))
 
 
-def no_keys(session: "onnxruntime.InferenceSession", texts: int) -> Arrays:
-    """Return the keys and values before the first word."""
+def empty_cache(session: "onnxruntime.InferenceSession", batch: int) -> Arrays:
+    """Return a KV cache of length 0."""
     return {
-        given.name: np.zeros((texts, given.shape[1], 0, given.shape[3]), np.float32)
-        for given in session.get_inputs()
-        if given.name.startswith("past_key_values.")
+        entry.name: np.zeros((batch, entry.shape[1], 0, entry.shape[3]), np.float32)
+        for entry in session.get_inputs()
+        if entry.name.startswith("past_key_values.")
     }
 
 
 def step(
-    session: "onnxruntime.InferenceSession", ids: np.ndarray, mask: np.ndarray, kept: Arrays
+    session: "onnxruntime.InferenceSession", ids: np.ndarray, mask: np.ndarray, cache: Arrays
 ) -> tuple[np.ndarray, Arrays]:
-    """Return logits, and keys and values to go on with; positions are counted as transformers.js does."""
+    """Return logits and the extended KV cache; positions are counted as transformers.js does."""
     positions = np.maximum(mask.cumsum(-1) - 1, 0)[:, -ids.shape[1] :]
     names = [output.name for output in session.get_outputs()]
-    given = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, **kept}
-    found = dict(zip(names, session.run(None, given), strict=True))
-    logits = found.pop("logits")
-    return logits, {name.replace("present", "past_key_values"): value for name, value in found.items()}
+    inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, **cache}
+    outputs = dict(zip(names, session.run(None, inputs), strict=True))
+    logits = outputs.pop("logits")
+    return logits, {name.replace("present", "past_key_values"): value for name, value in outputs.items()}
 
 
-def test_padded_texts_of_a_batch_have_the_logits_of_torch_in_one_step_and_in_two(
+def test_logits_of_a_padded_batch_equal_torchs_in_one_step_and_in_two(
     session: "onnxruntime.InferenceSession", model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    given = tokenizer(["wine review", "wine review : italy : tuscany"], return_tensors="pt", padding=True)
-    ids, mask = given["input_ids"].numpy(), given["attention_mask"].numpy()
-    positions = (given["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-    expected = model(**given, position_ids=positions).logits.detach().numpy()
-    whole, _ = step(session, ids, mask, no_keys(session, texts=2))
-    first, kept = step(session, ids[:, :5], mask[:, :5], no_keys(session, texts=2))
-    second, _ = step(session, ids[:, 5:], mask, kept)
+    encoded = tokenizer(["wine review", "wine review : italy : tuscany"], return_tensors="pt", padding=True)
+    ids, mask = encoded["input_ids"].numpy(), encoded["attention_mask"].numpy()
+    positions = (encoded["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+    expected = model(**encoded, position_ids=positions).logits.detach().numpy()
+    whole, _ = step(session, ids, mask, empty_cache(session, batch=2))
+    first, cache = step(session, ids[:, :5], mask[:, :5], empty_cache(session, batch=2))
+    second, _ = step(session, ids[:, 5:], mask, cache)
     for logits in (whole, np.concatenate([first, second], axis=1)):
         assert np.allclose(logits[mask == 1], expected[mask == 1], atol=1e-4)
 
 
-def test_its_lengths_have_the_names_by_which_transformers_js_starts(session: "onnxruntime.InferenceSession") -> None:
-    shapes = {given.name: given.shape for given in session.get_inputs()}
+def test_dynamic_dimensions_have_the_names_that_transformers_js_expects(
+    session: "onnxruntime.InferenceSession",
+) -> None:
+    shapes = {entry.name: entry.shape for entry in session.get_inputs()}
     keys = {name: shape for name, shape in shapes.items() if name.startswith("past_key_values.")}
     assert set(keys) == {f"past_key_values.{layer}.{part}" for layer in (0, 1) for part in ("key", "value")}
     assert all(shape == ["batch_size", 2, "past_sequence_length", 16] for shape in keys.values())
@@ -133,7 +136,7 @@ needs_javascript = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def staged(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder with a model as it would be published."""
+    """Return the folder of a staged model."""
     folder = tmp_path_factory.mktemp("staged")
     run = finish(toy_run, folder / "run")
     (folder / "repositories").mkdir()
@@ -141,27 +144,35 @@ def staged(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "repositories" / "models"
 
 
-def in_javascript(staged: Path, prompts: list[str], **settings: object) -> list[str]:
-    """Return what transformers.js writes behind each prompt."""
+def run_node(staged: Path, *arguments: str, stdin: str) -> str:
+    """Run transformers.js with the staged models, and return stdout."""
     done = subprocess.run(
-        ["node", JAVASCRIPT / "generate.mjs", staged, NAME],
-        input=json.dumps({"prompts": prompts, "settings": settings}),
+        ["node", "--import", "./local_models.mjs", *arguments],
+        input=stdin,
+        env={**os.environ, "MODELS": str(staged)},
+        cwd=JAVASCRIPT,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    texts: list[str] = json.loads(done.stdout)
+    return done.stdout
+
+
+def generate_in_javascript(staged: Path, prompts: list[str], **settings: object) -> list[str]:
+    """Return the text that transformers.js generates after each prompt."""
+    stdin = json.dumps({"prompts": prompts, "settings": settings})
+    texts: list[str] = json.loads(run_node(staged, "generate.mjs", NAME, stdin=stdin))
     return texts
 
 
 @needs_javascript
-def test_transformers_js_writes_what_torch_writes(
+def test_transformers_js_generates_the_same_text_as_torch(
     staged: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    # it decodes the prompt too, and so counts the colons of a header that has an empty field otherwise
-    whole = [prompt for prompt in prompts() if ":  :" not in prompt]
-    assert len(whole) > 40
-    for prompt, text in zip(whole, in_javascript(staged, whole, do_sample=False), strict=True):
+    # transformers.js decodes the prompt too, and spaces the colons of a header with an empty field differently
+    compared = [prompt for prompt in prompts() if ":  :" not in prompt]
+    assert len(compared) > 40
+    for prompt, text in zip(compared, generate_in_javascript(staged, compared, do_sample=False), strict=True):
         assert [join(prompt, text)] == generate_texts(model, tokenizer, [prompt], seed=0, do_sample=False), prompt
 
 
@@ -169,7 +180,7 @@ def test_transformers_js_writes_what_torch_writes(
 def test_transformers_js_samples_as_the_generation_config_says(
     staged: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    texts = in_javascript(staged, ["wine review :"] * 8)
+    texts = generate_in_javascript(staged, ["wine review :"] * 8)
     assert len(set(texts)) > 1
     for text in texts:
         assert len(tokenizer(text)["input_ids"]) < tokenizer.model_max_length
@@ -180,13 +191,5 @@ def test_transformers_js_samples_as_the_generation_config_says(
 def test_the_cards_javascript_runs(staged: Path) -> None:
     card = (staged / NAME / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```js\n(.*?)```", card, re.DOTALL)
-    here = f"""
-        import {{ env }} from "@huggingface/transformers";
-        env.allowRemoteModels = false;
-        env.localModelPath = {json.dumps(str(staged))};
-    """
-    done = subprocess.run(
-        ["node", "--input-type=module"], input=here + code, cwd=JAVASCRIPT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(" wine review : italy :")
+    stdout = run_node(staged, "--input-type=module", stdin=code)
+    assert stdout.startswith(" wine review : italy :")

@@ -1,18 +1,15 @@
-// node generate.mjs FOLDER ORG/NAME < {"prompts": […], "settings": {…}}
-// Prints, as JSON, what transformers.js writes behind each prompt with the model in FOLDER/ORG/NAME; nothing is fetched.
+// MODELS=FOLDER node --import ./local_models.mjs generate.mjs ORG/NAME < {"prompts": […], "settings": {…}}
+// Print as JSON the text that transformers.js generates after each prompt, with the model in FOLDER/ORG/NAME.
 import { readFileSync } from "node:fs";
-import { env, pipeline } from "@huggingface/transformers";
+import { pipeline } from "@huggingface/transformers";
 
-const [folder, name] = process.argv.slice(2);
-env.allowRemoteModels = false;
-env.localModelPath = folder;
 const { prompts, settings } = JSON.parse(readFileSync(0, "utf8"));
-const write = await pipeline("text-generation", name, { dtype: "fp32" });
+const generate = await pipeline("text-generation", process.argv[2], { dtype: "fp32" });
 const texts = [];
 for (const prompt of prompts) {
-  // the words' start, and all positions that the model has: what pipelines in Python do by themselves
-  const given = { add_special_tokens: true, max_new_tokens: null, return_full_text: false, ...settings };
-  const [{ generated_text }] = await write(prompt, given);
+  // Python's pipeline also adds the special tokens and uses all of the model's positions
+  const options = { add_special_tokens: true, max_new_tokens: null, return_full_text: false, ...settings };
+  const [{ generated_text }] = await generate(prompt, options);
   texts.push(generated_text);
 }
 console.log(JSON.stringify(texts));

@@ -1,7 +1,7 @@
-"""A model for onnxruntime and transformers.js: words, and keys and values of earlier ones in; logits out.
+"""Export a model to ONNX with a KV cache, for onnxruntime and transformers.js.
 
-torch's own exporter does it, under the names that optimum-onnx gives and that transformers.js feeds: optimum-onnx
-itself is not made for transformers 5 yet.
+torch's exporter writes it with the input and output names of optimum-onnx, which transformers.js expects, because
+optimum-onnx does not support transformers 5.
 """
 
 import logging
@@ -18,13 +18,12 @@ from wine_gpt.modeling.pretrained import load_model
 
 INPUTS = ("input_ids", "attention_mask", "position_ids")
 OUTPUT = "logits"
-# of the example that is traced: texts, positions given and positions kept, all different, for lengths that are alike,
-# 0 or 1 would be taken for fixed
-TEXTS, GIVEN, KEPT = 2, 3, 5
+# sizes of the traced example; the exporter would take 0, 1 and equal sizes for constants
+BATCH, NEW, CACHED = 2, 3, 5
 
 
 class _Step(nn.Module):
-    """The model as a function of tensors alone."""
+    """The model with its KV cache as a flat tuple of tensors."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -37,14 +36,15 @@ class _Step(nn.Module):
         position_ids: torch.Tensor,
         past: tuple[torch.Tensor, ...],
     ) -> tuple[torch.Tensor, ...]:
-        """Return logits, float32 of shape (texts, given, vocabulary), then each layer's keys and values.
+        """Return logits, float32 of shape (batch, new, vocabulary), then each layer's keys and values.
 
         Args:
-            input_ids: int64 of shape (texts, given).
-            attention_mask: int64 of shape (texts, kept + given); 0 is padding.
-            position_ids: int64 of the ids' shape.
-            past: each layer's keys and values so far, float32 of shape (texts, heads, kept, width of a head).
+            input_ids: int64 of shape (batch, new).
+            attention_mask: int64 of shape (batch, cached + new); 0 is padding.
+            position_ids: int64 of shape (batch, new).
+            past: each layer's cached keys, then values, float32 of shape (batch, heads, cached, head width).
         """
+        # Any, because transformers' types lack these arguments
         call: Any = self.model
         cache: Any = DynamicCache(list(zip(past[::2], past[1::2], strict=True)))
         logits: torch.Tensor = call(
@@ -54,11 +54,11 @@ class _Step(nn.Module):
 
 
 def export(model: str | Path, file: Path) -> None:
-    """Write a model as one ONNX file.
+    """Write a model as one ONNX file, weights included.
 
     Args:
         model: folder, or id on the Hub.
-        file: its folder is made; weights included.
+        file: the path to write; its folder is created.
 
     Raises:
         UserError: if onnx or onnxscript is not installed.
@@ -70,28 +70,28 @@ def export(model: str | Path, file: Path) -> None:
     loaded = load_model(model).eval()
     config = loaded.config
     tensors = [f"{layer}.{part}" for layer in range(config.n_layer) for part in ("key", "value")]
-    ids = torch.zeros(TEXTS, GIVEN, dtype=torch.int64)
-    mask = torch.ones(TEXTS, KEPT + GIVEN, dtype=torch.int64)
-    past = tuple(torch.zeros(TEXTS, config.n_head, KEPT, config.n_embd // config.n_head) for _ in tensors)
-    # transformers.js makes an empty cache by these names: what is no batch_size has length 0
-    batch, given, kept, total = "batch_size", "sequence_length", "past_sequence_length", "total_sequence_length"
+    ids = torch.zeros(BATCH, NEW, dtype=torch.int64)
+    mask = torch.ones(BATCH, CACHED + NEW, dtype=torch.int64)
+    past = tuple(torch.zeros(BATCH, config.n_head, CACHED, config.n_embd // config.n_head) for _ in tensors)
+    # transformers.js creates the empty cache by these names: a dimension other than batch_size gets length 0
+    batch, new, cached, total = "batch_size", "sequence_length", "past_sequence_length", "total_sequence_length"
     file.parent.mkdir(parents=True, exist_ok=True)
-    # it warns of what it could do with torchvision
+    # the exporter warns that torchvision is missing
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _Step(loaded),
-            # the exporter would take one tensor in two places for one input
+            # clone, because the exporter would merge two inputs that are one tensor
             (ids, mask, ids.clone(), past),
             str(file),
             input_names=(*INPUTS, *(f"past_key_values.{name}" for name in tensors)),
             output_names=(OUTPUT, *(f"present.{name}" for name in tensors)),
             dynamic_shapes=(
-                {0: batch, 1: given},
+                {0: batch, 1: new},
                 {0: batch, 1: total},
-                {0: batch, 1: given},
-                tuple({0: batch, 2: kept} for _ in tensors),
+                {0: batch, 1: new},
+                tuple({0: batch, 2: cached} for _ in tensors),
             ),
             external_data=False,
             verbose=False,
