@@ -19,8 +19,12 @@ def refused_script(capsys: pytest.CaptureFixture[str], script: Callable[..., obj
     """Call a script's ``main``; return the error that it must print last on stderr before it exits with code 2."""
     with pytest.raises(SystemExit) as ended:
         script(*arguments)
-    assert ended.value.code == 2
-    stderr = capsys.readouterr().err
+    return error_line(ended.value.code, capsys.readouterr().err)
+
+
+def error_line(exit_code: object, stderr: str) -> str:
+    """Assert exit code 2 and an error in one line, the last on stderr; return the line."""
+    assert exit_code == 2, stderr
     assert "Traceback" not in stderr
     line = stderr.splitlines()[-1]
     assert line.startswith("error: ")

@@ -4,13 +4,11 @@ Only the files listed here are published, because a run's folder also holds chec
 """
 
 import dataclasses
-import json
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import RepoCard
 from huggingface_hub.errors import HFValidationError
@@ -19,7 +17,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
-from wine_gpt.files import bundled, read_json
+from wine_gpt.files import bundled, read_json, write_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
@@ -114,7 +112,10 @@ def stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], lis
     left_out: list[str] = []
     if publication.adapters:
         subset_models, left_out = read_subset_models(publication.adapters, run, publication.repo)
-    repositories = [_stage_model(publication, run, subset_models, folder, left_out)]
+    model_folder = _folder(folder, "model", publication.repo)
+    if problem := _write_index(run, model_folder / FILE_NAME):
+        left_out.append(f"{FILE_NAME} is left out: {problem}")
+    repositories = [_stage_model(publication, run, subset_models, model_folder)]
     for subset_model in subset_models:
         repositories.append(_stage_subset(publication, run, subset_model, folder))
     if publication.space:
@@ -128,24 +129,22 @@ def stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], lis
 
 
 def _stage_model(
-    publication: Publication, run: RunRecord, subset_models: list[SubsetModel], folder: Path, left_out: list[str]
+    publication: Publication, run: RunRecord, subset_models: list[SubsetModel], target: Path
 ) -> StagedRepo:
     name = publication.repo
-    target = _folder(folder, "model", name)
     plots = tuple(file for _, file in run.plots)
     _copy(run.folder, target, (*MODEL_FILES, *TOKENIZER_FILES, *plots))
     run.template.save(target)
     (target / CONFIG).write_text(run.config_yaml(name), encoding="utf-8")
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
-    _write_json(target / METRICS, run.metrics.to_dict())
+    write_json(target / METRICS, run.metrics.to_dict())
     if run.evaluation:
-        _write_json(target / EVALUATION / METRICS, dataclasses.replace(run.evaluation, model=name).to_dict())
+        (target / EVALUATION).mkdir(exist_ok=True)
+        write_json(target / EVALUATION / METRICS, dataclasses.replace(run.evaluation, model=name).to_dict())
     if publication.onnx:
         from wine_gpt.publishing.onnx_export import export
 
         export(run.folder, target / ONNX)
-    if problem := _write_index(run, target / FILE_NAME):
-        left_out.append(f"{FILE_NAME} is left out: {problem}")
     indexed = (target / FILE_NAME).exists()
     card = model_card(run, name, publication.revision, subset_models, publication.space, indexed, publication.onnx)
     plot_files = tuple(file for _, file in run.possible_plots)
@@ -178,11 +177,11 @@ def _stage_subset(publication: Publication, run: RunRecord, subset_model: Subset
         if publication.revision != MAIN:
             # peft reads it as the base's revision
             config["revision"] = publication.revision
-        _write_json(target / ADAPTER_FILES[0], config)
+        write_json(target / ADAPTER_FILES[0], config)
     # the settings name folders of this machine; the card has the command with them
     metrics = subset_model.metrics
     base = dataclasses.replace(metrics.base, path=publication.repo)
-    _write_json(target / METRICS, dataclasses.replace(metrics, base=base, settings={}).to_dict())
+    write_json(target / METRICS, dataclasses.replace(metrics, base=base, settings={}).to_dict())
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
     card = subset_card(run, subset_model, publication.repo, publication.revision)
     return publication.staged_repo(subset_model.repository, "model", target, card, KNOWN_FILES)
@@ -196,7 +195,7 @@ def _stage_space(
     target = _folder(folder, "space", name)
     copy_demo(target)
     revision = "" if publication.revision == MAIN else f"@{publication.revision}"
-    _write_json(target / SPACE_SETTINGS, {"model": publication.repo + revision})
+    write_json(target / SPACE_SETTINGS, {"model": publication.repo + revision})
     card = space_card(run, SPACE / CARD, publication.repo, subset_models)
     return publication.staged_repo(name, "space", target, card)
 
@@ -228,11 +227,6 @@ def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
     for name in names:
         (target / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(source / name, target / name)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _require_names(publication: Publication) -> None:
