@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from support.refused import refused
 from transformers import PreTrainedTokenizerFast
 
+from wine_gpt.commands.score import read_config
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import to_yaml
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate
@@ -104,7 +105,24 @@ def test_a_run_without_the_file_has_the_template_of_its_config(tmp_path: Path) -
     assert ReviewTemplate.load(tmp_path) is None
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"prefix": "a", "fields": "b", "text_field": "c"}', '{"fields": [1]}'])
-def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is not JSON"),
+        ("[]", "must hold an object"),
+        ('{"prefix": "a", "fields": "b", "text_field": "c"}', "fields a list of texts"),
+        ('{"prefix": 1, "fields": [], "text_field": "c"}', "prefix and text_field must be texts"),
+        ('{"prefix": "a", "fields": []}', "has no text_field"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "review_template.json").write_text(content)
-    assert "review_template.json is no review template: " in refused(ReviewTemplate.load, tmp_path)
+    error = refused(ReviewTemplate.load, tmp_path)
+    assert f"{tmp_path / 'review_template.json'} " in error
+    assert message in error
+
+
+def test_scoring_a_model_without_a_config_reads_the_texts_form_from_the_template(tmp_path: Path) -> None:
+    ReviewTemplate("note", ("topic",), "text").save(tmp_path)
+    config = read_config([str(tmp_path), "--data.path", "notes.jsonl"])
+    assert ReviewTemplate.from_config(config.data) == ReviewTemplate("note", ("topic",), "text")

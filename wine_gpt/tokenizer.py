@@ -27,6 +27,7 @@ from wine_gpt.data.formats import BATCH_ROWS
 from wine_gpt.data.reviews import texts
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError, one_line
+from wine_gpt.files import read_json, write_json
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
 PAD, UNK, BOS, EOS = "[PAD]", "[UNK]", "[BOS]", "[EOS]"
@@ -195,9 +196,7 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> No
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.save_pretrained(folder)
     config_file = Path(folder) / "tokenizer_config.json"
-    config = json.loads(config_file.read_text(encoding="utf-8"))
-    config["tokenizer_class"] = "PreTrainedTokenizerFast"
-    config_file.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(config_file, {**read_json(config_file), "tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def load_tokenizer(

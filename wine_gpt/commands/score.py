@@ -39,9 +39,17 @@ def read_config(arguments: Sequence[str]) -> ScoreConfig:
         raise UserError(f"name a model first: {usage}; see --help")
     model, *rest = arguments
     own = data_settings(model)
-    config = parse_config(ScoreConfig, ["--model", model, *rest], defaults=own)
+    config = parse_config(ScoreConfig, ["--model", model, *rest], defaults=own or _template_settings(model))
     if not own:
         print(f"{model} does not say what it was trained on: it may have seen these reviews", file=sys.stderr)
     if config.data.path == "sample":
         print("data: the bundled synthetic sample; for real reviews: --data.path FILE (or kaggle)", file=sys.stderr)
     return config
+
+
+def _template_settings(model: str) -> dict[str, object]:
+    """Return the form of the texts of a model on the Hub, which has a review template but no local config."""
+    from wine_gpt.data.template import ReviewTemplate
+
+    template = ReviewTemplate.load(model)
+    return template.settings() if template else {}

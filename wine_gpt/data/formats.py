@@ -34,9 +34,9 @@ JSON_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
 # Python writes NaN and Infinity, which JSON does not have: read them as null
 DECODER = json.JSONDecoder(parse_constant=lambda constant: None)
 # a row without any value; one object serves all blank rows, so that they cost no memory
-BLANK: dict[str, Any] = {}
+BLANK: dict[str, object] = {}
 
-Record = dict[str, Any]
+Record = dict[str, object]
 Batches = Iterator[pa.RecordBatch]
 
 

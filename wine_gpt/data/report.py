@@ -1,10 +1,11 @@
 """Report how many records were read, dropped and kept, as a table and as JSON."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
+
+from wine_gpt.files import JsonObject, write_json
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,18 @@ class DataReport:
         """The number of reviews in all splits."""
         return sum(self.splits.values())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return the content of ``data_report.json``."""
         return {**dataclasses.asdict(self), "kept": self.kept}
 
     @classmethod
-    def from_dict(cls, counts: dict[str, Any]) -> Self:
+    def from_dict(cls, counts: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
         return cls(**{field.name: counts[field.name] for field in dataclasses.fields(cls)})
 
     def save(self, path: str | Path) -> None:
         """Write the counts as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(Path(path), self.to_dict())
 
     def __str__(self) -> str:
         rows = [

@@ -23,6 +23,7 @@ from wine_gpt.data.report import DataReport
 from wine_gpt.data.sources import Source, find_source
 from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError, one_line
+from wine_gpt.files import read_json
 
 # increase it when the same source and settings give other cache files than before
 CACHE_VERSION = 2
@@ -64,7 +65,7 @@ def load_reviews(config: DataConfig) -> Reviews:
                 _prepare(source, config, folder)
     except OSError as error:
         raise UserError(f"data: can't write the cache {folder}: {one_line(error)}; set HF_DATASETS_CACHE") from error
-    saved = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    saved = read_json(folder / REPORT)
     splits = DatasetDict({split: Dataset.from_file(str(folder / f"{split}.arrow")) for split in SPLITS})
     # the cached report has the name that the source had at the time
     report = DataReport(**{**saved["report"], "source": source.name})

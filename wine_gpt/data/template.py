@@ -1,13 +1,12 @@
 """The form of a review's text, "prefix : field : … : running text": compose it, split it, save it with the model."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,13 +16,13 @@ from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 from wine_gpt.config import DataConfig, PretrainConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.files import write_atomically
+from wine_gpt.files import JsonObject, read_record, write_json
 from wine_gpt.run_folder import TEMPLATE, data_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# the column of the composed texts; no field can have its name, because ReviewTemplate refuses it
+# the column of the composed texts; no other column has its name, because ReviewTemplate refuses it
 COMPOSED = "<review>"
 SEPARATOR = " : "
 
@@ -46,7 +45,7 @@ class ReviewTemplate:
     text_field: str
 
     def __post_init__(self) -> None:
-        """Refuse the one name that is taken."""
+        """Refuse the name of the composed texts' column."""
         if COMPOSED in self.columns:
             raise UserError(
                 f"config: data.prompt_fields, data.text_field: no column can be called {COMPOSED}: rename it"
@@ -109,30 +108,30 @@ class ReviewTemplate:
         """Return the number of a record's tokens before its running text, the start of the text not counted."""
         return len(tokenizer.encode(self.header(record), add_special_tokens=False))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return what ``review_template.json`` holds."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, content: object) -> "ReviewTemplate":
+    def from_dict(cls, content: JsonObject) -> "ReviewTemplate":
         """Return the template that ``review_template.json`` holds.
 
         Raises:
-            ValueError: if a key is missing or its value is of another type.
+            KeyError: if a key is missing.
+            TypeError: if a value has another type.
         """
-        match content:
-            case {"prefix": str(prefix), "fields": list(fields), "text_field": str(text_field)}:
-                if all(isinstance(field, str) for field in fields):
-                    return cls(prefix, tuple(fields), text_field)
-        raise ValueError('it must hold "prefix", a text, "fields", a list of texts, and "text_field", a text')
+        prefix, fields, text_field = (content[name] for name in ("prefix", "fields", "text_field"))
+        if not isinstance(fields, list) or not all(isinstance(text, str) for text in (prefix, text_field, *fields)):
+            raise TypeError("prefix and text_field must be texts, fields a list of texts")
+        return cls(prefix, tuple(fields), text_field)
 
     def save(self, folder: Path) -> None:
         """Write ``review_template.json`` into a model's folder."""
-        write_atomically(folder / TEMPLATE, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
+        write_json(folder / TEMPLATE, self.to_dict())
 
     @classmethod
     def load(cls, model: str | Path) -> "ReviewTemplate | None":
-        """Return the template of a model; a run that has none saved has its config.yaml.
+        """Return the template of a model, or that of its config.yaml for a run of an earlier version.
 
         Args:
             model: a folder, or an id on the Hub.
@@ -141,16 +140,21 @@ class ReviewTemplate:
             none if the model was not trained by wine_gpt.
 
         Raises:
-            UserError: if the file is damaged, or can't be downloaded.
+            UserError: if the file is damaged or can't be downloaded.
         """
         file = Path(model) / TEMPLATE if Path(model).is_dir() else _download(str(model))
-        if file is None or not file.is_file():
-            settings = data_settings(model)
-            return cls.from_config(parse_config(PretrainConfig, [], defaults=settings).data) if settings else None
-        try:
-            return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise UserError(f"model: {file} is no review template: {one_line(error)}") from error
+        if file is not None and file.is_file():
+            return read_record(file, cls.from_dict)
+        settings = data_settings(model)
+        return cls.from_config(parse_config(PretrainConfig, [], defaults=settings).data) if settings else None
+
+    def settings(self) -> dict[str, object]:
+        """Return the data settings, by dotted key, that :meth:`from_config` makes this template of."""
+        return {
+            "data.prefix": self.prefix,
+            "data.prompt_fields": list(self.fields),
+            "data.text_field": self.text_field,
+        }
 
     def _join(self, record: Mapping[str, object], names: tuple[str, ...], end: str = "") -> str:
         parts = [*self._prefix_parts(), *(_as_text(record[name]) for name in names)]
