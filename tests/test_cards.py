@@ -1,4 +1,4 @@
-"""The cards: whole files, and what becomes of a figure that is missing."""
+"""The cards: whole files, missing figures, licenses, and bad metadata."""
 
 import importlib.metadata
 import json
@@ -72,7 +72,7 @@ def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: R
         assert not re.search(r"\| *\||None|nan\b", line) or line == "|  |  |"
 
 
-def test_figures_that_are_no_numbers_are_missing(run: RunRecord, tmp_path: Path) -> None:
+def test_a_figure_that_is_nan_drops_its_row(run: RunRecord, tmp_path: Path) -> None:
     broken = {**METRICS, "test": {**METRICS["test"], "nats_per_word": float("nan")}}
     card = model_card(with_metrics(run, tmp_path, broken), NAME, "main", [], None, False)
     assert "| test |" not in card.text
@@ -86,7 +86,7 @@ def test_a_run_without_held_out_scores_is_refused(run: RunRecord, tmp_path: Path
         with_metrics(run, tmp_path, scoreless)
 
 
-def test_the_index_has_the_figures_of_the_run(run: RunRecord) -> None:
+def test_the_model_index_has_the_figures_of_the_run(run: RunRecord) -> None:
     card = ModelCard(str(model_card(run, NAME, "main", [], None, False)))
     figures = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert figures == {name: METRICS["test"][name] for name in ("perplexity", "nats_per_word")}
@@ -124,7 +124,7 @@ def test_the_license_follows_the_data(run: RunRecord, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (SPACE / "README.md").exists(), reason="the demo is not in this tree")
-def test_the_demo_runs_on_what_it_was_tested_with(run: RunRecord) -> None:
+def test_the_space_names_the_gradio_version_that_it_was_tested_with(run: RunRecord) -> None:
     card = space_card(run, SPACE / "README.md", NAME, [])
     check(card, "Space")
     assert card.data.sdk_version == importlib.metadata.version("gradio")
@@ -154,8 +154,8 @@ def test_a_template_without_a_value_is_refused() -> None:
             fill("space.md", card_data="", text="", model=nothing, corpus=SAMPLE, license="mit")
 
 
-def test_the_texts_of_a_corpus_may_say_anything(run: RunRecord, tmp_path: Path) -> None:
-    """Samples, names and values that look like a template's holes: nan bread, the topping None, a text on Jinja."""
+def test_a_corpus_may_contain_any_words(run: RunRecord, tmp_path: Path) -> None:
+    """Samples, names and values that look like unfilled placeholders: nan bread, the topping None, a text on Jinja."""
     text = "recipe : None : serve the nan bread with {{ ghee }} {% raw %}"
     folder = finish(run.folder, tmp_path / "run", path="breads.jsonl", prefix="recipe", text_field="how")
     (folder / "samples.jsonl").write_text(json.dumps({"epoch": 2, "step": 40, "text": text}) + "\n")

@@ -1,4 +1,4 @@
-"""The change of perplexity and its interval, and the table over many."""
+"""The bootstrap intervals, the comparison of a model with its base, and the table over all subsets."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from wine_gpt.modeling.scoring import Sums
 
 
 def sums(words: list[float], nats: list[float]) -> Sums:
-    """Return the sums of reviews without unknown words, each ending at 1 nat."""
+    """Return the sums of reviews without unknown words, with 1 nat for each end of text."""
     return np.array([words, nats, [0] * len(words), [1] * len(words)], np.float64).T
 
 
@@ -26,17 +26,17 @@ def change_of(words: list[float], base: list[float], tuned: list[float], seed: i
 
 
 def test_the_change_is_that_of_the_perplexity_over_all_words() -> None:
-    """Of 10 and 30 words the first falls by 4 nats, the second rises by 2: 2 nats less over 40 words."""
+    """A text of 10 words falls by 4 nats and one of 30 words rises by 2: 2 nats less over 40 words."""
     change = change_of([10, 30], [30, 90], [26, 92])
     assert change.value == pytest.approx(math.exp(-2 / 40) - 1)
-    # a draw has both, the first twice, or the second twice
+    # a resample has both texts, the first twice, or the second twice
     assert change.low == pytest.approx(math.exp(-8 / 20) - 1)
     assert change.high == pytest.approx(math.exp(4 / 60) - 1)
     assert change.level == 0.95
 
 
 def test_pairing_makes_the_interval_narrow() -> None:
-    """Reviews differ by far more than the two models: equal gains on all leave nothing to doubt."""
+    """Reviews differ far more than the two models, and equal gains on all reviews give an interval of width 0."""
     random = np.random.default_rng(0)
     words = random.integers(20, 80, 30).astype(float)
     nats = words * random.uniform(2, 5, 30)
@@ -44,8 +44,8 @@ def test_pairing_makes_the_interval_narrow() -> None:
     assert [change.value, change.low, change.high] == pytest.approx([math.exp(-0.1) - 1] * 3)
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
-    """Of 100 experiments with 40 reviews each, whose true gain is 0.05 nats a word."""
+def test_the_interval_covers_the_true_change_as_often_as_its_level() -> None:
+    """100 experiments with 40 reviews each and a true gain of 0.05 nats per word."""
     random = np.random.default_rng(0)
     hits = 0
     for seed in range(100):
@@ -56,7 +56,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     assert 0.88 <= hits / 100 <= 0.99
 
 
-def test_nats_per_word_weigh_a_text_by_its_words() -> None:
+def test_nats_per_word_weight_a_text_by_its_words() -> None:
     found = nats_per_word(np.array([10.0, 90.0]), np.array([10.0, 30.0]), seed=0)
     # a resample has both texts, the first twice, or the second twice
     assert [found.value, found.low, found.high] == pytest.approx([100 / 40, 1.0, 3.0])
@@ -76,16 +76,16 @@ def test_the_interval_of_a_seed_stays_what_it_was() -> None:
     ("whole", "text", "reviews", "better"),
     [
         (-0.1, -0.1, 5, True),
-        # the header alone
+        # a gain from the header alone
         (-0.1, 0.0, 5, True),
-        # better at the header, worse at what follows: a prompt that names the variety to the base is better
+        # worse after the header: the base with a good prompt is the better model
         (-0.1, 0.1, 5, False),
         (0.1, -0.1, 5, False),
-        # too few to tell
+        # too few reviews
         (-0.1, -0.1, 4, False),
     ],
 )
-def test_better_means_beyond_doubt_and_no_loss_after_the_header(
+def test_better_means_a_significant_gain_and_no_significant_loss_after_the_header(
     whole: float, text: float, reviews: int, better: bool
 ) -> None:
     before = sums([10.0] * reviews, [30.0] * reviews)

@@ -1,4 +1,4 @@
-"""``scripts/score.py`` and what it computes, on a run of a few seconds, an adapter and a model with other tokens."""
+"""Evaluation through ``scripts/score.py``: of a small run, an adapter, and a model with subword tokens."""
 
 import importlib.util
 import json
@@ -36,7 +36,7 @@ Run = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a folder with 400 records and a cache of its own."""
+    """Return a folder with 400 records and its own cache of datasets."""
     folder = tmp_path_factory.mktemp("evaluation")
     (folder / "reviews.json").write_text(json.dumps([*generate_records(400, seed=3)]), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -46,7 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def base(home: Path) -> Path:
-    """Return a finished run that held out a tenth and a tenth, split by another seed than the default."""
+    """Return a finished run with 10% validation and 10% test reviews, split by another seed than the default."""
     from wine_gpt.training.pretrain import pretrain
 
     data = DataConfig(path=str(home / "reviews.json"), validation_fraction=0.1, test_fraction=0.1, split_seed=7)
@@ -58,7 +58,7 @@ def base(home: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def bpe(home: Path) -> Path:
-    """Return an untrained GPT-2 with a byte-level tokenizer as the stock one's: no words, one special token."""
+    """Return an untrained GPT-2 with a byte-level BPE tokenizer whose only special token is the end of text."""
     folder = home / "bpe"
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -71,7 +71,7 @@ def bpe(home: Path) -> Path:
     torch.manual_seed(0)
     shape = {"n_layer": 1, "n_head": 1, "n_embd": 8, "n_positions": 160}
     model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **shape))
-    # as unsure as can be: each token has the same probability
+    # zero embeddings give every token the same probability
     model.transformer.wte.weight.data.zero_()
     model.save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
@@ -80,7 +80,7 @@ def bpe(home: Path) -> Path:
 
 @pytest.fixture
 def score(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that calls the script and returns what it wrote to stdout and stderr together."""
+    """Return a function that calls the script and returns its stdout and stderr."""
     spec = importlib.util.spec_from_file_location("score", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -116,7 +116,7 @@ def report(base: Path) -> EvaluationReport:
 
 
 def test_the_run_is_scored_on_the_reviews_that_it_held_out(base: Path, report: EvaluationReport) -> None:
-    """The run's own figures, from another computation over the same split, are the same."""
+    """The run's metrics.json has the same figures, which the training loop computed on the same split."""
     own = read(base)["test"]
     likelihood = report.likelihood.to_dict()
     assert {name: likelihood[name] for name in own} == pytest.approx(own, rel=1e-5)
@@ -152,7 +152,7 @@ def test_the_report_names_the_models_own_sampling_settings(base: Path, report: E
     assert {"top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size"} < settings.keys()
 
 
-def test_a_run_that_is_trained_on_loses_its_figures(base: Path, tmp_path: Path) -> None:
+def test_training_on_removes_the_evaluation(base: Path, tmp_path: Path) -> None:
     from wine_gpt.training.pretrain import pretrain
 
     run = tmp_path / "run"
@@ -182,7 +182,7 @@ def test_sections_that_cannot_be_computed_are_left_out_with_the_reason(base: Pat
     assert read(tmp_path).keys() == {"model", "split", "likelihood", "copying", "diversity", "samples", "environment"}
 
 
-def test_what_is_written_depends_on_seed_and_settings(base: Path) -> None:
+def test_generated_texts_depend_on_seed_and_settings(base: Path) -> None:
     subject = load_subject(base)
     prompts = ["wine review : italy"] * 3
 
@@ -204,7 +204,7 @@ def test_predictions_are_the_models_probabilities_one_text_at_a_time(base: Path,
         ids = torch.tensor([*tokenizer(text)["input_ids"], tokenizer.eos_token_id])
         with torch.no_grad():
             probabilities = model(ids[None]).logits[0].softmax(-1)
-        # behind [BOS] and the first word
+        # after [BOS] and the first word
         given = probabilities[1:-1].gather(1, ids[2:, None])[:, 0]
         assert prediction.nats.tolist() == pytest.approx((-given[:-1].log()).tolist(), abs=1e-4)
         assert prediction.end_nats == pytest.approx(-math.log(given[-1]), abs=1e-4)
@@ -218,7 +218,7 @@ def test_predictions_are_the_models_probabilities_one_text_at_a_time(base: Path,
 def test_a_text_longer_than_the_model_counts_up_to_its_last_position(base: Path) -> None:
     model, tokenizer = load_subject(base)
     (prediction,) = predict(model, tokenizer, ["wine " + "plum " * 200], visible=False)
-    # of 96 positions the first has [BOS], whose next word is not counted
+    # the first of the 96 positions predicts the first word, which is not counted
     assert len(prediction.nats) == prediction.words == 95
     assert prediction.characters == 95 * len(" plum")
     assert prediction.end_nats is None
@@ -242,7 +242,7 @@ def test_nats_of_subword_tokens_are_divided_by_the_classs_words(
     assert prediction.nats.tolist() == pytest.approx([math.log(len(tokenizer))] * tokens)
     assert prediction.words == len(class_words(short[0])) - 1
     assert prediction.characters == len(short[0]) - len("wine")
-    # long texts are cut, so that fewer words count than ours has
+    # long texts are cut, so fewer words are counted than for our model
     assert found.words < ours.words
     assert found.unknown_rate == 0
     total = found.nats_per_word * found.words
@@ -298,8 +298,8 @@ def test_headers_descriptions_and_labels_make_up_the_texts(reviews: Reviews) -> 
     }
 
 
-def test_provinces_are_looked_up_with_their_country(report: EvaluationReport) -> None:
-    # the grammar of the sample has few places, which so small a model learns, and does not confuse each time
+def test_some_generated_provinces_lie_in_their_country(report: EvaluationReport) -> None:
+    # the sample has few provinces, so even this small model learns some of them
     assert report.conditioning is not None
     assert 0 < (report.conditioning.existing_provinces or 0) <= 1
 

@@ -1,4 +1,4 @@
-"""Fine-tuning as a user runs it: what it leaves, that it goes on, what others load, and what it refuses."""
+"""Fine-tuning: its files and figures, resuming, loading without wine_gpt, and refused input."""
 
 import dataclasses
 import hashlib
@@ -51,14 +51,14 @@ ROOT = Path(__file__).parents[1]
 TRAINING = TrainingConfig(
     epochs=2, batch_tokens=512, learning_rate=0.01, mixed_precision="no", weight_decay=0.0, warmup_ratio=0.1
 )
-# fruits that only this grape's reviews name, in a fixed order
+# the fruits that this grape's reviews name, in a fixed order
 OWN = {"Pinot Noir": "cherry then beet then tea", "Rosé": "melon then peach then mint"}
 OTHERS = ["cherry", "beet", "tea", "melon", "peach", "mint"]
 ENOUGH = 30
 
 
 def write_records(file: Path) -> None:
-    """Write 240 reviews: a third of one grape, a quarter of another, and the rest; and some with odd names."""
+    """Write 240 reviews of five grapes, two of them with names that need care."""
     random = np.random.default_rng(0)
     grapes = ["Pinot Noir"] * 80 + ["Rosé"] * 60 + ["Gamay"] * 60 + ["../../x"] * 39 + ["Lonely"]
     records = []
@@ -88,7 +88,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a folder with reviews and a base model that was trained on them a little."""
+    """Return a folder with reviews and a base model that was trained on them for 3 epochs."""
     folder = tmp_path_factory.mktemp("finetuning")
     write_records(folder / "reviews.json")
     cache = datasets.config.HF_DATASETS_CACHE
@@ -118,7 +118,7 @@ def adapters(work: Path) -> list[SubsetMetrics]:
 
 @pytest.fixture(scope="module")
 def whole(work: Path) -> SubsetMetrics:
-    """Return the metrics of a whole model."""
+    """Return the metrics of a whole model for one grape."""
     (metrics,) = finetune(config(work, "full", method="full", variety="pinot noir"))
     return metrics
 
@@ -127,7 +127,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-# what it leaves
+# files and figures
 
 
 def test_each_value_gets_a_folder(work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics) -> None:
@@ -142,7 +142,7 @@ def test_each_value_gets_a_folder(work: Path, adapters: list[SubsetMetrics], who
     assert (work / "lora" / "subsets.md").read_text(encoding="utf-8").count("\n") == 2 + 4
 
 
-def test_the_figures_are_those_of_the_values_part_of_each_split(
+def test_the_figures_are_of_the_subsets_reviews_in_each_split(
     work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics
 ) -> None:
     reviews = reviews_of(work)
@@ -155,7 +155,7 @@ def test_the_figures_are_those_of_the_values_part_of_each_split(
         expected = whole_reviews.tuned.perplexity / whole_reviews.base.perplexity - 1
         assert whole_reviews.perplexity_change.value == pytest.approx(expected)
         assert metrics.alpha in ALPHAS
-        # wine review : france : somewhere : pinot noir :, of which the first word counts in neither
+        # wine review : france : somewhere : pinot noir :, of which the first word is counted in neither
         of_header = 7 + len(re.findall(r"\w+|[^\w\s]", metrics.value))
         for before, after in ((whole_reviews.tuned, after_header.tuned), (whole_reviews.base, after_header.base)):
             assert before.reviews == counts["test"]
@@ -166,14 +166,14 @@ def test_the_figures_are_those_of_the_values_part_of_each_split(
     assert whole.size_bytes == (work / "full" / "pinot-noir" / "model.safetensors").stat().st_size
 
 
-def test_it_learns_what_the_value_has_of_its_own(adapters: list[SubsetMetrics], whole: SubsetMetrics) -> None:
+def test_it_learns_what_is_specific_to_the_subset(adapters: list[SubsetMetrics], whole: SubsetMetrics) -> None:
     for metrics in (adapters[0], whole):
         assert metrics.comparison.better
         assert metrics.comparison.whole.perplexity_change.high < -0.02
         assert metrics.comparison.after_header.perplexity_change.high < 0
 
 
-def test_what_it_copies_stands_beside_what_real_reviews_share(work: Path, adapters: list[SubsetMetrics]) -> None:
+def test_copying_is_measured_for_generated_and_real_reviews(work: Path, adapters: list[SubsetMetrics]) -> None:
     reviews = reviews_of(work)
 
     def words(split: str) -> list[list[str]]:
@@ -198,20 +198,20 @@ def test_what_it_copies_stands_beside_what_real_reviews_share(work: Path, adapte
     copying = adapters[0].copying
     assert copying is not None
     assert copying.real == pytest.approx(np.mean(longest))
-    # the model has learned some of it
+    # the model has learned some spans
     assert 1 < copying.generated < max(map(len, spans))
     figures = f"{copying.generated:.1f} ({np.mean(longest):.1f})"
     assert f" | {figures} | " in (work / "lora" / "subsets.md").read_text(encoding="utf-8")
 
 
-def test_the_alpha_that_is_kept_does_best_on_the_validation_part(adapters: list[SubsetMetrics]) -> None:
+def test_the_alpha_that_is_kept_does_best_on_validation(adapters: list[SubsetMetrics]) -> None:
     for metrics in adapters:
         losses = metrics.validation_by_alpha
         kept = losses[metrics.alpha]
         allowed = [loss for loss in losses.values() if loss.text <= losses[0.0].text]
         assert kept.whole == min(loss.whole for loss in allowed)
         assert kept.text <= losses[0.0].text
-        # at 1 the model is the one that the trainer found best
+        # at 1 the weights are those of the best epoch
         best = min(epoch.nats_per_word for epoch in metrics.training.epochs)
         assert losses[1.0].whole == pytest.approx(best, abs=1e-5)
 
@@ -224,8 +224,8 @@ def test_each_method_has_a_config(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_of_what_was_overdone_a_part_is_kept(tmp_path: Path, method: str) -> None:
-    """A model that went four times the way that was good comes part of it back."""
+def test_interpolation_undoes_an_overlong_training(tmp_path: Path, method: str) -> None:
+    """Weights extrapolated to 4 times the trained update are best at alpha 0.25."""
     tokenizer, splits = make_tokenizer(), make_splits()
     model = build_model(MODEL, tokenizer, 0)
     if method == "lora":
@@ -240,7 +240,7 @@ def test_of_what_was_overdone_a_part_is_kept(tmp_path: Path, method: str) -> Non
     for name, tensor in weights.items():
         if "lora_A" not in name:
             tensor.copy_(torch.lerp(start[name], tensor, 4.0))
-    # the first word is their header
+    # the header of these texts is their first word
     alpha, losses = keep_best_alpha(trainer, start, np.ones(len(splits["validation"]), np.int64))
     whole = [loss.whole for loss in losses.values()]
     assert whole == [loss.text for loss in losses.values()]
@@ -260,7 +260,7 @@ def test_a_gain_from_the_header_alone_does_not_raise_alpha() -> None:
     assert best_alpha(worse) == 0.0
 
 
-def test_adapters_share_their_shape(work: Path, adapters: list[SubsetMetrics]) -> None:
+def test_all_adapters_have_the_same_shape(work: Path, adapters: list[SubsetMetrics]) -> None:
     settings = [json.loads(path.read_text()) for path in (work / "lora").glob("*/adapter_config.json")]
     assert len({json.dumps({**one, "target_modules": sorted(one["target_modules"])}) for one in settings}) == 1
     assert settings[0]["fan_in_fan_out"] is True
@@ -294,7 +294,7 @@ def test_the_words_before_the_running_text_are_counted(work: Path) -> None:
     assert counts.tolist() == [9, 11]
 
 
-# what others load
+# loading without wine_gpt
 
 ELSEWHERE = """
 import math
@@ -316,7 +316,7 @@ def perplexity(model):
         ids = tokenizer(text, return_tensors="pt").input_ids
         with torch.no_grad():
             scores = model.eval()(ids).logits
-        # neither the start nor the first word
+        # without the start of text and the first word
         nats += torch.nn.functional.cross_entropy(scores[0, 1:-1], ids[0, 2:], reduction="sum").item()
         words += ids.shape[1] - 2
     return math.exp(nats / words)
@@ -360,19 +360,19 @@ def test_they_load_where_wine_gpt_is_not(work: Path, adapters: list[SubsetMetric
     for written in found["written"].values():
         assert written.startswith("wine review : France : ")
         assert "[" not in written
-    # the figures in metrics.json are what anybody finds who takes the files
+    # the published files give the figures in metrics.json
     assert found["lora"] == pytest.approx(adapters[0].comparison.whole.tuned.perplexity, rel=1e-4)
     assert found["full"] == pytest.approx(whole.comparison.whole.tuned.perplexity, rel=1e-4)
 
 
-# going on
+# resuming
 
 
 class Killed(BaseException):
-    """Stands for a signal that nothing can catch."""
+    """Stands for SIGKILL, which no handler can catch."""
 
 
-def test_it_goes_on_value_by_value_to_the_same_bits(
+def test_a_killed_run_resumes_to_the_same_bits(
     work: Path,
     adapters: list[SubsetMetrics],
     monkeypatch: pytest.MonkeyPatch,
@@ -384,7 +384,7 @@ def test_it_goes_on_value_by_value_to_the_same_bits(
 
     def save_and_die(trainer: Trainer) -> None:
         save(trainer)
-        # the first value has two epochs, this is the first of the second value
+        # two epochs of the first subset and one of the second are saved
         if next(saves) == 2:
             raise Killed
 
@@ -417,7 +417,7 @@ def test_it_goes_on_value_by_value_to_the_same_bits(
     assert not [*(work / "killed").glob("*/checkpoints")]
 
 
-def test_finished_with_other_settings_is_not_taken_for_finished(work: Path, whole: SubsetMetrics) -> None:
+def test_a_run_finished_with_other_settings_is_refused(work: Path, whole: SubsetMetrics) -> None:
     before = files(work / "full")
     longer = dataclasses.replace(TRAINING, epochs=5)
     with pytest.raises(UserError, match=r"other settings: training.epochs: then 2, now 5;"):
@@ -437,12 +437,12 @@ def test_overwrite_leaves_nothing_of_the_run_before(work: Path, whole: SubsetMet
     assert "| Italy |" in table
 
 
-# what it refuses
+# refused input
 
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], str]:
-    """Return a function that runs the script here, asserts one line and exit code 2, and returns the line."""
+    """Return a function that runs the script, asserts a one-line error and exit code 2, and returns the line."""
 
     def refuse(arguments: list[str]) -> str:
         monkeypatch.setattr(sys, "argv", [str(ROOT / "scripts" / "finetune.py"), *arguments])
@@ -458,7 +458,7 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     return refuse
 
 
-# all runs of one process must have one precision
+# Accelerate keeps one precision per process
 GIVEN = ["--min_reviews", str(ENOUGH), "--training.mixed_precision", "no"]
 
 
@@ -502,7 +502,7 @@ def test_what_is_wrong_is_one_line_and_writes_nothing(
     output = ["--output_dir", str(work / "deep" / "wrong")]
     assert refused([*GIVEN, "--base", str(work / "base"), *output, *arguments]).startswith(message)
     after = {path for path in work.rglob("*") if "cache" not in path.parts}
-    # the lock of a run that could not start
+    # the lock of a run that could not start may stay
     assert {path for path in after - before if path.is_file()} <= {
         work / "deep" / "wrong" / "gamay" / "checkpoints" / ".lock"
     }
@@ -514,13 +514,13 @@ def test_other_reviews_than_the_bases_are_refused(work: Path, refused: Callable[
     arguments = [*GIVEN, "--base", str(work / "base"), "--variety", "gamay", "--output_dir", str(work / "other")]
     line = refused([*arguments, "--data.path", str(work / "fewer.json")])
     assert re.search(r"fewer\.json is not what .*base was trained on: its reviews", line)
-    # under another name they are the same
+    # the same reviews in another file are accepted
     shutil.copy(work / "reviews.json", work / "moved.json")
     moved = ReviewsConfig(path=str(work / "moved.json"))
     finetune(config(work, "moved", variety="gamay", data=moved, training=dataclasses.replace(TRAINING, epochs=1)))
 
 
-def test_a_base_that_does_not_say_what_it_learned_from_is_refused(work: Path) -> None:
+def test_a_base_without_a_data_fingerprint_is_refused(work: Path) -> None:
     shutil.copytree(work / "base", work / "old", ignore=shutil.ignore_patterns("checkpoints"))
     metrics = json.loads((work / "old" / "metrics.json").read_text())
     del metrics["data_fingerprint"]
@@ -530,7 +530,7 @@ def test_a_base_that_does_not_say_what_it_learned_from_is_refused(work: Path) ->
     assert not (work / "never").exists()
 
 
-# runs first in each process that has it on its path
+# Python imports sitecustomize at the start
 NO_PEFT = """
 import sys
 from importlib.machinery import PathFinder
@@ -544,7 +544,7 @@ sys.meta_path = [NoPeft if finder is PathFinder else finder for finder in sys.me
 """
 
 
-def test_without_peft_whole_models_can_be_made_and_adapters_say_what_to_install(work: Path) -> None:
+def test_without_peft_full_works_and_lora_says_what_to_install(work: Path) -> None:
     (work / "blocked").mkdir()
     (work / "blocked" / "sitecustomize.py").write_text(NO_PEFT)
     script = [sys.executable, str(ROOT / "scripts" / "finetune.py"), str(ROOT / "configs" / "finetune" / "full.yaml")]

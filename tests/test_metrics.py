@@ -1,4 +1,4 @@
-"""The metrics: on cases worked out by hand or in the plainest way, and as modules of ``evaluate``."""
+"""The metrics, against cases worked out by hand or by brute force, and as modules of ``evaluate``."""
 
 import json
 import math
@@ -43,14 +43,14 @@ print(json.dumps(seen))
 
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return what someone sees who has evaluate and the folders, but neither this package nor a network."""
+    """Load each metric without this package and without a network, and run the examples of its documentation."""
     folder = tmp_path_factory.mktemp("offline")
     paths = [str(FOLDER / name) for name in METRICS]
     return run_without_wine_gpt(OFFLINE, str(folder / "home"), *paths, cwd=folder)[0]
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_each_loads_without_a_network_or_this_package_and_does_what_its_examples_say(
+def test_each_metric_loads_offline_without_wine_gpt_and_its_examples_are_right(
     offline: dict[str, Any], name: str
 ) -> None:
     assert offline[name]["failed"] == 0
@@ -70,7 +70,7 @@ def logs(*probabilities: float) -> list[float]:
 END, UNKNOWN, PADDING = 9, 1, 0
 
 
-def test_perplexity_counts_words_not_texts_and_neither_ends_nor_padding() -> None:
+def test_perplexity_is_over_words_without_ends_of_text_and_padding() -> None:
     found = figures(
         "word_perplexity",
         predictions=[logs(1 / 2, 1 / 4, 1 / 8, 1 / 32), logs(1 / 16, 1 / 128, 1e-30, 1e-30)],
@@ -94,7 +94,7 @@ def test_perplexity_counts_words_not_texts_and_neither_ends_nor_padding() -> Non
     )
 
 
-def test_tokens_that_are_no_words_share_out_their_nats_among_the_words() -> None:
+def test_nats_of_subword_tokens_are_divided_by_the_words() -> None:
     inputs = {"predictions": [logs(0.5, 0.5, 0.25, 0.25)], "references": [[3, 4, 5, 6]], "end_id": END}
     assert figures("word_perplexity", **inputs, words=[2])["perplexity"] == pytest.approx(2**3)
     assert figures("word_perplexity", **inputs)["perplexity"] == pytest.approx(2**1.5)
@@ -102,7 +102,7 @@ def test_tokens_that_are_no_words_share_out_their_nats_among_the_words() -> None
     assert "bits_per_character" not in figures("word_perplexity", **inputs)
 
 
-def test_perplexity_refuses_what_has_no_answer() -> None:
+def test_perplexity_refuses_unequal_lengths_and_no_words() -> None:
     with pytest.raises(ValueError, match="text 1: 1 logarithms, but 2 ids"):
         figures("word_perplexity", predictions=[[-1.0], [-1.0]], references=[[5], [5, 6]], end_id=END)
     with pytest.raises(ValueError, match="not one word"):
@@ -125,7 +125,7 @@ def test_copying_finds_the_longest_span_within_one_text_of_the_corpus() -> None:
         assert found["longest"] == longest, text
 
 
-def test_copying_sums_up_over_the_texts() -> None:
+def test_copying_aggregates_over_the_texts() -> None:
     text = [f"w{number}" for number in range(30)]
     found = figures(
         "copying", predictions=[text[:20], text[5:17], ["no"], text[:10] + text[15:25]], corpus=iter([text])
@@ -142,7 +142,7 @@ def test_copying_sums_up_over_the_texts() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_copying_agrees_with_comparing_everything(seed: int) -> None:
+def test_copying_agrees_with_brute_force(seed: int) -> None:
     draw = random.Random(seed)
     corpus, texts = ([[draw.choice("abcd") for _ in range(draw.randrange(25))] for _ in range(15)] for _ in range(2))
 
@@ -166,7 +166,7 @@ def test_diversity_by_hand() -> None:
             "distinct_1": 6 / 10,
             "distinct_2": 5 / 8,
             "distinct_3": 4 / 6,
-            # of each text's spans of 1 to 4 words, all but the last are the other's
+            # the other text has all but the last of a text's spans of 1 to 4 words
             "self_bleu": (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25,
             "repeated_4": 0.0,
             "mean_length": 5.0,
@@ -179,18 +179,18 @@ def test_diversity_by_hand() -> None:
 def test_a_text_that_repeats_itself_and_one_that_is_shorter_than_all_others() -> None:
     repeating = list("abcdabcd")
     found = figures("diversity", predictions=[repeating])
-    # of the spans abcd, bcda, cdab, dabc, abcd the last is a repetition
+    # the last of the spans abcd, bcda, cdab, dabc, abcd is a repetition
     assert found["repeated_4"] == pytest.approx(1 / 5)
     assert found["self_bleu"] == 0
     short, long = list("abcd"), list("abcdef")
-    # all of the short one is in the long one: the penalty alone is left
+    # the long text contains the short one, whose BLEU is the brevity penalty
     expected = (math.exp(1 - 6 / 4) + (4 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25) / 2
     assert figures("diversity", predictions=[short, long])["self_bleu"] == pytest.approx(expected)
 
 
-def test_a_span_counts_as_often_as_the_other_text_that_has_it_most() -> None:
+def test_bleu_clips_a_span_to_its_highest_count_in_another_text() -> None:
     twice, once, thrice = list("abcdxabcd"), list("abcdy"), list("abcdzabcdzabcd")
-    # what the third may claim of "a b c d" is two of its three; "x", "y" and "z" are nobody else's
+    # two of the third's three "a b c d" are counted; "x", "y" and "z" are in one text each
     of_third = (8 / 14 * 6 / 13 * 4 / 12 * 2 / 11) ** 0.25
     of_first = (8 / 9 * 6 / 8 * 4 / 7 * 2 / 6) ** 0.25
     of_second = (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25 * math.exp(1 - 9 / 5)
@@ -200,7 +200,7 @@ def test_a_span_counts_as_often_as_the_other_text_that_has_it_most() -> None:
 
 @pytest.fixture(scope="module")
 def wines() -> dict[str, Any]:
-    """Return texts from which the label can be told, and texts that say the label or another one's words."""
+    """Return training texts with one label's words each, and texts with words of their own or another label."""
     red, white = (
         [f"{fruit} {number} and {oak}" for number in range(25)]
         for fruit, oak in (("plum", "tannin"), ("lime", "chalk"))
@@ -225,7 +225,7 @@ def test_conditioning_counts_the_labels_that_are_recovered(wines: dict[str, Any]
     assert figures("conditioning", **wines, max_train_texts=20, seed=3)["texts"] == 4
 
 
-def test_conditioning_needs_two_labels_that_can_be_learned_and_one_that_is_asked_for(wines: dict[str, Any]) -> None:
+def test_conditioning_needs_two_labels_with_enough_texts_and_a_prompt_with_one(wines: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="0 labels have 30 texts to train on, and two are needed"):
         figures("conditioning", **wines, min_texts=30)
     with pytest.raises(ValueError, match="no text asks for a label that has 20 texts"):

@@ -1,4 +1,4 @@
-"""The n-gram index: what it finds, how often it errs, what its file holds."""
+"""The n-gram index: found spans, false positives, file format, refused files."""
 
 import random
 from hashlib import blake2b
@@ -38,22 +38,20 @@ def index(file: Path) -> NgramIndex:
     return load_index(file)
 
 
-def test_every_span_of_a_training_review_is_found_whatever_its_case(
-    index: NgramIndex, descriptions: list[str]
-) -> None:
+def test_every_span_of_a_training_review_is_found_in_any_case(index: NgramIndex, descriptions: list[str]) -> None:
     for description in descriptions[::50]:
         words = class_words(description.upper())
         assert index.longest_span(words) == len(words)
         assert index.longest_span(["new", *words[7:20], "new", *words[30:]]) == 13
 
 
-def test_shorter_spans_than_six_words_are_none(index: NgramIndex, descriptions: list[str]) -> None:
+def test_spans_under_six_words_are_not_found(index: NgramIndex, descriptions: list[str]) -> None:
     words = class_words(descriptions[0])
     assert [index.longest_span(words[:count]) for count in (0, 5, 6, 7)] == [0, 0, 6, 7]
 
 
-def test_a_span_over_two_reviews_that_share_five_words_is_overstated(tmp_path: Path) -> None:
-    """As its documentation says; with fewer shared, it is not."""
+def test_a_span_may_continue_in_a_review_with_the_same_five_words(tmp_path: Path) -> None:
+    """With four common words it does not."""
     build_index(["a b c d e f g", "c d e f g h i"], tmp_path / "index")
     index = load_index(tmp_path / "index")
     assert index.longest_span(list("abcdefghi")) == 9
@@ -61,7 +59,7 @@ def test_a_span_over_two_reviews_that_share_five_words_is_overstated(tmp_path: P
     assert load_index(tmp_path / "index").longest_span(list("abcdefghi")) == 6
 
 
-def test_other_texts_are_found_once_in_ten_thousand_spans_at_most(index: NgramIndex) -> None:
+def test_false_positives_are_at_most_one_in_ten_thousand_spans(index: NgramIndex) -> None:
     spans = wrong = 0
     for seed in range(2000, 4000):
         found = index.contains(class_words(sentence(seed)))
@@ -71,8 +69,8 @@ def test_other_texts_are_found_once_in_ten_thousand_spans_at_most(index: NgramIn
     assert wrong / spans < 2e-4
 
 
-def test_the_file_is_what_its_format_says(file: Path, descriptions: list[str]) -> None:
-    """Read as somebody does who has the description of the format alone."""
+def test_the_file_has_the_documented_format(file: Path, descriptions: list[str]) -> None:
+    """Read the file by the description of the format alone."""
     with safe_open(file, framework="numpy") as opened:
         metadata = opened.metadata()
         assert list(opened.keys()) == ["filter"]
@@ -100,7 +98,7 @@ def test_no_word_can_be_read_from_the_file(file: Path, descriptions: list[str]) 
     assert not [word for word in words if word.encode() in content.lower()]
 
 
-def test_the_size_is_bound_and_repetitions_take_no_place(
+def test_the_size_is_bounded_and_repeated_spans_count_once(
     tmp_path: Path, descriptions: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     once = build_index(descriptions[:20], tmp_path / "once")
@@ -114,7 +112,7 @@ def test_the_size_is_bound_and_repetitions_take_no_place(
     assert small.longest_span(class_words(descriptions[0])) == 40
 
 
-def test_what_has_no_answer_is_one_line(tmp_path: Path) -> None:
+def test_bad_input_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none of 2 reviews has 6 words"):
         build_index(["too short", ""], tmp_path / "index")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Folders as ``pretrain.py``, ``score.py`` and ``finetune.py`` leave them, made from a toy model in a second."""
+"""Run folders as ``pretrain.py``, ``score.py`` and ``finetune.py`` write them, made from a toy model without training."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from wine_gpt.config_io import to_yaml
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
 
-# a picture of one point
+# a PNG of one pixel
 PICTURE = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c636060f80f00010401005fe5c34b"
     "0000000049454e44ae426082"
@@ -100,7 +100,7 @@ EVALUATION: dict[str, Any] = {
 
 
 def finish(model: Path, folder: Path, path: str = "sample", **data: str) -> Path:
-    """Make a model's folder that of a finished run; ``data`` are more settings of the data."""
+    """Copy a model's folder and add the other files of a finished run; ``data`` are more data settings."""
     shutil.copytree(model, folder)
     (folder / "metrics.json").write_text(json.dumps(METRICS))
     config = PretrainConfig(
@@ -135,14 +135,14 @@ def finish(model: Path, folder: Path, path: str = "sample", **data: str) -> Path
 
 
 def evaluate(folder: Path) -> None:
-    """Add what ``score.py`` writes."""
+    """Add the files of ``score.py``."""
     (folder / "evaluation").mkdir()
     (folder / "evaluation" / "metrics.json").write_text(json.dumps(EVALUATION))
     (folder / "evaluation" / "reliability.png").write_bytes(PICTURE + b"another")
 
 
 def clutter(folder: Path, secret: str) -> None:
-    """Add what must never be published."""
+    """Add files that must never be published."""
     for name in (
         ".env",
         "checkpoints/step-00000040/optimizer.safetensors",
@@ -160,7 +160,7 @@ def clutter(folder: Path, secret: str) -> None:
 
 
 def adapt(run: Path, folder: Path, value: str, *, better: bool = True, method: str = "lora", seed: int = 0) -> Path:
-    """Add to ``folder`` a model fine-tuned from the run, as ``finetune.py`` would; its weights are random."""
+    """Add a fine-tuned model with random weights to ``folder``, as ``finetune.py`` would."""
     target = folder / value.lower().replace(" ", "-")
     torch.manual_seed(seed)
     model = load_model(run)
@@ -212,7 +212,7 @@ def _pair(perplexity: float, change: float, low: float, high: float) -> dict[str
 
 
 def demo(folder: Path, secret: str) -> Path:
-    """Write a demo's sources, and beside them what must not go with them."""
+    """Write a demo's sources, and files that must not be published with them."""
     folder.mkdir()
     (folder / "app.py").write_text("print('a demo')\n")
     (folder / "requirements.txt").write_text("transformers\n")
