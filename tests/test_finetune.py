@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -19,9 +18,11 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from support.refused import refused_script
 from support.toy_training import MODEL, make_splits, make_tokenizer
 from support.without_wine_gpt import run_without_wine_gpt
 
+from wine_gpt.commands.finetune import main
 from wine_gpt.config import (
     DataConfig,
     FinetuneConfig,
@@ -48,6 +49,8 @@ from wine_gpt.training.resume import trained_weights
 from wine_gpt.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
+SUPPORT = ROOT / "tests" / "support"
+USE_MODELS = SUPPORT / "use_finetuned_models.py"
 TRAINING = TrainingConfig(
     epochs=2, batch_tokens=512, learning_rate=0.01, mixed_precision="no", weight_decay=0.0, warmup_ratio=0.1
 )
@@ -296,63 +299,12 @@ def test_the_words_before_the_running_text_are_counted(work: Path) -> None:
 
 # loading without wine_gpt
 
-ELSEWHERE = """
-import math
-import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline, set_seed
-
-base, lora, full, prompt, *texts = sys.argv[1:]
-tokenizer = AutoTokenizer.from_pretrained(lora + "/pinot-noir")
-ids = tokenizer(texts[0], return_tensors="pt").input_ids
-
-def logits(model):
-    with torch.no_grad():
-        return model.eval()(ids).logits
-
-def perplexity(model):
-    nats, words = 0, 0
-    for text in texts:
-        ids = tokenizer(text, return_tensors="pt").input_ids
-        with torch.no_grad():
-            scores = model.eval()(ids).logits
-        # without the start of text and the first word
-        nats += torch.nn.functional.cross_entropy(scores[0, 1:-1], ids[0, 2:], reduction="sum").item()
-        words += ids.shape[1] - 2
-    return math.exp(nats / words)
-
-def load(name):
-    return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), f"{lora}/{name}", adapter_name=name)
-
-alone = {name: logits(load(name)) for name in ("pinot-noir", "rose")}
-both = load("pinot-noir")
-both.load_adapter(lora + "/rose", adapter_name="rose")
-switched = {}
-for name in ("rose", "pinot-noir"):
-    both.set_adapter(name)
-    switched[name] = logits(both)
-merged = logits(load("pinot-noir").merge_and_unload())
-written = {}
-for name, path in (("lora", lora + "/pinot-noir"), ("full", full + "/pinot-noir")):
-    set_seed(0)
-    written[name] = pipeline("text-generation", model=path)(prompt)[0]["generated_text"]
-print(json.dumps({
-    "switched": [torch.equal(switched[name], alone[name]) for name in alone],
-    "merged": (merged - alone["pinot-noir"]).abs().max().item(),
-    "differ": (alone["rose"] - alone["pinot-noir"]).abs().max().item(),
-    "lora": perplexity(load("pinot-noir")),
-    "full": perplexity(AutoModelForCausalLM.from_pretrained(full + "/pinot-noir")),
-    "written": written,
-    "wine_gpt": "wine_gpt" in sys.modules,
-}))
-"""
-
 
 def test_they_load_where_wine_gpt_is_not(work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics) -> None:
     split = reviews_of(work)["test"]
     texts = [text for text, grape in zip(split[COMPOSED], split["variety"], strict=True) if grape == "Pinot Noir"]
     folders = [str(work / name) for name in ("base", "lora", "full")]
-    found, _ = run_without_wine_gpt(ELSEWHERE, *folders, "wine review : France", *texts, cwd=work)
+    found, _ = run_without_wine_gpt(USE_MODELS, *folders, "wine review : France", *texts, cwd=work)
     assert found["switched"] == [True, True]
     assert found["merged"] < 1e-4
     assert found["differ"] > 0.1
@@ -441,21 +393,9 @@ def test_overwrite_leaves_nothing_of_the_run_before(work: Path, whole: SubsetMet
 
 
 @pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], str]:
-    """Return a function that runs the script, asserts a one-line error and exit code 2, and returns the line."""
-
-    def refuse(arguments: list[str]) -> str:
-        monkeypatch.setattr(sys, "argv", [str(ROOT / "scripts" / "finetune.py"), *arguments])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(sys.argv[0], run_name="__main__")
-        assert ended.value.code == 2
-        told = capsys.readouterr().err
-        assert "Traceback" not in told
-        line = told.splitlines()[-1]
-        assert line.startswith("error: ")
-        return line.removeprefix("error: ")
-
-    return refuse
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], str]:
+    """Return a function that runs the command, which must refuse its arguments, and returns the error."""
+    return lambda arguments: refused_script(capsys, main, arguments)
 
 
 # Accelerate keeps one precision per process
@@ -530,23 +470,7 @@ def test_a_base_without_a_data_fingerprint_is_refused(work: Path) -> None:
     assert not (work / "never").exists()
 
 
-# Python imports sitecustomize at the start
-NO_PEFT = """
-import sys
-from importlib.machinery import PathFinder
-
-class NoPeft(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name == "peft" else super().find_spec(name, path, target)
-
-sys.meta_path = [NoPeft if finder is PathFinder else finder for finder in sys.meta_path]
-"""
-
-
 def test_without_peft_full_works_and_lora_says_what_to_install(work: Path) -> None:
-    (work / "blocked").mkdir()
-    (work / "blocked" / "sitecustomize.py").write_text(NO_PEFT)
     script = [sys.executable, str(ROOT / "scripts" / "finetune.py"), str(ROOT / "configs" / "finetune" / "full.yaml")]
     settings = {
         **{"base": work / "base", "value": "france", "field": "country", "output_dir": work / "whole"},
@@ -556,7 +480,7 @@ def test_without_peft_full_works_and_lora_says_what_to_install(work: Path) -> No
     environment = {
         **os.environ,
         **{
-            "PYTHONPATH": f"{work / 'blocked'}{os.pathsep}{ROOT}",
+            "PYTHONPATH": f"{SUPPORT / 'no_peft'}{os.pathsep}{ROOT}",
             "HF_DATASETS_CACHE": str(work / "cache"),
             "OMP_NUM_THREADS": "1",
         },

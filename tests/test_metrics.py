@@ -11,34 +11,8 @@ from support.without_wine_gpt import run_without_wine_gpt
 
 from wine_gpt.evaluation.metrics import METRICS, load_metric
 
+LOAD_METRICS = Path(__file__).parent / "support" / "load_metrics_offline.py"
 FOLDER = Path(__file__).parents[1] / "wine_gpt" / "evaluation" / "metrics"
-
-OFFLINE = """
-import doctest, os, socket
-
-os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": sys.argv[1]}
-
-def refuse(*_):
-    raise AssertionError("the network was asked for")
-
-socket.socket.connect = refuse
-import evaluate
-
-seen = {}
-for path in sys.argv[2:]:
-    metric = evaluate.load(path)
-    # the examples of its documentation
-    text = metric.inputs_description.replace("wine_gpt/evaluation/metrics", os.path.dirname(path))
-    found = doctest.DocTestParser().get_doctest(text, {"evaluate": evaluate}, path, None, 0)
-    result = doctest.DocTestRunner().run(found)
-    seen[os.path.basename(path)] = {
-        "failed": result.failed,
-        "tried": result.attempted,
-        "description": metric.description,
-        "features": {name: str(feature) for name, feature in metric.features.items()},
-    }
-print(json.dumps(seen))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +20,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Load each metric without this package and without a network, and run the examples of its documentation."""
     folder = tmp_path_factory.mktemp("offline")
     paths = [str(FOLDER / name) for name in METRICS]
-    return run_without_wine_gpt(OFFLINE, str(folder / "home"), *paths, cwd=folder)[0]
+    return run_without_wine_gpt(LOAD_METRICS, str(folder / "home"), *paths, cwd=folder)[0]
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -1,4 +1,4 @@
-"""Run folders as ``pretrain.py``, ``score.py`` and ``finetune.py`` write them, made from a toy model without training."""
+"""Run folders as ``pretrain.py``, ``score.py`` and ``finetune.py`` write them, made from a toy model."""
 
 import hashlib
 import json
