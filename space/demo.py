@@ -1,158 +1,157 @@
-"""What the page and the API can ask for: what comes in is checked here, what goes out is data."""
+"""The functions of the page and of the API: they validate what comes in and return plain data."""
 
 import itertools
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import checks
-import inside
-from copied import FILE as INDEX_FILE
-from copied import Index
-from display import Casing, Places, header_length, read_places
+import attention
+import copy_check
+import regions
+import template
+import validation
+from attention import View
+from casing import Casing
+from copy_check import Index
 from engine import BASE, Engine, Prompt, Settings
-from source import choose_adapters, choose_model
-from texts import Problem
+from i18n import UserFacingError
+from model_source import ModelSource, choose_adapters, choose_model
+from regions import Regions
+from template import WINE, Template
 
-HERE = Path(__file__).parent
-DEFAULT_PROMPT = "wine review"
 MOST_LENGTH = 1_024
 
-# a text with everything that the page shows of it
+# a text with all that the page shows of it, as page.js reads it
 Review = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Request:
+    """A validated request to continue a prompt: the text as typed, its tokens, the settings and the adapter."""
+
+    text: str
+    prompt: Prompt
+    settings: Settings
+    adapter: str
+
+
 class Demo:
-    """The model and what belongs to it, or the reason why there is none.
+    """The model with all that belongs to it, or the reason why there is none.
 
     Attributes:
-        engine: the model; none if it could not be loaded.
-        problems: what is not as it should be, for visitors.
-        places: countries, provinces and varieties of which the model knows every word.
+        engine: the model; None if it could not be loaded.
+        template: the form of the model's texts.
+        regions: the regions and varieties whose words the model knows.
+        problems: errors to show to visitors.
+        title: the model's name.
     """
 
     def __init__(self) -> None:
-        """Load what the settings name; whatever goes wrong is told on the page."""
+        """Load the model that the environment or settings.json names; the page shows what goes wrong."""
         self.engine: Engine | None = None
         self.index: Index | None = None
-        self.problems: list[Problem] = []
+        self.template = WINE
+        self.problems: list[UserFacingError] = []
         self.title = ""
-        every_place = read_places(HERE / "places.json")
-        self.places: Places = {}
-        self._casing = Casing(every_place)
         try:
             source = choose_model()
             self.title = str(source)
-            self.engine = Engine(source, self._adapters_of(source))
-        except Problem as problem:
+            self.engine = Engine(source, self._load_adapters(source))
+        except UserFacingError as problem:
             self.problems = [problem]
             return
         self.problems += self.engine.problems
-        self.places = known_places(self.engine, every_place)
-        self._load_index()
+        self._load_template(source)
+        self._load_index(source)
+        self.regions = Regions(self.template, self.engine.knows)
+        self._casing = Casing(name for row in regions.read_rows() for name in row if self.regions.fields)
 
-    def _adapters_of(self, source: Any) -> list[Any]:  # noqa: ANN401
-        try:
-            return choose_adapters(source)
-        # the card is the Hub's, or the network's fault; the model goes on without adapters
-        except Exception as error:
-            print(f"card of {source}: {type(error).__name__}: {error}", file=sys.stderr)
-            self.problems.append(Problem("problem_card", source=source))
-            return []
+    @property
+    def about_wine(self) -> bool:
+        """Whether the model's texts are wine reviews."""
+        return self.template.prefix == WINE.prefix
 
-    def _load_index(self) -> None:
-        source = self._ready().source
-        try:
-            path = source.file(INDEX_FILE)
-            self.index = None if path is None else Index(path)
-        except Problem as problem:
-            self.problems.append(problem)
-        except OSError:
-            self.problems.append(Problem("problem_index", file=INDEX_FILE))
-
-    def _ready(self) -> Engine:
-        if self.engine is None:
-            # anew, as a raised one holds on to who raised it
-            raise Problem(self.problems[0].key, **self.problems[0].values)
-        return self.engine
+    @property
+    def default_prompt(self) -> str:
+        """The words that every text begins with."""
+        return self.template.prompt({})
 
     @property
     def adapters(self) -> dict[str, str]:
-        """What each model is called on the page, by the name that the API knows it by; the base first."""
+        """The label of each model on the page, by its name in the API; the base first."""
         return {} if self.engine is None else {BASE: "Base", **self.engine.adapters}
 
     @property
     def length(self) -> int:
-        """The most words that a text can have."""
+        """The maximum number of words of a text."""
         return 80 if self.engine is None else min(self.engine.positions - 1, MOST_LENGTH)
 
     # ---- the API ----------------------------------------------------------------------------------------------------
 
     def generate(
         self,
-        prompt: str = DEFAULT_PROMPT,
+        prompt: str | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
         length: int | None = None,
         seed: int | None = None,
         model: str = BASE,
     ) -> Iterator[str]:
-        """Write a review. The text comes in pieces, each time all of it so far, the prompt included.
+        """Write a review. The text is streamed: each piece is the whole text so far, the prompt included.
 
         Args:
             prompt: What the review begins with, such as "wine review : italy : tuscany : sangiovese :".
-            temperature: Below 1 safer, above 1 bolder, from 0.1 to 2; the model's own if left out.
-            top_p: Draw from the likeliest words of this share, from 0.05 to 1; the model's own if left out.
-            length: The most new words; as many as fit if left out.
-            seed: Equal seeds give equal texts, from 0 to 4294967295; any if left out.
+            temperature: Below 1 safer, above 1 bolder, from 0.1 to 2; default: the model's own.
+            top_p: Sample from the likeliest words up to this cumulative probability, 0.05 to 1; default: the model's.
+            length: Maximum number of new words; default: as many as fit.
+            seed: Equal seeds give equal texts, from 0 to 4294967295; default: random.
             model: "base", or the name of an adapter.
         """
         engine = self._ready()
-        beginning = self._prompt(engine, "prompt", prompt)
-        settings = self._settings(engine, temperature, top_p, length, seed)
-        adapter = checks.choice("model", model, self.adapters)
+        text = self.default_prompt if prompt is None else prompt
+        request = self._request(engine, text, model, temperature, top_p, length, seed)
         ids: list[int] = []
-        for piece in engine.write(beginning.ids, settings, adapter):
+        for piece in engine.write(request.prompt.ids, request.settings, request.adapter):
             ids += piece
-            yield (prompt.rstrip() + "".join(engine.spaced_words(ids))).lstrip()
+            yield (text.rstrip() + "".join(engine.spaced_words(ids))).lstrip()
 
     def next_words(
-        self, text: str = DEFAULT_PROMPT, temperature: float | None = None, count: int = 10, model: str = BASE
+        self, text: str | None = None, temperature: float | None = None, count: int = 10, model: str = BASE
     ) -> list[dict[str, str | float]]:
         """Return the likeliest words after a text, with their probabilities before and at the temperature.
 
         Args:
-            text: What stands before the word.
-            temperature: From 0.1 to 2; the model's own if left out.
+            text: The text before the word.
+            temperature: From 0.1 to 2; default: the model's own.
             count: How many words, from 1 to 50.
             model: "base", or the name of an adapter.
         """
         engine = self._ready()
-        beginning = self._prompt(engine, "text", text)
-        warmth = self._temperature(engine, temperature)
-        many = checks.whole("count", count, 1, checks.MOST_CHOICES)
-        adapter = checks.choice("model", model, self.adapters)
-        return inside.next_words(engine, beginning.ids, adapter, warmth, many)
+        prompt = self._prompt(engine, "text", self.default_prompt if text is None else text)
+        temperature = self._temperature(engine, temperature)
+        count = validation.whole("count", count, 1, validation.MOST_CHOICES)
+        adapter = validation.choice("model", model, self.adapters)
+        return attention.next_words(engine, prompt.ids, adapter, temperature, count)
 
     def attention(
-        self, text: str = DEFAULT_PROMPT, layer: int | None = None, head: int | None = None, model: str = BASE
+        self, text: str | None = None, layer: int | None = None, head: int | None = None, model: str = BASE
     ) -> dict[str, list[Any]]:
-        """Return how much each word of a text attends to itself and to each word before it, when the next is chosen.
+        """Return the attention of each word of a text to itself and to each word before it.
 
         Args:
-            text: The text; its words come back with "▸" for the start of the text before them.
-            layer: Whose attention, from 0; the mean over all if left out.
-            head: Whose attention, from 0; the mean over all if left out.
+            text: The text; its words are returned after "▸" for the start of the text.
+            layer: The layer, from 0; default: the mean over all.
+            head: The head, from 0; default: the mean over all.
             model: "base", or the name of an adapter.
         """
         engine = self._ready()
-        beginning = self._prompt(engine, "text", text)
-        layer, head = inside.read_layer_and_head(engine, layer, head)
-        adapter = checks.choice("model", model, self.adapters)
-        words = ["▸", *(word.strip() for word in beginning.words[1:])]
-        return {"words": words, "weights": inside.attention(engine, beginning.ids, adapter, layer, head)}
+        prompt = self._prompt(engine, "text", self.default_prompt if text is None else text)
+        view = View.parse(engine, layer, head)
+        adapter = validation.choice("model", model, self.adapters)
+        words = ["▸", *(word.strip() for word in prompt.words[1:])]
+        return {"words": words, "weights": attention.attention_weights(engine, prompt.ids, adapter, view)}
 
     # ---- the page ---------------------------------------------------------------------------------------------------
 
@@ -161,123 +160,167 @@ class Demo:
     ) -> Iterator[Review]:
         """Write a review for the page."""
         engine = self._ready()
-        beginning = self._prompt(engine, "prompt", prompt)
-        settings = self._settings(engine, temperature, top_p, length, seed)
-        adapter = checks.choice("model", model or BASE, self.adapters)
+        request = self._request(engine, prompt, model or BASE, temperature, top_p, length, seed)
         ids: list[int] = []
-        for piece in engine.write(beginning.ids, settings, adapter):
+        for piece in engine.write(request.prompt.ids, request.settings, request.adapter):
             ids += piece
-            yield self._review(engine, prompt, beginning, ids, settings, adapter, state="writing")
-        yield self._review(engine, prompt, beginning, ids, settings, adapter, copied=True)
+            yield self._review(engine, request, ids, writing=True)
+        yield self._review(engine, request, ids)
 
-    def look(self, sent: Mapping[str, Any]) -> Review:
-        """Return a written review with what the model thought at each word.
+    def explain(self, sent: Mapping[str, Any]) -> Review:
+        """Return a written review with a step for each word.
 
         Args:
-            sent: by the page: prompt, ids (of the words after it), settings, layer, head.
+            sent: what the page sends: prompt, ids of the words after it, settings, layer and head.
         """
         engine = self._ready()
-        prompt, beginning, ids, settings, adapter = self._sent(engine, sent)
-        layer, head = inside.read_layer_and_head(engine, sent.get("layer"), sent.get("head"))
-        review = self._review(engine, prompt, beginning, ids, settings, adapter, copied=True)
-        steps = inside.look(engine, [*beginning.ids, *ids], adapter, settings.temperature, layer, head)
-        return {**review, "inside": {"layer": layer, "head": head, "steps": steps}}
+        request, ids = self._parse_request(engine, sent)
+        view = View.parse(engine, sent.get("layer"), sent.get("head"))
+        tokens = [*request.prompt.ids, *ids]
+        steps = attention.explain(engine, tokens, request.adapter, request.settings.temperature, view)
+        explanation = {**asdict(view), "steps": [step.to_dict() for step in steps]}
+        return {**self._review(engine, request, ids), "explanation": explanation}
 
     def branch(self, sent: Mapping[str, Any]) -> tuple[str, int]:
-        """Return the beginning that ends with another word in place of a written one, and the seed to go on with.
+        """Return the prompt that ends with another word than the one that was written, and the seed.
 
         Args:
-            sent: as for :meth:`look`, the last id being the other word's.
+            sent: as for :meth:`explain`; the last id is the other word's.
         """
         engine = self._ready()
-        prompt, _, ids, settings, _ = self._sent(engine, sent)
-        return prompt.rstrip() + "".join(engine.spaced_words(ids)), settings.seed
+        request, ids = self._parse_request(engine, sent)
+        return request.text.rstrip() + "".join(engine.spaced_words(ids)), request.settings.seed
 
     def compare(self, left: Mapping[str, Any], right: Mapping[str, Any], seed: int | None) -> Iterator[dict[str, Any]]:
-        """Write two reviews side by side, then mark the words whose probability differs most between the two.
+        """Write two reviews side by side, then mark the words whose probability differs most between the sides.
 
         Args:
-            left: prompt, model, temperature.
-            right: the same of the other.
-            seed: of both.
+            left: prompt, model and temperature.
+            right: the same for the other side.
+            seed: the seed of both sides.
         """
         engine = self._ready()
-        sides = []
-        for name, side in (("left", left), ("right", right)):
-            beginning = self._prompt(engine, f"{name} prompt", side["prompt"])
-            settings = self._settings(engine, side["temperature"], None, None, seed)
-            adapter = checks.choice(f"{name} model", side["model"] or BASE, self.adapters)
-            sides.append((side["prompt"], beginning, settings, adapter))
+        requests = [
+            self._request(engine, side["prompt"], side["model"] or BASE, side["temperature"], None, None, seed, name)
+            for name, side in (("left ", left), ("right ", right))
+        ]
         written: list[list[int]] = [[], []]
-        streams = [engine.write(beginning.ids, settings, adapter) for _, beginning, settings, adapter in sides]
+        streams = [engine.write(request.prompt.ids, request.settings, request.adapter) for request in requests]
         for pieces in itertools.zip_longest(*streams, fillvalue=()):
             for ids, piece in zip(written, pieces, strict=True):
                 ids += piece
-            yield {"sides": self._sides(engine, sides, written, state="writing")}
-        reviews = self._sides(engine, sides, written)
+            sides = zip(requests, written, strict=True)
+            yield {"sides": [self._review(engine, request, ids, writing=True) for request, ids in sides]}
+        reviews = [self._review(engine, request, ids) for request, ids in zip(requests, written, strict=True)]
         for own, other in ((0, 1), (1, 0)):
-            here, there = (
-                inside.word_probabilities(engine, side[1].ids, written[own], side[3], side[2].temperature)
-                for side in (sides[own], sides[other])
-            )
-            reviews[own]["differences"] = {
-                "marked": inside.most_different(here, there),
-                "here": [round(share, 6) for share in here],
-                "there": [round(share, 6) for share in there],
-            }
+            reviews[own]["differences"] = _differences(engine, requests[own], requests[other], written[own])
         yield {"sides": reviews}
 
-    def _sides(self, engine: Engine, sides: list[Any], written: list[list[int]], **more: Any) -> list[Review]:  # noqa: ANN401
-        return [
-            self._review(engine, prompt, beginning, ids, settings, adapter, **more)
-            for (prompt, beginning, settings, adapter), ids in zip(sides, written, strict=True)
-        ]
+    # ---- loading ----------------------------------------------------------------------------------------------------
 
-    def _review(
+    def _load_adapters(self, source: ModelSource) -> list[ModelSource]:
+        try:
+            return choose_adapters(source)
+        # any error of the card, the Hub or the network: the page works without adapters
+        except Exception as error:
+            print(f"card of {source}: {type(error).__name__}: {error}", file=sys.stderr)
+            self.problems.append(UserFacingError("problem_card", source=source))
+            return []
+
+    def _load_template(self, source: ModelSource) -> None:
+        try:
+            if path := source.file(template.FILE):
+                self.template = Template.load(path)
+        except (OSError, ValueError):
+            self.problems.append(UserFacingError("problem_file", file=template.FILE))
+
+    def _load_index(self, source: ModelSource) -> None:
+        try:
+            if path := source.file(copy_check.FILE):
+                self.index = Index(path)
+        except UserFacingError as problem:
+            self.problems.append(problem)
+        except OSError:
+            self.problems.append(UserFacingError("problem_file", file=copy_check.FILE))
+
+    def _ready(self) -> Engine:
+        if self.engine is None:
+            # a new error, because a raised one keeps its traceback and all that the traceback refers to
+            raise UserFacingError(self.problems[0].key, **self.problems[0].values)
+        return self.engine
+
+    # ---- requests ---------------------------------------------------------------------------------------------------
+
+    def _request(
         self,
         engine: Engine,
-        prompt: str,
-        beginning: Prompt,
-        ids: list[int],
-        settings: Settings,
-        adapter: str,
-        state: str = "",
-        copied: bool = False,
-    ) -> Review:
-        words = [*beginning.words, *engine.spaced_words(ids)]
-        # the start of the text is no word
-        header = 1 + header_length(words[1:])
-        unknown = [place for place, known in enumerate(beginning.known) if not known]
+        text: Any,  # noqa: ANN401 - unvalidated, as the rest
+        model: Any,  # noqa: ANN401
+        temperature: Any,  # noqa: ANN401
+        top_p: Any,  # noqa: ANN401
+        length: Any,  # noqa: ANN401
+        seed: Any,  # noqa: ANN401
+        side: str = "",
+    ) -> Request:
+        """Validate a request; ``side`` precedes the names of fields in errors."""
+        prompt = self._prompt(engine, f"{side}prompt", text)
+        settings = Settings(
+            temperature=self._temperature(engine, temperature),
+            top_p=engine.top_p if top_p is None else validation.number("top_p", top_p, *validation.TOP_PS),
+            length=self.length if length is None else validation.whole("length", length, 1, self.length),
+            seed=secrets.randbits(32) if seed is None else validation.whole("seed", seed, *validation.SEEDS),
+        )
+        return Request(text, prompt, settings, validation.choice(f"{side}model", model, self.adapters))
+
+    def _parse_request(self, engine: Engine, sent: Mapping[str, Any]) -> tuple[Request, list[int]]:
+        """Validate what the page sends about a written review; return the request and the ids after its prompt."""
+        given = sent.get("settings")
+        if not isinstance(given, Mapping):
+            raise UserFacingError("problem_given", field="settings")
+        settings = (given.get(name) for name in ("temperature", "top_p", "length", "seed"))
+        request = self._request(engine, sent.get("prompt"), given.get("model", BASE), *settings)
+        left = engine.positions - len(request.prompt.ids)
+        return request, validation.ids("ids", sent.get("ids"), len(engine.tokenizer), left)
+
+    def _prompt(self, engine: Engine, field: str, text: Any) -> Prompt:  # noqa: ANN401 - unvalidated
+        return engine.encode(field, validation.text(field, text))
+
+    def _temperature(self, engine: Engine, value: Any) -> float:  # noqa: ANN401 - unvalidated
+        if value is None:
+            return engine.temperature
+        return validation.number("temperature", value, *validation.TEMPERATURES)
+
+    # ---- reviews ----------------------------------------------------------------------------------------------------
+
+    def _review(self, engine: Engine, request: Request, ids: list[int], writing: bool = False) -> Review:
+        prompt = request.prompt
+        words = [*prompt.words, *engine.spaced_words(ids)]
+        # the first word stands for [BOS]
+        header = 1 + self.template.header_length(words[1:])
+        unknown = [position for position, known in enumerate(prompt.known) if not known]
         shown = self._casing.apply(words, header)
-        for place in unknown:
-            shown[place] = words[place]
+        for position in unknown:
+            shown[position] = words[position]
+        ended = bool(ids) and ids[-1] == engine.tokenizer.eos_token_id
         return {
-            "prompt": prompt,
+            "prompt": request.text,
             "ids": list(ids),
-            "settings": {
-                "temperature": settings.temperature,
-                "top_p": settings.top_p,
-                "length": settings.length,
-                "seed": settings.seed,
-                "model": adapter,
-            },
+            "settings": {**asdict(request.settings), "model": request.adapter},
             "words": words,
             "shown": shown,
-            "given": len(beginning.words),
+            "given": len(prompt.words),
             "header": header if header > 1 else 0,
             "unknown": unknown,
-            "state": state or ("end" if ids and ids[-1] == engine.tokenizer.eos_token_id else "length"),
-            "copied": self._copied(words, ids, engine, header) if copied else None,
+            "state": "writing" if writing else "end" if ended else "length",
+            "copy_check": None if writing else self._check_copies(words[header : -1 if ended else None], header),
         }
 
-    def _copied(self, words: list[str], ids: list[int], engine: Engine, header: int) -> dict[str, Any] | None:
+    def _check_copies(self, running_text: list[str], header: int) -> dict[str, Any] | None:
         if self.index is None:
             return None
-        ended = bool(ids) and ids[-1] == engine.tokenizer.eos_token_id
-        running = [word.strip().lower() for word in words[header : -1 if ended else None]]
-        span = self.index.longest_span(running)
+        span = self.index.longest_span([word.strip().lower() for word in running_text])
         return {
-            "words": len(running),
+            "words": len(running_text),
             "start": header + span.start if span else 0,
             "length": span.length if span else 0,
             "n": self.index.n,
@@ -285,42 +328,15 @@ class Demo:
             "error_rate": self.index.error_rate,
         }
 
-    def _sent(self, engine: Engine, sent: Mapping[str, Any]) -> tuple[str, Prompt, list[int], Settings, str]:
-        given = sent.get("settings")
-        if not isinstance(given, Mapping):
-            raise Problem("problem_given", field="settings")
-        prompt = checks.text("prompt", sent.get("prompt"))
-        beginning = engine.encode("prompt", prompt)
-        room = engine.positions - len(beginning.ids)
-        ids = checks.ids("ids", sent.get("ids"), len(engine.tokenizer), room)
-        settings = self._settings(
-            engine, given.get("temperature"), given.get("top_p"), given.get("length"), given.get("seed")
-        )
-        return prompt, beginning, ids, settings, checks.choice("model", given.get("model", BASE), self.adapters)
 
-    def _prompt(self, engine: Engine, field: str, value: Any) -> Prompt:  # noqa: ANN401
-        return engine.encode(field, checks.text(field, value))
-
-    def _temperature(self, engine: Engine, value: Any) -> float:  # noqa: ANN401
-        return engine.temperature if value is None else checks.number("temperature", value, *checks.TEMPERATURES)
-
-    def _settings(self, engine: Engine, temperature: Any, top_p: Any, length: Any, seed: Any) -> Settings:  # noqa: ANN401
-        return Settings(
-            temperature=self._temperature(engine, temperature),
-            top_p=engine.top_p if top_p is None else checks.number("top_p", top_p, *checks.TOP_PS),
-            length=self.length if length is None else checks.whole("length", length, 1, self.length),
-            seed=secrets.randbits(32) if seed is None else checks.whole("seed", seed, *checks.SEEDS),
-        )
-
-
-def known_places(engine: Engine, places: Places) -> Places:
-    """Return the places and varieties of which the model knows every word."""
-    known: Places = {}
-    for country, provinces in places.items():
-        if not engine.knows(country):
-            continue
-        for province, varieties in provinces.items():
-            names = [variety for variety in varieties if engine.knows(variety)]
-            if names and engine.knows(province):
-                known.setdefault(country, {})[province] = names
-    return known
+def _differences(engine: Engine, own: Request, other: Request, ids: list[int]) -> dict[str, list[float] | list[int]]:
+    """Compare the probabilities of one side's words with those that the same words have on the other side."""
+    here, there = (
+        attention.word_probabilities(engine, side.prompt.ids, ids, side.adapter, side.settings.temperature)
+        for side in (own, other)
+    )
+    return {
+        "marked": attention.most_different(here, there),
+        "here": [round(probability, 6) for probability in here],
+        "there": [round(probability, 6) for probability in there],
+    }

@@ -1,5 +1,6 @@
-"""The model behind the page: loading it with its adapters, and writing with it."""
+"""Load a model with its adapters, and generate with it."""
 
+import copy
 import sys
 import threading
 import time
@@ -22,9 +23,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-import checks
-from source import Source
-from texts import Problem
+import validation
+from i18n import UserFacingError
+from model_source import ModelSource
 
 try:
     # publishing copies the file into the Space
@@ -34,13 +35,13 @@ except ModuleNotFoundError:
 
 BASE = "base"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-# a text goes to the page in pieces, the first word at once
+# a text is streamed in pieces; the first one is a single word
 SECONDS_PER_PIECE = 0.05
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How words are drawn: numbers within the bounds of :mod:`checks`."""
+    """Sampling settings, within the bounds of :mod:`validation`; ``length`` counts new words."""
 
     temperature: float
     top_p: float
@@ -50,12 +51,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A beginning.
+    """A tokenized prompt.
 
     Attributes:
-        ids: of its words, the start of the text first.
-        words: as typed, each with what stands before it; the start of the text is empty.
-        known: whether the model knows the word.
+        ids: [BOS] and the ids of the words.
+        words: the words as typed, each with the white space before it; "" for [BOS].
+        known: for each word, whether it is in the vocabulary.
     """
 
     ids: list[int]
@@ -67,57 +68,58 @@ class Engine:
     """A model, its tokenizer and its adapters; calls from several threads take turns.
 
     Attributes:
-        adapters: what each adapter is called on the page, by the name that the API knows it by.
-        positions: how many words a text can have, its start included.
-        problems: the adapters that could not be loaded.
+        adapters: the label of each adapter on the page, by its name in the API.
+        positions: maximum number of tokens of a text, [BOS] included.
+        problems: an error for each adapter that could not be loaded.
     """
 
-    def __init__(self, source: Source, adapters: Sequence[Source] = ()) -> None:
-        """Load everything.
+    def __init__(self, source: ModelSource, adapters: Sequence[ModelSource] = ()) -> None:
+        """Load the model and its adapters.
 
         Raises:
-            Problem: if there is no sound model there; the message names repository and revision.
+            UserFacingError: if there is no valid model; the message names repository and revision.
         """
         self.source = source
         self.tokenizer = _load_tokenizer(source)
         self._model: PreTrainedModel | PeftModel = _load_model(source)
         self.adapters: dict[str, str] = {}
-        self.problems: list[Problem] = []
+        self.problems: list[UserFacingError] = []
         self._load_adapters(adapters)
         self._model.eval()
+        self._eager = _eager_copy(self._model)
         self._lock = threading.Lock()
         self.positions = int(self._model.config.max_position_embeddings)
         defaults = self._model.generation_config
         self._suppressed = list(defaults.suppress_tokens or [])
         self._top_k = defaults.top_k
-        self.temperature = min(max(defaults.temperature or 1.0, checks.TEMPERATURES[0]), checks.TEMPERATURES[1])
-        self.top_p = min(max(defaults.top_p or 1.0, checks.TOP_PS[0]), checks.TOP_PS[1])
+        self.temperature = _clamp(defaults.temperature or 1.0, validation.TEMPERATURES)
+        self.top_p = _clamp(defaults.top_p or 1.0, validation.TOP_PS)
 
     @property
     def layers(self) -> int:
-        """How many layers the model has."""
+        """The model's number of layers."""
         return int(self._model.config.num_hidden_layers)
 
     @property
     def heads(self) -> int:
-        """How many heads each layer has."""
+        """The number of heads of each layer."""
         return int(self._model.config.num_attention_heads)
 
     def knows(self, name: str) -> bool:
-        """Tell whether every word of a name is in the vocabulary."""
+        """Return whether every word of a name is in the vocabulary."""
         ids = self.tokenizer(name, add_special_tokens=False)["input_ids"]
         return bool(ids) and self.tokenizer.unk_token_id not in ids
 
     def encode(self, field: str, text: str) -> Prompt:
-        """Return a beginning's words.
+        """Tokenize a prompt.
 
         Raises:
-            Problem: if it leaves no place for one more word.
+            UserFacingError: if it leaves no position for a new word.
         """
         encoding = self.tokenizer(text.rstrip(), return_offsets_mapping=True, verbose=False)
         ids = encoding["input_ids"]
         if len(ids) >= self.positions:
-            raise Problem("problem_room", field=field, count=len(ids) - 1, most=self.positions - 2)
+            raise UserFacingError("problem_positions", field=field, count=len(ids) - 1, most=self.positions - 2)
         words, end = [], 0
         for start, stop in encoding["offset_mapping"]:
             words.append(text[end:stop] if stop > start else "")
@@ -125,7 +127,7 @@ class Engine:
         return Prompt(ids, words, [index != self.tokenizer.unk_token_id for index in ids])
 
     def spaced_words(self, ids: Sequence[int]) -> list[str]:
-        """Return what each generated word adds to the text; the end of the text adds nothing."""
+        """Return the text that each id adds to the decoded text; "" for [EOS]."""
         words, text, decoded = [], "", []
         for index in ids:
             decoded.append(index)
@@ -135,58 +137,49 @@ class Engine:
         return words
 
     def label(self, index: int) -> str:
-        """Return a word as the vocabulary has it, ∎ for the end of a text."""
+        """Return the vocabulary's entry, or ∎ for [EOS]."""
         return "∎" if index == self.tokenizer.eos_token_id else str(self.tokenizer.convert_ids_to_tokens(index))
 
     @contextmanager
-    def using(self, adapter: str) -> Iterator[PreTrainedModel | PeftModel]:
-        """Have the model to oneself, with an adapter or as the base."""
-        with self._lock, torch.inference_mode():
-            if not isinstance(self._model, PeftModel):
-                yield self._model
-            elif adapter == BASE:
-                with self._model.disable_adapter():
-                    yield self._model
-            else:
-                if self._model.active_adapter != adapter:
-                    self._model.set_adapter(adapter)
-                yield self._model
+    def using(self, adapter: str, attention: bool = False) -> Iterator[PreTrainedModel | PeftModel]:
+        """Lock the model and yield it with an adapter, or as the base.
 
-    @contextmanager
-    def attending(self, adapter: str) -> Iterator[PreTrainedModel | PeftModel]:
-        """Have the model as :meth:`using` does, such that it returns attention; faster ways silently return none."""
-        with self.using(adapter) as model:
-            # PeftModel hands on what it lacks, which its types don't say
-            plain: PreTrainedModel = model.get_base_model() if isinstance(model, PeftModel) else model  # type: ignore[assignment]
-            implementation = plain.config._attn_implementation
-            plain.set_attn_implementation("eager")
-            try:
+        Args:
+            adapter: its name, or :data:`BASE`.
+            attention: whether the model has to return attention weights.
+        """
+        model = self._eager if attention else self._model
+        with self._lock, torch.inference_mode():
+            if not isinstance(model, PeftModel):
                 yield model
-            finally:
-                plain.set_attn_implementation(implementation)
+            elif adapter == BASE:
+                with model.disable_adapter():
+                    yield model
+            else:
+                if model.active_adapter != adapter:
+                    model.set_adapter(adapter)
+                yield model
 
     def write(self, ids: Sequence[int], settings: Settings, adapter: str) -> Iterator[list[int]]:
-        """Continue a text, in pieces; the last word is the end of the text if the model came to it.
+        """Continue a text and yield the new ids in pieces; the last id is [EOS] unless the length ended the text.
 
-        The words are those that transformers' ``generate`` draws with the same settings after ``set_seed(seed)``.
+        The ids are those that transformers' ``generate`` samples with the same settings after ``set_seed(seed)``.
         """
         sample = self._sampler(settings)
         cache = DynamicCache(config=self._model.config)
-        room = min(settings.length, self.positions - len(ids))
+        left = min(settings.length, self.positions - len(ids))
         new = torch.tensor([list(ids)])
         ended = False
-        while room and not ended:
+        while left and not ended:
             piece: list[int] = []
             # the first piece is one word
             until = time.perf_counter() + (SECONDS_PER_PIECE if len(new[0]) == 1 else 0)
             with self.using(adapter) as model:
-                while room and not ended and (not piece or time.perf_counter() < until):
-                    logits = model(new, cache=cache, use_cache=True, logits_to_keep=1).logits[:, -1].float()
-                    new = sample(logits)[:, None]
-                    chosen = int(new)
-                    piece.append(chosen)
-                    room -= 1
-                    ended = chosen == self.tokenizer.eos_token_id
+                while left and not ended and (not piece or time.perf_counter() < until):
+                    new = sample(model(new, cache=cache, use_cache=True, logits_to_keep=1).logits[:, -1])[:, None]
+                    piece.append(int(new))
+                    left -= 1
+                    ended = piece[-1] == self.tokenizer.eos_token_id
             yield piece
 
     def _sampler(self, settings: Settings) -> TokenSampler:
@@ -200,23 +193,23 @@ class Engine:
         return TokenSampler(config, generator=torch.Generator().manual_seed(settings.seed))
 
     def probabilities(self, logits: torch.Tensor, temperature: float) -> torch.Tensor:
-        """Return softmax(logits / temperature) without the words that are never written: float32 of the same shape."""
+        """Return softmax(logits / temperature) without the suppressed tokens: float32 of the logits' shape."""
         allowed = logits.float().clone()
         allowed[..., self._suppressed] = -torch.inf
         return (allowed / temperature).softmax(dim=-1)
 
-    def _load_adapters(self, adapters: Sequence[Source]) -> None:
+    def _load_adapters(self, adapters: Sequence[ModelSource]) -> None:
         loaded: dict[str, Path] = {}
         for adapter in adapters:
             name = adapter_name(self.source, adapter)
             try:
                 folder = _adapter_folder(adapter)
                 self._model = _add_adapter(self._model, name, folder)
-            # peft raises whatever its parts raise; the page goes on without this adapter
+            # peft raises whatever the packages below it raise; the page works without this adapter
             except Exception as error:
                 print(f"adapter {adapter}: {type(error).__name__}: {error}", file=sys.stderr)
-                self.problems.append(Problem("problem_adapter", source=adapter))
-                # what a failed one may have left in the model
+                self.problems.append(UserFacingError("problem_adapter", source=adapter))
+                # reload, because the failed adapter may have changed the model
                 self._model = _load_model(self.source)
                 for done, its_folder in loaded.items():
                     self._model = _add_adapter(self._model, done, its_folder)
@@ -225,15 +218,32 @@ class Engine:
                 self.adapters[name] = name.replace("-", " ").title()
 
 
-def adapter_name(model: Source, adapter: Source) -> str:
-    """Return ``pinot-noir`` for ``org/wine-gpt-pinot-noir`` of ``org/wine-gpt``, and for a folder of that name."""
+def _clamp(value: float, bounds: tuple[float, float]) -> float:
+    return min(max(value, bounds[0]), bounds[1])
+
+
+def _eager_copy(model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
+    """Return a copy that shares the model's tensors and returns attention weights.
+
+    Attention implementations other than "eager" return none, without an error.
+    """
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    eager = copy.deepcopy(model, shared)
+    # get_base_model is typed as any Module
+    base: Any = eager.get_base_model() if isinstance(eager, PeftModel) else eager
+    base.set_attn_implementation("eager")
+    return eager
+
+
+def adapter_name(model: ModelSource, adapter: ModelSource) -> str:
+    """Return an adapter's name in the API: ``pinot-noir`` for ``org/wine-gpt-pinot-noir`` of ``org/wine-gpt``."""
     last, own = Path(adapter.name).name, Path(model.name).name
-    # a dot would part a module's name
+    # without dots, because the name becomes part of a module's name
     return last.removeprefix(f"{own}-").replace(".", "-") or last
 
 
-def _load_model(source: Source) -> PreTrainedModel:
-    """Load weights from safetensors only, and never code of the repository's own."""
+def _load_model(source: ModelSource) -> PreTrainedModel:
+    """Load weights from safetensors only, without running the repository's code."""
     loaded, report = _load(
         source,
         AutoModelForCausalLM,
@@ -244,35 +254,35 @@ def _load_model(source: Source) -> PreTrainedModel:
     model: PreTrainedModel = loaded
     wrong = [*report["missing_keys"], *report["mismatched_keys"]]
     if wrong:
-        raise Problem("problem_weights", source=source)
+        raise UserFacingError("problem_weights", source=source)
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise Problem("problem_finite", source=source)
+        raise UserFacingError("problem_finite", source=source)
     return model
 
 
-def _load_tokenizer(source: Source) -> PreTrainedTokenizerFast:
+def _load_tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
     tokenizer = _load(source, AutoTokenizer)
     if not isinstance(tokenizer, PreTrainedTokenizerFast) or None in (
         tokenizer.bos_token_id,
         tokenizer.eos_token_id,
         tokenizer.unk_token_id,
     ):
-        raise Problem("problem_tokenizer", source=source)
+        raise UserFacingError("problem_tokenizer", source=source)
     return tokenizer
 
 
-def _load(source: Source, kind: Any, **options: Any) -> Any:  # noqa: ANN401 - of transformers' Auto classes
+def _load(source: ModelSource, kind: Any, **options: Any) -> Any:  # noqa: ANN401 - of transformers' Auto classes
     revision = {} if source.revision is None else {"revision": source.revision}
     try:
         return kind.from_pretrained(source.name, trust_remote_code=False, **revision, **options)
-    # transformers, tokenizers and safetensors have no exception in common, tokenizers raises bare ones
+    # transformers, tokenizers and safetensors share no exception class, and tokenizers raises bare Exceptions
     except Exception as error:
         print(f"model {source}: {type(error).__name__}: {error}", file=sys.stderr)
-        raise Problem("problem_model", source=source) from error
+        raise UserFacingError("problem_model", source=source) from error
 
 
-def _adapter_folder(adapter: Source) -> Path:
-    """Return a folder with nothing that peft could take but safetensors."""
+def _adapter_folder(adapter: ModelSource) -> Path:
+    """Return a folder whose adapter peft loads from safetensors."""
     if adapter.revision is None:
         folder = Path(adapter.name)
     else:
@@ -285,7 +295,7 @@ def _adapter_folder(adapter: Source) -> Path:
 
 def _add_adapter(model: PreTrainedModel | PeftModel, name: str, folder: Path) -> PeftModel:
     with warnings.catch_warnings():
-        # of keys that are missing
+        # peft warns of missing keys
         warnings.simplefilter("error", UserWarning)
         if isinstance(model, PeftModel):
             model.load_adapter(str(folder), adapter_name=name, torch_device="cpu")

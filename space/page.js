@@ -1,10 +1,21 @@
-window.winePage = (() => {
+/**
+ * The page's script, which gr.HTML's js_on_load calls. Texts are in window.pageTexts, by language and key.
+ *
+ * @typedef {Object} Review what Demo._review returns
+ * @property {string[]} words each with its leading space; the first stands for [BOS], the last is "" after the end
+ * @property {string[]} shown the words with capitals
+ * @property {number} given number of words of the prompt
+ * @property {number} header number of words before the running text
+ * @property {number[]} ids token ids of the words after the prompt
+ * @property {{layer: ?number, head: ?number, steps: Object[]}} [explanation] a step for each word but the first
+ */
+window.reviewPage = (() => {
   "use strict";
 
   const query = new URLSearchParams(location.search);
-  const wanted = [query.get("lang"), navigator.language.slice(0, 2)].find(tag => tag in wineTexts);
+  const wanted = [query.get("lang"), navigator.language.slice(0, 2)].find(tag => tag in pageTexts);
   const language = wanted ?? "en";
-  // gradio takes the language of its own labels from the browser's
+  // overridden, because gradio reads the language of its labels from the browser
   Object.defineProperty(navigator, "language", { get: () => language });
   Object.defineProperty(navigator, "languages", { get: () => [language] });
   document.documentElement.lang = language;
@@ -12,13 +23,14 @@ window.winePage = (() => {
   const number = new Intl.NumberFormat(language, { maximumSignificantDigits: 3 });
   const oneDigit = new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
   const twoDigits = new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2 });
-  const percent = share => (share < 0.0005 ? "<\u2009" + oneDigit.format(0.001) : oneDigit.format(share));
+  const percent = fraction => (fraction < 0.0005 ? "<\u2009" + oneDigit.format(0.001) : oneDigit.format(fraction));
 
+  /** Return a text in the page's language, with values for its {names}. */
   function text(key, values = {}) {
-    return wineTexts[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+    return pageTexts[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
   }
 
-  /** Fill in what is marked with data-text and data-label. */
+  /** Set the text of elements with data-text and the label of those with data-label. */
   function translate(element) {
     for (const each of element.querySelectorAll("[data-text]")) each.textContent = text(each.dataset.text, JSON.parse(each.dataset.values ?? "{}"));
     for (const each of element.querySelectorAll("[data-label]")) each.setAttribute("aria-label", text(each.dataset.label));
@@ -32,6 +44,7 @@ window.winePage = (() => {
     }
   }
 
+  /** Return a new element. */
   function make(tag, className, content = "") {
     const made = document.createElement(tag);
     made.className = className;
@@ -41,40 +54,45 @@ window.winePage = (() => {
 
   const sameText = (one, other) => one && other && JSON.stringify([one.words, one.settings]) === JSON.stringify([other.words, other.settings]);
 
-  /** What one word is called when it stands alone. */
-  function name(value, place) {
-    if (place === 0) return text("start");
-    return value.words[place].trim() || text("end");
+  /** Return a word to show outside its text. */
+  function name(value, position) {
+    if (position === 0) return text("start");
+    return value.words[position].trim() || text("end");
   }
 
   /**
-   * Write a text as elements, one a word, and return them. A comma stays on the line of the word before it.
-   * Words count from the start of the text, which is word 0.
+   * Fill two elements with a review and return an element for each word. A comma stays on the line of the word before it.
+   *
+   * @param {Review} value
+   * @param {Element} eyebrow receives the header
+   * @param {Element} box receives the running text, or all words if raw
+   * @param {boolean} raw show the words as the model sees them
+   * @param {(position: number, bare: string) => Element} makeWord
    */
   function drawWords(value, eyebrow, box, raw, makeWord) {
     const spans = [];
     eyebrow.replaceChildren();
     box.replaceChildren();
     let unbroken = null;
-    value.words.forEach((word, place) => {
-      const inHeader = !raw && place < value.header;
+    value.words.forEach((word, position) => {
+      const inHeader = !raw && position < value.header;
       const parent = inHeader ? eyebrow : box;
-      const spaced = raw ? ` ${word.trim()}` : value.shown[place];
+      const spaced = raw ? ` ${word.trim()}` : value.shown[position];
       let bare = spaced.trimStart();
-      if (place === 0) bare = "▸";
+      if (position === 0) bare = "▸";
       else if (bare === "") bare = "∎";
       else if (inHeader && bare === ":") bare = "·";
-      if (raw && !value.unknown.includes(place)) bare = bare.toLowerCase();
+      if (raw && !value.unknown.includes(position)) bare = bare.toLowerCase();
       if (unbroken && bare === "·") unbroken.append(" ");
-      else if (bare !== spaced || place < 2 || unbroken.parentElement !== parent) {
+      else if (bare !== spaced || position < 2 || unbroken.parentElement !== parent) {
         unbroken = make("span", "unbroken");
         parent.append(" ", unbroken);
       }
-      const span = makeWord(place, bare);
+      const span = makeWord(position, bare);
       span.textContent = bare;
-      if (place < value.given) span.classList.add("given");
-      if (place === 0 || value.words[place] === "") span.classList.add("mark");
-      if (value.unknown.includes(place)) span.classList.add("unknown");
+      if (position < value.given) span.classList.add("given");
+      if (position === 0 || value.words[position] === "") span.classList.add("mark");
+      if (value.unknown.includes(position)) span.classList.add("unknown");
       unbroken.append(span);
       spans.push(span);
     });
@@ -82,7 +100,7 @@ window.winePage = (() => {
     return spans;
   }
 
-  // what gradio's own page says, in English alone
+  // gradio's messages, which it has in English only, and the keys of their translations
   const english = {
     "This application is currently busy. Please try again.": "busy",
     "Connection errored out.": "connection",
@@ -98,16 +116,16 @@ window.winePage = (() => {
 
   let tips = 0;
 
-  /** Show what tell(place) says of a word under the pointer or the focus. */
-  function showTips(element, tell) {
+  /** Show tipText(position) beside the word under the pointer or with the focus, unless it is empty. */
+  function showTips(element, tipText) {
     const tip = element.querySelector(".tip");
     tip.id = `tip-${++tips}`;
     function show(event) {
-      const word = event.target.closest("[data-place]");
-      const told = word && tell(Number(word.dataset.place));
-      tip.hidden = !told;
-      if (!told) return;
-      tip.textContent = told;
+      const word = event.target.closest("[data-position]");
+      const content = word && tipText(Number(word.dataset.position));
+      tip.hidden = !content;
+      if (!content) return;
+      tip.textContent = content;
       word.setAttribute("aria-describedby", tip.id);
       const [at, frame] = [word.getBoundingClientRect(), tip.offsetParent.getBoundingClientRect()];
       const middle = at.left - frame.left + at.width / 2;
@@ -124,7 +142,7 @@ window.winePage = (() => {
     try {
       await navigator.clipboard.writeText(content);
     } catch {
-      // without https or the permission
+      // the clipboard needs https and a permission
       const area = make("textarea", "", content);
       area.value = content;
       document.body.append(area);
@@ -134,17 +152,25 @@ window.winePage = (() => {
     }
   }
 
+  /** Return the link to a review. */
   function address(prompt, settings) {
     const link = new URL(location.href);
     for (const [key, value] of Object.entries({ prompt, ...settings })) link.searchParams.set(key, value);
     return link.href;
   }
 
-  /** The part of the page with the review and what the model thought. */
+  /**
+   * Show a review, and the explanation of the word that is clicked.
+   *
+   * @param {Element} element
+   * @param {(event: string, data?: Object) => void} trigger call a listener of page.py
+   * @param {{value: ?Review, layers: number, heads: number}} props
+   * @param {(name: string, callback: () => void) => void} watch
+   */
   function review(element, trigger, props, watch) {
     translate(element);
     const find = selector => element.querySelector(selector);
-    const [card, box, panel] = [find(".card"), find(".words"), find(".inside")];
+    const [card, box, panel] = [find(".card"), find(".words"), find(".explanation")];
     let drawn = null, spans = [], chosen = null, raw = false, stopped = false;
     const view = { layer: null, head: null };
 
@@ -155,20 +181,20 @@ window.winePage = (() => {
     function draw() {
       const fresh = !sameText(drawn, value());
       if (fresh) {
-        const goesOn = drawn && drawn.prompt === value().prompt && drawn.words.length <= value().words.length
-          && drawn.words.every((word, place) => word === value().words[place]);
-        const before = goesOn ? spans.length : value().given;
-        stopped = stopped && goesOn;
+        const continues = drawn && drawn.prompt === value().prompt && drawn.words.length <= value().words.length
+          && drawn.words.every((word, position) => word === value().words[position]);
+        const before = continues ? spans.length : value().given;
+        stopped = stopped && continues;
         chosen = null;
-        spans = drawWords(value(), find(".eyebrow"), box, raw, (place, bare) => {
-          const word = make(place ? "button" : "span", "word");
-          word.dataset.place = place;
+        spans = drawWords(value(), find(".eyebrow"), box, raw, (position, bare) => {
+          const word = make(position ? "button" : "span", "word");
+          word.dataset.position = position;
           word.tabIndex = -1;
-          if (place) word.type = "button";
-          if (value().words[place] === "" && place) word.setAttribute("aria-label", text("end"));
-          if (busy() && place >= before) {
+          if (position) word.type = "button";
+          if (value().words[position] === "" && position) word.setAttribute("aria-label", text("end"));
+          if (busy() && position >= before) {
             word.classList.add("new");
-            word.style.animationDelay = `${(place - before) * 15}ms`;
+            word.style.animationDelay = `${(position - before) * 15}ms`;
           }
           return word;
         });
@@ -177,7 +203,7 @@ window.winePage = (() => {
       }
       drawn = value();
       drawState();
-      drawInside();
+      drawExplanation();
     }
 
     function drawState() {
@@ -189,93 +215,93 @@ window.winePage = (() => {
       find(".status").textContent = busy() ? text("writing")
         : text(stopped && state === "writing" ? "stopped" : "written", { count: number.format(written()) }) + " " + text("hint");
       find(".unknown-note").textContent = unknown.length
-        ? text("unknown_note", { words: [...new Set(unknown.map(place => words[place].trim()))].join(" ") }) : "";
-      drawCopied();
+        ? text("unknown_note", { words: [...new Set(unknown.map(position => words[position].trim()))].join(" ") }) : "";
+      drawCopies();
     }
 
-    // gradio tells the place in the queue beside this part of the page, in English alone
+    // gradio shows the queue position beside this element, in English only
     const block = element.closest(".block");
     let waiting = false;
     new MutationObserver(() => {
-      const told = block.querySelector(".progress-text")?.textContent;
-      if (told !== undefined) {
-        const place = /queue: (\d+)/.exec(told)?.[1];
-        const now = place ? text("waiting", { place }) : text("writing");
+      const progress = block.querySelector(".progress-text")?.textContent;
+      if (progress !== undefined) {
+        const position = /queue: (\d+)/.exec(progress)?.[1];
+        const now = position ? text("waiting", { position }) : text("writing");
         if (find(".status").textContent !== now) find(".status").textContent = now;
       } else if (waiting) {
         find(".status").textContent = "";
         if (value()) drawState();
       }
-      waiting = told !== undefined;
+      waiting = progress !== undefined;
     }).observe(block, { childList: true, subtree: true, characterData: true });
 
-    function drawCopied() {
-      const { copied, state } = value();
-      find(".copying").hidden = state === "writing";
-      spans.forEach((span, place) => span.classList.toggle("shared", !!copied && place >= copied.start && place < copied.start + copied.length));
-      if (!copied) {
-        find(".copying-found").textContent = text("copied_absent");
-        find(".copying-honest").textContent = "";
+    function drawCopies() {
+      const { copy_check: found, state } = value();
+      find(".copies").hidden = state === "writing";
+      spans.forEach((span, position) => span.classList.toggle("copied", !!found && position >= found.start && position < found.start + found.length));
+      if (!found) {
+        find(".copies-found").textContent = text("copies_unknown");
+        find(".copies-error-rate").textContent = "";
         return;
       }
-      const figures = { n: copied.n, reviews: copied.reviews.toLocaleString(language), length: copied.length, words: copied.words };
-      find(".copying-found").textContent = text(copied.length ? "copied_some" : "copied_none", figures);
-      // the index of a few reviews errs so rarely that the figure would say nothing
-      const odds = number.format(1 / Math.max(copied.error_rate, 1e-6));
-      find(".copying-honest").textContent = text("copied_honest", { n: copied.n, odds });
+      const figures = { n: found.n, reviews: found.reviews.toLocaleString(language), length: found.length, words: found.words };
+      find(".copies-found").textContent = text(found.length ? "copies_some" : "copies_none", figures);
+      // bounded, because the rate of an index of few reviews is so small that the figure means nothing
+      const odds = number.format(1 / Math.max(found.error_rate, 1e-6));
+      find(".copies-error-rate").textContent = text("copies_error_rate", { n: found.n, odds });
     }
 
     function ready() {
-      const { inside, words } = value();
-      return inside && inside.layer === view.layer && inside.head === view.head && inside.steps.length === words.length - 1;
+      const { explanation, words } = value();
+      return explanation && explanation.layer === view.layer && explanation.head === view.head && explanation.steps.length === words.length - 1;
     }
 
     function ask() {
       const { prompt, ids, settings } = value();
-      trigger("look", { prompt, ids, settings, ...view });
+      trigger("explain", { prompt, ids, settings, ...view });
     }
 
-    function select(place) {
-      if (!value() || busy() || place < 1 || place >= spans.length) return;
-      chosen = place;
-      spans.forEach((span, other) => { span.tabIndex = other === place ? 0 : -1; });
-      ready() ? drawInside() : ask();
+    function select(position) {
+      if (!value() || busy() || position < 1 || position >= spans.length) return;
+      chosen = position;
+      spans.forEach((span, other) => { span.tabIndex = other === position ? 0 : -1; });
+      ready() ? drawExplanation() : ask();
     }
 
-    function drawInside() {
-      if (chosen !== null && value().inside && !ready()) {
-        // an answer to an earlier question: ask again
+    function drawExplanation() {
+      if (chosen !== null && value().explanation && !ready()) {
+        // the explanation is for an earlier view
         ask();
         return;
       }
       const open = chosen !== null && ready();
       panel.hidden = !open;
       card.classList.toggle("looking", open);
-      spans.forEach((span, place) => {
-        span.classList.toggle("chosen", open && place === chosen);
-        span.classList.toggle("later", open && place > chosen);
-        span.classList.toggle("attended", open && place < chosen);
+      spans.forEach((span, position) => {
+        span.classList.toggle("chosen", open && position === chosen);
+        span.classList.toggle("later", open && position > chosen);
+        span.classList.toggle("attended", open && position < chosen);
         span.removeAttribute("aria-current");
-        span.style.removeProperty("--share");
+        span.style.removeProperty("--strength");
       });
       if (!open) return;
-      const { words, settings, inside } = value();
-      const step = inside.steps[chosen - 1];
+      const { words, settings, explanation } = value();
+      const step = explanation.steps[chosen - 1];
       const highest = Math.max(...step.attention);
-      step.attention.forEach((weight, place) => spans[place].style.setProperty("--share", weight / highest));
+      step.attention.forEach((weight, position) => spans[position].style.setProperty("--strength", weight / highest));
       spans[chosen].setAttribute("aria-current", "true");
       const temperature = number.format(settings.temperature);
       find(".chosen-word").textContent = words[chosen] === "" ? text("end") : text("quoted", { word: words[chosen].trim() });
-      find(".chosen-share").textContent = [
-        text("share_at", { share: percent(step.warm), temperature }),
-        text("share_plain", { share: percent(step.plain) }),
+      find(".chosen-probability").textContent = [
+        text("probability_at", { probability: percent(step.probability_at_temperature), temperature }),
+        text("probability_before", { probability: percent(step.probability) }),
         step.rank === 1 ? text("likeliest") : text("rank", { rank: step.rank.toLocaleString(language) }),
       ].join(" · ");
       find(".after-name").textContent = text("after", { temperature });
       find(".back").disabled = chosen <= 1;
       find(".forward").disabled = chosen >= words.length - 1;
       drawBars(step);
-      drawLooked(step);
+      drawAttention(step);
     }
 
     function drawBars(step) {
@@ -283,28 +309,28 @@ window.winePage = (() => {
       const own = chosen < given ? null : ids[chosen - given];
       const isChosen = ([index, word]) => (own === null ? word === words[chosen].trim().toLowerCase() : index === own);
       const rows = [...step.next];
-      if (!rows.some(isChosen)) rows.push([own, name(value(), chosen), step.plain, step.warm]);
-      const highest = Math.max(...rows.map(([, , plain, warm]) => Math.max(plain, warm)));
+      if (!rows.some(isChosen)) rows.push([own, name(value(), chosen), step.probability, step.probability_at_temperature]);
+      const highest = Math.max(...rows.map(([, , before, after]) => Math.max(before, after)));
       find(".bars").replaceChildren(...rows.map(row => {
-        const [index, word, plain, warm] = row;
+        const [index, word, before, after] = row;
         const mine = isChosen(row);
         const item = make("li", mine ? "chosen" : "");
         const takeable = own !== null && !mine;
         const line = make(takeable ? "button" : "div", "bar");
         const bars = make("span", "both");
-        for (const [kind, share] of [["bar-before", plain], ["bar-after", warm]]) {
+        for (const [kind, probability] of [["bar-before", before], ["bar-after", after]]) {
           const bar = make("i", kind);
-          bar.style.width = `${(100 * share) / highest}%`;
+          bar.style.width = `${(100 * probability) / highest}%`;
           bars.append(bar);
         }
         const shown = word === "∎" ? text("end") : word;
-        line.append(make("span", "bar-word", shown), bars, make("span", "figure before", percent(plain)), make("span", "figure", percent(warm)));
+        line.append(make("span", "bar-word", shown), bars, make("span", "figure before", percent(before)), make("span", "figure", percent(after)));
         if (takeable) {
           line.type = "button";
           line.title = text("take", { word: shown });
           line.dataset.id = index;
         }
-        const about = [text("before") + " " + percent(plain), text("after", { temperature: number.format(value().settings.temperature) }) + " " + percent(warm)];
+        const about = [text("before") + " " + percent(before), text("after", { temperature: number.format(value().settings.temperature) }) + " " + percent(after)];
         if (takeable) line.setAttribute("aria-label", [text("take", { word: shown }), ...about].join(", "));
         if (mine) item.setAttribute("aria-current", "true");
         item.append(line);
@@ -312,15 +338,15 @@ window.winePage = (() => {
       }));
     }
 
-    function drawLooked(step) {
-      const order = step.attention.map((weight, place) => [weight, place]).sort((one, other) => other[0] - one[0]).slice(0, 6);
-      find(".looked").replaceChildren(...order.map(([weight, place]) => {
+    function drawAttention(step) {
+      const order = step.attention.map((weight, position) => [weight, position]).sort((one, other) => other[0] - one[0]).slice(0, 6);
+      find(".attended-words").replaceChildren(...order.map(([weight, position]) => {
         const item = make("li", "");
         const bar = make("i", "");
         bar.style.width = `${(100 * weight) / order[0][0]}%`;
         const track = make("span", "both");
         track.append(bar);
-        item.append(make("span", "bar-word", name(value(), place)), track, make("span", "figure", twoDigits.format(weight)));
+        item.append(make("span", "bar-word", name(value(), position)), track, make("span", "figure", twoDigits.format(weight)));
         return item;
       }));
     }
@@ -330,23 +356,23 @@ window.winePage = (() => {
       select.replaceChildren(mean, ...Array.from({ length: count }, (_, index) => new Option(String(index), String(index))));
       select.addEventListener("change", () => {
         view[key] = select.value === "" ? null : Number(select.value);
-        if (chosen !== null) ready() ? drawInside() : ask();
+        if (chosen !== null) ready() ? drawExplanation() : ask();
       });
     }
 
     fillView(find("select.layer"), "layer", props.layers);
     fillView(find("select.head"), "head", props.heads);
-    showTips(element, place => {
-      if (value().unknown.includes(place)) return text("unknown");
-      if (chosen === null || !ready() || place >= chosen) return "";
-      return `${name(value(), place)}: ${text("of_attention", { share: twoDigits.format(value().inside.steps[chosen - 1].attention[place]) })}`;
+    showTips(element, position => {
+      if (value().unknown.includes(position)) return text("unknown");
+      if (chosen === null || !ready() || position >= chosen) return "";
+      return `${name(value(), position)}: ${text("of_attention", { weight: twoDigits.format(value().explanation.steps[chosen - 1].attention[position]) })}`;
     });
 
     card.addEventListener("click", event => {
       const word = event.target.closest("button.word");
       if (word) {
         word.focus();
-        select(Number(word.dataset.place));
+        select(Number(word.dataset.position));
       }
       const bar = event.target.closest("button.bar");
       if (bar) {
@@ -357,9 +383,9 @@ window.winePage = (() => {
     card.addEventListener("keydown", event => {
       const word = event.target.closest(".word");
       if (!word) return;
-      const here = Number(word.dataset.place);
+      const here = Number(word.dataset.position);
       const there = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: value().given, End: spans.length - 1 }[event.key];
-      if (event.key === "Escape") { chosen = null; drawInside(); }
+      if (event.key === "Escape") { chosen = null; drawExplanation(); }
       if (there === undefined || !spans[there]) return;
       event.preventDefault();
       if (event.shiftKey) spans[there].focus();
@@ -367,9 +393,9 @@ window.winePage = (() => {
     });
     find(".back").addEventListener("click", () => select(chosen - 1));
     find(".forward").addEventListener("click", () => select(chosen + 1));
-    find(".close").addEventListener("click", () => { const last = chosen; chosen = null; drawInside(); spans[last]?.focus(); });
+    find(".close").addEventListener("click", () => { const last = chosen; chosen = null; drawExplanation(); spans[last]?.focus(); });
     find(".again").addEventListener("click", () => trigger("again"));
-    find(".stop").addEventListener("click", () => { stopped = true; trigger("halt"); draw(); });
+    find(".stop").addEventListener("click", () => { stopped = true; trigger("stop"); draw(); });
     find(".raw").addEventListener("change", event => {
       raw = event.target.checked;
       const last = chosen;
@@ -377,20 +403,20 @@ window.winePage = (() => {
       card.classList.toggle("as-is", raw);
       if (value()) { draw(); if (last !== null) select(last); }
     });
-    async function copied(button, key, content) {
+    async function copyFrom(button, key, content) {
       await copy(content);
-      button.textContent = text("copied_text");
+      button.textContent = text("copied");
       setTimeout(() => { button.textContent = text(key); }, 1500);
     }
     find(".copy").addEventListener("click", event => value()
-      && copied(event.currentTarget, "copy", raw ? value().words.map(word => word.trim()).join(" ").trim() : value().shown.join("").trim()));
+      && copyFrom(event.currentTarget, "copy", raw ? value().words.map(word => word.trim()).join(" ").trim() : value().shown.join("").trim()));
     find(".link").addEventListener("click", event => value()
-      && copied(event.currentTarget, "link", address(value().prompt, value().settings)));
+      && copyFrom(event.currentTarget, "link", address(value().prompt, value().settings)));
     watch("value", () => { if (value()) draw(); });
     if (value()) draw();
   }
 
-  /** Two reviews side by side, and the words whose probability differs most. */
+  /** Show two reviews side by side, with marks on the words whose probability differs most. */
   function pair(element, props, watch) {
     translate(element);
     function draw() {
@@ -398,14 +424,14 @@ window.winePage = (() => {
         const side = element.querySelectorAll(".side")[index];
         const { marked = [], here, there } = value.differences ?? {};
         const strongest = marked.length ? Math.abs(here[marked[0]] - there[marked[0]]) : 1;
-        drawWords(value, side.querySelector(".eyebrow"), side.querySelector(".words"), false, place => {
-          const at = place - value.given;
+        drawWords(value, side.querySelector(".eyebrow"), side.querySelector(".words"), false, position => {
+          const at = position - value.given;
           const isMarked = marked.includes(at);
           const word = make(isMarked ? "mark" : "span", "word");
-          if (here && at >= 0) word.dataset.place = 1000 * index + at;
+          if (here && at >= 0) word.dataset.position = 1000 * index + at;
           if (isMarked) {
             word.tabIndex = 0;
-            word.style.setProperty("--share", Math.abs(here[at] - there[at]) / strongest);
+            word.style.setProperty("--strength", Math.abs(here[at] - there[at]) / strongest);
           }
           return word;
         });
@@ -444,13 +470,15 @@ window.winePage = (() => {
     translate,
     review,
     pair,
-    /** What the fields of a place stand for as the beginning of a review. */
-    header: (...names) => {
-      const chosen = names.slice(0, names.findIndex(each => !each) === -1 ? names.length : names.findIndex(each => !each));
-      return ["wine review", ...chosen.map(each => each.toLowerCase()), ...(chosen.length === names.length ? [""] : [])].join(" : ").trimEnd();
+    /** Return the function that makes a prompt of the prefix and the chosen values of the first fields. */
+    header: prefix => (...names) => {
+      const missing = names.findIndex(each => !each);
+      const chosen = missing === -1 ? [...names, ""] : names.slice(0, missing);
+      return [...(prefix ? [prefix] : []), ...chosen.map(each => each.toLowerCase())].join(" : ").trimEnd();
     },
+    /** Return a random seed. */
     seed: () => crypto.getRandomValues(new Uint32Array(1))[0],
-    /** Put the settings into the page's address before writing begins. */
+    /** Put the settings into the page's address before writing, and pass them on. */
     link: (...settings) => {
       const [prompt, model, temperature, top_p, length, seed] = settings;
       history.replaceState(null, "", address(prompt, { model, temperature, top_p, length, seed }));

@@ -1,11 +1,11 @@
-"""The page's layout, what happens on it, and how it is served."""
+"""The page's layout and events, and how it is served."""
 
 import functools
 import html
 import inspect
 import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,26 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-import checks
-from demo import DEFAULT_PROMPT, Demo
+import validation
+from demo import Demo
 from engine import BASE, Engine
-from texts import TEXTS, USUAL, Problem, language_of
+from i18n import DEFAULT_LANGUAGE, TEXTS, Texts, UserFacingError, language_of, page_texts
 
 HERE = Path(__file__).parent
+# refers to texts by their key; launch_options gives gradio the texts
 t = gr.I18n(**TEXTS)
 
-# so many at once share the model, chunk by chunk; so many more may wait
+# number of requests that share the model, piece by piece; WAITING more may queue
 AT_ONCE = 4
 WAITING = 200
 
-EXAMPLES = {
-    "Sangiovese · Tuscany": ("wine review : italy : tuscany : sangiovese :", 0.8),
-    "Pinot Noir · California": ("wine review : us : california : pinot noir :", 0.8),
-    "Riesling · Mosel": ("wine review : germany : mosel : riesling :", 0.5),
-    "Malbec · Mendoza": ("wine review : argentina : mendoza province : malbec :", 1.1),
-}
+# values of the template's fields, and a temperature
+EXAMPLES = (
+    ({"country": "Italy", "province": "Tuscany", "variety": "Sangiovese"}, 0.8),
+    ({"country": "US", "province": "California", "variety": "Pinot Noir"}, 0.8),
+    ({"country": "Germany", "province": "Mosel", "variety": "Riesling"}, 0.5),
+    ({"country": "Argentina", "province": "Mendoza Province", "variety": "Malbec"}, 1.1),
+)
 
 THEME = gr.themes.Base(
     primary_hue=gr.themes.Color(
@@ -60,33 +62,36 @@ THEME = gr.themes.Base(
 )  # fmt: skip
 
 
-class Doors:
-    """Shuts what gradio opens and this page never uses: files, uploads, other servers, stored links and histories."""
+class BlockUnusedRoutes:
+    """Middleware that answers 404 on routes of gradio that this page never uses.
 
-    SHUT = ("file", "upload", "proxy", "deep_link", "component_server", "custom_component", "stream", "run-history")
+    They serve files, uploads, other servers, stored links and histories.
+    """
+
+    BLOCKED = ("file", "upload", "proxy", "deep_link", "component_server", "custom_component", "stream", "run-history")
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 404 behind a shut door, else pass on."""
-        door = scope.get("path", "").removeprefix("/gradio_api").lstrip("/")
-        if scope["type"] == "http" and door.startswith(self.SHUT):
-            await PlainTextResponse("not here", status_code=404)(scope, receive, send)
+        """Answer 404 on a blocked route, otherwise call the app."""
+        route = scope.get("path", "").removeprefix("/gradio_api").lstrip("/")
+        if scope["type"] == "http" and route.startswith(self.BLOCKED):
+            await PlainTextResponse("not found", status_code=404)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
 
-class Script:
-    """Puts the page's script before gradio's, which reads the browser's language as soon as it runs."""
+class InjectScript:
+    """Middleware that puts the page's script before gradio's, which reads the browser's language when it starts."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        texts = json.dumps(TEXTS, ensure_ascii=False).replace("<", "\\u003c")
-        script = f"<script>window.wineTexts = {texts};\n{_read('page.js')}</script>"
+    def __init__(self, app: ASGIApp, texts: Texts) -> None:
+        data = json.dumps(texts, ensure_ascii=False).replace("<", "\\u003c")
+        script = f"<script>window.pageTexts = {data};\n{_read('page.js')}</script>"
         self._app, self._script = app, script.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, and change the page alone."""
+        """Call the app, and add the script to the page."""
         if scope.get("path") != "/" or scope.get("method") != "GET":
             await self._app(scope, receive, send)
             return
@@ -103,23 +108,26 @@ class Script:
         await self._app(scope, receive, send_with_script)
 
 
-LAUNCH: dict[str, Any] = {
-    "theme": THEME,
-    "css_paths": [HERE / "page.css"],
-    "i18n": t,
-    "footer_links": ["api", "settings"],
-    "favicon_path": HERE / "favicon.svg",
-    "app_kwargs": {"middleware": [Middleware(Doors), Middleware(Script)]},
-    "allowed_paths": [],
-    "max_file_size": 1,
-    # gradio remembers so many visitors, at about 0.1 MB each
-    "state_session_capacity": WAITING,
-    "share": False,
-    "show_error": False,
-    "enable_monitoring": False,
-    "run_history": False,
-    "ssr_mode": False,
-}
+def launch_options(demo: Demo) -> dict[str, Any]:
+    """Return the arguments of gradio's ``launch``."""
+    texts = page_texts(demo.about_wine)
+    return {
+        "theme": THEME,
+        "css_paths": [HERE / "page.css"],
+        "i18n": gr.I18n(**texts),
+        "footer_links": ["api", "settings"],
+        "favicon_path": HERE / "favicon.svg",
+        "app_kwargs": {"middleware": [Middleware(BlockUnusedRoutes), Middleware(InjectScript, texts=texts)]},
+        "allowed_paths": [],
+        "max_file_size": 1,
+        # number of visitors whose state gradio keeps, about 0.1 MB each
+        "state_session_capacity": WAITING,
+        "share": False,
+        "show_error": False,
+        "enable_monitoring": False,
+        "run_history": False,
+        "ssr_mode": False,
+    }
 
 
 QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -131,16 +139,16 @@ MODEL_CALL: dict[str, Any] = {
 }
 
 
-def told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function so that a :class:`Problem` reaches the visitor as gradio shows errors, without a traceback."""
+def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function so that gradio shows a :class:`UserFacingError` to the visitor, without a traceback."""
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
         def streaming(*arguments: Any, **named: Any) -> Iterator[Any]:  # noqa: ANN401
             try:
                 yield from function(*arguments, **named)
-            except Problem as problem:
-                raise _shown(problem) from problem
+            except UserFacingError as error:
+                raise _to_gradio(error) from error
 
         return streaming
 
@@ -148,27 +156,27 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
         try:
             return function(*arguments, **named)
-        except Problem as problem:
-            raise _shown(problem) from problem
+        except UserFacingError as error:
+            raise _to_gradio(error) from error
 
     return wrapped
 
 
-def _shown(problem: Problem) -> gr.Error:
-    # the page shows messages as HTML
-    return gr.Error(html.escape(problem.told(_language()), quote=False), print_exception=False)
+def _to_gradio(error: UserFacingError) -> gr.Error:
+    # escaped, because the page shows messages as HTML
+    return gr.Error(html.escape(error.message(_language()), quote=False), print_exception=False)
 
 
 def _language() -> str:
-    """Return the language of whoever is served."""
+    """Return the language of the current request."""
     request = LocalContext.request.get(None)
-    return USUAL if request is None else language_of(request.query_params, request.headers)
+    return DEFAULT_LANGUAGE if request is None else language_of(request.query_params, request.headers)
 
 
 def build(demo: Demo) -> gr.Blocks:
     """Return the page and its API."""
     with gr.Blocks(title="wine_gpt", analytics_enabled=False) as page:
-        _static("header.html", "top")
+        _static("header.html", "top", HEADING=page_texts(demo.about_wine)[DEFAULT_LANGUAGE]["heading"])
         for problem in demo.problems:
             values = html.escape(json.dumps(problem.values, default=str))
             _translated(
@@ -195,117 +203,148 @@ def _static(name: str, elem_id: str, **values: str) -> None:
 
 
 def _translated(content: str, **more: Any) -> gr.HTML:  # noqa: ANN401
-    # as a value: a template would be evaluated
-    return gr.HTML(content, js_on_load="winePage.translate(element)", apply_default_css=False, **more)
+    # passed as the value, because gradio evaluates expressions in a template
+    return gr.HTML(content, js_on_load="reviewPage.translate(element)", apply_default_css=False, **more)
 
 
 def _api(demo: Demo) -> None:
     for function in (demo.generate, demo.next_words, demo.attention):
-        gr.api(told(function), api_name=function.__name__, concurrency_id="model", concurrency_limit=AT_ONCE)
+        gr.api(show_errors(function), api_name=function.__name__, concurrency_id="model", concurrency_limit=AT_ONCE)
+
+
+def _examples(demo: Demo, engine: Engine) -> dict[str, tuple[str, float]]:
+    """Return prompt and temperature by the name of each example whose words the model knows."""
+    fields = demo.regions.fields
+    named = {
+        " · ".join(values[name] for name in reversed(fields) if name != "country" or len(fields) == 1): (
+            demo.template.prompt({name: values[name] for name in fields}),
+            temperature,
+        )
+        for values, temperature in EXAMPLES
+        if fields
+    }
+    return {name: example for name, example in named.items() if engine.knows(example[0])}
 
 
 def _write_tab(demo: Demo, engine: Engine, page: gr.Blocks) -> None:
-    examples = {name: values for name, values in EXAMPLES.items() if engine.knows(values[0])}
+    examples = _examples(demo, engine)
     link_bad = _translated('<p class="problem" role="alert" data-text="link_bad"></p>', visible=False)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=280, elem_classes="controls"):
-            place = _place(demo)
+            region_fields = _region_fields(demo)
             prompt = gr.Textbox(
-                DEFAULT_PROMPT, label=t("prompt"), info=t("prompt_info"), lines=2, max_lines=5, elem_id="prompt"
+                demo.default_prompt,
+                label=t("prompt"),
+                info=t("prompt_info") if region_fields else None,
+                lines=2,
+                max_lines=5,
+                elem_id="prompt",
             )
             write = gr.Button(t("write"), variant="primary", elem_id="write")
-            with gr.Row(elem_classes="examples"):
-                _translated('<span data-text="examples"></span>')
-                buttons = {name: gr.Button(name, size="sm", elem_classes="example") for name in examples}
+            buttons = _example_buttons({name: name for name in examples})
             with gr.Accordion(t("settings"), open=False, elem_id="settings"):
                 model, temperature, top_p, length, seed = _settings(demo, engine)
         with gr.Column(scale=5, min_width=320):
             review = gr.HTML(
                 html_template=_read("review.html"),
-                js_on_load="winePage.review(element, trigger, props, watch, ['again', 'halt', 'look', 'branch'])",
+                js_on_load="reviewPage.review(element, trigger, props, watch, ['again', 'stop', 'explain', 'branch'])",
                 elem_id="review",
                 apply_default_css=False,
                 layers=engine.layers,
                 heads=engine.heads,
             )
-    fields = [prompt, model, temperature, top_p, length, seed]
-    _link_places(demo, place, prompt)
+    settings = [prompt, model, temperature, top_p, length, seed]
+    _link_regions(demo, region_fields, prompt)
 
     def opened(request: gr.Request) -> list[Any]:
         link = dict(request.query_params)
         if "prompt" in link:
             values, wrong = _from_link(demo, engine, link)
         else:
-            values, wrong = _at_first(demo, engine, examples), []
-        return [*_place_of(demo, values[0]), *values, gr.HTML(visible=bool(wrong))]
+            values, wrong = _first_settings(demo, engine, examples), []
+        return [*_regions_of(demo, values[0]), *values, gr.HTML(visible=bool(wrong))]
 
-    # the page's script tells the progress that gradio would show
+    # page.js reads the queue position from gradio's progress and shows it in the page's language
     progress = {**MODEL_CALL, "show_progress": "minimal"}
-    writing = {"fn": told(demo.write), "inputs": fields, "outputs": review, "js": "winePage.link", **progress}
+    writing = {
+        "fn": show_errors(demo.write),
+        "inputs": settings,
+        "outputs": review,
+        "js": "reviewPage.link",
+        **progress,
+    }
     runs = [
         write.click(**writing),
-        review.again(None, None, seed, js="winePage.seed", api_visibility="private").then(**writing),
+        review.again(None, None, seed, js="reviewPage.seed", api_visibility="private").then(**writing),
         review.branch(_event(demo.branch), None, [prompt, seed], **QUICK).success(**writing),
-        page.load(opened, None, [*place, *fields, link_bad], **QUICK).then(**writing),
+        page.load(opened, None, [*region_fields, *settings, link_bad], **QUICK).then(**writing),
     ]
     for name, button in buttons.items():
         runs.append(
             button.click(
-                lambda values=examples[name]: [*_place_of(demo, values[0]), *values],
+                lambda values=examples[name]: [*_regions_of(demo, values[0]), *values],
                 None,
-                [*place, prompt, temperature],
+                [*region_fields, prompt, temperature],
                 **QUICK,
             ).then(**writing)
         )
-    runs.append(review.look(_event(demo.look), None, review, trigger_mode="multiple", **MODEL_CALL))
-    review.halt(None, cancels=runs, api_visibility="private")
+    runs.append(review.explain(_event(demo.explain), None, review, trigger_mode="multiple", **MODEL_CALL))
+    review.stop(None, cancels=runs, api_visibility="private")
 
 
-def _link_places(demo: Demo, place: list[gr.Dropdown], prompt: gr.Textbox) -> None:
-    """Let each place narrow the next, and all of them write the beginning."""
-    if not place:
-        return
-    country, province, variety = place
+def _example_buttons(labels: dict[str, Any]) -> dict[str, gr.Button]:
+    """Return a row's buttons by name; without labels there is no row."""
+    if not labels:
+        return {}
+    with gr.Row(elem_classes="examples"):
+        _translated('<span data-text="examples"></span>')
+        return {name: gr.Button(label, size="sm", elem_classes="example") for name, label in labels.items()}
 
-    def provinces(chosen: str | None) -> tuple[gr.Dropdown, gr.Dropdown]:
-        return gr.Dropdown(list(demo.places.get(chosen or "", {})), value=None), gr.Dropdown([], value=None)
 
-    def varieties(chosen: str | None, province: str | None) -> gr.Dropdown:
-        return gr.Dropdown(demo.places.get(chosen or "", {}).get(province or "", []), value=None)
+def _region_fields(demo: Demo) -> list[gr.Dropdown]:
+    """Return a dropdown for each field with regions or varieties: the first two in a row, the third below them."""
 
-    changed = [
-        country.input(provinces, country, [province, variety], **QUICK),
-        province.input(varieties, [country, province], variety, **QUICK),
+    def dropdown(level: int) -> gr.Dropdown:
+        name = fields[level]
+        return gr.Dropdown(
+            demo.regions.options() if level == 0 else [], value=None, label=t(name), min_width=120, elem_id=name
+        )
+
+    fields = demo.regions.fields
+    if not fields:
+        return []
+    with gr.Row(elem_classes="region"):
+        first = [dropdown(level) for level in range(len(fields[:2]))]
+    return [*first, *(dropdown(level) for level in range(2, len(fields)))]
+
+
+def _link_regions(demo: Demo, dropdowns: list[gr.Dropdown], prompt: gr.Textbox) -> None:
+    """Let each dropdown narrow the next one, and all of them write the prompt."""
+    header = {"js": f"reviewPage.header({json.dumps(demo.default_prompt)})", "api_visibility": "private"}
+
+    def narrow(*chosen: str | None) -> dict[gr.Dropdown, gr.Dropdown]:
+        first, *others = dropdowns[len(chosen) :]
+        cleared = {dropdown: gr.Dropdown([], value=None) for dropdown in others}
+        return {first: gr.Dropdown(demo.regions.options(chosen), value=None), **cleared}
+
+    for count, dropdown in enumerate(dropdowns[:-1], 1):
+        changed = dropdown.input(narrow, dropdowns[:count], dropdowns[count:], **QUICK)
+        changed.then(None, dropdowns, prompt, **header)
+    for dropdown in dropdowns[-1:]:
+        dropdown.input(None, dropdowns, prompt, **header)
+
+
+def _regions_of(demo: Demo, prompt: str) -> list[gr.Dropdown]:
+    """Return the dropdowns with the values that a prompt names."""
+    chosen = demo.regions.match(demo.template.values(prompt))
+    fields = range(len(demo.regions.fields))
+    return [
+        gr.Dropdown(
+            demo.regions.options(chosen[:level]) if level <= len(chosen) else [],
+            value=chosen[level] if level < len(chosen) else None,
+        )
+        for level in fields
     ]
-    for done in changed:
-        done.then(None, place, prompt, js="winePage.header", api_visibility="private")
-    variety.input(None, place, prompt, js="winePage.header", api_visibility="private")
-
-
-def _place(demo: Demo) -> list[gr.Dropdown]:
-    if not demo.places:
-        return []
-    with gr.Row(elem_classes="place"):
-        country = gr.Dropdown(list(demo.places), value=None, label=t("country"), min_width=120, elem_id="country")
-        province = gr.Dropdown([], value=None, label=t("province"), min_width=120, elem_id="province")
-    variety = gr.Dropdown([], value=None, label=t("variety"), elem_id="variety")
-    return [country, province, variety]
-
-
-def _place_of(demo: Demo, prompt: str) -> list[gr.Dropdown]:
-    """Return the fields of the place with what a beginning names."""
-    if not demo.places:
-        return []
-    country, province, variety = [part.strip().lower() for part in [*prompt.split(":")[1:4], "", "", ""][:3]]
-
-    def field(names: Iterable[str], wanted: str) -> tuple[gr.Dropdown, str]:
-        chosen = next((name for name in names if name.lower() == wanted), "")
-        return gr.Dropdown(list(names), value=chosen or None), chosen
-
-    first, country = field(demo.places, country)
-    second, province = field(demo.places.get(country, {}), province)
-    third, _ = field(demo.places.get(country, {}).get(province, []), variety)
-    return [first, second, third]
 
 
 def _model(demo: Demo, label: str = "model", **more: Any) -> gr.Dropdown:  # noqa: ANN401
@@ -314,18 +353,18 @@ def _model(demo: Demo, label: str = "model", **more: Any) -> gr.Dropdown:  # noq
 
 
 def _temperature(engine: Engine, value: float | None = None) -> gr.Slider:
-    low, high = checks.TEMPERATURES
+    low, high = validation.TEMPERATURES
     chosen = engine.temperature if value is None else value
     return gr.Slider(low, high, chosen, step=0.05, label=t("temperature"), info=t("temperature_info"))
 
 
 def _seed() -> gr.Number:
-    # gradio itself would tell the bounds, in English alone
+    # without bounds, because gradio's own message about them is in English only
     return gr.Number(1, label=t("seed"), info=t("seed_info"), precision=0)
 
 
 def _settings(demo: Demo, engine: Engine) -> tuple[gr.Dropdown, gr.Slider, gr.Slider, gr.Slider, gr.Number]:
-    low, high = checks.TOP_PS
+    low, high = validation.TOP_PS
     return (
         _model(demo),
         _temperature(engine),
@@ -335,59 +374,57 @@ def _settings(demo: Demo, engine: Engine) -> tuple[gr.Dropdown, gr.Slider, gr.Sl
     )
 
 
-def _at_first(demo: Demo, engine: Engine, examples: dict[str, Any]) -> list[Any]:
-    """Return what the fields hold when the page opens: an example, another text each time."""
-    prompt, temperature = next(iter(examples.values()), (DEFAULT_PROMPT, engine.temperature))
+def _first_settings(demo: Demo, engine: Engine, examples: dict[str, tuple[str, float]]) -> list[Any]:
+    """Return the settings when the page opens: those of an example, with a random seed."""
+    prompt, temperature = next(iter(examples.values()), (demo.default_prompt, engine.temperature))
     return [prompt, BASE, temperature, engine.top_p, demo.length, secrets.randbits(32)]
 
 
 def _from_link(demo: Demo, engine: Engine, link: dict[str, str]) -> tuple[list[Any], list[str]]:
-    """Return the settings that a link names, the usual ones where it names none or a wrong one; and the wrong ones."""
+    """Return a link's settings, with defaults for those that are missing or invalid, and the invalid ones' names."""
     readers: dict[str, tuple[Callable[[str], Any], Any]] = {
-        "prompt": (lambda given: checks.text("prompt", given), DEFAULT_PROMPT),
-        "model": (lambda given: checks.choice("model", given, demo.adapters), BASE),
+        "prompt": (lambda given: validation.text("prompt", given), demo.default_prompt),
+        "model": (lambda given: validation.choice("model", given, demo.adapters), BASE),
         "temperature": (
-            lambda given: checks.number("temperature", float(given), *checks.TEMPERATURES),
+            lambda given: validation.number("temperature", float(given), *validation.TEMPERATURES),
             engine.temperature,
         ),
-        "top_p": (lambda given: checks.number("top_p", float(given), *checks.TOP_PS), engine.top_p),
-        "length": (lambda given: checks.whole("length", float(given), 1, demo.length), demo.length),
-        "seed": (lambda given: checks.whole("seed", float(given), *checks.SEEDS), 1),
+        "top_p": (lambda given: validation.number("top_p", float(given), *validation.TOP_PS), engine.top_p),
+        "length": (lambda given: validation.whole("length", float(given), 1, demo.length), demo.length),
+        "seed": (lambda given: validation.whole("seed", float(given), *validation.SEEDS), 1),
     }
     values, wrong = [], []
     for field, (read, otherwise) in readers.items():
         try:
             values.append(read(link[field]) if field in link else otherwise)
-        except (Problem, ValueError):
+        except (UserFacingError, ValueError):
             values.append(otherwise)
             wrong.append(field)
     return values, wrong
 
 
 def _compare_tab(demo: Demo, engine: Engine) -> None:
-    known = [prompt for prompt, _ in EXAMPLES.values() if engine.knows(prompt)] or [DEFAULT_PROMPT]
+    prompts = [prompt for prompt, _ in _examples(demo, engine).values()] or [demo.default_prompt]
+    first, last, usual = prompts[0], prompts[-1], engine.temperature
     _translated('<p class="lead" data-text="compare_lead"></p>')
     sides: list[Any] = []
     with gr.Row(elem_classes="columns"):
-        for name, prompt in (("left", known[0]), ("right", known[-1])):
+        for name, prompt in (("left", first), ("right", last)):
             with gr.Column(min_width=280, elem_classes="controls", elem_id=f"{name}-side"):
                 _translated(f'<h2 class="side-name" data-text="{name}"></h2>')
                 sides += [gr.Textbox(prompt, label=t("prompt"), lines=2), _model(demo), _temperature(engine)]
     with gr.Row(elem_classes="compare-row"):
         seed = _seed()
         both = gr.Button(t("compare"), variant="primary", elem_id="compare-both")
-    with gr.Row(elem_classes="examples"):
-        _translated('<span data-text="examples"></span>')
-        presets = {
-            "two_varieties": (known[0], BASE, engine.temperature, known[-1], BASE, engine.temperature),
-            "two_temperatures": (known[0], BASE, 0.3, known[0], BASE, 1.3),
-        }
-        for adapter in list(engine.adapters)[:1]:
-            presets["two_models"] = (known[0], BASE, engine.temperature, known[0], adapter, engine.temperature)
-        buttons = {key: gr.Button(t(key), size="sm", elem_classes="example") for key in presets}
+    presets = {"two_temperatures": (first, BASE, 0.3, first, BASE, 1.3)}
+    if first != last and "variety" in demo.regions.fields:
+        presets = {"two_varieties": (first, BASE, usual, last, BASE, usual), **presets}
+    for adapter in list(engine.adapters)[:1]:
+        presets["two_models"] = (first, BASE, usual, first, adapter, usual)
+    buttons = _example_buttons({key: t(key) for key in presets})
     pair = gr.HTML(
         html_template=_read("pair.html"),
-        js_on_load="winePage.pair(element, props, watch)",
+        js_on_load="reviewPage.pair(element, props, watch)",
         elem_id="pair",
         apply_default_css=False,
     )
@@ -397,17 +434,17 @@ def _compare_tab(demo: Demo, engine: Engine) -> None:
         left, right = (dict(zip(names, values[at : at + 3], strict=True)) for at in (0, 3))
         yield from demo.compare(left, right, values[6])
 
-    comparing = {"fn": told(compare), "inputs": [*sides, seed], "outputs": pair, **MODEL_CALL}
+    comparing = {"fn": show_errors(compare), "inputs": [*sides, seed], "outputs": pair, **MODEL_CALL}
     both.click(**comparing)
     for key, button in buttons.items():
         button.click(lambda values=presets[key]: values, None, sides, **QUICK).then(**comparing)
 
 
 def _event(function: Callable[[dict[str, Any]], Any]) -> Callable[[gr.EventData], Any]:
-    """Return a listener that hands on what the page's script sent."""
+    """Return a listener that calls a function with the data of an event of page.js."""
 
     def listener(event: gr.EventData) -> Any:  # noqa: ANN401
-        return told(function)(event._data if isinstance(event._data, dict) else {})
+        return show_errors(function)(event._data if isinstance(event._data, dict) else {})
 
     return listener
 

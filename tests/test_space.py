@@ -17,14 +17,21 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 pytest.importorskip("gradio", reason="the demo's packages are not installed")
 
-import checks
-import inside
-from copied import FILE, Index
+import attention
+import regions
+import template
+import validation
+from attention import View
+from casing import Casing
+from copy_check import FILE, Index
 from demo import Demo
-from display import Casing, header_length
 from engine import BASE, Engine, Settings
-from source import Source, choose_adapters, choose_model
-from texts import Problem, language_of
+from i18n import UserFacingError, language_of, page_texts
+from model_source import ModelSource, choose_adapters, choose_model
+from regions import Regions
+from template import WINE, Template
+from wine_gpt.data.template import ReviewTemplate
+from wine_gpt.generation.explain import explain
 from wine_gpt.publishing.staging import copy_demo
 
 SPACE = Path(__file__).parents[1] / "space"
@@ -121,27 +128,42 @@ def test_inside_is_what_an_eager_model_returns(
         output = model(torch.tensor([ids]), output_attentions=True)
     logits = output.logits[0].clone()
     logits[:, model.generation_config.suppress_tokens] = -torch.inf
-    plain, warm = logits.softmax(-1), (logits / 0.5).softmax(-1)
-    attention = torch.stack(output.attentions)[:, 0]
-    attention = attention.mean(0) if layer is None else attention[layer]
-    attention = attention.mean(0) if head is None else attention[head]
-    steps = inside.look(engine, ids, adapter, 0.5, layer, head)
+    plain, tempered = logits.softmax(-1), (logits / 0.5).softmax(-1)
+    weights = torch.stack(output.attentions)[:, 0]
+    weights = weights.mean(0) if layer is None else weights[layer]
+    weights = weights.mean(0) if head is None else weights[head]
+    steps = attention.explain(engine, ids, adapter, 0.5, View(layer, head))
     assert len(steps) == len(ids) - 1
     for at, step in enumerate(steps):
-        assert step["plain"] == pytest.approx(plain[at, ids[at + 1]].item(), abs=1e-5)
-        assert step["warm"] == pytest.approx(warm[at, ids[at + 1]].item(), abs=1e-5)
-        assert step["rank"] == 1 + int((plain[at] > plain[at, ids[at + 1]]).sum())
-        assert [word[2] for word in step["next"]] == pytest.approx(plain[at].topk(10).values.tolist(), abs=1e-5)
-        for index, word, before, after in step["next"]:
+        assert step.probability == pytest.approx(plain[at, ids[at + 1]].item(), abs=1e-5)
+        assert step.probability_at_temperature == pytest.approx(tempered[at, ids[at + 1]].item(), abs=1e-5)
+        assert step.rank == 1 + int((plain[at] > plain[at, ids[at + 1]]).sum())
+        assert [word[2] for word in step.next] == pytest.approx(plain[at].topk(10).values.tolist(), abs=1e-5)
+        for index, word, before, after in step.next:
             assert word == engine.label(index)
-            assert (before, after) == pytest.approx((plain[at, index].item(), warm[at, index].item()), abs=1e-5)
-        assert step["attention"] == pytest.approx(attention[at, : at + 1].tolist(), abs=2e-5)
+            assert (before, after) == pytest.approx((plain[at, index].item(), tempered[at, index].item()), abs=1e-5)
+        assert step.attention == pytest.approx(weights[at, : at + 1].tolist(), abs=2e-5)
 
 
-def test_looking_leaves_generation_as_fast_as_it_was(engine: Engine) -> None:
-    implementation = engine._model.config._attn_implementation
-    inside.attention(engine, engine.encode("text", PROMPT).ids, BASE, None, None)
-    assert engine._model.config._attn_implementation == implementation != "eager"
+def test_explaining_leaves_generation_to_the_fast_attention(engine: Engine) -> None:
+    ids = engine.encode("text", PROMPT).ids
+    attention.attention_weights(engine, ids, BASE, View(None, None))
+    with engine.using(BASE) as model:
+        # scaled_dot_product_attention returns no weights
+        output = model(torch.tensor([ids]), output_attentions=True)
+    assert not any(weights is not None for weights in output.attentions)
+
+
+def test_the_command_line_explains_the_same(
+    engine: Engine, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    ids = engine.encode("prompt", HEADER).ids
+    for layer, head in ((None, None), (1, None), (None, 0)):
+        steps = attention.explain(engine, ids, BASE, 1.0, View(layer, head))
+        expected = explain(model, tokenizer, ids, 1, layer=layer, head=head).steps
+        for step, printed in zip(steps, expected, strict=True):
+            assert step.attention == pytest.approx(printed.attention, abs=1e-5)
+            assert step.probability == pytest.approx(printed.probability, abs=1e-5)
 
 
 def test_the_api_answers_what_transformers_computes(demo: Demo, demo_model: Path) -> None:
@@ -166,8 +188,8 @@ def test_the_api_answers_what_transformers_computes(demo: Demo, demo_model: Path
 
 def test_another_word_taken_is_where_the_text_goes_on(demo: Demo) -> None:
     *_, review = demo.write(HEADER, BASE, 0.8, 1.0, 60, 7)
-    look = demo.look({**review, "layer": None, "head": None})
-    step = look["inside"]["steps"][review["given"] + 3 - 1]
+    explained = demo.explain({**review, "layer": None, "head": None})
+    step = explained["explanation"]["steps"][review["given"] + 3 - 1]
     other = next(index for index, *_ in step["next"] if index != review["ids"][3])
     prompt, seed = demo.branch({**review, "ids": [*review["ids"][:3], other]})
     *_, branched = demo.write(prompt, BASE, 0.8, 1.0, 60, seed)
@@ -201,7 +223,7 @@ def test_compared_words_have_the_probabilities_of_both_sides(demo: Demo, demo_mo
         gaps = [abs(one - two) for one, two in zip(here, there, strict=True)]
         marked = review["differences"]["marked"]
         assert marked == sorted(range(len(gaps)), key=lambda at: -gaps[at])[: len(marked)]
-        assert 0 < len(marked) <= inside.MARKED
+        assert 0 < len(marked) <= attention.MARKED
 
 
 # ---- is it copied? --------------------------------------------------------------------------------------------------
@@ -220,7 +242,7 @@ def test_a_span_of_the_training_reviews_is_found_and_no_other(demo_model: Path) 
 
 def test_what_is_shown_of_copying_is_where_it_stands(demo: Demo) -> None:
     *_, review = demo.write(f"{HEADER} It's a quite full-bodied, bright wine with plum and", BASE, 0.1, 1.0, 60, 1)
-    copied = review["copied"]
+    copied = review["copy_check"]
     words = [word.strip().lower() for word in review["words"][copied["start"] :][: copied["length"]]]
     assert words[:6] == ["full", "-", "bodied", ",", "bright", "wine"]
     assert copied["length"] < copied["words"]
@@ -228,14 +250,14 @@ def test_what_is_shown_of_copying_is_where_it_stands(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "format", "bits", "hashes"])
-def test_a_damaged_index_is_told(demo_model: Path, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_index_is_reported(demo_model: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / FILE
     about = {"format": "wine_gpt.ngrams.v1", "n": "6", "hashes": "14", "bits": "8000", "ngrams": "1", "reviews": "1"}
     if damage == "cut":
         path.write_bytes((demo_model / FILE).read_bytes()[:-10])
     else:
         save_file(load_file(demo_model / FILE), path, {**about, damage: {"bits": "99999999"}.get(damage, "0")})
-    with pytest.raises(Problem, match=re.escape(FILE)):
+    with pytest.raises(UserFacingError, match=re.escape(FILE)):
         Index(path)
 
 
@@ -244,7 +266,7 @@ def test_a_model_without_an_index_says_nothing_of_copying(toy_run: Path, monkeyp
     demo = Demo()
     assert demo.problems == []
     *_, review = demo.write(HEADER, BASE, 0.8, 1.0, 60, 7)
-    assert review["copied"] is None
+    assert review["copy_check"] is None
 
 
 # ---- how it looks ---------------------------------------------------------------------------------------------------
@@ -266,29 +288,139 @@ def test_a_model_without_an_index_says_nothing_of_copying(toy_run: Path, monkeyp
     ],
 )
 def test_sentences_and_names_have_capitals(raw: str, shown: str) -> None:
-    places = json.loads((SPACE / "places.json").read_text(encoding="utf-8"))
+    casing = Casing(name for row in regions.read_rows() for name in row)
     words = [f" {word}" for word in raw.split()]
-    assert "".join(Casing(places).apply(words, header_length(words))).split() == shown.split()
+    assert "".join(casing.apply(words, WINE.header_length(words))).split() == shown.split()
 
 
-def test_places_are_the_samples_and_those_that_the_model_knows(demo: Demo) -> None:
-    from write_places import places
+def test_regions_are_the_samples_and_those_that_the_model_knows(demo: Demo) -> None:
+    from tools.write_regions import regions as sample_regions
 
-    offered = json.loads((SPACE / "places.json").read_text(encoding="utf-8"))
-    assert offered == places()
-    assert demo.places == {
-        "Germany": {"Mosel": ["Riesling"]},
-        "Italy": {"Tuscany": ["Sangiovese"]},
-    }
+    assert json.loads(regions.FILE.read_text(encoding="utf-8")) == sample_regions()
+    assert demo.regions.fields == ("country", "province", "variety")
+    assert demo.regions.options() == ["Germany", "Italy"]
+    assert demo.regions.options(["Germany"]) == ["Mosel"]
+    assert demo.regions.options(["Italy", "Tuscany"]) == ["Sangiovese"]
+    assert demo.regions.match(["italy", "TUSCANY", "riesling"]) == ["Italy", "Tuscany"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "offered"),
+    [
+        (("variety", "country"), ("variety", "country")),
+        (("country", "winery", "variety"), ("country",)),
+        (("winery", "country"), ()),
+        ((), ()),
+    ],
+)
+def test_regions_are_offered_for_the_leading_fields_that_have_some(
+    engine: Engine, fields: tuple[str, ...], offered: tuple[str, ...]
+) -> None:
+    found = Regions(Template("wine", fields), engine.knows)
+    assert found.fields == offered
+    if offered[:1] == ("variety",):
+        assert found.options() == ["Riesling", "Sangiovese", "Tempranillo"]
+        assert found.options(["Riesling"]) == ["Germany"]
+
+
+# ---- another corpus -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prefix", "fields", "text", "header", "values"),
+    [
+        ("wine review", ("country",), "wine review : italy : dry", "wine review : italy :", ["italy"]),
+        ("wine review", ("country",), "Wine Review : Italy", "Wine Review : Italy", ["Italy"]),
+        ("wine review", ("country",), "wine review this one", "", []),
+        ("wine review", (), "wine review : dry", "wine review :", []),
+        ("", ("country", "variety"), "italy : sangiovese : dry", "italy : sangiovese :", ["italy", "sangiovese"]),
+        ("", (), "dry : very", "", []),
+    ],
+)
+def test_a_template_finds_the_header_and_its_values(
+    prefix: str, fields: tuple[str, ...], text: str, header: str, values: list[str]
+) -> None:
+    form = Template(prefix, fields)
+    assert form.header_length([f" {word}" for word in text.split()]) == len(header.split())
+    assert form.values(text) == values
+
+
+def test_the_template_is_read_as_the_package_writes_it(tmp_path: Path) -> None:
+    saved = ReviewTemplate("Plum jam", ("country", "winery"), "notes")
+    saved.save(tmp_path)
+    form = Template.load(tmp_path / template.FILE)
+    assert form == Template("Plum jam", ("country", "winery"))
+    record = {"country": "italy", "winery": "rossi", "notes": "dry"}
+    assert form.prompt(record) == saved.header(record).lower()
+    assert form.prompt({}) == "plum jam"
+    assert form.header_length(saved.render(record).split()) == len(saved.header(record).split())
+
+
+@pytest.fixture(scope="module")
+def other_demo(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Return the demo of a model whose texts have another prefix and other fields."""
+    folder = tmp_path_factory.mktemp("other") / "plum-gpt"
+    shutil.copytree(demo_model, folder)
+    content = {"prefix": "Plum and oak", "fields": ["winery"], "text_field": "notes"}
+    (folder / template.FILE).write_text(json.dumps(content))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINE_GPT_MODEL", str(folder))
+        patch.setenv("WINE_GPT_ADAPTERS", "")
+        return Demo()
+
+
+def test_a_demo_of_other_texts_begins_with_their_prefix_and_reads_their_header(other_demo: Demo) -> None:
+    assert other_demo.problems == []
+    assert next(other_demo.generate(seed=1)).startswith("plum and oak")
+    *_, review = other_demo.write("plum and oak : tuscany : a tuscany", BASE, 0.8, 1.0, 5, 1)
+    assert review["header"] == 1 + len(["plum", "and", "oak", ":", "tuscany", ":"])
+    # the wine regions' names are not those of this corpus
+    assert "".join(review["shown"]).startswith("Plum And Oak : Tuscany : A tuscany")
+    assert review["copy_check"]["words"] == len(review["words"]) - review["header"]
+
+
+def test_the_page_of_other_texts_claims_no_wine(other_demo: Demo) -> None:
+    from page import build
+
+    config = build(other_demo).get_config_file()
+    parts = {part["props"].get("elem_id"): part["props"] for part in config["components"]}
+    assert parts["prompt"]["value"] == "plum and oak"
+    assert not {"country", "province", "variety"} & parts.keys()
+    assert not [part for part in config["components"] if part["props"].get("value") == "Sangiovese · Tuscany"]
+    shown = [str(part["props"].get("value")) for part in config["components"]]
+    assert not [value for value in shown if "wine review" in value.lower()]
+    for texts in page_texts(about_wine=False).values():
+        assert not [
+            text
+            for text in texts.values()
+            if re.search(r"\b(wine|vino|reviews?|reseñas?)s?\b", re.sub(r"{\w+}", "", text))
+        ]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"prefix": "a"}', '{"prefix": "a", "fields": [1]}'])
+def test_a_damaged_template_is_named_and_the_demo_works(
+    demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    shutil.copytree(demo_model, tmp_path / "model")
+    (tmp_path / "model" / template.FILE).write_text(content)
+    monkeypatch.setenv("WINE_GPT_MODEL", str(tmp_path / "model"))
+    demo = Demo()
+    assert [str(problem) for problem in demo.problems] == [
+        "review_template.json can't be used: it can't be reached or is damaged."
+    ]
+    assert demo.default_prompt == "wine review"
+
+
+# ---- languages ------------------------------------------------------------------------------------------------------
 
 
 def test_both_languages_say_everything() -> None:
-    texts = json.loads((SPACE / "texts.json").read_text(encoding="utf-8"))
+    texts = json.loads((SPACE / "i18n.json").read_text(encoding="utf-8"))
     assert texts["en"].keys() == texts["es"].keys()
     for key, english in texts["en"].items():
         assert set(re.findall(r"{(\w+)", english)) == set(re.findall(r"{(\w+)", texts["es"][key])), key
     sources = "".join(path.read_text(encoding="utf-8") for path in SPACE.glob("*.*") if path.suffix != ".json")
-    asked = set(re.findall(r"""data-(?:text|label)="(\w+)"|\b(?:t|text|Problem)\("(\w+)\"""", sources))
+    asked = set(re.findall(r"""data-(?:text|label)="(\w+)"|\b(?:t|text|UserFacingError)\("(\w+)\"""", sources))
     assert {one or other for one, other in asked} <= texts["en"].keys()
 
 
@@ -306,11 +438,11 @@ def test_a_request_has_the_language_of_its_page(address: dict[str, str], browser
     assert language_of(address, {"accept-language": browser}) == language
 
 
-def test_a_problem_is_told_in_both_languages(demo: Demo) -> None:
-    with pytest.raises(Problem) as caught:
+def test_an_error_is_reported_in_both_languages(demo: Demo) -> None:
+    with pytest.raises(UserFacingError) as caught:
         list(demo.generate("a " * 2_000))
-    assert caught.value.told() == "prompt: 2,000 words, at most 62 fit into the model"
-    assert caught.value.told("es") == "comienzo: 2000 palabras; en el modelo caben 62 como máximo"
+    assert caught.value.message() == "prompt: 2,000 words, at most 62 fit into the model"
+    assert caught.value.message("es") == "comienzo: 2000 palabras; en el modelo caben 62 como máximo"
 
 
 # ---- what may be sent -----------------------------------------------------------------------------------------------
@@ -331,16 +463,16 @@ def test_a_problem_is_told_in_both_languages(demo: Demo) -> None:
         ({"seed": 10**400}, "seed: must be a whole number from 0 to 4294967295"),
         ({"model": "../../etc/passwd"}, "model: must be one of base, pinot-noir, riesling"),
         ({"model": ["base"]}, "model: must be one of base, pinot-noir, riesling"),
-        ({"prompt": None}, "prompt: must be a text"),
+        ({"prompt": 5}, "prompt: must be a text"),
         ({"prompt": "a" * 100_000}, "prompt: 100,000 characters, at most 10,000 are allowed"),
         ({"prompt": "a " * 200}, "prompt: 200 words, at most 62 fit into the model"),
-        ({"prompt": "wine\x00"}, "prompt: character 5 is U+0000, which cannot be seen; leave it out"),
-        ({"prompt": "\u202eeniw"}, "prompt: character 1 is U+202E, which cannot be seen; leave it out"),
-        ({"prompt": "wine\ud800"}, "prompt: character 5 is U+D800, which cannot be seen; leave it out"),
+        ({"prompt": "wine\x00"}, "prompt: character 5 is U+0000, which is invisible; remove it"),
+        ({"prompt": "\u202eeniw"}, "prompt: character 1 is U+202E, which is invisible; remove it"),
+        ({"prompt": "wine\ud800"}, "prompt: character 5 is U+D800, which is invisible; remove it"),
     ],
 )
 def test_what_is_out_of_bounds_is_named_with_its_range(demo: Demo, settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(UserFacingError) as caught:
         list(demo.generate(**settings))
     assert str(caught.value) == message
 
@@ -361,8 +493,8 @@ def test_what_is_out_of_bounds_is_named_with_its_range(demo: Demo, settings: dic
 )
 def test_what_the_page_sends_is_checked_too(demo: Demo, changed: dict[str, Any], field: str) -> None:
     *_, review = demo.write(HEADER, BASE, 0.8, 1.0, 60, 7)
-    with pytest.raises(Problem, match=f"^{field}: must be"):
-        demo.look({**review, **changed})
+    with pytest.raises(UserFacingError, match=f"^{field}: must be"):
+        demo.explain({**review, **changed})
 
 
 # ---- where the model comes from -------------------------------------------------------------------------------------
@@ -371,32 +503,35 @@ def test_what_the_page_sends_is_checked_too(demo: Demo, changed: dict[str, Any],
 def test_the_model_is_the_variables_then_the_settings_then_the_quickstarts(tmp_path: Path) -> None:
     here = tmp_path / "space"
     here.mkdir()
-    with pytest.raises(Problem, match=r"scripts/quickstart\.py"):
+    with pytest.raises(UserFacingError, match=r"scripts/quickstart\.py"):
         choose_model({}, here)
     (tmp_path / "runs/sample").mkdir(parents=True)
     (tmp_path / "runs/sample/config.json").touch()
-    assert choose_model({}, here) == Source(str(tmp_path / "runs/sample"))
+    assert choose_model({}, here) == ModelSource(str(tmp_path / "runs/sample"))
     (here / "settings.json").write_text('{"model": "org/wine-gpt"}')
-    assert choose_model({}, here) == Source("org/wine-gpt", "main")
-    assert choose_model({"WINE_GPT_MODEL": "me/other@v2"}, here) == Source("me/other", "v2")
-    assert choose_model({"WINE_GPT_MODEL": str(tmp_path)}, here) == Source(str(tmp_path))
+    assert choose_model({}, here) == ModelSource("org/wine-gpt", "main")
+    assert choose_model({"WINE_GPT_MODEL": "me/other@v2"}, here) == ModelSource("me/other", "v2")
+    assert choose_model({"WINE_GPT_MODEL": str(tmp_path)}, here) == ModelSource(str(tmp_path))
     assert str(choose_model({"WINE_GPT_MODEL": "./runs/none"}, here)) == "none"
 
 
 def test_adapters_are_the_variables_or_those_of_the_card(tmp_path: Path) -> None:
-    model = Source(str(tmp_path))
+    model = ModelSource(str(tmp_path))
     assert choose_adapters(model, {}) == []
     (tmp_path / "README.md").write_text("---\nadapters: [org/wine-gpt-malbec, org/wine-gpt-merlot]\n---\n# A card\n")
-    assert choose_adapters(model, {}) == [Source("org/wine-gpt-malbec", "main"), Source("org/wine-gpt-merlot", "main")]
-    assert choose_adapters(model, {"WINE_GPT_ADAPTERS": "me/mine"}) == [Source("me/mine", "main")]
+    assert choose_adapters(model, {}) == [
+        ModelSource("org/wine-gpt-malbec", "main"),
+        ModelSource("org/wine-gpt-merlot", "main"),
+    ]
+    assert choose_adapters(model, {"WINE_GPT_ADAPTERS": "me/mine"}) == [ModelSource("me/mine", "main")]
     assert choose_adapters(model, {"WINE_GPT_ADAPTERS": ""}) == []
 
 
 def test_the_cards_adapters_are_of_the_models_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = tmp_path / "README.md"
     card.write_text("---\nadapters: [org/wine-gpt-malbec]\n---\n# A card\n")
-    monkeypatch.setattr("source.hf_hub_download", lambda name, file, revision: card)
-    assert choose_adapters(Source("org/wine-gpt", "v2"), {}) == [Source("org/wine-gpt-malbec", "v2")]
+    monkeypatch.setattr("model_source.hf_hub_download", lambda name, file, revision: card)
+    assert choose_adapters(ModelSource("org/wine-gpt", "v2"), {}) == [ModelSource("org/wine-gpt-malbec", "v2")]
 
 
 def broken(folder: Path, how: str) -> None:
@@ -437,18 +572,18 @@ def test_without_the_hub_the_page_names_repository_and_revision(monkeypatch: pyt
 
 def shown_problem() -> str:
     """Return what the page of a demo that has no model says; it comes up and offers no more."""
-    from page import LAUNCH, build
+    from page import build, launch_options
 
     demo = Demo()
     assert demo.engine is None
     page = build(demo)
     try:
-        _, address, _ = page.launch(**LAUNCH, prevent_thread_lock=True, quiet=True)
+        _, address, _ = page.launch(**launch_options(demo), prevent_thread_lock=True, quiet=True)
         assert httpx.get(address).status_code == 200
         found = [part["props"].get("value") for part in httpx.get(f"{address}config").json()["components"]]
     finally:
         page.close()
-    with pytest.raises(Problem):
+    with pytest.raises(UserFacingError):
         list(demo.generate())
     return next(value for value in found if 'role="alert"' in str(value))
 
@@ -470,14 +605,16 @@ def test_a_broken_adapter_is_left_out_and_the_others_stay(demo_model: Path, tmp_
             tensors[name] = tensor * math.nan if how == "nan" else tensor[:, :1].copy()
         save_file(tensors, weights)
     names = [f"{demo_model}-pinot-noir", str(folder), f"{demo_model}-riesling"]
-    engine = Engine(Source(str(demo_model)), [Source.parse(name) for name in names])
+    engine = Engine(ModelSource(str(demo_model)), [ModelSource.parse(name) for name in names])
     assert list(engine.adapters) == ["pinot-noir", "riesling"]
     assert len(engine.problems) == 1
     assert "wine-gpt-broken" in str(engine.problems[0])
-    sound = Engine(Source(str(demo_model)), [Source(f"{demo_model}-riesling")])
+    sound = Engine(ModelSource(str(demo_model)), [ModelSource(f"{demo_model}-riesling")])
     ids = engine.encode("prompt", PROMPT).ids
     assert all_words(engine, ids) == all_words(sound, ids)
-    assert inside.next_words(engine, ids, "riesling", 1.0, 5) == inside.next_words(sound, ids, "riesling", 1.0, 5)
+    assert attention.next_words(engine, ids, "riesling", 1.0, 5) == attention.next_words(
+        sound, ids, "riesling", 1.0, 5
+    )
 
 
 def all_words(engine: Engine, ids: list[int]) -> list[int]:
@@ -512,4 +649,4 @@ def test_the_published_demo_imports_its_own_packages_only(tmp_path: Path) -> Non
 
 def test_limits_are_those_of_the_documentation() -> None:
     text = (SPACE.parent / "docs/demo.md").read_text(encoding="utf-8")
-    assert f"{checks.MOST_CHARACTERS:,} characters" in text
+    assert f"{validation.MOST_CHARACTERS:,} visible characters" in text

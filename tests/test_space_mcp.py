@@ -53,5 +53,5 @@ def test_tools_answer_what_the_api_answers(demo_address: str) -> None:
     assert call(demo_address, "attention", text="wine review :", layer=0, head=1) == (False, str(shown))
 
 
-def test_what_a_tool_refuses_is_told(demo_address: str) -> None:
+def test_invalid_arguments_of_a_tool_are_reported(demo_address: str) -> None:
     assert call(demo_address, "generate", temperature=99) == (True, "temperature: must be a number from 0.1 to 2")

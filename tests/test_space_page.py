@@ -154,7 +154,7 @@ def test_stop_keeps_what_is_written_and_one_can_write_again(opened: Open, narrow
         assert text(page) == whole
 
 
-def test_whoever_waits_is_told_the_place_and_when_there_is_none(browser: Browser, narrow: str) -> None:
+def test_the_queue_position_is_shown_and_a_full_queue_reported(browser: Browser, narrow: str) -> None:
     program = Client(narrow, verbose=False)
     with contextlib.closing(browser.new_page(locale="es-ES")) as page:
         page.goto(f"{narrow}/?{urlencode(LINK)}")
@@ -202,7 +202,7 @@ def copied(page: Page, button: str) -> str:
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 
-def test_places_narrow_and_make_the_beginning(opened: Open) -> None:
+def test_regions_narrow_and_write_the_prompt(opened: Open) -> None:
     with opened() as page:
         choose(page, "Country", "Germany")
         choose(page, "Province", "Mosel")
@@ -224,7 +224,7 @@ def test_inside_shows_what_transformers_computes(
     with opened() as page:
         look(page, "wine")
         before = page.locator("#review .word", has_text=re.compile("^wine$")).first
-        place = int(before.get_attribute("data-place") or 0)
+        place = int(before.get_attribute("data-position") or 0)
         page.locator("#review .raw").check()
         shown = page.locator("#review .word").all_inner_texts()[1:place]
         page.locator("#review .raw").uncheck()
@@ -243,7 +243,7 @@ def test_inside_shows_what_transformers_computes(
         page.locator("select.layer").select_option("0")
         page.locator("select.head").select_option("1")
         weights = output.attentions[0][0, 1, -1]
-        expect(page.locator(".looked .figure").first).to_have_text(
+        expect(page.locator(".attended-words .figure").first).to_have_text(
             f"{100 * weights.max().item():.2f}%", timeout=PATIENCE
         )
         page.locator("#review .word").nth(3).hover()
@@ -256,7 +256,7 @@ def test_the_keyboard_alone_steps_and_takes_another_word(opened: Open) -> None:
     with opened() as page:
         page.locator("#review .words button.word:not(.given)").first.focus()
         page.keyboard.press("ArrowRight")
-        expect(page.locator(".inside")).to_be_visible()
+        expect(page.locator(".explanation")).to_be_visible()
         first = page.locator(".chosen-word").inner_text()
         page.keyboard.press("ArrowRight")
         expect(page.locator(".chosen-word")).not_to_have_text(first)
@@ -266,7 +266,7 @@ def test_the_keyboard_alone_steps_and_takes_another_word(opened: Open) -> None:
         expect(page.locator("#review .tip")).to_contain_text("of the attention")
         expect(page.locator(".chosen-word")).to_have_text(first)
         page.keyboard.press("Escape")
-        expect(page.locator(".inside")).to_be_hidden()
+        expect(page.locator(".explanation")).to_be_hidden()
         page.keyboard.press("End")
         expect(page.locator(".chosen-word")).to_have_text("the end of the text")
         look(page, "wine")
@@ -310,7 +310,7 @@ def test_an_error_is_shown_as_text(opened: Open) -> None:
 
 
 @pytest.mark.parametrize("visitor", [{"locale": "es-ES"}, {"link": {**LINK, "lang": "es"}}])
-def test_an_error_is_told_in_the_language_of_the_page(opened: Open, visitor: dict[str, Any]) -> None:
+def test_an_error_is_shown_in_the_language_of_the_page(opened: Open, visitor: dict[str, Any]) -> None:
     with opened(**visitor) as page:
         page.locator("#prompt textarea").fill("a " * 100)
         page.locator("#write").click()
@@ -322,11 +322,11 @@ def test_a_link_with_bad_settings_says_so(opened: Open) -> None:
         expect(page.get_by_text("Algunos ajustes del enlace no sirven y se han dejado fuera.")).to_be_visible()
 
 
-def test_what_is_copied_is_told(opened: Open) -> None:
+def test_copied_spans_are_shown(opened: Open) -> None:
     with opened() as page:
-        expect(page.locator(".copying-found")).to_have_text(re.compile(r"The longest run .* 216 .*: \d+ of \d+ words"))
-        expect(page.locator(".copying-honest")).to_contain_text("may join")
-        assert page.locator("#review .word.shared").count() > 6
+        expect(page.locator(".copies-found")).to_have_text(re.compile(r"The longest run .* 216 .*: \d+ of \d+ words"))
+        expect(page.locator(".copies-error-rate")).to_contain_text("may join")
+        assert page.locator("#review .word.copied").count() > 6
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

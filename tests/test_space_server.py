@@ -102,7 +102,7 @@ def test_its_own_page_documents_the_three(client: Client) -> None:
         ("generate", ["x", 1, 1, 5, 2**32], "seed: must be a whole number from 0 to 4294967295"),
         ("generate", ["x", 1, 1, 5, 1, "<img src=x>"], "model: must be one of base, pinot-noir, riesling"),
         ("generate", [{"path": "/etc/passwd"}], "prompt: must be a text"),
-        ("generate", ["wine\x1b[31m"], "prompt: character 5 is U+001B, which cannot be seen; leave it out"),
+        ("generate", ["wine\x1b[31m"], "prompt: character 5 is U+001B, which is invisible; remove it"),
         ("next_words", ["x", 1, 0], "count: must be a whole number from 1 to 50"),
         ("attention", ["x", 7], "layer: must be a whole number from 0 to 1"),
         ("attention", ["x", 0, math.nan], "head: must be a whole number from 0 to 1"),
@@ -158,7 +158,7 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 @pytest.mark.parametrize("root", ["/gradio_api/", "/", "//"])
-def test_no_door_opens_the_machine_or_another(address: str, secret: Path, root: str, path: str) -> None:
+def test_no_route_reads_files_or_calls_other_servers(address: str, secret: Path, root: str, path: str) -> None:
     where = path.format(secret=secret, address=address.removeprefix("http://"))
     answer = httpx.get(f"{address}{root}{where}", follow_redirects=True)
     # gradio's own guard, behind ours, would say 403 and fetch a public address first
@@ -194,7 +194,7 @@ def test_fifty_at_once_are_all_served(address: str) -> None:
     assert [event for event, _ in answers] == ["complete"] * 50
 
 
-def test_whoever_leaves_frees_the_place(address: str) -> None:
+def test_a_visitor_who_leaves_frees_the_queue(address: str) -> None:
     join = f"{address}/gradio_api/call/generate"
     for seed in range(30):
         joined = httpx.post(join, json={"data": [HEADER, 1.0, 1.0, 60, seed, "base"]})
@@ -213,8 +213,8 @@ def without_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[st
 
 def test_without_a_model_the_page_comes_up_and_says_so(without_model: tuple[str, Path]) -> None:
     address, log = without_model
-    said = "The model nobody/no-wine-gpt (revision v3) could not be loaded: it is not there"
-    assert sum(line.startswith(said) for line in log.read_text().splitlines()) == 1
+    message = "The model nobody/no-wine-gpt (revision v3) could not be loaded: it is not there"
+    assert sum(line.startswith(message) for line in log.read_text().splitlines()) == 1
     page = httpx.get(address)
     assert page.status_code == 200
     assert "The model nobody/no-wine-gpt (revision v3) could not be loaded" in page.text

@@ -1,4 +1,4 @@
-"""Text from a model: several prompts at once, or one that streams."""
+"""Generate texts: several prompts at once, or one that is printed while it is generated."""
 
 import typing
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ def generate_texts(
     prompts: Sequence[str],
     *,
     seed: int,
-    **settings: Any,  # noqa: ANN401 - those of generate_ids
+    **settings: Any,  # noqa: ANN401 - as for generate_ids
 ) -> list[str]:
-    """Continue each prompt and return prompt and continuation together.
+    """Continue each prompt; return each prompt with its continuation.
 
     Args:
         model: put into evaluation mode.
         tokenizer: the model's.
         prompts: an empty one gives a whole review.
-        seed: of the sampling; equal seeds and prompts give equal texts.
-        settings: see :func:`generate_ids`.
+        seed: the sampling's seed; equal seeds and prompts give equal texts.
+        settings: as for :func:`generate_ids`.
 
     Raises:
         UserError: if a prompt is too long for the model.
@@ -63,14 +63,14 @@ def generate_ids(
     max_new_tokens: int | None = None,
     **settings: Any,  # noqa: ANN401 - GenerationConfig's fields, streamer
 ) -> torch.Tensor:
-    """Return the prompts' ids with their continuations: int64 of shape (prompts, positions).
+    """Return the prompts' ids with their continuations, int64 of shape (prompts, positions).
 
     Args:
         model: put into evaluation mode.
         inputs: what :func:`encode_prompts` returns.
-        seed: of the sampling.
-        max_new_tokens: a lower limit than the model's positions, which always hold.
-        settings: a ``streamer``, and fields of :class:`transformers.GenerationConfig` that differ from the model's.
+        seed: the sampling's seed, set with ``set_seed``.
+        max_new_tokens: maximum number of new tokens; the model's number of positions limits them, too.
+        settings: fields of :class:`transformers.GenerationConfig` that replace the model's, and a ``streamer``.
     """
     limit = model.config.max_position_embeddings
     if max_new_tokens is not None:
@@ -79,24 +79,24 @@ def generate_ids(
     set_seed(seed)
     streamer = settings.pop("streamer", None)
     config = supported_config(model, settings)
-    # typed too narrowly by transformers
+    # Any, because transformers types generate as the method of another class
     generate: Any = model.generate
-    # where one text of several ends first, transformers warns of the padding that it fills in itself
+    # quiet, because transformers warns of the padding that it adds itself where one text ends before another
     with torch.inference_mode(), quiet_transformers():
         if config is not None:
             return decode(typing.cast(GPT2LMHeadModel, model), **inputs, config=config, limit=limit, streamer=streamer)
-        # one limit is given and the other unset: transformers warns if it sees both
+        # max_new_tokens is unset, because transformers warns if both limits are set
         ids: torch.Tensor = generate(**inputs, max_length=limit, max_new_tokens=None, streamer=streamer, **settings)
     return ids
 
 
 def join(prompt: str, continuation: str) -> str:
-    """Put a decoded continuation, whose words bring their own leading space, behind its prompt."""
+    """Append a decoded continuation, whose words include their leading spaces, to its prompt."""
     return (prompt.rstrip() + continuation).lstrip()
 
 
 class ReviewStreamer(TextStreamer):
-    """Prints one review while it is generated, the prompt as typed first: in the end what :func:`join` returns."""
+    """Prints a review while it is generated: the prompt as typed, then what :func:`join` appends to it."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, prompt: str) -> None:
         super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
@@ -104,7 +104,7 @@ class ReviewStreamer(TextStreamer):
         self.on_finalized_text(prompt.rstrip())
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        """Print what no later word can change; nothing stands before the first letter."""
+        """Print text that later words can't change, without white space before the first word."""
         if self._blank:
             text = text.lstrip()
             self._blank = not text

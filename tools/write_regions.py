@@ -1,6 +1,6 @@
-"""Write the countries, provinces and varieties that the demo offers: the real ones of the bundled sample.
+"""Write space/regions.json, the countries, provinces and varieties that the demo offers: the sample's real ones.
 
-python tools/write_places.py
+python tools/write_regions.py
 """
 
 import json
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from tools.sample_grammar.places import PROVINCES
 
-PLACES = Path(__file__).parents[1] / "space" / "places.json"
+REGIONS = Path(__file__).parents[1] / "space" / "regions.json"
 
 
 def main() -> None:
-    """Write the file that lies next to the demo."""
-    PLACES.write_text(json.dumps(places(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    print(PLACES)
+    """Write the file."""
+    REGIONS.write_text(json.dumps(regions(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    print(REGIONS)
 
 
-def places() -> dict[str, dict[str, list[str]]]:
+def regions() -> dict[str, dict[str, list[str]]]:
     """Return country → province → varieties, each in alphabetical order."""
     found: dict[str, dict[str, set[str]]] = {}
     for province in PROVINCES:

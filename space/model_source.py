@@ -1,4 +1,4 @@
-"""Which model the page shows, and which adapters."""
+"""Choose the model and its adapters: from the environment, settings.json, or the quickstart's run."""
 
 import json
 import os
@@ -8,28 +8,28 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard, hf_hub_download
 
-from texts import Problem
+from i18n import UserFacingError
 
 HERE = Path(__file__).parent
 SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a model or an adapter comes from: a folder, or a repository on the Hub at a revision.
+class ModelSource:
+    """A folder, or a repository on the Hub at a revision, with a model or an adapter.
 
     Attributes:
         name: the folder's path or the repository's id.
-        revision: branch, tag or commit; none for a folder.
+        revision: branch, tag or commit; None for a folder.
     """
 
     name: str
     revision: str | None = None
 
     @classmethod
-    def parse(cls, text: str, revision: str = "main") -> "Source":
-        """Read a folder's path, ``org/name``, which stands for that revision, or ``org/name@revision``."""
-        # no repository begins as a path does
+    def parse(cls, text: str, revision: str = "main") -> "ModelSource":
+        """Parse a folder's path, ``org/name@revision``, or ``org/name``, which gets ``revision``."""
+        # no repository's name begins with these characters
         if Path(text).is_dir() or text.startswith(("/", ".")):
             return cls(text)
         name, _, own = text.partition("@")
@@ -41,7 +41,7 @@ class Source:
         return f"{self.name} (revision {self.revision})"
 
     def file(self, name: str) -> Path | None:
-        """Return a file of it, downloaded if need be; none if it has no such file.
+        """Return the path of one of its files, downloaded if necessary; None if it has no such file.
 
         Raises:
             OSError: if the Hub can't be reached.
@@ -59,35 +59,39 @@ class Source:
             return None
 
 
-def choose_model(environment: Mapping[str, str] = os.environ, here: Path = HERE) -> Source:
-    """Return WINE_GPT_MODEL, else what ``settings.json`` next to this file names, else the quickstart's run.
+def choose_model(environment: Mapping[str, str] = os.environ, here: Path = HERE) -> ModelSource:
+    """Return the model of WINE_GPT_MODEL, otherwise of ``settings.json``, otherwise the quickstart's run.
+
+    Args:
+        environment: the environment variables.
+        here: the demo's folder.
 
     Raises:
-        Problem: if there is none.
+        UserFacingError: if there is none.
     """
     if named := environment.get("WINE_GPT_MODEL", "").strip():
-        return Source.parse(named)
+        return ModelSource.parse(named)
     settings = here / SETTINGS
     if settings.is_file():
         try:
-            return Source.parse(json.loads(settings.read_text(encoding="utf-8"))["model"])
+            return ModelSource.parse(json.loads(settings.read_text(encoding="utf-8"))["model"])
         except (ValueError, KeyError, TypeError) as error:
-            raise Problem("problem_settings", file=SETTINGS, example='{"model": "org/name"}') from error
+            raise UserFacingError("problem_settings", file=SETTINGS, example='{"model": "org/name"}') from error
     quickstart = here.parent / "runs" / "sample"
     if (quickstart / "config.json").is_file():
-        return Source.parse(str(quickstart))
-    raise Problem("problem_none")
+        return ModelSource.parse(str(quickstart))
+    raise UserFacingError("problem_none")
 
 
-def choose_adapters(model: Source, environment: Mapping[str, str] = os.environ) -> list[Source]:
-    """Return those of WINE_GPT_ADAPTERS, else those that the model's card lists.
+def choose_adapters(model: ModelSource, environment: Mapping[str, str] = os.environ) -> list[ModelSource]:
+    """Return the adapters that WINE_GPT_ADAPTERS names, otherwise those that the model's card lists.
 
-    The card's are taken at the model's own revision: at another one, they may have been made for other weights.
+    The card's adapters get the model's revision, because another revision's may fit other weights only.
     """
     named = environment.get("WINE_GPT_ADAPTERS")
     if named is not None:
-        return [Source.parse(part.strip()) for part in named.split(",") if part.strip()]
+        return [ModelSource.parse(part.strip()) for part in named.split(",") if part.strip()]
     card = model.file("README.md")
     listed = ModelCard.load(card).data.to_dict().get("adapters") if card else None
     revision = model.revision or "main"
-    return [Source.parse(entry, revision) for entry in listed or [] if isinstance(entry, str)]
+    return [ModelSource.parse(entry, revision) for entry in listed or [] if isinstance(entry, str)]

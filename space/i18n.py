@@ -1,0 +1,52 @@
+"""The page's texts and error messages in each language; page.js reads the same texts."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Texts = dict[str, dict[str, str]]
+
+TEXTS: Texts = json.loads(Path(__file__).with_name("i18n.json").read_text(encoding="utf-8"))
+# the language of programs, whose requests usually ask for none
+DEFAULT_LANGUAGE = "en"
+# the suffix of the texts that replace those on wine for a model of another corpus
+OTHER = "_other"
+
+
+class UserFacingError(Exception):
+    """An invalid input or model, with a message that says what is wrong, where, and what is allowed.
+
+    Attributes:
+        key: the key of the message in ``i18n.json``.
+        values: what is filled into the message; never the input itself, because pages show messages as HTML.
+    """
+
+    def __init__(self, key: str, **values: Any) -> None:  # noqa: ANN401 - whatever can be formatted
+        self.key, self.values = key, values
+        super().__init__(self.message())
+
+    def message(self, language: str = DEFAULT_LANGUAGE) -> str:
+        """Return the message in a language."""
+        texts, values = TEXTS[language], dict(self.values)
+        if field := values.get("field"):
+            values["field"] = texts.get(f"field_{field}".replace(" ", "_"), field)
+        return texts[self.key].format(**values)
+
+
+def page_texts(about_wine: bool) -> Texts:
+    """Return the page's texts by language and key, for a model of wine reviews or of another corpus."""
+    return {
+        language: {
+            key: text if about_wine else texts.get(key + OTHER, text)
+            for key, text in texts.items()
+            if not key.endswith(OTHER)
+        }
+        for language, texts in TEXTS.items()
+    }
+
+
+def language_of(query: Mapping[str, str], headers: Mapping[str, str]) -> str:
+    """Return a request's language, chosen as in ``page.js``: the address's ``lang``, otherwise the browser's first."""
+    wanted = (query.get("lang"), headers.get("accept-language", "")[:2])
+    return next((language for language in wanted if language in TEXTS), DEFAULT_LANGUAGE)
