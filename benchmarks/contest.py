@@ -1,7 +1,7 @@
-"""The driver of benchmarks that measure several contestants in turn, each in a process of its own, some rounds.
+"""Run a benchmark of several contestants in turn, each in its own process, for several rounds.
 
-All processes live at once and wait for their turns, which are short: so what slows the machine down for a while slows
-all of them, and the ratio of two turns of one round says more than that of two medians.
+All processes are alive at once and wait for their turns. Turns are short, so that other load on the machine slows all
+contestants of a round alike, and the ratio of two turns of one round is more reliable than the ratio of two medians.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 CLASS_IDS = Path(__file__).parent / "peers" / "class_ids.py"
 Measured = dict[str, float]
-# of the data and the file that peers/class_ids.py makes of them; gets ready, then measures one turn after the other
+# takes the data and the file that peers/class_ids.py makes of it; yields the measurement of one turn after the other
 Contestant = Callable[[str, str], Iterator[Measured]]
 Found = dict[str, list[Measured]]
 
@@ -25,14 +25,14 @@ Found = dict[str, list[Measured]]
 def run_contest(
     file: str, purpose: str, contestants: Mapping[str, Contestant], rounds: int, show: Callable[[Found], None]
 ) -> None:
-    """Measure each contestant in turn, several times, and show what was found.
+    """Measure each contestant in turn, several times, and print the results.
 
     Args:
-        file: the benchmark, which is run again for each contestant.
-        purpose: its docstring.
-        contestants: by name, in their order; one with "two processes" in its name has two, of one thread each.
-        rounds: how many turns each has.
-        show: takes each one's figures, one entry a round.
+        file: the benchmark's script, which is started once for each contestant.
+        purpose: the benchmark's docstring.
+        contestants: by name, in order; one with "two processes" in its name runs in two processes of one thread each.
+        rounds: number of turns of each contestant.
+        show: prints the measurements of each contestant, one per round.
     """
     parser = argparse.ArgumentParser(description=purpose.partition("\n")[0])
     parser.add_argument("data", nargs="?", default="sample")
@@ -49,7 +49,7 @@ def run_contest(
         ids = str(Path(folder) / "ids.npz")
         subprocess.run([sys.executable, str(CLASS_IDS), arguments.data, ids], check=True, stdout=sys.stderr)
         command = [file, arguments.data, "--ids", ids, "--measure"]
-        turns = {name: _start(command, name, stack) for name in found}
+        turns = {name: start_contestant(command, name, stack) for name in found}
         for _ in range(arguments.rounds):
             for name, results in found.items():
                 results.append(turns[name]())
@@ -58,22 +58,31 @@ def run_contest(
 
 
 def median_ratio(found: Found, name: str, other: str, key: str) -> float:
-    """Return the median over the rounds of one's figure by another's."""
+    """Return the median over the rounds of one contestant's figure divided by another's."""
     pairs = zip(found[name], found[other], strict=True)
     return statistics.median(ours[key] / theirs[key] for ours, theirs in pairs)
 
 
 def print_ratios(found: Found, compared: Iterable[tuple[str, str]]) -> None:
-    """Print how the rates of each two that were both measured stand to each other."""
+    """Print the ratio of the rates of each pair whose contestants were both measured."""
     print("\n| | by | rate, median of the rounds' ratios |\n|---|---|---|")
     for name, other in compared:
         if name in found and other in found:
             print(f"| {name} | {other} | {median_ratio(found, name, other, 'rate'):.2f} |")
 
 
-def _start(command: list[str], name: str, stack: contextlib.ExitStack) -> Callable[[], Measured]:
-    """Start a contestant's process, and return what lets it have a turn."""
-    environment = dict(os.environ)
+def start_contestant(
+    command: list[str], name: str, stack: contextlib.ExitStack, environment: Mapping[str, str] = os.environ
+) -> Callable[[], Measured]:
+    """Start a contestant's process, and return a function that runs one turn.
+
+    Args:
+        command: the benchmark's script and its arguments up to ``--measure``.
+        name: the contestant.
+        stack: ends the process.
+        environment: of the process.
+    """
+    environment = dict(environment)
     if "two processes" in name:
         command = ["-m", "torch.distributed.run", "--nproc_per_node", "2", *command]
         environment["OMP_NUM_THREADS"] = "1"
@@ -102,13 +111,13 @@ def _start(command: list[str], name: str, stack: contextlib.ExitStack) -> Callab
         asked.write("\n")
         return answer()
 
-    # once unasked, when it is ready
+    # the process measures once unasked, when it is ready
     answer()
     return turn
 
 
 def _take_turns(contestant: Contestant, data: str, ids: str) -> None:
-    """Measure one turn unasked, then one for each line that comes in; of two processes the first reads and answers."""
+    """Measure one turn unasked, then one for each line of stdin; of two processes only the first reads and answers."""
     answers, sys.stdout = sys.stdout, sys.stderr
     first = os.environ.get("RANK", "0") == "0"
     for measured in contestant(data, ids):
@@ -124,6 +133,6 @@ def _asked(first: bool) -> bool:
         return wanted
     import torch
 
-    said = torch.tensor(wanted)
-    torch.distributed.broadcast(said, 0)
-    return bool(said)
+    another = torch.tensor(wanted)
+    torch.distributed.broadcast(another, 0)
+    return bool(another)

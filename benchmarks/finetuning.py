@@ -1,10 +1,10 @@
-"""Base, adapter and whole model for each variety, several seeds each, and what a sceptic asks beside them.
+"""Compare adapter and whole model with the base for each variety, over several seeds.
 
-    python benchmarks/finetuning.py runs/base --data FILE --output_dir runs/finetuning
+python benchmarks/finetuning.py runs/base --data winemag-data-first-8000.json --output_dir runs/finetuning
 
-As scripts/finetune.py does it: what is finished already is read, not repeated. The sceptic's baseline is an adapter
-that was trained for as many steps on as many reviews drawn from all varieties, and is stopped and tested on the
-variety's parts. Markdown tables come out: quality, then size on disk and the time to switch between adapters.
+Finished runs are read and not repeated. The baseline shows whether a gain comes from the variety's reviews: an adapter
+trained for as many steps on as many random reviews of all varieties, but validated and tested on the variety's. The
+Markdown tables have the quality, then the size on disk and the time to switch between adapters.
 """
 
 import argparse
@@ -47,7 +47,7 @@ CHANGES: dict[str, Figure] = {
 
 
 def main() -> None:
-    """Run everything that is not there yet and print the tables."""
+    """Run what is not finished and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("base", type=Path)
     parser.add_argument("--data", type=Path, required=True)
@@ -80,7 +80,7 @@ def run_script(method: str, seed: int, arguments: argparse.Namespace) -> None:
     }
     flags = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     command = [sys.executable, str(ROOT / "scripts" / "finetune.py"), str(config), *flags, "--resume"]
-    # the tables alone on stdout
+    # on stderr, so that stdout has only the tables
     subprocess.run(command, check=True, stdout=sys.stderr)
 
 
@@ -98,18 +98,18 @@ def run_baseline(seed: int, arguments: argparse.Namespace) -> None:
     base = load_base(config.base)
     reviews = load_base_reviews(base, config)
     tokenized = tokenize_splits(reviews.splits, base.tokenizer)
-    groups, _ = choose_subsets(find_subsets(reviews.splits, "variety"), "variety", "all", arguments.min_reviews)
-    for group in groups:
+    subsets, _ = choose_subsets(find_subsets(reviews.splits, "variety"), "variety", "all", arguments.min_reviews)
+    for subset in subsets:
         random = np.random.default_rng(seed)
-        drawn = random.choice(len(tokenized["train"]), len(group.indices["train"]), replace=False)
-        mixed = Subset(group.value, group.slug, {**group.indices, "train": np.sort(drawn)})
+        sample = random.choice(len(tokenized["train"]), len(subset.indices["train"]), replace=False)
+        mixed = Subset(subset.value, subset.slug, {**subset.indices, "train": np.sort(sample)})
         with accelerator_session(config.training, Path(config.output_dir)) as accelerator:
             splits = select(reviews.splits, mixed), select(tokenized, mixed)
             SubsetRun(base, mixed, *splits, config, accelerator).finish()
 
 
 def read_seeds(folder: Path, name: str) -> Rows:
-    """Return a variety's rows, one for each seed that is there."""
+    """Return each variety's metrics, one for each finished seed."""
     found: Rows = defaultdict(list)
     for run in sorted(folder.glob(f"{name}-*")):
         for metrics in read_subsets(run).values():

@@ -1,11 +1,11 @@
-"""Words per second of generation, beside transformers' own and the class's loop in Keras.
+"""Measure words per second of generation, beside transformers' ``generate`` and the class's loop in Keras.
 
 pip install -r benchmarks/requirements.txt
 python benchmarks/generation_speed.py winemag-data-first-8000.json
 
-A model of the class's size, untrained, since the words don't matter, sampled at temperature 0.8 with the end of text
-suppressed: 70 words behind "wine review". Each is measured in a process of its own, all in turn, several rounds; a
-first text warms up. The class calls predict on the whole sequence, padded to 80, for each word.
+An untrained model of the class's size generates 70 words after "wine review", with the default sampling settings and
+the end of text suppressed. Each contestant has its own process, all take turns for several rounds, and a first text
+warms up. The class's loop calls predict on the whole sequence, padded to 80, for each word.
 """
 
 import itertools
@@ -38,7 +38,7 @@ def print_table(found: Found) -> None:
 
 
 def in_turns(write: Callable[[int], Any], texts: int = 1) -> Iterator[Measured]:
-    """Write a first text, then some a turn by seeds, and yield the rate of these."""
+    """Generate a text to warm up, then several a turn, each by its own seed, and yield the turn's rate."""
     write(0)
     for first in itertools.count(1, TEXTS):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -50,13 +50,13 @@ def in_turns(write: Callable[[int], Any], texts: int = 1) -> Iterator[Measured]:
 
 
 def gpt2(data: str, _: str, texts: int, own_loop: bool) -> Iterator[Measured]:
-    """Measure this package's loop or ``model.generate``."""
+    """Measure this package's decoding loop or ``model.generate``."""
     from transformers import set_seed
 
     from wine_gpt.generation.generate import encode_prompts, generate_ids
 
-    # as scripts/generate.py has them: the fast products of training are slower for one row
-    trainer = build_trainer(data, "no", products=False)
+    # as in scripts/generate.py, because the fast float32 matmuls of training are slow for one row
+    trainer = build_trainer(data, "no", fast_matmuls=False)
     model: Any = trainer.module.model.eval()
     inputs = encode_prompts(model, trainer.tokenizer, ["wine review"] * texts)
     endless = [*model.generation_config.suppress_tokens, trainer.tokenizer.eos_token_id]
@@ -73,7 +73,7 @@ def gpt2(data: str, _: str, texts: int, own_loop: bool) -> Iterator[Measured]:
 
 
 def keras_loop(_: str, ids: str) -> Iterator[Measured]:
-    """Measure the class's way."""
+    """Measure the class's loop."""
     import keras_class as peer
     import numpy as np
 
@@ -87,8 +87,8 @@ def keras_loop(_: str, ids: str) -> Iterator[Measured]:
         sequence[0, : len(start)] = start
         for position in range(len(start), len(start) + WORDS):
             logits = model.predict(sequence, verbose=0)[0, position - 1].astype(np.float64) / 0.8
-            shares = np.exp(logits - logits.max())
-            sequence[0, position] = random.choice(words, p=shares / shares.sum())
+            weights = np.exp(logits - logits.max())
+            sequence[0, position] = random.choice(words, p=weights / weights.sum())
 
     return in_turns(write)
 

@@ -1,9 +1,9 @@
-"""Time of the head's loss and gradients by how many bytes of logits are held at a time.
+"""Measure the time of the head's loss and gradients by the size of a chunk of logits.
 
 python benchmarks/loss_chunks.py
 
-1,827 rows of width 256 and 10,002 words, as a step of the class config has them, of random numbers. All sizes in turn,
-several rounds; medians.
+Random inputs of the shapes of a step of the class config: 1,827 rows of width 256 and 10,002 words. All sizes are
+measured in turn, several rounds; the table has medians.
 """
 
 import statistics
@@ -40,7 +40,7 @@ def time_chunks(mebibytes: int, hidden: torch.Tensor, weight: torch.Tensor, labe
     """Return the seconds that one loss with its gradients takes."""
     loss.CHUNK_BYTES = mebibytes << 20
     inputs = hidden.requires_grad_(), weight.requires_grad_()
-    # the first of two makes the buffer
+    # the first of two allocates the buffer
     for _ in range(2):
         started = time.perf_counter()
         torch.autograd.grad(loss.summed_cross_entropy(*inputs, labels), inputs)

@@ -1,8 +1,8 @@
-"""Test loss, time and memory of whole pretraining runs, several seeds each, as a user starts them.
+"""Measure test loss, time and memory of whole pretraining runs with several seeds, started as a user starts them.
 
 python benchmarks/pretraining.py ../shared/data/winemag-data-first-8000.json --output_dir runs/benchmark
 
-A run that is finished already is read, not repeated; a Markdown table comes out.
+Finished runs are read and not repeated. The results are printed as a Markdown table.
 """
 
 import argparse
@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def main() -> None:
-    """Run every config with every seed and print what the runs' metrics.json say."""
+    """Run every config with every seed and print the figures of the runs' metrics.json."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--output_dir", type=Path, default=Path("runs/benchmark"))
@@ -32,12 +32,7 @@ def main() -> None:
     parser.add_argument("--mixed_precision", default="auto")
     parser.add_argument("--launcher", default="cpu", help="a file of configs/accelerate")
     arguments = parser.parse_args()
-    print(
-        "| config | precision | seed | test nats per word | perplexity | validation | minutes | tokens/s | padding",
-        end="",
-    )
-    print(" | peak memory |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
     for config in arguments.configs:
         losses = []
         for seed in arguments.seeds:
@@ -50,20 +45,20 @@ def main() -> None:
 
 
 def finished_run(config: str, seed: int, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run, or go on with a run, unless it is finished, and return its figures."""
+    """Start or resume a run unless it is finished, and return its metrics."""
     if not (folder / "metrics.json").exists():
         script = [str(ROOT / "scripts" / "pretrain.py"), str(ROOT / "configs" / f"{config}.yaml"), "--resume"]
         flags = ["--data.path", str(arguments.data), "--output_dir", str(folder), "--training.seed", str(seed)]
         flags += ["--training.mixed_precision", arguments.mixed_precision]
         accelerate = [*LAUNCH, str(ROOT / "configs" / "accelerate" / f"{arguments.launcher}.yaml")]
-        # the table alone on stdout
+        # on stderr, so that stdout has only the table
         subprocess.run([*accelerate, *script, *flags], check=True, stdout=sys.stderr)
     metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return metrics
 
 
 def row(config: str, seed: int, metrics: dict[str, Any]) -> str:
-    """Return a run's line of the table."""
+    """Return a run's row of the table."""
     training = metrics["training"]
     cells = [
         config,

@@ -1,9 +1,10 @@
-"""How a model should draw its words: each setting's reviews beside real ones, on the validation split.
+"""Compare sampling settings by the reviews that they generate, beside real ones, on the validation split.
 
     python benchmarks/sampling.py runs/base
     python benchmarks/sampling.py runs/base --seeds 42 43 44 --settings temperature=0.9,top_p=0.95 temperature=1.0
 
-A review is written for the header of each validation review. Means over the seeds, as a Markdown table.
+For each setting a review is generated from the header of each validation review. A Markdown table has the means over
+the seeds.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from wine_gpt.run_folder import data_settings
 GRID = (
     *(f"temperature={temperature},top_p={top_p}" for temperature, top_p in product((0.7, 0.8, 0.9, 1.0), (0.9, 1.0))),
     *(f"temperature={temperature},top_p=0.95" for temperature in (0.8, 0.9, 1.0)),
-    # what transformers takes where nothing is said
+    # the top_k of transformers where a generation config has none
     "temperature=0.8,top_k=50",
     *(f"temperature=0.9,top_p=0.95,repetition_penalty={penalty}" for penalty in (1.05, 1.2)),
     *(f"temperature=0.9,top_p=0.95,no_repeat_ngram_size={size}" for size in (3, 4)),
@@ -34,7 +35,7 @@ LENGTHS = ("mean_length", "length_distance")
 
 
 def main() -> None:
-    """Write, compare and print."""
+    """Generate, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model")
     parser.add_argument("--data")
@@ -60,7 +61,7 @@ def main() -> None:
 
 
 def compare(config: ScoreConfig, settings: list[str], seed: int) -> dict[str, dict[str, float]]:
-    """Return the figures of real reviews and of each setting's."""
+    """Return the figures of real reviews and of each setting's reviews."""
     model, tokenizer = load_subject(config.model)
     splits = load_reviews(config.data).splits
     template = ReviewTemplate.from_config(config.data)

@@ -1,11 +1,11 @@
-"""How long the class config trains until it is as good as the class's Keras model ever gets, beside that model's time.
+"""Measure how long the class config trains until it reaches the best loss of the class's Keras model.
 
 pip install -r benchmarks/requirements.txt
 python benchmarks/time_to_loss.py ../shared/data/winemag-data-first-8000.json --seeds 42 43 44
 
-For each seed the Keras model (benchmarks/peers/keras_class.py) trains its 5 epochs, then scripts/pretrain.py those of
-configs/class.yaml, on the same reviews and words, both scored on the same validation split after each epoch. Seconds
-are those of training alone, without scoring; within a run of ours they are shared out by optimizer steps.
+For each seed the Keras model (benchmarks/peers/keras_class.py) trains for 5 epochs, then scripts/pretrain.py for the
+epochs of configs/class.yaml, on the same reviews and words. Both are scored on the same validation split after each
+epoch. Seconds are those of training without scoring; a run of ours divides them evenly among its optimizer steps.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Decoding on real reviews: how many come back as they were, and whether a beginning ever changes.
+"""Measure how many real reviews are decoded to their own text, and whether a decoded prefix ever changes.
 
-    python benchmarks/tokenizer_figures.py ../shared/data/winemag-data-first-8000.json
+python benchmarks/tokenizer_figures.py winemag-data-first-8000.json
 
-Kaggle's JSON in; a Markdown table out. Nothing is random.
+The argument is a file of Kaggle's JSON. The result is a Markdown table, the same each time.
 """
 
 import itertools
@@ -21,10 +21,10 @@ FIELDS = ("country", "province", "variety", "description")
 
 
 def main() -> None:
-    """Measure both decoders on unseen reviews, and the package's on every beginning of every review."""
+    """Measure both decoders on unseen reviews, and the package's decoder on every prefix of every review."""
     texts = reviews(Path(sys.argv[1]))
     print(f"{len(texts):,} reviews\n")
-    print("| tokenizer trained on | decoder | reviews without [UNK] | come back |\n|---|---|---|---|")
+    print("| tokenizer trained on | decoder | reviews without [UNK] | decoded to their text |\n|---|---|---|---|")
     for name, seen, unseen in (("the first 4,000", texts[:4000], texts[4000:]), ("all", texts, texts)):
         tokenizer = train_tokenizer(seen, 10_000 if seen is not texts else 10**6)
         ours = tokenizer.backend_tokenizer.decoder
@@ -33,8 +33,8 @@ def main() -> None:
             known, same = round_trip(tokenizer, unseen)
             print(f"| {name} | {label} | {known:,} of {len(unseen):,} | {same:,} ({same / known:.2%}) |", flush=True)
     tokenizer = train_tokenizer(texts)
-    count = sum(changed_beginnings(tokenizer, text) for text in texts)
-    print(f"\nbeginnings that changed when a word followed: {count} in {len(texts):,} reviews")
+    count = sum(changed_prefixes(tokenizer, text) for text in texts)
+    print(f"\nprefixes that changed when a word followed: {count} in {len(texts):,} reviews")
 
 
 def reviews(path: Path) -> list[str]:
@@ -58,15 +58,15 @@ def three_patterns() -> decoders.Decoder:
 
 
 def round_trip(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> tuple[int, int]:
-    """Return how many texts have no unknown word, and how many of those are decoded to what they were."""
+    """Return how many texts have no unknown word, and how many of those are decoded to their own text."""
     encoded = [(text, tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
     known = [(text, ids) for text, ids in encoded if tokenizer.unk_token_id not in ids]
     same = sum(tokenizer.decode(ids).strip() == re.sub(" +", " ", text.lower()).strip() for text, ids in known)
     return len(known), same
 
 
-def changed_beginnings(tokenizer: PreTrainedTokenizerFast, text: str) -> int:
-    """Return for how many k decode(ids[:k]) is no beginning of decode(ids[:k + 1])."""
+def changed_prefixes(tokenizer: PreTrainedTokenizerFast, text: str) -> int:
+    """Return for how many k decode(ids[:k]) is no prefix of decode(ids[:k + 1])."""
     ids = tokenizer(text)["input_ids"]
     decoded = (tokenizer.decode(ids[:count], skip_special_tokens=True) for count in range(len(ids) + 1))
     return sum(not longer.startswith(shorter) for shorter, longer in itertools.pairwise(decoded))

@@ -1,12 +1,14 @@
-"""Training speed and peak memory beside three peers, and beside the limit that the matrix products alone set.
+"""Measure training speed and peak memory beside three peers, and beside the time of the matmuls alone.
 
 pip install -r benchmarks/requirements.txt
 python benchmarks/training_speed.py winemag-data-first-8000.json
 python benchmarks/training_speed.py sample --rounds 1 --only "wine_gpt, bf16" "limit, bf16"
 
-All train a model of the class's size on the same reviews; without the file, on the bundled sample. Each is measured in
-a process of its own, ten steps in turn, several rounds. A review's words count up to its 80th, padding and ends never.
-The limit is the time of the products of one step of 31 reviews of 58 positions, Muon's too, with nothing around them.
+All train a model of the class's size on the same reviews, of the bundled sample by default. Each has its own process,
+and ten steps in turn, for several rounds. A review's words count up to the 80th; padding and end-of-text do not count.
+The limit is the time of the matmuls alone of one step of 31 reviews of 58 positions, Muon's included.
+
+To compare two commits, run them beside each other in turns: benchmarks/commits.py.
 """
 
 import itertools
@@ -26,8 +28,8 @@ HERE = Path(__file__).parent
 sys.path.append(str(HERE / "peers"))
 CONFIG = HERE.parent / "configs" / "class.yaml"
 WARMUP, STEPS, ROUNDS = 5, 10, 8
-# of the config: the residual stream, and what its matrices make of it or into it
-WIDTH, HEADS, WIDE = 256, 2, (768, 256, 256, 256)
+# of the config: width of the residual stream, heads, and the other dimension of each linear layer's weight
+WIDTH, HEADS, LAYER_WIDTHS = 256, 2, (768, 256, 256, 256)
 
 
 def main() -> None:
@@ -36,7 +38,7 @@ def main() -> None:
 
 
 def print_tables(found: Found) -> None:
-    """Print the rates, and how each two that are compared stand to each other in the same round."""
+    """Print the rates, and the ratios of the compared contestants within each round."""
     print("| | real tokens/s, median | range | ms a step | CPU µs a token | peak memory |\n|---|---|---|---|---|---|")
     for name, results in found.items():
         if "rate" not in results[0]:
@@ -52,11 +54,11 @@ def print_tables(found: Found) -> None:
         ours, limit = f"wine_gpt, {precision}", f"limit, {precision}"
         if ours in found and limit in found:
             wall, cpu = (median_ratio(found, limit, ours, key) for key in ("ms_a_position", "cpu_ms_a_position"))
-            print(f"\n{precision}: the products alone are {wall:.0%} of a step, {cpu:.0%} by CPU time")
+            print(f"\n{precision}: the matmuls alone are {wall:.0%} of a step, {cpu:.0%} by CPU time")
 
 
 def in_turns(steps: Iterator[int]) -> Iterator[Measured]:
-    """Warm up, then run some steps a turn, each of which yields its words, and yield their rate."""
+    """Warm up, then run some steps a turn, each of which yields its number of words, and yield the turn's rate."""
     for _ in itertools.islice(steps, WARMUP):
         pass
     while True:
@@ -81,9 +83,9 @@ def rates(words: int, seconds: float, cpu: float) -> Measured:
     }
 
 
-def wine_gpt(data: str, _: str, precision: str, products: bool = True) -> Iterator[Measured]:
+def wine_gpt(data: str, _: str, precision: str, fast_matmuls: bool = True) -> Iterator[Measured]:
     """Measure this package's training loop."""
-    trainer = build_trainer(data, precision, products)
+    trainer = build_trainer(data, precision, fast_matmuls)
     lengths = trainer.train_split.with_format("numpy")["length"][:]
     positions = []
 
@@ -96,13 +98,13 @@ def wine_gpt(data: str, _: str, precision: str, products: bool = True) -> Iterat
             yield int((lengths[reviews] - 2).clip(max=trainer.block_size).sum())
 
     for measured in in_turns(steps()):
-        # steps differ in theirs
+        # steps have different numbers of positions
         mean = statistics.mean(positions[-STEPS:])
         yield {**measured, **{f"{key}_a_position": measured[key] / mean for key in ("ms", "cpu_ms")}}
 
 
-def build_trainer(data: str, precision: str, products: bool = True) -> Any:  # noqa: ANN401 - torch is imported where needed
-    """Return the trainer that the class config makes; ``products``: float32's the fastest way."""
+def build_trainer(data: str, precision: str, fast_matmuls: bool = True) -> Any:  # noqa: ANN401 - torch is imported where needed
+    """Return the class config's trainer; ``fast_matmuls``: whether float32 matmuls are by oneDNN."""
     from wine_gpt.config import PretrainConfig
     from wine_gpt.config_io import parse_config
 
@@ -117,7 +119,7 @@ def build_trainer(data: str, precision: str, products: bool = True) -> Any:  # n
     folder = Path(tempfile.gettempdir())
     limit_onednn_cache()
     tune_malloc()
-    if precision == "no" and products:
+    if precision == "no" and fast_matmuls:
         enable_onednn_fp32()
     accelerator = make_accelerator(config.training, folder)
     reviews = load_reviews(config.data)
@@ -158,7 +160,7 @@ def keras_class(_: str, ids: str) -> Iterator[Measured]:
 
 
 def transformers_gpt2(_: str, ids: str, blocks: bool) -> Iterator[Measured]:
-    """Measure the plain loop."""
+    """Measure a plain training loop of transformers' users."""
     import numpy as np
     import transformers_gpt2 as peer
 
@@ -168,59 +170,59 @@ def transformers_gpt2(_: str, ids: str, blocks: bool) -> Iterator[Measured]:
 
 
 def limit(_: str, ids: str, precision: str) -> Iterator[Measured]:
-    """Time the products of one step of the class config, in memory that is there already."""
+    """Time the matmuls of one step of the class config, with preallocated memory."""
     import numpy as np
     import torch
 
     from wine_gpt.training.hardware import enable_onednn_fp32
 
-    # with the beginning and the end of a text
+    # with [BOS] and [EOS]
     words = len(np.load(ids)["vocabulary"]) + 2
     if precision == "no":
         enable_onednn_fp32()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
 
-    def product(*shape: int) -> Callable[[], Any]:
+    def matmul(*shape: int) -> Callable[[], Any]:
         *many, left, inner, right = shape
-        factors = torch.randn(*many, left, inner, dtype=dtype), torch.randn(*many, inner, right, dtype=dtype)
-        return partial(torch.matmul, *factors, out=torch.empty(*many, left, right, dtype=dtype))
+        matrices = torch.randn(*many, left, inner, dtype=dtype), torch.randn(*many, inner, right, dtype=dtype)
+        return partial(torch.matmul, *matrices, out=torch.empty(*many, left, right, dtype=dtype))
 
     reviews, positions = 31, 58
-    products = [product(*shape) for shape in (*model_products(reviews, positions, words), *muon_products())]
+    matmuls = [matmul(*shape) for shape in (*model_matmuls(reviews, positions, words), *muon_matmuls())]
     while True:
         started, cpu = time.perf_counter(), time.process_time()
-        for multiply in products * STEPS:
+        for multiply in matmuls * STEPS:
             multiply()
         spent = time.perf_counter() - started, time.process_time() - cpu
         wall, cpu = (seconds * 1e3 / (STEPS * reviews * positions) for seconds in spent)
         yield {"ms_a_position": wall, "cpu_ms_a_position": cpu}
 
 
-def model_products(reviews: int, positions: int, words: int) -> Iterator[tuple[int, ...]]:
-    """Yield the sizes, ([many,] left, inner, right), of each product of the class config's pass forward and back."""
+def model_matmuls(reviews: int, positions: int, words: int) -> Iterator[tuple[int, ...]]:
+    """Yield the sizes, ([many,] left, inner, right), of the class config's matmuls, forward and backward."""
     rows, per_head = reviews * positions, WIDTH // HEADS
-    for wide in (*WIDE, words):
+    for width in (*LAYER_WIDTHS, words):
         # a linear layer's output, and the gradients of its input and weight
-        yield from ((rows, WIDTH, wide), (rows, wide, WIDTH), (WIDTH, rows, wide))
-    # queries by keys and weights by values, and the gradients of all four
+        yield from ((rows, WIDTH, width), (rows, width, WIDTH), (WIDTH, rows, width))
+    # queries by keys, attention weights by values, and the gradients of all four
     for inner, right in 2 * [(per_head, positions), (positions, per_head), (positions, per_head)]:
         yield reviews * HEADS, positions, inner, right
 
 
-def muon_products() -> Iterator[tuple[int, ...]]:
-    """Yield those of the optimizer: in each of its rounds X Xᵀ, its square, and that by X."""
+def muon_matmuls() -> Iterator[tuple[int, ...]]:
+    """Yield the sizes of the matmuls of Muon: in each iteration X Xᵀ, its square, and the square by X."""
     from wine_gpt.training.optimizer import ITERATIONS
 
-    for wide in WIDE:
+    for width in LAYER_WIDTHS:
         for _ in range(ITERATIONS):
-            yield from ((WIDTH, wide, WIDTH), (WIDTH, WIDTH, WIDTH), (WIDTH, WIDTH, wide))
+            yield from ((WIDTH, width, WIDTH), (WIDTH, WIDTH, WIDTH), (WIDTH, WIDTH, width))
 
 
 CONTESTANTS: dict[str, Contestant] = {
     "wine_gpt, bf16": partial(wine_gpt, precision="bf16"),
     "wine_gpt, bf16, two processes of one thread": partial(wine_gpt, precision="bf16"),
     "wine_gpt, no": partial(wine_gpt, precision="no"),
-    "wine_gpt, no, torch's own products": partial(wine_gpt, precision="no", products=False),
+    "wine_gpt, no, torch's own matmuls": partial(wine_gpt, precision="no", fast_matmuls=False),
     "(a) the class's model in Keras": keras_class,
     "(b) transformers GPT-2, padded to 80": partial(transformers_gpt2, blocks=False),
     "(c) transformers GPT-2, blocks": partial(transformers_gpt2, blocks=True),

@@ -1,10 +1,10 @@
-"""The splits as the class sees them, in a file that needs none of this package's libraries to be read.
+"""Write the splits as the class's notebook encodes them, to a file that numpy alone can read.
 
 python benchmarks/peers/class_ids.py winemag-data-first-8000.json ids.npz
 
-Each split is an int32 array of shape (reviews, 81), the class's sequence and its shifted target in one: the ids of a
-review's first words, filled with 0, the class's padding. Ids are those of the class's vocabulary, which begins
-wine_gpt's. The array ``vocabulary`` holds the words.
+Each split is an int32 array of shape (reviews, 81) with the ids of a review's first words, padded with 0: the first 80
+columns are the class's input, the last 80 its target. The ids are those of the class's vocabulary, which are the first
+ids of wine_gpt's. The array ``vocabulary`` holds the words.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def class_rows(reviews: list[list[int]]) -> Ids:
-    """Return rows of words without [BOS] and [EOS], which the class has not."""
+    """Return rows of words without [BOS] and [EOS], which the class does not have."""
     rows = np.zeros((len(reviews), POSITIONS + 1), dtype=np.int32)
     for row, ids in zip(rows, reviews, strict=True):
         words = ids[1:-1][: POSITIONS + 1]
@@ -52,7 +52,7 @@ def class_rows(reviews: list[list[int]]) -> Ids:
 
 
 def class_ids(data: str) -> dict[str, Ids]:
-    """Return the arrays of ``data``, made by a process of its own, so that its memory is not the caller's."""
+    """Return the arrays of ``data``, made in another process to keep its memory out of the caller's."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "ids.npz"
         subprocess.run([sys.executable, __file__, data, str(file)], check=True, stdout=sys.stderr)

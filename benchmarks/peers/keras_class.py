@@ -1,11 +1,11 @@
-"""The class's model in Keras, trained as the class trains it: a peer to measure beside.
+"""Train the class's model in Keras, as the class does, for comparison.
 
 pip install -r benchmarks/requirements.txt
 python benchmarks/peers/keras_class.py winemag-data-first-8000.json --epochs 5 --seed 42
 
 One block, post-LN, 2 heads of 256, an untied head, Adam, batches of 32 reviews padded to 80, padding counted in the
-loss. Prints a JSON object per epoch: seconds of training so far, nats per word of validation and test, and the peak of
-the memory of training, in bytes. A word counts where wine_gpt.scoring counts it: from a review's second to its 80th.
+loss. Prints a JSON object per epoch: seconds of training so far, nats per word of validation and test, and the peak
+memory of training in bytes. As in wine_gpt.modeling.scoring, a review's second to 80th words count.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
         started = time.perf_counter()
         model.fit(train[:, :-1], train[:, 1:], batch_size=BATCH, initial_epoch=epoch, epochs=epoch + 1, verbose=0)
         seconds += time.perf_counter() - started
-        # before scoring, which the class does not do
+        # measured before the first scoring, because the class does not score
         memory = memory or peak_memory()
         figures = {name: nats_per_word(scorer, splits[name]) for name in ("validation", "test")}
         print(json.dumps({"epoch": epoch + 1, "seconds": round(seconds, 1), **figures, "memory": memory}), flush=True)
@@ -58,7 +58,7 @@ def build_model(words: int) -> keras.Model:
     inner = layers.Dense(WIDTH)(layers.Dense(WIDTH, activation="relu")(hidden))
     hidden = layers.LayerNormalization(epsilon=1e-6)(hidden + layers.Dropout(DROPOUT)(inner))
     model = keras.Model(ids, layers.Dense(words)(hidden))
-    # by itself Keras chooses XLA, which uses one core of two here: 5,000 tokens/s where this gives 9,000
+    # without XLA, Keras's default, because it used one core of two and trained at about half the speed
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     return model
 
@@ -77,7 +77,7 @@ class TokenAndPosition(layers.Layer):
 
 
 def build_scorer(model: keras.Model) -> keras.Model:
-    """Return the same model, compiled to measure the loss over the words that weigh 1."""
+    """Return the same model, compiled to measure the loss over the words with sample weight 1."""
     scorer = keras.Model(model.input, model.output)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     metric = keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nats_per_word")

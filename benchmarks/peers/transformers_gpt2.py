@@ -1,6 +1,6 @@
-"""GPT-2 of the class's size as transformers' users train it: a plain loop, over padded reviews or concatenated blocks.
+"""Train a GPT-2 of the class's size in a plain loop, on padded reviews or on concatenated blocks.
 
-A peer of benchmarks/training_speed.py, which runs it.
+benchmarks/training_speed.py runs it for comparison.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ BATCH = 32
 
 
 def build_model(words: int) -> GPT2LMHeadModel:
-    """Return a fresh GPT-2 of the class's size; the id behind the words ends a text."""
+    """Return an untrained GPT-2 of the class's size; the id after the last word ends a text."""
     return GPT2LMHeadModel(
         GPT2Config(
             vocab_size=words + 1,
@@ -31,12 +31,12 @@ def build_model(words: int) -> GPT2LMHeadModel:
 
 
 def train(model: GPT2LMHeadModel, rows: Ids, blocks: bool) -> Iterator[int]:
-    """Train one epoch and yield how many words each step saw.
+    """Train one epoch and yield the number of words of each step.
 
     Args:
         model: see :func:`build_model`.
-        rows: what class_ids makes of a split.
-        blocks: whether reviews are concatenated and cut at every 80 words, else each is padded to 80.
+        rows: a split from class_ids.
+        blocks: whether reviews are concatenated and cut into blocks of 80 words; otherwise each is padded to 80.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     end = model.config.eos_token_id
@@ -55,6 +55,6 @@ def train(model: GPT2LMHeadModel, rows: Ids, blocks: bool) -> Iterator[int]:
 
 
 def concatenated(rows: Ids, end: int) -> Ids:
-    """Return the reviews one behind the other, an end behind each, in blocks of 80."""
+    """Return the reviews concatenated, each followed by the end of text, in blocks of 80."""
     words = np.concatenate([np.append(row[row != 0], end) for row in rows]).astype(np.int64)
     return words[: len(words) // POSITIONS * POSITIONS].reshape(-1, POSITIONS)

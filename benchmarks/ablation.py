@@ -1,0 +1,186 @@
+"""A training step without each of its optimizations, beside the step as it is.
+
+python benchmarks/ablation.py winemag-data-first-8000.json
+OMP_NUM_THREADS=1 python benchmarks/ablation.py sample --rounds 5 --only "bf16" "bf16, torch's dropout"
+
+Each variant of the class config's step is measured in a process of its own, ten steps in turn, several rounds. The
+ratios are medians over the rounds of a variant's time by the whole step's: above 1 the optimization saves time. On a
+busy machine compare CPU times, with one thread.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from contest import Contestant, Found, Measured, median_ratio, run_contest
+from training_speed import wine_gpt
+
+ROUNDS = 8
+
+
+def main() -> None:
+    """Measure each variant in turn, several times, and print a Markdown table of ratios."""
+    run_contest(__file__, __doc__, CONTESTANTS, ROUNDS, print_ratios)
+
+
+def print_ratios(found: Found) -> None:
+    """Print each variant's time by that of the whole step in the same precision."""
+    print("| without | wall time | CPU time | peak memory |\n|---|---|---|---|")
+    for name in found:
+        whole = name.partition(",")[0]
+        if name != whole and whole in found:
+            wall, cpu, memory = (median_ratio(found, name, whole, key) for key in ("ms", "cpu_ms", "memory"))
+            print(f"| {name} | {wall:.2f} | {cpu:.2f} | {memory:.2f} |")
+
+
+def variant(data: str, ids: str, precision: str, change: Callable[[], None]) -> Iterator[Measured]:
+    """Change the package in this process, and measure its training step."""
+    change()
+    return wine_gpt(data, ids, precision)
+
+
+def whole() -> None:
+    """Change nothing."""
+
+
+def unlimited_onednn_cache() -> None:
+    """Keep as many kernels as oneDNN and torch do by default."""
+    import os
+
+    from wine_gpt.training.hardware import ONEDNN_CACHES
+
+    for name in ONEDNN_CACHES:
+        os.environ[name] = "1024"
+
+
+def default_malloc() -> None:
+    """Return freed memory to the system as glibc does by default."""
+    from wine_gpt.training import hardware
+
+    hardware._set_malloc_thresholds = lambda trim, mmap: False
+
+
+def dropout_of_floats() -> None:
+    """Draw a float for each element by torch's generator, one generator for each row."""
+    import torch
+
+    from wine_gpt.modeling.dropout import PerRowDropout
+
+    def forward(self: PerRowDropout, input: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.p == 0:
+            return input
+        kept = torch.empty_like(input)
+        for row, generator in zip(kept, self.generators, strict=True):
+            row.bernoulli_(1 - self.p, generator=generator)
+        return input * kept.mul_(1 / (1 - self.p))
+
+    PerRowDropout.forward = forward
+
+
+def torchs_dropout() -> None:
+    """Drop by torch's generator for the whole batch, and attend by transformers' sdpa."""
+    from wine_gpt.modeling import language_model
+
+    language_model.install_per_row_dropout = lambda model: []
+
+
+def torchs_loss(chunked: bool) -> None:
+    """Take the head's loss from torch: linear_cross_entropy, or a matmul and cross_entropy."""
+    import torch
+    from torch.nn import functional
+
+    from wine_gpt.modeling import language_model
+
+    def loss(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if chunked:
+            linear: Any = functional.linear_cross_entropy
+            total: torch.Tensor = linear(hidden, weight, labels, reduction="sum")
+            return total.float()
+        return functional.cross_entropy(functional.linear(hidden, weight).float(), labels, reduction="sum")
+
+    language_model.summed_cross_entropy = loss
+
+
+def plain_tied_gradient() -> None:
+    """Let autograd add the embedding's gradient to the head's."""
+    from torch.nn import functional
+
+    from wine_gpt.modeling import language_model
+
+    language_model.embed_tied = lambda weight, ids: (functional.embedding(ids, weight), weight)
+
+
+def gelu_new() -> None:
+    """Compute GELU by the eight operations of transformers' gelu_new."""
+    from transformers.activations import ACT2FN
+
+    ACT2FN["gelu_pytorch_tanh"] = type(ACT2FN["gelu_new"])
+
+
+def muon_one_by_one() -> None:
+    """Orthogonalize each matrix by itself."""
+    import torch
+
+    from wine_gpt.training import optimizer
+
+    stacked = optimizer.orthogonalize
+
+    def one_by_one(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+        return [stacked([matrix], dtype)[0] for matrix in matrices]
+
+    optimizer.orthogonalize = one_by_one
+
+
+def muon_in_every_process() -> None:
+    """Let each process orthogonalize all matrices."""
+    from wine_gpt.training import optimizer
+
+    optimizer.orthogonalize_in_parallel = optimizer.orthogonalize
+
+
+def torchs_muon() -> None:
+    """Take torch.optim.Muon for the matrices between the layers."""
+    import torch
+
+    from wine_gpt.training.optimizer import MuonAdamW
+
+    def step(self: MuonAdamW, closure: None = None) -> None:
+        orthogonal = self.param_groups[0]
+        if not hasattr(self, "muon"):
+            self.muon = torch.optim.Muon(
+                orthogonal["params"], weight_decay=orthogonal["weight_decay"], adjust_lr_fn="match_rms_adamw"
+            )
+        self.muon.param_groups[0]["lr"] = orthogonal["lr"]
+        self.muon.step()
+        for matrix in orthogonal["params"]:
+            matrix.grad = None
+        torch.optim.AdamW.step(self, closure)
+
+    MuonAdamW.step = step
+
+
+VARIANTS: dict[str, Callable[[], None]] = {
+    "limit_onednn_cache": unlimited_onednn_cache,
+    "tune_malloc": default_malloc,
+    "packed random bits: bernoulli_ for each row": dropout_of_floats,
+    "per-row dropout: torch's": torchs_dropout,
+    "own loss: matmul and cross_entropy": partial(torchs_loss, chunked=False),
+    "own loss: linear_cross_entropy": partial(torchs_loss, chunked=True),
+    "gradient of the tied head in place": plain_tied_gradient,
+    "gelu_pytorch_tanh: gelu_new": gelu_new,
+    "Muon in stacks": muon_one_by_one,
+    "own Muon: torch.optim.Muon": torchs_muon,
+}
+CONTESTANTS: dict[str, Contestant] = {
+    **{
+        f"{precision}{name and f', {name}'}": partial(variant, precision=precision, change=change)
+        for precision, (name, change) in itertools.product(("bf16", "no"), {"": whole, **VARIANTS}.items())
+    },
+    "two processes": partial(variant, precision="bf16", change=whole),
+    "two processes, Muon shared by the processes": partial(variant, precision="bf16", change=muon_in_every_process),
+}
+
+
+if __name__ == "__main__":
+    main()
