@@ -1,4 +1,4 @@
-"""Batches: each review once an epoch, within the budget, little padding, and nothing but (seed, step) decides."""
+"""Batches: each review once an epoch, within the budget, little padding, and determined by seed and step alone."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_a_step_depends_on_seed_and_step_only() -> None:
     assert steps[:epoch_length] != steps[epoch_length : 2 * epoch_length]
 
 
-def test_padding_wastes_less_than_three_percent() -> None:
+def test_padding_is_less_than_three_percent() -> None:
     lengths = np.random.default_rng(0).normal(58, 14, 8000).clip(15, 150).astype(np.int64)
     assert BatchPlan(lengths, 2048, seed=0, epochs=1).padding_fraction() < 0.03
     shuffled_pairs = np.array([10, 100] * 50)
@@ -90,16 +90,16 @@ def test_the_number_of_labels_is_the_number_of_positions() -> None:
 
 
 def test_micro_batches_are_the_batch_in_order() -> None:
-    parts = split_into_micro_batches(np.arange(10), 4)
-    assert np.concatenate(parts).tolist() == list(range(10))
-    assert {len(part) for part in parts} == {2, 3}
+    micro_batches = split_into_micro_batches(np.arange(10), 4)
+    assert np.concatenate(micro_batches).tolist() == list(range(10))
+    assert {len(indices) for indices in micro_batches} == {2, 3}
 
 
-@pytest.mark.parametrize("left_over", [0, 1, 2, 63])
-def test_what_is_left_over_is_no_batch_of_its_own(left_over: int) -> None:
-    """Else a run on several processes would end when it meets it, with fewer reviews than processes."""
+@pytest.mark.parametrize("remaining", [0, 1, 2, 63])
+def test_remaining_reviews_make_no_small_batch(remaining: int) -> None:
+    """A batch with fewer reviews than processes would end a run on several processes."""
     reviews_of_a_batch = 100 // 10
-    plan = BatchPlan(np.full(64 * reviews_of_a_batch * 2 + left_over, 10), 100, seed=0, epochs=2)
+    plan = BatchPlan(np.full(64 * reviews_of_a_batch * 2 + remaining, 10), 100, seed=0, epochs=2)
     sizes = [len(plan.batch(step)) for step in range(plan.total_steps)]
     assert plan.smallest == min(sizes) >= reviews_of_a_batch // 2
 
@@ -111,7 +111,7 @@ def test_evaluation_sees_every_review_once() -> None:
     assert list(in_order(reviews(), 20, 100)) == []
 
 
-def test_a_review_may_be_longer_than_the_last() -> None:
+def test_rows_before_the_last_may_be_longer() -> None:
     split = Dataset.from_dict({"input_ids": [[1, 2, 3, 4], [1, 5]], "length": [4, 2]})
     batch = collate(split, np.array([0, 1]), 8, 9)
     assert batch.input_ids.tolist() == [[1, 2, 3], [1, 9, 9]]

@@ -1,4 +1,4 @@
-"""From a file to splits: formats, types, filter, report, cache, tokens."""
+"""Loading reviews: formats, types, filter, report, cache and tokens."""
 
 import dataclasses
 import json
@@ -45,7 +45,7 @@ def expected(tmp_path: Path) -> list[dict]:
     return load(write(tmp_path / "expected.json", json_text(RECORDS)))
 
 
-def test_a_review_has_types_and_its_text(tmp_path: Path) -> None:
+def test_columns_are_typed_and_the_text_is_composed(tmp_path: Path) -> None:
     reviews = load_reviews(DataConfig(path=write(tmp_path / "a.json", json_text(RECORDS))))
     features = reviews.splits["train"].features
     assert list(reviews.splits) == ["train", "validation", "test"]
@@ -78,7 +78,7 @@ def test_the_file_of_150k_has_fewer_columns(tmp_path: Path, expected: list[dict]
 
 
 @pytest.mark.parametrize("member", [KAGGLE_JSON, "archive/winemag-data-130k-v2.csv", "mine.jsonl"])
-def test_a_zip_gives_the_rows_of_its_member(tmp_path: Path, expected: list[dict], member: str) -> None:
+def test_a_zip_is_read_from_the_member_with_reviews(tmp_path: Path, expected: list[dict], member: str) -> None:
     with zipfile.ZipFile(tmp_path / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("read me.txt", "no reviews")
         if member != "mine.jsonl":
@@ -87,17 +87,17 @@ def test_a_zip_gives_the_rows_of_its_member(tmp_path: Path, expected: list[dict]
     assert load(tmp_path / "archive.zip") == expected
 
 
-def test_files_larger_than_a_piece_are_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_larger_than_a_chunk_are_read_completely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [load(write(tmp_path / f"a.{suffix}", text(RECORDS))) for suffix, text in WRITERS.items()]
     monkeypatch.setattr("wine_gpt.data.formats.CHUNK", 37)
     monkeypatch.setattr("wine_gpt.data.formats.BATCH_ROWS", 7)
     for suffix, text in WRITERS.items():
-        reviews = load_reviews(DataConfig(path=write(tmp_path / f"pieces.{suffix}", text(RECORDS))))
+        reviews = load_reviews(DataConfig(path=write(tmp_path / f"chunks.{suffix}", text(RECORDS))))
         assert rows_of(reviews) == rows[0]
         assert reviews.report.read == 50
 
 
-def test_numbers_may_be_texts_and_texts_numbers(tmp_path: Path) -> None:
+def test_numbers_may_be_strings_and_strings_numbers(tmp_path: Path) -> None:
     points = ["87", 87, " 87 ", 87.0]
     records = [
         {**record, "points": value, "price": price, "province": 7, "winery": float("nan")}
@@ -139,7 +139,7 @@ def test_the_report_adds_up(tmp_path: Path) -> None:
     assert (report.read, report.blank, report.duplicates, report.kept) == (17, 2, 1, 9)
     assert report.dropped == {"country": 3, "province": 1, "variety": 0, "description": 1}
     assert report.splits == {name: len(split) for name, split in reviews.splits.items()}
-    # the first of two with the same words is the one that stays
+    # of two records with the same words the first is kept
     assert {row["country"] for row in rows_of(reviews)} == {"US"}
     report.save(tmp_path / "report.json")
     assert json.loads((tmp_path / "report.json").read_text()) == report.to_dict()
@@ -160,7 +160,7 @@ def test_blank_rows_are_counted_not_kept(tmp_path: Path) -> None:
     assert "0 usable rows of 2 read: 2 blank" in load_error(write(tmp_path / "only.json", "[{}, {}]"))
 
 
-def test_what_no_tokenizer_can_use_is_taken_out_and_counted(tmp_path: Path) -> None:
+def test_nul_and_lone_surrogates_are_removed_and_long_texts_cut(tmp_path: Path) -> None:
     description = "a\0b \ud800c " + "word " * 2_000_000
     record = {**RECORDS[0], "description": description, "title": "\udfff"}
     path = write(tmp_path / "a.json", json.dumps([record, *RECORDS[1:]]))
@@ -172,18 +172,18 @@ def test_what_no_tokenizer_can_use_is_taken_out_and_counted(tmp_path: Path) -> N
     assert row["title"] == ""
     path = write(tmp_path / "a.csv", csv_text([{**record, "title": ""}, *RECORDS[1:]]).replace("\ud800", ""))
     assert load_reviews(DataConfig(path=path)).report.cut == 1
-    # an escaped pair is a character like any other
+    # an escaped surrogate pair is one character
     rows = load(write(tmp_path / "pair.json", json.dumps([{**RECORDS[0], "description": "\U0001f377"}])), **ALL_TRAIN)
     assert rows[0]["description"] == "\U0001f377"
 
 
-def test_a_text_is_cut_within_a_word_only_if_it_has_no_other_place(tmp_path: Path) -> None:
+def test_a_text_is_cut_within_a_word_only_if_its_first_word_is_too_long(tmp_path: Path) -> None:
     records = [{**RECORDS[0], "description": text} for text in ("one two three", "onetwothree", "   onetwo", "one")]
     rows = load(write(tmp_path / "a.json", json_text(records)), max_characters=7, **ALL_TRAIN)
     assert [row["description"] for row in rows] == ["one", "one two", "onetwo", "onetwot"]
 
 
-def test_fractions_of_nothing_leave_splits_empty(tmp_path: Path) -> None:
+def test_fractions_of_zero_leave_splits_empty(tmp_path: Path) -> None:
     reviews = load_reviews(DataConfig(path=write(tmp_path / "a.json", json_text(RECORDS)), **ALL_TRAIN))
     assert reviews.report.splits == {"train": 50, "validation": 0, "test": 0}
     tokenizer = train_tokenizer(texts(reviews.splits["train"]))
@@ -195,7 +195,7 @@ def test_an_empty_train_split_is_refused(tmp_path: Path) -> None:
     assert "none of the 1 usable rows fell into the train split" in load_error(path, test_fraction=0.94)
 
 
-def test_tokens_are_those_of_the_tokenizer_and_cached(tmp_path: Path) -> None:
+def test_tokenized_splits_match_the_tokenizer_and_are_cached(tmp_path: Path) -> None:
     reviews = load_reviews(DataConfig(path=write(tmp_path / "a.json", json_text(RECORDS))))
     tokenizer = train_tokenizer(texts(reviews.splits["train"]))
     splits = tokenize_splits(reviews.splits, tokenizer)
@@ -216,19 +216,19 @@ def test_a_second_run_reads_the_cache(tmp_path: Path, cache: Path) -> None:
     config = DataConfig(path=str(path))
     first = load_reviews(config)
     status = path.stat()
-    # as long as size and time are the same, nobody looks into the file
+    # as long as size and modification time are the same, the file is not read
     path.write_text("x" * status.st_size)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     second = load_reviews(config)
     assert (rows_of(second), second.report, second.fingerprint) == (rows_of(first), first.report, first.fingerprint)
     assert second.splits["train"].cache_files
-    # other settings or another time of change: the file is read, and it is no JSON any more
+    # with other settings or another modification time the file is read, and it is no longer JSON
     assert "neither a JSON array nor JSON Lines" in refused(load_reviews, dataclasses.replace(config, split_seed=1))
     os.utime(path)
     assert "neither a JSON array nor JSON Lines" in refused(load_reviews, config)
 
 
-def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_content_alone(tmp_path: Path) -> None:
     def fingerprint(records: list[dict], name: str, **settings: object) -> str:
         return load_reviews(DataConfig(path=write(tmp_path / name, json_text(records)), **settings)).fingerprint
 
@@ -236,7 +236,7 @@ def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
     assert first == fingerprint(RECORDS, "elsewhere.json")
     changed = [
         fingerprint(RECORDS[1:], "fewer.json"),
-        fingerprint(RECORDS[::-1], "turned.json"),
+        fingerprint(RECORDS[::-1], "reversed.json"),
         fingerprint([{**RECORDS[0], "country": "Us"}, *RECORDS[1:]], "letter.json"),
         fingerprint(RECORDS, "a.json", split_seed=7),
         fingerprint(RECORDS, "a.json", prefix="wine"),
@@ -262,14 +262,14 @@ def test_processes_that_start_at_once_share_one_cache(tmp_path: Path, cache: Pat
     assert len([entry for entry in (cache / "wine_gpt").iterdir() if entry.is_dir()]) == 1
 
 
-def test_what_a_killed_run_left_is_not_taken(tmp_path: Path, cache: Path) -> None:
+def test_an_incomplete_cache_of_a_killed_run_is_ignored(tmp_path: Path, cache: Path) -> None:
     config = DataConfig(path=write(tmp_path / "a.json", json_text(RECORDS)))
     expected = rows_of(load_reviews(config))
     (entry,) = [entry for entry in (cache / "wine_gpt").iterdir() if entry.is_dir()]
-    left = entry.rename(entry.with_suffix(".incomplete"))
-    (left / "train.arrow").write_bytes(b"half")
+    incomplete = entry.rename(entry.with_suffix(".incomplete"))
+    (incomplete / "train.arrow").write_bytes(b"half")
     assert rows_of(load_reviews(config)) == expected
-    assert not left.exists()
+    assert not incomplete.exists()
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, cache: Path) -> None:

@@ -1,4 +1,4 @@
-"""What docs/data.md shows is what happens."""
+"""The examples of docs/data.md give what the page shows."""
 
 import re
 from pathlib import Path
@@ -21,11 +21,11 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_report_is_that_of_the_sample() -> None:
+def test_the_page_shows_the_report_of_the_sample() -> None:
     assert f"```text\n{load_reviews(DataConfig()).report}\n```" in PAGE
 
 
-def test_the_recipes_load(work: Path) -> None:
+def test_the_pages_recipes_load(work: Path) -> None:
     files = dict(re.findall(r"`(recipes\.\w+)`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
     assert sorted(files) == ["recipes.jsonl", "recipes.yaml"]
     for name, text in files.items():

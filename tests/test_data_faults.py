@@ -1,4 +1,4 @@
-"""Sources that can't be read: each is one line that says where, and leaves nothing behind."""
+"""Sources that can't be read: each gives a one-line error that names the location, and leaves no cache."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def cached(cache: Path) -> list[Path]:
     return [entry for entry in folder.iterdir() if entry.suffix != ".lock"] if folder.exists() else []
 
 
-# short records of an own corpus, so that each cut is quick
+# short records of two columns, so that a file has few positions to cut it at
 SHORT = [{"a": f"x{number}", "b": f"é,\n{number}"} for number in range(50)]
 SHORT_FIELDS: dict[str, Any] = {
     "prompt_fields": ("a",),
@@ -43,7 +43,7 @@ SHORT_FIELDS: dict[str, Any] = {
 
 
 def load_cut(path: Path, content: bytes, cache: Path) -> str | list[dict]:
-    """Return the rows of the cut file, in its order, or what is said of it; and leave no cache."""
+    """Return the rows of the cut file in its order, or the error; check that no cache is left."""
     path.write_bytes(content)
     try:
         reviews = load_reviews(DataConfig(path=str(path), **SHORT_FIELDS))
@@ -65,7 +65,7 @@ def test_json_cut_anywhere(tmp_path: Path, cache: Path) -> None:
     for cut in range(len(content)):
         message = load_cut(tmp_path / "a.json", content[:cut], cache)
         if cut:
-            # cut between two records, it may be either that is said not to be whole
+            # between two records, either may be reported as incomplete
             begun = content[:cut].count(b"{")
             assert any(f"record {number:,} is no whole" in message for number in (begun, begun + 1)), (cut, message)
 
@@ -76,7 +76,7 @@ def test_lines_cut_anywhere(tmp_path: Path, cache: Path) -> None:
         result = load_cut(tmp_path / "a.jsonl", content[:cut], cache)
         whole, begun = content[:cut].count(b"}"), content[:cut].count(b"{")
         if whole == begun:
-            # at a line's end nothing tells that more lines followed
+            # a file cut at the end of a line looks complete
             assert result == SHORT[:whole]
         elif content[:cut].endswith("é".encode()[:1]):
             assert f"byte {cut - 1:,} is not utf-8" in result
@@ -90,7 +90,7 @@ def test_csv_cut_anywhere(tmp_path: Path, cache: Path) -> None:
     for cut in range(1, len(content)):
         result = load_cut(tmp_path / "a.csv", content[:cut], cache)
         if isinstance(result, list):
-            # in a last cell without quotes nothing tells that more followed
+            # a last cell without quotes looks complete wherever it is cut
             assert result[:-1] == SHORT[: len(result) - 1]
             assert SHORT[len(result) - 1]["a"].startswith(result[-1]["a"])
             assert result[-1]["b"] == SHORT[len(result) - 1]["b"]
@@ -112,7 +112,7 @@ def test_another_encoding_must_be_named(
     assert load(path, encoding=encoding) == load(write(tmp_path / f"b.{suffix}", text(RECORDS)))
 
 
-def test_the_byte_that_does_not_fit_is_found_far_inside(tmp_path: Path) -> None:
+def test_a_wrong_byte_far_inside_a_file_is_located(tmp_path: Path) -> None:
     content = lines_text(make_records(10_000)).encode() + "Château".encode("cp1252")
     (tmp_path / "a.jsonl").write_bytes(content)
     assert f"byte {content.index(b'Ch' + bytes([0xE2])) + 2:,} is not utf-8" in load_error(tmp_path / "a.jsonl")
@@ -121,7 +121,7 @@ def test_the_byte_that_does_not_fit_is_found_far_inside(tmp_path: Path) -> None:
     assert f"byte {len(lines_text(RECORDS).encode()):,} is not utf-8" in load_error(tmp_path / "c.jsonl")
 
 
-def test_an_encoding_that_is_not_the_files_is_said(tmp_path: Path) -> None:
+def test_a_wrong_encoding_setting_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", lines_text(RECORDS))
     message = load_error(path, encoding="utf-16")
     assert "byte 0 is not utf-16" in message
@@ -130,7 +130,7 @@ def test_an_encoding_that_is_not_the_files_is_said(tmp_path: Path) -> None:
     assert "data.encoding is 'base64'" in load_error(path, encoding="base64")
 
 
-def first_wrong(field: str, value: object) -> list[dict]:
+def wrong_in_record_4(field: str, value: object) -> list[dict]:
     return [*RECORDS[:3], {**RECORDS[3], field: value}]
 
 
@@ -152,13 +152,17 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "bad value in line 2": ("a.jsonl", lines_text(RECORDS[:1]) + '{"points": nul}\n', "line 2 is no whole JSON"),
     "points": (
         "a.json",
-        json_text(first_wrong("points", "abc")),
+        json_text(wrong_in_record_4("points", "abc")),
         "record 4: points is 'abc', which is not an integer",
     ),
-    "half points": ("a.json", json_text(first_wrong("points", 87.5)), "record 4: points is '87.5', which is not"),
-    "huge points": ("a.json", json_text(first_wrong("points", 10**30)), "record 4: points is '1000000"),
-    "price": ("a.csv", csv_text(first_wrong("price", "$5")), "record 4: price is '$5', which is not a number"),
-    "nested": ("a.json", json_text(first_wrong("winery", ["x"])), "record 4: winery is a list, not a text"),
+    "half points": (
+        "a.json",
+        json_text(wrong_in_record_4("points", 87.5)),
+        "record 4: points is '87.5', which is not",
+    ),
+    "huge points": ("a.json", json_text(wrong_in_record_4("points", 10**30)), "record 4: points is '1000000"),
+    "price": ("a.csv", csv_text(wrong_in_record_4("price", "$5")), "record 4: price is '$5', which is not a number"),
+    "nested": ("a.json", json_text(wrong_in_record_4("winery", ["x"])), "record 4: winery is a list, not a text"),
     "open quote": ("a.csv", csv_text(RECORDS[:2]) + '2,"87,x\n', "the record that starts in line 6 is broken"),
     "text after quote": ("a.csv", csv_text(RECORDS[:2]) + '2,"87"x\n', "the record that starts in line 6 is broken"),
     "cells": ("a.csv", csv_text(RECORDS[:2]) + "2,87\n", "line 6 has 2 cells, the header 14"),
@@ -172,7 +176,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_is_one_line(tmp_path: Path, cache: Path, name: str) -> None:
+def test_a_broken_file_gives_a_one_line_error(tmp_path: Path, cache: Path, name: str) -> None:
     file, text, expected = BROKEN[name]
     path = write(tmp_path / file, text)
     message = load_error(path)
@@ -181,7 +185,7 @@ def test_a_broken_file_is_one_line(tmp_path: Path, cache: Path, name: str) -> No
     assert not cached(cache)
 
 
-def test_the_place_of_a_fault_is_that_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_position_of_an_error_is_that_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wine_gpt.data.formats.CHUNK", 100)
     text = json_text(RECORDS).replace("}, {", "},\n{")
     at = text.index('"price"', text.index("Wine 40 "))
@@ -204,7 +208,7 @@ def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
     assert "no column 'country', 'description'" in load_error(tmp_path / "a.parquet")
 
 
-def test_a_path_that_is_no_file(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_named(tmp_path: Path) -> None:
     write(tmp_path / "winemag.json", json_text(RECORDS))
     assert f"did you mean {tmp_path / 'winemag.json'}?" in load_error(tmp_path / "winmag.json")
     assert "no such file" in load_error(tmp_path / "nowhere" / "winmag.json")
@@ -212,7 +216,7 @@ def test_a_path_that_is_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+def test_a_file_without_read_permission_is_named(tmp_path: Path) -> None:
     path = Path(write(tmp_path / "a.json", json_text(RECORDS)))
     path.chmod(0)
     assert "Permission denied" in load_error(path)
@@ -235,7 +239,7 @@ def test_a_zip_without_reviews_lists_what_it_holds(tmp_path: Path) -> None:
     assert "but: nothing" in load_error(path)
 
 
-def test_a_damaged_zip(tmp_path: Path, cache: Path) -> None:
+def test_a_damaged_zip_is_named(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "archive.zip"
     content = zip_of(path, **{KAGGLE_JSON: json_text(RECORDS)})
     path.write_bytes(content.replace(b"dry", b"wet", 1))
@@ -249,7 +253,7 @@ def test_a_damaged_zip(tmp_path: Path, cache: Path) -> None:
     assert not cached(cache)
 
 
-def test_damaged_parquet(tmp_path: Path, cache: Path) -> None:
+def test_damaged_parquet_is_named(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.Table.from_pylist(RECORDS), path)
     content = path.read_bytes()
@@ -278,7 +282,7 @@ def test_kaggle_is_downloaded_once(tmp_path: Path, kaggle: KaggleServer) -> None
     assert [(name, request["ownerSlug"], request["datasetSlug"]) for name, request in kaggle.requests] == [
         ("DownloadDataset", "zynicide", "wine-reviews")
     ]
-    # from here on without a network
+    # the second run needs no network
     kaggle.status = 500
     assert load("kaggle") == expected
     assert len(kaggle.requests) == 1
@@ -288,7 +292,7 @@ def test_kaggle_is_downloaded_once(tmp_path: Path, kaggle: KaggleServer) -> None
     ("status", "advice"),
     [(401, "check the credentials"), (403, "accept the dataset's terms"), (404, "not there"), (500, "try again")],
 )
-def test_kaggle_refuses(kaggle: KaggleServer, cache: Path, status: int, advice: str) -> None:
+def test_an_error_status_of_kaggle_gives_advice(kaggle: KaggleServer, cache: Path, status: int, advice: str) -> None:
     kaggle.status = status
     message = load_error("kaggle")
     assert f"status {status}" in message
@@ -297,19 +301,19 @@ def test_kaggle_refuses(kaggle: KaggleServer, cache: Path, status: int, advice: 
     assert not cached(cache)
 
 
-def test_kaggle_cannot_be_reached(kaggle: KaggleServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kaggle_without_a_network_gives_advice(kaggle: KaggleServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert "kaggle: the download failed" in load_error("kaggle")
 
 
-def test_kaggle_without_kagglehub(monkeypatch: pytest.MonkeyPatch) -> None:
-    # what an import of a package that is not there finds
+def test_without_kagglehub_the_install_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    # an import of None raises ImportError, as for a package that is not installed
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     assert 'pip install "wine_gpt[kaggle]"' in load_error("kaggle")
 
 
-def test_a_hub_data_set_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_a_hub_dataset_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     for name in ("someone/wines", "wines", "no: name"):
@@ -317,20 +321,20 @@ def test_a_hub_data_set_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, 
     assert not cached(cache)
 
 
-def test_a_hub_data_set_gives_the_rows_of_all_its_splits(
+def test_a_hub_dataset_gives_the_rows_of_all_its_splits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     expected = load(write(tmp_path / "a.json", json_text(RECORDS)))
-    # as a download of an earlier day leaves it
+    # the files of an earlier download
     folder = cache / "someone___wines" / "default" / "0.0.0" / ("0" * 40)
     folder.mkdir(parents=True)
     table = pa.Table.from_pylist(RECORDS)
     splits = datasets.SplitDict()
-    for name, part in {"first": table.slice(0, 20), "second": table.slice(20)}.items():
+    for name, rows in {"first": table.slice(0, 20), "second": table.slice(20)}.items():
         with ArrowWriter(path=str(folder / f"wines-{name}.arrow")) as writer:
-            writer.write_table(part)
+            writer.write_table(rows)
             writer.finalize()
-        splits[name] = datasets.SplitInfo(name, num_examples=len(part))
+        splits[name] = datasets.SplitInfo(name, num_examples=len(rows))
     datasets.DatasetInfo(
         splits=splits, dataset_name="wines", config_name="default", version="0.0.0"
     ).write_to_directory(str(folder))

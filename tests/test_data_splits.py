@@ -1,4 +1,4 @@
-"""Which split a review falls into depends on its words and the seed, on nothing else."""
+"""A review's split depends on its words and the seed alone."""
 
 from pathlib import Path
 from random import Random
@@ -15,23 +15,23 @@ from wine_gpt.data.records import ReviewFilter, content_hashes, normalized, shor
 from wine_gpt.data.reviews import load_reviews
 
 CONFIG = DataConfig(prompt_fields=("country",), validation_fraction=0.3, test_fraction=0.3)
-# few letters, so that texts meet; with what changes in lower case and with white space of several kinds
+# few letters, so that duplicates occur; with letters that change in lower case and several kinds of white space
 TEXTS = st.lists(st.text("aA bB\n\u00a0éÉİΣς", max_size=6), max_size=30)
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data" / "winemag-data-first-8000.json"
 
 
 def assign(texts: list[str], config: DataConfig = CONFIG, batch: int = 4) -> dict[str, str]:
-    """Return the split of each description that is kept."""
+    """Return the split of each description that the filter keeps."""
     batches = (
-        pa.record_batch([["US"] * len(part), pa.array(part, pa.string())], names=["country", "description"])
-        for part in (texts[start : start + batch] for start in range(0, len(texts), batch))
+        pa.record_batch([["US"] * len(rows), pa.array(rows, pa.string())], names=["country", "description"])
+        for rows in (texts[start : start + batch] for start in range(0, len(texts), batch))
     )
     reviews = ReviewFilter(config, "test").reviews(batches)
     return {text: split for split, table in reviews for text in table["description"].to_pylist()}
 
 
 @given(TEXTS, TEXTS, st.randoms())
-def test_no_record_moves_when_others_come_or_change_places(texts: list[str], more: list[str], random: Random) -> None:
+def test_added_and_shuffled_records_move_no_other_record(texts: list[str], more: list[str], random: Random) -> None:
     before = {normalized(text): split for text, split in assign(texts).items()}
     mixed = [*texts, *more]
     random.shuffle(mixed)
@@ -46,29 +46,29 @@ def test_each_description_is_kept_once(texts: list[str]) -> None:
     for text in texts:
         if normalized(text):
             distinct.setdefault(normalized(text), text)
-    # the first in the file's order, in any form of upper case and white space
+    # the first in the file's order is kept, whatever its upper case and white space
     assert sorted(kept) == sorted(distinct.values())
 
 
 @settings(max_examples=25)
 @given(st.integers(), st.floats(0, 0.5), st.floats(0, 0.49))
-def test_the_shares_are_those_asked_for(seed: int, validation: float, test: float) -> None:
+def test_splits_have_the_configured_fractions(seed: int, validation: float, test: float) -> None:
     config = DataConfig(split_seed=seed, validation_fraction=validation, test_fraction=test)
     splits = split_of(content_hashes(pa.array(map(str, range(4000))), seed), config)
-    # five standard deviations of a share of 4,000
+    # five standard deviations of a fraction of 4,000 texts
     assert np.mean(splits == "validation") == pytest.approx(validation, abs=0.04)
     assert np.mean(splits == "test") == pytest.approx(test, abs=0.04)
 
 
-def test_another_seed_holds_out_others() -> None:
+def test_another_seed_holds_out_other_texts() -> None:
     texts = pa.array(map(str, range(1000)))
     first, second = (split_of(content_hashes(texts, seed), CONFIG) for seed in (1, 2))
-    # independent: equal with probability 0.3² + 0.3² + 0.4²
+    # independent splits are equal with probability 0.3² + 0.3² + 0.4²
     assert np.mean(first == second) == pytest.approx(0.34, abs=0.08)
 
 
-def test_splits_are_the_same_for_ever() -> None:
-    """A checkpoint is compared on the split that it was not trained on, by whatever version."""
+def test_splits_never_change_between_versions() -> None:
+    """Otherwise a later version would test a model on reviews that it was trained on."""
     texts = pa.array(["Dry and crisp.", "Ripe  PLUM.", "Château"])
     assert content_hashes(texts, 42).tolist() == [11713255088875079019, 10038568615871044761, 11175078202085579869]
     assert list(split_of(np.array([0, 2**61, 2**63, 2**64 - 1], np.uint64), CONFIG)) == [
@@ -80,7 +80,7 @@ def test_splits_are_the_same_for_ever() -> None:
 
 
 @given(st.text("ab \n", min_size=1, max_size=30), st.integers(1, 12))
-def test_a_cut_text_is_whole_words_where_it_can_be(text: str, limit: int) -> None:
+def test_a_cut_text_ends_with_a_whole_word_if_one_fits(text: str, limit: int) -> None:
     cut = shorten(text, limit)
     assert text.lstrip().startswith(cut)
     assert len(cut) <= limit

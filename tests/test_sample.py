@@ -1,4 +1,4 @@
-"""The bundled sample: the grammar reproduces it, it has Kaggle's form, and its reviews suit their wines."""
+"""The bundled sample: the grammar reproduces it, it has Kaggle's form, and its reviews fit their wines."""
 
 import itertools
 import json
@@ -30,7 +30,7 @@ def sample() -> list[Record]:
 
 @pytest.fixture(scope="module")
 def many() -> list[Record]:
-    """Enough records that each province, grape and rank meets most of its sentences."""
+    """Return enough records for most sentences of each province, grape and rank to occur."""
     return list(generate_records(20_000, seed=1))
 
 
@@ -69,7 +69,7 @@ def test_the_file_has_kaggles_form(sample: list[Record]) -> None:
         assert all(type(value) in (str, type(None)) for key, value in record.items() if key != "price")
 
 
-def test_the_real_files_gaps_are_there_in_small_numbers(sample: list[Record]) -> None:
+def test_it_has_some_of_the_real_files_nulls_and_duplicates(sample: list[Record]) -> None:
     nulls = Counter(key for record in sample for key, value in record.items() if value is None)
     assert 2 <= nulls["country"] == nulls["province"] <= 10
     assert 1 <= nulls["variety"] <= 5
@@ -90,7 +90,7 @@ def test_the_real_files_gaps_are_there_in_small_numbers(sample: list[Record]) ->
 @pytest.mark.parametrize(
     "oddity", ["’", "13.5%", '"', "full-bodied", "é", "ñ", "ü", ".  ", " (", ": ", "–", "1,200 cases"]
 )
-def test_the_real_files_characters_are_there(sample: list[Record], oddity: str) -> None:
+def test_it_has_the_real_files_special_characters(sample: list[Record], oddity: str) -> None:
     assert any(oddity in json.dumps(record, ensure_ascii=False).replace('\\"', '"') for record in sample)
     if oddity not in "ñü":
         assert any(oddity in str(record["description"]) for record in sample)
@@ -122,10 +122,10 @@ def test_reviews_speak_of_their_grape(many: list[Record]) -> None:
 
     named = [record for record in many if record["variety"] in VARIETIES and record["region_1"] != "Sauternes"]
     assert sum(typical(record, str(record["variety"])) for record in named) >= 0.97 * len(named)
-    # a bare match of common fruit would fit any grape: another grape's words must fit far less
+    # common fruit fits any grape, so another grape's words must fit far less often
     others = itertools.cycle(["Nebbiolo", "Riesling", "Gewürztraminer", "Syrah"])
-    strangers = [(record, other) for record, other in zip(named, others, strict=False) if record["variety"] != other]
-    assert sum(typical(record, other) for record, other in strangers) <= 0.4 * len(strangers)
+    mismatched = [(record, other) for record, other in zip(named, others, strict=False) if record["variety"] != other]
+    assert sum(typical(record, other) for record, other in mismatched) <= 0.4 * len(mismatched)
 
 
 def test_whites_have_no_tannins_and_reds_do(many: list[Record]) -> None:
@@ -177,7 +177,7 @@ LEFTOVERS = {
 
 
 @pytest.mark.parametrize("leftover", LEFTOVERS)
-def test_no_template_shows_through(many: list[Record], leftover: str) -> None:
+def test_no_text_has_leftovers_of_the_grammar(many: list[Record], leftover: str) -> None:
     found = [
         str(record["description"]) for record in many if re.search(LEFTOVERS[leftover], str(record["description"]))
     ]
@@ -185,7 +185,7 @@ def test_no_template_shows_through(many: list[Record], leftover: str) -> None:
 
 
 def test_no_list_names_a_thing_twice(many: list[Record]) -> None:
-    # a redraw may fail where the options run out, so a handful is let through
+    # a redraw fails when the options run out, so a few are allowed
     twice = [
         text for record in many if re.search(r"\b(?!Walla)(\w+),? (?:and )?\1\b", text := str(record["description"]))
     ]
@@ -199,18 +199,18 @@ def test_years_in_a_review_agree_with_the_title(many: list[Record]) -> None:
         if harvest and (window := re.search(r"(\d{4})–(\d{4})", text)):
             assert int(harvest[1]) < int(window[1]) < int(window[2])
             checked += 1
-        if harvest and (said := re.search(r"(?:[Tt]he|even|hot) (\d{4}) (?:vintage|season|harvest)", text)):
-            assert said[1] == harvest[1]
+        if harvest and (year := re.search(r"(?:[Tt]he|even|hot) (\d{4}) (?:vintage|season|harvest)", text)):
+            assert year[1] == harvest[1]
             checked += 1
     assert checked > 1000
 
 
-def test_shares_of_a_blend_do_not_contradict_each_other(many: list[Record]) -> None:
+def test_percentages_of_a_blend_do_not_contradict_each_other(many: list[Record]) -> None:
     for record in many:
-        said = re.findall(
+        blends = re.findall(
             r"(?:blend of|composed of|mix of|blend \() ?([^,.)]*(?:%|\band\b)[^.),]*)", str(record["description"])
         )
-        assert len(set(said)) <= 1, record["description"]
+        assert len(set(blends)) <= 1, record["description"]
 
 
 def test_a_smaller_count_is_the_beginning_of_a_larger_one() -> None:
@@ -242,7 +242,7 @@ def test_json_lines_hold_the_same_records(tmp_path: Path, monkeypatch: pytest.Mo
         (["--count", "0"], "--count is 0"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(
+def test_wrong_options_give_a_one_line_error(
     arguments: list[str],
     message: str,
     tmp_path: Path,
@@ -268,13 +268,13 @@ def test_an_interrupted_run_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_every_style_is_drawn() -> None:
-    drawn = {
+def test_every_style_and_grape_is_used() -> None:
+    used = {
         region.style or VARIETIES[variety].style
         for province in PROVINCES
         for region in province.regions
         for variety in region.varieties
     }
-    assert drawn == set(STYLES)
+    assert used == set(STYLES)
     grown = {variety for province in PROVINCES for region in province.regions for variety in region.varieties}
     assert grown == set(VARIETIES)

@@ -1,4 +1,4 @@
-"""Reviews of one value: names as people type them, and folders that no name leads out of."""
+"""Subsets: values as people type them, and slugs that are safe names of folders."""
 
 import re
 from pathlib import Path
@@ -15,12 +15,12 @@ NAMES = st.lists(st.text("aAé. /-_ßſΣ\u0301漢", max_size=6), max_size=20)
 
 
 def splits(train: list[str | None], validation: list[str | None] = (), test: list[str | None] = ()) -> DatasetDict:  # type: ignore[assignment]
-    parts = {"train": train, "validation": validation, "test": test}
-    return DatasetDict({name: Dataset.from_dict({"variety": [*values]}) for name, values in parts.items()})
+    values = {"train": train, "validation": validation, "test": test}
+    return DatasetDict({name: Dataset.from_dict({"variety": [*column]}) for name, column in values.items()})
 
 
 def choose(subsets: list[Subset], requested: str, minimum: int = 1) -> str:
-    """Return the one value that is found."""
+    """Return the value of the one subset that is chosen."""
     (found,), _ = choose_subsets(subsets, "variety", requested, minimum)
     return found.value
 
@@ -43,7 +43,7 @@ def grapes() -> list[Subset]:
         ("bordeaux-style red blend", "Bordeaux-style Red Blend"),
     ],
 )
-def test_a_name_is_found_as_people_type_it(grapes: list[Subset], typed: str, value: str) -> None:
+def test_a_value_is_found_as_people_type_it(grapes: list[Subset], typed: str, value: str) -> None:
     assert choose(grapes, typed) == value
 
 
@@ -56,7 +56,7 @@ def test_a_name_is_found_as_people_type_it(grapes: list[Subset], typed: str, val
         ("no\nsuch\tgrape at all", "variety no such grape at all: 0 reviews, minimum 1"),
     ],
 )
-def test_an_unknown_name_gets_the_nearest(grapes: list[Subset], typed: str, message: str) -> None:
+def test_an_unknown_value_suggests_the_nearest(grapes: list[Subset], typed: str, message: str) -> None:
     assert refused(choose, grapes, typed) == message
 
 
@@ -76,7 +76,7 @@ def test_all_are_those_with_enough_reviews_in_each_split() -> None:
     assert left_out == {"B": "no review in the validation split"}
 
 
-def test_a_group_has_its_reviews_of_each_split_and_no_others() -> None:
+def test_a_subset_has_its_reviews_of_each_split_and_no_others() -> None:
     values = {"train": ["a", "B", None, "A ", "b", " "], "validation": ["B", "A"], "test": [None, "C"]}
     subsets = {subset.value: subset for subset in find_subsets(splits(*values.values()), "variety")}
     assert {name: indices.tolist() for name, indices in subsets["B"].indices.items()} == {
@@ -84,24 +84,24 @@ def test_a_group_has_its_reviews_of_each_split_and_no_others() -> None:
         "validation": [0],
         "test": [],
     }
-    # the commonest spelling speaks for all
+    # the value is the commonest spelling
     assert subsets["A"].indices["train"].tolist() == [0, 3]
     assert subsets["C"].indices["test"].tolist() == [1]
     assert sum(subset.reviews for subset in subsets.values()) == 7
 
 
-def test_numbers_are_values_too() -> None:
+def test_a_numeric_column_has_subsets() -> None:
     parts = {name: Dataset.from_dict({"points": [88, 90, 88]}) for name in ("train", "validation", "test")}
     assert choose(find_subsets(DatasetDict(parts), "points"), "88") == "88"
 
 
-def test_an_unknown_column_gets_the_nearest(grapes: list[Subset]) -> None:
+def test_an_unknown_column_suggests_the_nearest(grapes: list[Subset]) -> None:
     message = refused(find_subsets, splits(["A"]), "varietty")
     assert "field is 'varietty': the reviews have no such column; did you mean variety?" in message
 
 
 @given(NAMES)
-def test_each_value_has_a_folder_name_of_its_own(names: list[str]) -> None:
+def test_slugs_are_unique_and_safe_names_of_folders(names: list[str]) -> None:
     subsets = find_subsets(splits([*names, "x"]), "variety")
     slugs = [subset.slug for subset in subsets]
     assert len({*slugs}) == len(slugs)
@@ -109,7 +109,7 @@ def test_each_value_has_a_folder_name_of_its_own(names: list[str]) -> None:
     assert all(Path("output", slug).resolve().parent == Path("output").resolve() for slug in slugs)
 
 
-def test_names_that_would_share_a_folder_do_not() -> None:
+def test_values_with_the_same_slug_get_different_ones() -> None:
     names = ["Rosé", "Rose", "Pinot Noir", "漢", "../../x"]
     subsets = find_subsets(splits(names, names, names), "variety")
     slugs = {subset.value: subset.slug for subset in subsets}
@@ -118,7 +118,7 @@ def test_names_that_would_share_a_folder_do_not() -> None:
     assert slugs["Rosé"].startswith("rose-")
     assert slugs["Rose"].startswith("rose-")
     assert slugs["Rosé"] != slugs["Rose"]
-    # each is found by its own accents, and by what nobody else is called
+    # each value is found by its own accents
     assert choose(subsets, "rose") == "Rose"
     assert choose(subsets, "ROSÉ") == "Rosé"
     assert refused(choose, subsets, "rosè") == "variety rosè: which of Rose, Rosé?"

@@ -1,4 +1,4 @@
-"""The tokenizer against the class's scheme, its decoding, and its files in the hands of others."""
+"""The tokenizer: the class's scheme, natural spacing, and files that load without this package."""
 
 import hashlib
 import itertools
@@ -35,7 +35,7 @@ from wine_gpt.tokenizer import (
 GOLDEN = Path(__file__).parent / "golden" / "sample_keras.json"
 REAL_REVIEWS = Path(__file__).parents[2] / "shared" / "data" / "winemag-data-first-8000.json"
 
-# every character that Unicode assigns, and those that texts of the class are made of more often
+# every character that Unicode assigns, and more often those that are typical of reviews
 UNICODE = st.text(st.characters(exclude_categories=["Cs", "Cn"]))
 REVIEW_LIKE = st.text(st.sampled_from(" \t\n\u00a0\\'\".,:;!?-/()$%#+0123456789abcsABCÀéßİıΣσςǅ’“—"))
 ANY_TEXT = st.one_of(UNICODE, REVIEW_LIKE, st.builds(str.__add__, UNICODE, REVIEW_LIKE))
@@ -103,7 +103,7 @@ def test_vocabulary_and_ids_follow_the_scheme_for_any_text(known: list[str], uns
 
 
 @given(st.lists(ANY_TEXT, min_size=1, max_size=5))
-def test_training_examples_hold_what_the_saved_tokenizer_says(
+def test_training_examples_have_the_ids_of_the_saved_tokenizer(
     tokenizer: PreTrainedTokenizerFast, unseen: list[str]
 ) -> None:
     expected = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in unseen]
@@ -118,7 +118,7 @@ def test_real_reviews_have_the_ids_of_the_scheme(real_texts: list[str]) -> None:
     assert [ids[1:-1] for ids in encode_reviews(tokenizer, real_texts)] == expected
 
 
-def test_special_tokens_stand_around_the_class_ids(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_special_tokens_have_the_first_and_last_ids(tokenizer: PreTrainedTokenizerFast) -> None:
     assert (tokenizer.pad_token_id, tokenizer.unk_token_id) == (0, 1)
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (len(tokenizer) - 2, len(tokenizer) - 1)
     assert tokenizer("wine").input_ids == [tokenizer.bos_token_id, *plain_ids(tokenizer, "wine")]
@@ -126,7 +126,7 @@ def test_special_tokens_stand_around_the_class_ids(tokenizer: PreTrainedTokenize
     assert tokenizer(["wine", "red wine"], padding=True).input_ids[0][0] == tokenizer.pad_token_id
 
 
-def test_the_vocabulary_is_no_larger_than_asked_for() -> None:
+def test_the_vocabulary_has_at_most_the_configured_size() -> None:
     tokenizer = train_tokenizer(["b b b a a a c c d"], vocab_size=5)
     assert words_of(tokenizer) == [PAD, UNK, "b", "a", "c", BOS, EOS]
     assert plain_ids(tokenizer, "a d") == [3, 1]
@@ -145,7 +145,7 @@ def test_a_text_that_spells_a_special_token_has_plain_words(
 
 
 @given(st.text(alphabet=st.sampled_from("aBcΣÉİ ’'.,:-5\n\\"), max_size=40))
-def test_words_end_where_they_stand_in_the_text(text: str) -> None:
+def test_word_ends_are_positions_in_the_text(text: str) -> None:
     ends = word_ends(text)
     assert len(ends) == len(class_words(text))
     for end, word in zip(ends, class_words(text), strict=True):
@@ -169,11 +169,13 @@ def test_a_decoded_beginning_stays_as_more_words_come(tokenizer: PreTrainedToken
     assert violations(tokenizer, data.draw(st.lists(ids, max_size=30))) == 0
 
 
-def test_no_beginning_of_a_review_changes(tokenizer: PreTrainedTokenizerFast, sample_texts: list[str]) -> None:
+def test_no_decoded_beginning_of_a_sample_review_changes(
+    tokenizer: PreTrainedTokenizerFast, sample_texts: list[str]
+) -> None:
     assert sum(violations(tokenizer, plain_ids(tokenizer, text)) for text in sample_texts[:300]) == 0
 
 
-def test_no_beginning_of_a_real_review_changes(real_texts: list[str]) -> None:
+def test_no_decoded_beginning_of_a_real_review_changes(real_texts: list[str]) -> None:
     tokenizer = train_tokenizer(real_texts)
     # decoding every beginning takes the square of the length; benchmarks/tokenizer_figures.py does all reviews
     assert sum(violations(tokenizer, plain_ids(tokenizer, text)) for text in real_texts[::20]) == 0
@@ -201,10 +203,10 @@ def test_decoding_gives_natural_spacing(text: str) -> None:
     assert tokenizer.decode(plain_ids(tokenizer, text)).strip() == text
 
 
-def test_a_continuation_stands_behind_its_prompt_as_in_the_whole_text(
+def test_prompt_and_decoded_continuation_make_the_whole_text(
     tokenizer: PreTrainedTokenizerFast, sample_texts: list[str]
 ) -> None:
-    """``pipeline`` decodes only the new words and puts them behind the prompt."""
+    """``pipeline`` decodes only the new words and appends them to the prompt."""
     text = sample_texts[0].lower()
     ids = plain_ids(tokenizer, text)
     prompt = "wine review : " + text.split(" : ")[1]
@@ -212,19 +214,19 @@ def test_a_continuation_stands_behind_its_prompt_as_in_the_whole_text(
     assert prompt + tokenizer.decode(ids[count:]) == tokenizer.decode(ids).strip() == text
 
 
-def test_at_least_985_of_1000_sample_reviews_come_back(
+def test_at_least_985_of_1000_sample_reviews_are_decoded_unchanged(
     tokenizer: PreTrainedTokenizerFast, sample_texts: list[str]
 ) -> None:
-    assert round_trip_share(tokenizer, sample_texts) >= 0.985
+    assert round_trip_fraction(tokenizer, sample_texts) >= 0.985
 
 
-def test_at_least_985_of_1000_unseen_real_reviews_come_back(real_texts: list[str]) -> None:
+def test_at_least_985_of_1000_unseen_real_reviews_are_decoded_unchanged(real_texts: list[str]) -> None:
     half = len(real_texts) // 2
-    assert round_trip_share(train_tokenizer(real_texts[:half]), real_texts[half:]) >= 0.985
+    assert round_trip_fraction(train_tokenizer(real_texts[:half]), real_texts[half:]) >= 0.985
 
 
-def round_trip_share(tokenizer: PreTrainedTokenizerFast, reviews: Sequence[str]) -> float:
-    """Return how many of the reviews without unknown words are decoded to their lower-cased text."""
+def round_trip_fraction(tokenizer: PreTrainedTokenizerFast, reviews: Sequence[str]) -> float:
+    """Return the fraction of the reviews without unknown words that are decoded to their lower-cased text."""
     encoded = [(text, plain_ids(tokenizer, text)) for text in reviews]
     known = [(text, ids) for text, ids in encoded if tokenizer.unk_token_id not in ids]
     assert len(known) > len(reviews) / 4
@@ -249,21 +251,21 @@ print(json.dumps([ids, tokenizer.decode(ids, skip_special_tokens=True), tokenize
     assert seen == expected
 
 
-def test_its_patterns_are_of_the_kind_that_javascript_has_too(folder: Path) -> None:
-    """``transformers.js`` has neither of these two marks of Oniguruma's."""
+def test_its_patterns_have_no_oniguruma_anchors(folder: Path) -> None:
+    """JavaScript, and so transformers.js, has neither of Oniguruma's anchors G and K."""
     assert not re.findall(r"\\\\[GK]", (folder / "tokenizer.json").read_text(encoding="utf-8"))
 
 
-def test_its_files_name_what_transformers_4_knows_and_no_code(folder: Path) -> None:
+def test_its_files_name_a_class_of_transformers_4_and_no_code(folder: Path) -> None:
     assert sorted(file.name for file in folder.iterdir()) == ["tokenizer.json", "tokenizer_config.json"]
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    # transformers 5 would write TokenizersBackend, which 4 can't find
+    # transformers 5 would write TokenizersBackend, which 4 does not have
     assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert "auto_map" not in config
     assert config["padding_side"] == "left"
 
 
-def test_what_is_loaded_is_what_was_saved(
+def test_the_loaded_tokenizer_equals_the_saved_one(
     folder: Path, tokenizer: PreTrainedTokenizerFast, sample_texts: list[str]
 ) -> None:
     loaded = load_tokenizer(folder)
@@ -272,8 +274,8 @@ def test_what_is_loaded_is_what_was_saved(
     assert loaded("[EOS]").input_ids == tokenizer("[EOS]").input_ids
 
 
-def test_a_tokenizer_from_elsewhere_encodes_in_its_own_way(tmp_path: Path) -> None:
-    """One that keeps capitals, as another package may have trained it."""
+def test_another_packages_tokenizer_encodes_in_its_own_way(tmp_path: Path) -> None:
+    """This one keeps capitals."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     core = Tokenizer(models.WordLevel({"[UNK]": 0, "Wine": 1, "red": 2, "<s>": 3, "</s>": 4}, unk_token="[UNK]"))
@@ -285,8 +287,8 @@ def test_a_tokenizer_from_elsewhere_encodes_in_its_own_way(tmp_path: Path) -> No
     assert encode_reviews(load_tokenizer(tmp_path), ["Wine red wine"]) == [[3, 1, 2, 0, 4]]
 
 
-def spoil(folder: Path, spoiled: dict[str, Any]) -> None:
-    for name, change in spoiled.items():
+def damage(folder: Path, damaged: dict[str, Any]) -> None:
+    for name, change in damaged.items():
         file = folder / name
         if change is None:
             file.unlink()
@@ -298,7 +300,7 @@ def spoil(folder: Path, spoiled: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoiled", "message"),
+    ("damaged", "message"),
     [
         ({"tokenizer.json": None}, "holds no tokenizer.json"),
         ({"tokenizer.json": "{"}, "can't load"),
@@ -306,10 +308,10 @@ def spoil(folder: Path, spoiled: dict[str, Any]) -> None:
     ],
 )
 def test_a_damaged_folder_is_named(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, spoiled: dict[str, Any], message: str
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, damaged: dict[str, Any], message: str
 ) -> None:
     save_tokenizer(tokenizer, tmp_path)
-    spoil(tmp_path, spoiled)
+    damage(tmp_path, damaged)
     error = refused(load_tokenizer, tmp_path)
     assert message in error
     assert str(tmp_path) in error

@@ -1,7 +1,7 @@
-"""A stand-in of the part of Kaggle's HTTP interface that kagglehub downloads a file of a data set with.
+"""A local server with the part of Kaggle's HTTP API that kagglehub downloads a file of a dataset with.
 
-kagglehub asks ``http://localhost`` in its LOCALHOST environment; named as the HTTP proxy, the server gets these
-requests on whatever port it has.
+In its LOCALHOST environment kagglehub sends requests to ``http://localhost``. The server is set as the HTTP proxy, so
+that it receives them on any port.
 """
 
 import json
@@ -17,7 +17,7 @@ SERVICE = "/api/v1/datasets.DatasetApiService/"
 
 
 class KaggleServer(ThreadingHTTPServer):
-    """Serves one data set's files by name; ``status`` other than 200 is what every download is answered with."""
+    """Serves one dataset's files by name; a ``status`` other than 200 is the answer to every download."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -26,7 +26,7 @@ class KaggleServer(ThreadingHTTPServer):
         self.requests: list[tuple[str, dict[str, object]]] = []
 
     def environment(self, cache: Path) -> dict[str, str]:
-        """Return the variables that lead kagglehub here and nowhere else."""
+        """Return the environment variables that make kagglehub send all requests to this server."""
         proxy = f"http://127.0.0.1:{self.server_port}"
         return {
             "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
         if name == "DownloadDataset" and self.server.status == 200:
             self._answer(200, "application/octet-stream", self.server.files[request["fileName"]])
         elif name == "ListTreeDatasetFiles":
-            # what kagglehub asks after a 404, in case a folder was meant
+            # after a 404 kagglehub asks whether the path is a folder
             self._answer(200, "application/json", b"{}")
         else:
             body = json.dumps({"code": self.server.status, "message": "refused"}).encode()
@@ -64,11 +64,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @contextmanager
 def kaggle_server(files: dict[str, bytes]) -> Iterator[KaggleServer]:
-    """Run the stand-in while the block runs."""
+    """Serve the files while the block runs."""
     with serving(KaggleServer(files)) as server:
         yield server

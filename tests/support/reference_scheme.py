@@ -1,11 +1,11 @@
-"""The class's scheme in plain Python, written from its description and apart from the package's own code."""
+"""The class's scheme in plain Python, written from its description, without the package's code."""
 
 import string
 from collections import Counter
 from collections.abc import Iterable
 
 ASCII_WHITE_SPACE = " \t\n\x0b\x0c\r"
-# in the class's regular expression the backslash escapes the bracket that follows it, so it is not split off
+# the class's regular expression does not split off the backslash, because there it escapes the next bracket
 SPLIT_OFF = set(string.punctuation) - {"\\"}
 
 
@@ -23,13 +23,13 @@ def spaced_words(text: str) -> list[str]:
 
 
 def vocabulary(texts: Iterable[str], size: int) -> list[str]:
-    """Return the words by falling count, of equal count by falling order, after padding and unknown."""
+    """Return padding, unknown, and the words by descending count, words of equal count in descending order."""
     counts = Counter(word for text in texts for word in spaced_words(text))
     ranked = sorted(sorted(counts, reverse=True), key=lambda word: -counts[word])
     return ["[PAD]", "[UNK]", *ranked][:size]
 
 
 def ids(text: str, words: list[str]) -> list[int]:
-    """Return each word's place in the vocabulary, 1 for unknown ones."""
-    places = {word: index for index, word in enumerate(words) if index > 1}
-    return [places.get(word, 1) for word in spaced_words(text)]
+    """Return each word's index in the vocabulary, 1 for an unknown word."""
+    indices = {word: index for index, word in enumerate(words) if index > 1}
+    return [indices.get(word, 1) for word in spaced_words(text)]
