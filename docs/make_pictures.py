@@ -1,4 +1,4 @@
-"""Make the pictures of the README from the quickstart's run, with the Chromium that is installed.
+"""Make the pictures of README and docs from the quickstart's run, with the installed Chromium.
 
 make quickstart .venv/installed-dev && .venv/bin/python docs/make_pictures.py
 """
@@ -19,7 +19,7 @@ from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
 DOCS = Path(__file__).parent
 RUN = DOCS.parent / "runs" / "sample"
 GENERATE = (sys.executable, "scripts/generate.py", "runs/sample")
-# the page opens on its first word; this one was chosen among many
+# The page opens on its first word; another word has more alternatives.
 SHOW_WORD = "<script>document.querySelectorAll('#text button')[27].click()</script>"
 CHROMIUM = shutil.which("chromium") or "chromium"
 CHROMIUM_FLAGS = (
@@ -30,21 +30,20 @@ CHROMIUM_FLAGS = (
     "--force-device-scale-factor=1.5",
 )
 
-
-# a review of the demo, and a word of it that was chosen among many
+# A review of the demo, and the index of a word with several likely alternatives.
 DEMO = {"prompt": "wine review : italy : tuscany : sangiovese :", "temperature": 0.8, "seed": 7}
 DEMO_WORD = 16
 
 
 def main() -> None:
-    """Copy the loss curve; write a review's page and take its picture; take one of the demo."""
+    """Copy the loss curve, and photograph the explanation page and the demo."""
     shutil.copyfile(RUN / "loss.png", DOCS / "loss.png")
-    explained()
-    demo()
+    photograph_explanation()
+    photograph_demo()
 
 
-def explained() -> None:
-    """Take the picture of the page that explains a review."""
+def photograph_explanation() -> None:
+    """Write the page that explains a review, and photograph it."""
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
         prompt = ("--prompt", "wine review : germany", "--seed", "1")
@@ -64,8 +63,8 @@ def explained() -> None:
         )
 
 
-def demo() -> None:
-    """Take the picture of the demo, whose model has the index that publishing adds."""
+def photograph_demo() -> None:
+    """Serve the demo with a model that has the 6-gram index of publishing, and photograph a review."""
     sys.path.insert(0, str(DOCS.parent / "tests"))
     from support.space_server import serving
 
@@ -80,9 +79,9 @@ def demo() -> None:
             page.goto(f"{address}/?{urlencode(DEMO)}")
             page.locator(f'#review .card[data-seed="{DEMO["seed"]}"][data-state="written"]').wait_for()
             page.locator("#review .words button.word").nth(DEMO_WORD).click()
-            page.locator(".inside").wait_for()
+            page.locator("#review .explanation").wait_for()
             page.mouse.move(0, 0)
-            # colours fade in
+            # Colors fade in.
             page.wait_for_timeout(500)
             page.screenshot(path=DOCS / "demo.png", full_page=True)
             browser.close()
