@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
+from huggingface_hub import close_session, get_session
 from support.finished_runs import adapt, clutter, evaluate, finish
 from support.hub_faults import leaked, snapshot, state
 from support.hub_server import OUTSIDER, READER, SCOPED, UNSCOPED, WRITER, Fault, HubServer, Request
@@ -17,6 +19,7 @@ from support.publisher import Publisher
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.evaluation.ngram_index import load_index
+from wine_gpt.publishing.hub import bounded_waits
 
 MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"
 SUPPORT = Path(__file__).parent / "support"
@@ -303,6 +306,20 @@ def test_publish_from_a_notebook_returns_results_and_leaves_nothing_behind(
         "same log handlers": True,
         "printed": "",
     }
+
+
+def test_requests_time_out_on_a_client_that_huggingface_hub_has_replaced(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wine_gpt.publishing.hub.TIMEOUT", 0.2)
+    hub.fault = lambda number, request: Fault("hang")
+    for _ in range(2):
+        with pytest.raises(httpx2.ReadTimeout), bounded_waits():
+            get_session().get(hub.url, timeout=None)
+        hooks = get_session().event_hooks["request"]
+        # as huggingface_hub does when a connection fails
+        close_session()
+    assert hooks == get_session().event_hooks["request"]
 
 
 # pull requests, branches, private repositories, other corpora
