@@ -93,7 +93,7 @@ class ConditioningResult:
 
     def to_dict(self) -> dict[str, dict[str, float] | float]:
         """Return the figures for a JSON file."""
-        return {**self.rates, **optional("existing_provinces", self.existing_provinces)}
+        return {**self.rates, **_optional("existing_provinces", self.existing_provinces)}
 
     @classmethod
     def from_dict(cls, figures: JsonObject) -> Self:
@@ -143,7 +143,7 @@ class EvaluationReport:
             "likelihood": self.likelihood.to_dict(),
             "copying": {kind: result.to_dict() for kind, result in self.copying.items()},
             "diversity": {kind: result.to_dict() for kind, result in self.diversity.items()},
-            **optional("conditioning", self.conditioning and self.conditioning.to_dict()),
+            **_optional("conditioning", self.conditioning and self.conditioning.to_dict()),
             "samples": dataclasses.asdict(self.samples),
             "environment": self.environment.to_dict(),
         }
@@ -168,6 +168,6 @@ class EvaluationReport:
         )
 
 
-def optional(key: str, value: T | None) -> dict[str, T]:
+def _optional(key: str, value: T | None) -> dict[str, T]:
     """Return a dict with the key, or an empty one if the value is None."""
     return {} if value is None else {key: value}

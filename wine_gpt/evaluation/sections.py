@@ -88,7 +88,7 @@ def recovery_rates(
                 seed=config.seed,
             )
         except ValueError as error:
-            logger.warning("conditioning: %s left out: %s", field, error)
+            logger.warning(f"conditioning: {field} left out: {error}")
             continue
         recovered = np.array(found["recovered"], float).reshape(len(written), -1)
         rates["commonest"][field] = found["baseline"]

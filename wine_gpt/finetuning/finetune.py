@@ -3,10 +3,10 @@
 Reviews, splits and tokenizer are the base's, so the base has not seen a subset's test reviews either.
 """
 
-import logging
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.logging import get_logger
 from datasets import DatasetDict
 
 from wine_gpt.config import FinetuneConfig
@@ -19,7 +19,7 @@ from wine_gpt.finetuning.table import save_table
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.accelerator import accelerator_session
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def finetune(config: FinetuneConfig) -> list[SubsetMetrics]:
@@ -42,30 +42,28 @@ def finetune(config: FinetuneConfig) -> list[SubsetMetrics]:
 def _finetune_subsets(
     base: Base, config: FinetuneConfig, folder: Path, accelerator: Accelerator
 ) -> list[SubsetMetrics]:
-    main = accelerator.is_main_process
     with accelerator.main_process_first():
         reviews = load_base_reviews(base, config)
     subsets, left_out = choose_subsets(
         find_subsets(reviews.splits, config.field), config.field, str(config.requested), config.min_reviews
     )
-    for value, problem in left_out.items() if main else ():
-        logger.info("left out: %s %s: %s", config.field, value, problem)
+    for value, problem in left_out.items():
+        logger.info(f"left out: {config.field} {value}: {problem}")
     with accelerator.main_process_first():
         tokenized = tokenize_splits(reviews.splits, base.tokenizer)
     runs = [
         SubsetRun(base, subset, select(reviews.splits, subset), select(tokenized, subset), config, accelerator)
         for subset in subsets
     ]
-    for run in runs if main else ():
+    for run in runs if accelerator.is_main_process else ():
         run.require_ready()
     accelerator.wait_for_everyone()
     metrics = []
     for number, run in enumerate(runs, start=1):
-        if main:
-            count = f"{run.subset.reviews:,} reviews"
-            logger.info("%s %s (%d of %d): %s", config.field, run.subset.value, number, len(runs), count)
+        count = f"{run.subset.reviews:,} reviews"
+        logger.info(f"{config.field} {run.subset.value} ({number} of {len(runs)}): {count}")
         metrics.append(run.finish())
-        if main:
+        if accelerator.is_main_process:
             save_table(folder)
     return metrics
 

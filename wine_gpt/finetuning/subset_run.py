@@ -3,13 +3,13 @@
 import contextlib
 import dataclasses
 import importlib.util
-import logging
 import shutil
 import time
 import typing
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
 from datasets import DatasetDict, concatenate_datasets
 from transformers import GPT2LMHeadModel
@@ -34,7 +34,7 @@ from wine_gpt.training.record import Environment
 from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume, trained_weights
 from wine_gpt.training.trainer import Trainer
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # most reviews that are generated to measure copying, and how many of them at once
 COPY_CHECK_TEXTS, COPY_CHECK_BATCH = 100, 50
@@ -90,7 +90,7 @@ class SubsetRun:
         """Train to the end, from the newest checkpoint if resuming; read the metrics of a run that is finished."""
         metrics = self._finished() if self.config.resume else None
         if metrics is not None:
-            self._log("finished already")
+            logger.info("finished already")
             return metrics
         with run_folder.locked(self.folder) if self.accelerator.is_main_process else contextlib.nullcontext():
             metrics = self._run()
@@ -143,7 +143,7 @@ class SubsetRun:
             seconds=0.0,
             size_bytes=0,
         )
-        self._log(_summary(metrics))
+        logger.info(_summary(metrics))
         if self.accelerator.is_main_process:
             metrics = self._save(trainer.module.model, metrics, started)
         # the main process alone knows the last figures
@@ -214,10 +214,6 @@ class SubsetRun:
         )
         train = read_reviews(self.reviews["train"], self.base.template).descriptions
         return CopyCheck(copying(generated, train).mean_longest, copying(real.descriptions, train).mean_longest)
-
-    def _log(self, line: str) -> None:
-        if self.accelerator.is_main_process:
-            logger.info(line)
 
 
 def _summary(metrics: SubsetMetrics) -> str:
