@@ -147,3 +147,12 @@ def test_the_tree_has_the_packages_and_folders_that_exist() -> None:
     assert set(re.findall(r"^\w+/", block, re.MULTILINE)) == folders
     packages = {f"{path.parent.name}/" for path in (ROOT / "wine_gpt").glob("*/__init__.py")}
     assert set(re.findall(r"^  (\w+/)", block, re.MULTILINE)) == packages
+
+
+def test_the_losses_of_the_readme_were_measured() -> None:
+    measured = "".join(
+        (ROOT / name).read_text(encoding="utf-8") for name in ("benchmarks/RESULTS.md", "docs/model_card.md")
+    )
+    losses = re.findall(r"\b\d\.\d{3}\b", README)
+    assert len(losses) > 3
+    assert [loss for loss in losses if loss not in measured] == []
