@@ -17,7 +17,7 @@ from support.refused import refused_script
 from tools.sample_grammar.__main__ import main
 from tools.sample_grammar.grammar import Record, generate_records
 from tools.sample_grammar.lexicon import STYLES, VARIETIES
-from tools.sample_grammar.places import PROVINCES
+from tools.sample_grammar.regions import PROVINCES
 from wine_gpt.data.sources import SAMPLE_PATH
 
 NEVER_NULL = ("points", "title", "description", "winery")

@@ -6,7 +6,7 @@ python tools/write_regions.py
 import json
 from pathlib import Path
 
-from tools.sample_grammar.places import PROVINCES
+from tools.sample_grammar.regions import PROVINCES
 
 REGIONS = Path(__file__).parents[1] / "space" / "regions.json"
 

@@ -1,1 +1,1 @@
-"""The grammar that wrote the bundled sample: synthetic wine reviews in Kaggle's form."""
+"""Generate the bundled sample: synthetic wine reviews in Kaggle's form."""

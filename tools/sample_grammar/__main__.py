@@ -17,7 +17,7 @@ from tools.sample_grammar.grammar import COUNT, SEED, Record, generate_records
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.errors import UserError
 
-# the name that the package bundles it under
+# the name of the bundled file
 SAMPLE_NAME = "winemag-sample.json"
 
 
@@ -27,8 +27,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tools.sample_grammar", description="Write synthetic wine reviews."
     )
-    parser.add_argument("--count", type=int, default=COUNT, help="how many records (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=SEED, help="another seed, other records (default: %(default)s)")
+    parser.add_argument("--count", type=int, default=COUNT, help="the number of records (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=SEED, help="another seed gives other records (default: %(default)s)"
+    )
     parser.add_argument(
         "--output",
         type=Path,
@@ -44,7 +46,7 @@ def main() -> None:
 
 
 def _write(records: Iterable[Record], file: TextIO, as_lines: bool) -> None:
-    """Write the records as they come, so that memory does not grow with their number."""
+    """Write the records one by one, so that memory does not grow with their number."""
     opening, between, closing = ("", "\n", "\n") if as_lines else ("[", ", ", "]")
     separator = opening
     for record in records:
@@ -59,7 +61,7 @@ def _opened_atomically(path: Path) -> Iterator[TextIO]:
     """Open a temporary file that becomes ``path`` when it is complete.
 
     Raises:
-        UserError: if it can't be written; nothing is left behind then.
+        UserError: if it can't be written; no temporary file is left.
     """
     temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
     try:

@@ -1,7 +1,7 @@
-"""A seeded grammar that writes synthetic wine reviews in the form of Kaggle's ``winemag-data-130k-v2.json``.
+"""Generate synthetic wine reviews in the form of Kaggle's ``winemag-data-130k-v2.json`` from a seeded grammar.
 
-``lexicon.py`` holds the words and ``places.py`` the geography; this module draws a wine and expands its tables
-into a record. Records are drawn one after the other, so memory does not grow with their number.
+``lexicon.py`` holds the words and ``regions.py`` the geography. This module samples a wine and expands its tables into
+a record, one record at a time, so memory does not grow with their number.
 """
 
 import functools
@@ -14,22 +14,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from tools.sample_grammar.lexicon import CLIMATES, SHARED, STYLES, TIERS, VARIETIES, Style, Table
-from tools.sample_grammar.places import PRODUCERS, PROVINCES, TASTERS, Province, Region
+from tools.sample_grammar.regions import PRODUCERS, PROVINCES, TASTERS, Province, Region
 
-# a record of Kaggle's file: points are a string there, price is a number, and all but four fields may be null
+# a record of Kaggle's file, where points is a string, price a number, and all but four fields may be null
 Record = dict[str, str | int | None]
 
 SEED = 42
 COUNT = 2000
 
-# values that one review may give twice, so that it must not contradict itself
+# slots that have one value per review, because a second value would contradict the first
 FIXED = frozenset({"alcohol", "shares"})
-# for a redraw when a review has used a word already; a short list of options may run out
+# attempts to find an option that a review has not used yet; a short list of options may run out
 TRIES = 8
-# how far apart a record and its duplicate may be
+# the most records between a record and its duplicate
 WINDOW = 64
 
-# shares of records in which something is missing or odd, about as in the real file
+# fractions of records with missing or unusual values, about as in the real file
 REPEATED = 0.01
 NO_TASTER = 0.2
 NO_DESIGNATION = 0.3
@@ -41,7 +41,7 @@ DOUBLE_SPACE = 0.02
 
 # the latest vintage of a wine that is sold in the year of its harvest
 NEWEST = 2016
-# dollars up to which a wine is cheap, and from which it is dear
+# the highest price of a cheap wine and the lowest of an expensive one, in dollars
 CHEAP = 15
 DEAR = 60
 NAMED_BY_PLACE = frozenset({"France", "Italy"})
@@ -53,7 +53,13 @@ T = TypeVar("T")
 
 
 class Option(NamedTuple):
-    """One way to fill a slot: text with ``%s`` for each slot in it, those slots, and what counts as its repetition."""
+    """One way to fill a slot.
+
+    Attributes:
+        text: with ``%s`` for each slot in it.
+        slots: the names of those slots.
+        key: options with the same key count as repetitions of each other.
+    """
 
     text: str
     slots: tuple[str, ...]
@@ -64,21 +70,21 @@ Slots = Mapping[str, tuple[Option, ...]]
 
 
 class Wine(NamedTuple):
-    """What is known before the vintage."""
+    """A kind of wine, without vintage and producer."""
 
     province: Province
     region: Region
     variety: str
     style: str
-    # what the label says of the grape; French and Italian regions of one grape leave it out
+    # the grape as the label names it; empty for French and Italian regions with one grape
     label: str
 
 
 class Draw:
-    """Seeded choices made from :meth:`random.Random.random` alone.
+    """Seeded choices that use :meth:`random.Random.random` alone.
 
-    Python keeps that method's sequence for a seed from version to version; ``choice``, ``shuffle`` and the rest
-    have changed, and would change the bundled file.
+    Python guarantees the sequence of that method for a seed in all versions, but not those of ``choice`` and
+    ``shuffle``, which could change the bundled file.
     """
 
     def __init__(self, seed: int) -> None:
@@ -89,48 +95,48 @@ class Draw:
         return int(self.random() * limit)
 
     def one(self, options: Sequence[T]) -> T:
-        """Return one of the options, each as likely."""
+        """Return one of the options with equal probability."""
         return options[int(self.random() * len(options))]
 
     def chance(self, probability: float) -> bool:
-        """Return true with this probability."""
+        """Return True with this probability."""
         return self.random() < probability
 
 
-class Shares(Generic[T]):
-    """Items, each drawn in proportion to its share."""
+class WeightedChoice(Generic[T]):
+    """Items that are sampled in proportion to their weights."""
 
-    def __init__(self, items: Sequence[T], shares: Sequence[float]) -> None:
+    def __init__(self, items: Sequence[T], weights: Sequence[float]) -> None:
         self.items = items
-        self.bounds = list(itertools.accumulate(shares))
+        self.bounds = list(itertools.accumulate(weights))
 
     def draw(self, draw: Draw) -> T:
-        """Return one item."""
+        """Return one item, sampled by weight."""
         return self.items[bisect(self.bounds, draw.random() * self.bounds[-1])]
 
 
-def _wines() -> Shares[Wine]:
-    """Every wine of the lexicon; a province's share is split among its regions, theirs among their varieties."""
-    wines, shares = [], []
+def _wines() -> WeightedChoice[Wine]:
+    """Return every wine; a province's weight is divided among its regions, a region's among its varieties."""
+    wines, weights = [], []
     for province in PROVINCES:
         for region in province.regions:
             silent = province.country in NAMED_BY_PLACE and len(region.varieties) == 1
-            for name, share in region.varieties.items():
+            for name, weight in region.varieties.items():
                 variety = VARIETIES[name]
                 label = "" if silent else variety.label
                 wines.append(Wine(province, region, name, region.style or variety.style, label))
-                shares.append(province.share / len(province.regions) * share / sum(region.varieties.values()))
-    return Shares(wines, shares)
+                weights.append(province.weight / len(province.regions) * weight / sum(region.varieties.values()))
+    return WeightedChoice(wines, weights)
 
 
 WINES = _wines()
 CRITICS = {country: [taster for taster in TASTERS if country in taster.countries] for country in PRODUCERS}
-POINTS = Shares(range(80, 99), [1, 3, 8, 15, 28, 44, 48, 66, 70, 42, 66, 40, 38, 22, 16, 6, 4, 2, 1])
+POINTS = WeightedChoice(range(80, 99), [1, 3, 8, 15, 28, 44, 48, 66, 70, 42, 66, 40, 38, 22, 16, 6, 4, 2, 1])
 
 
 def _option(text: str) -> Option:
     slots = tuple(SLOT.findall(text))
-    # plain words repeat each other if their heads do, as "red cherry" does "black cherry"
+    # the key of plain words is the last one, because "red cherry" repeats "black cherry"
     key = text if slots else text.rpartition(" ")[2]
     return Option(SLOT.sub("%s", text.replace("%", "%%")) if slots else text, slots, key)
 
@@ -139,7 +145,7 @@ def _options(table: Table) -> Slots:
     return {slot: tuple(map(_option, texts)) for slot, texts in table.items()}
 
 
-# from the widest to the narrowest table; each is parsed once
+# the options of all tables, from general to specific, parsed once
 COMMON_SLOTS = _options(SHARED)
 COUNTRY_SLOTS = {name: _options(table) for name, table in PRODUCERS.items()}
 CLIMATE_SLOTS = {name: _options(table) for name, table in CLIMATES.items()}
@@ -151,13 +157,13 @@ TIER_BOUNDS = [tier.points for tier in TIERS[1:]]
 
 @functools.cache
 def _slots(country: str, climate: str, variety: str, style: str, tier: int, band: str) -> Slots:
-    """The options of every slot, narrower tables overriding wider ones; ``band`` says what "value" means."""
+    """Return every slot's options; specific tables override general ones, and ``band`` selects those of "value"."""
     own = {**CLIMATE_SLOTS[climate], **VARIETY_SLOTS[variety], **STYLE_SLOTS[style], **TIER_SLOTS[tier]}
     return {**COMMON_SLOTS, **COUNTRY_SLOTS[country], **own, "value": own[band]}
 
 
 def _writer(slots: Slots, facts: dict[str, str], draw: Draw) -> Callable[[str], str]:
-    """Return the function that fills the slots of one record; ``facts`` are values that are known beforehand."""
+    """Return the function that fills the slots of one record; ``facts`` are slots whose values are given."""
     used: set[str] = set()
     random = draw.random
 
@@ -180,14 +186,14 @@ def _writer(slots: Slots, facts: dict[str, str], draw: Draw) -> Callable[[str], 
 
 
 def generate_records(count: int, seed: int = SEED) -> Iterator[Record]:
-    """Draw records one by one; those of a smaller count are the first of a larger one.
+    """Generate records one by one; a smaller count gives the first records of a larger one.
 
     Args:
-        count: how many records.
+        count: the number of records.
         seed: another seed gives other records.
 
     Yields:
-        records with the keys of Kaggle's file in its order, some with nulls, about 1% repeating a recent one.
+        records with the keys of Kaggle's file in its order, some with nulls; about 1% repeat a recent record.
     """
     draw = Draw(seed)
     recent: deque[Record] = deque(maxlen=WINDOW)
@@ -198,7 +204,7 @@ def generate_records(count: int, seed: int = SEED) -> Iterator[Record]:
 
 
 def _repeat(record: Record, draw: Draw) -> Record:
-    """The whole record again, or its description with less known about it."""
+    """Return a copy of the record, in half of the cases without taster and price."""
     unknown: Record = {"taster_name": None, "taster_twitter_handle": None, "price": None}
     return record.copy() if draw.chance(0.5) else record | unknown
 
@@ -236,14 +242,14 @@ def _record(draw: Draw) -> Record:
 
 
 def _facts(place: str, harvest: int, style: Style, draw: Draw) -> dict[str, str]:
-    """What a description may say of the label, and the years to drink the wine in."""
+    """Return the slots that must agree with the label: vintage, region, and the years to drink the wine in."""
     ready = harvest + style.release + 1 + draw.below(1 + style.cellar // 2)
     last = ready + style.cellar + draw.below(style.cellar)
     return {"vintage": str(harvest), "region": place.partition(" (")[0], "from": str(ready), "to": str(last)}
 
 
 def _typed(text: str, draw: Draw) -> str:
-    """Put articles and capitals right, and rarely do as typists do: a typographic apostrophe, a space too many."""
+    """Correct articles and capitals; rarely use typographic apostrophes or double a space, as the real file does."""
     text = ARTICLE.sub(" an ", f" {text}")[1:]
     text = ". ".join([sentence[:1].upper() + sentence[1:] for sentence in text.split(". ")])
     if draw.chance(CURLY):
@@ -252,13 +258,13 @@ def _typed(text: str, draw: Draw) -> str:
 
 
 def _price(points: int, province: Province, draw: Draw) -> int:
-    """Dollars: they grow with the square of the points and vary by half either way."""
+    """Return the price in dollars, which grows with the square of the points and varies by half either way."""
     usual = (9 + 0.3 * (points - 80) ** 2) * province.price / 100
     return max(5, int(usual * (0.5 + draw.random())))
 
 
 def _band(price: int | None) -> str:
-    """The slot of the remarks on this price; those of "fair" do not speak of money, so an unknown price takes them."""
+    """Return the slot of remarks on this price: "fair" for an unknown one, because its remarks do not name a price."""
     if price is None or CHEAP < price < DEAR:
         return "fair"
     return "cheap" if price <= CHEAP else "dear"

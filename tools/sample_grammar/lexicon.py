@@ -1,8 +1,8 @@
 """The words of the bundled sample: grapes, styles, climates and quality as tables for ``grammar.py``.
 
-A table maps a slot to its options. An option is text in which ``{slot}`` stands for one option of that slot;
-doubling an option doubles its share. Two tables merge as dicts do, so the narrower one overrides the wider:
-shared, climate, variety, style, tier. Every sentence was written for this project.
+A table maps a slot to its options. An option is text in which ``{slot}`` stands for one option of that slot; an option
+that occurs twice has twice the probability. Tables are merged in the order shared, climate, variety, style, tier, and
+later tables override earlier ones. Every sentence was written for this project.
 """
 
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ Table = Mapping[str, tuple[str, ...]]
 
 
 class Style(NamedTuple):
-    """A way of making wine: its words, years from harvest to review and, for the good ones, years to keep it."""
+    """A style of wine: its words, the years from harvest to review, and the years that good ones keep."""
 
     table: Table
     release: int
     cellar: int
-    # share of the wines that carry no vintage
+    # the fraction of wines without a vintage
     undated: float = 0.0
 
 
 class Tier(NamedTuple):
-    """The wines of at least so many points."""
+    """The words for wines of at least ``points`` points."""
 
     points: int
     table: Table
@@ -41,7 +41,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _grape(style: str, name: str, notes: str, traits: str, *character: str) -> tuple[str, Variety]:
-    """A single variety: ``notes`` are its fruit, ``traits`` what else it is known by."""
+    """Return a single variety: ``notes`` are its fruit, ``traits`` its other aromas."""
     table = {"grape": (name,), "note": _words(notes), "trait": _words(traits), "character": character}
     return name, Variety(style, table, name)
 
@@ -49,7 +49,7 @@ def _grape(style: str, name: str, notes: str, traits: str, *character: str) -> t
 def _blend(
     style: str, name: str, label: str, shares: tuple[str, ...], notes: str, traits: str, *character: str
 ) -> tuple[str, Variety]:
-    """A blend: ``label`` is what the bottle says in place of grapes."""
+    """Return a blend: ``label`` stands on the bottle in place of a grape."""
     table = {
         "grape": ("blend",),
         "lead_in": ("a blend of {shares}", "composed of {shares}", "a mix of {shares}"),

@@ -1,6 +1,6 @@
-"""Where the wines of the bundled sample come from: real countries, provinces, regions and what grows there.
+"""The geography of the bundled sample: real countries, provinces and regions, and the grapes that grow there.
 
-Wineries, vineyards and tasters are invented; any likeness to a real one is chance.
+Wineries, vineyards and tasters are invented; any resemblance to real ones is coincidence.
 """
 
 from collections.abc import Mapping
@@ -10,28 +10,34 @@ from tools.sample_grammar.lexicon import Table
 
 
 class Region(NamedTuple):
-    """An appellation (none: the label names the province), its shares of varieties and, in the US, its county."""
+    """An appellation.
+
+    Attributes:
+        name: none if the label names the province.
+        varieties: the weight of each variety.
+        region_2: the larger region that contains it, in the US.
+        style: replaces the varieties' own style.
+    """
 
     name: str | None
     varieties: Mapping[str, int]
     region_2: str | None = None
-    # in place of the varieties' own style
     style: str | None = None
 
 
 class Province(NamedTuple):
-    """A province, its share of all reviews, its climate and its prices in percent of the usual."""
+    """A province, its weight among all reviews, its climate and its prices in percent of the usual price."""
 
     country: str
     name: str
-    share: int
+    weight: int
     climate: str
     price: int
     regions: tuple[Region, ...]
 
 
 class Taster(NamedTuple):
-    """An invented critic and the countries that he or she covers."""
+    """An invented critic and the countries that the critic covers."""
 
     name: str
     handle: str | None
