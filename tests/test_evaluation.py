@@ -323,13 +323,13 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     home: Path, base: Path, score: Run, capsys: pytest.CaptureFixture[str], case: str
 ) -> None:
     arguments, message = WRONG[case]
-    places = {"home": home, "base": base}
+    folders = {"home": home, "base": base}
     with pytest.raises(SystemExit) as stopped:
-        score(*(argument.format(**places) for argument in arguments))
+        score(*(argument.format(**folders) for argument in arguments))
     assert stopped.value.code == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
-    assert message.format(**places) in error
+    assert message.format(**folders) in error
 
 
 def test_without_evaluate_one_line_says_what_to_install(

@@ -83,8 +83,8 @@ def test_the_file_has_the_documented_format(file: Path, descriptions: list[str])
     def has(span: str) -> bool:
         digest = blake2b(span.encode(), digest_size=16).digest()
         h1, h2 = (int.from_bytes(half, "little") for half in (digest[:8], digest[8:]))
-        places = [(h1 + i * (h2 | 1)) % 2**64 % m for i in range(k)]
-        return all(bits[p >> 3] & 1 << (p & 7) for p in places)
+        positions = [(h1 + i * (h2 | 1)) % 2**64 % m for i in range(k)]
+        return all(bits[p >> 3] & 1 << (p & 7) for p in positions)
 
     words = descriptions[3].split()
     assert all(has(" ".join(words[start : start + N])) for start in range(len(words) - N + 1))
