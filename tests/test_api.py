@@ -62,9 +62,11 @@ def test_nothing_is_printed_and_no_global_state_is_left(notebook: dict[str, Any]
 
 
 def test_importing_the_package_loads_neither_torch_nor_datasets() -> None:
-    code = (
-        "import sys, wine_gpt; print(wine_gpt.__all__); print([n for n in ('torch', 'datasets') if n in sys.modules])"
-    )
+    code = """
+import sys, wine_gpt, wine_gpt.config
+print(wine_gpt.__all__)
+print([name for name in ("torch", "datasets") if name in sys.modules])
+"""
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.splitlines() == [str(wine_gpt.__all__), "[]"]
 

@@ -9,7 +9,7 @@ import pytest
 from wine_gpt import __version__, cli
 from wine_gpt.__main__ import COMMANDS, main
 from wine_gpt.config import PretrainConfig
-from wine_gpt.config_io import find_config, parse_config
+from wine_gpt.config_io import find_config, leaf_types, parse_config
 from wine_gpt.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -80,8 +80,9 @@ def test_the_help_of_a_command_shows_its_usage(wine_gpt: Command, name: str) -> 
     assert f"wine-gpt {name} " in stdout.split("\n\n", 1)[1] or name == "quickstart"
 
 
-def test_the_help_shows_every_default(wine_gpt: Command) -> None:
+def test_the_help_shows_every_setting_with_its_type_and_default(wine_gpt: Command) -> None:
     shown = " ".join(wine_gpt("pretrain", "--help")[1].split())
+    assert [key for key, _ in leaf_types(PretrainConfig) if f" --{key} " not in shown] == []
     for setting in ("--training.warmup_ratio float", "--data.prompt_fields text,text", "--model.n_layer int"):
         assert setting in shown
     for default in ("(default: 0.05)", "(default: country,province,variety)", "(default: null)", "(default: false)"):

@@ -94,8 +94,7 @@ def pretrain(config: StrPath = "sample.yaml", **settings: object) -> FinishedRun
         config: a YAML file, or a config of the package: ``base.yaml``, ``class.yaml``, ``sample.yaml``.
         settings: sections and fields of :class:`wine_gpt.config.PretrainConfig`, which override the file.
     """
-    with _kept_random_state():
-        return _pretrain(config_from_settings(PretrainConfig, settings, config))
+    return _pretrain(config_from_settings(PretrainConfig, settings, config))
 
 
 def finetune(base: StrPath, config: StrPath = "finetune/lora.yaml", **settings: object) -> list[SubsetMetrics]:
@@ -109,8 +108,7 @@ def finetune(base: StrPath, config: StrPath = "finetune/lora.yaml", **settings: 
     Returns:
         the metrics of each subset.
     """
-    with _kept_random_state():
-        return _finetune(config_from_settings(FinetuneConfig, {"base": base, **settings}, config))
+    return _finetune(config_from_settings(FinetuneConfig, {"base": base, **settings}, config))
 
 
 @overload
@@ -262,7 +260,7 @@ def _seed(seed: int | None) -> int:
 
 @contextlib.contextmanager
 def _kept_random_state() -> Iterator[None]:
-    """Restore the states of Python's, NumPy's and torch's random generators, which the stages seed."""
+    """Restore the states of Python's, NumPy's and torch's random generators, which generating and building seed."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global state is what is restored
     with torch.random.fork_rng():
         try:
