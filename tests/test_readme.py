@@ -130,7 +130,7 @@ def test_each_command_of_the_readme_reads_what_an_earlier_one_wrote(monkeypatch:
     monkeypatch.chdir(ROOT)
     written = {"runs/sample"}
     # the other blocks show variants
-    (block,) = (block for _, block in FENCED.findall(README) if "finetune.py" in block)
+    (block,) = (block for _, block in FENCED.findall(README) if "scripts/finetune.py" in block)
     for script, text, _, _ in COMMAND.findall(block.replace("\\\n", " ")):
         arguments = shlex.split(text)
         read = {word for word in arguments if word.startswith("runs/")}
@@ -145,8 +145,12 @@ def test_the_tree_has_the_packages_and_folders_that_exist() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     folders = set(re.findall(r"^([^./]\w+/)", listed, re.MULTILINE))
     assert set(re.findall(r"^\w+/", block, re.MULTILINE)) == folders
-    packages = {f"{path.parent.name}/" for path in (ROOT / "wine_gpt").glob("*/__init__.py")}
+    package = ROOT / "wine_gpt"
+    packages = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
     assert set(re.findall(r"^  (\w+/)", block, re.MULTILINE)) == packages
+    for name, purpose in re.findall(r"^  (\S+) +(.*)$", block, re.MULTILINE):
+        folder = package / name if name.endswith("/") else package
+        assert [file for file in re.findall(r"\w+\.py", name + " " + purpose) if not (folder / file).exists()] == []
 
 
 def test_the_losses_of_the_readme_were_measured() -> None:
