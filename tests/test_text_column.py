@@ -126,7 +126,7 @@ def test_the_template_goes_with_the_model(corpus: Corpus) -> None:
     assert corpus.read("run/review_template.json") == expected
     assert corpus.read("run/publish/models/org/notes/review_template.json") == expected
     card = (corpus.folder / "run/publish/models/org/notes/README.md").read_text(encoding="utf-8")
-    assert f"A text reads `note : {corpus.field} : {corpus.text_field}`." in card
+    assert f"`note : {corpus.field} : {corpus.text_field}`" in card
 
 
 def test_generation_begins_with_the_runs_own_prefix(corpus: Corpus) -> None:
