@@ -1,4 +1,4 @@
-"""The one temperature that is fitted after training."""
+"""Temperature scaling after training."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def splits() -> DatasetDict:
 def trained(
     tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> Trainer:
-    """Return a trainer whose model is as sure of itself as it should be."""
+    """Return a trainer whose model is calibrated."""
     trainer = make_trainer(tmp_path_factory.mktemp("run"), tokenizer, splits)
     trainer.run()
     while calibrate(trainer.module, splits["validation"], tokenizer, trainer.accelerator) != 1:
@@ -44,7 +44,7 @@ def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("steps", [-7, 7])
-def test_a_model_too_sure_or_too_unsure_of_itself_is_put_right(
+def test_an_over_or_underconfident_model_is_corrected(
     trained: Trainer, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, steps: int
 ) -> None:
     before, accelerator = weights(trained), trained.accelerator
@@ -56,7 +56,7 @@ def test_a_model_too_sure_or_too_unsure_of_itself_is_put_right(
         torch.testing.assert_close(tensor, before[name], rtol=1e-5, atol=1e-6)
 
 
-def test_a_model_that_is_right_stays_bit_for_bit(
+def test_a_calibrated_model_stays_bit_for_bit(
     trained: Trainer, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
     before = weights(trained)

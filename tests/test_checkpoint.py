@@ -1,4 +1,4 @@
-"""Checkpoints appear whole or not at all, are verified on load, and a damaged one is named and passed over."""
+"""Checkpoints appear completely or not at all, are verified on load, and a damaged one is named and skipped."""
 
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.system_faults import calls, disk, elsewhere, needs_strace, traced
+from support.system_faults import calls, disk, needs_strace, run_in_subprocess, traced
 
 from wine_gpt.errors import UserError
 from wine_gpt.training import checkpoint
@@ -134,7 +134,7 @@ def save_on_a_full_disk(folder: Path) -> tuple[str, list[str], int]:
 
 
 def test_a_full_disk_leaves_the_older_checkpoint_and_names_the_bytes(tmp_path: Path) -> None:
-    line, left, step = elsewhere(save_on_a_full_disk, tmp_path)
+    line, left, step = run_in_subprocess(save_on_a_full_disk, tmp_path)
     assert re.fullmatch(
         rf"can't save step 2 in {tmp_path}: .*No space left on device.*; 120,076 bytes needed, [\d,]+ free; "
         rf"last good checkpoint: {tmp_path}/step-00000001",

@@ -1,4 +1,4 @@
-"""What a training is said to have taken of energy; measured or not, it goes its way."""
+"""The energy that a training reports; without a measurement the training runs all the same."""
 
 import dataclasses
 import socket
@@ -19,7 +19,7 @@ EPOCHS = TRAINING.epochs
 
 
 class Tracker:
-    """codecarbon's, of a machine that takes half a kWh from one reading to the next."""
+    """codecarbon's tracker on a machine that uses half a kWh between two readings."""
 
     def __init__(self, **settings: object) -> None:
         pass
@@ -61,9 +61,7 @@ def train(trainer: Trainer) -> TrainingSummary:
     return summarize(trainer)
 
 
-def test_a_run_that_was_resumed_tells_the_energy_of_all_its_parts(
-    install: Callable[..., None], tmp_path: Path
-) -> None:
+def test_a_resumed_run_reports_the_energy_of_all_its_parts(install: Callable[..., None], tmp_path: Path) -> None:
     install()
     assert train(trainer(tmp_path)).energy_kwh == EPOCHS * 0.5
     longer = trainer(tmp_path, EPOCHS + 2)
@@ -72,7 +70,7 @@ def test_a_run_that_was_resumed_tells_the_energy_of_all_its_parts(
 
 
 @pytest.mark.parametrize("measured_first", [True, False])
-def test_a_part_that_was_not_measured_leaves_the_whole_untold(
+def test_an_unmeasured_part_leaves_the_total_unknown(
     install: Callable[..., None], tmp_path: Path, measured_first: bool
 ) -> None:
     install(present=measured_first)
@@ -90,9 +88,9 @@ def test_no_fault_of_codecarbons_reaches_a_run(install: Callable[..., None], tmp
     without = train(expected)
     install(**{method: fail})
     trained = trainer(tmp_path / "with")
-    told = train(trained)
-    assert (told.energy_kwh is not None) == (method == "stop")
-    assert told.epochs == without.epochs
+    summary = train(trained)
+    assert (summary.energy_kwh is not None) == (method == "stop")
+    assert summary.epochs == without.epochs
     for name, weights in expected.module.state_dict().items():
         assert trained.module.state_dict()[name].equal(weights), name
 
@@ -107,8 +105,8 @@ def test_codecarbon_measures_without_a_word_a_file_or_a_connection(
     monkeypatch.setattr(socket.socket, "connect", lambda self, address: called.append(address))
     trained = trainer(tmp_path / "run")
     capfd.readouterr()
-    told = train(trained)
-    assert 0 < told.energy_kwh < 0.1
+    summary = train(trained)
+    assert 0 < summary.energy_kwh < 0.1
     assert called == []
     assert list((tmp_path / "here").iterdir()) == []
     assert "codecarbon" not in "".join(capfd.readouterr())

@@ -21,7 +21,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
-from support.system_faults import disk, elsewhere
+from support.system_faults import disk, run_in_subprocess
 from support.training_processes import script
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
@@ -97,7 +97,7 @@ def finished(work: Path) -> tuple[Path, Done]:
 # a finished run
 
 
-def test_the_run_tells_its_data_its_progress_and_what_is_next(finished: tuple[Path, Done]) -> None:
+def test_the_run_prints_its_data_progress_and_next_command(finished: tuple[Path, Done]) -> None:
     folder, done = finished
     lines, progress = done.stdout.splitlines(), done.stderr.splitlines()
     assert f"data: {folder.parent / 'reviews.json'}" in lines
@@ -159,10 +159,10 @@ def test_the_rest_of_the_folder(finished: tuple[Path, Done]) -> None:
     assert not [file for file in folder.rglob("*") if file.name.startswith(".tmp") or file.suffix in (".bin", ".pkl")]
 
 
-# going on, starting over
+# resuming and starting over
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(finished: tuple[Path, Done], work: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_weights(finished: tuple[Path, Done], work: Path) -> None:
     arguments = command(work, "killed")
     process = subprocess.Popen([sys.executable, *arguments], env=environment(work), stdout=subprocess.DEVNULL)
     checkpoints = work / "killed" / "checkpoints"
@@ -206,10 +206,10 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(arguments[0], run_name="__main__")
         assert ended.value.code == 2
-        told = capsys.readouterr().err
-        assert "Traceback" not in told
+        stderr = capsys.readouterr().err
+        assert "Traceback" not in stderr
         # a bar of the tokenization may stand before it
-        line = told.splitlines()[-1]
+        line = stderr.splitlines()[-1]
         assert line.startswith("error: ")
         return line
 
@@ -289,11 +289,13 @@ def on_a_read_only_disk(folder: Path, arguments: list[str], cache: Path) -> tupl
 
 def test_a_read_only_disk_is_named_before_any_work(work: Path) -> None:
     folder = work / "read-only"
-    code, out, told = elsewhere(on_a_read_only_disk, folder, command(work, "read-only/run"), work / "cache")
+    code, stdout, stderr = run_in_subprocess(
+        on_a_read_only_disk, folder, command(work, "read-only/run"), work / "cache"
+    )
     assert code == 2
-    assert told == f"error: output_dir: can't write to {folder}/run/checkpoints: Read-only file system\n"
+    assert stderr == f"error: output_dir: can't write to {folder}/run/checkpoints: Read-only file system\n"
     # not even the data were read
-    assert "data: " not in out
+    assert "data: " not in stdout
 
 
 @pytest.mark.parametrize(
@@ -345,7 +347,7 @@ def unfinished(finished: tuple[Path, Done], work: Path) -> Path:
 
 
 def resume(work: Path, output: str, **settings: object) -> tuple[object, str, str]:
-    return elsewhere(script, [*command(work, output, **settings), "--resume"], work / "cache")  # type: ignore[no-any-return]
+    return run_in_subprocess(script, [*command(work, output, **settings), "--resume"], work / "cache")  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -366,8 +368,8 @@ def test_resuming_with_what_changes_the_result_is_refused_and_writes_nothing(
     unfinished: Path, work: Path, settings: dict[str, object], names: set[str]
 ) -> None:
     before = snapshot(unfinished)
-    code, _, told = resume(work, unfinished.name, **settings)
-    line = told.splitlines()[-1]
+    code, _, stderr = resume(work, unfinished.name, **settings)
+    line = stderr.splitlines()[-1]
     assert code == 2
     assert line.startswith("error: can't resume from step ")
     assert {part.split(":")[0] for part in line.split(": ", 2)[2].split("; ")} == names
@@ -389,13 +391,15 @@ def test_resuming_with_other_data_or_another_tokenizer_is_refused(unfinished: Pa
         (work / "swapped" / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
         settings = {"tokenizer__path": work / "swapped"}
     before = snapshot(unfinished)
-    code, _, told = resume(work, unfinished.name, **settings)
+    code, _, stderr = resume(work, unfinished.name, **settings)
     assert code == 2
-    assert re.search(rf"error: can't resume from step \d+: .*\b{what}: checkpoint \w+, now \w+", told)
+    assert re.search(rf"error: can't resume from step \d+: .*\b{what}: checkpoint \w+, now \w+", stderr)
     assert snapshot(unfinished) == before
 
 
-def test_resuming_with_what_changes_nothing_goes_on(unfinished: Path, work: Path, finished: tuple[Path, Done]) -> None:
+def test_settings_that_change_no_result_may_differ_on_resume(
+    unfinished: Path, work: Path, finished: tuple[Path, Done]
+) -> None:
     shutil.copytree(unfinished, work / "harmless")
     shutil.copy(work / "reviews.json", work / "moved.json")
     settings: dict[str, object] = {
@@ -406,15 +410,15 @@ def test_resuming_with_what_changes_nothing_goes_on(unfinished: Path, work: Path
         "training__micro_batches": 1,
         "generation__temperature": 0.5,
     }
-    code, said, told = resume(work, "harmless", **settings)
-    assert code == 0, told
-    assert "resumed from step " in said
+    code, stdout, stderr = resume(work, "harmless", **settings)
+    assert code == 0, stderr
+    assert "resumed from step " in stdout
     assert losses(work / "harmless") == losses(finished[0])
     generation = json.loads((work / "harmless" / "generation_config.json").read_text(encoding="utf-8"))
     assert generation["temperature"] == 0.5
 
 
-def test_a_damaged_checkpoint_is_passed_over_unless_it_was_named(
+def test_a_damaged_checkpoint_is_skipped_unless_it_was_named(
     unfinished: Path, work: Path, finished: tuple[Path, Done]
 ) -> None:
     shutil.copytree(unfinished, work / "damaged")
@@ -422,13 +426,13 @@ def test_a_damaged_checkpoint_is_passed_over_unless_it_was_named(
     newest = older.with_name("step-99999999")
     shutil.copytree(older, newest)
     (newest / "weights.safetensors").write_bytes(b"")
-    code, _, told = elsewhere(script, [*command(work, "damaged"), "--resume", str(newest)], work / "cache")
+    code, _, stderr = run_in_subprocess(script, [*command(work, "damaged"), "--resume", str(newest)], work / "cache")
     assert code == 2
-    assert f"error: checkpoint {newest}: weights.safetensors is damaged: sha256 " in told
-    code, said, told = resume(work, "damaged")
-    assert code == 0, told
-    assert f"skipped: checkpoint {newest}: weights.safetensors is damaged: sha256 e3b0c442" in said
-    assert f"resumed from step {int(older.name.removeprefix('step-')):,}" in said
+    assert f"error: checkpoint {newest}: weights.safetensors is damaged: sha256 " in stderr
+    code, stdout, stderr = resume(work, "damaged")
+    assert code == 0, stderr
+    assert f"skipped: checkpoint {newest}: weights.safetensors is damaged: sha256 e3b0c442" in stdout
+    assert f"resumed from step {int(older.name.removeprefix('step-')):,}" in stdout
     assert losses(work / "damaged") == losses(finished[0])
 
 
@@ -437,9 +441,9 @@ def test_if_all_checkpoints_are_damaged_nothing_starts_over(unfinished: Path, wo
     for saved in (work / "ruined" / "checkpoints").glob("step-*"):
         (saved / "state.json").unlink()
     before = snapshot(work / "ruined")
-    code, _, told = resume(work, "ruined")
+    code, _, stderr = resume(work, "ruined")
     assert code == 2
-    assert re.search(r"error: no good checkpoint in .*state.json is missing; .*to start over, say --overwrite", told)
+    assert re.search(r"error: no good checkpoint in .*state.json is missing; .*to start over, say --overwrite", stderr)
     assert snapshot(work / "ruined") == before
 
 
@@ -450,7 +454,7 @@ def test_if_all_checkpoints_are_damaged_nothing_starts_over(unfinished: Path, wo
     ("number", "code", "launcher"),
     [(signal.SIGTERM, 143, ()), (signal.SIGINT, 130, ()), (signal.SIGTERM, None, CPU_PROCESSES)],
 )
-def test_a_signal_saves_and_tells_how_to_go_on(
+def test_a_signal_saves_and_prints_how_to_resume(
     work: Path, number: signal.Signals, code: int | None, launcher: tuple[str, ...]
 ) -> None:
     name = f"stopped-{number.name}-{len(launcher)}"
@@ -459,18 +463,18 @@ def test_a_signal_saves_and_tells_how_to_go_on(
         [*(launcher or (sys.executable,)), *arguments], env=environment(work), stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
-    told = ""
+    stderr = ""
     for line in process.stderr:
-        told += line
+        stderr += line
         if line.startswith("epoch 2"):
             process.send_signal(number)
             break
-    told += process.stderr.read()
+    stderr += process.stderr.read()
     # the launcher has an exit code of its own
     assert process.wait() == code or (code is None and process.returncode != 0)
-    step = int(re.findall(r"stopped after step ([\d,]+), which is saved", told)[0].replace(",", ""))
-    assert f"{arguments[0]} " in told.split("to go on: ")[1]
-    assert told.rstrip().splitlines()[-1].endswith("--resume") or launcher
+    step = int(re.findall(r"stopped after step ([\d,]+), which is saved", stderr)[0].replace(",", ""))
+    assert f"{arguments[0]} " in stderr.split("to go on: ")[1]
+    assert stderr.rstrip().splitlines()[-1].endswith("--resume") or launcher
     saved = max((work / name / "checkpoints").glob("step-*"))
     assert int(saved.name.removeprefix("step-")) == step >= 20
     done = subprocess.run(
@@ -484,7 +488,7 @@ def test_a_signal_saves_and_tells_how_to_go_on(
     assert "training.epochs: checkpoint 30, now 3" in done.stderr
 
 
-def test_a_process_that_is_killed_ends_the_run_which_then_goes_on(work: Path) -> None:
+def test_a_killed_process_ends_the_run_which_then_resumes(work: Path) -> None:
     run(command(work, "both", training__epochs=3), work, launcher=CPU_PROCESSES)
     arguments = command(work, "one-killed", training__epochs=3)
     launched = subprocess.Popen(
@@ -495,18 +499,18 @@ def test_a_process_that_is_killed_ends_the_run_which_then_goes_on(work: Path) ->
         text=True,
     )
     assert launched.stderr is not None
-    told = ""
+    stderr = ""
     for line in launched.stderr:
-        told += line
+        stderr += line
         if line.startswith("epoch 1"):
             break
     workers = [int(pid) for pid in Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()]
     ranks = {pid: environment_of(pid).get("RANK") for pid in workers}
     (second,) = [pid for pid, rank in ranks.items() if rank == "1"]
     os.kill(second, signal.SIGKILL)
-    told += launched.stderr.read()
+    stderr += launched.stderr.read()
     assert launched.wait(timeout=60) != 0
-    assert re.search(r"rank\s*: 1 .*\n.*exitcode\s*: -9", told), told
+    assert re.search(r"rank\s*: 1 .*\n.*exitcode\s*: -9", stderr), stderr
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
     run([*arguments, "--resume"], work, launcher=CPU_PROCESSES)
     assert losses(work / "one-killed") == losses(work / "both")

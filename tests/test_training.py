@@ -1,4 +1,4 @@
-"""The training loop: what it computes, keeps, and goes on with."""
+"""The training loop: its computation, the weights that it keeps, and resuming."""
 
 import dataclasses
 import itertools
@@ -91,7 +91,7 @@ def test_resuming_at_any_checkpoint_ends_bit_for_bit_the_same(
         assert state.epochs == whole_state.epochs
 
 
-def test_the_best_weights_of_an_earlier_epoch_are_carried_on(
+def test_the_best_weights_of_an_earlier_epoch_are_saved_again(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
     make_trainer(tmp_path, tokenizer, splits).run()
@@ -105,12 +105,12 @@ def test_the_best_weights_of_an_earlier_epoch_are_carried_on(
     assert all(torch.equal(saved.tensors["best"][name], tensor) for name, tensor in found.tensors["best"].items())
 
 
-def test_what_a_step_computes_has_not_changed_since_the_recipe_was_numbered(
+def test_what_a_step_computes_has_not_changed_since_the_step_version_was_raised(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
-    """If this fails after a change that is meant to change it, count RECIPE up and note the new losses here.
+    """If this fails after a change that is meant to change it, raise STEP_VERSION and note the new losses here.
 
-    A checkpoint made by the code before is then refused, instead of going on as a mixture of two trainings.
+    A checkpoint of the earlier code is then refused, because resuming would mix two trainings.
     """
     config = TrainingConfig(**{**vars(TRAINING), "epochs": 1, "micro_batches": 2, "optimizer": "muon"})
     trained = make_trainer(tmp_path, tokenizer, splits, config)
@@ -119,7 +119,7 @@ def test_what_a_step_computes_has_not_changed_since_the_recipe_was_numbered(
     assert losses == pytest.approx(LOSSES, rel=1e-3)
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(
+def test_a_checkpoint_of_another_step_version_is_refused(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_trainer(tmp_path, tokenizer, splits).save_checkpoint()
@@ -175,7 +175,7 @@ def test_resuming_with_other_settings_is_refused_and_names_each(
     assert all(torch.equal(tensor, everything(other)[name]) for name, tensor in before.items())
 
 
-def test_a_longer_training_may_go_on_and_a_shorter_one_not(
+def test_a_run_resumes_with_more_epochs_and_not_with_fewer(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
     make_trainer(tmp_path, tokenizer, splits, resume_key={"training.epochs": 3}).run()
@@ -190,7 +190,7 @@ def test_a_longer_training_may_go_on_and_a_shorter_one_not(
         make_trainer(tmp_path, tokenizer, splits, resume_key={"training.epochs": 2}).resume(checkpoint.load(newest))
 
 
-def test_what_is_frozen_stays_as_it_is_and_out_of_the_checkpoints(
+def test_frozen_parameters_stay_unchanged_and_out_of_the_checkpoints(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
     model = build_model(MODEL, tokenizer, 0)
@@ -206,7 +206,7 @@ def test_what_is_frozen_stays_as_it_is_and_out_of_the_checkpoints(
         assert parameter.equal(before[name]) == ("attn" not in name)
 
 
-def test_a_loss_that_is_no_number_stops_before_the_update(
+def test_a_non_finite_loss_stops_before_the_update(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
 ) -> None:
     trained = make_trainer(tmp_path, tokenizer, splits)

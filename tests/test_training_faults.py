@@ -1,4 +1,4 @@
-"""Trainings that are killed, stopped, poisoned or moved end as if nothing had happened, or say why not.
+"""Trainings that are killed, stopped, moved or get non-finite values end with the same bits, or with an error.
 
 The processes are real: forked, joined by gloo, killed by signals.
 """
@@ -22,8 +22,8 @@ from support.training_processes import (
     Fault,
     Run,
     finish,
+    output_of,
     require_equal_ends,
-    said,
     seen,
     start,
     start_server,
@@ -79,14 +79,14 @@ def poison_the_gradient(call: functools.partial[Any]) -> Any:  # noqa: ANN401
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """Return a function from micro-batches and processes to the folder of such a run that nothing happened to."""
+    """Return a function from micro-batches and processes to the folder of such a run without faults."""
     start_server()
 
     @functools.cache
     def trained(micro_batches: int, processes: int) -> Path:
         run = Run(tmp_path_factory.mktemp("whole"), dataclasses.replace(OFTEN, micro_batches=micro_batches))
         started = time.monotonic()
-        assert train(run, processes) == [0] * processes, said(run)
+        assert train(run, processes) == [0] * processes, output_of(run)
         (run.folder / "seconds").write_text(str(time.monotonic() - started))
         return run.folder
 
@@ -126,12 +126,12 @@ def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(
         for process in started:
             process.kill()
         codes = finish(started)
-        assert set(codes) <= {0, -signal.SIGKILL}, said(run)
+        assert set(codes) <= {0, -signal.SIGKILL}, output_of(run)
         kills += -signal.SIGKILL in codes
         if codes == [0] * processes:
             require_equal_ends(run.folder, expected)
             run = dataclasses.replace(run, folder=run.folder.with_name(f"after-{kills}"))
-    assert train(run, processes) == [0] * processes, said(run)
+    assert train(run, processes) == [0] * processes, output_of(run)
     require_equal_ends(run.folder, expected)
 
 
@@ -151,13 +151,13 @@ def test_killed_at_a_given_point_it_ends_bit_for_bit_the_same(
     run = Run(tmp_path, dataclasses.replace(OFTEN, micro_batches=1))
     published = False
     for fault in faults:
-        assert train(dataclasses.replace(run, faults=(Fault(*fault),))) == [-signal.SIGKILL], said(run)
+        assert train(dataclasses.replace(run, faults=(Fault(*fault),))) == [-signal.SIGKILL], output_of(run)
         newest, problems = checkpoint.load_newest(tmp_path)
         assert not problems
         # once there is one there always is one
         assert newest is not None or not published
         published = newest is not None
-    assert train(run) == [0], said(run)
+    assert train(run) == [0], output_of(run)
     require_equal_ends(tmp_path, undisturbed)
 
 
@@ -169,13 +169,13 @@ def test_killed_at_a_given_point_it_ends_bit_for_bit_the_same(
         pytest.param(Fault(SAVE, 2, kill, rank=1), id="rank 1 while rank 0 saves"),
     ],
 )
-def test_if_one_of_two_is_killed_the_other_ends_and_both_go_on(tmp_path: Path, whole: Whole, fault: Fault) -> None:
+def test_if_one_of_two_is_killed_the_other_ends_and_both_resume(tmp_path: Path, whole: Whole, fault: Fault) -> None:
     run = Run(tmp_path, dataclasses.replace(OFTEN, micro_batches=2))
     codes = train(dataclasses.replace(run, faults=(fault,)), processes=2)
-    assert codes[fault.rank] == -signal.SIGKILL, said(run, fault.rank)
+    assert codes[fault.rank] == -signal.SIGKILL, output_of(run, fault.rank)
     # by itself, not by finish(), which kills after PATIENCE
     assert codes[1 - fault.rank] not in (None, 0), f"rank {1 - fault.rank} still ran after {PATIENCE:g} s"
-    assert train(run, processes=2) == [0, 0], said(run)
+    assert train(run, processes=2) == [0, 0], output_of(run)
     require_equal_ends(tmp_path, whole(2, 2))
 
 
@@ -185,10 +185,10 @@ def test_if_one_of_two_is_killed_the_other_ends_and_both_go_on(tmp_path: Path, w
 def test_a_signal_to_one_process_stops_both_after_a_save(tmp_path: Path, whole: Whole) -> None:
     run = Run(tmp_path, dataclasses.replace(OFTEN, micro_batches=2, checkpoint_steps=0))
     stopped = dataclasses.replace(run, faults=(Fault(STEP, 4, terminate, rank=1),))
-    assert train(stopped, processes=2) == [143, 143], said(run)
+    assert train(stopped, processes=2) == [143, 143], output_of(run)
     for rank in (0, 1):
-        assert re.search(r"stopped after step 4, which is saved in .*; to go on: .* --resume\n$", said(run, rank))
-    assert train(run, processes=2) == [0, 0], said(run)
+        assert re.search(r"stopped after step 4, which is saved in .*; to go on: .* --resume\n$", output_of(run, rank))
+    assert train(run, processes=2) == [0, 0], output_of(run)
     require_equal_ends(tmp_path, whole(2, 2))
 
 
@@ -201,7 +201,7 @@ def test_a_second_signal_leaves_at_once_and_the_older_checkpoint_stays(tmp_path:
     newest, problems = checkpoint.load_newest(tmp_path)
     assert newest is not None
     assert (newest.step, problems) == (2, [])
-    assert train(run) == [0], said(run)
+    assert train(run) == [0], output_of(run)
     require_equal_ends(tmp_path, undisturbed)
 
 
@@ -210,61 +210,61 @@ def test_a_second_signal_leaves_at_once_and_the_older_checkpoint_stays(tmp_path:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Return a run of one process and one part a step that nothing happened to."""
+    """Return a run without faults on one process with one micro-batch per step."""
     run = Run(tmp_path_factory.mktemp("alone"), TRAINING)
-    assert train(run) == [0], said(run)
+    assert train(run) == [0], output_of(run)
     return run
 
 
 @pytest.mark.parametrize(("processes", "micro_batches"), [(2, None), (4, None), (1, 3), (2, 4)])
-def test_any_number_of_processes_and_parts_sees_the_same_reviews_and_the_same_losses(
+def test_any_number_of_processes_and_micro_batches_sees_the_same_reviews_and_the_same_losses(
     alone: Run, tmp_path: Path, processes: int, micro_batches: int | None
 ) -> None:
-    """Dropout included, which each review draws for itself."""
+    """Dropout included, which is seeded per review."""
     assert MODEL.dropout > 0
     run = Run(tmp_path, dataclasses.replace(TRAINING, micro_batches=micro_batches))
-    assert train(run, processes) == [0] * processes, said(run)
+    assert train(run, processes) == [0] * processes, output_of(run)
     expected = losses(alone.folder)
     assert len(expected) > 15
     assert seen(run, range(processes)) == seen(alone, [0])
     assert losses(run.folder) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_run_that_moves_from_two_processes_to_one_and_back_goes_on_alike(alone: Run, tmp_path: Path) -> None:
+def test_a_run_that_moves_from_two_processes_to_one_and_back_has_the_same_losses(alone: Run, tmp_path: Path) -> None:
     moved = Run(tmp_path, TRAINING)
     for processes in (2, 1):
         killed = tuple(Fault(STEP, 7, kill, rank) for rank in range(processes))
         assert train(dataclasses.replace(moved, faults=killed), processes) == [-signal.SIGKILL] * processes
     changed = "micro-batches: checkpoint 2, now 1; processes: checkpoint 2, now 1"
-    assert f"note: the same steps, but not to the last bit: {changed}" in said(moved)
-    assert train(moved, 2) == [0, 0], said(moved)
+    assert f"note: the same steps, but not to the last bit: {changed}" in output_of(moved)
+    assert train(moved, 2) == [0, 0], output_of(moved)
     assert seen(moved, [0, 1]) == seen(alone, [0])
     assert losses(moved.folder) == pytest.approx(losses(alone.folder), rel=1e-5)
 
 
-def test_processes_that_cannot_share_the_parts_are_refused(tmp_path: Path) -> None:
+def test_processes_that_do_not_divide_the_micro_batches_are_refused(tmp_path: Path) -> None:
     run = Run(tmp_path, dataclasses.replace(TRAINING, micro_batches=3))
     assert train(run, processes=2) == [2, 2]
-    assert "error: 3 micro-batches cannot be divided among 2 processes: " in said(run, 0)
-    assert "Traceback" not in said(run, 0) + said(run, 1)
+    assert "error: 3 micro-batches cannot be divided among 2 processes: " in output_of(run, 0)
+    assert "Traceback" not in output_of(run, 0) + output_of(run, 1)
 
 
 # poisoned
 
 
 @pytest.mark.parametrize(("what", "poison"), [("loss", poison_the_weights), ("gradient", poison_the_gradient)])
-def test_a_value_that_is_no_number_on_one_process_stops_both_before_the_update(
+def test_a_non_finite_value_on_one_process_stops_both_before_the_update(
     tmp_path: Path, what: str, poison: Callable[[], Any]
 ) -> None:
     # a third update would end in a kill, not in an error
     faults = (Fault(STEP, 3, poison, rank=1), Fault(UPDATE, 3, kill, rank=0), Fault(UPDATE, 3, kill, rank=1))
     run = Run(tmp_path, dataclasses.replace(OFTEN, micro_batches=4), faults)
-    assert train(run, processes=2) == [2, 2], said(run)
-    # the second process has the second and the fourth part
+    assert train(run, processes=2) == [2, 2], output_of(run)
+    # the second process has the second and the fourth micro-batch
     own = sorted(seen(run, [1])[2])
     line = f"error: step 3: the {what} on rank 1 is not finite, for reviews {own} of the split; step 2 is saved\n"
-    assert said(run, 0).endswith(line), said(run)
-    assert said(run, 1).endswith(line)
+    assert output_of(run, 0).endswith(line), output_of(run)
+    assert output_of(run, 1).endswith(line)
     newest, problems = checkpoint.load_newest(tmp_path)
     assert newest is not None
     assert (newest.step, problems) == (2, [])

@@ -1,7 +1,7 @@
-"""What only the kernel can do to a process: kill it at a system call, list its calls, fill or lock its disk.
+"""Faults from the kernel: a kill at a given system call, a list of the calls, a full or read-only disk.
 
-Processes are forked from one that has imported torch, as in :mod:`support.training_processes`. Tests skip where a
-tool or right lacks.
+Processes are forked from one that has imported torch, as in :mod:`support.training_processes`. Tests are skipped
+without strace or the right to mount.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ def traced(
 ) -> tuple[int | None, list[str]]:
     """Call ``target`` in a process under strace with these options; return its exit code and the lines of the log."""
     ready, child_end = SERVER.Pipe()
-    process = SERVER.Process(target=_when_told, args=(child_end, target, arguments))
+    process = SERVER.Process(target=_call_when_ready, args=(child_end, target, arguments))
     process.start()
-    # else strace could be there before the imports are done, and count their calls
+    # otherwise strace could attach before the imports are done, and count their calls
     assert ready.recv() == "here"
     command = ["strace", "-f", "-y", "-o", str(log), *options, "-p", str(process.pid)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -51,7 +51,7 @@ def traced(
     return process.exitcode, log.read_text(encoding="utf-8").splitlines()
 
 
-def elsewhere(target: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
+def run_in_subprocess(target: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
     """Call ``target`` in a process that may have mounts of its own; return what it returns."""
     here, there = SERVER.Pipe()
     process = SERVER.Process(target=_answer, args=(there, target, arguments))
@@ -74,7 +74,7 @@ def disk(folder: Path, options: str, *, read_only: bool = False) -> Iterator[Non
     folder.mkdir(parents=True, exist_ok=True)
     _mount(str(folder).encode(), options.encode(), READ_ONLY if read_only else 0)
     yield
-    # it goes with the process
+    # the mount ends with the process
 
 
 def calls(log: list[str]) -> list[tuple[str, str]]:
@@ -94,11 +94,11 @@ def _mount(folder: bytes, options: bytes, flags: int) -> None:
             raise PermissionError(os.strerror(ctypes.get_errno()))
 
 
-def _when_told(told: Connection, target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    told.send("here")
-    told.recv()
+def _call_when_ready(connection: Connection, target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    connection.send("here")
+    connection.recv()
     target(*arguments)
-    # without the writes of an orderly end
+    # skips the writes of a normal exit
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""A training run of a second: reviews that count upwards, a model that can learn it."""
+"""A training run of one second on reviews that count upwards."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,6 @@
-"""Toy trainings in processes of their own, forked from one that has imported torch: a start costs no import.
+"""Run toy trainings in processes forked from one that has imported torch, so that a start needs no import.
 
-Each process can be told to come to harm at a given call, so that a fault comes at the same moment every time.
+A process can get a fault at a given call, so that the fault comes at the same moment every time.
 """
 
 import contextlib
@@ -39,9 +39,9 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls one process: ``act`` is called in place of the n-th call of what ``where`` names.
+    """A fault of one process: ``act`` replaces the n-th call of the function named ``where``.
 
-    ``act`` takes the call's own function, without arguments, and returns what the caller gets.
+    ``act`` gets the original call as a function without arguments, and returns what the caller gets.
     """
 
     where: str
@@ -52,7 +52,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Run:
-    """A training that begins or goes on in ``folder``, which holds its checkpoints; output is in ``said-RANK``."""
+    """A training that starts or resumes in ``folder``, which holds its checkpoints and the files ``output-RANK``."""
 
     folder: Path
     config: TrainingConfig = TRAINING
@@ -60,7 +60,7 @@ class Run:
 
 
 def start_server() -> None:
-    """Wait for the import, so that the next start takes no longer than any other."""
+    """Wait for the imports, so that the next start is as quick as the later ones."""
     first = SERVER.Process(target=int)
     first.start()
     first.join()
@@ -78,7 +78,7 @@ def start(run: Run, processes: int = 1) -> list[ForkServerProcess]:
 
 
 def finish(processes: list[ForkServerProcess]) -> list[int | None]:
-    """Wait for the ends, not for ever; return the exit codes by rank, −9 for a kill."""
+    """Wait for the processes, at most PATIENCE; return the exit codes by rank, −9 for a kill."""
     deadline = time.monotonic() + PATIENCE
     for process in processes:
         process.join(max(deadline - time.monotonic(), 0))
@@ -90,7 +90,7 @@ def finish(processes: list[ForkServerProcess]) -> list[int | None]:
 
 
 def train(run: Run, processes: int = 1) -> list[int | None]:
-    """Run to the end, be it good or bad; return the exit codes by rank."""
+    """Run to the end; return the exit codes by rank."""
     return finish(start(run, processes))
 
 
@@ -109,13 +109,13 @@ def script(arguments: list[str], cache: Path) -> tuple[object, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def said(run: Run, rank: int = 0) -> str:
-    """Return what a process printed in all its tries."""
-    return (run.folder / f"said-{rank}").read_text(encoding="utf-8")
+def output_of(run: Run, rank: int = 0) -> str:
+    """Return what a process printed, earlier runs in the folder included."""
+    return (run.folder / f"output-{rank}").read_text(encoding="utf-8")
 
 
 def seen(run: Run, ranks: Iterable[int]) -> dict[int, list[int]]:
-    """Return the reviews of each step, in ascending order, as these processes read them in all tries."""
+    """Return the reviews of each step, in ascending order, as these processes saw them, earlier runs included."""
     steps: dict[int, set[int]] = {}
     for rank in ranks:
         for line in (run.folder / f"seen-{rank}").open():
@@ -150,7 +150,7 @@ def _train(run: Run, rank: int, processes: int, port: int) -> None:
             "MASTER_PORT": str(port),
         }
     run.folder.mkdir(parents=True, exist_ok=True)
-    output = os.open(run.folder / f"said-{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    output = os.open(run.folder / f"output-{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -159,14 +159,14 @@ def _train(run: Run, rank: int, processes: int, port: int) -> None:
     for fault in run.faults:
         if fault.rank == rank:
             _arm(fault)
-    exits_cleanly(functools.partial(_go_on, run, rank))()
+    exits_cleanly(functools.partial(_train_from_newest, run, rank))()
 
 
-def _go_on(run: Run, rank: int) -> None:
+def _train_from_newest(run: Run, rank: int) -> None:
     trainer = make_trainer(run.folder, make_tokenizer(), make_splits(), run.config)
     _record(run.folder / f"seen-{rank}", trainer)
     newest, problems = checkpoint.load_newest(run.folder)
-    # what was being written when a kill came must not even look like a checkpoint
+    # an incomplete checkpoint must not even look like a checkpoint
     assert not problems, problems
     if newest is not None:
         trainer.resume(newest)
