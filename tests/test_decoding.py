@@ -1,4 +1,4 @@
-"""The loop of our own gives what ``model.generate`` gives."""
+"""The KV-cached loop gives the ids that ``model.generate`` gives."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ PROMPTS = ["wine review : italy", "", "wine review : germany : mosel : riesling 
 
 
 class Recorder:
-    """A streamer that keeps what it is given."""
+    """A streamer that records what it receives."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -30,7 +30,13 @@ class Recorder:
         self.seen.append("end")
 
 
-def theirs(model: Any, inputs: dict[str, torch.Tensor], seed: int, limit: int, **settings: Any) -> torch.Tensor:  # noqa: ANN401
+def generate_with_transformers(
+    model: Any,  # noqa: ANN401 - any class of models
+    inputs: dict[str, torch.Tensor],
+    seed: int,
+    limit: int,
+    **settings: Any,  # noqa: ANN401 - of generate
+) -> torch.Tensor:
     set_seed(seed)
     with torch.inference_mode(), quiet_transformers():
         ids: torch.Tensor = model.generate(**inputs, max_length=limit, max_new_tokens=None, **settings)
@@ -56,7 +62,7 @@ def test_the_ids_for_a_seed_are_those_of_generate(
     assert supported_config(model, settings) is not None
     inputs = encode_prompts(model, tokenizer, [prompt])
     for seed in range(3):
-        expected = theirs(model, inputs, seed, 64, **settings)
+        expected = generate_with_transformers(model, inputs, seed, 64, **settings)
         assert generate_ids(model, inputs, seed=seed, **settings).tolist() == expected.tolist()
 
 
@@ -64,9 +70,9 @@ def test_the_ids_for_a_seed_are_those_of_generate(
 def test_prompts_of_different_lengths_are_continued_together(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, settings: dict[str, Any]
 ) -> None:
-    """Several are sampled in another way, so the likeliest words are what can be compared."""
+    """Only the likeliest words can be compared, because several rows are sampled with other random numbers."""
     inputs = encode_prompts(model, tokenizer, PROMPTS)
-    expected = theirs(model, inputs, 0, 64, do_sample=False)
+    expected = generate_with_transformers(model, inputs, 0, 64, do_sample=False)
     assert generate_ids(model, inputs, seed=0, **settings).tolist() == expected.tolist()
 
 
@@ -90,13 +96,13 @@ def test_words_of_many_rows_come_as_often_as_they_should(
 @pytest.mark.parametrize(("n_layer", "n_head"), [(1, 1), (3, 4)])
 def test_any_depth_and_number_of_heads(tokenizer: PreTrainedTokenizerFast, n_layer: int, n_head: int) -> None:
     model = build_model(ModelConfig(n_layer=n_layer, n_head=n_head, n_embd=32, block_size=64), tokenizer, seed=1)
-    # an untrained model's words hardly depend on what stands before
+    # scaled up, because an untrained model's words hardly depend on the words before
     for parameter in model.parameters():
         parameter.data.mul_(6)
     model.eval()
     for prompts, sample in ((PROMPTS[:1], True), (PROMPTS, False)):
         inputs = encode_prompts(model, tokenizer, prompts)
-        expected = theirs(model, inputs, 0, 64, do_sample=sample)
+        expected = generate_with_transformers(model, inputs, 0, 64, do_sample=sample)
         assert generate_ids(model, inputs, seed=0, do_sample=sample).tolist() == expected.tolist()
 
 
@@ -106,24 +112,24 @@ def test_a_streamer_sees_what_generate_would_show_it(
     inputs = encode_prompts(model, tokenizer, PROMPTS[:1])
     ours, expected = Recorder(), Recorder()
     generate_ids(model, inputs, seed=0, streamer=ours)
-    theirs(model, inputs, 0, 64, streamer=expected)
+    generate_with_transformers(model, inputs, 0, 64, streamer=expected)
     assert ours.seen == expected.seen
 
 
 @pytest.mark.parametrize(
     "settings", [{"num_beams": 2}, {"repetition_penalty": 1.5}, {"min_p": 0.1}, {"logits_processor": []}]
 )
-def test_what_the_loop_does_not_do_is_left_to_generate(
+def test_unsupported_settings_are_left_to_generate(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, settings: dict[str, Any]
 ) -> None:
     assert supported_config(model, settings) is None
     inputs = encode_prompts(model, tokenizer, PROMPTS[:2])
-    expected = theirs(model, inputs, 3, 64, **settings)
+    expected = generate_with_transformers(model, inputs, 3, 64, **settings)
     assert generate_ids(model, inputs, seed=3, **settings).tolist() == expected.tolist()
 
 
 def test_another_model_is_left_to_generate(toy_run: Any) -> None:  # noqa: ANN401
     class Another(GPT2LMHeadModel):
-        """Could do anything in its forward."""
+        """A subclass, whose forward may differ."""
 
     assert supported_config(Another.from_pretrained(toy_run), {}) is None

@@ -1,4 +1,4 @@
-"""What is shown of each word is what the model computed, in the terminal and on the page."""
+"""Explanations show what the model computed, in the terminal and on the HTML page."""
 
 import json
 import re

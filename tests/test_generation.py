@@ -1,4 +1,4 @@
-"""Texts from a saved model: through transformers alone, through the package, and streamed."""
+"""Generation from a saved model: by transformers' pipeline, by the package, and streamed."""
 
 import random
 from pathlib import Path
@@ -14,43 +14,13 @@ from wine_gpt.errors import UserError
 from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, generate_texts, join
 from wine_gpt.modeling.pretrained import load_model
 
-USER = """
-from transformers import pipeline, set_seed
-
-write = pipeline("text-generation", model=sys.argv[1])
-set_seed(0)
-eos = write.tokenizer.eos_token_id
-suppressed = write.model.generation_config.suppress_tokens
-
-def text(prompt, **settings):
-    return write(prompt, **settings)[0]["generated_text"]
-
-def ids(prompt, **settings):
-    return write(prompt, return_tensors=True, **settings)[0]["generated_token_ids"]
-
-prompts = ["wine review : italy", "", "wine review : germany : mosel : riesling : it's a light-", "Wine review: Spain"]
-print(json.dumps({
-    "sampled": text("wine review : italy"),
-    "empty": text(""),
-    "lower": text("wine review : italy", do_sample=False),
-    "capital": text("WINE Review: Italy", do_sample=False),
-    "wild": [ids("wine review", temperature=20.0) for _ in range(20)],
-    "ended": ids("wine review : italy", do_sample=False),
-    "endless": [
-        len(ids("plum " * words, suppress_tokens=[*suppressed, eos]))
-        for words in (0, 1, 30, write.model.config.n_positions - 2)
-    ],
-    "alone": [text(prompt, do_sample=False) for prompt in prompts],
-    "batched": [found[0]["generated_text"] for found in write(prompts, do_sample=False, batch_size=len(prompts))],
-    "wine_gpt": any(name.split(".")[0] == "wine_gpt" for name in sys.modules),
-}))
-"""
+USE_PIPELINE = Path(__file__).parent / "support" / "use_pipeline.py"
 
 
 @pytest.fixture(scope="module")
 def user(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return what someone sees who has transformers, the folder, and not this package."""
-    seen, stderr = run_without_wine_gpt(USER, str(toy_run), cwd=tmp_path_factory.mktemp("elsewhere"))
+    """Return what transformers' pipeline generates where this package can't be imported."""
+    seen, stderr = run_without_wine_gpt(USE_PIPELINE, str(toy_run), cwd=tmp_path_factory.mktemp("elsewhere"))
     return {**seen, "stderr": stderr}
 
 
@@ -74,7 +44,7 @@ def test_an_empty_prompt_gives_a_whole_review(user: dict[str, Any]) -> None:
 
 
 def test_nothing_but_words_is_ever_generated(user: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> None:
-    """At a temperature at which every id of so small a vocabulary would come up."""
+    """The temperature is so high that every id of this small vocabulary would occur."""
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     continuations = [index for ids in user["wild"] for index in ids[3 : ids.index(eos) if eos in ids else None]]
     assert len(set(continuations)) > len(tokenizer) * 0.9
@@ -93,7 +63,7 @@ def test_prompts_of_different_lengths_give_in_a_batch_what_each_gives_alone(user
     assert user["batched"] == user["alone"]
 
 
-def test_the_pipeline_has_nothing_to_warn_of(user: dict[str, Any]) -> None:
+def test_the_pipeline_warns_of_nothing(user: dict[str, Any]) -> None:
     noise = [line for line in user["stderr"].splitlines() if line.strip() and "Loading weights" not in line]
     assert noise == []
 
@@ -164,12 +134,12 @@ def test_prompt_and_continuation_are_joined_without_spare_spaces(
 def test_what_streams_is_what_is_decoded_in_the_end(
     tokenizer: PreTrainedTokenizerFast, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Any words in any order, so that spacing has to be settled before it is printed."""
-    draw = random.Random(0)
+    """The words are random, so that no spacing may depend on a later word."""
+    random_words = random.Random(0)
     header = tokenizer("wine review : italy : tuscany : riesling :")["input_ids"][1:]
     for prompt in ("", "wine review : Italy ", "$"):
         for _ in range(60):
-            words = [draw.randrange(2, tokenizer.bos_token_id) for _ in range(30)]
+            words = [random_words.randrange(2, tokenizer.bos_token_id) for _ in range(30)]
             ids = [*header, *words, tokenizer.eos_token_id]
             streamer = ReviewStreamer(tokenizer, prompt)
             streamer.put(torch.tensor([[tokenizer.bos_token_id]]))

@@ -1,4 +1,4 @@
-"""What the demo computes is what transformers computes, and what visitors may send is bounded."""
+"""The demo's results are those of transformers, and it validates what visitors send."""
 
 import json
 import math
@@ -55,7 +55,7 @@ def engine(demo: Demo) -> Engine:
 
 
 def alone(demo_model: Path, adapter: str) -> PreTrainedModel:
-    """Return the model as transformers and peft load it, its adapter merged into its weights."""
+    """Return the model as transformers and peft load it, with the adapter merged into the weights."""
     from peft import PeftModel
 
     model = AutoModelForCausalLM.from_pretrained(demo_model, attn_implementation="eager").eval()
@@ -113,7 +113,7 @@ def test_words_are_the_decoded_text_cut_in_pieces(engine: Engine, tokenizer: Pre
     assert all(words[:-1])
 
 
-# ---- looking inside -------------------------------------------------------------------------------------------------
+# ---- explaining -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("adapter", [BASE, "riesling"])
@@ -166,8 +166,8 @@ def test_the_command_line_explains_the_same(
             assert step.probability == pytest.approx(printed.probability, abs=1e-5)
 
 
-def test_the_api_answers_what_transformers_computes(demo: Demo, demo_model: Path) -> None:
-    tokenizer = demo._ready().tokenizer
+def test_the_api_answers_what_transformers_computes(demo: Demo, engine: Engine, demo_model: Path) -> None:
+    tokenizer = engine.tokenizer
     inputs = tokenizer([HEADER], return_tensors="pt")
     with torch.no_grad():
         output = alone(demo_model, BASE)(inputs["input_ids"], output_attentions=True)
@@ -186,14 +186,13 @@ def test_the_api_answers_what_transformers_computes(demo: Demo, demo_model: Path
         assert row == pytest.approx(output.attentions[1][0, 0, at, : at + 1].tolist(), abs=1e-6)
 
 
-def test_another_word_taken_is_where_the_text_goes_on(demo: Demo) -> None:
+def test_another_word_continues_the_text_from_there(demo: Demo, engine: Engine) -> None:
     *_, review = demo.write(HEADER, BASE, 0.8, 1.0, 60, 7)
     explained = demo.explain({**review, "layer": None, "head": None})
     step = explained["explanation"]["steps"][review["given"] + 3 - 1]
     other = next(index for index, *_ in step["next"] if index != review["ids"][3])
     prompt, seed = demo.branch({**review, "ids": [*review["ids"][:3], other]})
     *_, branched = demo.write(prompt, BASE, 0.8, 1.0, 60, seed)
-    engine = demo._ready()
     assert engine.encode("prompt", prompt).ids == [
         *engine.encode("prompt", HEADER).ids,
         *review["ids"][:3],
@@ -205,19 +204,20 @@ def test_another_word_taken_is_where_the_text_goes_on(demo: Demo) -> None:
 # ---- comparing ------------------------------------------------------------------------------------------------------
 
 
-def test_compared_words_have_the_probabilities_of_both_sides(demo: Demo, demo_model: Path) -> None:
+def test_compared_words_have_the_probabilities_of_both_sides(demo: Demo, engine: Engine, demo_model: Path) -> None:
     left = {"prompt": HEADER, "model": BASE, "temperature": 0.9}
     right = {"prompt": "wine review : spain : rioja : tempranillo :", "model": "riesling", "temperature": 1.4}
     *_, last = demo.compare(left, right, 11)
     for own, other in ((0, 1), (1, 0)):
         review, sides = last["sides"][own], (left, right)
         for key, side in (("here", sides[own]), ("there", sides[other])):
-            prompt = demo._ready().encode("prompt", side["prompt"]).ids
+            prompt = engine.encode("prompt", side["prompt"]).ids
+            model = alone(demo_model, side["model"])
             with torch.no_grad():
-                logits = alone(demo_model, side["model"])(torch.tensor([[*prompt, *review["ids"]]])).logits[0]
-            logits[:, demo._ready()._suppressed] = -torch.inf
-            shares = (logits / side["temperature"]).softmax(-1)[len(prompt) - 1 : -1]
-            expected = [share[index].item() for share, index in zip(shares, review["ids"], strict=True)]
+                logits = model(torch.tensor([[*prompt, *review["ids"]]])).logits[0]
+            logits[:, model.generation_config.suppress_tokens] = -torch.inf
+            probabilities = (logits / side["temperature"]).softmax(-1)[len(prompt) - 1 : -1]
+            expected = [row[index].item() for row, index in zip(probabilities, review["ids"], strict=True)]
             assert review["differences"][key] == pytest.approx(expected, abs=1e-5)
         here, there = review["differences"]["here"], review["differences"]["there"]
         gaps = [abs(one - two) for one, two in zip(here, there, strict=True)]
@@ -226,7 +226,7 @@ def test_compared_words_have_the_probabilities_of_both_sides(demo: Demo, demo_mo
         assert 0 < len(marked) <= attention.MARKED
 
 
-# ---- is it copied? --------------------------------------------------------------------------------------------------
+# ---- copy check -----------------------------------------------------------------------------------------------------
 
 
 def test_a_span_of_the_training_reviews_is_found_and_no_other(demo_model: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_model_without_an_index_says_nothing_of_copying(toy_run: Path, monkeyp
     assert review["copy_check"] is None
 
 
-# ---- how it looks ---------------------------------------------------------------------------------------------------
+# ---- casing, regions ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ def test_an_error_is_reported_in_both_languages(demo: Demo) -> None:
     assert caught.value.message("es") == "comienzo: 2000 palabras; en el modelo caben 62 como máximo"
 
 
-# ---- what may be sent -----------------------------------------------------------------------------------------------
+# ---- validation -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -497,7 +497,7 @@ def test_what_the_page_sends_is_checked_too(demo: Demo, changed: dict[str, Any],
         demo.explain({**review, **changed})
 
 
-# ---- where the model comes from -------------------------------------------------------------------------------------
+# ---- choosing the model ---------------------------------------------------------------------------------------------
 
 
 def test_the_model_is_the_variables_then_the_settings_then_the_quickstarts(tmp_path: Path) -> None:
@@ -571,7 +571,7 @@ def test_without_the_hub_the_page_names_repository_and_revision(monkeypatch: pyt
 
 
 def shown_problem() -> str:
-    """Return what the page of a demo that has no model says; it comes up and offers no more."""
+    """Return the error on the page of a demo without a model, whose API answers with an error, too."""
     from page import build, launch_options
 
     demo = Demo()
@@ -621,11 +621,11 @@ def all_words(engine: Engine, ids: list[int]) -> list[int]:
     return [word for piece in engine.write(ids, Settings(1.5, 1.0, 40, 3), "riesling") for word in piece]
 
 
-# ---- what it needs --------------------------------------------------------------------------------------------------
+# ---- requirements ---------------------------------------------------------------------------------------------------
 
 
 def test_the_pinned_packages_are_those_tested_here() -> None:
-    """But for patches, which an installation may have got since."""
+    """Patch versions may differ."""
     pinned = dict(line.split("==") for line in (SPACE / "requirements.txt").read_text().split())
     tested = {name: metadata.version(name) for name in pinned}
     assert {name: version.split(".")[:2] for name, version in pinned.items()} == {
@@ -642,7 +642,7 @@ def test_the_published_demo_imports_its_own_packages_only(tmp_path: Path) -> Non
     own = {path.stem for path in tmp_path.glob("*.py")}
     sources = "\n".join(path.read_text(encoding="utf-8") for path in tmp_path.glob("*.py"))
     found = set(re.findall(r"^\s*(?:from|import) (\w+)", sources, re.MULTILINE))
-    # the checkout's fallback, for sampler.py
+    # a checkout imports sampler.py from the package
     checkout = {"wine_gpt"}
     assert found - own - installed_with_them - set(sys.stdlib_module_names) <= pinned | checkout
 

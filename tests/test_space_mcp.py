@@ -1,4 +1,4 @@
-"""The demo as a server of tools, by the client of the Model Context Protocol."""
+"""The demo as a server of the Model Context Protocol, called by its client."""
 
 import asyncio
 from typing import Any

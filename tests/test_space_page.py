@@ -1,4 +1,4 @@
-"""The demo's page in a real browser: what a visitor does, with the mouse, with the keyboard alone, on a phone."""
+"""The demo's page in a browser, used with a mouse, with the keyboard only, and at a phone's width."""
 
 import contextlib
 import re
@@ -33,19 +33,6 @@ LINK = {"prompt": HEADER, "temperature": 0.8, "seed": 7}
 PATIENCE = 20_000
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
-# a machine that takes 0.1 s for a word and serves one visitor, while another one waits
-NARROW = """
-import time, engine, page
-write = engine.Engine.write
-def slowly(*arguments):
-    for piece in write(*arguments):
-        for word in piece:
-            time.sleep(0.1)
-            yield [word]
-engine.Engine.write = slowly
-page.AT_ONCE = page.WAITING = page.MODEL_CALL["concurrency_limit"] = 1
-"""
-
 Open = Callable[..., AbstractContextManager[Page]]
 
 
@@ -57,7 +44,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def opened(browser: Browser, demo_address: str) -> Open:
-    """Return what opens the page with a link's settings, and closes it if the console holds no error."""
+    """Return a function that opens the page with a link's settings and checks the console and requests at the end."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -85,10 +72,10 @@ def opened(browser: Browser, demo_address: str) -> Open:
 
 
 @pytest.fixture(scope="module")
-def narrow(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve the demo on a slow machine with two places; return the address."""
-    log = tmp_path_factory.mktemp("narrow") / "log"
-    with serving(log, before=NARROW, WINE_GPT_MODEL=str(demo_model)) as address:
+def slow_demo(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve a slow demo for one visitor at a time; return the address."""
+    log = tmp_path_factory.mktemp("slow_demo") / "log"
+    with serving(log, slow=True, WINE_GPT_MODEL=str(demo_model)) as address:
         yield address
 
 
@@ -134,14 +121,14 @@ def test_a_link_writes_the_review_that_it_was_made_from(opened: Open) -> None:
         assert text(page) == shown
 
 
-def test_stop_keeps_what_is_written_and_one_can_write_again(opened: Open, narrow: str) -> None:
-    with opened(address=narrow) as page:
+def test_stop_keeps_what_is_written_and_one_can_write_again(opened: Open, slow_demo: str) -> None:
+    with opened(address=slow_demo) as page:
         whole = text(page)
         page.locator("#write").click()
         expect(page.locator("#review [data-state=writing] .word:not(.given)").nth(2)).to_be_visible()
         page.locator("#review .stop").click()
         expect(page.locator("#review .status")).to_contain_text("Stopped after")
-        # what was on its way
+        # words that were sent before the server stopped
         page.wait_for_timeout(300)
         kept = text(page)
         assert len(kept) < len(whole)
@@ -154,18 +141,20 @@ def test_stop_keeps_what_is_written_and_one_can_write_again(opened: Open, narrow
         assert text(page) == whole
 
 
-def test_the_queue_position_is_shown_and_a_full_queue_reported(browser: Browser, narrow: str) -> None:
-    program = Client(narrow, verbose=False)
+def test_the_queue_position_is_shown_and_a_full_queue_reported(browser: Browser, slow_demo: str) -> None:
+    program = Client(slow_demo, verbose=False)
     with contextlib.closing(browser.new_page(locale="es-ES")) as page:
-        page.goto(f"{narrow}/?{urlencode(LINK)}")
+        page.goto(f"{slow_demo}/?{urlencode(LINK)}")
         written(page, 7)
         first = program.submit(api_name="/generate")
+        # its first piece, so that the page's request comes second
+        next(first)
         page.locator("#write").click()
         expect(page.locator("#review .status")).to_contain_text("número 1 de la cola")
         first.result(PATIENCE / 1000)
         expect(page.locator("#review .status")).to_contain_text("Escrita", timeout=PATIENCE)
         jobs = [program.submit(api_name="/generate") for _ in range(2)]
-        while httpx.get(f"{narrow}/gradio_api/queue/status").json()["queue_size"] != 1:
+        while httpx.get(f"{slow_demo}/gradio_api/queue/status").json()["queue_size"] != 1:
             page.wait_for_timeout(50)
         page.locator("#write").click()
         expect(page.get_by_test_id("toast-text")).to_contain_text("la cola está llena", timeout=PATIENCE)
@@ -196,7 +185,7 @@ def test_copies_are_the_text_and_the_link_to_it(opened: Open) -> None:
 
 
 def copied(page: Page, button: str) -> str:
-    """Return what a button puts into the clipboard, after it says so."""
+    """Click a button; return what it puts into the clipboard."""
     page.locator(f"#review {button}").click()
     expect(page.locator(f"#review {button}")).to_have_text("Copied")
     return str(page.evaluate("navigator.clipboard.readText()"))
@@ -344,9 +333,9 @@ def test_it_is_accessible_in_both_lights_and_widths(
 
 
 def serious(page: Page) -> list[str]:
-    """Return what axe finds that keeps people out."""
+    """Return the serious violations that axe finds."""
     page.mouse.move(0, 0)
-    # colours fade in
+    # wait for the colors' transition
     page.wait_for_timeout(500)
     found = Axe().run(page).response["violations"]
     return [

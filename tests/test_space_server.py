@@ -1,4 +1,4 @@
-"""The running demo, by its API and by hand-made requests: what it answers, and what it never gives away."""
+"""The running demo's API: its answers to clients, to invalid and to malicious requests."""
 
 import itertools
 import json
@@ -40,8 +40,8 @@ DEFAULTS: dict[str, list[Any]] = {
 }
 
 
-def call(address: str, name: str, *values: Any) -> tuple[str, str]:  # noqa: ANN401 - also what no client would send
-    """Call an endpoint with a body of one's own making; return the last event and its data."""
+def call(address: str, name: str, *values: Any) -> tuple[str, str]:  # noqa: ANN401 - invalid values, too
+    """Call an endpoint with any body; return the last event and its data."""
     join = f"{address}/gradio_api/call/{name}"
     body = json.dumps({"data": [*values, *DEFAULTS[name][len(values) :]]})
     joined = httpx.post(join, content=body, headers={"content-type": "application/json"}, timeout=60)
@@ -161,7 +161,7 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_route_reads_files_or_calls_other_servers(address: str, secret: Path, root: str, path: str) -> None:
     where = path.format(secret=secret, address=address.removeprefix("http://"))
     answer = httpx.get(f"{address}{root}{where}", follow_redirects=True)
-    # gradio's own guard, behind ours, would say 403 and fetch a public address first
+    # 404 is from BlockUnusedRoutes; gradio itself would answer 403, and fetch a public address first
     assert answer.status_code == 404
     assert SECRET not in answer.text
     assert "root:" not in answer.text
@@ -205,7 +205,7 @@ def test_a_visitor_who_leaves_frees_the_queue(address: str) -> None:
 
 @pytest.fixture(scope="module")
 def without_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Serve the demo without a model; return the address, and where it writes what it prints."""
+    """Serve the demo without a model; return the address and the log's path."""
     folder = tmp_path_factory.mktemp("offline")
     with serving(folder / "log", WINE_GPT_MODEL="nobody/no-wine-gpt@v3", HF_HOME=str(folder)) as address:
         yield address, folder / "log"

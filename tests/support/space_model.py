@@ -1,4 +1,4 @@
-"""What a published model has besides the model: adapters."""
+"""Write LoRA adapters for the demo's tests."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import torch
 
 
 def write_adapter(model: Path, folder: Path, seed: int) -> None:
-    """Write a LoRA adapter whose weights are random, so that what it writes differs."""
+    """Write a LoRA adapter with random weights, so that it changes what the model generates."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 

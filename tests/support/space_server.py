@@ -11,28 +11,23 @@ from pathlib import Path
 
 import httpx
 
-from support.without_wine_gpt import BLOCK
 from wine_gpt.publishing.staging import copy_demo
 
 SPACE = Path(__file__).parents[2] / "space"
-START = """
-import runpy
-sys.path.insert(0, sys.argv[1])
-exec(sys.argv[2])
-runpy.run_path(sys.argv[1] + "/app.py", run_name="__main__")
-"""
+SUPPORT = Path(__file__).parent
 
 
 @contextlib.contextmanager
-def serving(log: Path, python: str = sys.executable, before: str = "", **environment: str) -> Iterator[str]:
+def serving(log: Path, python: str = sys.executable, slow: bool = False, **environment: str) -> Iterator[str]:
     """Stage the demo next to its log, start it and yield its address.
 
     Args:
         log: receives what the process prints.
         python: the interpreter.
-        before: code that runs before the demo is imported.
+        slow: see serve_demo.py.
         environment: more environment variables.
     """
+    programs = [str(SUPPORT / name) for name in ("without_wine_gpt.py", "serve_demo.py")]
     staged = log.parent / f"{log.name}-demo"
     staged.mkdir()
     copy_demo(staged)
@@ -43,7 +38,7 @@ def serving(log: Path, python: str = sys.executable, before: str = "", **environ
     settings = {"GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [python, "-c", BLOCK + START, str(staged), before],
+            [python, *programs, str(staged), *(["slow"] if slow else [])],
             env={**kept, **settings},
             cwd=log.parent,
             stdout=output,
