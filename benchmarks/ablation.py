@@ -118,25 +118,13 @@ def gelu_new() -> None:
     ACT2FN["gelu_pytorch_tanh"] = type(ACT2FN["gelu_new"])
 
 
-def muon_one_by_one() -> None:
-    """Orthogonalize each matrix by itself."""
-    import torch
-
-    from wine_gpt.training import optimizer
-
-    stacked = optimizer.orthogonalize
-
-    def one_by_one(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
-        return [stacked([matrix], dtype)[0] for matrix in matrices]
-
-    optimizer.orthogonalize = one_by_one
-
-
 def muon_in_every_process() -> None:
     """Let each process orthogonalize all matrices."""
     from wine_gpt.training import optimizer
 
-    optimizer.orthogonalize_in_parallel = optimizer.orthogonalize
+    optimizer.orthogonalize_in_parallel = lambda matrices, dtype: [
+        optimizer.orthogonalize(matrix, dtype) for matrix in matrices
+    ]
 
 
 def torchs_muon() -> None:
@@ -169,7 +157,6 @@ VARIANTS: dict[str, Callable[[], None]] = {
     "own loss: linear_cross_entropy": partial(torchs_loss, chunked=True),
     "gradient of the tied head in place": plain_tied_gradient,
     "gelu_pytorch_tanh: gelu_new": gelu_new,
-    "Muon in stacks": muon_one_by_one,
     "own Muon: torch.optim.Muon": torchs_muon,
 }
 CONTESTANTS: dict[str, Contestant] = {

@@ -22,46 +22,36 @@ ITERATIONS = 5
 MOMENTUM = 0.95
 
 
-def orthogonalize(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
-    """Return about UVᵀ for each matrix USVᵀ: all its singular values become about 1.
+def orthogonalize(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return about UVᵀ for a matrix USVᵀ: all its singular values become about 1.
 
     Args:
-        matrices: each float of shape (rows, columns).
+        matrix: float of shape (rows, columns).
         dtype: of the matmuls.
 
     Returns:
-        tensors of the matrices' shapes, in ``dtype``.
+        a tensor of the matrix's shape, in ``dtype``.
     """
-    # with at most as many rows as columns, because the iteration multiplies (rows, rows) matrices
-    flat = [matrix.T if matrix.shape[0] > matrix.shape[1] else matrix for matrix in matrices]
-    found: dict[int, torch.Tensor] = {}
-    # matrices of one shape are stacked: one large matmul is faster than several small ones
-    for shape in {matrix.shape for matrix in flat}:
-        indices = [index for index, matrix in enumerate(flat) if matrix.shape == shape]
-        stack = _newton_schulz(torch.stack([flat[index] for index in indices]), dtype)
-        found.update(zip(indices, stack, strict=True))
-    return [found[index] if flat[index] is matrix else found[index].T for index, matrix in enumerate(matrices)]
-
-
-def _newton_schulz(matrices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Orthogonalize a stack of shape (matrices, rows, columns) whose matrices have at most as many rows as columns."""
-    iterate: torch.Tensor = (matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)).to(dtype)
+    # at most as many rows as columns, because the iteration multiplies (rows, rows) matrices
+    transposed = matrix.shape[0] > matrix.shape[1]
+    iterate = (matrix.T if transposed else matrix).contiguous()
+    iterate = (iterate / iterate.norm().clamp(min=1e-7)).to(dtype)
     linear, cubic, quintic = COEFFICIENTS
     for _ in range(ITERATIONS):
-        gram = iterate @ iterate.mT
-        gram = torch.baddbmm(gram, gram, gram, beta=cubic, alpha=quintic)
-        iterate = torch.baddbmm(iterate, gram, iterate, beta=linear)
-    return iterate
+        gram = iterate @ iterate.T
+        gram = torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic)
+        iterate = torch.addmm(iterate, gram, iterate, beta=linear)
+    return iterate.T if transposed else iterate
 
 
 def orthogonalize_in_parallel(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
-    """Return what :func:`orthogonalize` does, with the matrices divided among the processes.
+    """Orthogonalize matrices, which are divided among the processes.
 
     All processes must call it with the same matrices.
     """
     state = PartialState()
     work = assign_work([matrix.shape for matrix in matrices], state.num_processes)
-    own = orthogonalize([matrices[index] for index in work[state.process_index]], dtype)
+    own = [orthogonalize(matrices[index], dtype) for index in work[state.process_index]]
     if state.num_processes == 1:
         return own
     found: dict[int, torch.Tensor] = {}
