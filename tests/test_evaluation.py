@@ -230,7 +230,7 @@ def test_nats_of_subword_tokens_are_divided_by_the_classs_words(
     settings = {key: value for key, value in data_settings(base).items() if key != "data.prompt_fields"}
     flags = [part for key, value in settings.items() for part in (f"--{key}", value)]
     printed = score(bpe, *flags, *FEW, "--output_dir", tmp_path)
-    assert "doesn't say what it was trained on: it may have seen these reviews" in printed
+    assert "does not say what it was trained on: it may have seen these reviews" in printed
     found, ours = EvaluationReport.from_dict(read(tmp_path)).likelihood, report.likelihood
     tokenizer = load_subject(bpe)[1]
     held_out = list(texts(reviews.splits["test"]))

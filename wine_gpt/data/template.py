@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
 
 from wine_gpt.config import DataConfig, PretrainConfig
 from wine_gpt.config_io import parse_config
@@ -181,7 +181,8 @@ def _letters(text: str) -> str:
 def _download(repository: str) -> Path | None:
     try:
         return Path(hf_hub_download(repository, TEMPLATE))
-    except (EntryNotFoundError, RepositoryNotFoundError):
+    except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError):
+        # a path that is no repository id is reported when the model is loaded
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"model: can't download {TEMPLATE} of {repository}: {one_line(error)}") from error
