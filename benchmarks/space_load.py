@@ -1,8 +1,8 @@
-"""The demo under load: the first word, words per second, 50 visitors at once, memory over 1,000 reviews.
+"""Measure the demo under load: time to the first word, words per second, 50 visitors at once, memory.
 
 python benchmarks/space_load.py MODEL
 
-Starts space/app.py in a process of its own and calls it as visitors do, through its queue.
+Starts space/app.py in a new process and calls it through its queue, as visitors do.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def time_imports() -> float:
 
 
 def wait_for(address: str) -> None:
-    """Return when the page answers."""
+    """Wait until the page answers."""
     while True:
         try:
             httpx.get(f"{address}/config")
@@ -78,7 +78,7 @@ def one_visitor(address: str) -> None:
 
 
 def many_visitors(address: str) -> None:
-    """Print how 50 visitors at once fare."""
+    """Print the time to the first word and the words per second of 50 visitors at once."""
     visits: list[tuple[float, float, int]] = []
     threads = [
         threading.Thread(target=lambda seed=seed: visits.append(visit(address, seed))) for seed in range(VISITORS)
@@ -99,7 +99,7 @@ def many_visitors(address: str) -> None:
 
 
 def memory(address: str, process: int) -> None:
-    """Print the server's memory as reviews are written."""
+    """Print the server's resident memory after each 200 reviews."""
     print("resident memory after reviews:", end="", flush=True)
     for done in range(0, REVIEWS + 1, 200):
         print(f" {done}: {resident(process):.0f} MB", end="", flush=True)
@@ -109,7 +109,7 @@ def memory(address: str, process: int) -> None:
 
 
 def write_some(address: str, start: int, count: int) -> None:
-    """Write so many reviews, a few at once."""
+    """Write ``count`` reviews, a few at once."""
 
     def write(first: int) -> None:
         for seed in range(first, start + count, REVIEWS_AT_ONCE):
@@ -129,7 +129,7 @@ def resident(process: int) -> float:
 
 
 def visit(address: str, seed: int) -> tuple[float, float, int]:
-    """Have a review written; return the seconds to its first word and to its last, and how many words it has."""
+    """Generate a review; return the seconds to its first and to its last word, and its number of words."""
     started = time.perf_counter()
     call = f"{address}/gradio_api/call/generate"
     body = {"data": [PROMPT, 0.8, 1.0, None, seed, "base"]}
