@@ -54,13 +54,6 @@ def unlimited_onednn_cache() -> None:
         os.environ[name] = "1024"
 
 
-def default_malloc() -> None:
-    """Return freed memory to the system as glibc does by default."""
-    from wine_gpt.training import hardware
-
-    hardware._set_malloc_thresholds = lambda trim, mmap: False
-
-
 def dropout_of_floats() -> None:
     """Draw a float for each element by torch's generator, one generator for each row."""
     import torch
@@ -150,7 +143,6 @@ def torchs_muon() -> None:
 
 VARIANTS: dict[str, Callable[[], None]] = {
     "limit_onednn_cache": unlimited_onednn_cache,
-    "tune_malloc": default_malloc,
     "packed random bits: bernoulli_ for each row": dropout_of_floats,
     "per-row dropout: torch's": torchs_dropout,
     "own loss: matmul and cross_entropy": partial(torchs_loss, chunked=False),

@@ -12,7 +12,7 @@ import time
 import torch
 
 from wine_gpt.modeling import loss
-from wine_gpt.training.hardware import enable_onednn_fp32, limit_onednn_cache, tune_malloc
+from wine_gpt.training.hardware import enable_onednn_fp32, limit_onednn_cache
 
 ROWS, WIDTH, WORDS = 1827, 256, 10_002
 MEBIBYTES = (2, 4, 10, 20, 40, 80)
@@ -22,7 +22,6 @@ ROUNDS = 12
 def main() -> None:
     """Time each size in both precisions and print a Markdown table."""
     limit_onednn_cache()
-    tune_malloc()
     enable_onednn_fp32()
     print(f"| MiB of logits | {' | '.join(map(str, MEBIBYTES))} |\n|---{'|---' * len(MEBIBYTES)}|")
     for dtype in (torch.bfloat16, torch.float32):

@@ -113,12 +113,11 @@ def build_trainer(data: str, precision: str, fast_matmuls: bool = True) -> Any: 
     from wine_gpt.modeling.gpt2 import build_model
     from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
     from wine_gpt.training.accelerator import make_accelerator
-    from wine_gpt.training.hardware import enable_onednn_fp32, limit_onednn_cache, tune_malloc
+    from wine_gpt.training.hardware import enable_onednn_fp32, limit_onednn_cache
     from wine_gpt.training.trainer import Trainer
 
     folder = Path(tempfile.gettempdir())
     limit_onednn_cache()
-    tune_malloc()
     if precision == "no" and fast_matmuls:
         enable_onednn_fp32()
     accelerator = make_accelerator(config.training, folder)

@@ -1,9 +1,7 @@
-"""Choose the precision of training for this device, and tune a CPU's matmuls and memory while a training runs."""
+"""Choose the precision of training for this device, and tune a CPU's matmuls while a training runs."""
 
 import contextlib
-import ctypes
 import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +11,6 @@ import torch
 ONEDNN_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 # of each cache: enough for the matmul shapes of every step, because each kernel takes 2 to 3 MB
 KERNELS_KEPT = 24
-# the parameters of mallopt in glibc's malloc.h
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 # largest relative error of a matmul in single precision; bfloat16's would be about 2⁻⁹
 SINGLE_PRECISION = 2.0**-20
 
@@ -23,9 +19,8 @@ SINGLE_PRECISION = 2.0**-20
 def tuned_runtime(mixed_precision: str) -> Iterator[None]:
     """Tune the process for training on a CPU, and restore it at the end.
 
-    What each setting earns is in benchmarks/RESULTS.md, "Training speed". All of them apply to the whole process. Two
-    stay after the end: torch and oneDNN read the limits of their caches only once, at the process's first matmul, and
-    glibc no longer adapts its thresholds, which are left at the largest values that it would adapt them to.
+    What each setting earns is in benchmarks/RESULTS.md, "Training speed". The settings apply to the whole process. The
+    caches' limits stay after the end, because torch and oneDNN read them only once, at the process's first matmul.
 
     Args:
         mixed_precision: of the training; float32 matmuls are tuned only for ``no``, because bf16 has hardly any.
@@ -35,7 +30,6 @@ def tuned_runtime(mixed_precision: str) -> Iterator[None]:
     precision = matmul.fp32_precision
     unset = [name for name in ONEDNN_CACHES if name not in os.environ]
     limit_onednn_cache()
-    tune_malloc()
     if mixed_precision == "no":
         enable_onednn_fp32()
     try:
@@ -44,7 +38,6 @@ def tuned_runtime(mixed_precision: str) -> Iterator[None]:
         matmul.fp32_precision = precision
         for name in unset:
             os.environ.pop(name, None)
-        _restore_malloc()
 
 
 def choose_mixed_precision(wanted: str) -> str:
@@ -70,14 +63,6 @@ def limit_onednn_cache() -> None:
     """
     for cache in ONEDNN_CACHES:
         os.environ.setdefault(cache, str(KERNELS_KEPT))
-
-
-def tune_malloc() -> None:
-    """Let glibc keep up to 1 GB of freed memory for the next allocations; without effect except on Linux.
-
-    By default glibc returns large tensors to the system, which must zero each page before it is used again.
-    """
-    _set_malloc_thresholds(trim=2**30, mmap=2**30)
 
 
 def enable_onednn_fp32() -> None:
@@ -108,19 +93,3 @@ def _matmul_error() -> float:
     exact = left.double() @ right.double()
     scale = left.double().abs() @ right.double().abs()
     return float((((left @ right).double() - exact) / scale).abs().max())
-
-
-def _restore_malloc() -> None:
-    """Set the thresholds to the largest values that glibc adapts them to, and return free memory to the system."""
-    if _set_malloc_thresholds(trim=2**26, mmap=2**25):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def _set_malloc_thresholds(trim: int, mmap: int) -> bool:
-    """Set, in bytes, how much free memory glibc keeps and from what size it maps memory; return whether it can."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is None:
-        return False
-    mallopt(M_TRIM_THRESHOLD, trim)
-    mallopt(M_MMAP_THRESHOLD, mmap)
-    return True
