@@ -210,7 +210,7 @@ def test_predictions_are_the_models_probabilities_one_text_at_a_time(base: Path,
         assert prediction.end_nats == pytest.approx(-math.log(given[-1]), abs=1e-4)
         best, likeliest = probabilities[1:-2].max(-1)
         assert prediction.confidence.tolist() == pytest.approx(best.tolist(), abs=1e-4)
-        assert prediction.right.tolist() == (likeliest == ids[2:-1]).tolist()
+        assert prediction.correct.tolist() == (likeliest == ids[2:-1]).tolist()
         assert prediction.words == len(prediction.nats) == len(class_words(text)) - 1
         assert prediction.characters == len(text) - len("wine")
 

@@ -202,7 +202,7 @@ def test_conditioning_counts_the_labels_that_are_recovered(wines: dict[str, Any]
 def test_conditioning_needs_two_labels_with_enough_texts_and_a_prompt_with_one(wines: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="0 labels have 30 texts to train on, and two are needed"):
         figures("conditioning", **wines, min_texts=30)
-    with pytest.raises(ValueError, match="no text asks for a label that has 20 texts"):
+    with pytest.raises(ValueError, match="no prompt has a label with 20 texts"):
         figures("conditioning", **wines | {"references": ["Picpoul"] * 5})
 
 

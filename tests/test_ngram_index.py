@@ -105,7 +105,7 @@ def test_the_size_is_bounded_and_repeated_spans_count_once(
     twice = build_index(descriptions[:20] * 2, tmp_path / "twice")
     assert (once.ngrams, twice.ngrams, twice.reviews) == (700, 700, 40)
     assert (once.filter == twice.filter).all()
-    monkeypatch.setattr(ngram_index, "MOST_BITS", 8 * 1000)
+    monkeypatch.setattr(ngram_index, "MAX_BITS", 8 * 1000)
     small = build_index(descriptions, tmp_path / "small")
     assert (len(small.filter), small.hashes) == (1000, 1)
     assert (tmp_path / "small").stat().st_size < 1500
@@ -128,7 +128,7 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
 def test_another_files_metadata_is_refused(tmp_path: Path, index: NgramIndex) -> None:
     metadata = {"format": "wine_gpt.ngrams.v1", "n": "6", "hashes": "14", "bits": "8", "ngrams": "1", "reviews": "1"}
     save_file({"filter": index.filter}, tmp_path / "index", metadata=metadata)
-    with pytest.raises(UserError, match="holds 700000 bits, but says 8"):
+    with pytest.raises(UserError, match="holds 700000 bits, but its metadata says 8"):
         load_index(tmp_path / "index")
     save_file({"filter": index.filter}, tmp_path / "index", metadata=metadata | {"format": "v2"})
     with pytest.raises(UserError, match=r"has format 'v2', not 'wine_gpt\.ngrams\.v1'"):

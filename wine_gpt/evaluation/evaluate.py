@@ -1,7 +1,7 @@
 """Evaluate a model on reviews that it was not trained on, and write the figures and plots.
 
-Every figure of generated reviews is also computed for as many real, unseen ones, because most figures mean something
-only beside those. ``docs/evaluation.md`` explains each figure.
+Every figure of generated reviews is also computed for as many real held-out reviews, because most figures mean
+something only in comparison. ``docs/evaluation.md`` explains each figure.
 """
 
 from pathlib import Path
@@ -42,7 +42,7 @@ def evaluate_model(config: ScoreConfig) -> EvaluationReport:
     Raises:
         UserError: for anything that the user can put right.
     """
-    # fails now rather than after the long computation, should a package be missing
+    # a missing package must be reported before the long computation
     load_metric("conditioning")
     model, tokenizer = load_subject(config.model)
     reviews = load_reviews(config.data)
@@ -64,7 +64,7 @@ def evaluate_model(config: ScoreConfig) -> EvaluationReport:
 
 
 def output_folder(config: ScoreConfig) -> Path:
-    """Return where figures and plots go: into the model's folder, or below ``runs`` if it is on the Hub."""
+    """Return the folder for figures and plots: in the model's folder, or below ``runs`` for a model on the Hub."""
     if config.output_dir is not None:
         return Path(config.output_dir)
     folder = Path(config.model)
@@ -77,7 +77,7 @@ def load_subject(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizer
     A tokenizer without [BOS] or [PAD], such as GPT-2's, uses its end of text for both.
 
     Raises:
-        UserError: if there is none, or it has no fixed number of positions.
+        UserError: if no model can be loaded, or its config has no ``max_position_embeddings``.
     """
     model = load_model(path)
     tokenizer = load_tokenizer(path, required=("eos",))
@@ -85,7 +85,7 @@ def load_subject(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizer
         if getattr(tokenizer, f"{name}_token_id") is None:
             setattr(tokenizer, f"{name}_token", tokenizer.eos_token)
     if getattr(model.config, "max_position_embeddings", None) is None:
-        raise UserError(f"model: {path}: its config says no number of positions (max_position_embeddings)")
+        raise UserError(f"model: {path}: its config has no number of positions (max_position_embeddings)")
     return model, tokenizer
 
 
@@ -97,11 +97,11 @@ def _report(
     train = read_reviews(reviews.splits["train"], template)
     real = read_reviews(sample_reviews(reviews.splits[config.split], config.texts, config.seed), template)
     longest = longest_description(real, generator.tokenizer)
-    seen = sample_reviews(reviews.splits["train"], config.texts, config.seed)
     compared = {
         "generated": generator.continuations(real.headers, longest, "writing reviews"),
         "real": real.descriptions,
     }
+    seen = sample_reviews(reviews.splits["train"], config.texts, config.seed)
     halves = first_halves(seen, template, generator)
     continued = generator.continuations(halves, longest, "continuing training reviews")
     return EvaluationReport(
@@ -123,9 +123,9 @@ def _report(
 def _conditioning(
     config: ScoreConfig, generator: ReviewGenerator, reviews: Reviews, rates: dict[str, dict[str, float]]
 ) -> ConditioningResult | None:
-    named = {"country", "province"} <= set(config.data.prompt_fields)
-    existing = existing_provinces(generator, reviews, config) if named else None
-    return ConditioningResult(rates, existing) if rates or named else None
+    has_provinces = {"country", "province"} <= set(config.data.prompt_fields)
+    existing = existing_provinces(generator, reviews, config) if has_provinces else None
+    return ConditioningResult(rates, existing) if rates or has_provinces else None
 
 
 def _save_plots(folder: Path, config: ScoreConfig, held_out: Dataset, predictions: list[Prediction]) -> None:

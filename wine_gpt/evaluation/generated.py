@@ -1,4 +1,4 @@
-"""Texts to evaluate: what a model generates for real headers, beside the real texts themselves."""
+"""Generate the reviews to evaluate, from the headers of real reviews."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from wine_gpt.generation.generate import generate_texts
 from wine_gpt.progress import Progress
 from wine_gpt.tokenizer import word_ends
 
-# the settings of a generation config that decide how words are sampled
+# the fields of a GenerationConfig that decide how words are sampled
 SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size")
 
 
@@ -29,8 +29,8 @@ class ReviewGenerator:
     seed: int
     settings: Mapping[str, float]
 
-    def continuations(self, prompts: Sequence[str], max_new_tokens: int, what: str) -> list[str]:
-        """Return the continuation of each prompt; equal seeds and prompts give equal texts."""
+    def continuations(self, prompts: Sequence[str], max_new_tokens: int, label: str) -> list[str]:
+        """Return the continuation of each prompt, equal for equal seeds and prompts; ``label`` names the progress bar."""
         batches = [prompts[start : start + self.batch_size] for start in range(0, len(prompts), self.batch_size)]
         progress = Progress(len(batches), 0, visible=True)
         written: list[str] = []
@@ -44,7 +44,7 @@ class ReviewGenerator:
                 **self.settings,
             )
             written += [text[len(prompt.strip()) :].strip() for prompt, text in zip(batch, found, strict=True)]
-            progress.step(what)
+            progress.step(label)
         progress.close()
         return written
 
@@ -56,12 +56,12 @@ class ReviewGenerator:
 
 @dataclass(frozen=True)
 class ReviewParts:
-    """Reviews, taken apart.
+    """The parts of reviews, in the order of the reviews.
 
     Attributes:
-        headers: all that stands before each description in its text, the last colon included.
+        headers: the text before each description, the last colon included.
         descriptions: the running texts.
-        labels: each prompt field's value in each review.
+        labels: for each prompt field, its value in each review.
     """
 
     headers: list[str]
@@ -76,21 +76,21 @@ def read_reviews(split: Dataset, template: ReviewTemplate) -> ReviewParts:
     return ReviewParts(headers, column(split, template.text_field), labels)
 
 
-def sample_reviews(split: Dataset, most: int, seed: int) -> Dataset:
-    """Return at most ``most`` reviews, sampled without replacement."""
-    return split.select(np.random.default_rng(seed).permutation(len(split))[:most])
+def sample_reviews(split: Dataset, count: int, seed: int) -> Dataset:
+    """Return at most ``count`` reviews, sampled without replacement."""
+    return split.select(np.random.default_rng(seed).permutation(len(split))[:count])
 
 
 def longest_description(real: ReviewParts, tokenizer: PreTrainedTokenizerFast) -> int:
-    """Return a limit of tokens for a generated description: twice the longest real one's.
+    """Return the most tokens of a generated description: twice those of the longest real description.
 
-    Without it a model that never generates the end of a text would fill all its positions.
+    Without a limit, a model that never generates the end of a text would fill all its positions.
     """
     return 2 * max(len(ids) for ids in tokenizer(real.descriptions, verbose=False)["input_ids"])
 
 
 def first_halves(split: Dataset, template: ReviewTemplate, generator: ReviewGenerator) -> list[str]:
-    """Return header and first half, in words, of each review that fits into the model's positions."""
+    """Return the header and the first half of the words of each review that fits into the model's positions."""
     halves = []
     for record in _records(split, template):
         description = str(record[template.text_field])

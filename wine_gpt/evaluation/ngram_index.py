@@ -1,7 +1,7 @@
 """A Bloom filter over the training set's 6-grams: detects copied spans without shipping the reviews.
 
-The filter has false positives at a low rate and no false negatives. It holds bits of hashes, so no review can be read
-from it, but whoever has a text can look up whether its spans occur in the training set.
+The filter has few false positives and no false negatives. It holds bits of hashes, so no review can be read from it,
+but whoever has a text can look up whether its spans occur in the training set.
 
 A file is a safetensors file with one tensor, ``filter``, uint8 of shape (m / 8,), and metadata of strings:
 ``format``, ``n``, ``hashes`` (k), ``bits`` (m), ``ngrams`` and ``reviews``. A span is n of the class's words, joined
@@ -28,8 +28,8 @@ FILE_NAME = "training_ngrams.safetensors"
 FORMAT = "wine_gpt.ngrams.v1"
 N = 6
 BITS_PER_NGRAM = 20
-MOST_BITS = 19_000_000 * 8
-MOST_HASHES = 14
+MAX_BITS = 19_000_000 * 8
+MAX_HASHES = 14
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -40,7 +40,7 @@ class NgramIndex:
 
     Attributes:
         filter: uint8 of shape (bits / 8,).
-        hashes: bits per span.
+        hashes: number of bits that each span sets.
         ngrams: distinct spans in the filter.
         reviews: reviews that the spans are from.
     """
@@ -52,7 +52,7 @@ class NgramIndex:
 
     @property
     def bits(self) -> int:
-        """How many bits the filter has."""
+        """Number of bits of the filter."""
         return 8 * len(self.filter)
 
     def contains(self, words: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -63,11 +63,11 @@ class NgramIndex:
     def longest_span(self, words: Sequence[str]) -> int:
         """Return the number of words of the longest span all of whose 6-grams occur in training reviews.
 
-        0 if there is none of six words. A span may continue from one review into another that has the same five words
-        in a row, so the figure is an upper bound of the longest span in one review.
+        The number is 0 if no 6-gram occurs. A span may continue from one review into another that has the same five
+        words in a row, so the number is an upper bound of the longest span in one review.
 
         Args:
-            words: of the running text without its header, as :func:`wine_gpt.tokenizer.class_words` gives them.
+            words: the running text without its header, split by :func:`wine_gpt.tokenizer.class_words`.
         """
         longest = run = 0
         for found in self.contains(words):
@@ -87,12 +87,11 @@ def build_index(descriptions: Iterable[str], path: Path) -> NgramIndex:
     for description in descriptions:
         reviews += 1
         hashes_of_reviews.append(_hash_spans(class_words(description)))
-    # each distinct span once
     hashes = np.unique(np.concatenate([np.empty((0, 2), np.uint64), *hashes_of_reviews]), axis=0)
     if not len(hashes):
         raise UserError(f"n-gram index: none of {reviews:,} reviews has {N} words")
-    bits = min(8 * math.ceil(BITS_PER_NGRAM * len(hashes) / 8), MOST_BITS)
-    count = max(1, min(MOST_HASHES, round(bits / len(hashes) * math.log(2))))
+    bits = min(8 * math.ceil(BITS_PER_NGRAM * len(hashes) / 8), MAX_BITS)
+    count = max(1, min(MAX_HASHES, round(bits / len(hashes) * math.log(2))))
     marked = np.zeros(bits, bool)
     for start in range(0, len(hashes), 2**18):
         marked[_bits(hashes[start : start + 2**18], count, bits)] = True
@@ -118,7 +117,7 @@ def load_index(path: Path) -> NgramIndex:
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"n-gram index: can't read {path}: {one_line(error)}") from error
     if metadata.get("bits") != str(index.bits):
-        raise UserError(f"n-gram index: {path} holds {index.bits} bits, but says {metadata.get('bits')}")
+        raise UserError(f"n-gram index: {path} holds {index.bits} bits, but its metadata says {metadata.get('bits')}")
     return index
 
 

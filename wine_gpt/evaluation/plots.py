@@ -12,14 +12,14 @@ from wine_gpt.plots import PALE, WINE, new_axes, save_axes
 
 BINS = 10
 # the mean of fewer texts is too uncertain to draw
-FEWEST_TEXTS = 5
-MOST_LABELS = 20
+MIN_TEXTS = 5
+MAX_LABELS = 20
 
 
 def save_reliability(path: Path, predictions: Sequence[Prediction]) -> None:
     """Draw a reliability diagram: accuracy of the most likely next token over its probability."""
     bins = reliability(*_confidence(predictions))
-    axes = new_axes("probability of the most likely next word", "fraction of cases in which it came")
+    axes = new_axes("probability of the most likely next word", "accuracy: fraction of cases in which it is correct")
     axes.plot([0, 1], [0, 1], color=PALE, linestyle="--", linewidth=1, label="perfect calibration")
     axes.plot(bins[:, 0], bins[:, 1], color=WINE, marker="o", label="this model")
     axes.bar(bins[:, 0], bins[:, 2] / bins[:, 2].sum(), width=0.03, color=PALE, label="fraction of the words")
@@ -27,11 +27,11 @@ def save_reliability(path: Path, predictions: Sequence[Prediction]) -> None:
     save_axes(axes, path)
 
 
-def reliability(confidence: Floats, right: Bools) -> Floats:
-    """Return mean confidence, accuracy and number of tokens of each tenth with tokens: float64 of shape (bins, 3)."""
+def reliability(confidence: Floats, correct: Bools) -> Floats:
+    """Return mean confidence, accuracy and tokens of each non-empty bin of width 0.1: float64 of shape (bins, 3)."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    rows = [(confidence[bins == index], right[bins == index]) for index in np.unique(bins)]
-    return np.array([[of_bin.mean(), correct.mean(), len(correct)] for of_bin, correct in rows])
+    members = [bins == index for index in np.unique(bins)]
+    return np.array([[confidence[of_bin].mean(), correct[of_bin].mean(), of_bin.sum()] for of_bin in members])
 
 
 def calibration_error(predictions: Sequence[Prediction]) -> float:
@@ -41,13 +41,13 @@ def calibration_error(predictions: Sequence[Prediction]) -> float:
 
 
 def save_loss_by_position(path: Path, predictions: Sequence[Prediction]) -> None:
-    """Draw the mean loss of a text's second, third … token, ± two standard errors."""
+    """Draw the mean loss of a text's tokens, by position from the second on, ± two standard errors."""
     longest = max(len(prediction.nats) for prediction in predictions)
     columns = [
         np.array([prediction.nats[index] for prediction in predictions if len(prediction.nats) > index])
         for index in range(longest)
     ]
-    columns = [column for column in columns if len(column) >= min(FEWEST_TEXTS, len(predictions))]
+    columns = [column for column in columns if len(column) >= min(MIN_TEXTS, len(predictions))]
     positions = np.arange(2, len(columns) + 2)
     means = np.array([column.mean() for column in columns])
     errors = np.array([column.std() / np.sqrt(len(column)) for column in columns])
@@ -62,8 +62,8 @@ def save_loss_by_label(path: Path, field: str, labels: Sequence[str], prediction
     by_label: defaultdict[str, list[Prediction]] = defaultdict(list)
     for label, prediction in zip(labels, predictions, strict=True):
         by_label[label].append(prediction)
-    common = sorted(by_label, key=lambda label: (-len(by_label[label]), label))[:MOST_LABELS]
-    kept = [label for label in common if len(by_label[label]) >= FEWEST_TEXTS] or common
+    common = sorted(by_label, key=lambda label: (-len(by_label[label]), label))[:MAX_LABELS]
+    kept = [label for label in common if len(by_label[label]) >= MIN_TEXTS] or common
     rows = [(label, _interval(by_label[label])) for label in kept]
     rows.sort(key=lambda row: -row[1].value)
     axes = new_axes("nats per word", "", height=1 + 0.28 * len(rows))
@@ -82,7 +82,7 @@ def _confidence(predictions: Sequence[Prediction]) -> tuple[Floats, Bools]:
     """Return confidence and correctness of all tokens of all texts."""
     return (
         np.concatenate([prediction.confidence for prediction in predictions]),
-        np.concatenate([prediction.right for prediction in predictions]),
+        np.concatenate([prediction.correct for prediction in predictions]),
     )
 
 

@@ -11,16 +11,16 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import IGNORED, Batch, collate, in_order
+from wine_gpt.evaluation.bootstrap import Floats
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.modeling.scoring import SCORING_TOKENS
 from wine_gpt.progress import Progress
 from wine_gpt.tokenizer import word_ends
 
-# SCORING_TOKENS fits a vocabulary of about this size; with a larger one the logits of fewer tokens fit into memory
-SCORING_WORDS = 10_000
+# the vocabulary size that SCORING_TOKENS is chosen for; with a larger one the logits of fewer tokens fit into memory
+SCORING_VOCABULARY = 10_000
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -32,7 +32,7 @@ class Prediction:
         ids: the tokens without the end of text, int64 of shape (tokens,).
         nats: −ln p of each, float64 of shape (tokens,).
         confidence: the probability of the most likely token at each position, float64 of shape (tokens,).
-        right: whether the most likely token is the actual one, bool of shape (tokens,).
+        correct: whether the most likely token is the actual one, bool of shape (tokens,).
         end_nats: −ln p of the end of text; None if the text has more tokens than the model has positions.
         words: how many of the class's words the tokens cover.
         characters: how many characters of the text the tokens cover.
@@ -41,7 +41,7 @@ class Prediction:
     ids: Ints
     nats: Floats
     confidence: Floats
-    right: Bools
+    correct: Bools
     end_nats: float | None
     words: int
     characters: int
@@ -65,14 +65,14 @@ def predict(
     rows = [[tokenizer.bos_token_id, *encoding.ids, tokenizer.eos_token_id] for encoding in encodings]
     split = Dataset.from_dict({"input_ids": rows, "length": [len(row) for row in rows]})
     positions = model.config.max_position_embeddings
-    budget = max(SCORING_TOKENS * SCORING_WORDS // max(len(tokenizer), SCORING_WORDS), 1)
+    budget = max(SCORING_TOKENS * SCORING_VOCABULARY // max(len(tokenizer), SCORING_VOCABULARY), 1)
     batches = list(in_order(split, positions, budget))
     progress = Progress(len(batches), 0, visible)
     predictions: dict[int, Prediction] = {}
     model.eval()
     for indices in batches:
         batch = collate(split, indices, positions, tokenizer.eos_token_id).to(model.device)
-        ids, nats, confidence, right = _columns(model, batch)
+        ids, nats, confidence, correct = _columns(model, batch)
         lengths = (batch.labels != IGNORED).sum(dim=1).cumsum(dim=0).tolist()
         for index, (start, end) in zip(indices.tolist(), pairwise([0, *lengths]), strict=True):
             of_text = slice(start, end)
@@ -82,7 +82,7 @@ def predict(
                 ids[of_text],
                 nats[of_text],
                 confidence[of_text],
-                right[of_text],
+                correct[of_text],
             )
         progress.step("predicting")
     progress.close()
@@ -101,22 +101,22 @@ def _columns(model: PreTrainedModel, batch: Batch) -> tuple[Ints, Floats, Floats
     best, likeliest = logs.max(dim=-1)
     nats = -logs.gather(1, labels[:, None])[:, 0]
     confidence = best.double().exp()
-    right = likeliest == labels
-    return labels.cpu().numpy(), nats.double().cpu().numpy(), confidence.cpu().numpy(), right.cpu().numpy()
+    correct = likeliest == labels
+    return labels.cpu().numpy(), nats.double().cpu().numpy(), confidence.cpu().numpy(), correct.cpu().numpy()
 
 
 def _prediction(
-    text: str, offsets: Sequence[tuple[int, int]], ids: Ints, nats: Floats, confidence: Floats, right: Bools
+    text: str, offsets: Sequence[tuple[int, int]], ids: Ints, nats: Floats, confidence: Floats, correct: Bools
 ) -> Prediction:
-    """Build the prediction of one text from its tokens after the first word.
+    """Leave out the tokens of the first word, and count the words and characters of the rest.
 
     Args:
-        text: as it was encoded.
-        offsets: start and end of each token, in characters.
-        ids: the tokens and the end of text, or as many as the model has positions; as long are the arrays below.
+        text: the whole review.
+        offsets: start and end of each token in ``text``, in characters.
+        ids: the tokens and the end of text, cut at the model's last position; the arrays below have the same length.
         nats: see :class:`Prediction`.
         confidence: see :class:`Prediction`.
-        right: see :class:`Prediction`.
+        correct: see :class:`Prediction`.
     """
     ended = len(ids) > len(offsets)
     seen = offsets[: len(ids)]
@@ -127,7 +127,7 @@ def _prediction(
         ids=ids[counted],
         nats=nats[counted],
         confidence=confidence[counted],
-        right=right[counted],
+        correct=correct[counted],
         end_nats=float(nats[-1]) if ended else None,
         words=sum(first < end <= last for end in ends),
         characters=max(last - first, 0),

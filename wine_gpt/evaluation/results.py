@@ -56,7 +56,7 @@ class CopyingResult(_Figures):
     mean_longest: float
     median_longest: float
     longest: int
-    # fraction of the texts with a span of at least so many words
+    # fraction of the texts with a span of at least 10, 15 or 20 words
     share_10: float
     share_15: float
     share_20: float
@@ -119,11 +119,11 @@ class EvaluationReport:
         model: folder or Hub id.
         split: whose reviews were scored.
         likelihood: of the split's texts.
-        copying: by kind of text: ``generated``, ``real``, ``continued`` (training texts continued from their half).
+        copying: by kind of text: ``generated``, ``real``, ``continued`` (from the first halves of training texts).
         diversity: by kind of text: ``generated``, ``real``.
         conditioning: None if no field could be measured.
         samples: how the generated texts were sampled.
-        environment: what it ran on.
+        environment: device and package versions of the evaluation.
     """
 
     model: str
@@ -169,5 +169,5 @@ class EvaluationReport:
 
 
 def _optional(key: str, value: T | None) -> dict[str, T]:
-    """Return a dict with the key, or an empty one if the value is None."""
+    """Return ``{key: value}``, or an empty dict if the value is None."""
     return {} if value is None else {key: value}

@@ -18,12 +18,12 @@ from wine_gpt.tokenizer import class_words
 
 logger = logging.getLogger(__name__)
 
-# tokens within which a model has to have generated country and province
+# tokens that a model may generate for country and province
 HEADER_TOKENS = 32
 
 
 def likelihood(predictions: Sequence[Prediction], tokenizer: PreTrainedTokenizerFast) -> Likelihood:
-    """Compute nats per word and the figures beside it; see the metric ``word_perplexity``."""
+    """Compute nats per word and perplexity, see the metric ``word_perplexity``, and the calibration error."""
     ends = [prediction.end_nats for prediction in predictions]
     figures = load_metric("word_perplexity").compute(
         predictions=[
@@ -43,7 +43,7 @@ def likelihood(predictions: Sequence[Prediction], tokenizer: PreTrainedTokenizer
 
 
 def copying(descriptions: Sequence[str], train: Sequence[str]) -> CopyingResult:
-    """Compute how long the spans are that descriptions have in common with training texts; see the metric."""
+    """Compute the longest spans that descriptions have in common with training texts; see the metric ``copying``."""
     return CopyingResult(
         **load_metric("copying").compute(
             predictions=list(map(class_words, descriptions)), corpus=map(class_words, train)
@@ -52,7 +52,7 @@ def copying(descriptions: Sequence[str], train: Sequence[str]) -> CopyingResult:
 
 
 def diversity(descriptions: Sequence[str], real: Sequence[str]) -> DiversityResult:
-    """Compute how varied descriptions are, and how far their lengths are from the real ones'; see the metric."""
+    """Compute how varied descriptions are; ``real`` is for the comparison of lengths; see the metric ``diversity``."""
     return DiversityResult(
         **load_metric("diversity").compute(
             predictions=list(map(class_words, descriptions)), real_lengths=[len(class_words(text)) for text in real]
@@ -63,23 +63,25 @@ def diversity(descriptions: Sequence[str], real: Sequence[str]) -> DiversityResu
 def recovery_rates(
     written: Mapping[str, Sequence[str]], requested: ReviewParts, train: ReviewParts, config: ScoreConfig
 ) -> dict[str, dict[str, float]]:
-    """Compute the fraction of descriptions from which a classifier recovers each prompt field; see the metric.
+    """Compute the fraction of descriptions from which a classifier recovers each prompt field.
+
+    See the metric ``conditioning``.
 
     Args:
-        written: descriptions by kind; each kind has one for each review of ``requested``, in its order.
+        written: kind of text to its descriptions, one for each review of ``requested``, in its order.
         requested: the reviews whose headers the descriptions were generated for.
-        train: what the classifier is trained on.
-        config: its ``min_reviews`` and ``seed``.
+        train: the reviews to train the classifier on.
+        config: for ``min_reviews`` and ``seed``.
 
     Returns:
-        for each kind, and for ``commonest``, which always guesses the commonest label, each field's rate; a field that
-        has too few reviews is left out, and the log says why.
+        for each kind of text, and for ``commonest``, which always guesses the commonest label, each field's rate. A
+        field with too few reviews is left out with a warning in the log.
     """
     rates: dict[str, dict[str, float]] = {kind: {} for kind in (*written, "commonest")}
     for field, labels in requested.labels.items():
         try:
             found = load_metric("conditioning").compute(
-                # all kinds at once, so that one classifier is trained
+                # all kinds in one call, which trains one classifier
                 predictions=[text for descriptions in written.values() for text in descriptions],
                 references=labels * len(written),
                 train_texts=train.descriptions,

@@ -13,17 +13,17 @@ def require_peft() -> None:
     """Check that PEFT is installed.
 
     Raises:
-        UserError: that says what to install.
+        UserError: with the command that installs it.
     """
     try:
         import peft  # noqa: F401
     except ImportError as error:
-        advice = 'pip install "wine_gpt[adapters]", or take --method full'
+        advice = 'pip install "wine_gpt[adapters]", or use --method full'
         raise UserError(f"method lora needs peft ({one_line(error)}): {advice}") from error
 
 
 def build_adapter(model: GPT2LMHeadModel, config: LoraConfig, seed: int) -> GPT2LMHeadModel:
-    """Add a LoRA adapter to a model and freeze the model's own weights; untrained, the adapter changes no output.
+    """Add a LoRA adapter to a model and freeze the model's weights; before training the adapter changes no output.
 
     Raises:
         UserError: if the model has none of the layers in ``config.targets``.

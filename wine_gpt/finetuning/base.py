@@ -24,7 +24,7 @@ class Base:
         path: its folder, as the config names it.
         data: its data settings.
         fingerprint: of its reviews and their splits.
-        sha256: of its weights' file.
+        sha256: of its weights file.
         tokenizer: the model's.
     """
 
@@ -36,7 +36,7 @@ class Base:
 
     @property
     def template(self) -> ReviewTemplate:
-        """The form of the base's texts."""
+        """The template that the base's texts were rendered with."""
         return ReviewTemplate.from_config(self.data)
 
 
@@ -44,7 +44,7 @@ def load_base(path: str) -> Base:
     """Read a finished pretraining run, except for its weights.
 
     Raises:
-        UserError: if it is no finished run of ``scripts/pretrain.py``.
+        UserError: if the folder holds no finished run of ``scripts/pretrain.py``.
     """
     folder = Path(path)
     for name in (run_folder.CONFIG, run_folder.METRICS, run_folder.WEIGHTS):
@@ -68,6 +68,6 @@ def load_base_reviews(base: Base, config: FinetuneConfig) -> Reviews:
     if reviews.fingerprint != base.fingerprint:
         raise UserError(
             f"data: {reviews.report.source} is not what {base.path} was trained on: its reviews have the fingerprint "
-            f"{reviews.fingerprint}, the base's {base.fingerprint}; name the base's with --data.path"
+            f"{reviews.fingerprint}, the base's {base.fingerprint}; name the base's data with --data.path"
         )
     return reviews

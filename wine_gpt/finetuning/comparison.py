@@ -5,21 +5,21 @@ from wine_gpt.finetuning.results import Comparison, ScorePair
 from wine_gpt.modeling.scoring import Score, Sums
 
 # a bootstrap interval over fewer reviews is unreliable
-FEWEST_REVIEWS = 5
+MIN_REVIEWS = 5
 
 
 def compare(base: tuple[Sums, Sums], tuned: tuple[Sums, Sums], seed: int) -> Comparison:
     """Compare two models on the test split.
 
     Args:
-        base: what :func:`wine_gpt.modeling.scoring.score_reviews` returns for the base: of whole reviews, and of the
-            running text after the header.
-        tuned: the same of the fine-tuned model, the reviews in the same order.
+        base: the base's sums from :func:`wine_gpt.modeling.scoring.score_reviews`, of whole reviews and of the running
+            text after the header.
+        tuned: the fine-tuned model's sums, with the reviews in the same order.
         seed: of the bootstrap.
     """
     whole, text = (_pair(before, after, seed) for before, after in zip(base, tuned, strict=True))
-    enough = len(base[0]) >= FEWEST_REVIEWS
-    # the header names the value; a loss after it means that the base with a good prompt is the better model
+    enough = len(base[0]) >= MIN_REVIEWS
+    # a fine-tuned model that is worse after the header is worse than the base with the header as its prompt
     better = enough and whole.perplexity_change.high < 0 and text.perplexity_change.low <= 0
     return Comparison(whole, text, better)
 

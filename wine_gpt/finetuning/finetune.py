@@ -23,9 +23,9 @@ logger = get_logger(__name__)
 
 
 def finetune(config: FinetuneConfig) -> list[SubsetMetrics]:
-    """Fine-tune a model on each requested subset that is not finished yet, and return the metrics of each.
+    """Fine-tune a model on each requested subset that is not finished yet, and return the metrics of all.
 
-    Each subset gets a folder in ``output_dir``, and the table over all finished subsets is written again.
+    Each subset gets a folder in ``output_dir``, and the table of all finished subsets there is updated.
 
     Raises:
         UserError: for anything that the user can put right.

@@ -1,7 +1,7 @@
 """WiSE-FT: interpolate between base and fine-tuned weights, with the weight alpha chosen on the validation split.
 
-A small subset overfits, and a point between base and fine-tuned weights often does better than either (Wortsman et
-al. 2022, "Robust fine-tuning of zero-shot models").
+Fine-tuning on a small subset overfits, and interpolated weights often have a lower loss than the base's and the
+fine-tuned ones (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 """
 
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def keep_best_alpha(trainer: Trainer, base: Tensors, headers: Indices) -> tuple[float, dict[float, ValidationLoss]]:
-    """Interpolate the trainer's weights with the alpha that does best on the validation split.
+    """Interpolate the trainer's weights with the best alpha on the validation split, see :func:`best_alpha`.
 
     Args:
-        trainer: its model has the fine-tuned weights, and the interpolated ones afterwards.
-        base: the weights before the training.
+        trainer: with the fine-tuned model, whose weights are replaced by the interpolated ones.
+        base: the weights before fine-tuning.
         headers: int64 of shape (validation reviews,), the words before each review's running text.
 
     Returns:
@@ -47,15 +47,15 @@ def keep_best_alpha(trainer: Trainer, base: Tensors, headers: Indices) -> tuple[
 
 
 def best_alpha(losses: Mapping[float, ValidationLoss]) -> float:
-    """Return the alpha with the lowest loss of whole reviews whose running text is no worse than the base's."""
+    """Return the alpha with the lowest loss on whole reviews, of those no worse than the base on the running text."""
     no_worse = [alpha for alpha, loss in losses.items() if loss.text <= losses[0.0].text]
     return min(no_worse, key=lambda alpha: losses[alpha].whole)
 
 
 def score_with_and_without_header(trainer: Trainer, split: Dataset, headers: Indices) -> tuple[Sums, Sums]:
     """Score each review of a split with the trainer's model: as a whole, and the running text after its header."""
-    given = (trainer.module, split, trainer.tokenizer, trainer.accelerator)
-    return score_reviews(*given), score_reviews(*given, headers)
+    arguments = (trainer.module, split, trainer.tokenizer, trainer.accelerator)
+    return score_reviews(*arguments), score_reviews(*arguments, headers)
 
 
 def header_words(reviews: Dataset, template: ReviewTemplate, tokenizer: PreTrainedTokenizerFast) -> Indices:

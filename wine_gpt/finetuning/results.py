@@ -45,9 +45,9 @@ class Comparison:
 
     Attributes:
         whole: on whole reviews.
-        after_header: on the running text alone, given the header, which names the value to both models.
-        better: whether the model is significantly better on whole reviews and not significantly worse after the
-            header.
+        after_header: on the running text alone, with the header as context, which names the subset's value.
+        better: whether the fine-tuned model is significantly better on whole reviews and not significantly worse
+            after the header.
     """
 
     whole: ScorePair
@@ -55,7 +55,7 @@ class Comparison:
     better: bool
 
     def to_dict(self) -> JsonObject:
-        """Return a JSON object in which the keys of ``whole`` stand beside the others."""
+        """Return a JSON object with the keys of ``whole`` at its top level."""
         return {**self.whole.to_dict(), "after_header": self.after_header.to_dict(), "better": self.better}
 
     @classmethod
@@ -67,7 +67,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class BaseReference:
-    """The base model of a fine-tuning: its folder or Hub id, and the SHA-256 of its weights' file."""
+    """The base model of a fine-tuning: its folder or Hub id, and the SHA-256 of its weights file."""
 
     path: str
     weights_sha256: str
@@ -83,7 +83,7 @@ class ValidationLoss:
 
 @dataclass(frozen=True)
 class CopyCheck:
-    """Mean longest span, in words, in common with a training review: of generated and of real, unseen descriptions."""
+    """Mean longest span, in words, in common with a training review, of generated and of held-out descriptions."""
 
     generated: float
     real: float
@@ -97,17 +97,17 @@ class SubsetMetrics:
         field: the column of the subset.
         value: the column's value in the subset.
         method: lora or full.
-        base: what was fine-tuned.
+        base: the model that was fine-tuned.
         reviews: split to number of reviews.
         comparison: see :class:`Comparison`.
         training: see :class:`TrainingSummary`.
         alpha: interpolation weight between base (0) and trained weights (1) that was kept (WiSE-FT).
-        validation_by_alpha: what ``alpha`` was chosen by.
-        settings: what must be equal on resume, by dotted key; empty in a published file.
+        validation_by_alpha: the losses that ``alpha`` was chosen by.
+        settings: the settings that must be equal on resume, by dotted key; empty in a published file.
         environment: see :class:`Environment`.
         copying: see :class:`CopyCheck`; None without the package ``evaluate``.
         seconds: of the whole fine-tuning.
-        size_bytes: of the file with the weights.
+        size_bytes: of the weights file.
     """
 
     field: str

@@ -36,19 +36,19 @@ from wine_gpt.training.trainer import Trainer
 
 logger = get_logger(__name__)
 
-# most reviews that are generated to measure copying, and how many of them at once
+# how many reviews are generated at most to measure copying, and the batch size
 COPY_CHECK_TEXTS, COPY_CHECK_BATCH = 100, 50
 WEIGHTS = {"lora": run_folder.ADAPTER_WEIGHTS, "full": run_folder.WEIGHTS}
 
 
 class SubsetRun:
-    """The fine-tuning of one subset, which leaves a finished folder below ``output_dir``.
+    """The fine-tuning of one subset, written to a subfolder of ``output_dir``.
 
     Args:
         base: the model to fine-tune.
         subset: the value and the indices of its reviews.
         reviews: the subset's reviews of each split.
-        splits: the same reviews, tokenized.
+        splits: ``reviews``, tokenized.
         config: see :class:`FinetuneConfig`.
         accelerator: for the device, the index of this process and the number of processes.
     """
@@ -79,7 +79,7 @@ class SubsetRun:
         """Check, before anything is written, that the folder holds no other run.
 
         Raises:
-            UserError: that says what it holds and how to resume or to start over.
+            UserError: that names the other run and says how to resume or to start over.
         """
         if self.config.resume:
             self._finished()
@@ -87,7 +87,7 @@ class SubsetRun:
             run_folder.require_free(self.folder)
 
     def finish(self) -> SubsetMetrics:
-        """Train to the end, from the newest checkpoint if resuming; read the metrics of a run that is finished."""
+        """Train to the end, from the newest checkpoint if resuming, or read the metrics of a finished run."""
         metrics = self._finished() if self.config.resume else None
         if metrics is not None:
             logger.info("finished already")
@@ -95,7 +95,7 @@ class SubsetRun:
         with run_folder.locked(self.folder) if self.accelerator.is_main_process else contextlib.nullcontext():
             metrics = self._run()
         if self.accelerator.is_main_process:
-            # checkpoints serve an unfinished run only, and are larger than the model
+            # checkpoints are needed only to resume, and are larger than the model
             shutil.rmtree(self.folder / run_folder.CHECKPOINTS)
         self.accelerator.free_memory()
         return metrics
@@ -121,7 +121,7 @@ class SubsetRun:
         base_scores = score_with_and_without_header(*test)
         if self.config.resume:
             resume(trainer, "latest")
-        # monotonic time at which an uninterrupted run would have started
+        # count the seconds before the interruption too
         started -= trainer.state.seconds
         self._clear_folder()
         self._init_trackers()
@@ -146,7 +146,7 @@ class SubsetRun:
         logger.info(_summary(metrics))
         if self.accelerator.is_main_process:
             metrics = self._save(trainer.module.model, metrics, started)
-        # the main process alone knows the last figures
+        # only the main process measures copying, seconds and size
         results: list[SubsetMetrics] = broadcast_object_list([metrics])
         return results[0]
 
@@ -175,7 +175,7 @@ class SubsetRun:
             run_folder.mark_unfinished(self.folder)
 
     def _init_trackers(self) -> None:
-        """Begin a tracked run of this subset's own."""
+        """Start a separate tracker run for this subset."""
         for tracker in self.accelerator.trackers:
             tracker.finish()
         self.accelerator.trackers.clear()
@@ -183,8 +183,8 @@ class SubsetRun:
         self.accelerator.init_trackers(self.subset.slug, config=settings)
 
     def _save(self, model: GPT2LMHeadModel, metrics: SubsetMetrics, started: float) -> SubsetMetrics:
-        """Write the folder's files, the metrics last, and return the metrics with the last figures."""
-        # with "auto" peft would ask the Hub for the base's vocabulary size
+        """Write the folder's files, the metrics last, and return the metrics with copying, seconds and size."""
+        # with the default, "auto", peft requests the base's vocabulary size from the Hub
         settings = {"save_embedding_layers": False} if self.config.method == "lora" else {}
         save_model(self.folder, model, self.base.tokenizer, **settings)
         self.base.template.save(self.folder)
@@ -200,14 +200,14 @@ class SubsetRun:
         return metrics
 
     def _check_copying(self, model: GPT2LMHeadModel) -> CopyCheck | None:
-        """Measure what descriptions have in common with the subset's training reviews.
+        """Measure the spans in common with the subset's training reviews; None without the package ``evaluate``.
 
-        The generated ones are written for the headers of unseen reviews, and compared with these reviews' own.
+        Descriptions generated for the headers of held-out reviews are compared with the held-out descriptions.
         """
         if importlib.util.find_spec("evaluate") is None:
             return None
-        unseen = concatenate_datasets([self.reviews["test"], self.reviews["validation"]])
-        real = read_reviews(unseen.select(range(min(len(unseen), COPY_CHECK_TEXTS))), self.base.template)
+        held_out = concatenate_datasets([self.reviews["test"], self.reviews["validation"]])
+        real = read_reviews(held_out.select(range(min(len(held_out), COPY_CHECK_TEXTS))), self.base.template)
         generator = ReviewGenerator(model, self.base.tokenizer, COPY_CHECK_BATCH, self.config.training.seed, {})
         generated = generator.continuations(
             real.headers, longest_description(real, self.base.tokenizer), "writing reviews"

@@ -1,4 +1,4 @@
-"""The table over all fine-tuned subsets of a folder, as CSV, Markdown and a plot."""
+"""The table of a folder's fine-tuned subsets, as CSV, Markdown and a plot."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ Subsets = Mapping[str, SubsetMetrics]
 
 
 def save_table(folder: Path) -> None:
-    """Write the table over all subsets that are finished in the folder."""
+    """Write the table of all finished subsets in the folder."""
     subsets = read_subsets(folder)
     write_atomically(folder / f"{TABLE}.csv", _to_csv(subsets))
     write_atomically(folder / f"{TABLE}.md", to_markdown(subsets))
@@ -33,7 +33,7 @@ def save_table(folder: Path) -> None:
 
 
 def read_subsets(folder: Path) -> dict[str, SubsetMetrics]:
-    """Return the metrics of each subset that is finished in the folder, by subfolder, the largest subset first.
+    """Return the metrics of each finished subset in the folder, by subfolder, the largest subset first.
 
     Raises:
         UserError: if a metrics file is damaged.

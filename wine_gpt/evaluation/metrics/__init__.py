@@ -1,8 +1,8 @@
-"""The metrics of an evaluation, as modules of ``evaluate`` that do not need this package.
+"""The metrics of an evaluation, as modules of ``evaluate`` that import nothing of wine_gpt.
 
 Each folder loads with ``evaluate.load("wine_gpt/evaluation/metrics/copying")``, without a network, and can be
-published as it is. ``evaluate`` runs a copy of the file, so a metric can't import from its neighbors. ``evaluate``
-takes the first metric class in the file's namespace, so a metric must not import a class of that library by name.
+published unchanged. ``evaluate`` runs a copy of the file, so a metric can't import another metric's file. ``evaluate``
+takes the first metric class in the file's namespace, so a metric must not import ``evaluate.Metric`` by name.
 """
 
 from pathlib import Path

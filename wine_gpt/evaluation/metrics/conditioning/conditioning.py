@@ -1,4 +1,4 @@
-"""Whether a generated text fits its prompt: a classifier trained on real texts has to recover the label."""
+"""How often a classifier, trained on real texts, recovers the label of a generated text's prompt."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ Args:
     train_texts: real texts.
     train_labels: their labels.
     min_texts: labels with fewer real texts are left out, and so are the predictions with these labels.
-    max_train_texts: of more real texts, so many are sampled for training.
-    seed: of that sampling.
+    max_train_texts: the classifier is trained on a sample of at most this many real texts.
+    seed: of the sample.
 
 Returns:
     rate: the fraction of the texts whose label is recovered; 0 to 1.
@@ -78,26 +78,26 @@ class Conditioning(evaluate.Metric):
         classes = {label for label, count in counts.items() if count >= min_texts}
         if len(classes) < 2:
             raise ValueError(f"{len(classes)} labels have {min_texts} texts to train on, and two are needed")
-        asked = [index for index, label in enumerate(references) if label in classes]
-        if not asked:
-            raise ValueError(f"no text asks for a label that has {min_texts} texts to train on")
+        scored = [index for index, label in enumerate(references) if label in classes]
+        if not scored:
+            raise ValueError(f"no prompt has a label with {min_texts} texts to train on")
         usable = np.array([index for index, label in enumerate(train_labels) if label in classes])
-        drawn = np.random.default_rng(seed).permutation(usable)[:max_train_texts].tolist()
+        sampled = np.random.default_rng(seed).permutation(usable)[:max_train_texts].tolist()
         classifier = make_pipeline(
             TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2, max_features=20_000),
             LogisticRegression(C=10, max_iter=200),
         )
-        classifier.fit([train_texts[index] for index in drawn], [train_labels[index] for index in drawn])
-        guessed = classifier.predict([predictions[index] for index in asked])
-        right = [float(label == references[index]) for index, label in zip(asked, guessed, strict=True)]
+        classifier.fit([train_texts[index] for index in sampled], [train_labels[index] for index in sampled])
+        guessed = classifier.predict([predictions[index] for index in scored])
+        correct = [float(label == references[index]) for index, label in zip(scored, guessed, strict=True)]
         recovered: list[float | None] = [None] * len(references)
-        for index, value in zip(asked, right, strict=True):
+        for index, value in zip(scored, correct, strict=True):
             recovered[index] = value
         commonest = max(sorted(classes), key=lambda label: counts[label])
         return {
-            "rate": float(np.mean(right)),
-            "baseline": float(np.mean([references[index] == commonest for index in asked])),
-            "texts": len(asked),
+            "rate": float(np.mean(correct)),
+            "baseline": float(np.mean([references[index] == commonest for index in scored])),
+            "texts": len(scored),
             "classes": len(classes),
             "recovered": recovered,
         }

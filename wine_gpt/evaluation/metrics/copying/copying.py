@@ -9,20 +9,20 @@ import numpy.typing as npt
 
 DESCRIPTION = """
 The longest span of consecutive words that each text has in common with one text of a corpus, computed exactly, and the
-fraction of texts with long spans. Texts that nobody copied have stock phrases in common too, so compare these figures
-with those of real texts that are not in the corpus.
+fraction of texts with long spans. Real texts have stock phrases in common too, so compare the figures with those of
+real texts that are not in the corpus.
 """
 
 INPUTS = """
 Args:
     predictions: the words of each text.
     corpus: the words of each text that may have been copied from; read once, so it can be a generator.
-    thresholds: spans of at least so many words count as long.
+    thresholds: spans of at least this many words count as long.
 
 Returns:
-    texts: how many there were.
+    texts: number of texts.
     mean_longest, median_longest, longest: mean, median and maximum of the texts' longest spans, in words.
-    share_10, share_15, ...: for each threshold, the fraction of the texts with a span of at least so many words.
+    share_10, share_15, ...: for each threshold, the fraction of the texts with a span of at least that many words.
 
 Examples:
     >>> metric = evaluate.load("wine_gpt/evaluation/metrics/copying")
@@ -66,8 +66,8 @@ class Copying(evaluate.Metric):
 def longest_shared_spans(texts: Sequence[Sequence[str]], corpus: Iterable[Sequence[str]]) -> Positions:
     """Return the length in words of each text's longest span in common with a corpus text: int64 of shape (texts,).
 
-    Round n numbers all spans of n words that both sides have, and extends them by a word for round n + 1. A round
-    looks only at the positions that the last round kept, so all but the first few rounds are short.
+    Round n numbers the spans of n words that both texts and corpus have. Round n + 1 extends only these spans by a
+    word, so all but the first few rounds are short.
     """
     vocabulary: dict[str, int] = {}
     for text in texts:

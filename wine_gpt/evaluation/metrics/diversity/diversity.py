@@ -75,7 +75,7 @@ class Diversity(evaluate.Metric):
 
 
 def distinct(texts: Sequence[Sequence[str]], n: int) -> float:
-    """Return the different spans of ``n`` words divided by all, 0 if there is none."""
+    """Return the number of distinct spans of ``n`` words divided by the number of spans, or 0 without spans."""
     counts = Counter(span for text in texts for span in spans(text, n))
     return len(counts) / counts.total() if counts else 0.0
 
@@ -90,7 +90,7 @@ def self_bleu(texts: Sequence[Sequence[str]], order: int = 4) -> list[float]:
     """Return BLEU (Papineni et al. 2002) of each text against all others.
 
     BLEU clips a span's count to its highest count in another text. The highest and second highest count of each span
-    give that for all texts, so the time grows with the number of words and not with the pairs of texts.
+    suffice for that, so the time grows with the number of words and not with the number of pairs of texts.
     """
     precisions = [_precisions(texts, n) for n in range(1, order + 1)]
     lengths = [len(text) for text in texts]
@@ -121,7 +121,7 @@ def _of_others(highest: tuple[int, int, int], index: int) -> int:
 
 
 def _brevity(index: int, lengths: list[int]) -> float:
-    """Return BLEU's brevity penalty against the text nearest in length; of two, the shorter one."""
+    """Return BLEU's brevity penalty against the other text nearest in length, the shorter of two equally near."""
     others = lengths[:index] + lengths[index + 1 :]
     length = lengths[index]
     if not others or not length:

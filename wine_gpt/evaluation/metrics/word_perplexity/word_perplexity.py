@@ -9,7 +9,7 @@ import numpy as np
 
 DESCRIPTION = """
 Nats per word and word perplexity: the mean of -ln p(word) over all words of all texts together, and its exponential.
-A long text weighs more than a short one. The end of a text is not a word and has a figure of its own; padding is not
+A long text weighs more than a short one. The end of a text is not a word and has its own figure; padding is not
 counted. All words outside the vocabulary are predicted as one unknown word, which is easier than predicting the rare
 words themselves, so compare perplexities only at equal rates of unknown words.
 
@@ -32,8 +32,8 @@ Returns:
     perplexity: exp(nats_per_word).
     unknown_rate: fraction of the tokens, without end of text and padding, that are unknown; 0 to 1.
     bits_per_character: all words' nats / ln 2 / all characters; only if characters are given.
-    words, reviews: how many words and texts there were.
-    end_of_text_nats: mean -ln p of the token that ends a text; None if no text is ended.
+    words, reviews: number of words and of texts.
+    end_of_text_nats: mean -ln p of the token that ends a text; None if no text has it.
 
 Examples:
     >>> import math
