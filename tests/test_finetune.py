@@ -348,7 +348,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     finished = files(work / "killed" / "pinot-noir")
     with pytest.raises(UserError, match="pinot-noir holds a finished run"):
         finetune(config(work, "killed", variety="all"))
-    with pytest.raises(UserError, match="gamay holds an unfinished run: --resume to go on"):
+    with pytest.raises(UserError, match="gamay holds an unfinished run: --resume to continue"):
         finetune(config(work, "killed", variety="gamay"))
     with caplog.at_level("INFO", logger="wine_gpt"):
         metrics = finetune(config(work, "killed", variety="all", resume=True))
@@ -491,5 +491,5 @@ def test_without_peft_full_works_and_lora_says_what_to_install(work: Path) -> No
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
         "error: method lora needs peft (No module named 'peft'): "
-        'pip install "wine_gpt[adapters]", or take --method full'
+        'pip install "wine_gpt[adapters]", or use --method full'
     )

@@ -234,7 +234,7 @@ def test_a_finished_run_is_kept(finished: tuple[Path, Done], work: Path, refused
 def test_an_unfinished_run_is_kept(work: Path, refused: Callable[[list[str]], str]) -> None:
     checkpoint = work / "unfinished" / "checkpoints" / "step-00000003"
     checkpoint.mkdir(parents=True)
-    assert "holds an unfinished run: --resume to go on" in refused(command(work, "unfinished"))
+    assert "holds an unfinished run: --resume to continue" in refused(command(work, "unfinished"))
     assert checkpoint.exists()
 
 
@@ -473,7 +473,7 @@ def test_a_signal_saves_and_prints_how_to_resume(
     # the launcher has an exit code of its own
     assert process.wait() == code or (code is None and process.returncode != 0)
     step = int(re.findall(r"stopped after step ([\d,]+), which is saved", stderr)[0].replace(",", ""))
-    assert f"{arguments[0]} " in stderr.split("to go on: ")[1]
+    assert f"{arguments[0]} " in stderr.split("to resume: ")[1]
     assert stderr.rstrip().splitlines()[-1].endswith("--resume") or launcher
     saved = max((work / name / "checkpoints").glob("step-*"))
     assert int(saved.name.removeprefix("step-")) == step >= 20

@@ -236,7 +236,7 @@ def test_a_concurrent_change_is_not_overwritten(hub: HubServer, publisher: Publi
     done = publisher.run(*everything(work))
     line = done.refused()
     assert f"model repository {MODEL}: remote moved {moved[:7]} → {changes[0][:7]}; not overwritten" in line
-    assert "to go on: python " in line
+    assert "to resume: python " in line
     assert f"Space {SPACE}: not tried, at " in done.stdout
     assert hub.repository(MODEL).history()[0] == changes[0]
     assert hub.repository(MODEL).files()["config.yaml"] == "someone else's"
@@ -272,7 +272,7 @@ def test_after_a_failed_demo_a_second_run_publishes_the_demo_only(
     number = next(
         n for n, request in enumerate(hub.requests) if "/api/spaces" in request.path and "commit" in request.path
     )
-    assert f"Space {SPACE}: status 403, injected (request id request-{number}); to go on: python " in line
+    assert f"Space {SPACE}: status 403, injected (request id request-{number}); to resume: python " in line
     assert done.stdout.count(": published ") == 3
     assert f"Space {SPACE}: not published, at {hub.repository(SPACE, 'space').history()[0][:7]}" in done.stdout
     count = len(hub.requests)

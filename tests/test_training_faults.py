@@ -187,7 +187,9 @@ def test_a_signal_to_one_process_stops_both_after_a_save(tmp_path: Path, whole: 
     stopped = dataclasses.replace(run, faults=(Fault(STEP, 4, terminate, rank=1),))
     assert train(stopped, processes=2) == [143, 143], output_of(run)
     for rank in (0, 1):
-        assert re.search(r"stopped after step 4, which is saved in .*; to go on: .* --resume\n$", output_of(run, rank))
+        assert re.search(
+            r"stopped after step 4, which is saved in .*; to resume: .* --resume\n$", output_of(run, rank)
+        )
     assert train(run, processes=2) == [0, 0], output_of(run)
     require_equal_ends(tmp_path, whole(2, 2))
 

@@ -58,7 +58,7 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
         except RunInterrupted as stopped:
-            print(f"{stopped}; to go on: {_resume_command()}", file=sys.stderr)
+            print(f"{stopped}; to resume: {_resume_command()}", file=sys.stderr)
             raise SystemExit(128 + stopped.signal) from None
         except KeyboardInterrupt:
             print("stopped by Ctrl-C", file=sys.stderr)

@@ -85,7 +85,7 @@ def require_free(folder: Path) -> None:
     if (folder / METRICS).exists():
         raise UserError(finished_message(folder))
     if any((folder / CHECKPOINTS).glob("step-*")):
-        raise UserError(f"{folder} holds an unfinished run: --resume to go on, or --overwrite to start over")
+        raise UserError(f"{folder} holds an unfinished run: --resume to continue, or --overwrite to start over")
 
 
 def finished_message(folder: Path) -> str:

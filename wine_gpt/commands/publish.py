@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         publish(publication)
     except HubError as error:
-        raise HubError(f"{error}; to go on: {command_line()}") from error
+        raise HubError(f"{error}; to resume: {command_line()}") from error
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
