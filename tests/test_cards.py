@@ -138,7 +138,7 @@ def test_the_space_names_the_gradio_version_that_it_was_tested_with(run: RunReco
         ("license: apache-2.0", "license: Do What You Want", "is no license identifier"),
         ("title: a demo", "title: ''", "the card's title is empty"),
         ("app_file: app.py", f"short_description: {'x' * 61}", "short_description has more than 60 characters"),
-        ("It writes.", "It is {{ nothing }}.", "the card's text has a hole"),
+        ("It writes.", "It is {{ nothing }}.", "the card's text has a placeholder"),
     ],
 )
 def test_a_bad_card_is_found_without_the_hub(run: RunRecord, tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -22,6 +22,10 @@ class Interval:
     high: float
     level: float
 
+    def as_percent(self) -> str:
+        """Return, for a fraction, such as ``-5.0% (-8.1% to -2.0%)``."""
+        return f"{self.value:+.1%} ({self.low:+.1%} to {self.high:+.1%})"
+
     def to_dict(self) -> dict[str, float]:
         """Return the fields for a JSON file."""
         return asdict(self)

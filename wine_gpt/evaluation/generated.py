@@ -30,7 +30,7 @@ class ReviewGenerator:
     settings: Mapping[str, float]
 
     def continuations(self, prompts: Sequence[str], max_new_tokens: int, label: str) -> list[str]:
-        """Return the continuation of each prompt, equal for equal seeds and prompts; ``label`` names the progress bar."""
+        """Continue each prompt, equally for equal seeds and prompts; ``label`` names the progress bar."""
         batches = [prompts[start : start + self.batch_size] for start in range(0, len(prompts), self.batch_size)]
         progress = Progress(len(batches), 0, visible=True)
         written: list[str] = []

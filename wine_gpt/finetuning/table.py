@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wine_gpt.evaluation.bootstrap import Interval
 from wine_gpt.files import read_record, write_atomically
 from wine_gpt.finetuning.results import ScorePair, SubsetMetrics
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
@@ -53,8 +52,8 @@ def to_markdown(subsets: Subsets) -> str:
             f"{sum(reviews.values()):,} ({reviews['train']:,}, {reviews['validation']:,}, {reviews['test']:,})",
             f"{whole.base.perplexity:.1f}",
             f"{whole.tuned.perplexity:.1f}",
-            _percent(whole.perplexity_change),
-            _percent(metrics.comparison.after_header.perplexity_change),
+            whole.perplexity_change.as_percent(),
+            metrics.comparison.after_header.perplexity_change.as_percent(),
             "yes" if metrics.comparison.better else "no: the base is kept",
             f"{copying.generated:.1f} ({copying.real:.1f})" if copying else "",
             f"{metrics.seconds:.0f}",
@@ -62,10 +61,6 @@ def to_markdown(subsets: Subsets) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _percent(change: Interval) -> str:
-    return f"{change.value:+.1%} ({change.low:+.1%} to {change.high:+.1%})"
 
 
 def _to_csv(subsets: Subsets) -> str:

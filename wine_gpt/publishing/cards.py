@@ -1,6 +1,6 @@
-"""Model and Space cards: the figures and settings of a run, filled into the templates, and the Hub's metadata.
+"""Fill the templates of model and Space cards with a run's figures and settings, and write the Hub's metadata.
 
-A figure that is missing drops its row, and a section without rows is left out.
+A section without figures is left out.
 """
 
 import importlib.metadata
@@ -8,7 +8,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,39 +16,35 @@ from huggingface_hub import CardData, EvalResult, ModelCard, ModelCardData, Repo
 from jinja2 import Environment as TemplateEnvironment
 from jinja2 import FileSystemLoader, StrictUndefined
 
-from wine_gpt.config_io import to_flat
-from wine_gpt.data.report import DataReport
 from wine_gpt.errors import UserError
-from wine_gpt.evaluation.bootstrap import Interval
 from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.finetuning.results import CopyCheck, SubsetMetrics
 from wine_gpt.modeling.scoring import Score
+from wine_gpt.publishing.card_tables import (
+    conditioning_table,
+    copying_table,
+    data_table,
+    diversity_table,
+    finetuning_table,
+    score_table,
+    subset_models_table,
+    training_table,
+)
 from wine_gpt.publishing.corpus import Corpus, published_path
 from wine_gpt.publishing.hub import MAIN
-from wine_gpt.publishing.markdown import escape, fenced, table
+from wine_gpt.publishing.markdown import escape, fenced
 from wine_gpt.publishing.run_record import ModelShape, RunRecord, SubsetModel
-from wine_gpt.training.record import Environment, Sample, TrainingSummary
+from wine_gpt.training.record import Sample
 
 CardT = TypeVar("CardT", bound=RepoCard)
-Row = tuple[str | None, ...]
 
 TEMPLATES = Path(__file__).parent / "templates"
-# the version that the demo was tested with
+# the Python version of the Space
 PYTHON_VERSION = "3.11"
 # the Hub's limit, in characters
 SHORT_DESCRIPTION_LENGTH = 60
 # values of the prompts in the cards, for the class's dataset
 EXAMPLE = {"country": "us", "province": "california"}
-# the packages whose versions decide what a run computes
-SHOWN_PACKAGES = ("wine_gpt", "torch", "transformers", "tokenizers", "datasets", "accelerate")
-SHOWN_SETTINGS = {
-    "training.batch_tokens": "tokens in a batch, padding included",
-    "training.optimizer": "optimizer",
-    "training.learning_rate": "peak learning rate",
-    "training.weight_decay": "weight decay",
-    "model.dropout": "dropout",
-    "training.seed": "seed",
-}
 LICENSES = {
     "cc-by-nc-sa-4.0": ("CC BY-NC-SA 4.0", "https://creativecommons.org/licenses/by-nc-sa/4.0/"),
     "apache-2.0": ("Apache 2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
@@ -72,8 +68,8 @@ def model_card(
         revision: the branch it is published to.
         subset_models: the fine-tuned models that are published with it.
         space: the demo's repository; None without one.
-        indexed: whether the index of training n-grams is published with it.
-        onnx: whether its ONNX file is published with it.
+        indexed: whether the index of training n-grams is published.
+        onnx: whether an ONNX file is published.
     """
     evaluation = run.evaluation
     data = ModelCardData(
@@ -92,18 +88,18 @@ def model_card(
         **_shared(run, name, revision),
         onnx=onnx,
         space=space or "",
-        subset_models=_subset_models_table(subset_models),
+        subset_models=subset_models_table(subset_models),
         field=subset_models[0].metrics.field if subset_models else "",
         samples=[fenced(sample.text) for sample in _best_samples(run)],
         sampling=_sampling(run),
         architecture=_architecture(run.shape),
-        data_rows=_data_table(run.data_report) if run.data_report else "",
-        training=_training_table(run),
-        evaluation=_score_table("split", {"test": run.metrics.test, "validation": run.metrics.validation}),
-        copying=_copying_table(evaluation) if evaluation else "",
+        data_rows=data_table(run.data_report) if run.data_report else "",
+        training=training_table(run),
+        evaluation=score_table("split", {"test": run.metrics.test, "validation": run.metrics.validation}),
+        copying=copying_table(evaluation) if evaluation else "",
         indexed=indexed,
-        diversity=_diversity_table(evaluation) if evaluation else "",
-        conditioning=_conditioning_table(run.config.data.prompt_fields, evaluation) if evaluation else "",
+        diversity=diversity_table(evaluation) if evaluation else "",
+        conditioning=conditioning_table(run.config.data.prompt_fields, evaluation) if evaluation else "",
         provinces=_provinces(evaluation) if evaluation else "",
         plots=run.plots,
         command=_pretrain_command(run),
@@ -133,11 +129,11 @@ def subset_card(run: RunRecord, subset_model: SubsetModel, base: str, revision: 
         field=escape(metrics.field),
         value=escape(metrics.value),
         is_adapter=subset_model.is_adapter,
-        evaluation=_score_table("model", {"base": comparison.whole.base, "this one": comparison.whole.tuned}),
-        change=_change(comparison.whole.perplexity_change),
-        after_header=_change(comparison.after_header.perplexity_change),
+        evaluation=score_table("model", {"base": comparison.whole.base, "this one": comparison.whole.tuned}),
+        change=comparison.whole.perplexity_change.as_percent(),
+        after_header=comparison.after_header.perplexity_change.as_percent(),
         copying=_copy_check(metrics.copying) if metrics.copying else "",
-        training=_finetuning_table(metrics),
+        training=finetuning_table(metrics),
         python_prompt=json.dumps(_subset_prompt(run, metrics), ensure_ascii=False),
         command=_finetune_command(run, subset_model, base),
     )
@@ -153,11 +149,11 @@ def space_card(run: RunRecord, readme: Path, model: str, subset_models: Sequence
         subset_models: the fine-tuned models that are published with it.
 
     Raises:
-        UserError: if the README has an unfilled placeholder.
+        UserError: if the README has a template placeholder.
     """
     card = SpaceCard.load(readme)
     if placeholder := re.search(r"\{\{|\{%", card.text):
-        raise UserError(f"{readme}: the card's text has a hole: {placeholder[0]}")
+        raise UserError(f"{readme}: the card's text has a placeholder: {placeholder[0]}")
     data = SpaceCardData(
         **{
             **card.data.to_dict(),
@@ -176,9 +172,7 @@ def license_notice(run: RunRecord) -> str:
     source = f" ({corpus.page})" if corpus.page else ""
     lines = [f"The weights and the vocabulary in this repository were learned from {corpus.name}{source}."]
     if corpus.page:
-        lines.append(
-            f"That dataset is licensed under {license}; what was learned from it is published under the same."
-        )
+        lines.append(f"That dataset is licensed under {license}, and so are the weights and the vocabulary.")
     else:
         lines.append(f"They are published under the license {license}.")
     return "\n".join([*lines, *([f"The text of the license: {url}"] if url else [])]) + "\n"
@@ -195,7 +189,7 @@ def check(card: RepoCard, title: str) -> None:
         if value in ("", [], {}):
             raise UserError(f"{title}: the card's {name} is empty")
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", data.get("license", "")):
-        raise UserError(f"{title}: {data.get('license')!r} is no license identifier: mit, cc-by-4.0, other …")
+        raise UserError(f"{title}: {data.get('license')!r} is no license identifier such as mit, cc-by-4.0 or other")
     if len(data.get("short_description", "")) > SHORT_DESCRIPTION_LENGTH:
         raise UserError(f"{title}: short_description has more than {SHORT_DESCRIPTION_LENGTH} characters")
 
@@ -288,123 +282,6 @@ def _architecture(shape: ModelShape) -> str:
     )
 
 
-def _subset_models_table(subset_models: Sequence[SubsetModel]) -> str:
-    header = ("", "model", "test perplexity of the base", "fine-tuned", "change", "change after the header")
-    rows = []
-    for subset_model in subset_models:
-        comparison, repository = subset_model.metrics.comparison, subset_model.repository
-        rows.append(
-            (
-                escape(subset_model.metrics.value),
-                f"[{repository}](https://huggingface.co/{repository})",
-                f"{comparison.whole.base.perplexity:.1f}",
-                f"{comparison.whole.tuned.perplexity:.1f}",
-                _change(comparison.whole.perplexity_change),
-                _change(comparison.after_header.perplexity_change),
-            )
-        )
-    return table(header, rows)
-
-
-def _data_table(report: DataReport) -> str:
-    rows = [
-        ("records read", report.read),
-        ("blank", report.blank),
-        *((f"without {field}", count) for field, count in report.dropped.items()),
-        ("duplicates, removed before the split", report.duplicates),
-        ("kept", report.kept),
-        *((f"{split} split", count) for split, count in report.splits.items()),
-    ]
-    return table(("records", "number"), [(label, f"{count:,}") for label, count in rows])
-
-
-def _training_table(run: RunRecord) -> str:
-    training, settings = run.metrics.training, to_flat(run.config)
-    mixed = training.mixed_precision
-    rows: list[Row] = [
-        ("epochs", _epochs(training)),
-        ("optimizer steps", _figure(training.steps, ",")),
-        ("tokens seen", _figure(training.tokens, ",")),
-        *((label, _setting(settings[key])) for key, label in SHOWN_SETTINGS.items()),
-        ("time", _duration(training.seconds)),
-        ("tokens per second", _figure(training.tokens_per_second, ",")),
-        ("precision", "float32" if mixed == "no" else f"{mixed}, mixed with float32"),
-        *_machine_rows(training, run.metrics.environment, run.metrics.peak_memory.resident),
-    ]
-    return table(("", ""), rows)
-
-
-def _machine_rows(training: TrainingSummary, environment: Environment, memory: int | None) -> list[Row]:
-    packages = environment.packages
-    return [
-        ("energy", f"{training.energy_kwh:.2g} kWh, estimated by codecarbon" if training.energy_kwh else None),
-        ("device", environment.device),
-        ("threads", f"{environment.threads:,}"),
-        ("processes", f"{training.processes:,}"),
-        ("peak memory", f"{memory / 1e9:.2f} GB" if memory else None),
-        ("versions", ", ".join(f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages)),
-    ]
-
-
-def _epochs(training: TrainingSummary) -> str | None:
-    if not training.epochs or training.best_epoch is None:
-        return None
-    return f"{len(training.epochs)}; epoch {training.best_epoch} had the lowest validation loss"
-
-
-def _score_table(label: str, scores: Mapping[str, Score | None]) -> str:
-    header = (label, "nats per word", "perplexity", "unknown words", "words", "texts")
-    rows = [
-        (
-            name,
-            _figure(score.nats_per_word, ".3f"),
-            _figure(score.perplexity, ".1f"),
-            _figure(score.unknown_rate, ".1%"),
-            f"{score.words:,}",
-            f"{score.reviews:,}",
-        )
-        for name, score in scores.items()
-        if score is not None
-    ]
-    return table(header, rows)
-
-
-def _copying_table(evaluation: EvaluationReport) -> str:
-    labels = {
-        "generated": "generated",
-        "continued": "generated from the first halves of training texts",
-        "real": "held-out texts",
-    }
-    rows = []
-    for kind, label in labels.items():
-        if result := evaluation.copying.get(kind):
-            fractions = (f"{fraction:.1%}" for fraction in (result.share_10, result.share_15, result.share_20))
-            rows.append((label, f"{result.texts:,}", f"{result.mean_longest:.1f} words", *fractions))
-    return table(("texts", "number", "longest span, mean", "of 10 words or more", "of 15", "of 20"), rows)
-
-
-def _diversity_table(evaluation: EvaluationReport) -> str:
-    rows = []
-    for kind, label in {"generated": "generated", "real": "held-out texts"}.items():
-        if result := evaluation.diversity.get(kind):
-            distinct = (f"{rate:.3f}" for rate in (result.distinct_1, result.distinct_2, result.distinct_3))
-            rows.append((label, *distinct, f"{result.mean_length:.1f}"))
-    return table(("texts", "distinct words", "distinct pairs", "distinct triples", "words per text"), rows)
-
-
-def _conditioning_table(prompt_fields: Sequence[str], evaluation: EvaluationReport) -> str:
-    rates = evaluation.conditioning.rates if evaluation.conditioning else {}
-    fields = [field for field in prompt_fields if field in rates.get("generated", {})]
-    if not fields:
-        return ""
-    labels = {"generated": "generated", "real": "held-out texts", "commonest": "always guessing the commonest value"}
-    rows = [
-        (label, *(_figure(rates.get(kind, {}).get(field), ".1%") for field in fields))
-        for kind, label in labels.items()
-    ]
-    return table(("texts", *fields), rows)
-
-
 def _provinces(evaluation: EvaluationReport) -> str:
     existing = evaluation.conditioning.existing_provinces if evaluation.conditioning else None
     return "" if existing is None else f"{existing:.1%}"
@@ -426,20 +303,9 @@ def _finetune_command(run: RunRecord, subset_model: SubsetModel, base: str) -> s
 
 
 def _data_option(run: RunRecord) -> str:
-    """Return the option that names the data file, if the published config can't."""
+    """Return the option that names the data file, unless the published config names a public dataset."""
     known = published_path(run.config.data.path) == run.config.data.path
     return "" if known else " --data.path FILE"
-
-
-def _finetuning_table(metrics: SubsetMetrics) -> str:
-    rows: list[Row] = [
-        *((f"texts of the {split} split", f"{count:,}") for split, count in metrics.reviews.items()),
-        ("interpolation weight alpha (WiSE-FT): 0 the base, 1 the trained weights", f"{metrics.alpha:g}"),
-        ("time", _duration(metrics.seconds)),
-        ("size", f"{metrics.size_bytes / 1e6:,.2f} MB"),
-        *_machine_rows(metrics.training, metrics.environment, None),
-    ]
-    return table(("", ""), rows)
 
 
 def _copy_check(copying: CopyCheck) -> str:
@@ -447,33 +313,13 @@ def _copy_check(copying: CopyCheck) -> str:
 
 
 def _subset_prompt(run: RunRecord, metrics: SubsetMetrics) -> str:
-    """Return the beginning of a text up to the field that the model was fine-tuned on."""
+    """Return a prompt that ends with the field that the model was fine-tuned on."""
     field, fields = metrics.field, run.template.fields
     if field not in fields:
         return run.template.prefix
     known = EXAMPLE if run.corpus.wine else {}
     before = {name: known[name] for name in fields[: fields.index(field)] if name in known}
     return run.template.prompt({**before, field: metrics.value.lower()})
-
-
-# figures
-
-
-def _figure(value: float | None, form: str) -> str | None:
-    """Format a figure; None if it is missing or not finite."""
-    return None if value is None or not math.isfinite(value) else format(value, form)
-
-
-def _change(change: Interval) -> str:
-    return f"{change.value:+.1%} ({change.low:+.1%} to {change.high:+.1%})"
-
-
-def _setting(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int | float) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 # Any: a template's values are texts, lists, booleans and a Corpus
@@ -484,7 +330,7 @@ def _card(kind: type[CardT], data: CardData, template: str, **values: Any) -> Ca
 def fill(template: str, **values: Any) -> str:  # noqa: ANN401
     """Fill a template of :data:`TEMPLATES`.
 
-    Placeholders are searched for in the template alone, because a text of the corpus may look like one.
+    Values are not searched for placeholders, because a text of the corpus may look like one.
 
     Raises:
         jinja2.UndefinedError: if a value is missing.
@@ -497,7 +343,7 @@ def fill(template: str, **values: Any) -> str:  # noqa: ANN401
         keep_trailing_newline=True,
     )
     content = environment.get_template(template).render(values)
-    # a section that is left out leaves blank lines
+    # sections that are left out leave blank lines
     return re.sub(r"\n{3,}", "\n\n", content).rstrip() + "\n"
 
 

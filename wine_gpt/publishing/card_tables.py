@@ -1,0 +1,175 @@
+"""The tables of the model cards, in Markdown; a row whose figure is missing is left out."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from wine_gpt.config_io import to_flat
+from wine_gpt.data.report import DataReport
+from wine_gpt.evaluation.results import EvaluationReport
+from wine_gpt.finetuning.results import SubsetMetrics
+from wine_gpt.modeling.scoring import Score
+from wine_gpt.publishing.markdown import escape, table
+from wine_gpt.publishing.run_record import RunRecord, SubsetModel
+from wine_gpt.training.record import Environment, TrainingSummary
+
+Row = tuple[str | None, ...]
+
+# the packages whose versions decide what a run computes
+SHOWN_PACKAGES = ("wine_gpt", "torch", "transformers", "tokenizers", "datasets", "accelerate")
+SHOWN_SETTINGS = {
+    "training.batch_tokens": "tokens in a batch, padding included",
+    "training.optimizer": "optimizer",
+    "training.learning_rate": "peak learning rate",
+    "training.weight_decay": "weight decay",
+    "model.dropout": "dropout",
+    "training.seed": "seed",
+}
+
+
+def subset_models_table(subset_models: Sequence[SubsetModel]) -> str:
+    """Return the fine-tuned models with their perplexity beside the base's."""
+    header = ("", "model", "test perplexity of the base", "fine-tuned", "change", "change after the header")
+    rows = []
+    for subset_model in subset_models:
+        comparison, repository = subset_model.metrics.comparison, subset_model.repository
+        rows.append(
+            (
+                escape(subset_model.metrics.value),
+                f"[{repository}](https://huggingface.co/{repository})",
+                f"{comparison.whole.base.perplexity:.1f}",
+                f"{comparison.whole.tuned.perplexity:.1f}",
+                comparison.whole.perplexity_change.as_percent(),
+                comparison.after_header.perplexity_change.as_percent(),
+            )
+        )
+    return table(header, rows)
+
+
+def data_table(report: DataReport) -> str:
+    """Return how many records were read, dropped, kept and put into each split."""
+    rows = [
+        ("records read", report.read),
+        ("blank", report.blank),
+        *((f"without {field}", count) for field, count in report.dropped.items()),
+        ("duplicates, removed before the split", report.duplicates),
+        ("kept", report.kept),
+        *((f"{split} split", count) for split, count in report.splits.items()),
+    ]
+    return table(("records", "number"), [(label, f"{count:,}") for label, count in rows])
+
+
+def training_table(run: RunRecord) -> str:
+    """Return the settings, duration and machine of a pretraining run."""
+    training, settings = run.metrics.training, to_flat(run.config)
+    mixed = training.mixed_precision
+    rows: list[Row] = [
+        ("epochs", _epochs(training)),
+        ("optimizer steps", _figure(training.steps, ",")),
+        ("tokens seen", _figure(training.tokens, ",")),
+        *((label, _setting(settings[key])) for key, label in SHOWN_SETTINGS.items()),
+        ("time", _duration(training.seconds)),
+        ("tokens per second", _figure(training.tokens_per_second, ",")),
+        ("precision", "float32" if mixed == "no" else f"{mixed}, mixed with float32"),
+        *_machine_rows(training, run.metrics.environment, run.metrics.peak_memory.resident),
+    ]
+    return table(("", ""), rows)
+
+
+def finetuning_table(metrics: SubsetMetrics) -> str:
+    """Return the reviews, duration and machine of a fine-tuning."""
+    rows: list[Row] = [
+        *((f"texts of the {split} split", f"{count:,}") for split, count in metrics.reviews.items()),
+        ("interpolation weight alpha (WiSE-FT): 0 the base, 1 the trained weights", f"{metrics.alpha:g}"),
+        ("time", _duration(metrics.seconds)),
+        ("size", f"{metrics.size_bytes / 1e6:,.2f} MB"),
+        *_machine_rows(metrics.training, metrics.environment, None),
+    ]
+    return table(("", ""), rows)
+
+
+def _machine_rows(training: TrainingSummary, environment: Environment, memory: int | None) -> list[Row]:
+    packages = environment.packages
+    return [
+        ("energy", f"{training.energy_kwh:.2g} kWh, estimated by codecarbon" if training.energy_kwh else None),
+        ("device", environment.device),
+        ("threads", f"{environment.threads:,}"),
+        ("processes", f"{training.processes:,}"),
+        ("peak memory", f"{memory / 1e9:.2f} GB" if memory else None),
+        ("versions", ", ".join(f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages)),
+    ]
+
+
+def score_table(label: str, scores: Mapping[str, Score | None]) -> str:
+    """Return losses and perplexities; ``label`` is the heading of the scores' names."""
+    header = (label, "nats per word", "perplexity", "unknown words", "words", "texts")
+    rows = [
+        (
+            name,
+            _figure(score.nats_per_word, ".3f"),
+            _figure(score.perplexity, ".1f"),
+            _figure(score.unknown_rate, ".1%"),
+            f"{score.words:,}",
+            f"{score.reviews:,}",
+        )
+        for name, score in scores.items()
+        if score is not None
+    ]
+    return table(header, rows)
+
+
+def copying_table(evaluation: EvaluationReport) -> str:
+    """Return the spans in common with training texts, by kind of text."""
+    labels = {
+        "generated": "generated",
+        "continued": "generated from the first halves of training texts",
+        "real": "held-out texts",
+    }
+    rows = []
+    for kind, label in labels.items():
+        if result := evaluation.copying.get(kind):
+            fractions = (f"{fraction:.1%}" for fraction in (result.share_10, result.share_15, result.share_20))
+            rows.append((label, f"{result.texts:,}", f"{result.mean_longest:.1f} words", *fractions))
+    return table(("texts", "number", "longest span, mean", "of 10 words or more", "of 15", "of 20"), rows)
+
+
+def diversity_table(evaluation: EvaluationReport) -> str:
+    """Return distinct n-grams and lengths, by kind of text."""
+    rows = []
+    for kind, label in {"generated": "generated", "real": "held-out texts"}.items():
+        if result := evaluation.diversity.get(kind):
+            distinct = (f"{rate:.3f}" for rate in (result.distinct_1, result.distinct_2, result.distinct_3))
+            rows.append((label, *distinct, f"{result.mean_length:.1f}"))
+    return table(("texts", "distinct words", "distinct pairs", "distinct triples", "words per text"), rows)
+
+
+def conditioning_table(prompt_fields: Sequence[str], evaluation: EvaluationReport) -> str:
+    """Return how often a classifier recognizes each prompt field, by kind of text; empty without a field."""
+    rates = evaluation.conditioning.rates if evaluation.conditioning else {}
+    fields = [field for field in prompt_fields if field in rates.get("generated", {})]
+    if not fields:
+        return ""
+    labels = {"generated": "generated", "real": "held-out texts", "commonest": "always guessing the commonest value"}
+    rows = [
+        (label, *(_figure(rates.get(kind, {}).get(field), ".1%") for field in fields))
+        for kind, label in labels.items()
+    ]
+    return table(("texts", *fields), rows)
+
+
+def _epochs(training: TrainingSummary) -> str | None:
+    if not training.epochs or training.best_epoch is None:
+        return None
+    return f"{len(training.epochs)}; epoch {training.best_epoch} had the lowest validation loss"
+
+
+def _figure(value: float | None, form: str) -> str | None:
+    """Format a figure; None if it is missing or not finite."""
+    return None if value is None or not math.isfinite(value) else format(value, form)
+
+
+def _setting(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
