@@ -166,7 +166,7 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
     data.write_text(json.dumps(records))
     run = finish(toy_run, tmp_path / "run", path=str(data))
     stdout = publisher.run(run, "--repo", MODEL).succeeded()
-    assert "training_ngrams.safetensors is left out: winemag-data.json has other training texts than" in stdout
+    assert "training_ngrams.safetensors is left out: winemag-data.json no longer has the training texts of" in stdout
     report = json.loads((run / "data_report.json").read_text())
     report["splits"]["train"] = len(load_reviews(DataConfig(path=str(data))).splits["train"])
     (run / "data_report.json").write_text(json.dumps(report))
@@ -349,7 +349,7 @@ def test_a_pull_request_is_opened_once(hub: HubServer, publisher: Publisher, wor
     assert len(repository.pull_requests) == 1
     assert repository.history("refs/pr/1")[1:] == before
     new = publisher.run(run, "--repo", "org/none", "--create_pr")
-    assert new.refused() == "model repository org/none has no main: a pull request needs a branch that it changes"
+    assert new.refused() == "model repository org/none has no branch main for a pull request"
 
 
 def test_publishing_to_a_branch_does_not_change_main(hub: HubServer, publisher: Publisher, work: Path) -> None:
@@ -397,8 +397,8 @@ def test_another_corpus_needs_a_license(hub: HubServer, publisher: Publisher, to
     [
         ("", "no token: log in with hf auth login, or set HF_TOKEN"),
         ("hf_canaryUnknown", "the token is not valid: log in again with hf auth login, or set HF_TOKEN"),
-        (READER, f"model repository {MODEL}: the token may not write there (permission repo.write): make one that"),
-        (UNSCOPED, f"model repository {MODEL}: the token may not write there (permission repo.write): make one that"),
+        (READER, f"model repository {MODEL}: the token has no write permission (repo.write): create one that"),
+        (UNSCOPED, f"model repository {MODEL}: the token has no write permission (repo.write): create one that"),
         (OUTSIDER, f"model repository {MODEL}: somebody has no write permission in org"),
     ],
 )
@@ -465,14 +465,14 @@ def test_wrong_arguments_are_refused_in_one_line(
         ("metrics.json", None, "holds no finished run: it has no metrics.json"),
         ("metrics.json", "{}", "metrics.json has no training"),
         ("metrics.json", "{", "metrics.json is not JSON: "),
-        ("tokenizer.json", None, "has no tokenizer.json: it can't be loaded without"),
+        ("tokenizer.json", None, "has no tokenizer.json: the model can't be loaded without it"),
         ("model.safetensors", None, "has no model.safetensors"),
         ("model.safetensors", "cut", "model.safetensors is damaged"),
         ("config.yaml", None, "has no config.yaml"),
         (
             "config.yaml",
             "data: {path: hf_canaryToken0123456789x}",
-            "LICENSE holds what looks like a token of the Hub; not published",
+            "LICENSE contains what looks like a Hub access token; not published",
         ),
         ("evaluation/metrics.json", "[]", "evaluation/metrics.json must hold an object, not list"),
     ],

@@ -15,10 +15,10 @@ class Corpus:
     """The texts that a model was trained on.
 
     Attributes:
-        name: for people.
-        license: the Hub's identifier.
+        name: the title that the card shows.
+        license: the Hub's license identifier.
         page: address of the dataset's page.
-        dataset: id for the card's metadata.
+        dataset: the id in the card's metadata.
         wine: whether the texts are wine reviews.
         synthetic: whether a grammar generated the texts.
     """
@@ -39,7 +39,7 @@ def corpus_of(data: DataConfig, license: str | None) -> Corpus:
     """Return the corpus that a run's config names.
 
     Raises:
-        UserError: if its license is not known, or is not the given one.
+        UserError: if its license is unknown, or differs from ``license``.
     """
     if data.path == "sample":
         known = SAMPLE
@@ -59,7 +59,7 @@ def corpus_of(data: DataConfig, license: str | None) -> Corpus:
 
 
 def published_path(path: str) -> str:
-    """Return a data source without the folders of the machine that it lies on."""
+    """Return a data source without the folders of the local machine."""
     return path if path in ("sample", "kaggle") or is_hub_dataset(path) else Path(path).name
 
 

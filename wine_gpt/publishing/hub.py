@@ -1,7 +1,7 @@
-"""Commit a repository to the Hugging Face Hub at most once, whatever request fails: retries, timeouts, lost answers.
+"""Commit to a Hub repository exactly once or not at all, although requests fail, time out or lose their response.
 
-huggingface_hub retries uploads and listings itself, but makes all other requests once; :func:`with_retries` retries
-those. A commit whose answer was lost may have landed, so :func:`commit` reads the repository before it retries.
+huggingface_hub retries uploads and listings itself, and :func:`with_retries` retries all other requests. A commit
+whose response was lost may have landed, so :func:`commit` reads the repository before it retries.
 """
 
 import logging
@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx2
 from huggingface_hub import (
@@ -21,7 +20,6 @@ from huggingface_hub import (
     HfApi,
     RepoCard,
     get_session,
-    get_token,
 )
 from huggingface_hub.constants import REPO_TYPES_URL_PREFIXES
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
@@ -33,13 +31,13 @@ logger = logging.getLogger(__name__)
 MAIN = "main"
 KINDS = {"model": "model repository", "space": "Space", "dataset": "dataset"}
 COMMIT_TITLE = "Publish with wine_gpt"
-# seconds to wait before each retry, unless the answer has a Retry-After header
+# seconds to wait before each retry, unless the response has a Retry-After header
 PAUSES = (1.0, 2.0, 4.0, 8.0)
-# seconds to connect, or without a byte received or sent, after which a request fails
+# seconds after which connecting, or a read or write without progress, fails
 TIMEOUT = 60.0
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
-# what huggingface_hub raises: LFS uploads raise RuntimeError from the HTTP error; an answer that is not JSON, or lacks
-# a key, raises ValueError or KeyError
+# what huggingface_hub raises: LFS uploads raise RuntimeError from the HTTP error, and a response that is not JSON or
+# lacks a key raises ValueError or KeyError
 HUB_ERRORS = (httpx2.HTTPError, OSError, ValueError, KeyError, RuntimeError)
 
 ResultT = TypeVar("ResultT")
@@ -59,7 +57,7 @@ class StagedRepo:
     folder: Path
     # saved as README.md
     card: RepoCard
-    # files that a publish may write; those that are on the Hub and not in the folder are deleted
+    # files that publishing owns: deleted on the Hub if they are not in the folder
     managed_files: tuple[str, ...] = ()
     branch: str = MAIN
     create_pr: bool = False
@@ -94,40 +92,10 @@ class RemoteState:
 
 @dataclass(frozen=True)
 class CommitResult:
-    """The id of a commit on the branch, or the address of a pull request; the other is None."""
+    """The id of a commit on the branch or the address of a pull request; one of the two is None."""
 
     commit: str | None = None
     pull_request: str | None = None
-
-
-@dataclass(frozen=True)
-class Account:
-    """A token's owner and what the token may write."""
-
-    name: str
-    # organization to the owner's role in it
-    roles: dict[str, str | None]
-    read_only: bool
-    # accounts and repositories that a fine-grained token may write to; None if the token is not fine-grained
-    scopes: frozenset[str] | None
-
-    @classmethod
-    def from_whoami(cls, answer: dict[str, Any]) -> "Account":
-        """Parse the JSON of the Hub's ``whoami``, which has no type in huggingface_hub."""
-        token = answer.get("auth", {}).get("accessToken", {})
-        scopes = None
-        if token.get("role") == "fineGrained":
-            scopes = frozenset(
-                scope.get("entity", {}).get("name")
-                for scope in token.get("fineGrained", {}).get("scoped", [])
-                if "repo.write" in scope.get("permissions", [])
-            )
-        return cls(
-            name=answer["name"],
-            roles={entry["name"]: entry.get("roleInOrg") for entry in answer.get("orgs", [])},
-            read_only=token.get("role") == "read",
-            scopes=scopes,
-        )
 
 
 @contextmanager
@@ -151,7 +119,7 @@ def _set_timeout(request: httpx2.Request) -> None:
 
 
 def with_retries(call: Callable[[], ResultT]) -> ResultT:
-    """Call, and retry transient errors after a wait, at most once for each of :data:`PAUSES`."""
+    """Call, and retry after transient errors, with waits of :data:`PAUSES` or of the Retry-After header."""
     bounded_call = bounded_waits()(call)
     for pause in PAUSES:
         try:
@@ -167,74 +135,11 @@ def with_retries(call: Callable[[], ResultT]) -> ResultT:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether the same request may succeed later."""
+    """Return whether the request may succeed when retried."""
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in TRANSIENT_STATUS
-    # a proxy, or a server that is starting, answers with something that is not JSON
+    # a proxy, or a server that is starting, may respond with HTML instead of JSON
     return isinstance(error, httpx2.TransportError) or type(error).__name__ == "JSONDecodeError"
-
-
-def connect() -> tuple[HfApi, Account]:
-    """Return a client of the Hub and the account of its token.
-
-    Raises:
-        UserError: if there is no token, or it is not valid.
-        HubError: if the Hub can't be asked.
-    """
-    if get_token() is None:
-        raise UserError("no token: log in with hf auth login, or set HF_TOKEN")
-    api = HfApi(library_name="wine_gpt")
-    try:
-        return api, Account.from_whoami(with_retries(api.whoami))
-    except HUB_ERRORS as error:
-        if status_of(error) == 401:
-            raise UserError("the token is not valid: log in again with hf auth login, or set HF_TOKEN") from error
-        raise HubError(f"whoami: {describe_error(error)}") from error
-
-
-def require_access(api: HfApi, account: Account, repo: StagedRepo) -> RemoteState:
-    """Check that the token may create or change the repository, and return the repository's state.
-
-    Raises:
-        UserError: if a repository of another kind has the name, or the token may not write to it.
-        HubError: if the Hub can't be asked.
-    """
-    try:
-        remote = with_retries(lambda: fetch_state(api, repo))
-        if not remote.exists:
-            _require_free_name(api, repo)
-        if repo.create_pr:
-            if not remote.head:
-                raise UserError(f"{repo.title} has no {repo.branch}: a pull request needs a branch that it changes")
-            return remote
-        _require_role(account, repo)
-        if remote.exists:
-            with_retries(lambda: api.auth_check(repo.name, repo_type=repo.kind, write=True))
-    except HUB_ERRORS as error:
-        if status_of(error) == 403:
-            raise UserError(f"{repo.title}: {account.name} has no write permission") from error
-        raise HubError(f"{repo.title}: {describe_error(error)}") from error
-    return remote
-
-
-def _require_free_name(api: HfApi, repo: StagedRepo) -> None:
-    """Refuse a name that a repository of another kind has, because --repo and --space were probably swapped."""
-    for kind in KINDS.keys() - {repo.kind}:
-        if with_retries(partial(api.repo_exists, repo.name, repo_type=kind)):
-            raise UserError(f"{repo.name} is a {KINDS[kind]} on the Hub, not a {KINDS[repo.kind]}: name another")
-
-
-def _require_role(account: Account, repo: StagedRepo) -> None:
-    """Check the token's role, because the Hub has no write check for a repository that does not exist yet."""
-    namespace = repo.name.split("/")[0]
-    in_scope = account.scopes is None or not account.scopes.isdisjoint((namespace, repo.name))
-    if account.read_only or not in_scope:
-        raise UserError(
-            f"{repo.title}: the token may not write there (permission repo.write): "
-            "make one that may at https://huggingface.co/settings/tokens"
-        )
-    if namespace != account.name and account.roles.get(namespace, "read") == "read":
-        raise UserError(f"{repo.title}: {account.name} has no write permission in {namespace}")
 
 
 @bounded_waits()
@@ -250,11 +155,11 @@ def fetch_state(api: HfApi, repo: StagedRepo) -> RemoteState:
 
 
 def validate_card(repo: StagedRepo) -> None:
-    """Have the Hub check the card's metadata.
+    """Check the card's metadata by the Hub's own rules.
 
     Raises:
         UserError: if the Hub refuses the metadata.
-        HubError: if the Hub can't be asked.
+        HubError: if a request fails.
     """
     try:
         with_retries(repo.card.validate)
@@ -266,7 +171,7 @@ def validate_card(repo: StagedRepo) -> None:
 
 @bounded_waits()
 def plan_changes(api: HfApi, repo: StagedRepo, revision: str) -> list[CommitOperation]:
-    """Return what a commit on top of a revision must add and delete; empty if the Hub has all files already."""
+    """Return what a commit on top of a revision must add and delete; empty if the revision is up to date."""
     found = api.verify_repo_checksums(repo.name, repo_type=repo.kind, revision=revision, local_dir=repo.folder)
     changed = sorted([*found.extra_paths, *(mismatch["path"] for mismatch in found.mismatches)])
     return [
@@ -289,7 +194,7 @@ def _create_repo(api: HfApi, repo: StagedRepo, private: bool) -> None:
     try:
         api.create_repo(repo.name, repo_type=repo.kind, private=private or None, space_sdk=sdk)
     except HUB_ERRORS:
-        # an earlier try may have created it and lost the answer
+        # an earlier try may have created it although its response was lost
         if not fetch_state(api, repo).exists:
             raise
 
@@ -305,7 +210,7 @@ def commit(api: HfApi, repo: StagedRepo, operations: list[CommitOperation], head
 
     def commit_once() -> CommitResult:
         nonlocal tried
-        # the search after an earlier try may have failed too
+        # find_commit may have failed after the earlier try
         if tried and (landed := find_commit(api, repo, head)):
             return landed
         tried = True
@@ -343,7 +248,7 @@ def _upload(api: HfApi, repo: StagedRepo, operations: list[CommitOperation]) -> 
 
 
 def find_commit(api: HfApi, repo: StagedRepo, head: str) -> CommitResult | None:
-    """Return the commit or pull request that has landed although its answer was lost.
+    """Return the commit or pull request that has landed although its response was lost.
 
     Raises:
         UserError: if somebody else has committed on top of ``head``.
@@ -370,7 +275,7 @@ def find_open_pull_request(api: HfApi, repo: StagedRepo) -> CommitResult | None:
 
 
 def status_of(error: BaseException) -> int | None:
-    """Return the HTTP status of the error or of its cause, if there is one."""
+    """Return the HTTP status of the error or of its cause, None without one."""
     return next((cause.response.status_code for cause in _causes(error) if isinstance(cause, HfHubHTTPError)), None)
 
 
@@ -396,7 +301,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _retry_after(error: BaseException) -> float | None:
-    """Return the seconds of the Retry-After header; a date in the header is ignored."""
+    """Return the seconds of the Retry-After header; a date is ignored."""
     headers = error.response.headers if isinstance(error, HfHubHTTPError) else {}
     text = headers.get("Retry-After", "")
     return float(text) if text.isdigit() else None

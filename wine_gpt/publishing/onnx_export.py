@@ -1,7 +1,7 @@
 """Export a model to ONNX with a KV cache, for onnxruntime and transformers.js.
 
-torch's exporter writes it with the input and output names of optimum-onnx, which transformers.js expects, because
-optimum-onnx does not support transformers 5.
+transformers.js expects the input and output names of optimum-onnx. This module writes them with torch's exporter,
+because optimum-onnx does not support transformers 5.
 """
 
 import logging
@@ -18,7 +18,7 @@ from wine_gpt.modeling.pretrained import load_model
 
 INPUTS = ("input_ids", "attention_mask", "position_ids")
 OUTPUT = "logits"
-# sizes of the traced example; the exporter would take 0, 1 and equal sizes for constants
+# sizes of the traced example: distinct and above 1, because the exporter treats 0, 1 and equal sizes as constants
 BATCH, NEW, CACHED = 2, 3, 5
 
 
@@ -44,7 +44,7 @@ class _Step(nn.Module):
             position_ids: int64 of shape (batch, new).
             past: each layer's cached keys, then values, float32 of shape (batch, heads, cached, head width).
         """
-        # Any, because transformers' types lack these arguments
+        # Any, because the types in transformers lack these arguments
         call: Any = self.model
         cache: Any = DynamicCache(list(zip(past[::2], past[1::2], strict=True)))
         logits: torch.Tensor = call(
@@ -82,7 +82,7 @@ def export(model: str | Path, file: Path) -> None:
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _Step(loaded),
-            # clone, because the exporter would merge two inputs that are one tensor
+            # clone, because the exporter merges inputs that are the same tensor
             (ids, mask, ids.clone(), past),
             str(file),
             input_names=(*INPUTS, *(f"past_key_values.{name}" for name in tensors)),

@@ -12,7 +12,7 @@ from pathlib import Path
 from huggingface_hub import Collection, HfApi
 
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.publishing import hub
+from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
 from wine_gpt.publishing.staging import CARD, STAGED_FOLDERS, Publication, stage
 
@@ -63,17 +63,17 @@ def publish(publication: Publication) -> PublishResult:
     """Publish the model, the fine-tuned models and the demo; repositories that are up to date get no commit.
 
     Before anything is created, all repositories are staged, all cards are validated, and the token's permission to
-    write to each repository is checked. A repository is then left in its old or in its new state, whatever fails.
+    write to each repository is checked. A failure leaves each repository in its old or its new state.
 
     Raises:
         UserError: if the run, a name, a card or a permission is wrong; the Hub is unchanged.
-        HubError: if the Hub can't be reached or refuses a request. The state of each repository is logged, and the
-            same call again does the rest.
+        HubError: if the Hub can't be reached or refuses a request. The state of each repository is logged, and calling
+            again publishes the rest.
     """
     with tempfile.TemporaryDirectory() as folder:
         repositories, left_out = _stage(publication, Path(folder))
-        api, account = hub.connect()
-        remotes = [hub.require_access(api, account, repo) for repo in repositories]
+        api, account = access.connect()
+        remotes = [access.require_access(api, account, repo) for repo in repositories]
         for repo in repositories:
             hub.validate_card(repo)
         published = _push_all(api, repositories, remotes, publication.private)
@@ -82,7 +82,7 @@ def publish(publication: Publication) -> PublishResult:
 
 
 def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
-    """Write into ``folder`` what :func:`publish` would upload, list it, and make no request.
+    """Write into ``folder`` what :func:`publish` would upload, and log its files, without any request.
 
     Folders of an earlier dry run are replaced.
 
@@ -106,7 +106,7 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
         for name, path in repo.files().items():
             logger.info(f"  {path.stat().st_size:>12,}  {name}")
     logger.info(f"\n{staged[0].name}/{CARD}:\n\n{staged[0].card}")
-    logger.info(f"nothing was uploaded: it is all in {folder}, with a {CARD} in each repository")
+    logger.info(f"nothing was uploaded: all files are in {folder}, with a {CARD} in each repository")
     return staged
 
 
@@ -120,7 +120,7 @@ def _stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], li
 def _push_all(
     api: HfApi, repositories: list[StagedRepo], remotes: list[RemoteState], private: bool
 ) -> list[PublishedRepo]:
-    """Publish the repositories in order; after a failure, log the state of it and of all that follow."""
+    """Publish the repositories in order; after a failure, log the state of the failed and all later ones."""
     published: list[PublishedRepo] = []
     for repo, remote in zip(repositories, remotes, strict=True):
         try:
@@ -138,7 +138,7 @@ def _push_all(
 
 
 def _push(api: HfApi, repo: StagedRepo, remote: RemoteState, private: bool) -> PublishedRepo:
-    """Bring one repository to its new state."""
+    """Publish one repository, unless it is up to date or has the pull request already."""
     if not remote.head:
         remote = hub.create(api, repo, remote, private)
     head = str(remote.head)
@@ -161,7 +161,7 @@ def _describe_state(api: HfApi, repo: StagedRepo) -> str:
 
 
 def _collect(api: HfApi, publication: Publication, repositories: list[StagedRepo]) -> str:
-    """Add the repositories to their owner's collection of that title, creating it if needed; return its address."""
+    """Add the repositories to their owner's collection, which is created if needed, and return its address."""
     title = str(publication.collection)
     owner = publication.repo.split("/")[0]
     try:
@@ -181,7 +181,7 @@ def _add_item(api: HfApi, slug: str, repo: StagedRepo) -> None:
     try:
         api.add_collection_item(slug, repo.name, repo.kind)  # type: ignore[arg-type] # a Literal of kinds
     except HUB_ERRORS:
-        # an earlier try may have added it and lost the answer
+        # an earlier try may have added it although its response was lost
         if not _contains(api.get_collection(slug), repo):
             raise
 

@@ -30,7 +30,7 @@ from wine_gpt.run_folder import (
 )
 from wine_gpt.training.record import RunMetrics, Sample, read_samples
 
-# the files that a model can't be loaded without
+# the files that loading a model needs
 MODEL_FILES = (MODEL_CONFIG, GENERATION_CONFIG, WEIGHTS)
 TOKENIZER_FILES = (TOKENIZER, TOKENIZER_CONFIG)
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
@@ -59,15 +59,15 @@ class RunRecord:
     """A finished run.
 
     Attributes:
-        folder: what ``scripts/pretrain.py`` wrote.
+        folder: the folder that ``scripts/pretrain.py`` wrote.
         config: its settings.
-        corpus: what the model was trained on.
+        corpus: the texts that the model was trained on.
         metrics: its figures.
         shape: the model's sizes.
         generation: the sampling defaults in the model's folder.
-        data_report: what became of the records; None if the file is missing.
+        data_report: counts of the records read, dropped and kept; None if the file is missing.
         samples: reviews generated during training; may be empty.
-        evaluation: what ``scripts/score.py`` wrote; None if it was not run.
+        evaluation: the figures of ``scripts/score.py``; None if it was not run.
     """
 
     folder: Path
@@ -82,12 +82,12 @@ class RunRecord:
 
     @property
     def template(self) -> ReviewTemplate:
-        """The form of the texts that the model was trained on."""
+        """The template that the training texts were rendered with."""
         return ReviewTemplate.from_config(self.config.data)
 
     @property
     def weights_sha256(self) -> str:
-        """The SHA-256 of the weights' file, by which fine-tuned models name their base."""
+        """The SHA-256 of the weights' file, which fine-tuned models record for their base."""
         return sha256(self.folder / WEIGHTS)
 
     @property
@@ -109,7 +109,7 @@ class RunRecord:
         return [(title, file) for title, file in self.possible_plots if (self.folder / file).is_file()]
 
     def published_config(self, name: str) -> PretrainConfig:
-        """Return the config for a repository of that name, without the paths of the machine that the run was on."""
+        """Return the config for the repository ``name``, without paths of the local machine."""
         config = self.config
         data = dataclasses.replace(config.data, path=published_path(config.data.path))
         tokenizer = dataclasses.replace(config.tokenizer, path=config.tokenizer.path and name)
@@ -133,7 +133,7 @@ class SubsetModel:
 
     @property
     def is_adapter(self) -> bool:
-        """Whether it is a LoRA adapter or a whole model."""
+        """Whether the model is a LoRA adapter, not a whole model."""
         return self.metrics.method == "lora"
 
 
@@ -141,11 +141,11 @@ def read_run(folder: Path, license: str | None) -> RunRecord:
     """Read a run's folder and check that it has all files of a published model.
 
     Args:
-        folder: what ``scripts/pretrain.py`` wrote.
-        license: the Hub's identifier, for a model trained on the user's own corpus.
+        folder: the folder that ``scripts/pretrain.py`` wrote.
+        license: the Hub's license identifier, for a model trained on the user's own corpus.
 
     Raises:
-        UserError: if it holds no finished run, or a file is missing or damaged.
+        UserError: if the folder holds no finished run, or a file is missing or damaged.
     """
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}")
@@ -171,10 +171,10 @@ def read_run(folder: Path, license: str | None) -> RunRecord:
 
 
 def read_subset_models(folder: Path, run: RunRecord, base: str) -> tuple[list[SubsetModel], list[str]]:
-    """Read the models that ``scripts/finetune.py`` wrote, each in a folder of its own.
+    """Read the models that ``scripts/finetune.py`` wrote, each in its subfolder.
 
     Returns:
-        The models that are better than their base, the largest gain first; and one line for each other model.
+        The models that are better than their base, the largest gain first, and one line for each of the others.
 
     Raises:
         UserError: if there is no model, or one is damaged or was fine-tuned from other weights than the run's.
@@ -199,20 +199,20 @@ def require_files(folder: Path, names: tuple[str, ...]) -> None:
     """Check that a folder has the files.
 
     Raises:
-        UserError: that names the first one missing.
+        UserError: that names the first missing one.
     """
     for name in names:
         if not (folder / name).is_file():
-            raise UserError(f"{folder} has no {name}: it can't be loaded without")
+            raise UserError(f"{folder} has no {name}: the model can't be loaded without it")
 
 
 def _generation_defaults(content: JsonObject) -> GenerationDefaults:
-    """Read the sampling defaults of a ``generation_config.json``; an absent one does not change the distribution."""
+    """Read the sampling defaults of a ``generation_config.json``, in which a missing key means no change."""
     return GenerationDefaults(content.get("temperature", 1.0), content.get("top_p", 1.0), content.get("top_k", 0))
 
 
 def _require_finetuned(folder: Path, metrics: SubsetMetrics, weights_sha256: str) -> None:
-    """Check that a model was fine-tuned from the weights of that checksum and has all its files."""
+    """Check that a model was fine-tuned from the weights with this checksum and has all its files."""
     if metrics.base.weights_sha256 != weights_sha256:
         raise UserError(
             f"--adapters: {folder} was fine-tuned from other weights than RUN's "

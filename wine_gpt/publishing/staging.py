@@ -1,4 +1,4 @@
-"""Write the folder of each repository to publish: named files of a run, its fine-tuned models, the demo, their cards.
+"""Write the folder of each repository to publish: the run, its fine-tuned models and the demo, each with its card.
 
 Only the files listed here are published, because a run's folder also holds checkpoints, logs and a user's own files.
 """
@@ -57,7 +57,7 @@ SPACE = bundled("space")
 SPACE_SUFFIXES = (".py", ".txt", ".css", ".js", ".html", ".svg", ".json")
 SPACE_SETTINGS = "settings.json"
 SAMPLER = Path(sampler.__file__)
-# the form of the Hub's tokens
+# the pattern of the Hub's access tokens
 TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}\b")
 
 
@@ -77,16 +77,16 @@ class Publication:
     # branch of the model repositories; the Hub runs a Space's main branch only
     revision: str = MAIN
     create_pr: bool = False
-    # title
+    # title of a collection
     collection: str | None = None
-    # the Hub's identifier; needed for a corpus of one's own only
+    # the Hub's license identifier; needed for the user's own corpus only
     license: str | None = None
     onnx: bool = False
 
     def staged_repo(
         self, name: str, kind: str, folder: Path, card: RepoCard, managed_files: tuple[str, ...] = ()
     ) -> StagedRepo:
-        """Return a repository that is published the way that the arguments say."""
+        """Return a repository with the branch and the kind of commit that the arguments name."""
         branch = MAIN if kind == "space" else self.revision
         return StagedRepo(name, kind, folder, card, managed_files, branch, self.create_pr)
 
@@ -152,17 +152,17 @@ def _stage_model(
 
 
 def _write_index(run: RunRecord, file: Path) -> str | None:
-    """Write the index of training n-grams, from which the demo marks copied spans; return why not, if it can't."""
+    """Write the index of training n-grams, with which the demo marks copied spans, or return why it can't be."""
     data = run.config.data
     if is_hub_dataset(data.path):
-        # staging makes no request
+        # staging makes no request to the Hub
         return f"{data.path} is a dataset of the Hub"
     try:
         train = load_reviews(data).splits["train"]
     except UserError as error:
         return str(error)
     if run.data_report is None or len(train) != run.data_report.splits["train"]:
-        return f"{published_path(data.path)} has other training texts than those that the run counted"
+        return f"{published_path(data.path)} no longer has the training texts of the run"
     build_index(map(str, train[run.template.text_field][:]), file)
     return None
 
@@ -175,10 +175,10 @@ def _stage_subset(publication: Publication, run: RunRecord, subset_model: Subset
     if subset_model.is_adapter:
         config = {**read_json(target / ADAPTER_FILES[0]), "base_model_name_or_path": publication.repo}
         if publication.revision != MAIN:
-            # peft reads it as the base's revision
+            # peft loads the base at this revision
             config["revision"] = publication.revision
         write_json(target / ADAPTER_FILES[0], config)
-    # the settings name folders of this machine; the card has the command with them
+    # the settings name folders of the local machine; the card has the command instead
     metrics = subset_model.metrics
     base = dataclasses.replace(metrics.base, path=publication.repo)
     write_json(target / METRICS, dataclasses.replace(metrics, base=base, settings={}).to_dict())
@@ -210,7 +210,7 @@ def copy_demo(target: Path) -> None:
 
 
 def _demo_files() -> Iterator[Path]:
-    """Yield the demo's sources: no hidden files, no caches, and only files with a suffix that the demo uses."""
+    """Yield the demo's sources, without hidden files, caches and files of other types."""
     for file in sorted(SPACE.rglob("*")):
         hidden = any(part.startswith((".", "__")) for part in file.relative_to(SPACE).parts)
         if file.is_file() and file.suffix in SPACE_SUFFIXES and not hidden:
@@ -245,13 +245,13 @@ def _require_id(option: str, name: str) -> None:
 
 
 def _require_loadable(run: RunRecord) -> None:
-    """Load model and tokenizer, as a user of the Hub will, and compare their vocabularies."""
+    """Check that model and tokenizer load and have vocabularies of equal size."""
     words, embeddings = len(load_tokenizer(run.folder)), load_model(run.folder).config.vocab_size
     if words != embeddings:
-        raise UserError(f"{run.folder}: the tokenizer has {words:,} words, the model {embeddings:,}: not of one run")
+        raise UserError(f"{run.folder}: the tokenizer has {words:,} words, the model {embeddings:,}: they differ")
 
 
 def _require_no_token(repo: StagedRepo) -> None:
     for name, path in repo.files().items():
         if TOKEN.search(path.read_bytes()):
-            raise UserError(f"{repo.title}: {name} holds what looks like a token of the Hub; not published")
+            raise UserError(f"{repo.title}: {name} contains what looks like a Hub access token; not published")
