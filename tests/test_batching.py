@@ -12,7 +12,7 @@ from wine_gpt.data.batching import (
     IGNORED,
     BatchPlan,
     collate,
-    in_order,
+    evaluation_batches,
     positions_of,
     reviews_cut,
     split_into_micro_batches,
@@ -106,9 +106,9 @@ def test_remaining_reviews_make_no_small_batch(remaining: int) -> None:
 
 def test_evaluation_sees_every_review_once() -> None:
     split = reviews(*np.random.default_rng(0).integers(3, 40, 100).tolist())
-    seen = np.concatenate(list(in_order(split, 20, 100)))
+    seen = np.concatenate(list(evaluation_batches(split, 20, 100)))
     assert sorted(seen) == list(range(100))
-    assert list(in_order(reviews(), 20, 100)) == []
+    assert list(evaluation_batches(reviews(), 20, 100)) == []
 
 
 def test_rows_before_the_last_may_be_longer() -> None:

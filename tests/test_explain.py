@@ -51,11 +51,11 @@ def test_probabilities_are_those_that_generate_samples_from(
         assert step.probability == pytest.approx(probabilities[chosen].item(), rel=1e-4, abs=1e-6)
         assert step.word == words[chosen]
         assert step.rank == 1 + int((probabilities > probabilities[chosen]).sum())
-        assert [share for _, share in step.alternatives] == pytest.approx(
+        assert [probability for _, probability in step.alternatives] == pytest.approx(
             sorted(probabilities.tolist(), reverse=True)[:10], rel=1e-4, abs=1e-6
         )
-        for word, share in step.alternatives:
-            assert share == pytest.approx(probabilities[words.index(word)].item(), rel=1e-4, abs=1e-6)
+        for word, probability in step.alternatives:
+            assert probability == pytest.approx(probabilities[words.index(word)].item(), rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_the_terminal_with_colour_shows_the_same_text_and_shades_by_attention() 
     shades = re.findall(r"\x1b\[48;5;(\d+)m\x1b\[38;5;231m(.*?)\x1b\[0m", blocks[1])
     assert [word for _, word in shades] == [START, "wine", "is", "dry"]
     assert len({shade for shade, _ in shades}) == 4
-    # the strongest shade is that of the most attended word, whatever its share; hardly any attention is none
+    # the strongest shade is that of the most attended word, whatever its weight; hardly any attention is none
     assert f"\x1b[48;5;{shades[-1][0]}m\x1b[38;5;231m{START}\x1b[0m" in blocks[0]
     assert re.findall(r"38;5;231m(.*?)\x1b", blocks[0]) == [START, "wine"]
 
@@ -214,8 +214,8 @@ def test_the_page_works_with_mouse_and_keyboard(tmp_path: Path) -> None:
       look();
       report.push(buttons.length, document.activeElement.textContent, document.querySelectorAll("li").length);
       report.push(document.getElementById("text").textContent, document.querySelector("dd").textContent);
-      const shares = [...document.querySelectorAll(".word")].map(word => +word.style.getPropertyValue("--share"));
-      document.body.dataset.report = JSON.stringify([...report, shares]);
+      const weights = [...document.querySelectorAll(".word")].map(word => +word.style.getPropertyValue("--weight"));
+      document.body.dataset.report = JSON.stringify([...report, weights]);
     """
     (tmp_path / "page.html").write_text(page.replace("</body>", f"<script>{pointing}</script></body>"))
     quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -223,7 +223,7 @@ def test_the_page_works_with_mouse_and_keyboard(tmp_path: Path) -> None:
     command = ["chromium", *quiet.split(), *more.split(), f"--user-data-dir={tmp_path}/profile"]
     done = subprocess.run([*command, f"file://{tmp_path}/page.html"], capture_output=True, text=True, check=True)
     (report,) = re.findall(r'data-report="(.*?)"', done.stdout)
-    *seen, shares = json.loads(report.replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">"))
+    *seen, weights = json.loads(report.replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">"))
     assert seen == [
         "“dry”: 12.5%, number 7 of all words",
         "“,”: 50.0%, the likeliest word",
@@ -234,4 +234,4 @@ def test_the_page_works_with_mouse_and_keyboard(tmp_path: Path) -> None:
         f"{START} wine is dry,",
         "<b>runs</b>",
     ]
-    assert shares == pytest.approx([0.75, 0.75 * 0.39 / 0.6, 0.75 * 0.01 / 0.6, 0, 0])
+    assert weights == pytest.approx([0.75, 0.75 * 0.39 / 0.6, 0.75 * 0.01 / 0.6, 0, 0])

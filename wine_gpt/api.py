@@ -1,21 +1,17 @@
 """The Python API: every stage as a function with keyword arguments, for notebooks and other programs.
 
-Each function builds the stage's config, as the command of that name does, and calls the stage. The settings of a
-section are a mapping (``training={"epochs": 2}``); a text for a section with a path is its path
-(``data="reviews.csv"``). A wrong setting raises the :class:`wine_gpt.errors.UserError` whose message the command would
-print. ``docs/api.md`` has an example.
+Each function builds the stage's config, as the command of that name does, and calls the stage. A section's settings
+are a mapping (``training={"epochs": 2}``); a string sets the section's ``path`` (``data="reviews.csv"``). A wrong
+setting raises :class:`wine_gpt.errors.UserError` with the message that the command prints. ``docs/api.md`` has an
+example.
 """
 
-import contextlib
-import random
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import overload
 
-import numpy as np
-import torch
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainConfig, ScoreConfig, TokenizerRunConfig
@@ -41,6 +37,7 @@ from wine_gpt.publishing.publish import dry_run as _dry_run
 from wine_gpt.run_folder import data_settings, require_writable
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer, train_on_reviews
 from wine_gpt.training import pretrain as _pretrain
+from wine_gpt.training.accelerator import restored_generators
 from wine_gpt.training.pretrain import FinishedRun
 
 StrPath = str | PathLike[str]
@@ -62,7 +59,7 @@ def train_tokenizer(output_dir: StrPath | None = None, **settings: object) -> Pr
     """Train the word-level tokenizer on the train split.
 
     Args:
-        output_dir: where it is saved; ``None`` does not save it.
+        output_dir: the folder that it is saved to; ``None`` does not save it.
         settings: the sections ``data`` and ``tokenizer`` of :class:`wine_gpt.config.TokenizerRunConfig`.
     """
     config = config_from_settings(TokenizerRunConfig, settings)
@@ -79,16 +76,16 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int = 42, **setting
     """Build an untrained GPT-2.
 
     Args:
-        tokenizer: gives the vocabulary size and the special tokens.
-        seed: of the initial weights.
+        tokenizer: determines the vocabulary size and the special tokens.
+        seed: the seed of the initial weights.
         settings: the fields of :class:`wine_gpt.config.ModelConfig`.
     """
-    with _kept_random_state():
+    with restored_generators():
         return _build_model(config_from_settings(ModelConfig, settings), tokenizer, seed)
 
 
 def pretrain(config: StrPath = "sample.yaml", **settings: object) -> FinishedRun:
-    """Pretrain a model from scratch and leave a folder that transformers loads.
+    """Pretrain a model from scratch and save it to a folder that transformers loads.
 
     Args:
         config: a YAML file, or a config of the package: ``base.yaml``, ``class.yaml``, ``sample.yaml``.
@@ -98,7 +95,7 @@ def pretrain(config: StrPath = "sample.yaml", **settings: object) -> FinishedRun
 
 
 def finetune(base: StrPath, config: StrPath = "finetune/lora.yaml", **settings: object) -> list[SubsetMetrics]:
-    """Fine-tune a pretrained model on each subset that is asked for.
+    """Fine-tune a pretrained model on each requested subset.
 
     Args:
         base: the folder of a finished run.
@@ -123,9 +120,10 @@ def generate(
     """Continue a prompt, or each of several, and return prompt and continuation together.
 
     Args:
-        model: a folder or a Hub id; or a model and its tokenizer, which saves loading them at each call.
-        prompts: an empty one gives a whole review; ``None`` is the prefix of the model's reviews.
-        seed: of the sampling; ``None`` draws one.
+        model: a folder or a Hub id; or a model and its tokenizer, so that they are not loaded at each call.
+        prompts: an empty prompt gives a whole review; ``None`` is the prefix of the model's reviews, or empty for a
+            model that is given with its tokenizer.
+        seed: the sampling's seed; ``None`` draws one.
         settings: ``max_new_tokens`` and fields of :class:`transformers.GenerationConfig`, such as ``temperature``.
 
     Raises:
@@ -134,7 +132,7 @@ def generate(
     loaded, tokenizer = _load(model)
     prompts = _prefix(model) if prompts is None else prompts
     several = [prompts] if isinstance(prompts, str) else list(prompts)
-    with _kept_random_state():
+    with restored_generators():
         texts = generate_texts(loaded, tokenizer, several, seed=_seed(seed), **settings)
     return texts[0] if isinstance(prompts, str) else texts
 
@@ -154,9 +152,9 @@ def explain(
     Args:
         model: as in :func:`generate`.
         prompt: as in :func:`generate`.
-        seed: of the sampling; ``None`` draws one.
-        temperature: of the sampling and of the probabilities; ``None`` is the model's own.
-        max_new_tokens: largest number of words; ``None`` ends with the review.
+        seed: the sampling's seed; ``None`` draws one.
+        temperature: the temperature of the sampling and of the probabilities; ``None`` is the model's own.
+        max_new_tokens: largest number of generated words; ``None`` ends with the review.
         layer: the layer whose attention is returned, from 0; ``None`` is the mean over all layers.
         head: the head whose attention is returned, from 0; ``None`` is the mean over all heads.
 
@@ -167,12 +165,10 @@ def explain(
     require_attention(loaded, layer, head)
     temperature = temperature or loaded.generation_config.temperature or 1.0
     inputs = encode_prompts(loaded, tokenizer, [_prefix(model) if prompt is None else prompt])
-    with _kept_random_state():
-        ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, temperature=temperature)[
-            0
-        ].tolist()
+    with restored_generators():
+        ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, temperature=temperature)
     length = inputs["input_ids"].shape[1]
-    return _explain(loaded, tokenizer, ids, length, temperature=temperature, layer=layer, head=head)
+    return _explain(loaded, tokenizer, ids[0].tolist(), length, temperature=temperature, layer=layer, head=head)
 
 
 def evaluate_model(model: StrPath, **settings: object) -> EvaluationReport:
@@ -180,10 +176,11 @@ def evaluate_model(model: StrPath, **settings: object) -> EvaluationReport:
 
     Args:
         model: the folder of a run or an adapter, or a Hub id.
-        settings: sections and fields of :class:`wine_gpt.config.ScoreConfig`; the data settings of a run are its own.
+        settings: sections and fields of :class:`wine_gpt.config.ScoreConfig`. By default ``data`` is as in the run
+            that trained the model.
     """
     config = config_from_settings(ScoreConfig, {"model": model, **settings}, defaults=data_settings(fspath(model)))
-    with _kept_random_state():
+    with restored_generators():
         return _evaluate_model(config)
 
 
@@ -256,15 +253,3 @@ def _seed(seed: int | None) -> int:
     if not 0 <= seed < 2**32:
         raise UserError(f"seed: {seed} is no number from 0 to {2**32 - 1:,}")
     return seed
-
-
-@contextlib.contextmanager
-def _kept_random_state() -> Iterator[None]:
-    """Restore the states of Python's, NumPy's and torch's random generators, which generating and building seed."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global state is what is restored
-    with torch.random.fork_rng():
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002

@@ -1,4 +1,4 @@
-"""Command lines: one-line errors, exit codes, logging, and options that are no settings."""
+"""Command-line helpers: one-line errors, exit codes, logging, and the parser of options that are not settings."""
 
 import argparse
 import functools
@@ -17,7 +17,20 @@ P = ParamSpec("P")
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line in one line."""
+    """The parser of a command, which reports a wrong command line in one line.
+
+    Args:
+        command: the command's name, such as ``generate``.
+        description: the text above the options in ``--help``, printed as it is.
+    """
+
+    def __init__(self, command: str, description: str | None) -> None:
+        super().__init__(
+            prog=program_name(command),
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raise the error that ``exits_cleanly`` prints."""
@@ -42,9 +55,9 @@ def number(kind: Callable[[str], float], low: float, high: float, advice: str = 
 def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
     """Wrap the ``main`` of a command.
 
-    A :class:`UserError` becomes one line on stderr and exit code 2. :class:`RunInterrupted` adds the command that
-    resumes. After it, Ctrl-C, and a closed stdout (as by ``head``) the process ends without a traceback, with the
-    exit code of the signal.
+    A :class:`UserError` becomes one line on stderr and exit code 2. A :class:`RunInterrupted` becomes one line with
+    the command that resumes the run, and its signal's exit code. Ctrl-C and a closed stdout (as by ``head``) end the
+    process with their signals' exit codes and no traceback.
     """
 
     @functools.wraps(main)
@@ -64,7 +77,7 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
             print("stopped by Ctrl-C", file=sys.stderr)
             raise SystemExit(130) from None
         except BrokenPipeError:
-            # Python flushes stdout again at exit, which would raise the same error.
+            # Python flushes stdout again at exit, which would raise the error again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(141) from None
 
@@ -72,9 +85,9 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
 
 
 def limit_openmp_spin() -> None:
-    """Let idle OpenMP threads sleep after a short spin, because on a busy machine they take the cores from others.
+    """Let idle OpenMP threads sleep after a short spin, because spinning takes cores from other processes.
 
-    GNU's OpenMP reads the variable when torch is loaded. The effect is measured in ``benchmarks/RESULTS.md``.
+    GNU's OpenMP reads ``GOMP_SPINCOUNT`` when torch is loaded. Its effect: ``benchmarks/RESULTS.md``.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
@@ -89,12 +102,12 @@ def command_line() -> str:
 
 
 def program_name(command: str) -> str:
-    """Return how a command is called in its usage: ``wine-gpt pretrain``, or the script as it was typed."""
+    """Return a command's name in its usage: ``wine-gpt pretrain``, or the name of the script that runs."""
     return Path(sys.argv[0]).name if _is_script() else f"wine-gpt {command}"
 
 
 def sibling_command(command: str) -> str:
-    """Return what to type for another command, in the way in which this one was started."""
+    """Return what to type for another command: a script if this process runs a script, else ``wine-gpt NAME``."""
     path = Path(sys.argv[0])
     if not _is_script():
         return f"python -m wine_gpt {command}" if path.name == "__main__.py" else f"wine-gpt {command}"
@@ -117,9 +130,9 @@ def _resume_command() -> str:
 
 
 def joins_as_main_process() -> bool:
-    """Join the processes that accelerate launched and return whether this is the one that prints.
+    """Join the processes that accelerate launched and return whether this is the main process, which prints.
 
-    Accelerate joins processes on a CPU only if it is asked for the CPU.
+    Accelerate joins processes without a GPU only if ``cpu`` is true.
     """
     import torch
     from accelerate import PartialState
@@ -130,7 +143,7 @@ def joins_as_main_process() -> bool:
 
 
 def configure_logging() -> None:
-    """Print the package's log: information on stdout, warnings and errors on stderr, each as a bare line."""
+    """Print the package's log messages without level or time: INFO on stdout, warnings and errors on stderr."""
     logger = logging.getLogger("wine_gpt")
     if logger.handlers:
         return

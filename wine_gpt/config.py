@@ -1,7 +1,7 @@
 """Every setting: a frozen dataclass for each section, and one for each command.
 
-The comment above a field is its text in ``--help``. Nothing here imports torch, so that ``--help`` and an error in a
-setting appear at once.
+The comment above a field is its text in ``--help``. This module does not import torch, so that ``--help`` and errors
+in settings appear at once.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ class DataConfig:
     validation_fraction: float = 0.05
     # fraction of the distinct texts that is held out for the test, from 0 to 1
     test_fraction: float = 0.05
-    # seed of the split alone: another one holds out other texts
+    # seed of the split, independent of training.seed
     split_seed: int = 42
     # longer values of text_field are cut at the last white space before this many characters
     max_characters: int = 20_000
@@ -106,11 +106,11 @@ class GenerationDefaults:
     The defaults were chosen by measurement: docs/evaluation.md, "Sampling settings".
     """
 
-    # logits are divided by it: below 1 safer, above 1 bolder
+    # divides the logits: below 1 for likelier words, above 1 for more varied ones
     temperature: float = 0.9
-    # sample from the likeliest words whose probabilities add up to top_p; 1: from all words
+    # sample from the likeliest words whose probabilities add up to top_p; 1 samples from all words
     top_p: float = 1.0
-    # sample from the top_k likeliest words; 0: from all words
+    # sample from the top_k likeliest words; 0 samples from all words
     top_k: int = 0
 
     def __post_init__(self) -> None:
@@ -129,7 +129,7 @@ class TrainingConfig:
     epochs: int = 5
     # batch size of one step in tokens, padding included, over all processes
     batch_tokens: int = 2048
-    # equal micro-batches of a batch, a forward pass each; null is one per process, more accumulate gradients
+    # micro-batches per batch, one forward pass each; null is one per process, more accumulate gradients
     micro_batches: int | None = None
     # peak learning rate, after a linear warm-up and before a cosine decay
     learning_rate: float = 1e-3
@@ -139,7 +139,7 @@ class TrainingConfig:
     final_learning_rate_ratio: float = 0.1
     # adamw, or muon for the weight matrices of the blocks with AdamW for the rest
     optimizer: str = "adamw"
-    # for weight matrices only
+    # weight decay of the weight matrices; biases and layer norms have none
     weight_decay: float = 0.1
     # decay rate of AdamW's first moment
     adam_beta1: float = 0.9
@@ -153,7 +153,7 @@ class TrainingConfig:
     seed: int = 42
     # steps between checkpoints; each epoch also ends with one, and 0 saves no others
     checkpoint_steps: int = 500
-    # newest checkpoints that are kept
+    # number of checkpoints to keep, the newest ones
     keep_checkpoints: int = 2
     # tensorboard, trackio, wandb, several of them separated by commas, or none
     trackers: str = "none"
@@ -250,7 +250,7 @@ class ScoreConfig:
 
 @dataclass(frozen=True)
 class ReviewsConfig:
-    """Where the base's reviews are now; all other data settings are in the base's config.yaml."""
+    """Where the base's reviews are, if they were moved; the other data settings are in the base's config.yaml."""
 
     # a file, kaggle or sample; null is the base's
     path: str | None = None
@@ -302,7 +302,7 @@ class FinetuneConfig:
     output_dir: str = "runs/lora"
     # skip finished subsets and resume the others
     resume: bool = False
-    # replace the subsets that output_dir has
+    # replace the subsets in output_dir
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -325,5 +325,5 @@ class FinetuneConfig:
 
     @property
     def requested(self) -> str | None:
-        """The value, by either name."""
+        """The requested value, from ``value`` or its short form ``variety``."""
         return self.value if self.variety is None else self.variety

@@ -16,7 +16,12 @@ from draccus.wrappers.docstring import get_attribute_docstring
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import bundled
 
-# The value of a flag for text that stands without one; a bare flag for true or false means true.
+# each setting's value by its dotted key, such as training.epochs; Any, because its field determines its type
+Settings = dict[str, Any]
+# each setting's type annotation by its dotted key
+Types = dict[str, object]
+
+# the values of flags without a value; a boolean flag without one is true
 BARE_FLAGS = {"resume": "latest"}
 USAGE = "[FILE.yaml] [--section.setting value ...]"
 
@@ -27,7 +32,7 @@ def parse_config(
     config_class: type[ConfigT],
     arguments: Sequence[str],
     default_file: str | None = None,
-    defaults: Mapping[str, Any] | None = None,
+    defaults: Settings | None = None,
 ) -> ConfigT:
     """Build a root config from ``[FILE.yaml] [--section.setting value | --section.setting=value] ...``.
 
@@ -35,7 +40,7 @@ def parse_config(
         config_class: the root dataclass, whose fields are settings or section dataclasses.
         arguments: the command line without the name of the command.
         default_file: the YAML file that is read when the command line names none; see :func:`find_config`.
-        defaults: dotted keys and values that the file and the flags override.
+        defaults: settings that the file and the flags override.
 
     Raises:
         UserError: for a file that cannot be read, an unknown key, a wrong type or an impossible value.
@@ -43,7 +48,7 @@ def parse_config(
     arguments = list(arguments)
     named = arguments.pop(0) if arguments and not arguments[0].startswith("-") else default_file
     types = dict(leaf_types(config_class))
-    values = dict(defaults or {}) | (read_yaml(find_config(named), types) if named else {})
+    values = (defaults or {}) | (read_yaml(find_config(named), types) if named else {})
     return build_config(config_class, values | _read_flags(arguments, types))
 
 
@@ -51,19 +56,22 @@ def config_from_settings(
     config_class: type[ConfigT],
     settings: Mapping[str, object],
     file: str | os.PathLike[str] | None = None,
-    defaults: Mapping[str, Any] | None = None,
+    defaults: Settings | None = None,
 ) -> ConfigT:
     """Build a root config from keyword arguments, such as ``{"data": "reviews.csv", "training": {"epochs": 2}}``.
 
-    A value for a section with a ``path`` stands for that path. ``file`` and ``defaults`` are as in
-    :func:`parse_config`.
+    Args:
+        config_class: see :func:`parse_config`.
+        settings: sections and fields; a string or path in place of a section is the section's ``path``.
+        file: a YAML file; see :func:`find_config`.
+        defaults: settings that the file and the keyword arguments override.
 
     Raises:
         UserError: as :func:`parse_config`.
     """
     types = dict(leaf_types(config_class))
-    values = dict(defaults or {}) | (read_yaml(find_config(os.fspath(file)), types) if file is not None else {})
-    for key, value in _flatten(dict(settings), types):
+    values = (defaults or {}) | (read_yaml(find_config(os.fspath(file)), types) if file is not None else {})
+    for key, value in _flatten(settings, types):
         setting = f"{key}.path" if key not in types and f"{key}.path" in types else key
         _require_known(setting, types, "keyword arguments")
         if isinstance(value, bool) and types[setting] is not bool:
@@ -74,13 +82,13 @@ def config_from_settings(
     return build_config(config_class, values)
 
 
-def build_config(config_class: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
-    """Build a root config from dotted keys and their values; keys that are missing get their defaults.
+def build_config(config_class: type[ConfigT], values: Settings) -> ConfigT:
+    """Build a root config from settings; a missing setting has its field's default.
 
     Raises:
         UserError: for a wrong type or an impossible value.
     """
-    nested: dict[str, Any] = {}
+    nested: Settings = {}
     for key, value in values.items():
         *sections, name = key.split(".")
         target = nested
@@ -96,10 +104,10 @@ def build_config(config_class: type[ConfigT], values: Mapping[str, Any]) -> Conf
 
 
 def find_config(name: str) -> Path:
-    """Return the path of a config: a file, or else one that is installed with the package, such as ``base.yaml``.
+    """Return the path of a config: a file, or else a config of the package, such as ``base.yaml``.
 
     Raises:
-        UserError: if there is neither, with the nearest name.
+        UserError: if there is neither; the message names the most similar config.
     """
     path = Path(name)
     if path.exists():
@@ -156,13 +164,13 @@ def to_yaml(config: object) -> str:
     return yaml.safe_dump(draccus.encode(config), sort_keys=False, allow_unicode=True)
 
 
-def to_flat(config: object) -> dict[str, Any]:
+def to_flat(config: object) -> Settings:
     """Return each setting's dotted key and value."""
     return dict(_flatten(draccus.encode(config), {}))
 
 
-def leaf_types(config_class: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each value's dotted key and its type."""
+def leaf_types(config_class: type, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield each setting's dotted key and its type annotation."""
     for name, annotation in typing.get_type_hints(config_class).items():
         if dataclasses.is_dataclass(annotation):
             yield from leaf_types(typing.cast(type, annotation), f"{prefix}{name}.")
@@ -170,8 +178,12 @@ def leaf_types(config_class: type, prefix: str = "") -> Iterator[tuple[str, Any]
             yield prefix + name, annotation
 
 
-def read_yaml(path: Path, types: dict[str, Any], sections: Sequence[str] | None = None) -> dict[str, Any]:
-    """Read a YAML config, or some sections of it, as dotted keys and values, of known keys and plausible types."""
+def read_yaml(path: Path, types: Types, sections: Sequence[str] | None = None) -> Settings:
+    """Read the settings in a YAML config, or in some sections of it.
+
+    Raises:
+        UserError: for a file that cannot be read, a key that is not in ``types``, or a type that YAML guessed wrongly.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -191,7 +203,8 @@ def read_yaml(path: Path, types: dict[str, Any], sections: Sequence[str] | None 
     return values
 
 
-def _flatten(content: dict[Any, Any], types: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(content: Mapping[str, Any], types: Types, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each setting's dotted key and value; a mapping is a section unless its key is a setting."""
     for name, value in content.items():
         key = f"{prefix}{name}"
         if isinstance(value, dict) and key not in types:
@@ -200,9 +213,9 @@ def _flatten(content: dict[Any, Any], types: dict[str, Any], prefix: str = "") -
             yield key, value
 
 
-def _read_flags(arguments: Sequence[str], types: dict[str, Any]) -> dict[str, Any]:
-    """Read ``--key value`` pairs; a bare ``--resume`` or bool flag stands for its usual value."""
-    values: dict[str, Any] = {}
+def _read_flags(arguments: Sequence[str], types: Types) -> Settings:
+    """Read ``--key value`` pairs; boolean flags and those in :data:`BARE_FLAGS` need no value."""
+    values: Settings = {}
     waiting = list(arguments)
     while waiting:
         flag, equals, text = waiting.pop(0).partition("=")
@@ -222,8 +235,8 @@ def _read_flags(arguments: Sequence[str], types: dict[str, Any]) -> dict[str, An
     return values
 
 
-def _from_text(text: str, annotation: Any) -> Any:  # noqa: ANN401 - any type that a field may have
-    """Take a flag's text literally where text is wanted, else as YAML, so that numbers read as in a file."""
+def _from_text(text: str, annotation: object) -> object:
+    """Return the value of a flag's text: the text itself for a field of type str, else what YAML reads."""
     if text == "null" and type(None) in typing.get_args(annotation):
         return None
     if typing.get_origin(annotation) is tuple:
@@ -236,7 +249,7 @@ def _from_text(text: str, annotation: Any) -> Any:  # noqa: ANN401 - any type th
         return text
 
 
-def _require_known(key: str, types: dict[str, Any], where: str) -> None:
+def _require_known(key: str, types: Types, where: str) -> None:
     if key not in types:
         nearest = difflib.get_close_matches(key, types, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(types)}"

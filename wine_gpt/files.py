@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from wine_gpt.errors import UserError, one_line
 
-# a parsed JSON object: what its values are is known only to the from_dict that reads it
+# a parsed JSON object; Any, because only the from_dict that reads it knows its values' types
 JsonObject = dict[str, Any]
 
 Record = TypeVar("Record")

@@ -7,7 +7,7 @@ WINE, PALE = "#722f37", "#b8a1ad"
 
 
 def new_axes(x: str, y: str, height: float = 4) -> Any:  # noqa: ANN401 - matplotlib is untyped
-    """Return empty axes with these labels, 7 inches wide, in a figure of their own."""
+    """Return empty axes with these labels, 7 inches wide, in a new figure."""
     # imported here, because training would otherwise hold matplotlib's memory at its peak
     from matplotlib.figure import Figure
 

@@ -5,7 +5,7 @@ import time
 
 from tqdm.auto import tqdm
 
-# in seconds
+# seconds between plain lines
 PLAIN_INTERVAL = 10.0
 
 
@@ -13,8 +13,8 @@ class Progress:
     """Shows finished steps, rate, remaining time and a note on stderr.
 
     Args:
-        total: steps in all.
-        done: steps that an earlier run finished.
+        total: the number of steps, finished ones included.
+        done: the number of steps that an earlier run finished.
         visible: false on all processes but the main one.
     """
 

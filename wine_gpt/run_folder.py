@@ -10,15 +10,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wine_gpt.config import PretrainConfig
-from wine_gpt.config_io import leaf_types, read_yaml
+from wine_gpt.config_io import Settings, leaf_types, read_yaml
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, make_folder, read_json
+from wine_gpt.files import make_folder, read_json
 
 # written last: a folder that has this file holds a finished run
 METRICS = "metrics.json"
-# the settings of scripts/pretrain.py
+# the settings of a pretraining run
 CONFIG = "config.yaml"
-# the settings of scripts/finetune.py; the data settings are in the base run's CONFIG
+# the settings of a fine-tuning run; its data settings are in the base run's CONFIG
 FINETUNE_CONFIG = "finetune.yaml"
 MODEL_CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
@@ -50,7 +50,7 @@ RUN_FILES = (
 )
 # folder of the checkpoints, which also holds the lock
 CHECKPOINTS = "checkpoints"
-# folder of what scripts/score.py writes
+# folder of the results of scoring
 EVALUATION = "evaluation"
 
 
@@ -80,7 +80,7 @@ def require_free(folder: Path) -> None:
     """Check that the folder holds no run.
 
     Raises:
-        UserError: that says how to resume or to start over.
+        UserError: if it holds one; the message says how to resume or to start over.
     """
     if (folder / METRICS).exists():
         raise UserError(finished_message(folder))
@@ -124,11 +124,11 @@ def require_writable(folder: Path) -> None:
         raise UserError(f"output_dir: can't write to {folder}: {error.strerror}") from error
 
 
-def data_settings(run: str | Path) -> JsonObject:
+def data_settings(run: str | Path) -> Settings:
     """Return the data settings of a run by dotted key, such as ``data.path``.
 
-    They are in the ``config.yaml`` of the run's folder or, for a fine-tuned model, of its base's folder. The result
-    is empty if there is no such file, as on the Hub.
+    They are in ``config.yaml`` in the run's folder or, for a fine-tuned model, in its base's folder. The result is
+    empty if there is no such file, as for a model on the Hub.
 
     Raises:
         UserError: if the file is not a run's config.
@@ -136,13 +136,13 @@ def data_settings(run: str | Path) -> JsonObject:
     for folder in (Path(run), base_of(run)):
         if folder is not None and (folder / CONFIG).is_file():
             types = {key: type_ for key, type_ in leaf_types(PretrainConfig) if key.startswith("data.")}
-            # only this section, because another version of wine_gpt may have written the others
+            # only the section data, because another version of wine_gpt may have written the file
             return read_yaml(folder / CONFIG, types, sections=("data",))
     return {}
 
 
 def base_of(folder: str | Path) -> Path | None:
-    """Return the base that the folder's model was fine-tuned from, a folder or a Hub id; none if there is no base.
+    """Return the folder or Hub id of the base that a folder's model was fine-tuned from; none without a base.
 
     A PEFT adapter names its base in ``adapter_config.json``, a fully fine-tuned model in ``metrics.json``.
 

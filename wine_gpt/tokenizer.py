@@ -1,12 +1,12 @@
 """Train, save and load the word-level tokenizer, whose files need no code of this package.
 
-Encoding follows the class. Texts are lower-cased, each character on its own (Unicode). Each ASCII punctuation
+Encoding follows the class's notebook. Texts are lower-cased, character by character (Unicode). Each ASCII punctuation
 character except the backslash is a word, and ASCII white space separates words. The vocabulary is sorted by descending
-count, words of equal count in descending order, as Keras' TextVectorization sorts it.
+count, then in descending order of the words, as Keras' TextVectorization sorts it.
 
-Decoding gives natural spacing. Each word has its own leading space unless a rule removes it, and the rules look at the
-word and the text before it, never at later words. So a decoded text does not change when more words follow, and the
-decoded continuation of a prompt can be appended to it.
+Decoding gives natural spacing. Each word has a leading space unless a rule removes it. The rules depend on the word
+and the text before it, never on later words, so that a decoded text does not change when more words follow and a
+decoded continuation can be appended to its prompt.
 """
 
 import json
@@ -28,11 +28,12 @@ from wine_gpt.data.reviews import texts
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import read_json, write_json
+from wine_gpt.run_folder import TOKENIZER, TOKENIZER_CONFIG
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
 PAD, UNK, BOS, EOS = "[PAD]", "[UNK]", "[BOS]", "[EOS]"
 
-# string.punctuation without the backslash, which the class's regular expression does not split off
+# string.punctuation without the backslash, which is no separate word in the class's regular expression
 _PUNCTUATION = r"!-/:-@\[\]-`{-~"
 # white space as in TensorFlow's split; a no-break space is part of its word
 _WORD = rf"[{_PUNCTUATION}]|[^{_PUNCTUATION} \t\n\x0b\x0c\r]+"
@@ -56,8 +57,8 @@ def train_tokenizer(
 
     Args:
         texts: iterated over once.
-        vocab_size: the most entries, [PAD] and [UNK] included. [BOS] and [EOS] are added after them, so that the ids
-            of words are the class's.
+        vocab_size: the largest number of entries, [PAD] and [UNK] included. [BOS] and [EOS] are added at the end, so
+            that the words have the class's ids.
         template: the form of the texts; decoding needs it because the header's colons have spaces on both sides.
 
     Raises:
@@ -114,15 +115,16 @@ def tokenize_splits(splits: DatasetDict, tokenizer: PreTrainedTokenizerFast) -> 
     """Encode each review as [BOS] words [EOS], cached beside the reviews.
 
     Returns:
-        the same splits in the same order, with ``input_ids``, a list of int32, and ``length``, its length, int32.
+        for each split, a row per review in the split's order, with ``input_ids``, a list of int32, and ``length``, the
+        list's length, int32.
     """
     return DatasetDict({name: _tokenize(split, tokenizer, name) for name, split in splits.items()})
 
 
 def encode_reviews(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
-    """Return each text's ids as a training example: [BOS], its words, [EOS]."""
+    """Return each text's ids: [BOS], its words, [EOS]."""
     if not _finds_class_words(tokenizer):
-        # another tokenizer may add special tokens of its own, so they are added here
+        # add_special_tokens is false, because another tokenizer may add other special tokens
         encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [[tokenizer.bos_token_id, *encoding.ids, tokenizer.eos_token_id] for encoding in encodings]
     ids = _ChunkIds(tokenizer)
@@ -144,17 +146,17 @@ class _ChunkIds(dict[str, list[int]]):
 
 def class_words(text: str) -> list[str]:
     """Return the class's words of a text, in lower case."""
-    # str.lower makes a sigma at a word's end another letter; the tokenizer's Lowercase does not look at neighbours
+    # str.lower writes Σ at a word's end as ς; the tokenizer's Lowercase writes σ everywhere
     return _FIND_WORDS(text.replace("Σ", "σ").lower())
 
 
 def word_ends(text: str) -> list[int]:
-    """Return the end of each of the class's words, in characters from the text's beginning."""
+    """Return the end of each of the class's words, as an index into the text."""
     return [match.end() for match in re.finditer(_WORD, text)]
 
 
 def _finds_class_words(tokenizer: PreTrainedTokenizerFast) -> bool:
-    """Return whether a tokenizer splits texts into words as those of :func:`train_tokenizer` do."""
+    """Return whether a tokenizer finds the same words as :func:`class_words`."""
     stages = ("normalizer", "pre_tokenizer")
     ours, theirs = (json.loads(core.to_str()) for core in (_untrained(), tokenizer.backend_tokenizer))
     return theirs["model"]["type"] == "WordLevel" and all(ours[stage] == theirs[stage] for stage in stages)
@@ -162,7 +164,7 @@ def _finds_class_words(tokenizer: PreTrainedTokenizerFast) -> bool:
 
 def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> Dataset:
     if not len(split):
-        # map keeps the columns of an empty dataset
+        # map would not remove the columns of an empty dataset
         return Dataset.from_dict({column: [] for column in TOKENIZED}, features=TOKENIZED)
     tokenized = (
         split.select_columns(COMPOSED)
@@ -190,32 +192,36 @@ def _encode(table: pa.Table, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:
-    """Save with a class name that both transformers 4 and 5 load; 5 writes one that 4 does not have."""
-    # the padding and truncation of the last call would be saved as defaults
+    """Save a tokenizer with a class name that transformers 4 knows too, unlike the one that transformers 5 writes."""
+    # otherwise the padding and truncation of the last call would be saved as defaults
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.save_pretrained(folder)
-    config_file = Path(folder) / "tokenizer_config.json"
+    config_file = Path(folder) / TOKENIZER_CONFIG
     write_json(config_file, {**read_json(config_file), "tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def load_tokenizer(
     path: str | Path, required: tuple[str, ...] = ("pad", "unk", "bos", "eos")
 ) -> PreTrainedTokenizerFast:
-    """Load a tokenizer with the special tokens ``required`` from a folder or the Hub.
+    """Load a tokenizer from a folder or the Hub.
+
+    Args:
+        path: a folder, or an id on the Hub.
+        required: the special tokens that the tokenizer must have.
 
     Raises:
-        UserError: if there is none, or it is damaged, is not a fast tokenizer or lacks a special token.
+        UserError: if there is no tokenizer, or it is damaged, is not a fast tokenizer or lacks a special token.
     """
-    if Path(path).is_dir() and not (Path(path) / "tokenizer.json").is_file():
-        raise UserError(f"tokenizer: {path} holds no tokenizer.json")
+    if Path(path).is_dir() and not (Path(path) / TOKENIZER).is_file():
+        raise UserError(f"tokenizer: {path} holds no {TOKENIZER}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     # tokenizers raises bare Exceptions for a damaged tokenizer.json
     except Exception as error:
         raise UserError(f"tokenizer: can't load {path}: {one_line(error)}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise UserError(f"tokenizer: {path} is no fast tokenizer, one with a tokenizer.json")
+        raise UserError(f"tokenizer: {path} is no fast tokenizer, one with a {TOKENIZER}")
     missing = [name for name in required if getattr(tokenizer, f"{name}_token_id") is None]
     if missing:
         raise UserError(f"tokenizer: {path} has no {', '.join(missing)} token")
@@ -225,12 +231,12 @@ def load_tokenizer(
 def natural_spacing(template: ReviewTemplate) -> decoders.Decoder:
     """Return a decoder that joins words with natural spacing and never changes earlier text when words follow.
 
-    First it marks what depends on all earlier text: every other double quote opens, and a colon after the header
-    belongs to the running text. A text that does not begin with the prefix, such as a continuation, has its header end
-    at the first punctuation that ends or joins clauses. Then one pass removes spaces; every word still has its leading
-    space in that pass, so no rule depends on another.
+    First it marks what depends on all earlier text: every other double quote opens a quotation, and a colon after the
+    header belongs to the running text. If a text, such as a continuation, does not begin with the prefix, its header
+    ends at the first of ``. , ; ! ?``. Then one regular expression removes spaces in a single pass, so that no rule
+    depends on what another rule removed.
 
-    The patterns use only lookbehinds that JavaScript has too, for transformers.js.
+    The patterns use only features that JavaScript's regular expressions have, for transformers.js.
     """
     function_words = _BEFORE_OPENING_APOSTROPHE
     rules = [

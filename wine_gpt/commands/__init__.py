@@ -14,7 +14,7 @@ def read_config(
     description: str | None,
     default_file: str | None = None,
 ) -> ConfigT:
-    """Parse the command line of a command that takes a config; print its help and exit if that is asked for.
+    """Parse the command line of a command that takes a config; or print its help and exit.
 
     Raises:
         UserError: as :func:`wine_gpt.config_io.parse_config`.

@@ -5,9 +5,9 @@
     wine-gpt finetune --base runs/base --field country --value Italy
 
 FILE.yaml is a file or a config of the package: finetune/full.yaml, or finetune/lora.yaml, which is read if none is
-named. A setting that the file does not have gets the default below. Each subset gets a folder in --output_dir, where
-subsets.md compares all of them with the base. The reviews are the base's; --data.path names their file if it has
-moved. --resume skips the subsets that are finished.
+named. Settings that are not in the file have the defaults below. Each subset gets a folder in --output_dir, where
+subsets.md compares all subsets with the base. The reviews are those that the base was trained on; --data.path names
+their file if it was moved. --resume skips finished subsets.
 """
 
 import sys
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         FinetuneConfig, arguments, name="finetune", description=__doc__, default_file="finetune/lora.yaml"
     )
     is_main_process = joins_as_main_process()
-    # torch is imported only after the settings are checked, because that takes seconds.
+    # imported after the settings are checked, because importing torch takes seconds
     from wine_gpt.finetuning.finetune import finetune
     from wine_gpt.finetuning.table import TABLE, read_subsets, to_markdown
 

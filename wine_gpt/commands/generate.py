@@ -10,15 +10,14 @@ import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from wine_gpt.cli import Parser, exits_cleanly, number, program_name
+from wine_gpt.cli import Parser, exits_cleanly, number
 from wine_gpt.errors import UserError
 
 
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Load the model, generate, and explain if asked to."""
+    """Load the model, generate, and explain if --explain or --html is given."""
     options = read_arguments(arguments)
     from wine_gpt.data.template import ReviewTemplate
     from wine_gpt.generation.explain import explain, require_attention, to_html, to_terminal
@@ -66,32 +65,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line and check what does not need the model."""
-    parser = Parser(
-        prog=program_name("generate"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("generate", __doc__)
     parser.add_argument("model", metavar="DIR", help="folder of a run, or a model's id on the Hub")
     parser.add_argument(
         "--prompt", help='what the review begins with (default: the prefix of the model\'s reviews); may be ""'
     )
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument(
+    decoding = parser.add_mutually_exclusive_group()
+    decoding.add_argument(
         "--temperature",
         type=number(float, 0.01, 100, "; --greedy takes the likeliest word each time"),
         help="below 1 for likelier words, above 1 for more varied ones (default: the model's own)",
     )
-    how.add_argument("--greedy", action="store_true", help="take the most likely word each time")
+    decoding.add_argument("--greedy", action="store_true", help="take the most likely word each time")
     parser.add_argument(
-        "--top_p", type=number(float, 0.01, 1), help="sample from the top words of this probability (nucleus)"
+        "--top_p",
+        type=number(float, 0.01, 1),
+        help="sample from the likeliest words whose probabilities add up to this (nucleus sampling)",
     )
     parser.add_argument("--max_new_tokens", type=number(int, 1, 10**6), help="largest number of generated words")
     parser.add_argument(
         "--seed",
         type=number(int, 0, 2**32 - 1),
         default=secrets.randbits(32),
-        help="of the sampling (default: a random one)",
+        help="seed of the sampling (default: a random one)",
     )
     parser.add_argument("--explain", action="store_true", help="show the attention and the likeliest words")
     parser.add_argument("--layer", type=int, help="layer of the attention shown, from 0 (default: the mean over all)")
@@ -100,8 +96,8 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the generation settings that were given."""
+def sampling(arguments: argparse.Namespace) -> dict[str, float]:
+    """Return the fields of the generation config that the command line sets."""
     if arguments.greedy:
         return {"do_sample": False}
     given = {"temperature": arguments.temperature, "top_p": arguments.top_p}

@@ -6,7 +6,7 @@
     accelerate launch -m wine_gpt pretrain base.yaml --data.path FILE   # several processes or GPUs
 
 FILE.yaml is a file or a config of the package: base.yaml, class.yaml or sample.yaml, which is read if none is named.
-A setting that the file does not have gets the default below. --resume continues a run that was interrupted.
+Settings that are not in the file have the defaults below. --resume continues a run that was interrupted.
 """
 
 import sys
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     is_main_process = joins_as_main_process()
     if config.data.path == "sample" and is_main_process:
         print("data: the bundled synthetic sample; for real reviews: configs/base.yaml --data.path FILE (or kaggle)")
-    # torch is imported only after the settings are checked, because that takes seconds.
+    # imported after the settings are checked, because importing torch takes seconds
     from wine_gpt.training.pretrain import pretrain
 
     run = pretrain(config)

@@ -3,27 +3,27 @@
     wine-gpt publish runs/base --repo org/wine-gpt --dry_run
     wine-gpt publish runs/base --repo org/wine-gpt --adapters runs/lora --space org/wine-gpt-demo
 
-The token is the one of ``hf auth login``, or HF_TOKEN.
+Log in with ``hf auth login`` first, or set HF_TOKEN.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import Parser, command_line, exits_cleanly, program_name
+from wine_gpt.cli import Parser, command_line, exits_cleanly
 
 
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Publish, or write and print what would be published."""
     options = vars(read_arguments(arguments))
-    only_stage = options.pop("dry_run")
+    is_dry_run = options.pop("dry_run")
     from wine_gpt.publishing.hub import HubError
     from wine_gpt.publishing.publish import dry_run, publish
     from wine_gpt.publishing.staging import Publication
 
     publication = Publication(**options)
-    if only_stage:
+    if is_dry_run:
         dry_run(publication, publication.run / "publish")
         return
     try:
@@ -34,24 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = Parser(
-        prog=program_name("publish"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("publish", __doc__)
     parser.add_argument("run", metavar="RUN", type=Path, help="folder of a finished run")
     parser.add_argument("--repo", required=True, metavar="ORG/NAME", help="the model's repository")
     parser.add_argument(
         "--adapters",
         type=Path,
         metavar="DIR",
-        help="output_dir of finetune, as runs/lora; adds ORG/NAME-VALUE",
+        help="output_dir of finetune, such as runs/lora; adds ORG/NAME-VALUE",
     )
     parser.add_argument("--space", metavar="ORG/NAME", help="the demo's repository")
     parser.add_argument("--private", action="store_true", help="create new repositories as private")
     parser.add_argument(
-        "--revision", default="main", metavar="BRANCH", help="of the model repositories (default: %(default)s)"
+        "--revision", default="main", metavar="BRANCH", help="branch of the model repositories (default: %(default)s)"
     )
     parser.add_argument("--create_pr", action="store_true", help="open pull requests instead of writing to the branch")
     parser.add_argument("--collection", metavar="TITLE", help="add all repositories to this collection")

@@ -3,12 +3,11 @@
 wine-gpt quickstart
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import Parser, exits_cleanly, program_name, sibling_command
+from wine_gpt.cli import Parser, exits_cleanly, sibling_command
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import parse_config
 
@@ -18,11 +17,7 @@ PROMPTS = ("wine review : italy", "wine review : us : california", "wine review 
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, generate, and print the next commands."""
-    Parser(
-        prog=program_name("quickstart"),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(arguments)
+    Parser("quickstart", __doc__).parse_args(arguments)
     config = parse_config(PretrainConfig, ["--resume"], default_file="sample.yaml")
     from transformers import pipeline, set_seed
 
@@ -48,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _sibling(name: str) -> str:
-    """Return the command that runs another command; ``make quickstart`` runs in a folder with an unactivated .venv."""
+    """Return what to type for another command, with the path of .venv, which ``make quickstart`` does not activate."""
     command = sibling_command(name)
     in_checkout = sys.argv[0].endswith("quickstart.py") and Path(".venv/bin/python").exists()
     return f".venv/bin/{command}" if in_checkout else command

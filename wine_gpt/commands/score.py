@@ -5,7 +5,7 @@
     wine-gpt score openai-community/gpt2 --data.path FILE
 
 MODEL is the folder of a run or of an adapter, or the id of a causal language model on the Hub. The data settings of a
-run are its own; other settings get the defaults below. Results and plots go to MODEL/evaluation.
+run are its own; other settings have the defaults below. Results and plots go to MODEL/evaluation.
 """
 
 import sys
@@ -23,7 +23,7 @@ from wine_gpt.run_folder import data_settings
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, evaluate, and print the table of results."""
     config = read_config(sys.argv[1:] if arguments is None else arguments)
-    # torch is imported only after the settings are checked, because that takes seconds.
+    # imported after the settings are checked, because importing torch takes seconds
     from wine_gpt.evaluation.evaluate import evaluate_model, output_folder
     from wine_gpt.evaluation.table import to_text
 
@@ -48,7 +48,7 @@ def read_config(arguments: Sequence[str]) -> ScoreConfig:
 
 
 def _template_settings(model: str) -> dict[str, object]:
-    """Return the form of the texts of a model on the Hub, which has a review template but no local config."""
+    """Return the data settings in the review template of a model on the Hub, where it has no config.yaml."""
     from wine_gpt.data.template import ReviewTemplate
 
     template = ReviewTemplate.load(model)

@@ -1,8 +1,8 @@
 """Plan batches of reviews as a pure function of the reviews' lengths, the seed and the step.
 
 Every review is a row of its own, so no review attends to another. Batches are cut from windows of reviews sorted by
-length, so that the rows of a batch have nearly the same length and need little padding. Nothing here holds a state:
-resuming at step n needs no replay, and any number of processes derives the same global batches.
+length, so that the rows of a batch have nearly the same length and need little padding. Because the plan is a pure
+function, resuming at step n needs no replay, and any number of processes derives the same global batches.
 """
 
 import functools
@@ -18,9 +18,9 @@ from wine_gpt.errors import UserError
 
 Indices = npt.NDArray[np.int64]
 
-# batches per window that is sorted by length: a larger window pads less, but each step sees fewer lengths
+# batches per window of reviews sorted by length: a larger window needs less padding, but a batch has fewer lengths
 WINDOW_BATCHES = 64
-# the label that the losses of torch and transformers skip
+# the label that the losses of torch and transformers ignore
 IGNORED = -100
 
 
@@ -45,8 +45,8 @@ class BatchPlan:
 
     Args:
         positions: the number of positions of each review, int64 of shape (reviews,), each at least 1.
-        batch_tokens: the most positions of a batch, padding included.
-        seed: determines the order of the reviews.
+        batch_tokens: the largest number of positions of a batch, padding included.
+        seed: the seed of the reviews' order.
         epochs: the number of passes over the reviews.
 
     Raises:
@@ -61,7 +61,7 @@ class BatchPlan:
         self.positions = positions
         self.batch_tokens = batch_tokens
         self.seed = seed
-        # cached, because planning a large epoch is slow and consecutive steps belong to the same epoch
+        # cached, because planning a large epoch is slow and consecutive steps are in one epoch
         self.epoch: Callable[[int], list[Indices]] = functools.lru_cache(maxsize=1)(self._plan_epoch)
         batch_sizes = [[len(batch) for batch in self.epoch(epoch)] for epoch in range(epochs)]
         self._steps_of_epoch = [len(sizes) for sizes in batch_sizes]
@@ -94,7 +94,7 @@ class BatchPlan:
         order = random.permutation(len(self.positions))
         mean = max(self.positions.mean(), 1) if len(self.positions) else 1
         size = max(int(WINDOW_BATCHES * self.batch_tokens / mean), 1)
-        # windows of equal size, because a last window of the remaining reviews could be a batch of one review
+        # windows of nearly equal size, because a small last window could give a batch of one review
         windows = np.array_split(order, -(-len(order) // size)) if len(order) else []
         batches = [
             batch for window in windows for batch in _cut(self._by_length(window), self.positions, self.batch_tokens)
@@ -107,7 +107,7 @@ class BatchPlan:
         return float(1 - self.positions.sum() / padded)
 
     def _by_length(self, indices: Indices) -> Indices:
-        # a stable sort keeps reviews of the same length in their random order
+        # a stable sort keeps reviews of equal length in random order
         return indices[np.argsort(self.positions[indices], kind="stable")]
 
 
@@ -129,7 +129,7 @@ def _cut(indices: Indices, positions: npt.NDArray[np.int64], budget: int) -> lis
 
 
 def _ends(lengths: npt.NDArray[np.int64], budget: int) -> list[int]:
-    """Return the end of each batch if each takes as many of the ascending lengths as the budget allows."""
+    """Return the end of each batch if each batch takes as many of the ascending lengths as the budget allows."""
     ends, start = [], 0
     while start < len(lengths):
         ahead = lengths[start : start + budget // int(lengths[start])]
@@ -140,7 +140,7 @@ def _ends(lengths: npt.NDArray[np.int64], budget: int) -> list[int]:
 
 
 def positions_of(split: Dataset, block_size: int) -> npt.NDArray[np.int64]:
-    """Return each tokenized review's number of positions, int64: its tokens but the last, at most ``block_size``."""
+    """Return each tokenized review's number of positions, int64: its tokens minus one, at most ``block_size``."""
     return np.minimum(_lengths(split) - 1, block_size)
 
 
@@ -164,12 +164,12 @@ def collate(split: Dataset, indices: Indices, block_size: int, filler: int, posi
     Attention is causal, so padding on the right needs no attention mask.
 
     Args:
-        split: with the column ``input_ids``.
-        indices: of the reviews.
-        block_size: reviews with more positions are cut, end of text included.
-        filler: the id of the padding. The end of text is best, because transformers warns about a missing attention
-            mask where it finds the padding id.
-        positions: the fewest positions of the batch.
+        split: a tokenized split.
+        indices: the reviews' indices in the split.
+        block_size: reviews with more positions are cut, and lose their end of text.
+        filler: the token id of padding. Use the end of text, because transformers warns about a missing attention mask
+            if it finds the padding id.
+        positions: the smallest number of positions of the batch.
     """
     # one flat array of all reviews' ids is faster than an array per review
     column = split.with_format("arrow")[indices]["input_ids"].combine_chunks()
@@ -182,8 +182,8 @@ def collate(split: Dataset, indices: Indices, block_size: int, filler: int, posi
     return Batch(torch.from_numpy(input_ids), torch.from_numpy(labels))
 
 
-def in_order(split: Dataset, block_size: int, batch_tokens: int) -> Iterator[Indices]:
-    """Yield the indices of every review once, in batches within the budget, for evaluation: the shortest first."""
+def evaluation_batches(split: Dataset, block_size: int, batch_tokens: int) -> Iterator[Indices]:
+    """Yield the indices of every review once, the shortest first, in batches of at most ``batch_tokens`` positions."""
     positions = positions_of(split, block_size)
     if len(positions):
         order = np.argsort(positions, kind="stable")

@@ -26,14 +26,14 @@ BATCH_ROWS = 8192
 CHUNK = 1 << 20
 # decodes UTF-8 with or without a byte order mark
 UTF_8 = "utf-8-sig"
-# NUL marks invalid characters until they are removed and counted; JSON escapes may hold half of a surrogate pair
+# replaces invalid characters, such as half of a surrogate pair in a JSON escape, until they are counted and removed
 REMOVED = "\0"
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 JSON_SPACE = re.compile(r"[ \t\n\r]*")
 JSON_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
-# Python writes NaN and Infinity, which JSON does not have: read them as null
+# reads NaN and Infinity, which Python writes although JSON does not have them, as null
 DECODER = json.JSONDecoder(parse_constant=lambda constant: None)
-# a row without any value; one object serves all blank rows, so that they cost no memory
+# the record of every blank row; one object, so that blank rows take no memory
 BLANK: dict[str, object] = {}
 
 Record = dict[str, object]
@@ -42,7 +42,7 @@ Batches = Iterator[pa.RecordBatch]
 
 @dataclass(frozen=True)
 class RequestedColumns:
-    """The columns to read: a text is composed of the required ones; optional ones are kept if the source has them."""
+    """The columns to read: texts are composed of the required ones, and the optional ones may be missing."""
 
     required: tuple[str, ...]
     optional: frozenset[str]
@@ -73,7 +73,7 @@ class RequestedColumns:
 
 @dataclass(frozen=True)
 class TextFile:
-    """A text file or a member of an archive; each call of ``open`` starts at its beginning."""
+    """A text file or a member of an archive; each call of ``open`` reads it from its beginning."""
 
     name: str
     open: Callable[[], IO[bytes]]
@@ -100,7 +100,7 @@ class TextFile:
             raise self._wrong_encoding(self._first_wrong_byte(codec), guess) from None
 
     def _codec(self) -> str:
-        """Return the codec's name; UTF-8's is the one that skips a byte order mark."""
+        """Return the codec's name, for UTF-8 that of the codec that skips a byte order mark."""
         try:
             # unlike codecs.lookup, str.encode refuses codecs that are not text encodings, such as base64
             "".encode(self.encoding)
@@ -119,7 +119,7 @@ class TextFile:
                     read += len(block)
                     decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                # the decoder failed on the newest block with the undecoded bytes of the previous block before it
+                # error.object is the newest block, after the undecoded bytes of the block before it
                 return read - len(error.object) + error.start
             except UnicodeError:
                 # UTF-16 or UTF-32 without its byte order mark
@@ -172,7 +172,7 @@ def parse_csv(text: TextIO, name: str, columns: RequestedColumns) -> Batches:
     """Read CSV with a header; skip columns without a name, such as Kaggle's index; an empty cell is null.
 
     Raises:
-        UserError: for an open quote or a wrong number of cells; the message has the line's number.
+        UserError: for a quote that is not closed or a wrong number of cells; the message has the line's number.
     """
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(text, strict=True)
@@ -202,7 +202,7 @@ def read_parquet(path: Path, name: str, columns: RequestedColumns) -> Batches:
         UserError: if the file is cut short or damaged.
     """
     try:
-        # read through a buffer, because a row group, which may be the whole file, may not fit into memory
+        # read through a buffer, because a row group may be the whole file and not fit into memory
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=CHUNK) as file:
             names = columns.choose(file.schema_arrow.names, name)
             for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
@@ -221,7 +221,7 @@ class _JsonArray:
         self.name = name
         self.buffer = ""
         self.position = 0
-        # counts of what was read and dropped before the buffer's first character
+        # characters and lines before the buffer
         self.characters = 0
         self.lines = 0
 
@@ -262,7 +262,7 @@ class _JsonArray:
                 return ""
 
     def _value(self, number: int) -> object:
-        """Read the value that starts here; before the end of the file, read more after an error."""
+        """Parse the value at the current position; if that fails, read more and try again until the file ends."""
         while True:
             try:
                 value, self.position = DECODER.raw_decode(self.buffer, self.position)
@@ -273,7 +273,7 @@ class _JsonArray:
                 raise self._fault(number, _reason(fault), getattr(fault, "pos", self.position))
 
     def _read_more(self) -> bool:
-        # double the buffer for a long value, so that all attempts to parse it together take linear time
+        # double the buffer for a long value, so that all attempts to parse it take linear time together
         more = self.text.read(max(CHUNK, len(self.buffer) - self.position))
         if more:
             self.characters += self.position
@@ -312,7 +312,7 @@ def _batches(records: Iterator[Record], name: str, columns: RequestedColumns) ->
     read = 0
     while batch := list(itertools.islice(records, BATCH_ROWS)):
         if names is None:
-            # a batch of blank rows has no keys: read on
+            # a batch of blank rows has no keys, so read more
             while not any(batch) and (more := list(itertools.islice(records, BATCH_ROWS))):
                 batch += more
             found = list(dict.fromkeys(itertools.chain.from_iterable(batch)))

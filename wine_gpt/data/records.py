@@ -69,10 +69,10 @@ class Tally:
 class ReviewFilter:
     """Turns batches of raw records into typed, distinct reviews.
 
-    It keeps the hash of each description, so that duplicates are found across batches.
+    It keeps the hash of each running text, so that duplicates are found across batches.
 
     Args:
-        config: the fields, the fractions and the seed.
+        config: its columns, fractions, split seed and largest number of characters are used.
         name: the source, for messages.
     """
 
@@ -81,7 +81,7 @@ class ReviewFilter:
         self.template = ReviewTemplate.from_config(config)
         self.name = name
         self.tally = Tally()
-        # the hashes of all descriptions so far, sorted: 8 bytes per review
+        # the hashes of all earlier running texts, ascending
         self._seen: Hashes = np.empty(0, np.uint64)
 
     def reviews(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
@@ -101,26 +101,26 @@ class ReviewFilter:
 
     def _typed(self, batch: pa.RecordBatch) -> Columns:
         return {
-            column: self._cast(self._cleaned(values), column)
+            column: self._cast_column(self._cleaned(values), column)
             for column, values in zip(batch.schema.names, map(_plain, batch.columns), strict=True)
         }
 
     def _cleaned(self, values: pa.Array) -> pa.Array:
-        """Remove and count NUL characters, by which the readers also mark invalid ones."""
+        """Remove and count NUL characters, which the readers put in place of invalid characters."""
         if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
             return values
         removed = pc.sum(pc.count_substring(values, REMOVED)).as_py() or 0
         self.tally.characters_removed += removed
         return pc.replace_substring(values, REMOVED, "") if removed else values
 
-    def _cast(self, values: pa.Array, column: str) -> pa.Array:
+    def _cast_column(self, values: pa.Array, column: str) -> pa.Array:
         # the running text is a string even in a column that is numeric on Kaggle
         type_ = pa.string() if column == self.config.text_field else KAGGLE_TYPES.get(column, pa.string())
         try:
             return _cast(values, type_)
         except pa.ArrowException:
             unfit = (index for index in range(len(values)) if not _fits(values.slice(index, 1), type_))
-            # a column of nulls may have a type that can't be cast, with no value at fault
+            # no value is unfit if the column is all null and of a type that can't be cast
             index = next(unfit, 0)
         kind = {pa.int64(): "an integer", pa.float64(): "a number"}.get(type_, "a text")
         shown = textwrap.shorten(repr(values[index].as_py()), 80, placeholder="…")
@@ -180,7 +180,7 @@ def normalized(text: str) -> str:
 def content_hashes(texts: pa.Array, seed: int) -> Hashes:
     """Return a 64-bit hash of each normalized text, keyed by the seed.
 
-    The probability that any two of a million texts collide is 3e-8.
+    The probability that two of a million texts have one hash is 3e-8.
     """
     key = str(seed).encode()
     digests = [blake2b(normalized(text).encode(), digest_size=8, key=key).digest() for text in texts.to_pylist()]
@@ -188,7 +188,7 @@ def content_hashes(texts: pa.Array, seed: int) -> Hashes:
 
 
 def split_of(hashes: Hashes, config: DataConfig) -> npt.NDArray[np.str_]:
-    """Return the split of each hash, which depends on the hash and the fractions alone."""
+    """Return the split of each hash, a function of the hash and the fractions only."""
     uniform = hashes / 2.0**64
     bounds = [config.test_fraction, config.test_fraction + config.validation_fraction]
     return np.array(SPLITS[::-1])[np.digitize(uniform, bounds)]

@@ -25,7 +25,7 @@ from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import read_json
 
-# increase it when the same source and settings give other cache files than before
+# increase this when a change to the code changes the cache files of a source
 CACHE_VERSION = 2
 REPORT = "report.json"
 
@@ -35,9 +35,9 @@ class Reviews:
     """Distinct reviews, memory-mapped.
 
     Attributes:
-        splits: train, validation and test. Their columns are the fields and the running text, those of Kaggle's
-            columns that the source has (points int64, price float64, the rest strings), and :data:`COMPOSED`: the
-            whole text, before lower-casing.
+        splits: train, validation and test. The columns are the fields, the running text, Kaggle's other columns if the
+            source has them (points int64, price float64, the rest strings), and :data:`COMPOSED`: the whole text,
+            before lower-casing.
         report: the counts of records kept and dropped.
         fingerprint: a hash of the texts, their order and their splits.
     """
@@ -50,8 +50,8 @@ class Reviews:
 def load_reviews(config: DataConfig) -> Reviews:
     """Read, filter and split the reviews, or load them from the cache.
 
-    The cache is a folder in the cache of ``datasets`` (``HF_DATASETS_CACHE``). It is valid while the settings and the
-    file's path, size and modification time stay the same, and is written atomically.
+    The cache is in the cache folder of ``datasets`` (``HF_DATASETS_CACHE``), written atomically, and valid until the
+    settings or the file's path, size or modification time change.
 
     Raises:
         UserError: if the source can't be found or read, or no review falls into the train split.
@@ -67,8 +67,8 @@ def load_reviews(config: DataConfig) -> Reviews:
         raise UserError(f"data: can't write the cache {folder}: {one_line(error)}; set HF_DATASETS_CACHE") from error
     saved = read_json(folder / REPORT)
     splits = DatasetDict({split: Dataset.from_file(str(folder / f"{split}.arrow")) for split in SPLITS})
-    # the cached report has the name that the source had at the time
-    report = DataReport(**{**saved["report"], "source": source.name})
+    # the cache may have been written when the source had another name, such as a relative path
+    report = dataclasses.replace(DataReport.from_dict(saved["report"]), source=source.name)
     return Reviews(splits, report, saved["fingerprint"])
 
 

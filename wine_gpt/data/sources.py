@@ -28,7 +28,7 @@ SUFFIXES = (*TEXT_FORMATS, ".parquet", ".zip")
 
 SAMPLE_PATH = Path(__file__).parent / "sample" / "winemag-sample.json"
 
-# with the version named, kagglehub finds its earlier download without a request to Kaggle
+# names the version, so that kagglehub finds an earlier download without a request to Kaggle
 KAGGLE_HANDLE = "zynicide/wine-reviews/versions/4"
 KAGGLE_PAGE = "https://www.kaggle.com/datasets/zynicide/wine-reviews"
 KAGGLE_FILES = ("winemag-data-130k-v2.json", "winemag-data-130k-v2.csv")
@@ -39,7 +39,7 @@ class Source:
     """A source of records.
 
     Attributes:
-        name: as messages and the report name it.
+        name: the name in messages and in the report.
         cache_key: changes whenever the content may have changed.
         read: yields batches of the requested columns.
     """

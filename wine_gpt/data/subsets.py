@@ -17,11 +17,11 @@ from wine_gpt.data.batching import Indices
 from wine_gpt.errors import UserError
 
 ALL = "all"
-# the length of a folder's name, which also ends the name of a repository on the Hub, of at most 96 characters
+# longest slug: it names a folder and ends the name of a repository, which the Hub limits to 96 characters
 SLUG_CHARACTERS = 48
 # hexadecimal digits of the checksum that distinguishes values with the same slug
 CHECKSUM_DIGITS = 6
-# suggestions for an unknown value
+# number of suggestions for an unknown value
 NEAREST = 3
 
 
@@ -30,7 +30,7 @@ class Subset:
     """The reviews with one value in a column.
 
     Attributes:
-        value: its commonest spelling.
+        value: the value in its most frequent spelling.
         slug: a name of a-z, 0-9 and hyphens, unique among the column's values.
         indices: for each split, the indices of the subset's reviews, int64, ascending.
     """
@@ -46,10 +46,10 @@ class Subset:
 
 
 def find_subsets(splits: DatasetDict, field: str) -> list[Subset]:
-    """Return the subsets of a column, the largest first; reviews without a value are in none.
+    """Return the subsets of a column, the largest first; reviews without a value are in no subset.
 
-    Values that differ only in case, white space or Unicode normalization are one value, because the tokenizer makes
-    the same or nearly the same words of them.
+    Values that differ only in case, white space or Unicode normalization are one value, because the tokenizer gives
+    them equal or nearly equal words.
 
     Raises:
         UserError: if there is no such column.
@@ -94,7 +94,7 @@ def choose_subsets(
         minimum: the fewest reviews, over all splits, of a subset.
 
     Returns:
-        the subsets, and for each other value with enough reviews the reason why it was left out.
+        the subsets, and the reason for each value that has enough reviews and was left out.
 
     Raises:
         UserError: for a value that is unknown, ambiguous or has too few reviews, or if no value has enough.
@@ -139,18 +139,18 @@ def _find(subsets: Sequence[Subset], field: str, requested: str, minimum: int) -
 
 
 def _key(value: str) -> str:
-    """Return the form of a value in which values are compared: case and white space are ignored."""
+    """Return the form in which values are compared, without differences in case and white space."""
     return " ".join(unicodedata.normalize("NFKC", value or "").casefold().split())
 
 
 def _plain(value: str) -> str:
-    """Return the form of a value in which accents are ignored too."""
+    """Return the form in which values are compared if accents are ignored too."""
     decomposed = unicodedata.normalize("NFKD", _key(value))
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
 def _slugs(keys: Iterable[str]) -> dict[str, str]:
-    """Return a name of a-z, 0-9 and hyphens for each key; keys with the same name get a checksum each."""
+    """Return a unique name of a-z, 0-9 and hyphens for each key, with a checksum if it would not be unique."""
     short = {key: re.sub(r"[^a-z0-9]+", "-", _plain(key))[:SLUG_CHARACTERS].strip("-") for key in keys}
     counts = Counter(short.values())
     return {

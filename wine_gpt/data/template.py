@@ -29,7 +29,7 @@ SEPARATOR = " : "
 
 @dataclass(frozen=True)
 class ReviewTemplate:
-    """The form of every text of a corpus: the prefix, the fields' values and the running text, joined by " : ".
+    """The form of a corpus's texts: the prefix, the fields' values and the running text, joined by " : ".
 
     Args:
         prefix: the words that every text begins with; may be empty.
@@ -53,7 +53,7 @@ class ReviewTemplate:
 
     @classmethod
     def from_config(cls, data: DataConfig) -> "ReviewTemplate":
-        """Return the template that a config's datasettings describe."""
+        """Return the template that a config's data settings describe."""
         return cls(data.prefix, tuple(data.prompt_fields), data.text_field)
 
     @property
@@ -66,11 +66,11 @@ class ReviewTemplate:
         return " ".join([*filter(None, [self.header(record)]), _as_text(record[self.text_field])])
 
     def header(self, record: Mapping[str, object]) -> str:
-        """Return all that stands before a record's running text, the last colon included."""
+        """Return the text before a record's running text, the last colon included."""
         return self._join(record, self.fields, end=SEPARATOR.rstrip())
 
     def prompt(self, record: Mapping[str, object]) -> str:
-        """Return a text's beginning: its header, or as much as comes before the first field that ``record`` lacks."""
+        """Return the header, or its part before the first field that ``record`` lacks."""
         known = tuple(takewhile(record.__contains__, self.fields))
         return self.header(record) if known == self.fields else self._join(record, known)
 
@@ -82,8 +82,8 @@ class ReviewTemplate:
     def split(self, text: str) -> tuple[str, str]:
         """Return the header of a text, the last colon included, and its running text.
 
-        A text that ends within its header has an empty running text. A field's value that holds " : " itself can't be
-        told from two fields.
+        A text that ends within its header has an empty running text. A value that contains " : " is read as two
+        fields, because nothing distinguishes them.
         """
         separators = len(self.fields) + len(self._prefix_parts())
         header = re.match(rf"(?s:.*?{SEPARATOR.rstrip()}(?=\s|\Z)){{{separators}}}", text)
@@ -91,10 +91,10 @@ class ReviewTemplate:
         return text[:end], text[end:].lstrip()
 
     def parse(self, text: str) -> dict[str, str]:
-        """Return the values that a text gives to its fields, and its running text by the name of its column.
+        """Return a text's fields and running text by their columns' names.
 
-        A field counts if the colon after it is there, because a text that was cut may have lost a part of its last
-        value. A text that does not begin with the prefix gives no values.
+        Fields without a colon after them are left out, because a text that was cut may lack the end of its last value.
+        The result is empty for a text that does not begin with the prefix.
         """
         header, running = self.split(text)
         prefix = self._prefix_parts()
@@ -105,16 +105,16 @@ class ReviewTemplate:
         return {**parsed, self.text_field: running} if len(parsed) == len(self.fields) else parsed
 
     def header_length(self, record: Mapping[str, object], tokenizer: "PreTrainedTokenizerFast") -> int:
-        """Return the number of a record's tokens before its running text, the start of the text not counted."""
+        """Return the number of tokens of a record's header, [BOS] not counted."""
         return len(tokenizer.encode(self.header(record), add_special_tokens=False))
 
     def to_dict(self) -> JsonObject:
-        """Return what ``review_template.json`` holds."""
+        """Return the content of ``review_template.json``."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> "ReviewTemplate":
-        """Return the template that ``review_template.json`` holds.
+        """Return the template from the content of ``review_template.json``.
 
         Raises:
             KeyError: if a key is missing.
@@ -131,13 +131,13 @@ class ReviewTemplate:
 
     @classmethod
     def load(cls, model: str | Path) -> "ReviewTemplate | None":
-        """Return the template of a model, or that of its config.yaml for a run of an earlier version.
+        """Return a model's template, which a run of an earlier version of wine_gpt has only in its config.yaml.
 
         Args:
             model: a folder, or an id on the Hub.
 
         Returns:
-            none if the model was not trained by wine_gpt.
+            the template; none if the model was not trained by wine_gpt.
 
         Raises:
             UserError: if the file is damaged or can't be downloaded.
@@ -149,7 +149,7 @@ class ReviewTemplate:
         return cls.from_config(parse_config(PretrainConfig, [], defaults=settings).data) if settings else None
 
     def settings(self) -> dict[str, object]:
-        """Return the data settings, by dotted key, that :meth:`from_config` makes this template of."""
+        """Return the data settings that describe this template, by dotted key."""
         return {
             "data.prefix": self.prefix,
             "data.prompt_fields": list(self.fields),
@@ -169,12 +169,12 @@ CLASS_TEMPLATE = ReviewTemplate.from_config(DataConfig())
 
 
 def _as_text(value: object) -> str:
-    # as Arrow writes numbers: 15.0 is "15"
+    # Arrow writes numbers as in render_columns: 15.0 is "15"
     return value if isinstance(value, str) else str(pa.scalar(value).cast(pa.string()))
 
 
 def _letters(text: str) -> str:
-    """Return a text without what encoding and decoding change: case and white space."""
+    """Return a text without case and white space, which encoding and decoding change."""
     return "".join(text.lower().split())
 
 
@@ -182,7 +182,7 @@ def _download(repository: str) -> Path | None:
     try:
         return Path(hf_hub_download(repository, TEMPLATE))
     except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError):
-        # a path that is no repository id is reported when the model is loaded
+        # not reported here, because loading the model reports a path that is no repository
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"model: can't download {TEMPLATE} of {repository}: {one_line(error)}") from error

@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from wine_gpt.data.batching import IGNORED, Batch, collate, in_order
+from wine_gpt.data.batching import IGNORED, Batch, collate, evaluation_batches
 from wine_gpt.evaluation.bootstrap import Floats
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.modeling.scoring import SCORING_TOKENS
@@ -66,7 +66,7 @@ def predict(
     split = Dataset.from_dict({"input_ids": rows, "length": [len(row) for row in rows]})
     positions = model.config.max_position_embeddings
     budget = max(SCORING_TOKENS * SCORING_VOCABULARY // max(len(tokenizer), SCORING_VOCABULARY), 1)
-    batches = list(in_order(split, positions, budget))
+    batches = list(evaluation_batches(split, positions, budget))
     progress = Progress(len(batches), 0, visible)
     predictions: dict[int, Prediction] = {}
     model.eval()

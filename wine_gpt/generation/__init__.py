@@ -1,4 +1,4 @@
-"""Sample text from a model and explain how each word was chosen."""
+"""Sample texts from a model and explain how each word was chosen."""
 
 from wine_gpt.generation.explain import explain
 from wine_gpt.generation.generate import ReviewStreamer, generate_texts

@@ -1,7 +1,7 @@
-"""Sample from a GPT-2 with a KV cache: the tokens that transformers' ``generate`` gives, in a fraction of its time.
+"""Sample from a GPT-2 with a KV cache, faster than transformers' ``generate`` and with its results.
 
 For a small model ``generate`` spends most of its time on masks, caches and processors that it prepares for each token
-(benchmarks/RESULTS.md, "Generation"). The loop here allocates the cache once and runs the layers only.
+(benchmarks/RESULTS.md, "Generation"). This loop allocates the cache once and runs only the layers.
 """
 
 import copy
@@ -14,7 +14,7 @@ from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedModel
 
 from wine_gpt.generation.sampler import TokenSampler
 
-# fields of a generation config that :func:`decode` applies; where another one is set, ``generate`` has to be called
+# fields of a generation config that :func:`decode` applies; if another field is set, ``generate`` must be called
 SUPPORTED = {
     *("do_sample", "temperature", "top_k", "top_p", "suppress_tokens", "max_length", "max_new_tokens"),
     *("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version"),
@@ -25,18 +25,18 @@ class Streamer(Protocol):
     """The interface of transformers' streamers."""
 
     def put(self, value: torch.Tensor) -> None:
-        """Receive the prompt's ids, of shape (1, positions), then each new id, of shape (1,)."""
+        """Take the prompt's ids, of shape (1, positions), at the first call, then each new id, of shape (1,)."""
 
     def end(self) -> None:
-        """Learn that generation has ended."""
+        """End the stream."""
 
 
 def supported_config(model: PreTrainedModel, settings: Mapping[str, Any]) -> GenerationConfig | None:
-    """Return the model's generation config with the settings applied, or None if :func:`decode` can't follow it.
+    """Return the model's generation config with the settings applied, or None if :func:`decode` does not support it.
 
     Args:
-        model: any model; :func:`decode` runs plain GPT-2 only.
-        settings: fields of a generation config, and whatever else ``generate`` takes.
+        model: any model; only a GPT-2 without cross-attention is supported.
+        settings: arguments of ``generate``; only fields of a generation config are supported.
     """
     config = copy.deepcopy(model.generation_config)
     unknown = config.update(**settings)
@@ -58,17 +58,17 @@ def decode(
     limit: int,
     streamer: Streamer | None = None,
 ) -> torch.Tensor:
-    """Continue all rows together until each has reached its end of text, as ``model.generate`` does.
+    """Continue all rows until each has reached its end of text, as ``model.generate`` does.
 
-    Greedy decoding of any number of rows, and sampling of a single row, give the ids that ``generate`` gives.
+    Greedy decoding, and sampling of a single row, return the ids that ``generate`` returns.
 
     Args:
-        model: in evaluation mode.
+        model: a model in evaluation mode.
         input_ids: int64 of shape (rows, positions), padded on the left.
-        attention_mask: int64 of the same shape, 0 where padded.
+        attention_mask: int64 of the shape of ``input_ids``, 0 at padding.
         config: what :func:`supported_config` returns.
-        limit: maximum number of positions of the result, prompt included.
-        streamer: receives the ids of a single row while they are generated.
+        limit: largest number of positions of the result, prompt included.
+        streamer: takes the ids of a single row while they are generated.
 
     Returns:
         int64 of shape (rows, at most ``limit``), filled with the padding id after the end of text.
@@ -105,9 +105,9 @@ class KVCachedGPT2:
         """Allocate the cache.
 
         Args:
-            model: in evaluation mode.
-            attention_mask: of the prompts, int64 of shape (rows, positions), 0 where padded on the left.
-            limit: maximum number of positions.
+            model: a model in evaluation mode.
+            attention_mask: the prompts' mask, int64 of shape (rows, positions), 0 at the padding on the left.
+            limit: largest number of positions.
         """
         self._transformer, self._head = model.transformer, model.lm_head
         # Any, because torch types a ModuleList's members as Module

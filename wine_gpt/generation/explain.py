@@ -1,6 +1,6 @@
 """Explain a generated text: for each word the likeliest next words and the attention to the words before it.
 
-The data behind ``print_probs`` of the class's notebook, shown in the terminal and as an HTML page.
+The class's notebook shows these figures with ``print_probs``. Here they are shown in the terminal or as an HTML page.
 """
 
 import copy
@@ -19,10 +19,10 @@ from wine_gpt.errors import UserError
 START, END = "▸", "∎"
 ALTERNATIVES = 10
 TERMINAL_ALTERNATIVES = 5
-# without color, no percentage is printed for weights below this one
+# smallest attention weight whose percentage is printed without color
 ATTENTION_SHOWN = 0.05
 
-# xterm's 256 colors, from pale to strong, readable with white letters on dark and light backgrounds
+# codes of xterm's 256 colors, from weak to strong attention; white letters are readable on all of them
 _SHADES = (95, 131, 125, 161, 197)
 _WHITE, _BOLD, _RESET = "\x1b[38;5;231m", "\x1b[1m", "\x1b[0m"
 
@@ -33,10 +33,10 @@ class Step:
 
     Attributes:
         word: the vocabulary's entry, or :data:`END`.
-        probability: its probability.
-        rank: its rank among all words by probability, 1 for the likeliest.
+        probability: the word's probability.
+        rank: the word's rank by probability, 1 for the likeliest.
         alternatives: the likeliest words and their probabilities, in descending order.
-        attention: weight on each word before it, :data:`START` first; the weights sum to 1.
+        attention: the weight of each earlier word, :data:`START` first; the weights sum to 1.
     """
 
     word: str
@@ -53,7 +53,7 @@ class Explanation:
     Attributes:
         words: the whole text, :data:`START` first; each word includes its leading space.
         steps: the steps of the generated words, which are the last ones of ``words``.
-        temperature: the temperature of the probabilities.
+        temperature: the temperature that the probabilities are computed with.
         view: the layer and head whose attention is shown, in words.
     """
 
@@ -80,11 +80,11 @@ def explain(
     without the suppressed words and before top-k and top-p; its attention is row i - 1.
 
     Args:
-        model: left as it is.
-        tokenizer: the model's.
-        ids: prompt and continuation, without padding.
+        model: any model with eager attention; it is not changed.
+        tokenizer: the model's tokenizer.
+        ids: the ids of prompt and continuation, without padding.
         prompt_length: number of ids of the prompt, at least 1.
-        temperature: the sampling's temperature.
+        temperature: the temperature of the sampling.
         layer: the layer whose attention is shown, from 0; None averages over all layers.
         head: the head whose attention is shown, from 0; None averages over all heads.
 

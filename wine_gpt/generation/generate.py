@@ -23,11 +23,11 @@ def generate_texts(
     """Continue each prompt; return each prompt with its continuation.
 
     Args:
-        model: put into evaluation mode.
-        tokenizer: the model's.
-        prompts: an empty one gives a whole review.
+        model: the model, which is put into evaluation mode.
+        tokenizer: the model's tokenizer.
+        prompts: an empty prompt gives a whole review.
         seed: the sampling's seed; equal seeds and prompts give equal texts.
-        settings: as for :func:`generate_ids`.
+        settings: see :func:`generate_ids`.
 
     Raises:
         UserError: if a prompt is too long for the model.
@@ -66,11 +66,11 @@ def generate_ids(
     """Return the prompts' ids with their continuations, int64 of shape (prompts, positions).
 
     Args:
-        model: put into evaluation mode.
+        model: the model, which is put into evaluation mode.
         inputs: what :func:`encode_prompts` returns.
         seed: the sampling's seed, set with ``set_seed``.
-        max_new_tokens: maximum number of new tokens; the model's number of positions limits them, too.
-        settings: fields of :class:`transformers.GenerationConfig` that replace the model's, and a ``streamer``.
+        max_new_tokens: largest number of new tokens; the model's number of positions is a limit, too.
+        settings: fields of :class:`transformers.GenerationConfig`, which override the model's, and a ``streamer``.
     """
     limit = model.config.max_position_embeddings
     if max_new_tokens is not None:
@@ -81,11 +81,11 @@ def generate_ids(
     config = supported_config(model, settings)
     # Any, because transformers types generate as the method of another class
     generate: Any = model.generate
-    # quiet, because transformers warns of the padding that it adds itself where one text ends before another
+    # quiet, because transformers warns of padding that it adds itself after a text that ends early
     with torch.inference_mode(), quiet_transformers():
         if config is not None:
             return decode(typing.cast(GPT2LMHeadModel, model), **inputs, config=config, limit=limit, streamer=streamer)
-        # max_new_tokens is unset, because transformers warns if both limits are set
+        # max_new_tokens is None, because transformers warns if both limits are set
         ids: torch.Tensor = generate(**inputs, max_length=limit, max_new_tokens=None, streamer=streamer, **settings)
     return ids
 
@@ -104,7 +104,7 @@ class ReviewStreamer(TextStreamer):
         self.on_finalized_text(prompt.rstrip())
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        """Print text that later words can't change, without white space before the first word."""
+        """Print text that later words don't change, without white space before the first word."""
         if self._blank:
             text = text.lstrip()
             self._blank = not text

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-# what ``generate`` takes where a generation config sets no top_k
+# the top_k of ``generate`` if a generation config sets none
 DEFAULT_TOP_K = 50
 
 
 class TokenSampler:
-    """Choose one token per row, as a generation config says.
+    """Chooses one token per row with the settings of a generation config.
 
-    A single row gets the token that ``generate`` draws from a generator in the same state. Several rows are drawn with
-    one random number each, because ``torch.multinomial`` would draw one for each entry of the vocabulary.
+    For a single row this is the token that ``generate`` draws from a generator in an equal state. For several rows one
+    random number is drawn per row, because ``torch.multinomial`` would draw one for each entry of the vocabulary.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class TokenSampler:
         Args:
             config: its ``do_sample``, ``temperature``, ``top_k``, ``top_p`` and ``suppress_tokens`` are applied.
             device: the logits' device.
-            generator: on the same device; None takes torch's global generator.
+            generator: a generator on that device; None is torch's global generator.
         """
         self._do_sample = bool(config.do_sample)
         self._generator = generator
@@ -48,7 +48,7 @@ class TokenSampler:
         """Return token ids, int64 of shape (rows,).
 
         Args:
-            logits: float of shape (rows, vocabulary); float32 logits are overwritten.
+            logits: float of shape (rows, vocabulary). In float32 they are changed in place.
         """
         scores = logits.float().index_fill_(1, self._suppressed, -torch.inf)
         if not self._do_sample:

@@ -15,13 +15,14 @@ ATTENTION = "wine_gpt"
 class PerRowDropout(nn.Dropout):
     """Dropout that draws 16 random bits per element, four elements at a time, instead of torch's float per element.
 
-    Drawing is most of the time of dropout on a CPU. Elements are kept with probability 1 − p, rounded to a multiple
-    of 2⁻¹⁶, and divided by it. On other devices, and in evaluation, this is :class:`torch.nn.Dropout`.
+    Drawing random numbers takes most of the time of dropout on a CPU. Elements are kept with probability 1 − p,
+    rounded to a multiple of 2⁻¹⁶, and divided by it. On other devices, and in evaluation, this is
+    :class:`torch.nn.Dropout`.
 
     Args:
         p: probability that an element becomes zero.
-        generators: one per row of the input; empty: torch's global generator. Held, not copied, because all dropout
-            layers of a model use one list.
+        generators: one per row of the input, or an empty list for torch's global generator. The list is not copied,
+            because all dropout layers of a model use one list.
     """
 
     def __init__(self, p: float, generators: list[torch.Generator]) -> None:
@@ -37,7 +38,7 @@ class PerRowDropout(nn.Dropout):
         return input * kept.to(input.dtype).mul_(2**16 / (2**16 - dropped))
 
     def _random(self, shape: torch.Size) -> torch.Tensor:
-        """Return uniformly distributed int16 of a shape."""
+        """Return uniformly distributed int16 values of the given shape."""
         elements = shape[1:].numel()
         packed = torch.empty(shape[0], -(-elements // 4), dtype=torch.int64)
         # the range from -2**63 to None is all of int64, so that every bit is random
@@ -50,9 +51,9 @@ class PerRowDropout(nn.Dropout):
 
 
 def install_per_row_dropout(model: PreTrainedModel) -> list[torch.Generator]:
-    """Replace each :class:`torch.nn.Dropout` of a model by :class:`PerRowDropout`, in its attention too.
+    """Replace each :class:`torch.nn.Dropout` of a model by :class:`PerRowDropout`, that of attention weights included.
 
-    The model's weights and its results in evaluation do not change.
+    The model's weights and its outputs in evaluation do not change.
 
     Returns:
         the list of generators that all the dropout layers use, empty at first.
@@ -83,19 +84,19 @@ def causal_attention(
     scaling: float | None = None,
     **kwargs: Any,  # noqa: ANN401 - transformers passes the arguments of all attention functions
 ) -> tuple[torch.Tensor, None]:
-    """Attend causally, by torch's fused kernels except when training with dropout on a CPU.
+    """Compute causal attention with torch's fused kernels, except when training with dropout on a CPU.
 
-    torch has no fused kernel for dropout on a CPU: its fallback uses plain matmuls in float32 and its own dropout.
+    There torch has no fused kernel, and its fallback computes float32 matmuls and draws dropout from one generator.
 
     Args:
         module: the attention layer, with ``attn_dropout``.
         query: float of shape (reviews, heads, positions, width).
-        key: like the query.
-        value: like the query.
-        attention_mask: none if each position attends to all positions before it.
+        key: float of the query's shape.
+        value: float of the query's shape.
+        attention_mask: none if each position attends to itself and all positions before it.
         dropout: probability that an attention weight becomes zero.
-        scaling: factor of the scores; none: width ** −0.5.
-        kwargs: for :func:`transformers.integrations.sdpa_attention.sdpa_attention_forward`.
+        scaling: factor of the scores; width ** −0.5 by default.
+        kwargs: passed to :func:`transformers.integrations.sdpa_attention.sdpa_attention_forward`.
 
     Returns:
         float of shape (reviews, positions, heads, width), and None for the attention weights.

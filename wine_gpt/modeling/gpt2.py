@@ -13,10 +13,10 @@ def build_model(
     """Return a randomly initialized GPT-2.
 
     Args:
-        config: the shape.
-        tokenizer: gives the vocabulary size and the special tokens.
-        seed: of the initial weights, and of torch's, numpy's and Python's generators afterwards.
-        generation: sampling defaults; none: those of :class:`GenerationDefaults`.
+        config: the model's shape.
+        tokenizer: determines the vocabulary size and the special tokens.
+        seed: seeds torch, NumPy and Python with :func:`transformers.set_seed` before the weights are drawn.
+        generation: sampling defaults; a default :class:`GenerationDefaults` if none.
     """
     special = {
         "bos_token_id": tokenizer.bos_token_id,
@@ -35,7 +35,7 @@ def build_model(
             resid_pdrop=config.dropout,
             embd_pdrop=config.dropout,
             attn_pdrop=config.dropout,
-            # the function of GPT-2's gelu_new in one kernel instead of eight: benchmarks/RESULTS.md, "Training speed"
+            # equals GPT-2's gelu_new, in one kernel instead of eight: benchmarks/RESULTS.md, "Training speed"
             activation_function="gelu_pytorch_tanh",
             **special,
         )
@@ -43,7 +43,7 @@ def build_model(
     model.generation_config = GenerationConfig(
         **special,
         do_sample=True,
-        # top_k is written although it is 0, because transformers reads a missing top_k as 50
+        # top_k is written even if it is 0, because transformers reads a missing top_k as 50
         **dataclasses.asdict(generation or GenerationDefaults()),
         # not max_new_tokens, because a prompt and max_new_tokens words could exceed n_positions,
         # and pipelines of transformers 4 set max_new_tokens to 256 themselves

@@ -12,7 +12,7 @@ from wine_gpt.modeling.loss import embed_tied, summed_cross_entropy, token_losse
 
 
 class LanguageModelLoss(nn.Module):
-    """A GPT-2 with its loss over real tokens, padding excluded, for training and evaluation.
+    """Wraps a GPT-2 so that its forward pass returns the summed loss.
 
     Only positions with a label reach the head, so that padding costs little.
     """
@@ -23,13 +23,13 @@ class LanguageModelLoss(nn.Module):
         self.model = model
 
     def seed_dropout(self, seeds: Iterable[int]) -> None:
-        """Seed dropout for the next forward passes, one seed per row (CPU only)."""
+        """Seed dropout on a CPU for the next forward passes, one seed per row of the batch."""
         self.generators[:] = make_generators(seeds)
 
     def forward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the sum of −log p(label), in nats, over all labels but ``IGNORED``, as a float32 scalar.
 
-        Both arguments are int64 of shape (reviews, positions), as in a :class:`Batch`.
+        Both arguments are int64 of shape (reviews, positions); see :class:`Batch`.
         """
         real = labels != IGNORED
         embedding, head = self.model.transformer.wte, self.model.lm_head.weight

@@ -1,10 +1,10 @@
 """Compute the cross entropy of the head's logits, and its gradients, in chunks of rows.
 
-With a small model and a vocabulary of words the head's matmuls are most of a training step, and its logits most of
-the memory traffic. Each chunk of logits becomes its gradient in place, in one buffer that is reused by all steps. The
+With a small model and a large vocabulary the head's matmuls take most of a training step, and its logits most of the
+memory traffic. Each chunk of logits is replaced by its gradient in place, in one buffer that all steps reuse. The
 formulas are L = Σ (log Σ_j exp(h·w_j) − h·w_label) and ∂L/∂logits = softmax − onehot, as in the kernels of
-Cut Cross-Entropy (Wijmans et al. 2024) and Liger. Measurements, with ``torch.nn.functional.linear_cross_entropy``
-beside it: benchmarks/RESULTS.md, "Training speed".
+Cut Cross-Entropy (Wijmans et al. 2024) and Liger. For a comparison with
+``torch.nn.functional.linear_cross_entropy`` see benchmarks/RESULTS.md, "Training speed".
 """
 
 import functools
@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-# size of a chunk of logits in training: holds most batches of the class config, so that one matmul gives the weight's
-# gradient (benchmarks/RESULTS.md, "Size of a chunk of logits"). The size is fixed instead of measured on each machine,
-# because a resumed run must sum in the same order
-CHUNK_BYTES = 2**22 * 10
-# size of a chunk of logits in evaluation, which copies them to float32
-EVALUATION_CHUNK_BYTES = 2**22
+# size of a chunk of logits in training: one chunk holds most batches of the class config, so that one matmul computes
+# the weight's gradient (benchmarks/RESULTS.md, "Size of a chunk of logits"). It is not tuned on each machine, because
+# a resumed run must sum in the order of the original run
+CHUNK_BYTES = 40 * 2**20
+# size of a chunk of logits in evaluation; smaller, because evaluation copies the logits to float32
+EVALUATION_CHUNK_BYTES = 4 * 2**20
 
 
 def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -43,10 +43,10 @@ def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tenso
 
 
 def embed_tied(weight: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the embeddings of ids, and the weight for a tied head to use in its place.
+    """Return the embeddings of ids, and a view of the weight that a tied head must use as its weight.
 
     With tied weights autograd would allocate a dense (vocabulary, width) gradient for the embedding and add it to the
-    head's. Through the second output the head's gradient reaches this function's backward pass, which adds the rows of
+    head's gradient. Instead the backward pass receives the head's gradient as that of the view, and adds the rows of
     the embedding's gradient to it in place.
 
     Args:
@@ -54,7 +54,7 @@ def embed_tied(weight: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, t
         ids: int64 of shape (reviews, positions), each in [0, vocabulary).
 
     Returns:
-        float of shape (reviews, positions, width), and the weight.
+        the embeddings, float of shape (reviews, positions, width), and the view of the weight.
     """
     embeddings, head = _TiedEmbedding.apply(weight, ids)
     return embeddings, head
@@ -96,7 +96,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         with torch.autocast(device, enabled=False):
-            # with an adapter the weight is frozen, which saves the third of the matmuls that give its gradient
+            # skip a frozen weight's gradient, which is a third of the matmuls; it is frozen if an adapter is trained
             loss, hidden_grad, weight_grad = _loss_and_gradients(
                 hidden.to(dtype), weight.to(dtype), labels, weight_trained=ctx.needs_input_grad[1]
             )
@@ -105,7 +105,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:  # noqa: ANN401
-        # in place, and so the loss can be differentiated only once
+        # in place, so that the loss can be differentiated only once
         hidden_grad, weight_grad = (gradient.mul_(upstream[0]) for gradient in ctx.saved_tensors)
         return hidden_grad, weight_grad if ctx.needs_input_grad[1] else None, None
 
@@ -142,6 +142,7 @@ def _logits_gradient(
     label_index = torch.arange(len(label), device=label.device), label
     label_probability = probabilities[label_index]
     nats = -label_probability.float().log()
+    # the logarithm of a subnormal probability is inexact, and that of 0 infinite
     underflow = label_probability < torch.finfo(logits.dtype).smallest_normal
     if bool(underflow.any()):
         nats[underflow] = token_losses(rows[underflow], weight, label[underflow]).to(nats.dtype)
@@ -157,5 +158,5 @@ def _rows(size: int, weight: torch.Tensor) -> int:
 
 @functools.lru_cache(maxsize=4)
 def _buffer(rows: int, width: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Return the buffer that all chunks of all steps reuse, because allocating it takes as long as filling it."""
+    """Return the buffer that all steps reuse, because allocating it takes as long as filling it."""
     return torch.empty(rows, width, dtype=dtype, device=device)

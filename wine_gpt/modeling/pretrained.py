@@ -1,9 +1,8 @@
 """Load and save models in transformers' format, from safetensors only and without remote code."""
 
 import contextlib
-import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 from transformers.utils import logging as transformers_logging
 
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.run_folder import base_of
+from wine_gpt.files import read_json
+from wine_gpt.run_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, TOKENIZER, WEIGHTS, base_of
 from wine_gpt.tokenizer import save_tokenizer
 
 
@@ -25,7 +25,7 @@ def load_model(path: str | Path) -> PreTrainedModel:
         UserError: if there is no model, it is pickled, has its own code, or its weights are damaged or not finite.
     """
     folder = Path(path)
-    if (folder / "adapter_config.json").is_file():
+    if (folder / ADAPTER_CONFIG).is_file():
         return _load_adapted(folder)
     if folder.is_dir():
         _refuse_unsafe(folder)
@@ -37,19 +37,19 @@ def load_model(path: str | Path) -> PreTrainedModel:
                 path,
                 use_safetensors=True,
                 trust_remote_code=False,
-                # mismatched weights are reported below by name
+                # mismatched weights are reported below, with their names
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"model: can't load {path}: {one_line(error)}") from error
     model: PreTrainedModel = loaded[0]
-    report: dict[str, Any] = loaded[1]
+    report: dict[str, Collection[object]] = loaded[1]
     for problem in ("missing_keys", "mismatched_keys"):
         if report[problem]:
             names = ", ".join(sorted(str(key) for key in report[problem]))
             what = problem.removesuffix("_keys")
-            raise UserError(f"model: the weights in {path} don't fit its config.json: {what} {names}")
+            raise UserError(f"model: the weights in {path} don't fit its {MODEL_CONFIG}: {what} {names}")
     _require_finite(path, model)
     return model
 
@@ -65,12 +65,12 @@ def save_model(
         with quiet_transformers():
             model.save_pretrained(temporary, **settings)
         save_tokenizer(tokenizer, temporary)
-        # the model card that peft writes has only placeholders
+        # peft's model card, which has only placeholders
         (Path(temporary) / "README.md").unlink(missing_ok=True)
-        readable = (Path(temporary) / "tokenizer.json").stat().st_mode
+        mode = (Path(temporary) / TOKENIZER).stat().st_mode
         for file in Path(temporary).iterdir():
-            # safetensors makes files that only their owner can read
-            file.chmod(readable)
+            # otherwise only the owner could read the files of safetensors
+            file.chmod(mode)
             file.replace(folder / file.name)
 
 
@@ -84,8 +84,8 @@ def _load_adapted(folder: Path) -> PreTrainedModel:
     """Load an adapter's base and merge the adapter into it."""
     base = base_of(folder)
     if base is None:
-        raise UserError(f"model: {folder / 'adapter_config.json'} names no base_model_name_or_path")
-    weights = folder / "adapter_model.safetensors"
+        raise UserError(f"model: {folder / ADAPTER_CONFIG} names no base_model_name_or_path")
+    weights = folder / ADAPTER_WEIGHTS
     if not weights.is_file():
         raise UserError(f"model: {folder} has no {weights.name}")
     _require_sound(weights)
@@ -116,29 +116,27 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def _refuse_unsafe(folder: Path) -> None:
-    """Check a model folder before it is loaded, so that the error names file and reason."""
-    config_file = folder / "config.json"
+    """Check a model folder before it is loaded, so that the error names the file and the reason."""
+    config_file = folder / MODEL_CONFIG
+    if not config_file.is_file():
+        raise UserError(f"model: {folder} holds no model: it has no {MODEL_CONFIG}")
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"model: {folder} holds no model: it has no config.json") from None
-    except ValueError as error:
-        raise UserError(f"model: {config_file} is not JSON: {error}") from error
+        config = read_json(config_file)
+    except UserError as error:
+        raise UserError(f"model: {error}") from error
     if "auto_map" in config:
         raise UserError(f"model: {config_file} asks to run code of its own (auto_map); refused")
     weights = sorted(folder.glob("*.safetensors"))
     pickles = sorted([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth"), *folder.glob("*.ckpt")])
     if not weights:
-        found = (
-            f"only {pickles[0].name}, a pickle, which could run code; refused" if pickles else "no model.safetensors"
-        )
+        found = f"only {pickles[0].name}, a pickle, which could run code; refused" if pickles else f"no {WEIGHTS}"
         raise UserError(f"model: {folder} has {found}")
     for file in weights:
         _require_sound(file)
 
 
 def _require_sound(file: Path) -> None:
-    """Read every tensor of a safetensors file, and raise an error that names a damaged one."""
+    """Read every tensor of a safetensors file; raise an error with the name of the first damaged one."""
     name = "its header"
     try:
         with safe_open(file, framework="pt") as tensors:

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt.data.batching import IGNORED, Indices, collate, in_order
+from wine_gpt.data.batching import IGNORED, Indices, collate, evaluation_batches
 from wine_gpt.files import JsonObject
 from wine_gpt.modeling.language_model import LanguageModelLoss
 
@@ -25,15 +25,15 @@ SCORING_TOKENS = 4096
 class Score:
     """The loss of a model on a split.
 
-    A review's first word is not counted, as in the class's notebook, where no word precedes it; neither is the end of
-    text. Unknown words are counted: read ``unknown_rate`` beside the loss, because [UNK] is easier to predict than a
-    rare word.
+    A review's first word is not counted, because the class's notebook does not predict it; neither is the end of text.
+    Unknown words are counted: read ``unknown_rate`` beside the loss, because [UNK] is easier to predict than a rare
+    word.
 
     Attributes:
         nats_per_word: mean −ln p of a word; NaN without words.
         unknown_rate: fraction of the words that the vocabulary lacks, 0 to 1.
-        words: how many words were counted.
-        reviews: how many reviews were scored.
+        words: the number of words that were counted.
+        reviews: the number of reviews that were scored.
         end_of_text_nats: mean −ln p of the end of text, per review.
     """
 
@@ -89,20 +89,20 @@ def score_reviews(
     """Score each review of a tokenized split, its batches divided among the processes.
 
     Args:
-        module: the model.
-        split: with columns ``input_ids`` and ``length``.
-        tokenizer: the model's.
-        accelerator: for the device, the index of this process and the number of processes.
-        skipped: int64 of shape (reviews,), how many words at the beginning of each review are not counted; 1 by
-            default.
+        module: the model with its loss.
+        split: a tokenized split.
+        tokenizer: the model's tokenizer.
+        accelerator: determines the device, the index of this process and the number of processes.
+        skipped: the number of words at the beginning of each review that are not counted, int64 of shape (reviews,); 1
+            by default.
 
     Returns:
-        float64 of shape (reviews, 4): words, nats of the words, unknown words, nats of the end of text. The same on
-        every process.
+        float64 of shape (reviews, 4): words, nats of the words, unknown words, nats of the end of text. Every process
+        returns all reviews.
     """
     block_size = module.model.config.n_positions
     first = np.ones(len(split), np.int64) if skipped is None else skipped
-    batches = list(in_order(split, block_size, SCORING_TOKENS))
+    batches = list(evaluation_batches(split, block_size, SCORING_TOKENS))
     sums = torch.zeros(len(split), 4, dtype=torch.float64)
     was_training = module.training
     module.eval()

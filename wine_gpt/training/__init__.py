@@ -1,4 +1,4 @@
-"""Train a model with one loop, from scratch or from a base, and leave a run folder."""
+"""Train a model from scratch or from a base, and write a run folder."""
 
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.trainer import Trainer

@@ -1,10 +1,9 @@
-"""Create the Accelerator, and restore the process-wide settings that a training changes."""
+"""Create the Accelerator, and restore the process-wide state that training changes."""
 
 import contextlib
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +32,7 @@ SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 def accelerator_session(config: TrainingConfig, folder: Path) -> Iterator[Accelerator]:
     """Create an Accelerator for one training and end it, so that a process can train again with other settings.
 
-    The process is left as it was before, except for what :func:`tuned_runtime` names.
+    The process's state is restored at the end, except for the caches that :func:`tuned_runtime` limits.
 
     Args:
         config: see :func:`make_accelerator`.
@@ -47,11 +46,11 @@ def accelerator_session(config: TrainingConfig, folder: Path) -> Iterator[Accele
         try:
             yield accelerator
         except BaseException:
-            # with several processes the group stays, because destroying it waits for processes that may be dead
+            # with several processes the group is kept, because destroying it waits for processes that may be dead
             if accelerator.num_processes == 1:
                 accelerator.end_training()
             raise
-        # DDP is freed before the process group is destroyed, because the reverse order deadlocks on Python's lock
+        # free DDP before destroying the process group, because the reverse order deadlocks on the GIL
         accelerator.free_memory()
         accelerator.end_training()
 
@@ -60,8 +59,8 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
     """Join the launched processes, choose the precision and log it.
 
     Args:
-        config: its precision and trackers.
-        folder: where trackers write.
+        config: its precision and trackers are used.
+        folder: the folder that trackers write to.
 
     Raises:
         UserError: if a tracker is not installed, or the device or the launcher's settings are not supported.
@@ -75,10 +74,10 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
             mixed_precision=mixed_precision,
             log_with=config.tracker_names or None,
             project_dir=folder,
-            # reduces gradients in place instead of in a copy
+            # reduce gradients in place instead of in a copy
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
-            # without cpu=True each launched process would train alone and write to the same folder,
-            # because accelerate joins processes without a GPU only then
+            # accelerate joins processes without a GPU only if cpu=True; otherwise each would train alone and write
+            # to the same folder
             cpu=launched > 1 and not torch.accelerator.is_available(),
         )
     except ValueError as error:
@@ -100,14 +99,14 @@ def restored_state() -> Iterator[None]:
     the caller's.
     """
     # accelerate offers no public way to end its singletons
-    singletons: list[dict[str, Any]] = [
+    singletons: list[dict[str, object]] = [
         state._shared_state for state in (PartialState, AcceleratorState, GradientState)
     ]
     saved = [dict(singleton) for singleton in singletons]
     for singleton in singletons:
         singleton.clear()
     try:
-        with _restored_generators():
+        with restored_generators():
             yield
     finally:
         for singleton, values in zip(singletons, saved, strict=True):
@@ -116,9 +115,10 @@ def restored_state() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _restored_generators() -> Iterator[None]:
+def restored_generators() -> Iterator[None]:
+    """Restore the random generators of Python, NumPy and torch on leaving."""
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    # not asked before CUDA is in use, because asking would take memory on every GPU
+    # only if CUDA is already in use, because initializing it takes memory on every GPU
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     try:
         yield

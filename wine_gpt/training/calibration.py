@@ -15,8 +15,8 @@ from wine_gpt.modeling.scoring import score
 
 # ratio of neighboring factors in the search; the loss is flat around its minimum
 STEP = 0.98
-# limits the factor to between 0.5 and 2
-MOST_STEPS = 34
+# largest number of steps: the factor is between 0.5 and 2
+MAX_STEPS = 34
 
 
 @torch.no_grad()
@@ -25,11 +25,11 @@ def calibrate(
 ) -> float:
     """Find the factor for the logits with the lowest loss on a tokenized split, and apply it to the model.
 
-    The search goes step by step in the direction in which the loss falls, which finds the minimum because the loss is
-    convex in the factor. Scaling the last layer norm's weights scales the logits, because the head is linear.
+    The search steps in the direction of falling loss and finds the minimum, because the loss is convex in the factor.
+    Scaling the last layer norm's weights scales the logits, because the head is linear.
 
     Returns:
-        The factor; the same on all processes.
+        The factor, which is equal on all processes.
     """
     norm = [parameter.data for parameter in module.model.transformer.ln_f.parameters()]
     trained = [tensor.clone() for tensor in norm]
@@ -41,7 +41,7 @@ def calibrate(
 
     best, lowest = 0, scaled(0)
     for direction in (1, -1):
-        while abs(best) < MOST_STEPS and (found := scaled(best + direction)) < lowest:
+        while abs(best) < MAX_STEPS and (found := scaled(best + direction)) < lowest:
             best, lowest = best + direction, found
     scaled(best)
     return float(STEP**best)

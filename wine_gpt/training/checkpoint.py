@@ -31,9 +31,9 @@ class Checkpoint:
     """The content of a checkpoint.
 
     Attributes:
-        step: optimizer steps done.
+        step: the number of optimizer steps done.
         tensors: named tensors by group: weights, optimizer, best.
-        state: the rest, as JSON.
+        state: all other state, as a JSON object.
     """
 
     step: int
@@ -42,10 +42,10 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write a checkpoint into ``folder`` completely or not at all, then remove all but the newest ``keep``.
+    """Write a checkpoint into ``folder`` completely or not at all, then keep only the newest ``keep`` checkpoints.
 
     Raises:
-        UserError: if the disk is full or the folder can't be written; older checkpoints are then untouched.
+        UserError: if the disk is full or the folder can't be written; older checkpoints are then kept.
     """
     name = f"step-{checkpoint.step:08d}"
     temporary, final = folder / f".tmp-{name}", folder / name
@@ -54,14 +54,14 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         _remove_leftovers(folder)
         temporary.mkdir()
         _write(temporary, checkpoint)
-        # a damaged checkpoint of the same step
+        # damaged, or later than the checkpoint that this run resumed from
         if final.exists():
             _discard(final)
         temporary.rename(final)
         files.sync(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise UserError(_explain(error, folder, checkpoint)) from error
+        raise UserError(_describe_failure(error, folder, checkpoint)) from error
     for old in _complete(folder)[keep:]:
         _discard(old)
     _remove_leftovers(folder)
@@ -72,7 +72,7 @@ def load(path: Path) -> Checkpoint:
     """Load one checkpoint and verify every file against the manifest.
 
     Raises:
-        UserError: naming the file that is missing or damaged, with both checksums.
+        UserError: if a file is missing or damaged; the message names the file, and both checksums.
     """
     manifest = _read_json(path / MANIFEST)
     claimed = manifest.pop("manifest_sha256", None)
@@ -94,7 +94,10 @@ def load(path: Path) -> Checkpoint:
 
 
 def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Load the newest good checkpoint, none if the folder has no checkpoint; also say why newer ones were skipped.
+    """Load the newest good checkpoint.
+
+    Returns:
+        The checkpoint, none if the folder has no checkpoint; and the reasons why newer checkpoints were skipped.
 
     Raises:
         UserError: if there are checkpoints but none is good, so that a run never silently starts over.
@@ -125,7 +128,7 @@ def _write(temporary: Path, checkpoint: Checkpoint) -> None:
     manifest = {"step": checkpoint.step, "sha256": checksums}
     signed = {**manifest, "manifest_sha256": _manifest_sha256(manifest)}
     (temporary / MANIFEST).write_text(json.dumps(signed, indent=2), encoding="utf-8")
-    # synced before the rename, because a power loss could otherwise leave the name without its content
+    # sync before the rename, because a power loss could otherwise leave the name without its content
     for file in [*written, temporary / MANIFEST, temporary]:
         files.sync(file)
 
@@ -135,12 +138,12 @@ def _manifest_sha256(manifest: JsonObject) -> str:
 
 
 def _discard(path: Path) -> None:
-    """Mark a checkpoint for removal by a rename, so that a half-removed one does not look complete."""
+    """Mark a checkpoint for removal by renaming it, so that it does not look complete while it is removed."""
     path.rename(path.with_name(f".tmp-old-{path.name}"))
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove discarded checkpoints and what a killed process left incomplete."""
+    """Remove discarded checkpoints and the incomplete ones of killed processes."""
     for leftover in folder.glob(".tmp-*step-*"):
         shutil.rmtree(leftover)
 
@@ -152,7 +155,7 @@ def _read_json(path: Path) -> JsonObject:
         raise UserError(f"checkpoint {path.parent}: {error}") from error
 
 
-def _explain(error: Exception, folder: Path, checkpoint: Checkpoint) -> str:
+def _describe_failure(error: Exception, folder: Path, checkpoint: Checkpoint) -> str:
     needed = sum(tensor.nbytes for tensors in checkpoint.tensors.values() for tensor in tensors.values())
     free = shutil.disk_usage(folder).free if folder.exists() else 0
     kept = _complete(folder)

@@ -1,4 +1,4 @@
-"""Measure the energy that a training uses, as codecarbon estimates it; nothing is measured without codecarbon."""
+"""Measure the energy of training with codecarbon, if it is installed."""
 
 import logging
 from types import TracebackType
@@ -6,9 +6,9 @@ from typing import Any, Self
 
 
 class EnergyMeter:
-    """Measures the energy of this machine inside its context, offline and without writing files.
+    """Measures the energy that this machine uses inside the context, offline and without writing files.
 
-    An error in codecarbon never reaches the caller: the meter then stops measuring.
+    If codecarbon raises an error, the meter stops measuring and hides the error, because training must not fail.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class EnergyMeter:
             from codecarbon import OfflineEmissionsTracker
 
             tracker = OfflineEmissionsTracker(
-                # required, but used for emissions only
+                # required by codecarbon, but without effect on the energy
                 country_iso_code="FRA",
                 # otherwise codecarbon locks a file and handles SIGTERM
                 allow_multiple_runs=True,
@@ -35,7 +35,7 @@ class EnergyMeter:
         return self
 
     def take(self) -> float | None:
-        """Return the kWh since the last call, or since the start; none if they are not known."""
+        """Return the energy in kWh since the last call, or since the start; none if it is not known."""
         if self._tracker is None:
             return None
         try:
@@ -54,7 +54,7 @@ class EnergyMeter:
             if tracker is not None:
                 tracker.stop()
         except Exception:
-            # no measurement is lost, because take() has returned them all
+            # hidden, because take() has already returned all measurements
             return
         finally:
             logging.getLogger("codecarbon").disabled = self._log_was_disabled

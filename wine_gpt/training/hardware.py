@@ -1,4 +1,4 @@
-"""Choose the precision of training for this device, and tune a CPU's matmuls while a training runs."""
+"""Choose the precision of training for this device, and tune a CPU's matmuls during training."""
 
 import contextlib
 import os
@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-# the limits of torch's and oneDNN's caches of matmul kernels
+# environment variables with the capacities of torch's and oneDNN's caches of matmul kernels
 ONEDNN_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-# of each cache: enough for the matmul shapes of every step, because each kernel takes 2 to 3 MB
+# capacity of each cache: enough for the matmul shapes that all steps have
 KERNELS_KEPT = 24
 # largest relative error of a matmul in single precision; bfloat16's would be about 2⁻⁹
 SINGLE_PRECISION = 2.0**-20
@@ -17,16 +17,15 @@ SINGLE_PRECISION = 2.0**-20
 
 @contextlib.contextmanager
 def tuned_runtime(mixed_precision: str) -> Iterator[None]:
-    """Tune the process for training on a CPU, and restore it at the end.
+    """Tune the whole process for training on a CPU, and restore its settings at the end.
 
-    What each setting earns is in benchmarks/RESULTS.md, "Training speed". The settings apply to the whole process. The
-    caches' limits stay after the end, because torch and oneDNN read them only once, at the process's first matmul.
+    The effect of each setting is in benchmarks/RESULTS.md, "Training speed". The capacities of the caches can't be
+    restored, because torch and oneDNN read them only once, at the process's first matmul.
 
     Args:
-        mixed_precision: of the training; float32 matmuls are tuned only for ``no``, because bf16 has hardly any.
+        mixed_precision: the precision of training; float32 matmuls are tuned only for ``no``, because bf16 has few.
     """
-    # the type stubs lack torch.backends.mkldnn.matmul
-    matmul: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009
+    matmul = _matmul_settings()
     precision = matmul.fp32_precision
     unset = [name for name in ONEDNN_CACHES if name not in os.environ]
     limit_onednn_cache()
@@ -40,13 +39,14 @@ def tuned_runtime(mixed_precision: str) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def choose_mixed_precision(wanted: str) -> str:
-    """Return ``bf16`` or ``no`` for ``auto``, by this machine's hardware, and any other precision as it is.
+def choose_mixed_precision(setting: str) -> str:
+    """Return the precision that ``training.mixed_precision`` stands for on this machine.
 
-    bf16 is chosen where the hardware has matmuls for it, because emulated bf16 is far slower than float32.
+    ``auto`` stands for bf16 if the hardware has bf16 matmuls, because emulated ones are far slower than float32, and
+    otherwise for ``no``.
     """
-    if wanted != "auto":
-        return wanted
+    if setting != "auto":
+        return setting
     if torch.cuda.is_available():
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -58,21 +58,21 @@ def choose_mixed_precision(wanted: str) -> str:
 def limit_onednn_cache() -> None:
     """Limit oneDNN's primitive caches: by default each new matmul shape keeps a 2-3 MB kernel alive.
 
-    Batches have many shapes, so the default of 1,024 kernels would take hundreds of megabytes, and most would never be
-    used again. Without effect after the process's first matmul.
+    Batches have many shapes, so that most kernels would never be used again. This has no effect after the process's
+    first matmul.
     """
     for cache in ONEDNN_CACHES:
         os.environ.setdefault(cache, str(KERNELS_KEPT))
 
 
 def enable_onednn_fp32() -> None:
-    """Compute float32 matmuls by the fastest library that keeps float32's accuracy.
+    """Compute float32 matmuls with oneDNN if it keeps float32's accuracy on this CPU.
 
-    On a CPU torch uses MKL, which is slow on processors that are not Intel's. The setting "bf16" makes torch use
-    oneDNN, which is then free to round its inputs to bfloat16. A test matmul shows whether it does so on this machine;
-    if it does not, the setting is plain single precision. CUDA is left as it is, because TF32 is less accurate.
+    By default torch uses MKL, which is slow on processors that are not Intel's. The setting "bf16" makes torch use
+    oneDNN and allows oneDNN to round the inputs to bfloat16. The setting is kept only if the error of a test matmul
+    shows that oneDNN does not round on this machine. With CUDA nothing is changed, because TF32 is less accurate.
     """
-    matmul: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009
+    matmul = _matmul_settings()
     if torch.cuda.is_available() or not torch.backends.mkldnn.is_available():
         return
     matmul.fp32_precision = "bf16"
@@ -82,8 +82,12 @@ def enable_onednn_fp32() -> None:
 
 def float32_library() -> str:
     """Return the name of the library that computes float32 matmuls."""
-    matmul: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009
-    return "oneDNN" if matmul.fp32_precision == "bf16" else "torch's own"
+    return "oneDNN" if _matmul_settings().fp32_precision == "bf16" else "torch's own"
+
+
+def _matmul_settings() -> Any:  # noqa: ANN401 - torch's type stubs lack it
+    """Return torch's settings of oneDNN's matmuls."""
+    return getattr(torch.backends.mkldnn, "matmul")  # noqa: B009 - as an attribute it is a type error
 
 
 def _matmul_error() -> float:

@@ -1,8 +1,8 @@
 """Muon for the matrices between the layers and AdamW for all other parameters, as one optimizer.
 
-``torch.optim.Muon`` is not used, because it multiplies in bfloat16, which is slow on a CPU without instructions for
-it, and takes matrices only, so that fp16's gradient scaler would have two optimizers: benchmarks/RESULTS.md, "Training
-speed".
+``torch.optim.Muon`` is not used, because its matmuls are in bfloat16, which is slow on a CPU without bfloat16
+instructions, and because it takes matrices only, so that fp16's gradient scaler would have two optimizers
+(benchmarks/RESULTS.md, "Training speed").
 """
 
 from collections.abc import Callable
@@ -15,22 +15,22 @@ from torch import nn
 
 from wine_gpt.config import TrainingConfig
 
-# from Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks": five Newton-Schulz iterations of
-# this polynomial bring each singular value to between about 0.7 and 1.2
+# five Newton-Schulz iterations with this polynomial bring each singular value to between about 0.7 and 1.2 (Jordan et
+# al. 2024, "Muon: An optimizer for hidden layers in neural networks")
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 MOMENTUM = 0.95
 
 
 def orthogonalize(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return about UVᵀ for a matrix USVᵀ: all its singular values become about 1.
+    """Return about UVᵀ for a matrix USVᵀ, so that all singular values are about 1.
 
     Args:
         matrix: float of shape (rows, columns).
-        dtype: of the matmuls.
+        dtype: the dtype of the matmuls and of the result.
 
     Returns:
-        a tensor of the matrix's shape, in ``dtype``.
+        a tensor of the matrix's shape.
     """
     # at most as many rows as columns, because the iteration multiplies (rows, rows) matrices
     transposed = matrix.shape[0] > matrix.shape[1]
@@ -45,9 +45,9 @@ def orthogonalize(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def orthogonalize_in_parallel(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
-    """Orthogonalize matrices, which are divided among the processes.
+    """Orthogonalize each matrix on one process, and return all results on all processes.
 
-    All processes must call it with the same matrices.
+    All processes must call this function with equal matrices.
     """
     state = PartialState()
     work = assign_work([matrix.shape for matrix in matrices], state.num_processes)
@@ -86,18 +86,19 @@ class MuonAdamW(torch.optim.AdamW):
     Args:
         groups: parameter groups, each with ``orthogonal`` and ``weight_decay``.
         config: see :class:`TrainingConfig`.
-        dtype: of Muon's matmuls; bfloat16 is precise enough.
+        dtype: the dtype of Muon's matmuls; bfloat16 is precise enough.
     """
 
+    # Any, because torch.optim types the values of a parameter group so
     def __init__(self, groups: list[dict[str, Any]], config: TrainingConfig, dtype: torch.dtype) -> None:
         betas = (config.adam_beta1, config.adam_beta2)
         super().__init__(groups, lr=config.learning_rate, betas=betas, fused=True)
         self.dtype = dtype
-        # a fused AdamW handles an fp16 overflow itself, which would leave Muon's updates in place
+        # makes fp16's gradient scaler skip the step after an overflow; a fused AdamW would skip only its own update
         self._step_supports_amp_scaling = False
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # noqa: ANN401 - as torch has it
+    def step(self, closure: Callable[[], float] | None = None) -> Any:  # noqa: ANN401 - torch.optim's signature
         """Update all parameters that have a gradient."""
         for group in self.param_groups:
             if group["orthogonal"]:
@@ -111,7 +112,7 @@ class MuonAdamW(torch.optim.AdamW):
         return super().step(closure)
 
     def _momentum(self, matrix: nn.Parameter) -> torch.Tensor:
-        """Update a matrix's momentum by its gradient, and return the Nesterov momentum."""
+        """Update a matrix's momentum with its gradient, and return the Nesterov momentum."""
         state = self.state[matrix]
         if not state:
             # AdamW's load_state_dict requires a step in every parameter's state
@@ -124,14 +125,14 @@ class MuonAdamW(torch.optim.AdamW):
 
 
 def build_optimizer(module: nn.Module, config: TrainingConfig, dtype: torch.dtype) -> MuonAdamW:
-    """Return the optimizer that the config names, with weight decay for matrices but not for biases and layer norms.
+    """Return the optimizer of the config, with weight decay for matrices but not for biases and layer norms.
 
-    Muon is for the weights of linear layers. The embeddings stay with AdamW, and with them the tied head.
+    Muon updates the weights of linear layers only: AdamW updates the embeddings, and with them a tied head.
 
     Args:
         module: its parameters that require gradients are trained.
         config: see :class:`TrainingConfig`.
-        dtype: of Muon's matmuls.
+        dtype: the dtype of Muon's matmuls.
     """
     embeddings = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]

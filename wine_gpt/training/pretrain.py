@@ -48,7 +48,7 @@ def pretrain(
     on_step: Callable[[int, list[Indices]], None] | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
 ) -> FinishedRun:
-    """Train a model from scratch and write a folder that ``from_pretrained`` and ``pipeline`` load.
+    """Train a model from scratch and write a run folder that ``from_pretrained`` and ``pipeline`` load.
 
     Args:
         config: see :class:`PretrainConfig`.
@@ -56,8 +56,8 @@ def pretrain(
         on_checkpoint: see :class:`Trainer`.
 
     Raises:
-        UserError: for anything that the user can put right.
-        RunInterrupted: after a checkpoint, when SIGTERM or Ctrl-C came.
+        UserError: for anything that the user can fix.
+        RunInterrupted: if SIGTERM or Ctrl-C stopped the run, after a checkpoint was saved.
     """
     folder = Path(config.output_dir)
     with contextlib.ExitStack() as stack:
@@ -148,7 +148,7 @@ def _require_validation(reviews: Reviews) -> None:
 
 
 def _tokenizer(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerFast:
-    """Load the tokenizer that the config names, or train one on the training split, the same on every process."""
+    """Load the config's tokenizer, or train one on the train split, which gives an equal one on every process."""
     if config.tokenizer.path is not None:
         tokenizer = load_tokenizer(config.tokenizer.path)
     else:
@@ -165,14 +165,18 @@ def _resume_key(
     return {**settings_fixed_on_resume(config, mixed_precision), "data": reviews.fingerprint, "tokenizer": vocabulary}
 
 
-def resume(trainer: Trainer, wanted: str) -> None:
-    """Resume from the newest good checkpoint (``latest``), or from the one at a path.
+def resume(trainer: Trainer, requested: str) -> None:
+    """Resume from the newest good checkpoint, if there is one yet, or from a given one.
+
+    Args:
+        trainer: the trainer, which must not have trained.
+        requested: ``latest``, or the path of a checkpoint.
 
     Raises:
-        UserError: if there are checkpoints but none is good, or the checkpoint's run had other settings.
+        UserError: if no checkpoint is good although there are some, or the checkpoint's run had other settings.
     """
     folder = trainer.checkpoints.folder
-    found, problems = find_checkpoint(folder, wanted)
+    found, problems = find_checkpoint(folder, requested)
     for problem in problems:
         logger.info(f"skipped: {problem}")
     if found is None:
@@ -213,7 +217,7 @@ def _save_run(folder: Path, config: PretrainConfig, trainer: Trainer, reviews: R
 
 
 def summarize(trainer: Trainer) -> TrainingSummary:
-    """Return how a finished training went, for a metrics file."""
+    """Return the summary of a finished training for a metrics file."""
     state = trainer.state
     return TrainingSummary(
         steps=state.step,

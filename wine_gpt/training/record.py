@@ -34,8 +34,8 @@ class EpochResult:
 
     Attributes:
         epoch: counted from 1.
-        step: optimizer steps done by then.
-        score: on the validation split.
+        step: the number of optimizer steps done.
+        score: the score on the validation split.
         samples: generated reviews.
     """
 
@@ -50,7 +50,7 @@ class EpochResult:
         return cls(content["epoch"], content["step"], Score.from_dict(content), content["samples"])
 
     def to_dict(self) -> JsonObject:
-        """Return a JSON object in which the score's keys stand beside the others."""
+        """Return a JSON object, with the score's keys in it and not nested."""
         return {"epoch": self.epoch, "step": self.step, **self.score.to_dict(), "samples": self.samples}
 
 
@@ -59,14 +59,14 @@ class TrainingState:
     """The training loop's state besides its tensors; each checkpoint holds it.
 
     Attributes:
-        step: optimizer steps done.
-        curve: pairs of a step and the training loss since the point before, in nats per token.
+        step: the number of optimizer steps done.
+        curve: points of the loss curve: a step, and the mean training loss since the point before, in nats per token.
         epochs: one result per finished epoch.
         nats: training loss summed since the curve's last point.
-        tokens: tokens trained on since the curve's last point.
-        total_tokens: tokens trained on in all steps.
+        tokens: the number of tokens trained on since the curve's last point.
+        total_tokens: the number of tokens trained on in all steps.
         seconds: time of all steps, without validation and checkpoints.
-        energy_kwh: energy of all work up to the last checkpoint; none if a part of it was not measured.
+        energy_kwh: energy used up to the last checkpoint; none if some of it was not measured.
     """
 
     step: int = 0
@@ -97,7 +97,7 @@ class TrainingState:
         return loss
 
     def add_energy(self, kwh: float | None) -> None:
-        """Add the energy since the last checkpoint; none makes the sum unknown."""
+        """Add the energy since the last checkpoint; if it is none, the sum becomes none."""
         self.energy_kwh = None if self.energy_kwh is None or kwh is None else self.energy_kwh + kwh
 
     @classmethod
@@ -123,20 +123,20 @@ class EpochLoss:
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """How a training went: the section ``training`` of a metrics file.
+    """The summary of a training: the section ``training`` of a metrics file.
 
     Attributes:
-        steps: optimizer steps.
+        steps: the number of optimizer steps.
         epochs: validation loss after each epoch.
         best_epoch: the epoch whose weights were kept.
-        tokens: tokens trained on in all steps.
+        tokens: the number of tokens trained on in all steps.
         seconds: time of all steps, without validation and checkpoints.
         tokens_per_second: none if no step was done.
-        energy_kwh: none if a part of the run was not measured.
+        energy_kwh: none if some of the run was not measured.
         padding_fraction: fraction of the batches' positions that are padding, 0 to 1.
-        reviews_cut: training reviews longer than the model's positions.
-        processes: how many processes trained.
-        mixed_precision: Accelerate's name, such as bf16.
+        reviews_cut: the number of training reviews with more positions than the model has.
+        processes: the number of processes that trained.
+        mixed_precision: Accelerate's name of the precision, such as bf16.
         logit_scale: the factor that calibration multiplied the logits by; none without calibration.
     """
 
@@ -155,7 +155,7 @@ class TrainingSummary:
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> "TrainingSummary":
-        """Read what :meth:`to_dict` returned; also older files, which name the fraction ``padding_share``."""
+        """Read what :meth:`to_dict` returned; older files have ``padding_share`` for ``padding_fraction``."""
         known = {field.name for field in dataclasses.fields(cls)}
         values = {name: value for name, value in content.items() if name in known}
         if "padding_share" in content:
@@ -163,7 +163,7 @@ class TrainingSummary:
         return cls(**{**values, "epochs": [EpochLoss(**epoch) for epoch in content["epochs"]]})
 
     def to_dict(self) -> JsonObject:
-        """Return a JSON object without the optional figures that are not known."""
+        """Return a JSON object without optional figures that are none."""
         optional = ("energy_kwh", "logit_scale")
         return {
             name: value
@@ -174,7 +174,7 @@ class TrainingSummary:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a run ran on: versions, device and threads."""
+    """The software and hardware of a run: versions, device and threads."""
 
     python: str
     packages: dict[str, str]
@@ -204,7 +204,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """The most memory that this process has held, in bytes; none where it is not known."""
+    """The peak memory of a process, in bytes; none if it is not known."""
 
     resident: int | None = None
     gpu: int | None = None
@@ -230,11 +230,11 @@ class RunMetrics:
     """The metrics file of a pretraining run.
 
     Attributes:
-        validation: score of the saved model; none without that split.
-        test: the same on the test split.
-        data_fingerprint: of the reviews and their splits; none in a file that does not name it.
+        validation: score of the saved model on the validation split; none if the split is empty.
+        test: score of the saved model on the test split; none if the split is empty.
+        data_fingerprint: see :class:`wine_gpt.data.Reviews`; none in older files.
         training: see :class:`TrainingSummary`.
-        parameters: how many the model has.
+        parameters: the number of the model's parameters.
         peak_memory: see :class:`PeakMemory`.
         environment: see :class:`Environment`.
     """
@@ -261,7 +261,7 @@ class RunMetrics:
         )
 
     def to_dict(self) -> JsonObject:
-        """Return a JSON object without the scores of splits that are empty."""
+        """Return a JSON object without the scores of empty splits."""
         scores = {"validation": self.validation, "test": self.test}
         return {
             **{name: score.to_dict() for name, score in scores.items() if score is not None},
@@ -334,7 +334,7 @@ def _peak_resident_bytes() -> int | None:
     try:
         import resource
     except ImportError:
-        # a POSIX module, which Windows lacks
+        # Windows lacks this POSIX module
         return None
     # ru_maxrss is in KiB on Linux and in bytes on macOS
     unit = 1 if sys.platform == "darwin" else 1024

@@ -1,4 +1,4 @@
-"""Save a training as checkpoints and resume from one, if the settings that decide the result are the same."""
+"""Save the state of training in checkpoints, and resume from one if the settings that decide the result are equal."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +14,14 @@ from wine_gpt.training import checkpoint
 from wine_gpt.training.checkpoint import Checkpoint, Tensors
 from wine_gpt.training.record import TrainingState
 
-# settings that may differ on resume, because they don't change what a step computes;
-# data.path is one of them, because the data are compared by content
+# last parts of the keys of settings that may differ on resume, because they don't change what a step computes:
+# data.path may differ, because the data are compared by content
 IGNORED_ON_RESUME = ("path", "trackers", "keep_checkpoints", "checkpoint_steps", "micro_batches")
-# the one setting that may grow on resume: finished steps stay valid, and the learning rate falls later
+# the one setting that may grow on resume: finished steps stay valid, but the learning rate falls later
 EXTENDABLE_SETTING = "training.epochs"
-# part of the resume key; raised when a change to the code changes what a step computes
+# part of the resume key: increase this when a change to the code changes what a step computes
 STEP_VERSION = 2
-# keys that wine_gpt wrote before the names of today
+# keys in checkpoints of earlier versions of wine_gpt, with their names in this version
 RENAMED_KEYS = {"identity": "resume_key", "machinery": "runtime", "code's recipe": "step_version"}
 
 
@@ -29,13 +29,13 @@ class TrainingCheckpoints:
     """Saves and restores a training: weights, best weights, optimizer, gradient scaler and the loop's state.
 
     Args:
-        folder: of the checkpoints.
-        keep: how many checkpoints to keep.
-        resume_key: what must be equal to resume from a checkpoint; saved with each.
-        runtime: what may differ on resume, and may then change the last bits of the result; saved with each.
-        model: whose parameters with ``requires_grad`` are saved.
-        optimizer: of that model.
-        accelerator: for the gradient scaler and the main process, which writes.
+        folder: the folder of the checkpoints.
+        keep: the number of checkpoints to keep.
+        resume_key: values that must be equal to resume from a checkpoint; saved in each checkpoint.
+        runtime: values that may differ on resume, which may change the result's last bits; saved in each checkpoint.
+        model: the model, whose parameters with ``requires_grad`` are saved.
+        optimizer: the model's optimizer.
+        accelerator: its main process writes the checkpoints, which include its gradient scaler.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class TrainingCheckpoints:
 
     @property
     def weights(self) -> Tensors:
-        """The trained parameters by name, themselves and not copies."""
+        """The trained parameters by name, not copied."""
         return trained_weights(self.model)
 
     def tensors(self) -> Mapping[str, Tensors]:
-        """Return ``weights``, ``optimizer`` and, after an epoch, ``best``: the tensors themselves, not copies."""
+        """Return ``weights``, ``optimizer`` and, after an epoch, ``best``, not copied."""
         tensors = {"weights": self.weights, "optimizer": _optimizer_tensors(self.optimizer)}
         return {**tensors, "best": self.best_weights} if self.best_weights else tensors
 
@@ -78,7 +78,7 @@ class TrainingCheckpoints:
         self._load_weights(self.best_weights)
 
     def save(self, state: TrainingState) -> Path | None:
-        """Write a checkpoint; return its folder on the main process, none on the others.
+        """Write a checkpoint; return its folder on the main process and none on other processes.
 
         Raises:
             UserError: if the checkpoint can't be written.
@@ -101,10 +101,10 @@ class TrainingCheckpoints:
         """Load a checkpoint into model, optimizer and scaler.
 
         Returns:
-            The loop's state, and what differs in the runtime; empty if nothing does.
+            The loop's state, and a description of the differences in the runtime, empty if there are none.
 
         Raises:
-            UserError: naming each setting that differs, more epochs aside; nothing is changed then.
+            UserError: if a setting differs, except for more epochs. The message names each; nothing is changed.
         """
         saved = _with_current_keys(found.state)
         then, now = _with_current_keys(saved["resume_key"]), dict(self.resume_key)
@@ -125,18 +125,22 @@ class TrainingCheckpoints:
             tensor.copy_(weights[name])
 
 
-def find_checkpoint(folder: Path, wanted: str) -> tuple[Checkpoint | None, list[str]]:
-    """Load the newest good checkpoint of a folder (``latest``), or the one at a path.
+def find_checkpoint(folder: Path, requested: str) -> tuple[Checkpoint | None, list[str]]:
+    """Load the newest good checkpoint of a folder, or a given checkpoint.
+
+    Args:
+        folder: the folder of the checkpoints.
+        requested: ``latest``, or the path of a checkpoint.
 
     Returns:
-        The checkpoint, none if there is none yet; and why newer ones were skipped.
+        The checkpoint, none if the folder has none yet; and the reasons why newer checkpoints were skipped.
 
     Raises:
-        UserError: if there are checkpoints but none is good, or the one at the path is not.
+        UserError: if no checkpoint is good although there are some, or the given one is missing or damaged.
     """
-    if wanted == "latest":
+    if requested == "latest":
         return checkpoint.load_newest(folder)
-    return checkpoint.load(Path(wanted)), []
+    return checkpoint.load(Path(requested)), []
 
 
 def settings_fixed_on_resume(config: object, mixed_precision: str) -> JsonObject:
@@ -144,7 +148,7 @@ def settings_fixed_on_resume(config: object, mixed_precision: str) -> JsonObject
 
     Args:
         config: a root config.
-        mixed_precision: what ``auto`` stands for.
+        mixed_precision: the precision, which is not ``auto``.
     """
     settings = {
         key: value
@@ -155,7 +159,7 @@ def settings_fixed_on_resume(config: object, mixed_precision: str) -> JsonObject
 
 
 def describe_mismatch(then: JsonObject, now: JsonObject, source: str = "checkpoint") -> str:
-    """List each key whose value differs between ``then``, which is from ``source``, and now; empty if none does."""
+    """List each key whose value in ``then``, read from ``source``, differs from that in ``now``; empty without any."""
     return "; ".join(
         f"{key}: {source} {then.get(key)}, now {now.get(key)}"
         for key in sorted(then.keys() | now.keys())
@@ -164,7 +168,7 @@ def describe_mismatch(then: JsonObject, now: JsonObject, source: str = "checkpoi
 
 
 def trained_weights(model: nn.Module) -> Tensors:
-    """Return the parameters that are trained by name, themselves and not copies; a tied one once."""
+    """Return the trained parameters by name, not copied and each tied one once."""
     return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 

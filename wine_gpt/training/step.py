@@ -1,7 +1,7 @@
 """One optimizer step on a global batch: forward and backward per micro-batch, gradient clipping, update.
 
-A step is a pure function of (weights, optimizer state, seed, step), because the plan says which reviews it sees and
-dropout is seeded per review. On a CPU the number of micro-batches and processes changes nothing but rounding.
+A step is a pure function of (weights, optimizer state, seed, step), because the plan determines its reviews and
+dropout is seeded per review. On a CPU the number of micro-batches and processes changes only the rounding.
 """
 
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ class GlobalBatch:
     """The reviews of one optimizer step, over all processes.
 
     Attributes:
-        step: counted from 0.
+        step: the step, counted from 0.
         micro_batches: this process's micro-batches, each the indices of its reviews.
-        tokens: tokens of the whole batch.
-        width: positions of its longest review.
+        tokens: the number of tokens of the whole batch.
+        width: the number of positions of the batch's longest review.
     """
 
     step: int
@@ -44,13 +44,13 @@ class TrainStep:
     Args:
         module: the model with its loss.
         split: the tokenized training split.
-        plan: which reviews each step sees.
-        filler: token id of padded positions, the end of text; see :func:`wine_gpt.data.batching.collate`.
+        plan: the reviews of each step.
+        filler: the token id of padding; see :func:`wine_gpt.data.batching.collate`.
         config: see :class:`TrainingConfig`.
-        accelerator: for the device, this process's index and the number of processes.
+        accelerator: determines the device, this process's index and the number of processes.
 
     Raises:
-        UserError: if the batches can't be divided into the micro-batches, or these among the processes.
+        UserError: if a batch can't be divided into micro-batches, or the micro-batches among the processes.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class TrainStep:
         self.accelerator = accelerator
         self.micro_batches = config.micro_batches or accelerator.num_processes
         _require_divisible(self.micro_batches, accelerator.num_processes, plan.smallest)
-        # Muon's matmuls run in the precision that the model's run in
+        # Muon's matmuls have the precision of the model's matmuls
         dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
         self.wrapped: nn.Module
         self.optimizer: torch.optim.Optimizer
@@ -89,12 +89,12 @@ class TrainStep:
         """Update the weights once; return the loss summed over the tokens of the whole batch, in nats.
 
         Raises:
-            UserError: on all processes, before the update, if loss or gradient is not finite on any of them.
+            UserError: on all processes, before the update, if loss or gradient is not finite on any process.
         """
         own_nats = self._accumulate_gradients(batch)
         norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm)
         nats = self.accelerator.reduce(own_nats)
-        # loss and norm are sums over all processes, so all processes see the same;
+        # all processes decide alike, because loss and norm are sums over all processes;
         # with fp16 the gradient may overflow, because the scaler then skips the update
         if not torch.isfinite(nats if self.accelerator.scaler else nats + norm):
             raise UserError(self._describe_non_finite(batch))
@@ -113,10 +113,10 @@ class TrainStep:
     def _backward(self, batch: GlobalBatch, indices: Indices) -> torch.Tensor:
         """Add the gradient of a micro-batch's loss / the global batch's tokens; return the loss, summed in nats."""
         self._seed_dropout(batch.step, indices)
-        # padded to the global batch's width, because a review's random numbers fill its whole row
+        # padded to the global batch's width, because dropout draws random numbers for the whole row of a review
         rows = collate(self.split, indices, self.block_size, self.filler, batch.width).to(self.accelerator.device)
         nats: torch.Tensor = self.wrapped(rows.input_ids, rows.labels)
-        # times the number of processes, because DDP averages the gradients that have to be summed
+        # multiplied by the number of processes, because DDP averages the gradients and they must be summed
         self.accelerator.backward(nats * (self.accelerator.num_processes / batch.tokens))
         return nats.detach()
 
@@ -130,7 +130,7 @@ class TrainStep:
         if on_cpu:
             self.module.seed_dropout(seeds)
         else:
-            # not torch.manual_seed, because it queues a call for each kind of device that is missing
+            # not torch.manual_seed, because it queues a call for each type of device that is missing
             torch.get_device_module(self.accelerator.device).manual_seed(seeds[0])
 
     def _update(self, step: int) -> None:
@@ -140,9 +140,9 @@ class TrainStep:
         self.optimizer.zero_grad()
 
     def _describe_non_finite(self, batch: GlobalBatch) -> str:
-        """Name the reviews whose loss or gradient is not finite; returns the same on all processes.
+        """Name the reviews of all processes whose loss or gradient is not finite.
 
-        Each micro-batch is computed again without reducing gradients, because the gradients have been summed already.
+        Each micro-batch is computed again without reducing gradients, because the gradients were already summed.
         """
         found: dict[str, list[int]] = {}
         for indices in batch.micro_batches:

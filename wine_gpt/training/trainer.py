@@ -1,4 +1,4 @@
-"""The training loop: every run uses it, from scratch or from a base model, on one process or several."""
+"""The training loop of all runs, from scratch or from a base model, on one process or several."""
 
 import contextlib
 import time
@@ -28,7 +28,7 @@ from wine_gpt.training.step import TrainStep
 
 logger = get_logger(__name__)
 
-# points of the training loss that are kept for the curve
+# a long run's training loss curve has at least this many points, and fewer than twice as many
 CURVE_POINTS = 500
 SAMPLES_PER_EVALUATION = 3
 
@@ -37,20 +37,20 @@ class Trainer:
     """Trains a model on a tokenized ``train`` split and keeps the weights with the lowest ``validation`` loss.
 
     Args:
-        model: changed in place; it holds the best weights when :meth:`run` returns. Parameters that need no gradient
-            stay as they are and are not saved in checkpoints.
-        tokenizer: for the special tokens and the samples.
-        splits: with columns ``input_ids`` and ``length``.
+        model: changed in place; it has the best weights when :meth:`run` returns. Parameters that need no gradient are
+            neither changed nor saved in checkpoints.
+        tokenizer: the model's tokenizer.
+        splits: the tokenized splits ``train`` and ``validation``.
         config: see :class:`TrainingConfig`.
-        accelerator: for the device, this process's index and the number of processes.
-        checkpoints: folder of the checkpoints.
-        prompt: what the samples after each epoch begin with.
-        resume_key: what must be equal to resume from a checkpoint; saved with each.
+        accelerator: determines the device, this process's index and the number of processes.
+        checkpoints: the folder of the checkpoints.
+        prompt: the prompt of the samples after each epoch.
+        resume_key: values that must be equal to resume from a checkpoint; saved in each checkpoint.
 
     Attributes:
         on_step: called before each optimizer step with the step, counted from 0, and this process's micro-batches,
             each the indices of its reviews in the training split.
-        on_checkpoint: called on the main process after a checkpoint has been saved, with its folder.
+        on_checkpoint: called on the main process with the folder of a checkpoint that was saved.
 
     Raises:
         UserError: if the batches can't be divided into micro-batches or among the processes.
@@ -120,7 +120,7 @@ class Trainer:
         """Update the weights on one global batch and record its loss.
 
         Args:
-            step: counted from 0.
+            step: the step, counted from 0.
 
         Raises:
             UserError: before the update, if loss or gradient is not finite on any process.
@@ -161,7 +161,7 @@ class Trainer:
         self.save_checkpoint()
 
     def save_checkpoint(self) -> None:
-        """Save all that is needed to resume after the current step.
+        """Save a checkpoint from which training can resume after the current step.
 
         Raises:
             UserError: if the checkpoint can't be written.
@@ -176,22 +176,19 @@ class Trainer:
         """Continue after a checkpoint's step, with its weights, optimizer and results so far.
 
         Raises:
-            UserError: naming each setting that differs from the checkpoint's, more epochs aside; nothing is changed
-                then.
+            UserError: if a setting differs from the checkpoint's, except for more epochs. The message names each;
+                nothing is changed.
         """
         self.state, changed = self.checkpoints.restore(found)
         if changed:
             logger.info(f"note: the same steps, but not to the last bit: {changed}")
 
     def state_tensors(self) -> Mapping[str, Tensors]:
-        """Return the tensors of the training by group: ``weights``, ``optimizer`` and, after an epoch, ``best``.
-
-        They are the tensors themselves and not copies.
-        """
+        """Return the training's tensors, not copied: ``weights``, ``optimizer`` and, after an epoch, ``best``."""
         return self.checkpoints.tensors()
 
     def _stop_if_signaled(self, shutdown: GracefulShutdown) -> None:
-        """Save and raise :class:`RunInterrupted` on all processes if one of them got a signal."""
+        """Save a checkpoint and raise :class:`RunInterrupted` on all processes if any process got a signal."""
         own = torch.tensor(shutdown.signal, device=self.accelerator.device)
         # gathered, because the launcher's signal reaches the processes at different steps
         signal = int(self.accelerator.gather(own).max())
@@ -220,10 +217,7 @@ class Trainer:
 
 
 def describe_runtime(accelerator: Accelerator, micro_batches: int) -> JsonObject:
-    """Return what may differ between a checkpoint and the run that resumes from it.
-
-    A difference may change the last bits of what a step computes.
-    """
+    """Return values that may differ on resume, and may then change the last bits of what a step computes."""
     return {
         "device": accelerator.device.type,
         "processes": accelerator.num_processes,
