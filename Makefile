@@ -9,7 +9,7 @@ quickstart: .venv/installed
 
 test: quality
 	tests/system_packages.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 quality: .venv/installed-dev
 	$(BIN)/ruff check .

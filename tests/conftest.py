@@ -1,9 +1,14 @@
-"""What several test files share."""
+"""Fixtures that several test files share."""
 
 import itertools
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+# pytest-xdist runs one worker per core. OpenMP reads this when torch is imported, here and in commands under test.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import datasets
 import pytest
