@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from wine_gpt.modeling import loss
+from wine_gpt.modeling import cross_entropy
 from wine_gpt.training.hardware import enable_onednn_fp32, limit_onednn_cache
 
 ROWS, WIDTH, WORDS = 1827, 256, 10_002
@@ -37,12 +37,12 @@ def main() -> None:
 
 def time_chunks(mebibytes: int, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> float:
     """Return the seconds that one loss with its gradients takes."""
-    loss.CHUNK_BYTES = mebibytes << 20
+    cross_entropy.CHUNK_BYTES = mebibytes << 20
     inputs = hidden.requires_grad_(), weight.requires_grad_()
     # the first of two allocates the buffer
     for _ in range(2):
         started = time.perf_counter()
-        torch.autograd.grad(loss.summed_cross_entropy(*inputs, labels), inputs)
+        torch.autograd.grad(cross_entropy.summed_cross_entropy(*inputs, labels), inputs)
     return time.perf_counter() - started
 
 

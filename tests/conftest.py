@@ -35,7 +35,7 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from wine_gpt.config import ModelConfig
     from wine_gpt.data.template import CLASS_TEMPLATE
     from wine_gpt.modeling.gpt2 import build_model
-    from wine_gpt.modeling.language_model import LanguageModelLoss
+    from wine_gpt.modeling.loss import LanguageModelLoss
     from wine_gpt.tokenizer import encode_reviews, save_tokenizer, train_tokenizer
 
     folder = tmp_path_factory.mktemp("toy") / "run"

@@ -16,7 +16,7 @@ from wine_gpt.config import GenerationDefaults, ModelConfig
 from wine_gpt.data.batching import IGNORED, Batch
 from wine_gpt.errors import UserError
 from wine_gpt.modeling.gpt2 import build_model
-from wine_gpt.modeling.language_model import LanguageModelLoss
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import load_model
 
 SMALL = ModelConfig(n_layer=2, n_head=2, n_embd=16, n_inner=32, block_size=24, dropout=0.1)

@@ -17,7 +17,7 @@ from wine_gpt.config import TrainingConfig
 from wine_gpt.data.batching import Indices, collate
 from wine_gpt.errors import UserError
 from wine_gpt.modeling.gpt2 import build_model
-from wine_gpt.modeling.language_model import LanguageModelLoss
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
 from wine_gpt.training import checkpoint, resume
 from wine_gpt.training.resume import STEP_VERSION

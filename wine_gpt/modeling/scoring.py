@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import IGNORED, Indices, collate, evaluation_batches
 from wine_gpt.files import JsonObject
-from wine_gpt.modeling.language_model import LanguageModelLoss
+from wine_gpt.modeling.loss import LanguageModelLoss
 
 Sums = npt.NDArray[np.float64]
 

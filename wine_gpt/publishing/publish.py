@@ -14,7 +14,8 @@ from huggingface_hub import Collection, HfApi
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
-from wine_gpt.publishing.staging import CARD, STAGED_FOLDERS, Publication, stage
+from wine_gpt.publishing.published_files import CARD
+from wine_gpt.publishing.staging import STAGED_FOLDERS, Publication, stage
 
 logger = logging.getLogger(__name__)
 

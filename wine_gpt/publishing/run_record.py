@@ -14,9 +14,8 @@ from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.files import JsonObject, read_record, sha256
 from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.publishing.corpus import Corpus, corpus_of, published_path
+from wine_gpt.publishing.published_files import ADAPTER_FILES, MODEL_FILES, TOKENIZER_FILES
 from wine_gpt.run_folder import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
     CONFIG,
     DATA_REPORT,
     EVALUATION,
@@ -24,16 +23,9 @@ from wine_gpt.run_folder import (
     LOSS_PLOT,
     METRICS,
     MODEL_CONFIG,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
     WEIGHTS,
 )
 from wine_gpt.training.record import RunMetrics, Sample, read_samples
-
-# the files that loading a model needs
-MODEL_FILES = (MODEL_CONFIG, GENERATION_CONFIG, WEIGHTS)
-TOKENIZER_FILES = (TOKENIZER, TOKENIZER_CONFIG)
-ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 
 
 @dataclass(frozen=True)

@@ -16,46 +16,32 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
-from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
+from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import bundled, read_json, write_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
 from wine_gpt.publishing.corpus import is_hub_dataset, published_path
 from wine_gpt.publishing.hub import MAIN, StagedRepo
-from wine_gpt.publishing.run_record import (
+from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
+    CARD,
+    KNOWN_FILES,
+    LICENSE,
     MODEL_FILES,
+    NGRAM_INDEX,
+    ONNX,
+    SPACE_SETTINGS,
+    SPACE_SUFFIXES,
     TOKENIZER_FILES,
-    RunRecord,
-    SubsetModel,
-    read_run,
-    read_subset_models,
 )
-from wine_gpt.run_folder import CONFIG, EVALUATION, METRICS, TEMPLATE
+from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
+from wine_gpt.run_folder import CONFIG, EVALUATION, METRICS
 from wine_gpt.tokenizer import load_tokenizer
 
-CARD, LICENSE = "README.md", "LICENSE"
-ONNX = "onnx/model.onnx"
-# every file that a model repository may get, except plots
-KNOWN_FILES = (
-    CARD,
-    LICENSE,
-    CONFIG,
-    METRICS,
-    f"{EVALUATION}/{METRICS}",
-    *MODEL_FILES,
-    *TOKENIZER_FILES,
-    *ADAPTER_FILES,
-    TEMPLATE,
-    FILE_NAME,
-    ONNX,
-)
 STAGED_FOLDERS = ("models", "spaces")
-# the demo's sources, and the file that names its model
+# the demo's sources
 SPACE = bundled("space")
-SPACE_SUFFIXES = (".py", ".txt", ".css", ".js", ".html", ".svg", ".json")
-SPACE_SETTINGS = "settings.json"
 SAMPLER = Path(sampler.__file__)
 # the pattern of the Hub's access tokens
 TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}\b")
@@ -113,8 +99,8 @@ def stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], lis
     if publication.adapters:
         subset_models, left_out = read_subset_models(publication.adapters, run, publication.repo)
     model_folder = _folder(folder, "model", publication.repo)
-    if problem := _write_index(run, model_folder / FILE_NAME):
-        left_out.append(f"{FILE_NAME} is left out: {problem}")
+    if problem := _write_index(run, model_folder / NGRAM_INDEX):
+        left_out.append(f"{NGRAM_INDEX} is left out: {problem}")
     repositories = [_stage_model(publication, run, subset_models, model_folder)]
     for subset_model in subset_models:
         repositories.append(_stage_subset(publication, run, subset_model, folder))
@@ -145,7 +131,7 @@ def _stage_model(
         from wine_gpt.publishing.onnx_export import export
 
         export(run.folder, target / ONNX)
-    indexed = (target / FILE_NAME).exists()
+    indexed = (target / NGRAM_INDEX).exists()
     card = model_card(run, name, publication.revision, subset_models, publication.space, indexed, publication.onnx)
     plot_files = tuple(file for _, file in run.possible_plots)
     return publication.staged_repo(name, "model", target, card, (*KNOWN_FILES, *plot_files))

@@ -19,7 +19,7 @@ from accelerate.utils import (
 
 from wine_gpt.config import TrainingConfig
 from wine_gpt.errors import UserError
-from wine_gpt.modeling.loss import CHUNK_BYTES
+from wine_gpt.modeling.cross_entropy import CHUNK_BYTES
 from wine_gpt.training.hardware import choose_mixed_precision, float32_library, tuned_runtime
 
 logger = get_logger(__name__)

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt.modeling.language_model import LanguageModelLoss
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
 
 # ratio of neighboring factors in the search; the loss is flat around its minimum

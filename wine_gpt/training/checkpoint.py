@@ -33,7 +33,8 @@ class Checkpoint:
     Attributes:
         step: the number of optimizer steps done.
         tensors: named tensors by group: weights, optimizer, best.
-        state: all other state, as a JSON object.
+        state: all other state as a JSON object: ``training`` (losses, epochs, step), ``resume_key``, ``runtime`` and
+            ``scaler`` (of fp16); :mod:`wine_gpt.training.resume` makes it.
     """
 
     step: int

@@ -1,4 +1,8 @@
-"""Finish the step and save on SIGTERM and Ctrl-C instead of stopping at once."""
+"""Finish the step and save on SIGTERM and Ctrl-C instead of stopping at once.
+
+The training loop asks for the signal after each step, saves a checkpoint and raises ``RunInterrupted``, which the
+command line turns into exit code 143 or 130.
+"""
 
 import os
 import signal

@@ -16,7 +16,7 @@ from torch import nn
 from wine_gpt.config import TrainingConfig
 from wine_gpt.data.batching import BatchPlan, Indices, collate, split_into_micro_batches
 from wine_gpt.errors import UserError
-from wine_gpt.modeling.language_model import LanguageModelLoss
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.training.optimizer import build_optimizer
 from wine_gpt.training.schedule import learning_rate
 

@@ -16,7 +16,7 @@ from wine_gpt.data.batching import BatchPlan, Indices, positions_of
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.files import JsonObject
 from wine_gpt.generation.generate import generate_texts
-from wine_gpt.modeling.language_model import LanguageModelLoss
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
 from wine_gpt.progress import Progress
 from wine_gpt.training.checkpoint import Checkpoint, Tensors

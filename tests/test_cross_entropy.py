@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from wine_gpt.modeling import loss as loss_module
-from wine_gpt.modeling.loss import summed_cross_entropy, token_losses
+from wine_gpt.modeling import cross_entropy as loss_module
+from wine_gpt.modeling.cross_entropy import summed_cross_entropy, token_losses
 
 
 def inputs(rows: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

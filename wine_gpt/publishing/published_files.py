@@ -1,0 +1,44 @@
+"""The files that are uploaded to the Hub, and no others."""
+
+from wine_gpt.evaluation.ngram_index import FILE_NAME
+from wine_gpt.run_folder import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    CONFIG,
+    EVALUATION,
+    GENERATION_CONFIG,
+    METRICS,
+    MODEL_CONFIG,
+    TEMPLATE,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    WEIGHTS,
+)
+
+CARD, LICENSE = "README.md", "LICENSE"
+NGRAM_INDEX = FILE_NAME
+ONNX = "onnx/model.onnx"
+# config.json, generation_config.json, model.safetensors
+MODEL_FILES = (MODEL_CONFIG, GENERATION_CONFIG, WEIGHTS)
+# tokenizer.json, tokenizer_config.json
+TOKENIZER_FILES = (TOKENIZER, TOKENIZER_CONFIG)
+# adapter_config.json, adapter_model.safetensors
+ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
+# every file that a model repository may get, except plots
+KNOWN_FILES = (
+    CARD,
+    LICENSE,
+    CONFIG,
+    METRICS,
+    f"{EVALUATION}/{METRICS}",
+    *MODEL_FILES,
+    *TOKENIZER_FILES,
+    *ADAPTER_FILES,
+    TEMPLATE,
+    NGRAM_INDEX,
+    ONNX,
+)
+
+# a Space gets the demo's files with these suffixes, and the file that names its model
+SPACE_SUFFIXES = (".py", ".txt", ".css", ".js", ".html", ".svg", ".json")
+SPACE_SETTINGS = "settings.json"
