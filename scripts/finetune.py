@@ -4,8 +4,8 @@
     python scripts/finetune.py configs/finetune/full.yaml --base runs/base --variety all --min_reviews 100
     python scripts/finetune.py configs/finetune/lora.yaml --base runs/base --field country --value Italy
 
-``accelerate launch`` instead of ``python`` runs several processes. ``--help`` lists every setting; ``--resume`` skips
-the subsets that are finished. The same code as ``wine-gpt finetune``, in ``wine_gpt/commands/finetune.py``.
+With ``accelerate launch`` instead of ``python`` several processes train. ``--help`` lists every setting; ``--resume``
+skips finished subsets. This is ``wine-gpt finetune``; its code is in ``wine_gpt/commands/finetune.py``.
 """
 
 from wine_gpt.commands.finetune import main

@@ -3,7 +3,7 @@
     python scripts/generate.py runs/sample --prompt "wine review : germany" --temperature 0.5
     python scripts/generate.py runs/sample --explain --html review.html
 
-The same code as ``wine-gpt generate``, in ``wine_gpt/commands/generate.py``.
+This is ``wine-gpt generate``; its code is in ``wine_gpt/commands/generate.py``.
 """
 
 from wine_gpt.commands.generate import main

@@ -5,8 +5,8 @@
     accelerate launch scripts/pretrain.py configs/class.yaml --data.path kaggle --training.epochs 2
     accelerate launch --config_file configs/accelerate/cpu_processes.yaml scripts/pretrain.py configs/base.yaml
 
-``python scripts/pretrain.py`` does the same in one process. ``--help`` lists every setting; ``--resume`` continues a
-run that was interrupted. The same code as ``wine-gpt pretrain``, in ``wine_gpt/commands/pretrain.py``.
+``python scripts/pretrain.py`` trains in one process. ``--help`` lists every setting; ``--resume`` continues a run that
+was interrupted. This is ``wine-gpt pretrain``; its code is in ``wine_gpt/commands/pretrain.py``.
 """
 
 from wine_gpt.commands.pretrain import main

@@ -3,8 +3,8 @@
     python scripts/publish.py runs/base --repo org/wine-gpt --dry_run
     python scripts/publish.py runs/base --repo org/wine-gpt --adapters runs/lora --space org/wine-gpt-demo
 
-The token is the one of ``hf auth login``, or HF_TOKEN. The same code as ``wine-gpt publish``, in
-``wine_gpt/commands/publish.py``.
+Log in with ``hf auth login`` first, or set HF_TOKEN. ``--help`` lists every option. This is ``wine-gpt publish``; its
+code is in ``wine_gpt/commands/publish.py``.
 """
 
 from wine_gpt.commands.publish import main

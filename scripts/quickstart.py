@@ -2,7 +2,7 @@
 
     python scripts/quickstart.py
 
-The same code as ``wine-gpt quickstart``, in ``wine_gpt/commands/quickstart.py``.
+This is ``wine-gpt quickstart``; its code is in ``wine_gpt/commands/quickstart.py``.
 """
 
 from wine_gpt.commands.quickstart import main

@@ -4,7 +4,7 @@
     python scripts/score.py runs/base --data.path FILE --texts 200
     python scripts/score.py openai-community/gpt2 --data.path FILE
 
-``--help`` lists every setting. The same code as ``wine-gpt score``, in ``wine_gpt/commands/score.py``.
+``--help`` lists every setting. This is ``wine-gpt score``; its code is in ``wine_gpt/commands/score.py``.
 """
 
 from wine_gpt.commands.score import main

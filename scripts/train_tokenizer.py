@@ -3,7 +3,7 @@
     python scripts/train_tokenizer.py --data.path FILE --output_dir runs/tokenizer
     python scripts/pretrain.py configs/base.yaml --data.path FILE --tokenizer.path runs/tokenizer
 
-The same code as ``wine-gpt train-tokenizer``, in ``wine_gpt/commands/train_tokenizer.py``.
+This is ``wine-gpt train-tokenizer``; its code is in ``wine_gpt/commands/train_tokenizer.py``.
 """
 
 from wine_gpt.commands.train_tokenizer import main

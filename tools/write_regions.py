@@ -1,4 +1,4 @@
-"""Write space/regions.json, the countries, provinces and varieties that the demo offers: the sample's real ones.
+"""Write space/regions.json: the sample's countries, provinces and varieties, which the demo offers.
 
 python tools/write_regions.py
 """

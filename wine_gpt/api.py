@@ -18,7 +18,7 @@ from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainCon
 from wine_gpt.config_io import config_from_settings
 from wine_gpt.data import Reviews
 from wine_gpt.data import load_reviews as _load_reviews
-from wine_gpt.data.template import ReviewTemplate
+from wine_gpt.data.template import default_prompt, training_data_settings
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation import EvaluationReport
 from wine_gpt.evaluation import evaluate_model as _evaluate_model
@@ -34,7 +34,7 @@ from wine_gpt.publishing import publish as _publish
 from wine_gpt.publishing.hub import StagedRepo
 from wine_gpt.publishing.publish import PublishResult
 from wine_gpt.publishing.publish import dry_run as _dry_run
-from wine_gpt.run_folder import data_settings, require_writable
+from wine_gpt.run_folder import require_writable
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer, train_on_reviews
 from wine_gpt.training import pretrain as _pretrain
 from wine_gpt.training.accelerator import restored_generators
@@ -130,7 +130,7 @@ def generate(
         UserError: if the model cannot be loaded, or a prompt is too long for it.
     """
     loaded, tokenizer = _load(model)
-    prompts = _prefix(model) if prompts is None else prompts
+    prompts = _default_prompt(model) if prompts is None else prompts
     several = [prompts] if isinstance(prompts, str) else list(prompts)
     with restored_generators():
         texts = generate_texts(loaded, tokenizer, several, seed=_seed(seed), **settings)
@@ -164,7 +164,7 @@ def explain(
     loaded, tokenizer = _load(model)
     require_attention(loaded, layer, head)
     temperature = temperature or loaded.generation_config.temperature or 1.0
-    inputs = encode_prompts(loaded, tokenizer, [_prefix(model) if prompt is None else prompt])
+    inputs = encode_prompts(loaded, tokenizer, [_default_prompt(model) if prompt is None else prompt])
     with restored_generators():
         ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, temperature=temperature)
     length = inputs["input_ids"].shape[1]
@@ -179,7 +179,8 @@ def evaluate_model(model: StrPath, **settings: object) -> EvaluationReport:
         settings: sections and fields of :class:`wine_gpt.config.ScoreConfig`. By default ``data`` is as in the run
             that trained the model.
     """
-    config = config_from_settings(ScoreConfig, {"model": model, **settings}, defaults=data_settings(fspath(model)))
+    defaults = training_data_settings(fspath(model))
+    config = config_from_settings(ScoreConfig, {"model": model, **settings}, defaults=defaults)
     with restored_generators():
         return _evaluate_model(config)
 
@@ -242,9 +243,8 @@ def _load(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     return load_model(path), load_tokenizer(path)
 
 
-def _prefix(model: Model) -> str:
-    template = None if isinstance(model, tuple) else ReviewTemplate.load(fspath(model))
-    return template.prefix if template else ""
+def _default_prompt(model: Model) -> str:
+    return "" if isinstance(model, tuple) else default_prompt(fspath(model))
 
 
 def _seed(seed: int | None) -> int:

@@ -164,7 +164,7 @@ class _StandardStream(logging.StreamHandler[TextIO]):
         self._name = name
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the bare message; accelerate's logger prefixes ``[RANK 0]``, although only that process logs."""
+        """Return the message without accelerate's prefix ``[RANK 0]``, because only that process logs."""
         return super().format(record).removeprefix("[RANK 0] ")
 
     @property

@@ -312,7 +312,7 @@ class FinetuneConfig:
         require(self.base != "", "base", self.base, "name the folder of a pretrained run")
         require(self.field != "", "field", self.field, "name a column")
         both = self.variety is not None and (self.value is not None or self.field != "variety")
-        require(not both, "variety", self.variety, "is short for field and value: give it or them")
+        require(not both, "variety", self.variety, "is short for field and value: set one or the other")
         require(
             bool((self.requested or "").strip()),
             "value",

@@ -238,16 +238,15 @@ def natural_spacing(template: ReviewTemplate) -> decoders.Decoder:
 
     The patterns use only features that JavaScript's regular expressions have, for transformers.js.
     """
-    function_words = _BEFORE_OPENING_APOSTROPHE
     rules = [
         rf" (?=[.,;!?)\]}}%\"”’»{_TEXT_COLON}])",
         rf"(?<=[(\[{{$#{_OPENING_QUOTE}]) ",
         # full-bodied, and/or, 5+; light- to medium-bodied
         rf" (?=[-/])|(?<=/) |(?<=-) (?!(?<= light - | medium - )to{_WORD_END})|(?<=[0-9]) (?=\+)",
         # wine's, Nero d'Avola; the growers' wine; the '08
-        "".join(f"(?<! {word})" for word in function_words) + " (?=')",
+        "".join(f"(?<! {word})" for word in _BEFORE_OPENING_APOSTROPHE) + " (?=')",
         rf"(?<=') (?=(?:s|t|re|ve|ll|d|m|em){_WORD_END})|(?<=[^s ] ') ",
-        "|".join(f"(?<= {word} ') " for word in function_words),
+        "|".join(f"(?<= {word} ') " for word in _BEFORE_OPENING_APOSTROPHE),
         # 15,000; 13.5; U.S.
         rf"(?<=[0-9] ,) (?=[0-9]{{3}}{_WORD_END})",
         rf"(?<=[0-9] \.) (?=[0-9])|(?<=[ —][a-z] \.) (?=[a-z]{_WORD_END})",

@@ -19,7 +19,7 @@ from wine_gpt.errors import UserError
 def main(arguments: Sequence[str] | None = None) -> None:
     """Load the model, generate, and explain if --explain or --html is given."""
     options = read_arguments(arguments)
-    from wine_gpt.data.template import ReviewTemplate
+    from wine_gpt.data.template import default_prompt
     from wine_gpt.generation.explain import explain, require_attention, to_html, to_terminal
     from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids
     from wine_gpt.modeling.pretrained import load_model
@@ -27,8 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     model, tokenizer = load_model(options.model), load_tokenizer(options.model)
     if options.prompt is None:
-        template = ReviewTemplate.load(options.model)
-        options.prompt = template.prefix if template else ""
+        options.prompt = default_prompt(options.model)
     require_attention(model, options.layer, options.head)
     inputs = encode_prompts(model, tokenizer, [options.prompt])
     ids = generate_ids(

@@ -37,19 +37,13 @@ def read_config(arguments: Sequence[str]) -> ScoreConfig:
     exit_with_help(ScoreConfig, arguments, usage, __doc__)
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"name a model first: {usage}; see --help")
+    # imported after the check for --help, because importing datasets takes seconds
+    from wine_gpt.data.template import training_data_settings
+
     model, *rest = arguments
-    own = data_settings(model)
-    config = parse_config(ScoreConfig, ["--model", model, *rest], defaults=own or _template_settings(model))
-    if not own:
+    config = parse_config(ScoreConfig, ["--model", model, *rest], defaults=training_data_settings(model))
+    if not data_settings(model):
         print(f"{model} does not say what it was trained on: it may have seen these reviews", file=sys.stderr)
     if config.data.path == "sample":
         print("data: the bundled synthetic sample; for real reviews: --data.path FILE (or kaggle)", file=sys.stderr)
     return config
-
-
-def _template_settings(model: str) -> dict[str, object]:
-    """Return the data settings in the review template of a model on the Hub, where it has no config.yaml."""
-    from wine_gpt.data.template import ReviewTemplate
-
-    template = ReviewTemplate.load(model)
-    return template.settings() if template else {}

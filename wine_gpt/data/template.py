@@ -14,7 +14,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
 
 from wine_gpt.config import DataConfig, PretrainConfig
-from wine_gpt.config_io import parse_config
+from wine_gpt.config_io import Settings, build_config
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_record, write_json
 from wine_gpt.run_folder import TEMPLATE, data_settings
@@ -146,9 +146,9 @@ class ReviewTemplate:
         if file is not None and file.is_file():
             return read_record(file, cls.from_dict)
         settings = data_settings(model)
-        return cls.from_config(parse_config(PretrainConfig, [], defaults=settings).data) if settings else None
+        return cls.from_config(build_config(PretrainConfig, settings).data) if settings else None
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> Settings:
         """Return the data settings that describe this template, by dotted key."""
         return {
             "data.prefix": self.prefix,
@@ -166,6 +166,20 @@ class ReviewTemplate:
 
 # the form of the class's texts
 CLASS_TEMPLATE = ReviewTemplate.from_config(DataConfig())
+
+
+def default_prompt(model: str | Path) -> str:
+    """Return the prefix of the reviews that a model was trained on; empty if it has no template."""
+    template = ReviewTemplate.load(model)
+    return template.prefix if template else ""
+
+
+def training_data_settings(model: str | Path) -> Settings:
+    """Return the data settings of the run that trained a model; for a model on the Hub only those in its template."""
+    if settings := data_settings(model):
+        return settings
+    template = ReviewTemplate.load(model)
+    return template.settings() if template else {}
 
 
 def _as_text(value: object) -> str:

@@ -89,7 +89,7 @@ class MuonAdamW(torch.optim.AdamW):
         dtype: the dtype of Muon's matmuls; bfloat16 is precise enough.
     """
 
-    # Any, because torch.optim types the values of a parameter group so
+    # dict[str, Any] is torch.optim's type of a parameter group
     def __init__(self, groups: list[dict[str, Any]], config: TrainingConfig, dtype: torch.dtype) -> None:
         betas = (config.adam_beta1, config.adam_beta2)
         super().__init__(groups, lr=config.learning_rate, betas=betas, fused=True)
