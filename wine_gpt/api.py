@@ -59,7 +59,7 @@ def train_tokenizer(output_dir: StrPath | None = None, **settings: object) -> Pr
     """Train the word-level tokenizer on the train split.
 
     Args:
-        output_dir: the folder that it is saved to; ``None`` does not save it.
+        output_dir: the folder that the tokenizer is saved to; ``None`` does not save it.
         settings: the sections ``data`` and ``tokenizer`` of :class:`wine_gpt.config.TokenizerRunConfig`.
     """
     config = config_from_settings(TokenizerRunConfig, settings)
@@ -172,7 +172,7 @@ def explain(
 
 
 def evaluate_model(model: StrPath, **settings: object) -> EvaluationReport:
-    """Score a model on reviews that it never saw: loss, copying, diversity, conditioning.
+    """Score a model on held-out reviews: loss, copying, diversity, conditioning.
 
     Args:
         model: the folder of a run or an adapter, or a Hub id.

@@ -153,7 +153,7 @@ class TrainingConfig:
     seed: int = 42
     # steps between checkpoints; each epoch also ends with one, and 0 saves no others
     checkpoint_steps: int = 500
-    # number of checkpoints to keep, the newest ones
+    # number of newest checkpoints to keep
     keep_checkpoints: int = 2
     # tensorboard, trackio, wandb, several of them separated by commas, or none
     trackers: str = "none"
@@ -210,7 +210,7 @@ class PretrainConfig:
 
 @dataclass(frozen=True)
 class TokenizerRunConfig:
-    """The settings of training a tokenizer alone."""
+    """The settings of training a tokenizer without a model."""
 
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)

@@ -22,7 +22,7 @@ from wine_gpt.run_folder import TEMPLATE, data_settings
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# the column of the composed texts; no other column has its name, because ReviewTemplate refuses it
+# the column of the composed texts; ReviewTemplate refuses the name for any other column
 COMPOSED = "<review>"
 SEPARATOR = " : "
 

@@ -29,7 +29,7 @@ _WHITE, _BOLD, _RESET = "\x1b[38;5;231m", "\x1b[1m", "\x1b[0m"
 
 @dataclass(frozen=True)
 class Step:
-    """One generated word when it was chosen.
+    """A generated word and the model's prediction for its position.
 
     Attributes:
         word: the vocabulary's entry, or :data:`END`.
@@ -121,7 +121,7 @@ def to_terminal(explanation: Explanation, *, color: bool) -> str:
 
     Args:
         explanation: what :func:`explain` returns.
-        color: shade the words attended to; otherwise a percentage follows each of them.
+        color: shade the words attended to; otherwise a percentage follows each word.
     """
     shown = "shade" if color else f"percentage, from {ATTENTION_SHOWN:.0%} on"
     legend = (

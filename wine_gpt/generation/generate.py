@@ -81,7 +81,7 @@ def generate_ids(
     config = supported_config(model, settings)
     # Any, because transformers types generate as the method of another class
     generate: Any = model.generate
-    # quiet, because transformers warns of padding that it adds itself after a text that ends early
+    # quiet, because transformers warns about the padding that generate adds after a text's end
     with torch.inference_mode(), quiet_transformers():
         if config is not None:
             return decode(typing.cast(GPT2LMHeadModel, model), **inputs, config=config, limit=limit, streamer=streamer)

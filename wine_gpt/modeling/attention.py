@@ -8,7 +8,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-# the name under which transformers finds it
+# the name of causal_attention in the registry of transformers
 ATTENTION = "wine_gpt"
 
 

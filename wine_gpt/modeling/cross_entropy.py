@@ -96,7 +96,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         with torch.autocast(device, enabled=False):
-            # skip a frozen weight's gradient, which is a third of the matmuls; it is frozen if an adapter is trained
+            # skip the gradient of a frozen weight, as with an adapter, because it takes a third of the matmuls
             loss, hidden_grad, weight_grad = _loss_and_gradients(
                 hidden.to(dtype), weight.to(dtype), labels, weight_trained=ctx.needs_input_grad[1]
             )

@@ -50,13 +50,13 @@ class EpochResult:
         return cls(content["epoch"], content["step"], Score.from_dict(content), content["samples"])
 
     def to_dict(self) -> JsonObject:
-        """Return a JSON object, with the score's keys in it and not nested."""
+        """Return a JSON object that includes the score's keys."""
         return {"epoch": self.epoch, "step": self.step, **self.score.to_dict(), "samples": self.samples}
 
 
 @dataclass
 class TrainingState:
-    """The training loop's state besides its tensors; each checkpoint holds it.
+    """The state of the training loop that is not in tensors, saved in each checkpoint.
 
     Attributes:
         step: the number of optimizer steps done.

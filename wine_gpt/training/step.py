@@ -116,7 +116,7 @@ class TrainStep:
         # padded to the global batch's width, because dropout draws random numbers for the whole row of a review
         rows = collate(self.split, indices, self.block_size, self.filler, batch.width).to(self.accelerator.device)
         nats: torch.Tensor = self.wrapped(rows.input_ids, rows.labels)
-        # multiplied by the number of processes, because DDP averages the gradients and they must be summed
+        # multiplied by the number of processes, because DDP averages the gradients instead of summing them
         self.accelerator.backward(nats * (self.accelerator.num_processes / batch.tokens))
         return nats.detach()
 
