@@ -238,7 +238,7 @@ def test_a_run_that_moves_from_two_processes_to_one_and_back_has_the_same_losses
         killed = tuple(Fault(STEP, 7, kill, rank) for rank in range(processes))
         assert train(dataclasses.replace(moved, faults=killed), processes) == [-signal.SIGKILL] * processes
     changed = "micro-batches: checkpoint 2, now 1; processes: checkpoint 2, now 1"
-    assert f"note: the same steps, but not to the last bit: {changed}" in output_of(moved)
+    assert f"note: the last bits of the result may differ, because the runtime changed: {changed}" in output_of(moved)
     assert train(moved, 2) == [0, 0], output_of(moved)
     assert seen(moved, [0, 1]) == seen(alone, [0])
     assert losses(moved.folder) == pytest.approx(losses(alone.folder), rel=1e-5)

@@ -181,7 +181,7 @@ class Trainer:
         """
         self.state, changed = self.checkpoints.restore(found)
         if changed:
-            logger.info(f"note: the same steps, but not to the last bit: {changed}")
+            logger.info(f"note: the last bits of the result may differ, because the runtime changed: {changed}")
 
     def state_tensors(self) -> Mapping[str, Tensors]:
         """Return the training's tensors, not copied: ``weights``, ``optimizer`` and, after an epoch, ``best``."""
