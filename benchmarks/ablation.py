@@ -1,11 +1,11 @@
-"""A training step without each of its optimizations, beside the step as it is.
+"""Measure the training step with each of its optimizations left out, relative to the whole step.
 
 python benchmarks/ablation.py winemag-data-first-8000.json
 OMP_NUM_THREADS=1 python benchmarks/ablation.py sample --rounds 5 --only "bf16" "bf16, torch's dropout"
 
-Each variant of the class config's step is measured in a process of its own, ten steps in turn, several rounds. The
-ratios are medians over the rounds of a variant's time by the whole step's: above 1 the optimization saves time. On a
-busy machine compare CPU times, with one thread.
+Each variant of the class config's step has its own process; the variants take turns of ten steps, for several rounds.
+A ratio is the median over the rounds of a variant's time divided by the whole step's: above 1 the optimization saves
+time. On a busy machine compare CPU times, with one thread.
 """
 
 import itertools
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def print_ratios(found: Found) -> None:
-    """Print each variant's time by that of the whole step in the same precision."""
+    """Print each variant's time divided by the whole step's in the same precision."""
     print("| without | wall time | CPU time | peak memory |\n|---|---|---|---|")
     for name in found:
         whole = name.partition(",")[0]
@@ -45,7 +45,7 @@ def whole() -> None:
 
 
 def unlimited_onednn_cache() -> None:
-    """Keep as many kernels as oneDNN and torch do by default."""
+    """Use oneDNN's and torch's default cache sizes."""
     import os
 
     from wine_gpt.training.hardware import ONEDNN_CACHES
@@ -55,7 +55,7 @@ def unlimited_onednn_cache() -> None:
 
 
 def dropout_of_floats() -> None:
-    """Draw a float for each element by torch's generator, one generator for each row."""
+    """Draw the dropout mask with bernoulli_, with a generator for each row."""
     import torch
 
     from wine_gpt.modeling.dropout import PerRowDropout
@@ -72,14 +72,14 @@ def dropout_of_floats() -> None:
 
 
 def torchs_dropout() -> None:
-    """Drop by torch's generator for the whole batch, and attend by transformers' sdpa."""
+    """Use torch's dropout for the whole batch, and transformers' sdpa attention."""
     from wine_gpt.modeling import language_model
 
     language_model.install_per_row_dropout = lambda model: []
 
 
 def torchs_loss(chunked: bool) -> None:
-    """Take the head's loss from torch: linear_cross_entropy, or a matmul and cross_entropy."""
+    """Compute the head's loss with linear_cross_entropy, or with a matmul and cross_entropy."""
     import torch
     from torch.nn import functional
 
@@ -105,7 +105,7 @@ def plain_tied_gradient() -> None:
 
 
 def gelu_new() -> None:
-    """Compute GELU by the eight operations of transformers' gelu_new."""
+    """Compute GELU with the eight operations of transformers' gelu_new."""
     from transformers.activations import ACT2FN
 
     ACT2FN["gelu_pytorch_tanh"] = type(ACT2FN["gelu_new"])
@@ -121,7 +121,7 @@ def muon_in_every_process() -> None:
 
 
 def torchs_muon() -> None:
-    """Take torch.optim.Muon for the matrices between the layers."""
+    """Use torch.optim.Muon for the matrices of the blocks."""
     import torch
 
     from wine_gpt.training.optimizer import MuonAdamW

@@ -4,9 +4,9 @@ git worktree add /tmp/old COMMIT
 python benchmarks/commits.py /tmp/old . winemag-data-first-8000.json
 OMP_NUM_THREADS=1 python benchmarks/commits.py /tmp/old . winemag-data-first-8000.json --rounds 20
 
-Each checkout runs its own package and its own benchmarks/training_speed.py. The ratios are medians over the rounds of
-the first checkout's time by the second's: above 1 the second is faster. On a busy machine compare CPU times, with one
-thread.
+Each checkout runs its own package and its own benchmarks/training_speed.py. A ratio is the median over the rounds of
+the first checkout's time divided by the second's: above 1 the second is faster. On a busy machine compare CPU times,
+with one thread.
 """
 
 import argparse

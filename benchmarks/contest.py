@@ -1,7 +1,7 @@
 """Run a benchmark of several contestants in turn, each in its own process, for several rounds.
 
 All processes are alive at once and wait for their turns. Turns are short, so that other load on the machine slows all
-contestants of a round alike, and the ratio of two turns of one round is more reliable than the ratio of two medians.
+contestants of a round equally, and a ratio within a round is more reliable than a ratio of medians.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 CLASS_IDS = Path(__file__).parent / "peers" / "class_ids.py"
 Measured = dict[str, float]
-# takes the data and the file that peers/class_ids.py makes of it; yields the measurement of one turn after the other
+# takes the data and the file that peers/class_ids.py makes of it; yields the measurement of each turn
 Contestant = Callable[[str, str], Iterator[Measured]]
 Found = dict[str, list[Measured]]
 
@@ -79,8 +79,8 @@ def start_contestant(
     Args:
         command: the benchmark's script and its arguments up to ``--measure``.
         name: the contestant.
-        stack: ends the process.
-        environment: of the process.
+        stack: the exit stack that ends the process.
+        environment: the process's environment variables.
     """
     environment = dict(environment)
     if "two processes" in name:
@@ -111,13 +111,13 @@ def start_contestant(
         asked.write("\n")
         return answer()
 
-    # the process measures once unasked, when it is ready
+    # the first measurement says that the process is ready
     answer()
     return turn
 
 
 def _take_turns(contestant: Contestant, data: str, ids: str) -> None:
-    """Measure one turn unasked, then one for each line of stdin; of two processes only the first reads and answers."""
+    """Measure one turn, then one for each line of stdin; of two processes only the first reads and answers."""
     answers, sys.stdout = sys.stdout, sys.stderr
     first = os.environ.get("RANK", "0") == "0"
     for measured in contestant(data, ids):

@@ -1,4 +1,4 @@
-"""Measure records per second and peak memory from a raw file to token ids on disk.
+"""Measure records per second and peak memory of the data pipeline, from a raw file to token ids on disk.
 
     python benchmarks/data_speed.py                                          # Kaggle's JSON at its full size
     python benchmarks/data_speed.py --runs json:129971 jsonl:130000 jsonl:1300000 parquet:130000 parquet:1300000

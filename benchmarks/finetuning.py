@@ -2,9 +2,9 @@
 
 python benchmarks/finetuning.py runs/base --data winemag-data-first-8000.json --output_dir runs/finetuning
 
-Finished runs are read and not repeated. The baseline shows whether a gain comes from the variety's reviews: an adapter
-trained for as many steps on as many random reviews of all varieties, but validated and tested on the variety's. The
-Markdown tables have the quality, then the size on disk and the time to switch between adapters.
+Finished runs are read and not repeated. The baseline shows whether a gain comes from the variety's reviews: it is an
+adapter trained for as many steps on as many random reviews of all varieties, and validated and tested on the variety's
+reviews. The output has a Markdown table of the quality, and the size on disk and switching time of adapters.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from wine_gpt.training.accelerator import accelerator_session
 
 ROOT = Path(__file__).parents[1]
 SWITCHES = 200
-# a value's metrics, one for each seed
+# a variety's metrics, one for each seed
 Rows = dict[str, list[SubsetMetrics]]
 Figure = Callable[[SubsetMetrics], float]
 
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def run_script(method: str, seed: int, arguments: argparse.Namespace) -> None:
-    """Fine-tune on every variety as a user would."""
+    """Fine-tune on every variety with scripts/finetune.py."""
     config = ROOT / "configs" / "finetune" / f"{method}.yaml"
     settings = {
         "base": arguments.base,
@@ -85,7 +85,7 @@ def run_script(method: str, seed: int, arguments: argparse.Namespace) -> None:
 
 
 def run_baseline(seed: int, arguments: argparse.Namespace) -> None:
-    """Train an adapter for as many steps on reviews of all varieties, for each variety."""
+    """Train the baseline adapter for each variety."""
     config = parse_config(FinetuneConfig, [str(ROOT / "configs" / "finetune" / "lora.yaml"), "--variety", "all"])
     config = dataclasses.replace(
         config,
@@ -118,7 +118,7 @@ def read_seeds(folder: Path, name: str) -> Rows:
 
 
 def print_quality(methods: dict[str, Rows], names: list[str]) -> None:
-    """Print a line for each variety: means over the seeds, their spread, and how often an interval lay below zero."""
+    """Print a row for each variety: means over the seeds, their range, and how often the model was better."""
     columns = [
         *("variety", "reviews (train, validation, test)", "base perplexity"),
         *(column for name in names for column in (f"{name}: {change}" for change in CHANGES)),
@@ -147,7 +147,7 @@ def print_quality(methods: dict[str, Rows], names: list[str]) -> None:
 
 
 def spread(found: list[SubsetMetrics], figure: Figure) -> str:
-    """Return the mean over the seeds and, of several, their range."""
+    """Return the mean over the seeds and, for several, their range."""
     values = [figure(metrics) for metrics in found]
     seeds = f" ({min(values):+.1%} to {max(values):+.1%})" if len(values) > 1 else ""
     return f"{statistics.mean(values):+.1%}{seeds}" if values else ""

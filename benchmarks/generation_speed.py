@@ -1,11 +1,11 @@
-"""Measure words per second of generation, beside transformers' ``generate`` and the class's loop in Keras.
+"""Compare words per second of generation with transformers' ``generate`` and the class's loop in Keras.
 
 pip install -r benchmarks/requirements.txt
 python benchmarks/generation_speed.py winemag-data-first-8000.json
 
 An untrained model of the class's size generates 70 words after "wine review", with the default sampling settings and
-the end of text suppressed. Each contestant has its own process, all take turns for several rounds, and a first text
-warms up. The class's loop calls predict on the whole sequence, padded to 80, for each word.
+the end of text suppressed. Each contestant has its own process and generates a text to warm up; then all take turns
+for several rounds. The class's loop calls predict on the whole sequence, padded to 80, for each word.
 """
 
 import itertools
@@ -38,7 +38,7 @@ def print_table(found: Found) -> None:
 
 
 def in_turns(write: Callable[[int], Any], texts: int = 1) -> Iterator[Measured]:
-    """Generate a text to warm up, then several a turn, each by its own seed, and yield the turn's rate."""
+    """Generate a text to warm up, then yield the rate of each turn of several texts, each with its own seed."""
     write(0)
     for first in itertools.count(1, TEXTS):
         wall, cpu = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""Measure the time of the head's loss and gradients by the size of a chunk of logits.
+"""Measure the time of the head's loss and gradients for several chunk sizes of the logits.
 
 python benchmarks/loss_chunks.py
 
@@ -39,7 +39,7 @@ def time_chunks(mebibytes: int, hidden: torch.Tensor, weight: torch.Tensor, labe
     """Return the seconds that one loss with its gradients takes."""
     cross_entropy.CHUNK_BYTES = mebibytes << 20
     inputs = hidden.requires_grad_(), weight.requires_grad_()
-    # the first of two allocates the buffer
+    # only the second run counts, because the first allocates the buffer
     for _ in range(2):
         started = time.perf_counter()
         torch.autograd.grad(cross_entropy.summed_cross_entropy(*inputs, labels), inputs)

@@ -1,4 +1,4 @@
-"""Measure test loss, time and memory of whole pretraining runs with several seeds, started as a user starts them.
+"""Measure test loss, time and memory of whole pretraining runs with several seeds.
 
 python benchmarks/pretraining.py ../shared/data/winemag-data-first-8000.json --output_dir runs/benchmark
 

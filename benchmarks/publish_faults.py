@@ -1,9 +1,9 @@
-"""Let every request of a publish fail in every way, one at a time, and count what is left and what a retry finishes.
+"""Inject every fault into every request of a publish, one at a time, and count the states that are left.
 
 python benchmarks/publish_faults.py
 
 There are two scenarios: the first publish of a model, an adapter and a demo, and a publish that changes all three.
-They run against tests/support/hub_server.py; waits are recorded instead of made.
+They run against tests/support/hub_server.py, without waiting before retries. Each failed publish is run once more.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Compare sampling settings by the reviews that they generate, beside real ones, on the validation split.
+"""Compare the reviews generated with different sampling settings with the real ones of the validation split.
 
     python benchmarks/sampling.py runs/base
     python benchmarks/sampling.py runs/base --seeds 42 43 44 --settings temperature=0.9,top_p=0.95 temperature=1.0
@@ -24,7 +24,7 @@ from wine_gpt.run_folder import data_settings
 GRID = (
     *(f"temperature={temperature},top_p={top_p}" for temperature, top_p in product((0.7, 0.8, 0.9, 1.0), (0.9, 1.0))),
     *(f"temperature={temperature},top_p=0.95" for temperature in (0.8, 0.9, 1.0)),
-    # the top_k of transformers where a generation config has none
+    # the default top_k of transformers
     "temperature=0.8,top_k=50",
     *(f"temperature=0.9,top_p=0.95,repetition_penalty={penalty}" for penalty in (1.05, 1.2)),
     *(f"temperature=0.9,top_p=0.95,no_repeat_ngram_size={size}" for size in (3, 4)),
@@ -82,7 +82,7 @@ def compare(config: ScoreConfig, settings: list[str], seed: int) -> dict[str, di
 
 
 def parsed(setting: str) -> dict[str, Any]:
-    """Read ``name=value,…``; without top_k and top_p all words are sampled from."""
+    """Parse ``name=value,…``; top_k and top_p default to all words."""
     pairs = (pair.split("=") for pair in setting.split(","))
     given = {name: float(value) if "." in value else int(value) for name, value in pairs}
     return {**ALL_WORDS, **given}

@@ -109,7 +109,7 @@ def memory(address: str, process: int) -> None:
 
 
 def write_some(address: str, start: int, count: int) -> None:
-    """Write ``count`` reviews, a few at once."""
+    """Generate ``count`` reviews, a few at once."""
 
     def write(first: int) -> None:
         for seed in range(first, start + count, REVIEWS_AT_ONCE):

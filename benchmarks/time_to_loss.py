@@ -5,7 +5,7 @@ python benchmarks/time_to_loss.py ../shared/data/winemag-data-first-8000.json --
 
 For each seed the Keras model (benchmarks/peers/keras_class.py) trains for 5 epochs, then scripts/pretrain.py for the
 epochs of configs/class.yaml, on the same reviews and words. Both are scored on the same validation split after each
-epoch. Seconds are those of training without scoring; a run of ours divides them evenly among its optimizer steps.
+epoch. Seconds exclude scoring; those of our runs are divided evenly among the optimizer steps.
 """
 
 import argparse

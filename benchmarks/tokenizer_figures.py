@@ -2,7 +2,7 @@
 
 python benchmarks/tokenizer_figures.py winemag-data-first-8000.json
 
-The argument is a file of Kaggle's JSON. The result is a Markdown table, the same each time.
+The argument is a file of Kaggle's JSON. The result is a Markdown table and is deterministic.
 """
 
 import itertools
@@ -45,7 +45,7 @@ def reviews(path: Path) -> list[str]:
 
 
 def three_patterns() -> decoders.Decoder:
-    """Return the usual short chain: closing punctuation, opening punctuation, hyphens and apostrophes."""
+    """Return a short chain of rules: closing punctuation, opening punctuation, hyphens and apostrophes."""
     return decoders.Sequence(
         [
             decoders.Replace(Regex(r"\A"), " "),
@@ -58,7 +58,7 @@ def three_patterns() -> decoders.Decoder:
 
 
 def round_trip(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> tuple[int, int]:
-    """Return how many texts have no unknown word, and how many of those are decoded to their own text."""
+    """Return how many texts have no unknown word, and how many of these decode to their own text."""
     encoded = [(text, tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
     known = [(text, ids) for text, ids in encoded if tokenizer.unk_token_id not in ids]
     same = sum(tokenizer.decode(ids).strip() == re.sub(" +", " ", text.lower()).strip() for text, ids in known)
@@ -66,7 +66,7 @@ def round_trip(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> tupl
 
 
 def changed_prefixes(tokenizer: PreTrainedTokenizerFast, text: str) -> int:
-    """Return for how many k decode(ids[:k]) is no prefix of decode(ids[:k + 1])."""
+    """Return the number of k for which decode(ids[:k]) is no prefix of decode(ids[:k + 1])."""
     ids = tokenizer(text)["input_ids"]
     decoded = (tokenizer.decode(ids[:count], skip_special_tokens=True) for count in range(len(ids) + 1))
     return sum(not longer.startswith(shorter) for shorter, longer in itertools.pairwise(decoded))

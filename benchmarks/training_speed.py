@@ -1,14 +1,14 @@
-"""Measure training speed and peak memory beside three peers, and beside the time of the matmuls alone.
+"""Compare training speed and peak memory with three peers, and with the time of the matmuls alone.
 
 pip install -r benchmarks/requirements.txt
 python benchmarks/training_speed.py winemag-data-first-8000.json
 python benchmarks/training_speed.py sample --rounds 1 --only "wine_gpt, bf16" "limit, bf16"
 
-All train a model of the class's size on the same reviews, of the bundled sample by default. Each has its own process,
-and ten steps in turn, for several rounds. A review's words count up to the 80th; padding and end-of-text do not count.
-The limit is the time of the matmuls alone of one step of 31 reviews of 58 positions, Muon's included.
+All train a model of the class's size on the same reviews, of the bundled sample by default. Each has its own process
+and takes turns of ten steps, for several rounds. A review's first 80 words count; padding and end-of-text do not. The
+limit is the time of the matmuls of one step of 31 reviews of 58 positions, Muon's included.
 
-To compare two commits, run them beside each other in turns: benchmarks/commits.py.
+benchmarks/commits.py compares two commits.
 """
 
 import itertools
@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 sys.path.append(str(HERE / "peers"))
 CONFIG = HERE.parent / "configs" / "class.yaml"
 WARMUP, STEPS, ROUNDS = 5, 10, 8
-# of the config: width of the residual stream, heads, and the other dimension of each linear layer's weight
+# the class config's width of the residual stream, heads, and the other dimension of each linear layer's weight
 WIDTH, HEADS, LAYER_WIDTHS = 256, 2, (768, 256, 256, 256)
 
 
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def print_tables(found: Found) -> None:
-    """Print the rates, and the ratios of the compared contestants within each round."""
+    """Print the rates, and the ratios of the contestants in :data:`COMPARED`."""
     print("| | real tokens/s, median | range | ms a step | CPU µs a token | peak memory |\n|---|---|---|---|---|---|")
     for name, results in found.items():
         if "rate" not in results[0]:
@@ -58,7 +58,7 @@ def print_tables(found: Found) -> None:
 
 
 def in_turns(steps: Iterator[int]) -> Iterator[Measured]:
-    """Warm up, then run some steps a turn, each of which yields its number of words, and yield the turn's rate."""
+    """Warm up, then yield the rate of each turn of :data:`STEPS` steps; a step yields its number of words."""
     for _ in itertools.islice(steps, WARMUP):
         pass
     while True:
@@ -69,7 +69,7 @@ def in_turns(steps: Iterator[int]) -> Iterator[Measured]:
 
 
 def peak_memory() -> int:
-    """Return the most resident memory so far, in bytes."""
+    """Return the peak resident memory so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -104,7 +104,7 @@ def wine_gpt(data: str, _: str, precision: str, fast_matmuls: bool = True) -> It
 
 
 def build_trainer(data: str, precision: str, fast_matmuls: bool = True) -> Any:  # noqa: ANN401 - torch is imported where needed
-    """Return the class config's trainer; ``fast_matmuls``: whether float32 matmuls are by oneDNN."""
+    """Return the class config's trainer; ``fast_matmuls``: whether oneDNN computes float32 matmuls."""
     from wine_gpt.config import PretrainConfig
     from wine_gpt.config_io import parse_config
 
@@ -159,7 +159,7 @@ def keras_class(_: str, ids: str) -> Iterator[Measured]:
 
 
 def transformers_gpt2(_: str, ids: str, blocks: bool) -> Iterator[Measured]:
-    """Measure a plain training loop of transformers' users."""
+    """Measure a plain training loop with transformers' GPT-2."""
     import numpy as np
     import transformers_gpt2 as peer
 

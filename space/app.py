@@ -1,4 +1,4 @@
-"""The demo: a page on which a small GPT-2 writes reviews and shows how it chose each word, and an API.
+"""Start the demo: a page on which a small GPT-2 writes reviews and shows how it chose each word, and an API.
 
 python app.py
 
@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 
-# set before gradio is imported: it would send analytics, and sum up all calls that it remembers after each call
+# set before gradio is imported, because gradio sends analytics and recomputes its call statistics after each call
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
 os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000000"
@@ -23,7 +23,7 @@ from page import build, launch_options
 
 def main() -> None:
     """Load the model and serve the page until stopped."""
-    # one thread per visitor, because a single token's matmuls are too small for several threads
+    # one thread, because a single token's matmuls are too small for several
     torch.set_num_threads(1)
     demo = Demo()
     for problem in demo.problems:

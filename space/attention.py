@@ -10,14 +10,14 @@ import validation
 from engine import Engine
 
 ALTERNATIVES = 10
-MARKED = 5
-# smaller differences of probability are not marked
-LEAST_DIFFERENCE = 0.01
+# words with the largest differences of probability are marked, at most so many, if they differ by so much
+MAX_MARKED = 5
+MIN_DIFFERENCE = 0.01
 
 
 @dataclass(frozen=True)
 class View:
-    """A layer and a head, from 0; None is the mean over all of them."""
+    """Which attention to show: a layer and a head, from 0; None is the mean over all."""
 
     layer: int | None
     head: int | None
@@ -35,7 +35,7 @@ class View:
         )
 
     def select(self, attentions: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return weights of shape (n, n) from those of each layer, of shape (1, heads, n, n)."""
+        """Return weights of shape (n, n) from ``attentions``: for each layer, weights of shape (1, heads, n, n)."""
         layers = torch.cat(list(attentions)).float()
         heads = layers.mean(dim=0) if self.layer is None else layers[self.layer]
         return heads.mean(dim=0) if self.head is None else heads[self.head]
@@ -43,14 +43,14 @@ class View:
 
 @dataclass(frozen=True)
 class Step:
-    """One word of a text when it was chosen.
+    """The prediction of one word of a text.
 
     Attributes:
         probability: softmax(logits) of the word.
         probability_at_temperature: softmax(logits / temperature) of the word.
         rank: its rank by probability, 1 for the likeliest.
-        next: the likeliest words: id, word, and the two probabilities.
-        attention: weight on each earlier word, [BOS] first; the weights sum to 1.
+        next: the likeliest words: id, word, probability, probability at the temperature.
+        attention: the weight of each earlier word, [BOS] first; the weights sum to 1.
     """
 
     probability: float
@@ -71,7 +71,7 @@ def explain(engine: Engine, ids: Sequence[int], adapter: str, temperature: float
         engine: the model.
         ids: the text's tokens, [BOS] first.
         adapter: see :meth:`Engine.using`.
-        temperature: the sampling's temperature.
+        temperature: the sampling temperature.
         view: the attention to return.
     """
     with engine.using(adapter, attention=True) as model:
@@ -115,7 +115,7 @@ def next_words(
 
 
 def attention_weights(engine: Engine, ids: Sequence[int], adapter: str, view: View) -> list[list[float]]:
-    """Return each word's attention to the words up to itself: one row per word, which sums to 1."""
+    """Return each word's attention to itself and the earlier words: a row per word, which sums to 1."""
     with engine.using(adapter, attention=True) as model:
         output = model(torch.tensor([list(ids)]), output_attentions=True, use_cache=False)
     return [row[: at + 1] for at, row in enumerate(view.select(output.attentions).tolist())]
@@ -124,7 +124,7 @@ def attention_weights(engine: Engine, ids: Sequence[int], adapter: str, view: Vi
 def word_probabilities(
     engine: Engine, prompt: Sequence[int], words: Sequence[int], adapter: str, temperature: float
 ) -> list[float]:
-    """Return the probability of each word of a continuation after this prompt."""
+    """Return the probability of each word of a continuation of the prompt."""
     ids = [*prompt, *words][: engine.positions]
     with engine.using(adapter) as model:
         logits = model(torch.tensor([ids]), use_cache=False).logits[0, len(prompt) - 1 : -1]
@@ -133,7 +133,7 @@ def word_probabilities(
 
 
 def most_different(here: Sequence[float], there: Sequence[float]) -> list[int]:
-    """Return the positions where two probabilities of the same word differ most, in descending order."""
+    """Return the positions with the largest differences of probability, in descending order."""
     gaps = [abs(one - other) for one, other in zip(here, there, strict=False)]
     order = sorted(range(len(gaps)), key=lambda position: -gaps[position])
-    return [position for position in order[:MARKED] if gaps[position] >= LEAST_DIFFERENCE]
+    return [position for position in order[:MAX_MARKED] if gaps[position] >= MIN_DIFFERENCE]

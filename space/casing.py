@@ -1,4 +1,4 @@
-"""Capitals for sentences and names, because the model's words are lower case."""
+"""Capitalize sentences and names, because the model's words are lower case."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,15 +8,15 @@ _ORDINARY = re.compile(r"blend|style|red$|white$|^.{1,2}$|^port$|^rosé$", re.IG
 _WORD = re.compile(r"\w+|[^\w\s]")
 _SENTENCE_END = {".", "!", "?"}
 
-# the spellings of names as words, the longest first, by their first word in lower case
+# names, each as a list of words, the longest first, by their first word in lower case
 _Names = Mapping[str, list[list[str]]]
 
 
 class Casing:
-    """Capitalizes words where sentences and names begin."""
+    """Capitalizes the first word of a sentence and the words of names."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        """Take the names, written with their capitals."""
+        """Take names with their capitals."""
         names = list(names)
         self._in_header = _by_first_word(names)
         self._in_text = _by_first_word(name for name in names if not _ORDINARY.search(name))
@@ -67,7 +67,7 @@ def _sentences(words: Sequence[str]) -> list[str]:
         bare = word.strip()
         shown.append(_title(word) if begins or bare == "i" else word)
         if bare in _SENTENCE_END:
-            # the period of an abbreviation, such as U.S., ends no sentence
+            # a period after one letter, as in U.S., ends no sentence
             begins = position > 0 and len(words[position - 1].strip()) > 1
         elif any(character.isalnum() for character in bare):
             begins = False

@@ -1,7 +1,7 @@
 """A Bloom filter over the training set's n-grams: detects copied spans without shipping the reviews.
 
-The filter misses no n-gram of the training set and reports some that were not in it, at a known rate. A span may join
-n-grams of two reviews that overlap.
+The filter has no false negatives, and false positives at a known rate. A span may join overlapping n-grams of two
+reviews.
 """
 
 import hashlib
@@ -32,14 +32,14 @@ class Index:
     Attributes:
         n: number of words of an n-gram.
         reviews: number of indexed reviews.
-        error_rate: probability that an n-gram of no review is found.
+        error_rate: probability of a false positive.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file that publishing writes.
+        """Read the file that wine_gpt.evaluation.ngram_index writes.
 
         Raises:
-            UserFacingError: if it is damaged or has another format.
+            UserFacingError: if the file is damaged or has another format.
         """
         try:
             with safe_open(path, framework="numpy") as file:
@@ -60,7 +60,7 @@ class Index:
         return all(self._filter[bit >> 3] & (1 << (bit & 7)) for bit in bits)
 
     def longest_span(self, words: Sequence[str]) -> Span | None:
-        """Return the first of the longest spans all of whose n-grams are in the index; None if no n-gram is."""
+        """Return the longest span all of whose n-grams are in the index, the first of several; None without one."""
         best, run = None, 0
         for start in range(len(words) - self.n + 1):
             run = run + 1 if " ".join(words[start : start + self.n]) in self else 0

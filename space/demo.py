@@ -1,4 +1,4 @@
-"""The functions of the page and of the API: they validate what comes in and return plain data."""
+"""The functions behind the page and the API: they validate requests and return JSON-like data."""
 
 import itertools
 import secrets
@@ -21,9 +21,9 @@ from model_source import ModelSource, choose_adapters, choose_model
 from regions import Regions
 from template import WINE, Template
 
-MOST_LENGTH = 1_024
+MAX_LENGTH = 1_024
 
-# a text with all that the page shows of it, as page.js reads it
+# a text and what the page shows about it; page.js declares the keys
 Review = dict[str, Any]
 
 
@@ -38,11 +38,11 @@ class Request:
 
 
 class Demo:
-    """The model with all that belongs to it, or the reason why there is none.
+    """The model with its index, template and regions, or the reason why there is no model.
 
     Attributes:
         engine: the model; None if it could not be loaded.
-        template: the form of the model's texts.
+        template: the template of the model's texts.
         regions: the regions and varieties whose words the model knows.
         problems: errors to show to visitors.
         title: the model's name.
@@ -75,7 +75,7 @@ class Demo:
 
     @property
     def default_prompt(self) -> str:
-        """The words that every text begins with."""
+        """The prefix of every text."""
         return self.template.prompt({})
 
     @property
@@ -86,7 +86,7 @@ class Demo:
     @property
     def length(self) -> int:
         """The maximum number of words of a text."""
-        return 80 if self.engine is None else min(self.engine.positions - 1, MOST_LENGTH)
+        return 80 if self.engine is None else min(self.engine.positions - 1, MAX_LENGTH)
 
     # ---- the API ----------------------------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ class Demo:
         engine = self._ready()
         prompt = self._prompt(engine, "text", self.default_prompt if text is None else text)
         temperature = self._temperature(engine, temperature)
-        count = validation.whole("count", count, 1, validation.MOST_CHOICES)
+        count = validation.whole("count", count, 1, validation.MAX_CHOICES)
         adapter = validation.choice("model", model, self.adapters)
         return attention.next_words(engine, prompt.ids, adapter, temperature, count)
 
@@ -171,7 +171,7 @@ class Demo:
         """Return a written review with a step for each word.
 
         Args:
-            sent: what the page sends: prompt, ids of the words after it, settings, layer and head.
+            sent: the page's data: prompt, ids of the words after it, settings, layer and head.
         """
         engine = self._ready()
         request, ids = self._parse_request(engine, sent)
@@ -182,10 +182,10 @@ class Demo:
         return {**self._review(engine, request, ids), "explanation": explanation}
 
     def branch(self, sent: Mapping[str, Any]) -> tuple[str, int]:
-        """Return the prompt that ends with another word than the one that was written, and the seed.
+        """Return the prompt that ends with the word chosen instead of the written one, and the seed.
 
         Args:
-            sent: as for :meth:`explain`; the last id is the other word's.
+            sent: as for :meth:`explain`; the last id is that of the chosen word.
         """
         engine = self._ready()
         request, ids = self._parse_request(engine, sent)
@@ -196,7 +196,7 @@ class Demo:
 
         Args:
             left: prompt, model and temperature.
-            right: the same for the other side.
+            right: prompt, model and temperature.
             seed: the seed of both sides.
         """
         engine = self._ready()
@@ -245,7 +245,7 @@ class Demo:
 
     def _ready(self) -> Engine:
         if self.engine is None:
-            # a new error, because a raised one keeps its traceback and all that the traceback refers to
+            # a new error, because a raised error keeps its traceback and the objects in it alive
             raise UserFacingError(self.problems[0].key, **self.problems[0].values)
         return self.engine
 
@@ -273,7 +273,7 @@ class Demo:
         return Request(text, prompt, settings, validation.choice(f"{side}model", model, self.adapters))
 
     def _parse_request(self, engine: Engine, sent: Mapping[str, Any]) -> tuple[Request, list[int]]:
-        """Validate what the page sends about a written review; return the request and the ids after its prompt."""
+        """Validate the page's data about a written review; return the request and the ids after its prompt."""
         given = sent.get("settings")
         if not isinstance(given, Mapping):
             raise UserFacingError("problem_given", field="settings")
@@ -330,7 +330,7 @@ class Demo:
 
 
 def _differences(engine: Engine, own: Request, other: Request, ids: list[int]) -> dict[str, list[float] | list[int]]:
-    """Compare the probabilities of one side's words with those that the same words have on the other side."""
+    """Compare the probabilities of one side's words with their probabilities on the other side."""
     here, there = (
         attention.word_probabilities(engine, side.prompt.ids, ids, side.adapter, side.settings.temperature)
         for side in (own, other)

@@ -28,20 +28,20 @@ from i18n import UserFacingError
 from model_source import ModelSource
 
 try:
-    # publishing copies the file into the Space
+    # in a Space, into which publishing copies the file
     from sampler import TokenSampler
 except ModuleNotFoundError:
     from wine_gpt.generation.sampler import TokenSampler
 
 BASE = "base"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-# a text is streamed in pieces; the first one is a single word
+# a text is streamed in pieces of this length, after a first piece of one word
 SECONDS_PER_PIECE = 0.05
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Sampling settings, within the bounds of :mod:`validation`; ``length`` counts new words."""
+    """Validated sampling settings; ``length`` is the maximum number of new words."""
 
     temperature: float
     top_p: float
@@ -65,7 +65,7 @@ class Prompt:
 
 
 class Engine:
-    """A model, its tokenizer and its adapters; calls from several threads take turns.
+    """A model, its tokenizer and its adapters, for several threads: a lock serializes the calls.
 
     Attributes:
         adapters: the label of each adapter on the page, by its name in the API.
@@ -114,7 +114,7 @@ class Engine:
         """Tokenize a prompt.
 
         Raises:
-            UserFacingError: if it leaves no position for a new word.
+            UserFacingError: if the prompt leaves no position for a new word.
         """
         encoding = self.tokenizer(text.rstrip(), return_offsets_mapping=True, verbose=False)
         ids = encoding["input_ids"]
@@ -137,16 +137,16 @@ class Engine:
         return words
 
     def label(self, index: int) -> str:
-        """Return the vocabulary's entry, or ∎ for [EOS]."""
+        """Return the word of an id, or ∎ for [EOS]."""
         return "∎" if index == self.tokenizer.eos_token_id else str(self.tokenizer.convert_ids_to_tokens(index))
 
     @contextmanager
     def using(self, adapter: str, attention: bool = False) -> Iterator[PreTrainedModel | PeftModel]:
-        """Lock the model and yield it with an adapter, or as the base.
+        """Lock the model and yield it with an adapter or without one.
 
         Args:
             adapter: its name, or :data:`BASE`.
-            attention: whether the model has to return attention weights.
+            attention: whether the model must return attention weights.
         """
         model = self._eager if attention else self._model
         with self._lock, torch.inference_mode():
@@ -205,7 +205,7 @@ class Engine:
             try:
                 folder = _adapter_folder(adapter)
                 self._model = _add_adapter(self._model, name, folder)
-            # peft raises whatever the packages below it raise; the page works without this adapter
+            # peft raises the errors of all its dependencies; the page works without this adapter
             except Exception as error:
                 print(f"adapter {adapter}: {type(error).__name__}: {error}", file=sys.stderr)
                 self.problems.append(UserFacingError("problem_adapter", source=adapter))
@@ -225,7 +225,7 @@ def _clamp(value: float, bounds: tuple[float, float]) -> float:
 def _eager_copy(model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
     """Return a copy that shares the model's tensors and returns attention weights.
 
-    Attention implementations other than "eager" return none, without an error.
+    Only the attention implementation "eager" returns weights; the others silently return none.
     """
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     eager = copy.deepcopy(model, shared)
@@ -238,7 +238,7 @@ def _eager_copy(model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftMod
 def adapter_name(model: ModelSource, adapter: ModelSource) -> str:
     """Return an adapter's name in the API: ``pinot-noir`` for ``org/wine-gpt-pinot-noir`` of ``org/wine-gpt``."""
     last, own = Path(adapter.name).name, Path(model.name).name
-    # without dots, because the name becomes part of a module's name
+    # without dots, because peft uses the name as a module's name
     return last.removeprefix(f"{own}-").replace(".", "-") or last
 
 
@@ -295,12 +295,12 @@ def _adapter_folder(adapter: ModelSource) -> Path:
 
 def _add_adapter(model: PreTrainedModel | PeftModel, name: str, folder: Path) -> PeftModel:
     with warnings.catch_warnings():
-        # peft warns of missing keys
+        # peft only warns of missing keys
         warnings.simplefilter("error", UserWarning)
         if isinstance(model, PeftModel):
             model.load_adapter(str(folder), adapter_name=name, torch_device="cpu")
         else:
             model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, torch_device="cpu")
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise ValueError("its weights hold NaN or infinity")
+        raise ValueError("its weights have NaN or infinity")
     return model

@@ -8,9 +8,9 @@ from typing import Any
 Texts = dict[str, dict[str, str]]
 
 TEXTS: Texts = json.loads(Path(__file__).with_name("i18n.json").read_text(encoding="utf-8"))
-# the language of programs, whose requests usually ask for none
+# the language of requests that name none, as programs' requests usually do
 DEFAULT_LANGUAGE = "en"
-# the suffix of the texts that replace those on wine for a model of another corpus
+# the suffix of the texts for a model of a corpus other than wine
 OTHER = "_other"
 
 
@@ -19,7 +19,7 @@ class UserFacingError(Exception):
 
     Attributes:
         key: the key of the message in ``i18n.json``.
-        values: what is filled into the message; never the input itself, because pages show messages as HTML.
+        values: the values to fill into the message; never the input itself, because pages show messages as HTML.
     """
 
     def __init__(self, key: str, **values: Any) -> None:  # noqa: ANN401 - whatever can be formatted
@@ -47,6 +47,6 @@ def page_texts(about_wine: bool) -> Texts:
 
 
 def language_of(query: Mapping[str, str], headers: Mapping[str, str]) -> str:
-    """Return a request's language, chosen as in ``page.js``: the address's ``lang``, otherwise the browser's first."""
-    wanted = (query.get("lang"), headers.get("accept-language", "")[:2])
-    return next((language for language in wanted if language in TEXTS), DEFAULT_LANGUAGE)
+    """Return a request's language, as ``page.js`` does: the URL's ``lang``, otherwise the browser's first language."""
+    tags = (query.get("lang"), headers.get("accept-language", "")[:2])
+    return next((language for language in tags if language in TEXTS), DEFAULT_LANGUAGE)

@@ -29,7 +29,7 @@ class ModelSource:
     @classmethod
     def parse(cls, text: str, revision: str = "main") -> "ModelSource":
         """Parse a folder's path, ``org/name@revision``, or ``org/name``, which gets ``revision``."""
-        # no repository's name begins with these characters
+        # no Hub id begins with these characters
         if Path(text).is_dir() or text.startswith(("/", ".")):
             return cls(text)
         name, _, own = text.partition("@")
@@ -41,7 +41,7 @@ class ModelSource:
         return f"{self.name} (revision {self.revision})"
 
     def file(self, name: str) -> Path | None:
-        """Return the path of one of its files, downloaded if necessary; None if it has no such file.
+        """Return the path of a file, downloaded if necessary; None if the file does not exist.
 
         Raises:
             OSError: if the Hub can't be reached.
@@ -67,7 +67,7 @@ def choose_model(environment: Mapping[str, str] = os.environ, here: Path = HERE)
         here: the demo's folder.
 
     Raises:
-        UserFacingError: if there is none.
+        UserFacingError: if there is no model.
     """
     if named := environment.get("WINE_GPT_MODEL", "").strip():
         return ModelSource.parse(named)
@@ -86,7 +86,7 @@ def choose_model(environment: Mapping[str, str] = os.environ, here: Path = HERE)
 def choose_adapters(model: ModelSource, environment: Mapping[str, str] = os.environ) -> list[ModelSource]:
     """Return the adapters that WINE_GPT_ADAPTERS names, otherwise those that the model's card lists.
 
-    The card's adapters get the model's revision, because another revision's may fit other weights only.
+    The card's adapters get the model's revision, because those of another revision may not fit the weights.
     """
     named = environment.get("WINE_GPT_ADAPTERS")
     if named is not None:

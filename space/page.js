@@ -1,5 +1,5 @@
 /**
- * The page's script, which gr.HTML's js_on_load calls. Texts are in window.pageTexts, by language and key.
+ * The page's script, called from gr.HTML's js_on_load. window.pageTexts has the texts by language and key.
  *
  * @typedef {Object} Review what Demo._review returns
  * @property {string[]} words each with its leading space; the first stands for [BOS], the last is "" after the end
@@ -13,9 +13,9 @@ window.reviewPage = (() => {
   "use strict";
 
   const query = new URLSearchParams(location.search);
-  const wanted = [query.get("lang"), navigator.language.slice(0, 2)].find(tag => tag in pageTexts);
-  const language = wanted ?? "en";
-  // overridden, because gradio reads the language of its labels from the browser
+  const requested = [query.get("lang"), navigator.language.slice(0, 2)].find(tag => tag in pageTexts);
+  const language = requested ?? "en";
+  // override the browser's language, because gradio takes the language of its labels from it
   Object.defineProperty(navigator, "language", { get: () => language });
   Object.defineProperty(navigator, "languages", { get: () => [language] });
   document.documentElement.lang = language;
@@ -54,7 +54,7 @@ window.reviewPage = (() => {
 
   const sameText = (one, other) => one && other && JSON.stringify([one.words, one.settings]) === JSON.stringify([other.words, other.settings]);
 
-  /** Return a word to show outside its text. */
+  /** Return a word's name outside the text, such as "start of the text" for [BOS]. */
   function name(value, position) {
     if (position === 0) return text("start");
     return value.words[position].trim() || text("end");
@@ -100,7 +100,7 @@ window.reviewPage = (() => {
     return spans;
   }
 
-  // gradio's messages, which it has in English only, and the keys of their translations
+  // gradio has these messages in English only; the values are the keys of their translations
   const english = {
     "This application is currently busy. Please try again.": "busy",
     "Connection errored out.": "connection",
@@ -219,7 +219,7 @@ window.reviewPage = (() => {
       drawCopies();
     }
 
-    // gradio shows the queue position beside this element, in English only
+    // gradio shows the queue position in English only
     const block = element.closest(".block");
     let waiting = false;
     new MutationObserver(() => {
@@ -246,7 +246,7 @@ window.reviewPage = (() => {
       }
       const figures = { n: found.n, reviews: found.reviews.toLocaleString(language), length: found.length, words: found.words };
       find(".copies-found").textContent = text(found.length ? "copies_some" : "copies_none", figures);
-      // bounded, because the rate of an index of few reviews is so small that the figure means nothing
+      // bounded, because an index of few reviews has a meaninglessly small error rate
       const odds = number.format(1 / Math.max(found.error_rate, 1e-6));
       find(".copies-error-rate").textContent = text("copies_error_rate", { n: found.n, odds });
     }
@@ -470,7 +470,7 @@ window.reviewPage = (() => {
     translate,
     review,
     pair,
-    /** Return the function that makes a prompt of the prefix and the chosen values of the first fields. */
+    /** Return a function that builds a prompt from the prefix and the chosen values of the first fields. */
     header: prefix => (...names) => {
       const missing = names.findIndex(each => !each);
       const chosen = missing === -1 ? [...names, ""] : names.slice(0, missing);
@@ -478,7 +478,7 @@ window.reviewPage = (() => {
     },
     /** Return a random seed. */
     seed: () => crypto.getRandomValues(new Uint32Array(1))[0],
-    /** Put the settings into the page's address before writing, and pass them on. */
+    /** Put the settings into the page's URL and return them. */
     link: (...settings) => {
       const [prompt, model, temperature, top_p, length, seed] = settings;
       history.replaceState(null, "", address(prompt, { model, temperature, top_p, length, seed }));

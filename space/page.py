@@ -22,12 +22,12 @@ from engine import BASE, Engine
 from i18n import DEFAULT_LANGUAGE, TEXTS, Texts, UserFacingError, language_of, page_texts
 
 HERE = Path(__file__).parent
-# refers to texts by their key; launch_options gives gradio the texts
+# marks a text's key for gradio to translate; launch_options passes the texts to gradio
 t = gr.I18n(**TEXTS)
 
-# number of requests that share the model, piece by piece; WAITING more may queue
-AT_ONCE = 4
-WAITING = 200
+# requests that are served concurrently, and requests that may queue
+MAX_CONCURRENT = 4
+MAX_QUEUE = 200
 
 # values of the template's fields, and a temperature
 EXAMPLES = (
@@ -63,10 +63,7 @@ THEME = gr.themes.Base(
 
 
 class BlockUnusedRoutes:
-    """Middleware that answers 404 on routes of gradio that this page never uses.
-
-    They serve files, uploads, other servers, stored links and histories.
-    """
+    """Middleware that answers 404 on routes of gradio that the page never uses, such as file and upload."""
 
     BLOCKED = ("file", "upload", "proxy", "deep_link", "component_server", "custom_component", "stream", "run-history")
 
@@ -120,8 +117,8 @@ def launch_options(demo: Demo) -> dict[str, Any]:
         "app_kwargs": {"middleware": [Middleware(BlockUnusedRoutes), Middleware(InjectScript, texts=texts)]},
         "allowed_paths": [],
         "max_file_size": 1,
-        # number of visitors whose state gradio keeps, about 0.1 MB each
-        "state_session_capacity": WAITING,
+        # number of visitors whose state gradio keeps
+        "state_session_capacity": MAX_QUEUE,
         "share": False,
         "show_error": False,
         "enable_monitoring": False,
@@ -135,7 +132,7 @@ MODEL_CALL: dict[str, Any] = {
     "show_progress": "hidden",
     "api_visibility": "private",
     "concurrency_id": "model",
-    "concurrency_limit": AT_ONCE,
+    "concurrency_limit": MAX_CONCURRENT,
 }
 
 
@@ -163,7 +160,7 @@ def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _to_gradio(error: UserFacingError) -> gr.Error:
-    # escaped, because the page shows messages as HTML
+    # escaped, because gradio shows messages as HTML
     return gr.Error(html.escape(error.message(_language()), quote=False), print_exception=False)
 
 
@@ -191,7 +188,7 @@ def build(demo: Demo) -> gr.Blocks:
                     _compare_tab(demo, demo.engine)
         _api(demo)
         _static("about.html", "about", MODEL=demo.title)
-    page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
+    page.queue(max_size=MAX_QUEUE, default_concurrency_limit=MAX_CONCURRENT, api_open=False)
     return page
 
 
@@ -209,11 +206,13 @@ def _translated(content: str, **more: Any) -> gr.HTML:  # noqa: ANN401
 
 def _api(demo: Demo) -> None:
     for function in (demo.generate, demo.next_words, demo.attention):
-        gr.api(show_errors(function), api_name=function.__name__, concurrency_id="model", concurrency_limit=AT_ONCE)
+        gr.api(
+            show_errors(function), api_name=function.__name__, concurrency_id="model", concurrency_limit=MAX_CONCURRENT
+        )
 
 
 def _examples(demo: Demo, engine: Engine) -> dict[str, tuple[str, float]]:
-    """Return prompt and temperature by the name of each example whose words the model knows."""
+    """Return each example whose words the model knows: its name to prompt and temperature."""
     fields = demo.regions.fields
     named = {
         " · ".join(values[name] for name in reversed(fields) if name != "country" or len(fields) == 1): (
@@ -293,7 +292,7 @@ def _write_tab(demo: Demo, engine: Engine, page: gr.Blocks) -> None:
 
 
 def _example_buttons(labels: dict[str, Any]) -> dict[str, gr.Button]:
-    """Return a row's buttons by name; without labels there is no row."""
+    """Add a row of buttons, unless there are no labels, and return the buttons by name."""
     if not labels:
         return {}
     with gr.Row(elem_classes="examples"):
@@ -302,7 +301,7 @@ def _example_buttons(labels: dict[str, Any]) -> dict[str, gr.Button]:
 
 
 def _region_fields(demo: Demo) -> list[gr.Dropdown]:
-    """Return a dropdown for each field with regions or varieties: the first two in a row, the third below them."""
+    """Return a dropdown for each field of regions or varieties: two in a row, a third below."""
 
     def dropdown(level: int) -> gr.Dropdown:
         name = fields[level]
@@ -319,7 +318,7 @@ def _region_fields(demo: Demo) -> list[gr.Dropdown]:
 
 
 def _link_regions(demo: Demo, dropdowns: list[gr.Dropdown], prompt: gr.Textbox) -> None:
-    """Let each dropdown narrow the next one, and all of them write the prompt."""
+    """Make each dropdown filter the next one, and update the prompt from all of them."""
     header = {"js": f"reviewPage.header({json.dumps(demo.default_prompt)})", "api_visibility": "private"}
 
     def narrow(*chosen: str | None) -> dict[gr.Dropdown, gr.Dropdown]:
@@ -375,13 +374,13 @@ def _settings(demo: Demo, engine: Engine) -> tuple[gr.Dropdown, gr.Slider, gr.Sl
 
 
 def _first_settings(demo: Demo, engine: Engine, examples: dict[str, tuple[str, float]]) -> list[Any]:
-    """Return the settings when the page opens: those of an example, with a random seed."""
+    """Return the settings when the page opens: the first example's, with a random seed."""
     prompt, temperature = next(iter(examples.values()), (demo.default_prompt, engine.temperature))
     return [prompt, BASE, temperature, engine.top_p, demo.length, secrets.randbits(32)]
 
 
 def _from_link(demo: Demo, engine: Engine, link: dict[str, str]) -> tuple[list[Any], list[str]]:
-    """Return a link's settings, with defaults for those that are missing or invalid, and the invalid ones' names."""
+    """Return a link's settings, with defaults for missing or invalid ones, and the names of the invalid ones."""
     readers: dict[str, tuple[Callable[[str], Any], Any]] = {
         "prompt": (lambda given: validation.text("prompt", given), demo.default_prompt),
         "model": (lambda given: validation.choice("model", given, demo.adapters), BASE),

@@ -1,4 +1,4 @@
-"""The countries, provinces and varieties that the page offers, as far as the model's texts name them."""
+"""The countries, provinces and varieties that the page offers, limited to words that the model knows."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -15,15 +15,15 @@ class Regions:
     """Combinations of values that exist, one value per field.
 
     Attributes:
-        fields: the template's leading fields that are countries, provinces or varieties, in its order; often none.
+        fields: the template's leading fields among country, province and variety; empty for other corpora.
     """
 
     def __init__(self, template: Template, knows: Callable[[str], bool]) -> None:
         """Keep the combinations all of whose words the model knows.
 
         Args:
-            template: of the model's texts.
-            knows: whether the model knows every word of a name.
+            template: the template of the model's texts.
+            knows: returns whether the model knows every word of a name.
         """
         self.fields = tuple(takewhile(FIELDS.__contains__, template.fields))
         columns = [FIELDS.index(field) for field in self.fields]
@@ -34,12 +34,12 @@ class Regions:
             self.fields = ()
 
     def options(self, chosen: Sequence[str | None] = ()) -> list[str]:
-        """Return the values of the field that follows those that are chosen, in alphabetical order."""
+        """Return the values of the next field, given the chosen values of the first fields, in alphabetical order."""
         level = len(chosen)
         return sorted({row[level] for row in self._rows if row[:level] == tuple(chosen)})
 
     def match(self, values: Sequence[str]) -> list[str]:
-        """Return the offered values that a text's values name in any case, up to the first that is not offered."""
+        """Return the options that equal a text's values, ignoring case, up to the first value without an option."""
         matched: list[str] = []
         for value in values[: len(self.fields)]:
             option = next((option for option in self.options(matched) if option.lower() == value.lower()), None)

@@ -1,4 +1,4 @@
-"""The form of the model's texts, "prefix : field : … : running text", as ``review_template.json`` describes it."""
+"""The template of the model's texts, "prefix : field : … : running text", from ``review_template.json``."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ SEPARATOR = " : "
 
 @dataclass(frozen=True)
 class Template:
-    """The prefix, and the fields that follow it, each with a colon after it; then comes the running text."""
+    """The prefix and the fields before the running text; a colon follows each."""
 
     prefix: str
     fields: tuple[str, ...]
@@ -22,8 +22,8 @@ class Template:
         """Read the file that is saved with a model.
 
         Raises:
-            OSError: if it can't be read.
-            ValueError: if it is no template.
+            OSError: if the file can't be read.
+            ValueError: if the file is no template.
         """
         match json.loads(path.read_text(encoding="utf-8")):
             case {"prefix": str(prefix), "fields": list(fields)} if all(isinstance(field, str) for field in fields):
@@ -31,13 +31,13 @@ class Template:
         raise ValueError('it must hold "prefix", a text, and "fields", a list of texts')
 
     def prompt(self, values: Mapping[str, str]) -> str:
-        """Return a text's beginning up to the first field without a value, in lower case."""
+        """Return the beginning of a text, up to the first field without a value, in lower case."""
         known = list(takewhile(values.__contains__, self.fields))
         parts = [*filter(None, [self.prefix]), *(values[field] for field in known)]
         return SEPARATOR.join(parts).lower() + (SEPARATOR.rstrip() if known else "")
 
     def values(self, text: str) -> list[str]:
-        """Return the values of the fields that a text names, in order; none if it has another prefix."""
+        """Return the values of a text's fields, in order; none if the text has another prefix."""
         parts = [part.strip() for part in text.split(SEPARATOR.strip())]
         prefix = self._prefix_parts()
         return parts[len(prefix) :][: len(self.fields)] if _lower(parts[: len(prefix)]) == _lower(prefix) else []
@@ -59,7 +59,7 @@ class Template:
         return [part.strip() for part in self.prefix.split(SEPARATOR)] if self.prefix else []
 
 
-# the form of a model's texts that was saved without the file
+# the template of models that were saved without the file
 WINE = Template("wine review", ("country", "province", "variety"))
 
 

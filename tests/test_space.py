@@ -223,7 +223,7 @@ def test_compared_words_have_the_probabilities_of_both_sides(demo: Demo, engine:
         gaps = [abs(one - two) for one, two in zip(here, there, strict=True)]
         marked = review["differences"]["marked"]
         assert marked == sorted(range(len(gaps)), key=lambda at: -gaps[at])[: len(marked)]
-        assert 0 < len(marked) <= attention.MARKED
+        assert 0 < len(marked) <= attention.MAX_MARKED
 
 
 # ---- copy check -----------------------------------------------------------------------------------------------------
@@ -649,4 +649,4 @@ def test_the_published_demo_imports_its_own_packages_only(tmp_path: Path) -> Non
 
 def test_limits_are_those_of_the_documentation() -> None:
     text = (SPACE.parent / "docs/demo.md").read_text(encoding="utf-8")
-    assert f"{validation.MOST_CHARACTERS:,} visible characters" in text
+    assert f"{validation.MAX_CHARACTERS:,} visible characters" in text

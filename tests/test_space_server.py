@@ -213,7 +213,7 @@ def without_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[st
 
 def test_without_a_model_the_page_comes_up_and_says_so(without_model: tuple[str, Path]) -> None:
     address, log = without_model
-    message = "The model nobody/no-wine-gpt (revision v3) could not be loaded: it is not there"
+    message = "The model nobody/no-wine-gpt (revision v3) could not be loaded: it does not exist"
     assert sum(line.startswith(message) for line in log.read_text().splitlines()) == 1
     page = httpx.get(address)
     assert page.status_code == 200

@@ -26,7 +26,7 @@ def slow_down() -> None:
                 yield [word]
 
     engine.Engine.write = write_slowly  # type: ignore[method-assign]
-    page.AT_ONCE = page.WAITING = page.MODEL_CALL["concurrency_limit"] = 1
+    page.MAX_CONCURRENT = page.MAX_QUEUE = page.MODEL_CALL["concurrency_limit"] = 1
 
 
 if __name__ == "__main__":
