@@ -23,7 +23,7 @@ TOY_POSITIONS = 64
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty folder that ``datasets`` takes for its cache."""
+    """Return an empty folder that ``datasets`` uses as its cache."""
     folder = tmp_path / "cache"
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
     return folder
@@ -61,7 +61,7 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(toy_run: Path) -> PreTrainedModel:
-    """Return the toy model; tests leave it as it is."""
+    """Return the toy model, which tests do not change."""
     from wine_gpt.modeling.pretrained import load_model
 
     return load_model(toy_run)
@@ -77,14 +77,14 @@ def tokenizer(toy_run: Path) -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def hub() -> Iterator[HubServer]:
-    """Return a Hub over loopback; whoever takes it forgets what is there."""
+    """Return a Hub on loopback; each test empties it with ``forget()`` first."""
     with hub_server() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def publisher(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publisher]:
-    """Return a process that runs ``scripts/publish.py`` on that Hub, with a demo of two lines."""
+    """Return a process that runs ``scripts/publish.py`` with that Hub and a demo of two lines."""
     folder = tmp_path_factory.mktemp("publisher")
     process = Publisher(hub.environment(), demo(folder / "space", WRITER), folder / "home")
     yield process
@@ -92,21 +92,21 @@ def publisher(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def toy_texts() -> list[str]:
-    """Return every combination of a few places, grapes and flavours in one sentence."""
-    places = ("Italy : Tuscany", "Germany : Mosel", "Spain : Rioja")
+    """Return every combination of a few regions, grapes and fruits in one sentence."""
+    regions = ("Italy : Tuscany", "Germany : Mosel", "Spain : Rioja")
     grapes = ("Riesling", "Sangiovese", "Tempranillo")
     fruits = ("plum", "cherry", "quince", "apple")
     characters = ("a full-bodied, bright", "a light-bodied, crisp", "a medium-bodied, dry")
     prices = ("$15", "$30")
     return [
-        f"wine review : {place} : {grape} : It's {character} wine with {fruit} and oak, worth {price}. Drink now."
-        for place, grape, fruit, character, price in itertools.product(places, grapes, fruits, characters, prices)
+        f"wine review : {region} : {grape} : It's {character} wine with {fruit} and oak, worth {price}. Drink now."
+        for region, grape, fruit, character, price in itertools.product(regions, grapes, fruits, characters, prices)
     ]
 
 
 @pytest.fixture(scope="session")
 def demo_model(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the toy model as it is published: with an index of its reviews; next to it two adapters."""
+    """Return the published toy model with the index of its reviews, and two adapters beside it."""
     from support.space_model import write_adapter
 
     from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index

@@ -20,7 +20,7 @@ NOTEBOOK = Path(__file__).parent / "support" / "notebook.py"
 
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return what the calls of the notebook gave, in a process of their own and an empty folder."""
+    """Return the results of the notebook's calls, made in a new process and an empty folder."""
     folder = tmp_path_factory.mktemp("notebook")
     (folder / "reviews.json").write_text(json.dumps(list(generate_records(150, seed=1))), encoding="utf-8")
     environment = {**os.environ, "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}

@@ -72,7 +72,7 @@ def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: R
         assert not re.search(r"\| *\||None|nan\b", line) or line == "|  |  |"
 
 
-def test_a_figure_that_is_nan_drops_its_row(run: RunRecord, tmp_path: Path) -> None:
+def test_a_nan_drops_its_row(run: RunRecord, tmp_path: Path) -> None:
     broken = {**METRICS, "test": {**METRICS["test"], "nats_per_word": float("nan")}}
     card = model_card(with_metrics(run, tmp_path, broken), NAME, "main", [], None, False)
     assert "| test |" not in card.text

@@ -148,8 +148,8 @@ def save_next(folder: Path) -> None:
 
 
 @needs_strace
-def test_after_a_power_loss_nothing_is_there_by_name_only(tmp_path: Path) -> None:
-    """Content is synced before its name, and a name before what relies on it: so in the order of the system calls."""
+def test_content_is_synced_before_it_is_renamed(tmp_path: Path) -> None:
+    """After a power loss a name in the folder has its content, because of the order of the system calls."""
     folder = tmp_path / "runs" / "base" / "checkpoints"
     watched = ["-e", "trace=write,mkdir,fsync,rename,renameat,renameat2"]
     code, log = traced(tmp_path / "log", watched, save_next, folder)
@@ -169,7 +169,7 @@ def test_after_a_power_loss_nothing_is_there_by_name_only(tmp_path: Path) -> Non
 
 
 def killed_at_each(call: str, work: Path, prepare: Callable[[Path], None]) -> Iterator[Path]:
-    """Yield folders in which a save was killed at the first such call, the second …, and last one with no kill."""
+    """Yield folders in which a save was killed at the first such call, the second and so on; the last has no kill."""
     for moment in itertools.count(1):
         folder = work / str(moment)
         prepare(folder)

@@ -1,4 +1,4 @@
-"""The examples of docs/data.md give what the page shows."""
+"""The examples of docs/data.md print what the page shows."""
 
 import re
 from pathlib import Path

@@ -46,7 +46,7 @@ def test_each_description_is_kept_once(texts: list[str]) -> None:
     for text in texts:
         if normalized(text):
             distinct.setdefault(normalized(text), text)
-    # the first in the file's order is kept, whatever its upper case and white space
+    # the first in the file's order is kept, ignoring case and white space
     assert sorted(kept) == sorted(distinct.values())
 
 
@@ -68,7 +68,7 @@ def test_another_seed_holds_out_other_texts() -> None:
 
 
 def test_splits_never_change_between_versions() -> None:
-    """Otherwise a later version would test a model on reviews that it was trained on."""
+    """A later version must not test a model on reviews that it was trained on."""
     texts = pa.array(["Dry and crisp.", "Ripe  PLUM.", "Château"])
     assert content_hashes(texts, 42).tolist() == [11713255088875079019, 10038568615871044761, 11175078202085579869]
     assert list(split_of(np.array([0, 2**61, 2**63, 2**64 - 1], np.uint64), CONFIG)) == [

@@ -1,4 +1,4 @@
-"""The KV-cached loop gives the ids that ``model.generate`` gives."""
+"""The KV-cached loop returns the ids of ``model.generate``."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ class Recorder:
         self.seen: list[Any] = []
 
     def put(self, value: torch.Tensor) -> None:
-        """Take the prompt, then each new id."""
+        """Record the prompt, then each new id."""
         self.seen.append(value.tolist())
 
     def end(self) -> None:
-        """Note the end."""
+        """Record the end."""
         self.seen.append("end")
 
 
@@ -70,13 +70,13 @@ def test_the_ids_for_a_seed_are_those_of_generate(
 def test_prompts_of_different_lengths_are_continued_together(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, settings: dict[str, Any]
 ) -> None:
-    """Only the likeliest words can be compared, because several rows are sampled with other random numbers."""
+    """Greedy decoding, because the loop samples several rows with other random numbers than ``generate``."""
     inputs = encode_prompts(model, tokenizer, PROMPTS)
     expected = generate_with_transformers(model, inputs, 0, 64, do_sample=False)
     assert generate_ids(model, inputs, seed=0, **settings).tolist() == expected.tolist()
 
 
-def test_words_of_many_rows_come_as_often_as_they_should(
+def test_words_of_many_rows_have_the_frequencies_of_their_probabilities(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     rows = 20_000
@@ -106,9 +106,7 @@ def test_any_depth_and_number_of_heads(tokenizer: PreTrainedTokenizerFast, n_lay
         assert generate_ids(model, inputs, seed=0, do_sample=sample).tolist() == expected.tolist()
 
 
-def test_a_streamer_sees_what_generate_would_show_it(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
-) -> None:
+def test_a_streamer_gets_what_generate_would_send(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     inputs = encode_prompts(model, tokenizer, PROMPTS[:1])
     ours, expected = Recorder(), Recorder()
     generate_ids(model, inputs, seed=0, streamer=ours)
@@ -130,6 +128,6 @@ def test_unsupported_settings_are_left_to_generate(
 
 def test_another_model_is_left_to_generate(toy_run: Any) -> None:  # noqa: ANN401
     class Another(GPT2LMHeadModel):
-        """A subclass, whose forward may differ."""
+        """A subclass may have another forward."""
 
     assert supported_config(Another.from_pretrained(toy_run), {}) is None

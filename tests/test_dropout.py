@@ -22,7 +22,7 @@ def test_elements_are_zero_with_probability_p_or_scaled(p: float, shape: tuple[i
     assert abs((out == 0).float().mean().item() - p) < 5 * (p * (1 - p) / out.numel()) ** 0.5
 
 
-def test_no_element_depends_on_its_neighbours() -> None:
+def test_no_element_depends_on_its_neighbors() -> None:
     torch.manual_seed(0)
     dropped = (PerRowDropout(0.5, [])(torch.ones(10**6)) == 0).float() - 0.5
     for distance in (1, 2, 3, 4, 8):

@@ -1,4 +1,4 @@
-"""The energy that a training reports; without a measurement the training runs all the same."""
+"""A training reports its energy, and runs without codecarbon too."""
 
 import dataclasses
 import socket
@@ -19,20 +19,20 @@ EPOCHS = TRAINING.epochs
 
 
 class Tracker:
-    """codecarbon's tracker on a machine that uses half a kWh between two readings."""
+    """codecarbon's tracker on a machine that uses half a kWh per task."""
 
     def __init__(self, **settings: object) -> None:
         pass
 
     def start_task(self) -> None:
-        """Read."""
+        """Start measuring."""
 
     def stop_task(self) -> SimpleNamespace:
-        """Read again."""
+        """Return the energy of the task."""
         return SimpleNamespace(energy_consumed=0.5)
 
     def stop(self) -> None:
-        """Read no more."""
+        """End the measurement."""
 
 
 def fail(*arguments: object, **settings: object) -> None:
@@ -41,7 +41,7 @@ def fail(*arguments: object, **settings: object) -> None:
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return what installs a codecarbon with other methods than :class:`Tracker`'s, or none."""
+    """Return a function that installs a codecarbon with replaced methods of :class:`Tracker`, or removes it."""
 
     def put(present: bool = True, **methods: Any) -> None:  # noqa: ANN401
         module = ModuleType("codecarbon")
@@ -82,7 +82,9 @@ def test_an_unmeasured_part_leaves_the_total_unknown(
 
 
 @pytest.mark.parametrize("method", ["__init__", "start_task", "stop_task", "stop"])
-def test_no_fault_of_codecarbons_reaches_a_run(install: Callable[..., None], tmp_path: Path, method: str) -> None:
+def test_an_error_in_codecarbon_does_not_change_the_run(
+    install: Callable[..., None], tmp_path: Path, method: str
+) -> None:
     install(present=False)
     expected = trainer(tmp_path / "without")
     without = train(expected)
@@ -95,7 +97,7 @@ def test_no_fault_of_codecarbons_reaches_a_run(install: Callable[..., None], tmp
         assert trained.module.state_dict()[name].equal(weights), name
 
 
-def test_codecarbon_measures_without_a_word_a_file_or_a_connection(
+def test_codecarbon_measures_without_output_files_or_connections(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("codecarbon", reason='not installed: pip install "wine_gpt[energy]"')

@@ -36,7 +36,7 @@ Run = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a folder with 400 records and its own cache of datasets."""
+    """Return a folder with 400 records and a cache for ``datasets``."""
     folder = tmp_path_factory.mktemp("evaluation")
     (folder / "reviews.json").write_text(json.dumps([*generate_records(400, seed=3)]), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -108,7 +108,7 @@ def reviews(base: Path) -> Reviews:
 
 @pytest.fixture(scope="module")
 def report(base: Path) -> EvaluationReport:
-    """Return the figures of the base run, computed once; the run's folder holds them too."""
+    """Return the figures of the base run, computed once and also saved in its folder."""
     from wine_gpt.commands.score import read_config
     from wine_gpt.evaluation.evaluate import evaluate_model
 
@@ -116,13 +116,13 @@ def report(base: Path) -> EvaluationReport:
 
 
 def test_the_run_is_scored_on_the_reviews_that_it_held_out(base: Path, report: EvaluationReport) -> None:
-    """The run's metrics.json has the same figures, which the training loop computed on the same split."""
+    """The run's metrics.json has equal figures, which the training loop computed on this split."""
     own = read(base)["test"]
     likelihood = report.likelihood.to_dict()
     assert {name: likelihood[name] for name in own} == pytest.approx(own, rel=1e-5)
 
 
-def test_a_run_leaves_figures_and_plots(base: Path, report: EvaluationReport) -> None:
+def test_a_run_writes_figures_and_plots(base: Path, report: EvaluationReport) -> None:
     folder = base / "evaluation"
     plots = ["loss_by_position.png", "loss_by_variety.png", "reliability.png"]
     assert sorted(file.name for file in folder.iterdir()) == sorted(["metrics.json", *plots])

@@ -127,7 +127,7 @@ def test_the_model_keeps_its_mode_its_weights_and_its_attention(
     ("choice", "message"),
     [({"layer": 2}, "layer: 2, but the model's layers are 0 to 1"), ({"head": -1}, "head: -1, .* heads are 0 to 1")],
 )
-def test_a_layer_or_head_that_is_not_there_is_named(
+def test_a_layer_or_head_that_does_not_exist_is_named(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, choice: dict[str, int], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
@@ -145,7 +145,7 @@ BY_HAND = Explanation(
 )
 
 
-def test_the_terminal_without_colour_shows_numbers() -> None:
+def test_the_terminal_without_color_shows_numbers() -> None:
     legend, *blocks = to_terminal(BY_HAND, color=False).split("\n\n")
     assert "layer 1, mean over heads" in legend
     assert "temperature 0.5" in legend
@@ -155,14 +155,14 @@ def test_the_terminal_without_colour_shows_numbers() -> None:
     ]
 
 
-def test_the_terminal_with_colour_shows_the_same_text_and_shades_by_attention() -> None:
+def test_the_terminal_with_color_shows_equal_text_and_shades_by_attention() -> None:
     _, *blocks = to_terminal(BY_HAND, color=True).split("\n\n")
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", block).splitlines()[0] for block in blocks]
     assert plain == [f"{START} wine is dry", f"{START} wine is dry,"]
     shades = re.findall(r"\x1b\[48;5;(\d+)m\x1b\[38;5;231m(.*?)\x1b\[0m", blocks[1])
     assert [word for _, word in shades] == [START, "wine", "is", "dry"]
     assert len({shade for shade, _ in shades}) == 4
-    # the strongest shade is that of the most attended word, whatever its weight; hardly any attention is none
+    # shades are relative to the most attended word; a word with hardly any attention has none
     assert f"\x1b[48;5;{shades[-1][0]}m\x1b[38;5;231m{START}\x1b[0m" in blocks[0]
     assert re.findall(r"38;5;231m(.*?)\x1b", blocks[0]) == [START, "wine"]
 
@@ -173,7 +173,7 @@ def embedded(page: str) -> dict[str, object]:
     return content
 
 
-def test_the_page_holds_everything_and_loads_nothing() -> None:
+def test_the_page_is_self_contained() -> None:
     page = to_html(BY_HAND, {"Model": "runs/sample"})
     content = embedded(page)
     assert content["words"] == list(BY_HAND.words)
@@ -186,7 +186,7 @@ def test_the_page_holds_everything_and_loads_nothing() -> None:
     assert not re.search(r"https?:|src=|href=|url\(|@import|fetch\(", page)
 
 
-def test_nothing_in_a_text_or_setting_is_taken_for_markup() -> None:
+def test_markup_in_texts_and_settings_is_escaped() -> None:
     evil = "</script><script>alert(1)</script><!--&amp;{{data}}"
     explanation = Explanation((START, evil), (Step(evil, 1, 1, ((evil, 1.0),), (1.0,)),), 1, "v")
     page = to_html(explanation, {"Prompt": evil})

@@ -61,7 +61,7 @@ ENOUGH = 30
 
 
 def write_records(file: Path) -> None:
-    """Write 240 reviews of five grapes, two of them with names that need care."""
+    """Write 240 reviews of five grapes, two of which have accents or spaces in their names."""
     random = np.random.default_rng(0)
     grapes = ["Pinot Noir"] * 80 + ["Rosé"] * 60 + ["Gamay"] * 60 + ["../../x"] * 39 + ["Lonely"]
     records = []
@@ -207,7 +207,7 @@ def test_copying_is_measured_for_generated_and_real_reviews(work: Path, adapters
     assert f" | {figures} | " in (work / "lora" / "subsets.md").read_text(encoding="utf-8")
 
 
-def test_the_alpha_that_is_kept_does_best_on_validation(adapters: list[SubsetMetrics]) -> None:
+def test_the_kept_alpha_is_the_best_on_validation(adapters: list[SubsetMetrics]) -> None:
     for metrics in adapters:
         losses = metrics.validation_by_alpha
         kept = losses[metrics.alpha]
@@ -300,7 +300,9 @@ def test_the_words_before_the_running_text_are_counted(work: Path) -> None:
 # loading without wine_gpt
 
 
-def test_they_load_where_wine_gpt_is_not(work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics) -> None:
+def test_finetuned_models_load_without_wine_gpt(
+    work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics
+) -> None:
     split = reviews_of(work)["test"]
     texts = [text for text, grape in zip(split[COMPOSED], split["variety"], strict=True) if grape == "Pinot Noir"]
     folders = [str(work / name) for name in ("base", "lora", "full")]
@@ -321,7 +323,7 @@ def test_they_load_where_wine_gpt_is_not(work: Path, adapters: list[SubsetMetric
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL, which no handler can catch."""
+    """Simulates SIGKILL, which no handler can catch."""
 
 
 def test_a_killed_run_resumes_to_the_same_bits(
@@ -433,7 +435,7 @@ GIVEN = ["--min_reviews", str(ENOUGH), "--training.mixed_precision", "no"]
         ),
     ],
 )
-def test_what_is_wrong_is_one_line_and_writes_nothing(
+def test_a_wrong_setting_is_one_line_and_writes_nothing(
     work: Path, refused: Callable[[list[str]], str], arguments: list[str], message: str
 ) -> None:
     before = {path for path in work.rglob("*") if "cache" not in path.parts}

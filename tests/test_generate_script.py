@@ -143,12 +143,12 @@ def test_an_error_is_one_line_and_exit_code_2(
     toy_run: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str
 ) -> None:
     arguments, message = WRONG[case]
-    places = {"run": toy_run, "tmp": tmp_path}
+    folders = {"run": toy_run, "tmp": tmp_path}
     with pytest.raises(SystemExit) as stopped:
-        run(*(argument.format(**places) for argument in arguments))
+        run(*(argument.format(**folders) for argument in arguments))
     assert stopped.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
-    assert message.format(**places) in error
+    assert message.format(**folders) in error
     assert list(tmp_path.iterdir()) == []

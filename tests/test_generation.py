@@ -107,7 +107,7 @@ def test_the_longest_prompt_leaves_one_position(model: GPT2LMHeadModel, tokenize
     assert "\n" not in str(error.value)
 
 
-def test_a_model_with_a_limit_of_its_own_kind_is_generated_with(
+def test_a_model_with_max_new_tokens_stops_at_its_last_position(
     toy_run: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     model = load_model(toy_run)

@@ -1,4 +1,4 @@
-"""The chosen precision is fast on this hardware, and tuning for a training is accurate and restored."""
+"""The precision fits the hardware; tuning a process for training keeps accuracy and is undone afterwards."""
 
 import os
 from collections.abc import Iterator

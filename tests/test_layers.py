@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "wine_gpt"
 GROUND = ["errors", "config", "config_io", "files", "run_folder", "progress", "plots", "cli"]
 STAGES = ["data", "tokenizer", "modeling", "generation", "training", "evaluation", "finetuning", "publishing"]
-# what uses all stages; the root exports api's functions
+# modules that may import all stages
 TOP = ["wine_gpt", "api", "commands", "__main__"]
 
 
@@ -23,7 +23,7 @@ def imports(path: Path, modules: set[str]) -> Iterator[str]:
 
 
 def graph() -> dict[str, set[str]]:
-    """Return what each module imports, by its dotted name; the root's exports are lazy and import nothing."""
+    """Return the imports of each module, by dotted name; the root is left out, because its exports are lazy."""
     files = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
     files = {name.removesuffix(".__init__"): path for name, path in files.items()}
     return {name: set(imports(path, set(files))) for name, path in files.items() if name != "wine_gpt"}

@@ -50,7 +50,7 @@ def test_special_tokens_agree_everywhere(tokenizer: PreTrainedTokenizerFast) -> 
 
 
 def test_words_are_sampled_from_the_whole_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Without top_k in a generation config, transformers samples from the 50 likeliest words."""
+    """Without top_k in the generation config, transformers samples from the 50 likeliest words only."""
     tokenizer.add_tokens([f"word{number}" for number in range(192)])
     # an untrained model gives each word about the same probability
     build_model(SMALL, tokenizer, seed=1).save_pretrained(folder)

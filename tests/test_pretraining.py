@@ -54,7 +54,7 @@ Done = subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with 150 records and a cache of its own."""
+    """Return a folder with 150 records and a cache for ``datasets``."""
     folder = tmp_path_factory.mktemp("pretraining")
     records = [*generate_records(150, seed=1)]
     (folder / "reviews.json").write_text(json.dumps(records), encoding="utf-8")
@@ -73,7 +73,7 @@ def command(work: Path, output: str, **settings: object) -> list[str]:
 
 
 def run(arguments: list[str], work: Path, *, launcher: tuple[str, ...] = (sys.executable,)) -> Done:
-    """Run to a good end."""
+    """Run, and assert exit code 0."""
     done = subprocess.run([*launcher, *arguments], capture_output=True, text=True, env=environment(work))
     assert done.returncode == 0, done.stderr
     return done
@@ -118,7 +118,7 @@ def test_the_folder_loads_as_it_is(finished: tuple[Path, Done]) -> None:
     assert tokenizer.model_max_length == model.config.n_positions == SMALL["model.block_size"]
 
 
-def test_the_figures_are_all_there(finished: tuple[Path, Done]) -> None:
+def test_the_metrics_file_has_all_figures(finished: tuple[Path, Done]) -> None:
     folder, _ = finished
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     for split in ("validation", "test"):
@@ -146,7 +146,7 @@ def test_the_run_can_be_repeated_from_its_folder(finished: tuple[Path, Done], wo
     assert all(weights[name].equal(tensor) for name, tensor in expected.items())
 
 
-def test_the_rest_of_the_folder(finished: tuple[Path, Done]) -> None:
+def test_the_folder_has_samples_plots_and_the_data_report(finished: tuple[Path, Done]) -> None:
     folder, _ = finished
     assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
     samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -225,7 +225,7 @@ def test_a_finished_run_is_kept(finished: tuple[Path, Done], work: Path, refused
     assert f"{finished[0]} holds a finished run" in refused(command(work, "finished"))
     # all its steps are done
     assert f"{finished[0]} holds a finished run" in refused([*command(work, "finished"), "--resume"])
-    # even where starting over was asked for, if the new run can't start
+    # --overwrite keeps it too if the new run can't start
     assert "no such file" in refused([*command(work, "finished", data__path=work / "none.json"), "--overwrite"])
     assert "batch_tokens" in refused([*command(work, "finished", training__batch_tokens=20), "--overwrite"])
     assert snapshot(finished[0]) == before
@@ -256,7 +256,7 @@ def test_a_finished_run_without_checkpoints_does_not_start_over(
     assert (work / "tidied" / "metrics.json").exists()
 
 
-def test_two_runs_do_not_share_a_folder(work: Path, refused: Callable[[list[str]], str]) -> None:
+def test_two_runs_cannot_use_one_folder(work: Path, refused: Callable[[list[str]], str]) -> None:
     arguments = command(work, "taken", training__epochs=500)
     first = subprocess.Popen(
         [sys.executable, *arguments],
@@ -323,10 +323,10 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize("engine", ["FSDP", "DEEPSPEED"])
-def test_engines_that_shard_the_model_are_refused_and_not_passed_over(
+def test_engines_that_shard_the_model_are_refused(
     work: Path, refused: Callable[[list[str]], str], monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
-    """Accelerate would leave FSDP out on a CPU without a word, and a checkpoint would hold one piece elsewhere."""
+    """Accelerate silently ignores FSDP on a CPU; on GPUs a checkpoint would hold only one shard of the weights."""
     monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
     assert f"accelerate's config asks for {engine}, which is not supported" in refused(command(work, "sharded"))
     assert not (work / "sharded").exists()
@@ -337,7 +337,7 @@ def test_engines_that_shard_the_model_are_refused_and_not_passed_over(
 
 @pytest.fixture(scope="module")
 def unfinished(finished: tuple[Path, Done], work: Path) -> Path:
-    """Return the folder of a run that was killed in its last epoch; tests that may write take a copy."""
+    """Return the folder of a run that was killed in its last epoch; tests that write use a copy."""
     folder = work / "killed-late"
     shutil.copytree(finished[0], folder)
     (folder / "metrics.json").unlink()
@@ -470,7 +470,7 @@ def test_a_signal_saves_and_prints_how_to_resume(
             process.send_signal(number)
             break
     stderr += process.stderr.read()
-    # the launcher has an exit code of its own
+    # the launcher has another exit code
     assert process.wait() == code or (code is None and process.returncode != 0)
     step = int(re.findall(r"stopped after step ([\d,]+), which is saved", stderr)[0].replace(",", ""))
     assert f"{arguments[0]} " in stderr.split("to resume: ")[1]
@@ -483,7 +483,7 @@ def test_a_signal_saves_and_prints_how_to_resume(
         text=True,
         env=environment(work),
     )
-    # a shorter run than the one that was begun is another run
+    # a run can't be resumed with fewer epochs
     assert done.returncode == 2
     assert "training.epochs: checkpoint 30, now 3" in done.stderr
 
@@ -555,7 +555,7 @@ def test_pretrain_runs_twice_in_one_process_with_other_settings_and_leaves_no_st
     precisions = [RunMetrics.load(work / name).training.mixed_precision for name in ("bf16", "fp32")]
     assert precisions == ["bf16", "no"]
     assert not any((work / "fp32").glob("**/events.out.tfevents*"))
-    # an Accelerator of the caller's own, made before or after, keeps its precision
+    # the caller's own Accelerator, made before or after, keeps its precision
     own = Accelerator(cpu=True, mixed_precision="bf16")
     pretrain(settings(work, "again", training__mixed_precision="no"))
     assert own.mixed_precision == "bf16"

@@ -1,4 +1,4 @@
-"""Published models and demo work without wine_gpt: new processes load them from a Hub on loopback."""
+"""Published models and the demo work without wine_gpt: new processes load them from a Hub on loopback."""
 
 import json
 import os

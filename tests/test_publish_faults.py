@@ -1,4 +1,4 @@
-"""When a request of a publish fails, each repository is left old or new, and a second run finishes.
+"""When a request of a publish fails, each repository is in its old or new state, and a second run finishes.
 
 ``benchmarks/publish_faults.py`` tries every fault at every request; these tests try each fault at each endpoint once.
 """

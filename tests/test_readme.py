@@ -74,7 +74,7 @@ def named(pages: list[Path]) -> list[Any]:
 
 
 @pytest.mark.parametrize("page", named(LINKED))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_a_target(page: Path) -> None:
     text = FENCED.sub("", page.read_text(encoding="utf-8"))
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in link:

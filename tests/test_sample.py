@@ -96,7 +96,7 @@ def test_it_has_the_real_files_special_characters(sample: list[Record], oddity: 
         assert any(oddity in str(record["description"]) for record in sample)
 
 
-def test_grapes_grow_where_they_do(many: list[Record]) -> None:
+def test_grapes_grow_in_their_regions(many: list[Record]) -> None:
     grown = {
         (province.country, province.name, region.name, region.region_2, variety)
         for province in PROVINCES
@@ -115,7 +115,7 @@ def test_grapes_grow_where_they_do(many: list[Record]) -> None:
     assert len({record["variety"] for record in complete}) >= 40
 
 
-def test_reviews_speak_of_their_grape(many: list[Record]) -> None:
+def test_reviews_describe_their_grape(many: list[Record]) -> None:
     def typical(record: Record, variety: str) -> bool:
         table = VARIETIES[variety].table
         return sum(word in str(record["description"]).lower() for word in {*table["note"], *table["trait"]}) >= 2

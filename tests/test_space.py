@@ -69,7 +69,7 @@ def alone(demo_model: Path, adapter: str) -> PreTrainedModel:
 
 @pytest.mark.parametrize("adapter", [BASE, *ADAPTERS])
 @pytest.mark.parametrize(("temperature", "top_p", "length"), [(0.8, 1.0, 60), (1.7, 0.6, 9), (1.0, 0.95, 60)])
-def test_it_writes_what_generate_writes(
+def test_it_writes_what_transformers_generates(
     engine: Engine, demo_model: Path, adapter: str, temperature: float, top_p: float, length: int
 ) -> None:
     ids = engine.encode("prompt", PROMPT).ids
@@ -86,7 +86,7 @@ def test_it_writes_what_generate_writes(
     assert written == expected[0, len(ids) :].tolist()
 
 
-def test_the_first_word_comes_alone(engine: Engine) -> None:
+def test_the_first_piece_is_one_word(engine: Engine) -> None:
     pieces = engine.write(engine.encode("prompt", PROMPT).ids, Settings(1.0, 1.0, 20, 1), BASE)
     assert len(next(pieces)) == 1
 
@@ -118,7 +118,7 @@ def test_words_are_the_decoded_text_cut_in_pieces(engine: Engine, tokenizer: Pre
 
 @pytest.mark.parametrize("adapter", [BASE, "riesling"])
 @pytest.mark.parametrize(("layer", "head"), [(None, None), (0, None), (None, 1), (1, 0)])
-def test_inside_is_what_an_eager_model_returns(
+def test_attention_is_what_an_eager_model_returns(
     engine: Engine, demo_model: Path, adapter: str, layer: int | None, head: int | None
 ) -> None:
     ids = engine.encode("prompt", HEADER).ids
@@ -154,7 +154,7 @@ def test_explaining_leaves_generation_to_the_fast_attention(engine: Engine) -> N
     assert not any(weights is not None for weights in output.attentions)
 
 
-def test_the_command_line_explains_the_same(
+def test_the_command_line_and_the_demo_give_equal_explanations(
     engine: Engine, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     ids = engine.encode("prompt", HEADER).ids
@@ -166,7 +166,7 @@ def test_the_command_line_explains_the_same(
             assert step.probability == pytest.approx(printed.probability, abs=1e-5)
 
 
-def test_the_api_answers_what_transformers_computes(demo: Demo, engine: Engine, demo_model: Path) -> None:
+def test_the_api_returns_what_transformers_computes(demo: Demo, engine: Engine, demo_model: Path) -> None:
     tokenizer = engine.tokenizer
     inputs = tokenizer([HEADER], return_tensors="pt")
     with torch.no_grad():
@@ -240,7 +240,7 @@ def test_a_span_of_the_training_reviews_is_found_and_no_other(demo_model: Path) 
     assert 0 < index.error_rate < 0.01
 
 
-def test_what_is_shown_of_copying_is_where_it_stands(demo: Demo) -> None:
+def test_the_copied_span_has_its_position_in_the_text(demo: Demo) -> None:
     *_, review = demo.write(f"{HEADER} It's a quite full-bodied, bright wine with plum and", BASE, 0.1, 1.0, 60, 1)
     copied = review["copy_check"]
     words = [word.strip().lower() for word in review["words"][copied["start"] :][: copied["length"]]]
@@ -261,7 +261,7 @@ def test_a_damaged_index_is_reported(demo_model: Path, tmp_path: Path, damage: s
         Index(path)
 
 
-def test_a_model_without_an_index_says_nothing_of_copying(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_an_index_reports_no_copying(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINE_GPT_MODEL", str(toy_run))
     demo = Demo()
     assert demo.problems == []
@@ -369,7 +369,7 @@ def other_demo(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> De
         return Demo()
 
 
-def test_a_demo_of_other_texts_begins_with_their_prefix_and_reads_their_header(other_demo: Demo) -> None:
+def test_a_demo_of_another_corpus_uses_its_prefix_and_header(other_demo: Demo) -> None:
     assert other_demo.problems == []
     assert next(other_demo.generate(seed=1)).startswith("plum and oak")
     *_, review = other_demo.write("plum and oak : tuscany : a tuscany", BASE, 0.8, 1.0, 5, 1)
@@ -379,7 +379,7 @@ def test_a_demo_of_other_texts_begins_with_their_prefix_and_reads_their_header(o
     assert review["copy_check"]["words"] == len(review["words"]) - review["header"]
 
 
-def test_the_page_of_other_texts_claims_no_wine(other_demo: Demo) -> None:
+def test_the_page_of_another_corpus_does_not_mention_wine(other_demo: Demo) -> None:
     from page import build
 
     config = build(other_demo).get_config_file()
@@ -414,7 +414,7 @@ def test_a_damaged_template_is_named_and_the_demo_works(
 # ---- languages ------------------------------------------------------------------------------------------------------
 
 
-def test_both_languages_say_everything() -> None:
+def test_both_languages_have_every_text() -> None:
     texts = json.loads((SPACE / "i18n.json").read_text(encoding="utf-8"))
     assert texts["en"].keys() == texts["es"].keys()
     for key, english in texts["en"].items():
@@ -471,7 +471,7 @@ def test_an_error_is_reported_in_both_languages(demo: Demo) -> None:
         ({"prompt": "wine\ud800"}, "prompt: character 5 is U+D800, which is invisible; remove it"),
     ],
 )
-def test_what_is_out_of_bounds_is_named_with_its_range(demo: Demo, settings: dict[str, Any], message: str) -> None:
+def test_a_setting_out_of_bounds_is_named_with_its_range(demo: Demo, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserFacingError) as caught:
         list(demo.generate(**settings))
     assert str(caught.value) == message
@@ -491,7 +491,7 @@ def test_what_is_out_of_bounds_is_named_with_its_range(demo: Demo, settings: dic
         ({"head": math.nan}, "head"),
     ],
 )
-def test_what_the_page_sends_is_checked_too(demo: Demo, changed: dict[str, Any], field: str) -> None:
+def test_the_data_of_the_page_is_validated(demo: Demo, changed: dict[str, Any], field: str) -> None:
     *_, review = demo.write(HEADER, BASE, 0.8, 1.0, 60, 7)
     with pytest.raises(UserFacingError, match=f"^{field}: must be"):
         demo.explain({**review, **changed})
@@ -500,7 +500,7 @@ def test_what_the_page_sends_is_checked_too(demo: Demo, changed: dict[str, Any],
 # ---- choosing the model ---------------------------------------------------------------------------------------------
 
 
-def test_the_model_is_the_variables_then_the_settings_then_the_quickstarts(tmp_path: Path) -> None:
+def test_the_model_is_from_the_variable_else_settings_json_else_the_quickstart(tmp_path: Path) -> None:
     here = tmp_path / "space"
     here.mkdir()
     with pytest.raises(UserFacingError, match=r"scripts/quickstart\.py"):
@@ -515,7 +515,7 @@ def test_the_model_is_the_variables_then_the_settings_then_the_quickstarts(tmp_p
     assert str(choose_model({"WINE_GPT_MODEL": "./runs/none"}, here)) == "none"
 
 
-def test_adapters_are_the_variables_or_those_of_the_card(tmp_path: Path) -> None:
+def test_adapters_are_from_the_variable_else_the_card(tmp_path: Path) -> None:
     model = ModelSource(str(tmp_path))
     assert choose_adapters(model, {}) == []
     (tmp_path / "README.md").write_text("---\nadapters: [org/wine-gpt-malbec, org/wine-gpt-merlot]\n---\n# A card\n")
@@ -553,7 +553,7 @@ def broken(folder: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["cut", "nan", "pickle", "shape", "tokenizer"])
-def test_with_a_broken_model_the_page_comes_up_and_names_it(
+def test_with_a_broken_model_the_page_opens_and_names_it(
     demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     shutil.copytree(demo_model, tmp_path / "wine-gpt")
@@ -571,7 +571,7 @@ def test_without_the_hub_the_page_names_repository_and_revision(monkeypatch: pyt
 
 
 def shown_problem() -> str:
-    """Return the error on the page of a demo without a model, whose API answers with an error, too."""
+    """Return the error on the page of a demo without a model; its API must return the error too."""
     from page import build, launch_options
 
     demo = Demo()
@@ -625,7 +625,7 @@ def all_words(engine: Engine, ids: list[int]) -> list[int]:
 
 
 def test_the_pinned_packages_are_those_tested_here() -> None:
-    """Patch versions may differ."""
+    """Patch versions are not compared."""
     pinned = dict(line.split("==") for line in (SPACE / "requirements.txt").read_text().split())
     tested = {name: metadata.version(name) for name in pinned}
     assert {name: version.split(".")[:2] for name, version in pinned.items()} == {

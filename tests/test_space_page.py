@@ -97,8 +97,8 @@ def figures(page: Page, selector: str) -> dict[str, list[float]]:
     """Return the percentages of a list by word."""
     found = {}
     for row in page.locator(f"{selector} li").all():
-        shares = [part.replace("<\u2009", "").rstrip("%") for part in row.locator(".figure").all_inner_texts()]
-        found[row.locator(".bar-word").inner_text()] = [float(share) / 100 for share in shares]
+        percentages = [part.replace("<\u2009", "").rstrip("%") for part in row.locator(".figure").all_inner_texts()]
+        found[row.locator(".bar-word").inner_text()] = [float(percentage) / 100 for percentage in percentages]
     return found
 
 
@@ -207,15 +207,15 @@ def choose(page: Page, label: str, option: str) -> None:
     expect(page.get_by_label(label)).to_have_value(option)
 
 
-def test_inside_shows_what_transformers_computes(
+def test_the_explanation_shows_what_transformers_computes(
     opened: Open, toy_run: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     with opened() as page:
         look(page, "wine")
         before = page.locator("#review .word", has_text=re.compile("^wine$")).first
-        place = int(before.get_attribute("data-position") or 0)
+        position = int(before.get_attribute("data-position") or 0)
         page.locator("#review .raw").check()
-        shown = page.locator("#review .word").all_inner_texts()[1:place]
+        shown = page.locator("#review .word").all_inner_texts()[1:position]
         page.locator("#review .raw").uncheck()
         ids = tokenizer(" ".join(shown))["input_ids"]
         model = AutoModelForCausalLM.from_pretrained(toy_run, attn_implementation="eager").eval()
@@ -223,12 +223,12 @@ def test_inside_shows_what_transformers_computes(
             output = model(torch.tensor([ids]), output_attentions=True)
         logits = output.logits[0, -1].clone()
         logits[model.generation_config.suppress_tokens] = -torch.inf
-        plain, warm = logits.softmax(-1), (logits / 0.8).softmax(-1)
+        plain, tempered = logits.softmax(-1), (logits / 0.8).softmax(-1)
         bars = figures(page, ".bars")
         assert len(bars) == 10
-        for word, shares in bars.items():
+        for word, probabilities in bars.items():
             index = tokenizer.eos_token_id if word == "the end of the text" else tokenizer.convert_tokens_to_ids(word)
-            assert shares == pytest.approx([plain[index].item(), warm[index].item()], abs=1.1e-3)
+            assert probabilities == pytest.approx([plain[index].item(), tempered[index].item()], abs=1.1e-3)
         page.locator("select.layer").select_option("0")
         page.locator("select.head").select_option("1")
         weights = output.attentions[0][0, 1, -1]
@@ -236,8 +236,8 @@ def test_inside_shows_what_transformers_computes(
             f"{100 * weights.max().item():.2f}%", timeout=PATIENCE
         )
         page.locator("#review .word").nth(3).hover()
-        share = f"{100 * weights[3].item():.2f}% of the attention"
-        expect(page.locator("#review .tip")).to_have_text(f":: {share}")
+        weight = f"{100 * weights[3].item():.2f}% of the attention"
+        expect(page.locator("#review .tip")).to_have_text(f":: {weight}")
         page.screenshot(path=SCREENSHOTS / "inside-desktop.png", full_page=True)
 
 
@@ -346,7 +346,7 @@ def serious(page: Page) -> list[str]:
     ]
 
 
-def test_it_speaks_spanish_to_who_does(opened: Open) -> None:
+def test_the_page_is_in_spanish_for_a_spanish_browser(opened: Open) -> None:
     with opened(locale="es-ES") as page:
         expect(page.locator("html")).to_have_attribute("lang", "es")
         expect(page.get_by_role("tab", name="Comparar")).to_be_visible()

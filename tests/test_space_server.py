@@ -1,4 +1,4 @@
-"""The running demo's API: its answers to clients, to invalid and to malicious requests."""
+"""The running demo's API: responses to valid, invalid and malicious requests."""
 
 import itertools
 import json
@@ -74,7 +74,7 @@ def test_generate_streams_a_review(client: Client) -> None:
     assert client.predict(HEADER, seed=7, temperature=0.8, model="riesling", api_name="/generate") != text
 
 
-def test_next_words_and_attention_are_open_to_programs(client: Client) -> None:
+def test_next_words_and_attention_can_be_called(client: Client) -> None:
     words = client.predict("wine review", count=3, api_name="/next_words")
     assert [word["word"] for word in words][:1] == [":"]
     assert words == sorted(words, key=lambda word: -word["probability"])
@@ -84,7 +84,7 @@ def test_next_words_and_attention_are_open_to_programs(client: Client) -> None:
     assert [sum(row) for row in shown["weights"]] == pytest.approx([1] * 4, abs=1e-4)
 
 
-def test_its_own_page_documents_the_three(client: Client) -> None:
+def test_the_api_page_documents_the_three_functions(client: Client) -> None:
     endpoints = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
     assert set(endpoints) == {"/generate", "/next_words", "/attention"}
     assert "Write a review." in endpoints["/generate"]["description"]
@@ -108,18 +108,20 @@ def test_its_own_page_documents_the_three(client: Client) -> None:
         ("attention", ["x", 0, math.nan], "head: must be a whole number from 0 to 1"),
     ],
 )
-def test_hostile_input_is_refused_by_name(address: str, name: str, values: list[Any], message: str) -> None:
+def test_invalid_input_is_refused_with_the_name_of_its_field(
+    address: str, name: str, values: list[Any], message: str
+) -> None:
     event, data = call(address, name, *values)
     assert event == "error"
     assert json.loads(data)["error"] == message
 
 
-def test_markup_in_a_prompt_is_words(client: Client) -> None:
+def test_markup_in_a_prompt_is_plain_text(client: Client) -> None:
     prompt = "<script>alert(1)</script> **bold** ${7*7} {{7*7}}"
     assert client.predict(prompt, seed=1, length=1, api_name="/generate").startswith(prompt)
 
 
-def test_what_is_no_call_at_all_shows_no_traceback(address: str) -> None:
+def test_malformed_calls_get_no_traceback(address: str) -> None:
     for name, body in [("generate", "{"), ("generate", '{"data": 5}'), ("generate", '{"data": []}'), ("other", "{}")]:
         answer = httpx.post(f"{address}/gradio_api/call/{name}", content=body, headers={"content-type": "text/json"})
         assert "Traceback" not in answer.text
@@ -168,19 +170,19 @@ def test_no_route_reads_files_or_calls_other_servers(address: str, secret: Path,
     assert "components" not in answer.text
 
 
-def test_nothing_can_be_left_on_the_server(address: str) -> None:
+def test_uploads_are_refused(address: str) -> None:
     assert httpx.post(f"{address}/gradio_api/upload", files={"files": b"x" * 10}).status_code == 404
     assert httpx.post(f"{address}/gradio_api/component_server", json={}).status_code == 404
 
 
-def test_it_reports_home_to_nobody(address: str) -> None:
+def test_the_page_sends_no_analytics_and_loads_no_foreign_fonts(address: str) -> None:
     config = httpx.get(f"{address}/config").json()
     assert config["analytics_enabled"] is False
     page = httpx.get(address).text
     assert "fonts.googleapis.com" not in page
 
 
-def test_fifty_at_once_are_all_served(address: str) -> None:
+def test_fifty_concurrent_requests_are_all_served(address: str) -> None:
     answers: list[tuple[str, str]] = []
 
     def visit(seed: int) -> None:
@@ -211,7 +213,7 @@ def without_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[st
         yield address, folder / "log"
 
 
-def test_without_a_model_the_page_comes_up_and_says_so(without_model: tuple[str, Path]) -> None:
+def test_without_a_model_the_page_opens_and_says_so(without_model: tuple[str, Path]) -> None:
     address, log = without_model
     message = "The model nobody/no-wine-gpt (revision v3) could not be loaded: it does not exist"
     assert sum(line.startswith(message) for line in log.read_text().splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The form of a text: rendered, split and parsed; saved with a model and found again."""
+"""The review template: render, split and parse texts; save it with a model and load it."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def templates_and_records(draw: st.DrawFn) -> tuple[ReviewTemplate, dict[str, st
 
 
 @given(templates_and_records())
-def test_what_is_rendered_is_parsed(drawn: tuple[ReviewTemplate, dict[str, str]]) -> None:
+def test_parse_inverts_render(drawn: tuple[ReviewTemplate, dict[str, str]]) -> None:
     template, record = drawn
     text = template.render(record)
     assert template.parse(text) == record
@@ -41,7 +41,7 @@ def test_what_is_rendered_is_parsed(drawn: tuple[ReviewTemplate, dict[str, str]]
     assert template.render_columns(columns).to_pylist() == [text]
 
 
-def test_the_class_form() -> None:
+def test_the_template_of_the_class() -> None:
     assert CLASS_TEMPLATE.render(RECORD) == TEXT
     assert CLASS_TEMPLATE.header(RECORD) == HEADER
     assert CLASS_TEMPLATE.split(TEXT) == (HEADER, RECORD["description"])
@@ -86,11 +86,11 @@ def test_the_header_is_measured_in_tokens(tokenizer: PreTrainedTokenizerFast) ->
     assert CLASS_TEMPLATE.header_length({**RECORD, "province": "A-B : C"}, tokenizer) == 14
 
 
-def test_the_name_of_the_composed_column_is_taken() -> None:
+def test_no_column_may_have_the_name_of_the_composed_text() -> None:
     assert f"no column can be called {COMPOSED}: rename it" in refused(ReviewTemplate, "", (COMPOSED,), "text")
 
 
-def test_it_is_saved_as_json_that_needs_no_code_of_ours(tmp_path: Path) -> None:
+def test_it_is_saved_as_plain_json(tmp_path: Path) -> None:
     template = ReviewTemplate("pavé", ("topic", "mood"), "text")
     template.save(tmp_path)
     saved = json.loads((tmp_path / "review_template.json").read_text(encoding="utf-8"))

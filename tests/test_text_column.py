@@ -28,7 +28,7 @@ TRAINING = ["--training.epochs", "4", "--training.learning_rate", "0.01", "--tra
 
 @dataclass(frozen=True)
 class Corpus:
-    """The files that all scripts left for one choice of the column "text"."""
+    """The files that all scripts wrote for one role of the column "text"."""
 
     folder: Path
     field: str
@@ -85,7 +85,7 @@ def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def mean_longest_span(texts: list[list[str]], train: list[list[str]]) -> float:
-    """Return the mean over texts of the longest span, in words, that a training text has too, by trying all spans."""
+    """Return the mean longest span, in words, in common with a training text, by brute force."""
     known = {span for words in train for span in spans(words)}
     return float(np.mean([max(len(span) for span in spans(words) if span in known) for words in texts]))
 

@@ -24,7 +24,7 @@ from wine_gpt.training.resume import STEP_VERSION
 from wine_gpt.training.schedule import learning_rate
 from wine_gpt.training.trainer import Trainer
 
-# of the steps of a toy run, in nats per token
+# losses of the steps of a toy run, in nats per token
 LOSSES = [3.1921, 3.1363, 3.0757, 3.0572, 2.9978, 2.9500, 2.9251, 2.8789]
 
 

@@ -1,4 +1,4 @@
-"""Trainings that are killed, stopped, moved or get non-finite values end with the same bits, or with an error.
+"""Trainings that are killed, stopped, moved or get non-finite values end with equal bits, or with an error.
 
 The processes are real: forked, joined by gloo, killed by signals.
 """
@@ -34,7 +34,7 @@ from wine_gpt.training import checkpoint
 
 # a checkpoint after each step, so that many kills hit one that is being written
 OFTEN = dataclasses.replace(TRAINING, epochs=2, checkpoint_steps=1, keep_checkpoints=2, optimizer="muon")
-# of each of four kinds of run
+# number of kills of each of four kinds of run
 KILLS = 13
 
 STEP = "wine_gpt.training.trainer.Trainer.train_step"
@@ -173,7 +173,7 @@ def test_if_one_of_two_is_killed_the_other_ends_and_both_resume(tmp_path: Path, 
     run = Run(tmp_path, dataclasses.replace(OFTEN, micro_batches=2))
     codes = train(dataclasses.replace(run, faults=(fault,)), processes=2)
     assert codes[fault.rank] == -signal.SIGKILL, output_of(run, fault.rank)
-    # by itself, not by finish(), which kills after PATIENCE
+    # the process must end before finish() kills it
     assert codes[1 - fault.rank] not in (None, 0), f"rank {1 - fault.rank} still ran after {PATIENCE:g} s"
     assert train(run, processes=2) == [0, 0], output_of(run)
     require_equal_ends(tmp_path, whole(2, 2))

@@ -89,7 +89,7 @@ def test_the_wheel_holds_the_package_its_configs_and_its_demo(wheel: Path) -> No
 
 
 def files(folder: Path) -> list[str]:
-    """Return the files below a folder, but for what Python and hidden tools leave there."""
+    """Return the files below a folder, except hidden files and Python's caches."""
     found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
     return [path.as_posix() for path in found if not any(part.startswith((".", "__pycache__")) for part in path.parts)]
 

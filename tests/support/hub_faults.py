@@ -1,4 +1,4 @@
-"""Let each request of a publish fail, one at a time, and compare what is left on the Hub."""
+"""Inject a fault into each request of a publish, one at a time, and compare the state of the Hub."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ State = dict[str, dict[str, str] | None]
 
 @dataclass(frozen=True)
 class Trial:
-    """A fault at a request: the run that met it, the states that it left, and a second run if the first failed."""
+    """A fault at a request: the first run, the states that it left, and a second run if the first failed."""
 
     request: str
     fault: Fault
@@ -43,8 +43,8 @@ class Scenario:
     """A state of the Hub, and a publish that changes it.
 
     Args:
-        server: its state is the old one.
-        publisher: runs the command.
+        server: the Hub in its old state.
+        publisher: the process that runs the command.
         arguments: the command line of the script.
     """
 
@@ -67,7 +67,7 @@ class Scenario:
         return found
 
     def trial(self, number: int, fault: Fault, *, permanently: bool = False) -> Trial:
-        """Let a request, or it and all later ones, fail; if the run fails, run the command again without faults."""
+        """Fail one request, or it and all later ones; if the run fails, run the command again without faults."""
 
         def fails(count: int, request: Request) -> Fault | None:
             return fault if count == number or (permanently and count > number) else None
@@ -101,7 +101,7 @@ class Scenario:
         if second and second.code:
             yield f"the second run failed: {second.stderr}"
         if state(self.server) != self.new:
-            yield "not all is at its new state"
+            yield "some repositories are not in the new state"
         for name, count in commits(self.server).items():
             expected = self.old_commits.get(name, 1) + 1
             if count != expected:

@@ -303,7 +303,7 @@ def hub_server() -> Iterator[HubServer]:
 
 # accounts
 
-# the token's role, and the user's in the organisation
+# the token's role, and the user's in the organization
 ACCOUNTS = {
     WRITER: ("write", "write"),
     READER: ("read", "write"),
@@ -314,7 +314,7 @@ ACCOUNTS = {
 
 
 def _account(request: Request) -> tuple[str, str | None]:
-    """Return the token's role and the user's role in the organisation."""
+    """Return the token's role and the user's role in the organization."""
     if request.token not in ACCOUNTS:
         raise Refusal(401, "Invalid credentials in Authorization header" if request.token else "Invalid username")
     return ACCOUNTS[request.token]

@@ -1,4 +1,4 @@
-"""A program that uses the installed package, in a folder with a run at runs/base."""
+"""Use the installed package in a folder with a run at runs/base."""
 
 import wine_gpt
 

@@ -1,4 +1,4 @@
-"""A local server with the part of Kaggle's HTTP API that kagglehub downloads a file of a dataset with.
+"""A local server with the part of Kaggle's HTTP API that kagglehub needs to download a file of a dataset.
 
 In its LOCALHOST environment kagglehub sends requests to ``http://localhost``. The server is set as the HTTP proxy, so
 that it receives them on any port.
@@ -17,7 +17,7 @@ SERVICE = "/api/v1/datasets.DatasetApiService/"
 
 
 class KaggleServer(ThreadingHTTPServer):
-    """Serves one dataset's files by name; a ``status`` other than 200 is the answer to every download."""
+    """Serves one dataset's files by name; with a ``status`` other than 200 every download fails with it."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

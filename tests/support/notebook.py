@@ -1,4 +1,4 @@
-"""The calls of a notebook, one after the other in one process; prints what a test asserts as JSON.
+"""Call the API as a notebook does, in one process, and print what a test asserts as JSON.
 
 Arguments: a file of reviews. Runs go to the working folder.
 """

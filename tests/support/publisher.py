@@ -1,7 +1,7 @@
-"""Run ``scripts/publish.py`` many times in one process, to save the start of Python for each test.
+"""Run ``scripts/publish.py`` many times in one process, because each start of Python takes seconds.
 
-It is a process of its own, because huggingface_hub reads HF_ENDPOINT when it is imported. Waits are recorded instead
-of made, requests time out after half a second, and the demo is the test's folder.
+The process is a new one, because huggingface_hub reads HF_ENDPOINT when it is imported. Waits are recorded
+and skipped, requests time out after half a second, and the demo is the test's folder.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ class Publisher:
 
     def __init__(self, environment: dict[str, str], space: Path, home: Path) -> None:
         self.space = space
-        # the process's own stderr, to which loggers that were set up at its start write
+        # the process's stderr, to which loggers write that were set up at its start
         self.log = home.with_suffix(".log")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE"))}
         self.process = subprocess.Popen(

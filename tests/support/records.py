@@ -1,4 +1,4 @@
-"""Make records in Kaggle's form and files of them, and load the files."""
+"""Make records and files in Kaggle's format, and load the files."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ COLUMNS = [
     "country",
     "winery",
 ]
-# of winemag-data_first150k.csv, in its order
+# the columns of winemag-data_first150k.csv, in order
 COLUMNS_150K = [
     "country",
     "description",
@@ -98,7 +98,7 @@ def rows_of(reviews: Reviews) -> list[Record]:
 
 
 def load(path: str | Path, **settings: object) -> list[Record]:
-    """Return the rows that a file gives, in the order of their texts."""
+    """Return the rows that are loaded from a file, in the order of their texts."""
     return rows_of(load_reviews(DataConfig(path=str(path), **settings)))
 
 

@@ -1,4 +1,4 @@
-"""The class's scheme in plain Python, written from its description, without the package's code."""
+"""The class's tokenization in plain Python, written from its description, independently of the package."""
 
 import string
 from collections import Counter

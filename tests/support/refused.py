@@ -1,4 +1,4 @@
-"""How a test checks an error that the user can put right: one line, and exit code 2 from a script."""
+"""Check errors that the user can put right: one line, and exit code 2 from a script."""
 
 from collections.abc import Callable
 

@@ -2,7 +2,7 @@
 
 python tests/support/serve_demo.py FOLDER [slow]
 
-A slow one takes 0.1 s per word, serves one visitor at a time and lets one more wait.
+With ``slow``, a word takes 0.1 s, and the demo serves one visitor at a time with one more in the queue.
 """
 
 import runpy
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def slow_down() -> None:
-    """Replace the functions and numbers of the demo that make it slow."""
+    """Replace the demo's functions and limits by slow ones."""
     import engine
     import page
 

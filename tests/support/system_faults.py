@@ -36,7 +36,7 @@ def traced(
     ready, child_end = SERVER.Pipe()
     process = SERVER.Process(target=_call_when_ready, args=(child_end, target, arguments))
     process.start()
-    # otherwise strace could attach before the imports are done, and count their calls
+    # wait for the imports, because strace must not count their system calls
     assert ready.recv() == "here"
     command = ["strace", "-f", "-y", "-o", str(log), *options, "-p", str(process.pid)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -52,7 +52,7 @@ def traced(
 
 
 def run_in_subprocess(target: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
-    """Call ``target`` in a process that may have mounts of its own; return what it returns."""
+    """Call ``target`` in a process that may have its own mounts, and return the result."""
     here, there = SERVER.Pipe()
     process = SERVER.Process(target=_answer, args=(there, target, arguments))
     process.start()
@@ -78,7 +78,7 @@ def disk(folder: Path, options: str, *, read_only: bool = False) -> Iterator[Non
 
 
 def calls(log: list[str]) -> list[tuple[str, str]]:
-    """Return name and path of each call in strace's log; of a rename, the path it takes away."""
+    """Return name and path of each call in strace's log; for a rename, the old path."""
     found = [re.match(r'\d+ +(\w+)\((?:AT_FDCWD<[^>]*>, )?(?:\d+<([^>]*)>|"([^"]*)")', line) for line in log]
     return [(match[1], match[2] or match[3]) for match in found if match]
 

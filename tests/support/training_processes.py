@@ -1,6 +1,6 @@
-"""Run toy trainings in processes forked from one that has imported torch, so that a start needs no import.
+"""Run toy trainings in processes forked from one that has imported torch, because the import takes seconds.
 
-A process can get a fault at a given call, so that the fault comes at the same moment every time.
+A fault is injected at a given call, so that it occurs at an exactly repeatable moment.
 """
 
 import contextlib
@@ -30,10 +30,10 @@ from wine_gpt.data.batching import Indices
 from wine_gpt.training import checkpoint
 from wine_gpt.training.trainer import Trainer
 
-# it forks before it has started any thread
+# the server forks before it has any thread
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["wine_gpt.training.pretrain", "hypothesis.strategies", "pytest"])
-# longest that a process may outlive another of its run, in seconds
+# seconds that a process may outlive another of its run
 PATIENCE = 60.0
 
 
@@ -52,7 +52,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Run:
-    """A training that starts or resumes in ``folder``, which holds its checkpoints and the files ``output-RANK``."""
+    """A training that starts or resumes in ``folder``, with its checkpoints and the files ``output-RANK``."""
 
     folder: Path
     config: TrainingConfig = TRAINING
@@ -60,7 +60,7 @@ class Run:
 
 
 def start_server() -> None:
-    """Wait for the imports, so that the next start is as quick as the later ones."""
+    """Start the server and wait for its imports."""
     first = SERVER.Process(target=int)
     first.start()
     first.join()
@@ -95,7 +95,7 @@ def train(run: Run, processes: int = 1) -> list[int | None]:
 
 
 def script(arguments: list[str], cache: Path) -> tuple[object, str, str]:
-    """Run a script as a user would, in a forked process that calls this; return exit code, stdout and stderr."""
+    """Run a script in this forked process; return exit code, stdout and stderr."""
     datasets.config.HF_DATASETS_CACHE = cache
     torch.set_num_threads(1)
     sys.argv = arguments
@@ -125,7 +125,7 @@ def seen(run: Run, ranks: Iterable[int]) -> dict[int, list[int]]:
 
 
 def require_equal_ends(folder: Path, other: Path) -> None:
-    """Assert that two runs ended in the same bits: weights, best weights, optimizer, curve, figures and samples."""
+    """Assert that two runs ended with equal bits: weights, best weights, optimizer, losses, figures and samples."""
     (first, problems), (second, more_problems) = checkpoint.load_newest(folder), checkpoint.load_newest(other)
     assert problems == more_problems == []
     assert first is not None

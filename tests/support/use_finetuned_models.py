@@ -49,10 +49,10 @@ for name in ("rose", "pinot-noir"):
     both.set_adapter(name)
     switched[name] = logits(both)
 merged = logits(load("pinot-noir").merge_and_unload())
-written = {}
+generated = {}
 for name, path in (("lora", lora + "/pinot-noir"), ("full", full + "/pinot-noir")):
     set_seed(0)
-    written[name] = pipeline("text-generation", model=path)(prompt)[0]["generated_text"]
+    generated[name] = pipeline("text-generation", model=path)(prompt)[0]["generated_text"]
 print(
     json.dumps(
         {
@@ -61,7 +61,7 @@ print(
             "differ": (alone["rose"] - alone["pinot-noir"]).abs().max().item(),
             "lora": perplexity(load("pinot-noir")),
             "full": perplexity(AutoModelForCausalLM.from_pretrained(full + "/pinot-noir")),
-            "written": written,
+            "written": generated,
             "wine_gpt": "wine_gpt" in sys.modules,
         }
     )

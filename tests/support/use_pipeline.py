@@ -1,4 +1,4 @@
-"""Generate with transformers' pipeline, as someone does who has the model's folder and not this package.
+"""Generate with transformers' pipeline, with a model's folder and without this package.
 
 python tests/support/use_pipeline.py FOLDER
 """
