@@ -231,27 +231,16 @@ def _write_tab(demo: Demo, engine: Engine, page: gr.Blocks) -> None:
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=280, elem_classes="controls"):
             region_fields = _region_fields(demo)
+            info = t("prompt_info") if region_fields else None
             prompt = gr.Textbox(
-                demo.default_prompt,
-                label=t("prompt"),
-                info=t("prompt_info") if region_fields else None,
-                lines=2,
-                max_lines=5,
-                elem_id="prompt",
+                demo.default_prompt, label=t("prompt"), info=info, lines=2, max_lines=5, elem_id="prompt"
             )
             write = gr.Button(t("write"), variant="primary", elem_id="write")
             buttons = _example_buttons({name: name for name in examples})
             with gr.Accordion(t("settings"), open=False, elem_id="settings"):
                 model, temperature, top_p, length, seed = _settings(demo, engine)
         with gr.Column(scale=5, min_width=320):
-            review = gr.HTML(
-                html_template=_read("review.html"),
-                js_on_load="reviewPage.review(element, trigger, props, watch, ['again', 'stop', 'explain', 'branch'])",
-                elem_id="review",
-                apply_default_css=False,
-                layers=engine.layers,
-                heads=engine.heads,
-            )
+            review = _review_card(engine)
     settings = [prompt, model, temperature, top_p, length, seed]
     _link_regions(demo, region_fields, prompt)
 
@@ -289,6 +278,17 @@ def _write_tab(demo: Demo, engine: Engine, page: gr.Blocks) -> None:
         )
     runs.append(review.explain(_event(demo.explain), None, review, trigger_mode="multiple", **MODEL_CALL))
     review.stop(None, cancels=runs, api_visibility="private")
+
+
+def _review_card(engine: Engine) -> gr.HTML:
+    return gr.HTML(
+        html_template=_read("review.html"),
+        js_on_load="reviewPage.review(element, trigger, props, watch, ['again', 'stop', 'explain', 'branch'])",
+        elem_id="review",
+        apply_default_css=False,
+        layers=engine.layers,
+        heads=engine.heads,
+    )
 
 
 def _example_buttons(labels: dict[str, Any]) -> dict[str, gr.Button]:

@@ -17,7 +17,6 @@ from jinja2 import Environment as TemplateEnvironment
 from jinja2 import FileSystemLoader, StrictUndefined
 
 from wine_gpt.errors import UserError
-from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.finetuning.results import CopyCheck, SubsetMetrics
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.publishing.card_tables import (
@@ -71,7 +70,6 @@ def model_card(
         indexed: whether the index of training n-grams is published.
         onnx: whether an ONNX file is published.
     """
-    evaluation = run.evaluation
     data = ModelCardData(
         **_shared_metadata(run.corpus, *(("onnx", "transformers.js") if onnx else ())),
         library_name="transformers",
@@ -96,11 +94,8 @@ def model_card(
         data_rows=data_table(run.data_report) if run.data_report else "",
         training=training_table(run),
         evaluation=score_table("split", {"test": run.metrics.test, "validation": run.metrics.validation}),
-        copying=copying_table(evaluation) if evaluation else "",
         indexed=indexed,
-        diversity=diversity_table(evaluation) if evaluation else "",
-        conditioning=conditioning_table(run.config.data.prompt_fields, evaluation) if evaluation else "",
-        provinces=_provinces(evaluation) if evaluation else "",
+        **_evaluation_sections(run),
         plots=run.plots,
         command=_pretrain_command(run),
     )
@@ -282,9 +277,18 @@ def _architecture(shape: ModelShape) -> str:
     )
 
 
-def _provinces(evaluation: EvaluationReport) -> str:
-    existing = evaluation.conditioning.existing_provinces if evaluation.conditioning else None
-    return "" if existing is None else f"{existing:.1%}"
+def _evaluation_sections(run: RunRecord) -> dict[str, str]:
+    """Return the sections of an evaluation, empty without one."""
+    report = run.evaluation
+    if report is None:
+        return dict.fromkeys(("copying", "diversity", "conditioning", "provinces"), "")
+    provinces = report.conditioning.existing_provinces if report.conditioning else None
+    return {
+        "copying": copying_table(report),
+        "diversity": diversity_table(report),
+        "conditioning": conditioning_table(run.config.data.prompt_fields, report),
+        "provinces": "" if provinces is None else f"{provinces:.1%}",
+    }
 
 
 def _pretrain_command(run: RunRecord) -> str:
