@@ -295,7 +295,7 @@ class Demo:
     def _review(self, engine: Engine, request: Request, ids: list[int], writing: bool = False) -> Review:
         prompt = request.prompt
         words = [*prompt.words, *engine.spaced_words(ids)]
-        # the first word stands for [BOS]
+        # the first word is [BOS]
         header = 1 + self.template.header_length(words[1:])
         unknown = [position for position, known in enumerate(prompt.known) if not known]
         shown = self._casing.apply(words, header)

@@ -25,7 +25,7 @@ def change_of(words: list[float], base: list[float], tuned: list[float], seed: i
     return perplexity_change(np.array(base, float), np.array(tuned, float), np.array(words, float), seed)
 
 
-def test_the_change_is_that_of_the_perplexity_over_all_words() -> None:
+def test_the_change_is_of_the_perplexity_over_all_words() -> None:
     """A text of 10 words falls by 4 nats and one of 30 words rises by 2: 2 nats less over 40 words."""
     change = change_of([10, 30], [30, 90], [26, 92])
     assert change.value == pytest.approx(math.exp(-2 / 40) - 1)
@@ -62,7 +62,7 @@ def test_nats_per_word_weight_a_text_by_its_words() -> None:
     assert [found.value, found.low, found.high] == pytest.approx([100 / 40, 1.0, 3.0])
 
 
-def test_the_interval_of_a_seed_stays_what_it_was() -> None:
+def test_the_interval_of_a_seed_does_not_change() -> None:
     """The figures of version 0.1.0, which published cards show."""
     words = np.array([31.0, 44.0, 52.0, 38.0, 60.0, 47.0])
     base = 3 * words
@@ -78,7 +78,7 @@ def test_the_interval_of_a_seed_stays_what_it_was() -> None:
         (-0.1, -0.1, 5, True),
         # a gain from the header alone
         (-0.1, 0.0, 5, True),
-        # worse after the header: the base with a good prompt is the better model
+        # worse after the header
         (-0.1, 0.1, 5, False),
         (0.1, -0.1, 5, False),
         # too few reviews

@@ -27,7 +27,7 @@ RECORDS = make_records(50)
 
 
 def cached(cache: Path) -> list[Path]:
-    """Return everything but locks that the cache holds."""
+    """Return all files of the cache except locks."""
     folder = cache / "wine_gpt"
     return [entry for entry in folder.iterdir() if entry.suffix != ".lock"] if folder.exists() else []
 

@@ -39,7 +39,7 @@ def test_gradients_are_zero_where_values_are_dropped() -> None:
     torch.testing.assert_close(values.grad * values.detach(), out.detach())
 
 
-def test_it_depends_on_the_seed_and_does_nothing_in_evaluation() -> None:
+def test_dropout_depends_on_the_seed_and_is_off_in_evaluation() -> None:
     values = torch.randn(1000)
     layer = PerRowDropout(0.3, [])
     torch.manual_seed(1)
@@ -50,7 +50,7 @@ def test_it_depends_on_the_seed_and_does_nothing_in_evaluation() -> None:
     assert torch.equal(layer.eval()(values), values)
 
 
-def test_a_row_loses_the_same_elements_in_any_batch() -> None:
+def test_a_row_drops_equal_elements_in_any_batch() -> None:
     layer = PerRowDropout(0.3, [])
     rows = torch.ones(4, 5, 7)
     layer.generators[:] = make_generators([1, 2, 3, 4])
@@ -81,14 +81,14 @@ def test_every_dropout_of_a_model_is_replaced(small: GPT2LMHeadModel) -> None:
     ]
 
 
-def test_without_dropout_attention_is_what_transformers_computes(small: GPT2LMHeadModel) -> None:
+def test_without_dropout_attention_equals_that_of_transformers(small: GPT2LMHeadModel) -> None:
     ids = torch.randint(0, 30, (3, 11))
     expected = small.eval()(ids).logits
     install_per_row_dropout(small)
     torch.testing.assert_close(small(ids).logits, expected)
     for module in small.train().modules():
         if isinstance(module, nn.Dropout):
-            # so low that nothing is dropped, but not 0, so that the code path of training is taken
+            # not 0, so that the training path runs, but so low that nothing is dropped
             module.p = 1e-6
     torch.testing.assert_close(small(ids).logits, expected, rtol=1e-4, atol=1e-5)
 

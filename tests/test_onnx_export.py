@@ -1,4 +1,4 @@
-"""The ONNX export generates the same text as torch, in onnxruntime and in transformers.js."""
+"""The ONNX export generates torch's text in onnxruntime and in transformers.js."""
 
 import itertools
 import json

@@ -107,7 +107,7 @@ def test_modules_and_their_names_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", named(PAGES))
 def test_command_lines_are_accepted(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    # configs that a page writes itself or that a run leaves
+    # configs that the page or a run writes
     own = {name for text in code(page) for name in re.findall(r"^(\S+\.yaml)$", text)}
     for name, arguments in commands(page):
         assert name in PARSERS, f"no command {name}"

@@ -177,7 +177,7 @@ def test_no_decoded_beginning_of_a_sample_review_changes(
 
 def test_no_decoded_beginning_of_a_real_review_changes(real_texts: list[str]) -> None:
     tokenizer = train_tokenizer(real_texts)
-    # decoding every beginning takes the square of the length; benchmarks/tokenizer_figures.py does all reviews
+    # a few, because decoding every beginning takes quadratic time; benchmarks/tokenizer_figures.py does all reviews
     assert sum(violations(tokenizer, plain_ids(tokenizer, text)) for text in real_texts[::20]) == 0
 
 

@@ -135,7 +135,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Request:
-    """A request as received; the Authorization header's token is in a field of its own."""
+    """A request as received; the Authorization header's token is in a separate field."""
 
     method: str
     path: str

@@ -1,4 +1,4 @@
-"""Bootstrap confidence intervals over texts, for a ratio of sums and for two models on the same texts."""
+"""Bootstrap confidence intervals over texts, for one model's loss and for the change between two models."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

@@ -91,7 +91,7 @@ def predict(
 
 @torch.inference_mode()
 def _columns(model: PreTrainedModel, batch: Batch) -> tuple[Ints, Floats, Floats, Bools]:
-    """Return each token's label, nats, confidence and correctness, the texts one after the other."""
+    """Return label, nats, confidence and correctness of each token, concatenated over the texts."""
     real = batch.labels != IGNORED
     labels = batch.labels[real]
     # padding is on the right, where no real token of a causal model attends to it, so no mask is needed

@@ -41,7 +41,7 @@ class Base:
 
 
 def load_base(path: str) -> Base:
-    """Read a finished pretraining run, except for its weights.
+    """Read a finished pretraining run without its weights.
 
     Raises:
         UserError: if the folder holds no finished run of ``scripts/pretrain.py``.

@@ -72,7 +72,7 @@ def longest_shared_spans(texts: Sequence[Sequence[str]], corpus: Iterable[Sequen
     vocabulary: dict[str, int] = {}
     for text in texts:
         for word in text:
-            # 0 stands for the end of a text, and in the corpus also for a word that no text has
+            # 0 is the end of a text and, in the corpus, a word that no text has
             vocabulary.setdefault(word, len(vocabulary) + 1)
     words, owners = _concatenate([vocabulary[word] for word in text] for text in texts)
     corpus_words, _ = _concatenate([vocabulary.get(word, 0) for word in text] for text in corpus)
