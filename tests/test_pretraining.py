@@ -29,6 +29,7 @@ from tools.sample_grammar.grammar import generate_records
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
+from wine_gpt.training.accelerator import restored_state
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.record import RunMetrics
 
@@ -556,9 +557,11 @@ def test_pretrain_runs_twice_in_one_process_with_other_settings_and_leaves_no_st
     assert precisions == ["bf16", "no"]
     assert not any((work / "fp32").glob("**/events.out.tfevents*"))
     # the caller's own Accelerator, made before or after, keeps its precision
-    own = Accelerator(cpu=True, mixed_precision="bf16")
-    pretrain(settings(work, "again", training__mixed_precision="no"))
-    assert own.mixed_precision == "bf16"
+    # other tests of this process may have left one with another precision
+    with restored_state():
+        own = Accelerator(cpu=True, mixed_precision="bf16")
+        pretrain(settings(work, "again", training__mixed_precision="no"))
+        assert own.mixed_precision == "bf16"
     assert losses(work / "again") == losses(work / "fp32")
 
 
