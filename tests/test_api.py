@@ -117,3 +117,31 @@ def test_a_wrong_keyword_gets_the_error_of_the_command_line(settings: dict[str, 
 def test_a_missing_setting_is_named() -> None:
     with pytest.raises(UserError, match="model"):
         config_from_settings(ScoreConfig, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": -1.0}, "temperature"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"temprature": 0.5}, "temprature"),
+        ({"max_new_tokens": "a"}, "generation: "),
+    ],
+)
+def test_a_setting_that_generate_refuses_is_a_user_error(
+    toy_run: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        wine_gpt.generate(toy_run, "wine review", seed=1, **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_no_prompts_give_no_texts(toy_run: Path) -> None:
+    assert wine_gpt.generate(toy_run, []) == []
+
+
+def test_the_first_use_of_a_function_leaves_the_environment_as_it_was() -> None:
+    code = "import os, wine_gpt; wine_gpt.generate; print(os.environ.get('GOMP_SPINCOUNT'))"
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == "None\n"

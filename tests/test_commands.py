@@ -106,6 +106,16 @@ print("torch" in sys.modules)
     assert done.stderr == "error: config: `model.n_layer`: Couldn't parse 'four' into an int\n"
 
 
+def test_a_closed_stdout_ends_a_command_that_logs_without_traceback() -> None:
+    command = [sys.executable, str(Path(__file__).parent / "support" / "log_lines.py")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 141
+
+
 def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "wine_gpt", "--version"], capture_output=True, text=True, cwd=tmp_path

@@ -137,6 +137,12 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     assert "holds no model: it has no config.json" in refused(tmp_path)
 
 
+def test_a_mistyped_run_is_not_looked_for_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    assert refused(Path("runs/typo")) == "model: no such folder: runs/typo"
+
+
 def test_a_pickle_is_refused_and_not_run(folder: Path, tmp_path: Path) -> None:
     sentinel = tmp_path / "ran"
 

@@ -6,8 +6,9 @@ setting raises :class:`wine_gpt.errors.UserError` with the message that the comm
 example.
 """
 
+import contextlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import overload
@@ -19,7 +20,7 @@ from wine_gpt.config_io import config_from_settings
 from wine_gpt.data import Reviews
 from wine_gpt.data import load_reviews as _load_reviews
 from wine_gpt.data.template import default_prompt, training_data_settings
-from wine_gpt.errors import UserError
+from wine_gpt.errors import UserError, one_line
 from wine_gpt.evaluation import EvaluationReport
 from wine_gpt.evaluation import evaluate_model as _evaluate_model
 from wine_gpt.finetuning import SubsetMetrics
@@ -127,12 +128,14 @@ def generate(
         settings: ``max_new_tokens`` and fields of :class:`transformers.GenerationConfig`, such as ``temperature``.
 
     Raises:
-        UserError: if the model cannot be loaded, or a prompt is too long for it.
+        UserError: if the model cannot be loaded, a prompt is too long for it, or a setting is unknown or wrong.
     """
     loaded, tokenizer = _load(model)
     prompts = _default_prompt(model) if prompts is None else prompts
     several = [prompts] if isinstance(prompts, str) else list(prompts)
-    with restored_generators():
+    if not several:
+        return []
+    with _readable_errors(), restored_generators():
         texts = generate_texts(loaded, tokenizer, several, seed=_seed(seed), **settings)
     return texts[0] if isinstance(prompts, str) else texts
 
@@ -163,9 +166,10 @@ def explain(
     """
     loaded, tokenizer = _load(model)
     require_attention(loaded, layer, head)
-    temperature = temperature or loaded.generation_config.temperature or 1.0
+    if temperature is None:
+        temperature = loaded.generation_config.temperature or 1.0
     inputs = encode_prompts(loaded, tokenizer, [_default_prompt(model) if prompt is None else prompt])
-    with restored_generators():
+    with _readable_errors(), restored_generators():
         ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, temperature=temperature)
     length = inputs["input_ids"].shape[1]
     return _explain(loaded, tokenizer, ids[0].tolist(), length, temperature=temperature, layer=layer, head=head)
@@ -245,6 +249,15 @@ def _load(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
 
 def _default_prompt(model: Model) -> str:
     return "" if isinstance(model, tuple) else default_prompt(fspath(model))
+
+
+@contextlib.contextmanager
+def _readable_errors() -> Iterator[None]:
+    """Raise a :class:`UserError` for a setting or a prompt that transformers refuses."""
+    try:
+        yield
+    except (ValueError, TypeError, IndexError) as error:
+        raise UserError(f"generation: {one_line(error)}") from error
 
 
 def _seed(seed: int | None) -> int:

@@ -1,19 +1,23 @@
 """Command-line helpers: one-line errors, exit codes, logging, and the parser of options that are not settings."""
 
 import argparse
+import contextlib
 import functools
 import logging
 import math
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn, ParamSpec, TextIO
 
 from wine_gpt.errors import RunInterrupted, UserError
 
 P = ParamSpec("P")
+
+# how long an idle thread of GNU's OpenMP spins before it sleeps
+OPENMP_SPIN = "GOMP_SPINCOUNT"
 
 
 class Parser(argparse.ArgumentParser):
@@ -87,9 +91,21 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
 def limit_openmp_spin() -> None:
     """Let idle OpenMP threads sleep after a short spin, because spinning takes cores from other processes.
 
-    GNU's OpenMP reads ``GOMP_SPINCOUNT`` when torch is loaded. Its effect: ``benchmarks/RESULTS.md``.
+    GNU's OpenMP reads the variable when torch is loaded. Its effect: ``benchmarks/RESULTS.md``.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault(OPENMP_SPIN, "1000")
+
+
+@contextlib.contextmanager
+def limited_openmp_spin() -> Iterator[None]:
+    """Limit the spin of an OpenMP that is loaded inside, and leave the environment as it was."""
+    before = os.environ.get(OPENMP_SPIN)
+    limit_openmp_spin()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[OPENMP_SPIN]
 
 
 def command_line() -> str:
@@ -166,6 +182,12 @@ class _StandardStream(logging.StreamHandler[TextIO]):
     def format(self, record: logging.LogRecord) -> str:
         """Return the message without accelerate's prefix ``[RANK 0]``, because only that process logs."""
         return super().format(record).removeprefix("[RANK 0] ")
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Let a closed pipe end the command, as it does for ``print``."""
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            raise
+        super().handleError(record)
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import difflib
+import inspect
 import os
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -133,7 +134,7 @@ def config_help(config_class: type, usage: str, description: str) -> str:
 
 def _add_settings(parser: argparse.ArgumentParser, config_class: type, prefix: str) -> None:
     """Add each setting to the help, with the comment above its field as its description."""
-    group = parser.add_argument_group(prefix.removesuffix(".") or "settings", config_class.__doc__)
+    group = parser.add_argument_group(prefix.removesuffix(".") or "settings", inspect.getdoc(config_class))
     types = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
         annotation = types[field.name]

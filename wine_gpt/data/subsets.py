@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict
 
 from wine_gpt.data.batching import Indices
+from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
 
 ALL = "all"
@@ -54,7 +55,7 @@ def find_subsets(splits: DatasetDict, field: str) -> list[Subset]:
     Raises:
         UserError: if there is no such column.
     """
-    columns = splits["train"].column_names
+    columns = [name for name in splits["train"].column_names if name != COMPOSED]
     if field not in columns:
         nearest = difflib.get_close_matches(field, columns, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(columns)}"
