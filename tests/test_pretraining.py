@@ -560,9 +560,9 @@ def test_pretrain_runs_twice_in_one_process_with_other_settings_and_leaves_no_st
     # other tests of this process may have left one with another precision
     with restored_state():
         own = Accelerator(cpu=True, mixed_precision="bf16")
-        pretrain(settings(work, "again", training__mixed_precision="no"))
+        pretrain(settings(work, "beside_another", training__mixed_precision="no"))
         assert own.mixed_precision == "bf16"
-    assert losses(work / "again") == losses(work / "fp32")
+    assert losses(work / "beside_another") == losses(work / "fp32")
 
 
 def test_a_refused_pretrain_leaves_no_state(work: Path, cache: Path) -> None:
