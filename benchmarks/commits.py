@@ -40,7 +40,8 @@ def measure(checkouts: list[Path], data: str, contestant: str, rounds: int) -> F
         turns = []
         for checkout in checkouts:
             script = str(checkout.resolve() / "benchmarks" / "training_speed.py")
-            environment = {**os.environ, "PYTHONPATH": str(checkout.resolve())}
+            # the spin limit is what the commands of both checkouts set
+            environment = {**os.environ, "PYTHONPATH": str(checkout.resolve()), "GOMP_SPINCOUNT": "1000"}
             turns.append(start_contestant([script, data, "--measure"], contestant, stack, environment))
         for _ in range(rounds):
             for results, turn in zip(found.values(), turns, strict=True):
