@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from wine_gpt.commands.score import read_config
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import to_yaml
-from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate
+from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate, require_template
 
 RECORD = {"country": "US", "province": "Oregon", "variety": "Pinot Noir", "description": "Dry: it's crisp."}
 HEADER = "wine review : US : Oregon : Pinot Noir :"
@@ -126,3 +126,12 @@ def test_scoring_a_model_without_a_config_reads_the_texts_form_from_the_template
     ReviewTemplate("note", ("topic",), "text").save(tmp_path)
     config = read_config([str(tmp_path), "--data.path", "notes.jsonl"])
     assert ReviewTemplate.from_config(config.data) == ReviewTemplate("note", ("topic",), "text")
+
+
+def test_a_template_that_contradicts_the_config_is_refused(tmp_path: Path) -> None:
+    config = PretrainConfig()
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    require_template(tmp_path, config.data)
+    ReviewTemplate("note", ("topic",), "text").save(tmp_path)
+    error = refused(require_template, tmp_path, config.data)
+    assert "review_template.json and config.yaml describe different texts" in error

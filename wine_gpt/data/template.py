@@ -17,7 +17,7 @@ from wine_gpt.config import DataConfig, PretrainConfig
 from wine_gpt.config_io import Settings, build_config
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_record, write_json
-from wine_gpt.run_folder import TEMPLATE, data_settings
+from wine_gpt.run_folder import CONFIG, TEMPLATE, data_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -176,10 +176,18 @@ def default_prompt(model: str | Path) -> str:
 
 def training_data_settings(model: str | Path) -> Settings:
     """Return the data settings of the run that trained a model; for a model on the Hub only those in its template."""
-    if settings := data_settings(model):
-        return settings
     template = ReviewTemplate.load(model)
-    return template.settings() if template else {}
+    return {**data_settings(model), **(template.settings() if template else {})}
+
+
+def require_template(run: Path, data: DataConfig) -> None:
+    """Check that a run's saved template describes the same texts as its config.
+
+    Raises:
+        UserError: if the template is damaged or differs.
+    """
+    if ReviewTemplate.load(run) != ReviewTemplate.from_config(data):
+        raise UserError(f"{run}: {TEMPLATE} and {CONFIG} describe different texts: correct one of them")
 
 
 def _as_text(value: object) -> str:

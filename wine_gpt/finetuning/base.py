@@ -10,7 +10,7 @@ from wine_gpt import run_folder
 from wine_gpt.config import DataConfig, FinetuneConfig, PretrainConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import Reviews, load_reviews
-from wine_gpt.data.template import ReviewTemplate
+from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.files import read_json, sha256
 from wine_gpt.tokenizer import load_tokenizer
@@ -54,6 +54,7 @@ def load_base(path: str) -> Base:
     if fingerprint is None:
         raise UserError(f"base: {folder / run_folder.METRICS} has no data_fingerprint: pretrain the base again")
     data = parse_config(PretrainConfig, [], defaults=run_folder.data_settings(path)).data
+    require_template(folder, data)
     return Base(path, data, fingerprint, sha256(folder / run_folder.WEIGHTS), load_tokenizer(path))
 
 

@@ -8,7 +8,7 @@ from typing import Self
 from wine_gpt.config import GenerationDefaults, PretrainConfig
 from wine_gpt.config_io import parse_config, to_yaml
 from wine_gpt.data.report import DataReport
-from wine_gpt.data.template import ReviewTemplate
+from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.files import JsonObject, read_record, sha256
@@ -145,6 +145,7 @@ def read_run(folder: Path, license: str | None) -> RunRecord:
         raise UserError(f"{folder} holds no finished run: it has no {METRICS}; scripts/pretrain.py writes it last")
     require_files(folder, (*MODEL_FILES, *TOKENIZER_FILES, CONFIG))
     config = parse_config(PretrainConfig, [str(folder / CONFIG)])
+    require_template(folder, config.data)
     metrics = RunMetrics.load(folder)
     if metrics.test is None and metrics.validation is None:
         raise UserError(f"{folder / METRICS} has no figures of a held-out split")
