@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model
 
 from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
 from wine_gpt.config_io import to_yaml
+from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
 
@@ -110,6 +111,7 @@ def finish(model: Path, folder: Path, path: str = "sample", **data: str) -> Path
         output_dir=str(folder),
     )
     (folder / "config.yaml").write_text(to_yaml(config))
+    ReviewTemplate.from_config(config.data).save(folder)
     generation = json.loads((folder / "generation_config.json").read_text())
     (folder / "generation_config.json").write_text(json.dumps({**generation, "temperature": 0.8, "top_p": 0.9}))
     samples = [

@@ -1,4 +1,8 @@
-"""The files that are uploaded to the Hub, and no others."""
+"""The files that publishing may write to a repository on the Hub.
+
+A base or a whole fine-tuned model gets ``MODEL_FILES`` and ``TOKENIZER_FILES``, an adapter ``ADAPTER_FILES`` and
+``TOKENIZER_FILES``, each with card, license, figures and template; a base also gets config, index and plots.
+"""
 
 from wine_gpt.evaluation.ngram_index import FILE_NAME
 from wine_gpt.run_folder import (
