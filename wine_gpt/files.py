@@ -1,5 +1,6 @@
 """Atomic writes, JSON files, checksums and fsync."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -77,6 +78,15 @@ def read_record(path: Path, from_dict: Callable[[JsonObject], Record]) -> Record
         raise UserError(f"{path} has no {error.args[0]}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} holds an unexpected value: {one_line(error)}") from error
+
+
+def from_fields(record: type[Record], content: JsonObject) -> Record:
+    """Build a dataclass whose JSON keys are the names of its fields; further keys are ignored.
+
+    Raises:
+        KeyError: if a key is missing.
+    """
+    return record(**{field.name: content[field.name] for field in dataclasses.fields(record)})  # type: ignore[arg-type]
 
 
 def sync(path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from wine_gpt.files import JsonObject, write_json
+from wine_gpt.files import JsonObject, from_fields, write_json
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DataReport:
     @classmethod
     def from_dict(cls, counts: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
-        return cls(**{field.name: counts[field.name] for field in dataclasses.fields(cls)})
+        return from_fields(cls, counts)
 
     def save(self, path: str | Path) -> None:
         """Write the counts as JSON."""

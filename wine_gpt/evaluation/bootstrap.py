@@ -7,6 +7,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from wine_gpt.files import from_fields
+
 RESAMPLES = 2000
 LEVEL = 0.95
 
@@ -33,7 +35,7 @@ class Interval:
     @classmethod
     def from_dict(cls, figures: dict[str, float]) -> Self:
         """Read what :meth:`to_dict` returned."""
-        return cls(figures["value"], figures["low"], figures["high"], figures["level"])
+        return from_fields(cls, figures)
 
 
 def nats_per_word(nats: Floats, words: Floats, seed: int) -> Interval:

@@ -7,7 +7,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from wine_gpt.files import JsonObject
+from wine_gpt.files import JsonObject, from_fields
 from wine_gpt.training.record import Environment
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class _Figures:
         Raises:
             KeyError: if a figure is missing.
         """
-        return cls(**{field.name: figures[field.name] for field in dataclasses.fields(cls)})
+        return from_fields(cls, figures)
 
 
 @dataclass(frozen=True)

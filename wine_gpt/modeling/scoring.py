@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import IGNORED, Indices, collate, evaluation_batches
-from wine_gpt.files import JsonObject
+from wine_gpt.files import JsonObject, from_fields
 from wine_gpt.modeling.loss import LanguageModelLoss
 
 Sums = npt.NDArray[np.float64]
@@ -64,7 +64,7 @@ class Score:
     @classmethod
     def from_dict(cls, content: JsonObject) -> "Score":
         """Read what :meth:`to_dict` returned."""
-        return cls(**{field.name: content[field.name] for field in dataclasses.fields(cls)})
+        return from_fields(cls, content)
 
     def to_dict(self) -> dict[str, float]:
         """Return the figures for a metrics file, the perplexity included."""

@@ -11,7 +11,7 @@ from wine_gpt.data.report import DataReport
 from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.results import EvaluationReport
-from wine_gpt.files import JsonObject, read_record, sha256
+from wine_gpt.files import JsonObject, from_fields, read_record, sha256
 from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.publishing.corpus import Corpus, corpus_of, published_path
 from wine_gpt.publishing.published_files import ADAPTER_FILES, MODEL_FILES, TOKENIZER_FILES
@@ -43,7 +43,7 @@ class ModelShape:
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:
         """Take the sizes from the file's content."""
-        return cls(**{field.name: content[field.name] for field in dataclasses.fields(cls)})
+        return from_fields(cls, content)
 
 
 @dataclass(frozen=True)
