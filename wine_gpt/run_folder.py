@@ -141,6 +141,17 @@ def data_settings(run: str | Path) -> Settings:
     return {}
 
 
+def is_hub_id(model: str) -> bool:
+    """Return whether a model that is no folder may be an id on the Hub.
+
+    A path in an existing folder is a mistyped one, because its id on the Hub could belong to anyone.
+    """
+    is_path = (
+        model.startswith((".", "/", "~")) or model.count("/") > 1 or ("/" in model and Path(model).parent.is_dir())
+    )
+    return not is_path
+
+
 def base_of(folder: str | Path) -> Path | None:
     """Return the folder or Hub id of the base that a folder's model was fine-tuned from; none without a base.
 

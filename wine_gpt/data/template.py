@@ -17,7 +17,7 @@ from wine_gpt.config import DataConfig, PretrainConfig
 from wine_gpt.config_io import Settings, build_config
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_record, write_json
-from wine_gpt.run_folder import CONFIG, TEMPLATE, data_settings
+from wine_gpt.run_folder import CONFIG, TEMPLATE, data_settings, is_hub_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -201,6 +201,8 @@ def _letters(text: str) -> str:
 
 
 def _download(repository: str) -> Path | None:
+    if not is_hub_id(repository):
+        return None
     try:
         return Path(hf_hub_download(repository, TEMPLATE))
     except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError):

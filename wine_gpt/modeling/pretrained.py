@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import read_json
-from wine_gpt.run_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, TOKENIZER, WEIGHTS, base_of
+from wine_gpt.run_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, TOKENIZER, WEIGHTS, base_of, is_hub_id
 from wine_gpt.tokenizer import save_tokenizer
 
 
@@ -29,7 +29,7 @@ def load_model(path: str | Path) -> PreTrainedModel:
         return _load_adapted(folder)
     if folder.is_dir():
         _refuse_unsafe(folder)
-    elif _is_local(str(path)):
+    elif not is_hub_id(str(path)):
         raise UserError(f"model: no such folder: {path}")
     try:
         with quiet_transformers():
@@ -72,11 +72,6 @@ def save_model(
             # otherwise only the owner could read the files of safetensors
             file.chmod(mode)
             file.replace(folder / file.name)
-
-
-def _is_local(path: str) -> bool:
-    """Tell a mistyped folder from a Hub id, because an id of the Hub could belong to anyone."""
-    return path.startswith((".", "/", "~")) or path.count("/") > 1 or ("/" in path and Path(path).parent.is_dir())
 
 
 def _require_finite(path: str | Path, model: PreTrainedModel) -> None:
