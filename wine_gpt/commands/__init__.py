@@ -1,5 +1,6 @@
 """Run the stages from the command line: ``wine-gpt NAME …`` and ``scripts/NAME.py``."""
 
+import sys
 from collections.abc import Sequence
 
 from wine_gpt.cli import program_name
@@ -8,7 +9,7 @@ from wine_gpt.config_io import USAGE, ConfigT, config_help, parse_config
 
 def read_config(
     config_class: type[ConfigT],
-    arguments: Sequence[str],
+    arguments: Sequence[str] | None,
     *,
     name: str,
     description: str | None,
@@ -16,9 +17,12 @@ def read_config(
 ) -> ConfigT:
     """Parse the command line of a command that takes a config; or print its help and exit.
 
+    ``None`` stands for the arguments of this process.
+
     Raises:
         UserError: as :func:`wine_gpt.config_io.parse_config`.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     exit_with_help(config_class, arguments, f"{program_name(name)} {USAGE}", description)
     return parse_config(config_class, arguments, default_file)
 

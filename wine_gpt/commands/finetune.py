@@ -10,7 +10,6 @@ subsets.md compares all subsets with the base. The reviews are those that the ba
 their file if it was moved. --resume skips finished subsets.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from wine_gpt.config import FinetuneConfig
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, fine-tune, and print the table of results."""
-    arguments = sys.argv[1:] if arguments is None else arguments
     config = read_config(
         FinetuneConfig, arguments, name="finetune", description=__doc__, default_file="finetune/lora.yaml"
     )

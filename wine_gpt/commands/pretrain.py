@@ -9,7 +9,6 @@ FILE.yaml is a file or a config of the package: base.yaml, class.yaml or sample.
 Settings that are not in the file have the defaults below. --resume continues a run that was interrupted.
 """
 
-import sys
 from collections.abc import Sequence
 
 from wine_gpt.cli import exits_cleanly, joins_as_main_process, sibling_command
@@ -20,7 +19,6 @@ from wine_gpt.config import PretrainConfig
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, train, and print the result."""
-    arguments = sys.argv[1:] if arguments is None else arguments
     config = read_config(PretrainConfig, arguments, name="pretrain", description=__doc__, default_file="sample.yaml")
     is_main_process = joins_as_main_process()
     if config.data.path == "sample" and is_main_process:

@@ -4,7 +4,6 @@ wine-gpt train-tokenizer --data.path FILE --output_dir runs/tokenizer
 wine-gpt pretrain base.yaml --data.path FILE --tokenizer.path runs/tokenizer
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from wine_gpt.config import TokenizerRunConfig
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, train, and save."""
-    arguments = sys.argv[1:] if arguments is None else arguments
     config = read_config(TokenizerRunConfig, arguments, name="train-tokenizer", description=__doc__)
     from wine_gpt.data.reviews import load_reviews
     from wine_gpt.run_folder import require_writable

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
 from wine_gpt.config import DataConfig, FinetuneConfig, PretrainConfig
-from wine_gpt.config_io import parse_config
+from wine_gpt.config_io import build_config
 from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
@@ -53,7 +53,7 @@ def load_base(path: str) -> Base:
     fingerprint = read_json(folder / run_folder.METRICS).get("data_fingerprint")
     if fingerprint is None:
         raise UserError(f"base: {folder / run_folder.METRICS} has no data_fingerprint: pretrain the base again")
-    data = parse_config(PretrainConfig, [], defaults=run_folder.data_settings(path)).data
+    data = build_config(PretrainConfig, run_folder.data_settings(path)).data
     require_template(folder, data)
     return Base(path, data, fingerprint, sha256(folder / run_folder.WEIGHTS), load_tokenizer(path))
 
