@@ -41,7 +41,9 @@ def __getattr__(name: str) -> object:
 
     with limited_openmp_spin():
         from wine_gpt import api
-    return getattr(api, name)
+    # found without this function from now on
+    globals()[name] = getattr(api, name)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

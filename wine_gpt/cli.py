@@ -105,7 +105,7 @@ def limited_openmp_spin() -> Iterator[None]:
         yield
     finally:
         if before is None:
-            del os.environ[OPENMP_SPIN]
+            os.environ.pop(OPENMP_SPIN, None)
 
 
 def command_line() -> str:
