@@ -11,7 +11,7 @@ import time
 from transformers import PreTrainedTokenizerFast
 
 from tools.sample_grammar.grammar import generate_records
-from wine_gpt.data.formats import BATCH_ROWS
+from wine_gpt.data.columns import BATCH_ROWS
 from wine_gpt.tokenizer import encode_reviews, train_tokenizer
 
 REVIEWS = 50_000

@@ -89,8 +89,9 @@ def test_a_zip_is_read_from_the_member_with_reviews(tmp_path: Path, expected: li
 
 def test_files_larger_than_a_chunk_are_read_completely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [load(write(tmp_path / f"a.{suffix}", text(RECORDS))) for suffix, text in WRITERS.items()]
-    monkeypatch.setattr("wine_gpt.data.formats.CHUNK", 37)
-    monkeypatch.setattr("wine_gpt.data.formats.BATCH_ROWS", 7)
+    monkeypatch.setattr("wine_gpt.data.json_format.CHUNK", 37)
+    for format_ in ("json", "csv"):
+        monkeypatch.setattr(f"wine_gpt.data.{format_}_format.BATCH_ROWS", 7)
     for suffix, text in WRITERS.items():
         reviews = load_reviews(DataConfig(path=write(tmp_path / f"chunks.{suffix}", text(RECORDS))))
         assert rows_of(reviews) == rows[0]

@@ -186,7 +186,7 @@ def test_a_broken_file_gives_a_one_line_error(tmp_path: Path, cache: Path, name:
 
 
 def test_the_position_of_an_error_is_that_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wine_gpt.data.formats.CHUNK", 100)
+    monkeypatch.setattr("wine_gpt.data.json_format.CHUNK", 100)
     text = json_text(RECORDS).replace("}, {", "},\n{")
     at = text.index('"price"', text.index("Wine 40 "))
     message = load_error(write(tmp_path / "a.json", f"{text[:at]}price{text[at:]}"))

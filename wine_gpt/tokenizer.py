@@ -23,7 +23,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.formats import BATCH_ROWS
+from wine_gpt.data.columns import BATCH_ROWS
 from wine_gpt.data.reviews import texts
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError, one_line

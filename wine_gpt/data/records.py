@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.formats import REMOVED, RequestedColumns
+from wine_gpt.data.columns import REMOVED, RequestedColumns
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError

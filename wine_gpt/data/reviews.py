@@ -17,7 +17,7 @@ from datasets.arrow_writer import ArrowWriter
 from filelock import FileLock
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.formats import BATCH_ROWS
+from wine_gpt.data.columns import BATCH_ROWS
 from wine_gpt.data.records import SPLITS, ReviewFilter, requested_columns
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.sources import Source, find_source

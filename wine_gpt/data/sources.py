@@ -11,16 +11,11 @@ from pathlib import Path, PurePosixPath
 import datasets
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.formats import (
-    BATCH_ROWS,
-    Batches,
-    RequestedColumns,
-    TextFile,
-    parse_csv,
-    parse_json,
-    parse_json_lines,
-    read_parquet,
-)
+from wine_gpt.data.columns import BATCH_ROWS, Batches, RequestedColumns
+from wine_gpt.data.csv_format import parse_csv
+from wine_gpt.data.json_format import parse_json, parse_json_lines
+from wine_gpt.data.parquet_format import read_parquet
+from wine_gpt.data.text_file import TextFile
 from wine_gpt.errors import UserError, one_line
 
 TEXT_FORMATS = {".json": parse_json, ".jsonl": parse_json_lines, ".ndjson": parse_json_lines, ".csv": parse_csv}

@@ -1,33 +1,20 @@
-"""Read JSON, JSON Lines, CSV and Parquet as Arrow record batches of the requested columns.
+"""Read JSON and JSON Lines as Arrow record batches of the requested columns.
 
 Messages number records from 1. Readers stream, so memory does not grow with the number of records.
 """
 
-import codecs
-import csv
-import difflib
-import io
 import itertools
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any, TextIO
+from collections.abc import Iterator
+from typing import TextIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from wine_gpt.data.columns import BATCH_ROWS, REMOVED, Batches, RequestedColumns
 from wine_gpt.errors import UserError, one_line
 
-BATCH_ROWS = 8192
 CHUNK = 1 << 20
-# decodes UTF-8 with or without a byte order mark
-UTF_8 = "utf-8-sig"
-# replaces invalid characters, such as half of a surrogate pair in a JSON escape, until they are counted and removed
-REMOVED = "\0"
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 JSON_SPACE = re.compile(r"[ \t\n\r]*")
 JSON_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
@@ -37,98 +24,6 @@ DECODER = json.JSONDecoder(parse_constant=lambda constant: None)
 BLANK: dict[str, object] = {}
 
 Record = dict[str, object]
-Batches = Iterator[pa.RecordBatch]
-
-
-@dataclass(frozen=True)
-class RequestedColumns:
-    """The columns to read: texts are composed of the required ones, and the optional ones may be missing."""
-
-    required: tuple[str, ...]
-    optional: frozenset[str]
-
-    def choose(self, found: Sequence[str], name: str) -> list[str]:
-        """Return which of the columns ``found`` to read, in their order.
-
-        Args:
-            found: the columns of the source.
-            name: the source, for messages.
-
-        Raises:
-            UserError: if a column occurs twice or a required one is missing.
-        """
-        doubled = [column for column, count in Counter(found).items() if column and count > 1]
-        if doubled:
-            raise UserError(f"{name}: column {doubled[0]!r} is there more than once")
-        missing = [column for column in self.required if column not in found]
-        if missing:
-            nearest = {column: difflib.get_close_matches(column, found, n=1) for column in missing}
-            hints = "".join(f"; nearest to {column!r}: {match[0]!r}" for column, match in nearest.items() if match)
-            raise UserError(
-                f"{name}: no column {', '.join(map(repr, missing))}{hints}; found: {', '.join(filter(None, found))}; "
-                "set data.prompt_fields and data.text_field to the columns that a text is made of"
-            )
-        return [column for column in found if column in self.optional or column in self.required]
-
-
-@dataclass(frozen=True)
-class TextFile:
-    """A text file or a member of an archive; each call of ``open`` reads it from its beginning."""
-
-    name: str
-    open: Callable[[], IO[bytes]]
-    encoding: str
-
-    def read(self, parse: Callable[[TextIO, str, RequestedColumns], Batches], columns: RequestedColumns) -> Batches:
-        """Decode the text and yield the batches that ``parse`` makes of it.
-
-        Raises:
-            UserError: if the text is not in the encoding; the message has the offset of the first wrong byte.
-        """
-        with self.open() as binary:
-            start = binary.read(4)
-        marked = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        codec = self._codec()
-        if codec == UTF_8 and 0 in start and not marked:
-            # UTF-16 without a byte order mark would decode as UTF-8 up to the first character outside ASCII
-            raise self._wrong_encoding(start.index(0), "utf-16-le" if start[0] else "utf-16-be")
-        try:
-            with io.TextIOWrapper(self.open(), encoding=codec, newline="") as text:
-                yield from parse(text, self.name, columns)
-        except UnicodeError:
-            guess = "utf-16" if marked else "cp1252" if codec == UTF_8 else "utf-8"
-            raise self._wrong_encoding(self._first_wrong_byte(codec), guess) from None
-
-    def _codec(self) -> str:
-        """Return the codec's name, for UTF-8 that of the codec that skips a byte order mark."""
-        try:
-            # unlike codecs.lookup, str.encode refuses codecs that are not text encodings, such as base64
-            "".encode(self.encoding)
-        except LookupError:
-            known = "no such encoding; e.g. utf-8, cp1252, utf-16"
-            raise UserError(f"config: data.encoding is {self.encoding!r}: {known}") from None
-        codec = codecs.lookup(self.encoding).name
-        return UTF_8 if codec == "utf-8" else codec
-
-    def _first_wrong_byte(self, codec: str) -> int:
-        decoder = codecs.getincrementaldecoder(codec)()
-        read = 0
-        with self.open() as binary:
-            try:
-                for block in itertools.chain(iter(lambda: binary.read(CHUNK), b""), [b""]):
-                    read += len(block)
-                    decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
-                # error.object is the newest block, after the undecoded bytes of the block before it
-                return read - len(error.object) + error.start
-            except UnicodeError:
-                # UTF-16 or UTF-32 without its byte order mark
-                return 0
-        return read
-
-    def _wrong_encoding(self, offset: int, guess: str) -> UserError:
-        named = f"name the file's encoding, e.g. --data.encoding {guess}"
-        return UserError(f"{self.name}: byte {offset:,} is not {self.encoding}: {named}")
 
 
 def parse_json(text: TextIO, name: str, columns: RequestedColumns) -> Batches:
@@ -166,51 +61,6 @@ def parse_json_lines(text: TextIO, name: str, columns: RequestedColumns) -> Batc
             yield _record(value, name, "line", number)
 
     return _batches(records(), name, columns)
-
-
-def parse_csv(text: TextIO, name: str, columns: RequestedColumns) -> Batches:
-    """Read CSV with a header; skip columns without a name, such as Kaggle's index; an empty cell is null.
-
-    Raises:
-        UserError: for a quote that is not closed or a wrong number of cells; the message has the line's number.
-    """
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(text, strict=True)
-    rows = _csv_rows(reader, name)
-    header = next((row for row in rows if row), None)
-    if header is None:
-        raise UserError(f"{name}: holds nothing")
-    names = columns.choose(header, name)
-    indices = [header.index(column) for column in names]
-    blank = [""] * len(header)
-
-    def checked(row: list[str]) -> list[str]:
-        if len(row) not in (0, len(header)):
-            raise UserError(f"{name}: line {reader.line_num:,} has {len(row)} cells, the header {len(header)}")
-        return row or blank
-
-    while batch := [checked(row) for row in itertools.islice(rows, BATCH_ROWS)]:
-        cells = list(zip(*batch, strict=True))
-        values = [pa.array(cells[index], pa.string()) for index in indices]
-        yield pa.record_batch([pc.if_else(pc.equal(column, ""), None, column) for column in values], names=names)
-
-
-def read_parquet(path: Path, name: str, columns: RequestedColumns) -> Batches:
-    """Read Parquet in batches smaller than a row group.
-
-    Raises:
-        UserError: if the file is cut short or damaged.
-    """
-    try:
-        # read through a buffer, because a row group may be the whole file and not fit into memory
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=CHUNK) as file:
-            names = columns.choose(file.schema_arrow.names, name)
-            for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-                # raise for strings that are not UTF-8
-                batch.validate(full=True)
-                yield batch
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{name}: is cut short or damaged: {one_line(error)}") from error
 
 
 class _JsonArray:
@@ -349,14 +199,3 @@ def _as_text(value: object, column: str, name: str, number: int) -> str | None:
     if isinstance(value, list | dict):
         raise UserError(f"{name}: record {number:,}: {column} is {_kind_of(value)}, not a text or a number")
     return str(value).removesuffix(".0").lower()
-
-
-def _csv_rows(reader: Any, name: str) -> Iterator[list[str]]:  # noqa: ANN401 - csv.reader's type has no public name
-    while True:
-        start = reader.line_num + 1
-        try:
-            yield next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise UserError(f"{name}: the record that starts in line {start:,} is broken: {error}") from None

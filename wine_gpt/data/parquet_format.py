@@ -1,0 +1,29 @@
+"""Read Parquet as Arrow record batches of the requested columns, smaller than a row group."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wine_gpt.data.columns import BATCH_ROWS, Batches, RequestedColumns
+from wine_gpt.errors import UserError, one_line
+
+BUFFER_BYTES = 1 << 20
+
+
+def read_parquet(path: Path, name: str, columns: RequestedColumns) -> Batches:
+    """Read Parquet in batches smaller than a row group.
+
+    Raises:
+        UserError: if the file is cut short or damaged.
+    """
+    try:
+        # read through a buffer, because a row group may be the whole file and not fit into memory
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
+            names = columns.choose(file.schema_arrow.names, name)
+            for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
+                # raise for strings that are not UTF-8
+                batch.validate(full=True)
+                yield batch
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{name}: is cut short or damaged: {one_line(error)}") from error
