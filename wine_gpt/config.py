@@ -6,6 +6,7 @@ in settings appear at once.
 
 import dataclasses
 import math
+import unicodedata
 from dataclasses import dataclass, field
 
 from wine_gpt.errors import UserError
@@ -14,12 +15,19 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 METHODS = ("lora", "full")
+# names of separators that are hard to type
+SEPARATORS = {"tab": "\t", "\\t": "\t"}
 
 
 def require(condition: bool, name: str, value: object, rule: str) -> None:
     """Raise a :class:`UserError` that quotes the setting and its value unless ``condition`` holds."""
     if not condition:
         raise UserError(f"config: {name} is {value!r}: {rule}")
+
+
+def column_name(name: str) -> str:
+    """Return the form in which column names are compared: Unicode NFC, no white space or byte order mark around it."""
+    return unicodedata.normalize("NFC", name).strip("\ufeff\u200b").strip()
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,8 @@ class DataConfig:
     path: str = "sample"
     # encoding of a JSON, JSON Lines or CSV file; utf-8 accepts a byte order mark
     encoding: str = "utf-8"
+    # the character between the columns of a CSV file, or tab; null finds it in the header
+    separator: str | None = None
     # the words that every text begins with; may be empty
     prefix: str = "wine review"
     # the columns that follow the prefix, in order; a text is "prefix : field : … : text_field"
@@ -48,7 +58,11 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Check what does not need the data."""
         require(self.path != "", "data.path", self.path, "name a file, a Hub dataset, 'kaggle' or 'sample'")
-        require(self.text_field != "", "data.text_field", self.text_field, "name a column")
+        require(column_name(self.text_field) != "", "data.text_field", self.text_field, "name a column")
+        self._use_column_names()
+        character = "," if self.separator is None else SEPARATORS.get(self.separator, self.separator)
+        one = "must be one character, no quote or line break, or tab"
+        require(len(character) == 1 and character not in '"\r\n', "data.separator", self.separator, one)
         columns = [*self.prompt_fields, self.text_field]
         require(len(set(columns)) == len(columns), "data.prompt_fields", columns, "a column is named twice")
         for name in ("validation_fraction", "test_fraction"):
@@ -56,6 +70,11 @@ class DataConfig:
         held_out = self.validation_fraction + self.test_fraction
         require(held_out < 1, "data.validation_fraction + data.test_fraction", held_out, "must be below 1")
         require(self.max_characters >= 1, "data.max_characters", self.max_characters, "must be at least 1")
+
+    def _use_column_names(self) -> None:
+        # object.__setattr__, because the dataclass is frozen
+        object.__setattr__(self, "prompt_fields", tuple(map(column_name, self.prompt_fields)))
+        object.__setattr__(self, "text_field", column_name(self.text_field))
 
 
 @dataclass(frozen=True)
@@ -311,6 +330,7 @@ class FinetuneConfig:
         require(self.method in METHODS, "method", self.method, known)
         require(self.base != "", "base", self.base, "name the folder of a pretrained run")
         require(self.field != "", "field", self.field, "name a column")
+        object.__setattr__(self, "field", column_name(self.field))
         both = self.variety is not None and (self.value is not None or self.field != "variety")
         require(not both, "variety", self.variety, "is short for field and value: set one or the other")
         require(

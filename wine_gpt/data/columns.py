@@ -1,47 +1,92 @@
 """Choose the columns to read, and name the batches in which every format yields them."""
 
 import difflib
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from wine_gpt.config import column_name
 from wine_gpt.errors import UserError
 
 BATCH_ROWS = 8192
 # replaces invalid characters, such as half of a surrogate pair in a JSON escape, until they are counted and removed
 REMOVED = "\0"
+# longest list of column names in a message, in characters
+SHOWN_NAMES = 300
 
 Batches = Iterator[pa.RecordBatch]
 
 
 @dataclass(frozen=True)
 class RequestedColumns:
-    """The columns to read: texts are composed of the required ones, and the optional ones may be missing."""
+    """The columns to read.
+
+    Attributes:
+        required: texts are composed of these columns.
+        optional: these columns may be missing.
+        separator: the character between the columns of a CSV file; none finds it in the header.
+    """
 
     required: tuple[str, ...]
     optional: frozenset[str]
+    separator: str | None = None
 
-    def choose(self, found: Sequence[str], name: str) -> list[str]:
-        """Return which of the columns ``found`` to read, in their order.
+    def choose(self, found: Sequence[str], name: str, advice: str = "") -> dict[str, str]:
+        """Return which of the columns ``found`` to read, in their order: the source's name of each requested column.
+
+        Names are compared by :func:`wine_gpt.config.column_name`.
 
         Args:
             found: the columns of the source.
             name: the source, for messages.
+            advice: what may be wrong if no required column is there.
 
         Raises:
-            UserError: if a column occurs twice or a required one is missing.
+            UserError: if a requested column occurs twice or a required one is missing.
         """
-        doubled = [column for column, count in Counter(found).items() if column and count > 1]
+        requested = [(column_name(column), column) for column in found]
+        chosen = [(column, source) for column, source in requested if column in self.optional or self.requires(column)]
+        doubled = [column for column, count in Counter(column for column, _ in chosen).items() if count > 1]
         if doubled:
             raise UserError(f"{name}: column {doubled[0]!r} is there more than once")
-        missing = [column for column in self.required if column not in found]
+        missing = [column for column in self.required if column not in dict(chosen)]
         if missing:
-            nearest = {column: difflib.get_close_matches(column, found, n=1) for column in missing}
-            hints = "".join(f"; nearest to {column!r}: {match[0]!r}" for column, match in nearest.items() if match)
-            raise UserError(
-                f"{name}: no column {', '.join(map(repr, missing))}{hints}; found: {', '.join(filter(None, found))}; "
-                "set data.prompt_fields and data.text_field to the columns that a text is made of"
+            raise UserError(f"{name}: {self._missing(missing, found, advice)}")
+        return dict(chosen)
+
+    def requires(self, column: str) -> bool:
+        """Return whether texts are composed of the column."""
+        return column in self.required
+
+    def present(self, found: Sequence[str]) -> int:
+        """Return how many of the required columns are among ``found``."""
+        return len(set(self.required) & set(map(column_name, found)))
+
+    def _missing(self, missing: list[str], found: Sequence[str], advice: str) -> str:
+        spelled = {name.casefold(): name for name in map(column_name, found)}
+        if all(column.casefold() in spelled for column in missing):
+            *fields, text = (column if column in found else spelled[column.casefold()] for column in self.required)
+            return (
+                f"no column {', '.join(map(repr, missing))}, but with other capital letters: rename the columns, or "
+                f"set data.prompt_fields to [{', '.join(fields)}] and data.text_field to {text}"
             )
-        return [column for column in found if column in self.optional or column in self.required]
+        nearest = {column: match for column in missing if (match := _nearest(column, found))}
+        hints = "".join(f"; nearest to {column!r}: {match}" for column, match in nearest.items())
+        if advice and not nearest and not self.present(found):
+            hints = f"; {advice}"
+        names = textwrap.shorten(", ".join(filter(None, map(column_name, found))), SHOWN_NAMES, placeholder=" …")
+        return (
+            f"no column {', '.join(map(repr, missing))}{hints}; found: {names or 'none'}; "
+            "set data.prompt_fields and data.text_field to the columns that a text is made of"
+        )
+
+
+def _nearest(column: str, found: Sequence[str]) -> str:
+    """Return the most similar name, its letters outside ASCII escaped if the wanted name has none."""
+    spellings = {name.casefold(): name for name in map(column_name, found) if name}
+    match = difflib.get_close_matches(column.casefold(), spellings, n=1)
+    shown = ascii if column.isascii() else repr
+    return shown(spellings[match[0]]) if match else ""

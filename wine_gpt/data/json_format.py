@@ -158,16 +158,16 @@ def _kind_of(value: object) -> str:
 
 def _batches(records: Iterator[Record], name: str, columns: RequestedColumns) -> Batches:
     """Convert records to batches; the columns are the keys of the first batch that has any."""
-    names: list[str] | None = None
+    chosen: dict[str, str] | None = None
     read = 0
     while batch := list(itertools.islice(records, BATCH_ROWS)):
-        if names is None:
+        if chosen is None:
             # a batch of blank rows has no keys, so read more
             while not any(batch) and (more := list(itertools.islice(records, BATCH_ROWS))):
                 batch += more
             found = list(dict.fromkeys(itertools.chain.from_iterable(batch)))
-            names = columns.choose(found, name) if found else list(columns.required)
-        yield _to_batch(batch, names, name, read + 1)
+            chosen = columns.choose(found, name) if found else {column: column for column in columns.required}
+        yield _to_batch(batch, list(chosen.values()), name, read + 1).rename_columns(list(chosen))
         read += len(batch)
 
 

@@ -20,10 +20,10 @@ def read_parquet(path: Path, name: str, columns: RequestedColumns) -> Batches:
     try:
         # read through a buffer, because a row group may be the whole file and not fit into memory
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
-            names = columns.choose(file.schema_arrow.names, name)
-            for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
+            chosen = columns.choose(file.schema_arrow.names, name)
+            for batch in file.iter_batches(BATCH_ROWS, columns=list(chosen.values()), use_threads=False):
                 # raise for strings that are not UTF-8
                 batch.validate(full=True)
-                yield batch
+                yield batch.select(list(chosen.values())).rename_columns(list(chosen))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{name}: is cut short or damaged: {one_line(error)}") from error

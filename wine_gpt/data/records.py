@@ -36,8 +36,10 @@ Columns = dict[str, pa.Array]
 
 
 def requested_columns(config: DataConfig) -> RequestedColumns:
-    """Return the template's columns as required ones and Kaggle's columns as optional ones."""
-    return RequestedColumns(ReviewTemplate.from_config(config).columns, frozenset(KAGGLE_TYPES))
+    """Return the template's columns as required ones; if all of them are Kaggle's, its others as optional ones."""
+    required = ReviewTemplate.from_config(config).columns
+    optional = frozenset(KAGGLE_TYPES) if set(required) <= set(KAGGLE_TYPES) else frozenset()
+    return RequestedColumns(required, optional, config.separator)
 
 
 @dataclass

@@ -18,7 +18,12 @@ from wine_gpt.data.parquet_format import read_parquet
 from wine_gpt.data.text_file import TextFile
 from wine_gpt.errors import UserError, one_line
 
-TEXT_FORMATS = {".json": parse_json, ".jsonl": parse_json_lines, ".ndjson": parse_json_lines, ".csv": parse_csv}
+TEXT_FORMATS = {
+    ".json": parse_json,
+    ".jsonl": parse_json_lines,
+    ".ndjson": parse_json_lines,
+    **dict.fromkeys((".csv", ".tsv", ".tab"), parse_csv),
+}
 SUFFIXES = (*TEXT_FORMATS, ".parquet", ".zip")
 
 SAMPLE_PATH = Path(__file__).parent / "sample" / "winemag-sample.json"
@@ -172,8 +177,8 @@ def _hub_source(repository: str) -> Source:
         ) from error
 
     def read(columns: RequestedColumns) -> Batches:
-        names = columns.choose(data.column_names, repository)
-        for table in data.select_columns(names).with_format("arrow").iter(BATCH_ROWS):
-            yield from table.combine_chunks().to_batches()
+        chosen = columns.choose(data.column_names, repository)
+        for table in data.select_columns(list(chosen.values())).with_format("arrow").iter(BATCH_ROWS):
+            yield from table.rename_columns(list(chosen)).combine_chunks().to_batches()
 
     return Source(repository, (repository, data._fingerprint), read)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
 
-from wine_gpt.config import DataConfig, PretrainConfig
+from wine_gpt.config import DataConfig, PretrainConfig, column_name
 from wine_gpt.config_io import Settings, build_config
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_record, write_json
@@ -123,7 +123,8 @@ class ReviewTemplate:
         prefix, fields, text_field = (content[name] for name in ("prefix", "fields", "text_field"))
         if not isinstance(fields, list) or not all(isinstance(text, str) for text in (prefix, text_field, *fields)):
             raise TypeError("prefix and text_field must be texts, fields a list of texts")
-        return cls(prefix, tuple(fields), text_field)
+        # an earlier version saved names that were not in NFC
+        return cls(prefix, tuple(map(column_name, fields)), column_name(text_field))
 
     def save(self, folder: Path) -> None:
         """Write ``review_template.json`` into a model's folder."""

@@ -1,0 +1,170 @@
+"""Variants of the file formats: separators, headers, spellings of names. Each is read, or named in one line."""
+
+import csv
+import io
+import json
+import unicodedata
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.records import COLUMNS, json_text, lines_text, load, load_error, make_records, rows_of, write
+from support.refused import refused
+
+from wine_gpt.config import DataConfig
+from wine_gpt.data.reviews import load_reviews
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+RECORDS = make_records(50)
+NEEDED = ["country", "province", "variety", "description"]
+OWN = {"prefix": "note", "prompt_fields": ("kind",), "text_field": "note"}
+ALL_TRAIN = {"validation_fraction": 0.0, "test_fraction": 0.0}
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> list[dict]:
+    return load(write(tmp_path / "expected.json", json_text(RECORDS)))
+
+
+def notes(path: Path, text: str, **settings: object) -> list[str]:
+    """Return the texts of an own corpus with the columns kind and note, in the order of the file."""
+    reviews = load_reviews(DataConfig(path=write(path, text), **{**OWN, **ALL_TRAIN, **settings}))
+    return reviews.splits["train"]["note"][:]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_the_separator_is_found_in_the_header(tmp_path: Path, separator: str, line_end: str) -> None:
+    text = f'"kind"{separator}id{separator}"note"\na{separator}1{separator}"x, y; z|\t"\n'
+    assert notes(tmp_path / "a.csv", text.replace("\n", line_end)) == ["x, y; z|\t"]
+    for suffix in ("tsv", "tab"):
+        assert notes(tmp_path / f"a.{suffix}", text) == ["x, y; z|\t"]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_kaggles_columns_are_read_with_any_separator(tmp_path: Path, expected: list[dict], separator: str) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, delimiter=separator)
+    writer.writeheader()
+    writer.writerows(RECORDS)
+    assert load(write(tmp_path / "a.csv", text.getvalue())) == expected
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;", "sep=;;;", "\ufeffsep=;"])
+def test_the_separator_line_of_excel_is_obeyed(tmp_path: Path, first: str) -> None:
+    assert notes(tmp_path / "a.csv", f"{first}\r\nkind;note\r\na;b, c\r\n") == ["b, c"]
+    assert "line 4 has 1 cell, the header 2" in load_error(
+        write(tmp_path / "b.csv", f"{first}\nkind;note\na;b\nc\n"), **OWN
+    )
+
+
+def test_the_separator_can_be_set(tmp_path: Path) -> None:
+    text = "kind:note\na:b\n"
+    assert "found: kind:note" in load_error(write(tmp_path / "a.csv", text), **OWN)
+    assert notes(tmp_path / "a.csv", text, separator=":") == ["b"]
+    for name in ("tab", "\\t", "\t"):
+        # without the setting the comma would be found
+        assert notes(tmp_path / "b.csv", "kind,x\tnote\tkind\na\tb\tc\n", separator=name) == ["b"]
+    for wrong in ("", "::", '"', "\n", "comma"):
+        assert f"data.separator is {wrong!r}: must be one character" in refused(DataConfig, separator=wrong)
+
+
+def test_a_header_may_hold_other_separators(tmp_path: Path) -> None:
+    assert notes(tmp_path / "a.csv", 'kind,"x; y",note\na,b;c,d;e\n') == ["d;e"]
+    assert notes(tmp_path / "b.csv", 'kind;"a,b,c,d";note\na;b;c\n') == ["c"]
+    assert notes(tmp_path / "c.csv", 'kind;"line\nbreak";note\na;b;c\n') == ["c"]
+    assert notes(tmp_path / "d.csv", "note\none, quoted\n".replace("one, quoted", '"one, two"'), prompt_fields=()) == [
+        "one, two"
+    ]
+
+
+def test_spaces_around_names_are_ignored(tmp_path: Path) -> None:
+    assert notes(tmp_path / "a.csv", 'kind, "note"\na, "b, c"\n') == ["b, c"]
+    assert notes(tmp_path / "b.csv", "\ufeff\ufeffkind,\u00a0note\t\na,b\n") == ["b"]
+    assert notes(tmp_path / "a.jsonl", '{" kind": "a", "note ": "b"}\n') == ["b"]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("setting", ["NFC", "NFD"])
+def test_names_are_compared_after_unicode_normalization(tmp_path: Path, form: str, setting: str) -> None:
+    names = {name: unicodedata.normalize(form, name) for name in ("país", "descripción")}
+    records = [{names["país"]: "Perú", names["descripción"]: f"Vino {number}"} for number in range(9)]
+    settings = {
+        "prompt_fields": (unicodedata.normalize(setting, "país"),),
+        "text_field": unicodedata.normalize(setting, "descripción"),
+    }
+    pq.write_table(pa.Table.from_pylist(records), tmp_path / "a.parquet")
+    header, rows = ",".join(names.values()), "".join(f"Perú,Vino {number}\n" for number in range(9))
+    for path in (
+        tmp_path / "a.parquet",
+        write(tmp_path / "a.json", json_text(records)),
+        write(tmp_path / "a.jsonl", lines_text(records)),
+        write(tmp_path / "a.csv", f"{header}\n{rows}"),
+    ):
+        loaded = load(path, **settings)
+        assert [(row["país"], row["descripción"]) for row in loaded] == [
+            ("Perú", f"Vino {number}") for number in range(9)
+        ]
+
+
+def test_a_file_without_a_header_is_named(tmp_path: Path) -> None:
+    message = load_error(write(tmp_path / "a.csv", f"Spain,Rioja,Tempranillo,{'Long. ' * 500}\n"))
+    assert "the first line is taken for the header: add a line with the columns' names" in message
+    assert len(message) < 700
+    message = load_error(write(tmp_path / "b.csv", f"My wines\n\n{','.join(NEEDED)}\nSpain,Rioja,Tempranillo,Dry\n"))
+    assert "the first line is taken for the header, but line 3 has these names: delete the lines above it" in message
+
+
+def test_capitals_and_lookalikes_are_named(tmp_path: Path) -> None:
+    message = load_error(write(tmp_path / "a.csv", "country,PROVINCE,Variety,Description\nSpain,Rioja,x,y\n"))
+    assert "no column 'province', 'variety', 'description', but with other capital letters" in message
+    assert "set data.prompt_fields to [country, PROVINCE, Variety] and data.text_field to Description" in message
+    # the second letter is Cyrillic
+    message = load_error(write(tmp_path / "b.csv", "kind,n\u043ete\na,b\n"), **OWN)
+    assert "nearest to 'note': 'n\\u043ete'" in message
+
+
+def test_only_a_column_that_is_read_must_be_unique(tmp_path: Path) -> None:
+    assert notes(tmp_path / "a.csv", "id,id,kind,note\n1,2,a,b\n") == ["b"]
+    assert "column 'note' is there more than once" in load_error(
+        write(tmp_path / "b.csv", "note,kind, note\nb,a,c\n"), **OWN
+    )
+
+
+def test_of_an_own_corpus_only_the_named_columns_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"kind": "a", "note": "b", "price": "Free", "points": ["x"]}\n')
+    rows = load(path, **OWN, **ALL_TRAIN)
+    assert list(rows[0]) == ["kind", "note", "<review>"]
+    # all columns of the texts are Kaggle's, so Kaggle's others are read too
+    path = write(tmp_path / "b.json", json_text(RECORDS))
+    assert "price" in load(path, prompt_fields=("winery",))[0]
+
+
+def test_blank_rows_and_separators_at_a_lines_end_are_no_cells(tmp_path: Path) -> None:
+    text = "\n  \n,,\nkind,note\n , \n \n\na,b,\n,\nc,d,, \n\n"
+    path = write(tmp_path / "a.csv", text)
+    reviews = load_reviews(DataConfig(path=path, **OWN, **ALL_TRAIN))
+    assert [row["note"] for row in rows_of(reviews)] == ["b", "d"]
+    assert reviews.report.blank == reviews.report.read - 2
+    assert "0 usable rows of 0 read" in load_error(write(tmp_path / "b.csv", "kind,note\n"), **OWN)
+
+
+def test_a_ragged_row_gets_advice(tmp_path: Path) -> None:
+    assert "line 2 has 1 cell, the header 2" in load_error(write(tmp_path / "a.csv", "kind,note\na\n"), **OWN)
+    message = load_error(write(tmp_path / "b.csv", "kind,note\na,b\nc,d, e\n"), **OWN)
+    assert "line 3 has 3 cells, the header 2; a cell with the separator or a line break needs quotes" in message
+    message = load_error(write(tmp_path / "c.csv", 'kind,note\na,"the \\"best\\" one"\n'), **OWN)
+    assert "the record that starts in line 2 is broken" in message
+    assert 'write a quote inside a cell as "", not as \\"' in message
+
+
+def test_quotes_and_line_breaks_within_cells_are_kept(tmp_path: Path) -> None:
+    text = 'kind,note\na,"one ""two""\nthree, four"\n'
+    assert notes(tmp_path / "a.csv", text) == ['one "two"\nthree, four']
+    assert notes(tmp_path / "b.csv", text.replace("\n", "\r\n")) == ['one "two"\r\nthree, four']
+
+
+def test_json_text_needs_no_kaggle_names(tmp_path: Path) -> None:
+    assert notes(tmp_path / "a.json", json.dumps([{"kind": 1, "note": 2}])) == ["2"]
