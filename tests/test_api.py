@@ -102,7 +102,7 @@ def test_keyword_arguments_are_the_flags(settings: dict[str, object], flags: lis
         ({"outputdir": "x"}, "unknown key outputdir; did you mean output_dir?"),
         ({"training": {"epochs": "two"}}, "Couldn't parse 'two' into an int"),
         ({"training": {"epochs": True}}, "training.epochs is True: must be int"),
-        ({"model": 3}, "unknown key model"),
+        ({"model": 3}, "model is 3: must be a dict"),
         ({"model": {"n_embd": 130}}, "must be a multiple of model.n_head"),
         ({"data": {"prompt_fields": "country"}}, "data.prompt_fields is 'country': must be a list"),
     ],

@@ -1,14 +1,16 @@
 """Test settings from YAML and the command line: what is accepted, and the one-line errors."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from wine_gpt.config import PretrainConfig, ScoreConfig
-from wine_gpt.config_io import parse_config, to_yaml
+from wine_gpt.config_io import config_from_settings, leaf_types, parse_config, to_flat, to_yaml
 from wine_gpt.errors import UserError
 from wine_gpt.run_folder import base_of, data_settings
 
@@ -66,6 +68,10 @@ def test_bare_resume_means_the_newest_checkpoint() -> None:
         (["--tokenizer.vocab_size", "2"], "tokenizer.vocab_size is 2: must be at least 3"),
         (["--training.learning_rate", "nan"], "training.learning_rate"),
         (["--training.learning_rate", "-1"], "training.learning_rate is -1"),
+        (["--training.learning_rate", ".inf"], "training.learning_rate is inf: must not be negative or infinite"),
+        (["--training.epochs", ""], "--training.epochs is empty: write a value (int), or leave the flag out"),
+        (["--training.epochs", "null"], "`training.epochs`: Couldn't parse 'null' into an int"),
+        (["--tokenizer.path="], "--tokenizer.path is empty: write null, or leave the flag out"),
         (
             ["--training.mixed_precision", "bf17"],
             "training.mixed_precision is 'bf17': must be one of auto, no, bf16, fp16",
@@ -92,11 +98,40 @@ def test_wrong_flags_get_one_line(arguments: list[str], message: str) -> None:
     ("content", "message"),
     [
         ("model: {n_layr: 2}", "unknown key model.n_layr; did you mean model.n_layer?"),
-        ("model: 3", "unknown key model"),
+        ("modle: {n_layer: 2}", "unknown key modle.n_layer; did you mean model.n_layer?"),
+        ("epochs: 3", "unknown key epochs; did you mean training.epochs?"),
+        ("base: base.yaml", "unknown key base; did you mean inherit?"),
+        ("model: 3", "model is '3': must be a section, model: {n_layer: ...}"),
+        ("training: [1]", "training is a list: must be a section, training: {epochs: ...}"),
+        ("data: reviews.csv", "data is 'reviews.csv': must be a section, data: {path: ...}"),
         ("training: {mixed_precision: no}", "use quotes"),
         ("data: {prompt_fields: country}", "must be a list"),
-        ("model: [", "is not YAML"),
+        ("data: {prompt_fields: [[a]]}", "data.prompt_fields is a list: must be text"),
+        ("data: {path: {a: b}}", "data.path is a mapping: must be text"),
+        ("training: {epochs: two}", "training.epochs is 'two': must be int"),
+        ("training: {epochs: 2.5}", "training.epochs is '2.5': must be int"),
+        ("training: {epochs: 1:30}", "training.epochs is '1:30': must be int"),
+        ("overwrite: 1", "overwrite is '1': must be true|false"),
+        ("training:\n  epochs: 1\ntraining:\n  seed: 3", "training stands twice, in lines 1 and 3"),
+        ("training:\n  epochs: 1\n  epochs: 2", "epochs stands twice, in lines 2 and 3"),
+        ("? [a]\n: 1", "line 1: a key must be text"),
         ("- a", "must hold"),
+        ("model: [", "is not YAML: line 1, column 9: while parsing a flow node"),
+        ("training: {epochs: 1\n", "is not YAML: line 2, column 1: while parsing a flow mapping, expected ',' or '}'"),
+        ("training:\n\tepochs: 1", "line 2, column 1: while scanning for the next token, found character"),
+        ("training:\n\tepochs: 1", "indent with spaces, not tabs"),
+        ("data:\n  prefix: wine: review", "line 2, column 15: mapping values are not allowed here; quote a text"),
+        ('data: {path: "C:\\Users\\me"}', "use single quotes, or / in a path"),
+        (
+            "training: {epochs: 1}\n---\n",
+            "line 2, column 1: expected a single document in the stream, but found another",
+        ),
+        ("training: *recipe", "line 1, column 11: found undefined alias 'recipe'"),
+        ("data: {prefix: !!python/object/apply:os.getcwd []}", "has the tag !!python/object/apply:os.getcwd"),
+        ("!!python/object/apply:os.getcwd []", "must hold"),
+        ("data: {prefix: !env HOME}", "data.prefix has the tag !env, which is not supported"),
+        ("[" * 5000, "nested too deeply"),
+        ("data: &a {prompt_fields: *a}", "data.prompt_fields is a mapping: must be a list"),
     ],
 )
 def test_wrong_files_get_one_line(tmp_path: Path, content: str, message: str) -> None:
@@ -107,6 +142,156 @@ def test_wrong_files_get_one_line(tmp_path: Path, content: str, message: str) ->
     assert message in str(error.value)
     assert str(file) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("key", "annotation"), list(leaf_types(PretrainConfig)))
+def test_an_empty_setting_gets_what_to_write(tmp_path: Path, key: str, annotation: object) -> None:
+    file = tmp_path / "run.yaml"
+    section, _, name = key.rpartition(".")
+    file.write_text(f"{section}:\n  {name}:\n" if section else f"{name}:\n")
+    with pytest.raises(UserError) as error:
+        parse(str(file))
+    advice = 'write "" for none' if key == "data.prefix" else "write "
+    assert str(error.value).startswith(f"config: {file}: {key} is empty: {advice}")
+    assert str(error.value).endswith(", or leave the line out")
+    assert ("write null" in str(error.value)) is (type(None) in get_args(annotation))
+
+
+@pytest.mark.parametrize("content", ["", "null", "# nothing\n", "---\n...\n", "training:\n", "data: ~\nmodel:\n"])
+def test_an_empty_section_or_file_sets_nothing(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(content)
+    assert parse(str(file)) == PretrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "value"),
+    [
+        ("training: {learning_rate: 1e-3}", "training.learning_rate", 1e-3),
+        ('training: {learning_rate: "1e-3"}', "training.learning_rate", 1e-3),
+        ("training: {epochs: 010}", "training.epochs", 10),
+        ("training: {batch_tokens: 4_096}", "training.batch_tokens", 4096),
+        ("data: {prefix: 2024}", "data.prefix", "2024"),
+        ("data: {prefix: 2024-01-01}", "data.prefix", "2024-01-01"),
+        ("data: {prefix: 12:30}", "data.prefix", "12:30"),
+        ("data: {prefix: 0x10}", "data.prefix", "0x10"),
+        ("data: {prefix: 1e5}", "data.prefix", "1e5"),
+        ('data: {prefix: ""}', "data.prefix", ""),
+        ("data: {path: C:\\wine.json}", "data.path", "C:\\wine.json"),
+        ("data: {prompt_fields: [2020, country]}", "data.prompt_fields", ["2020", "country"]),
+        ("data: {prompt_fields: []}", "data.prompt_fields", []),
+        ("tokenizer: {path: null}", "tokenizer.path", None),
+        ("overwrite: yes", "overwrite", True),
+        ('{"training": {"epochs": 1}}', "training.epochs", 1),
+        ("training: &t {epochs: 3}\ndata: {prefix: &p a, text_field: *p}", "data.text_field", "a"),
+        ("training: {<<: {epochs: 3, seed: 1}, epochs: 4}", "training.epochs", 4),
+        ("data: &d {<<: *d, prefix: a}", "data.prefix", "a"),
+        ("training: {epochs: 7}\r\n", "training.epochs", 7),
+        ("training.epochs: 7", "training.epochs", 7),
+    ],
+)
+def test_a_value_is_read_by_the_type_of_its_setting(tmp_path: Path, content: str, key: str, value: object) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_bytes(content.encode())
+    assert to_flat(parse(str(file)))[key] == value
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_may_be_utf_8_or_utf_16_with_its_mark(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("data: {prefix: reseña 🍷}", encoding=encoding)
+    assert parse(str(file)).data.prefix == "reseña 🍷"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("data:\n  prefix: reseña".encode("latin-1"), "line 2 is not utf-8: save the file as UTF-8"),
+        ("data: {prefix: a}".encode("utf-16-le"), "save the file as UTF-8"),
+        (b"\x1f\x8b\x08", "line 1 is not utf-8"),
+    ],
+)
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=re.escape(f"{file}: ")) as error:
+        parse(str(file))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["[{}]", "{{<<: [{}]}}"])
+def test_aliases_of_aliases_take_no_time(tmp_path: Path, form: str) -> None:
+    file = tmp_path / "run.yaml"
+    lines = ["x0: &x0 {a: 1}", *(f"x{n}: &x{n} {form.format(','.join([f'*x{n - 1}'] * 10))}" for n in range(1, 30))]
+    file.write_text("\n".join([*lines, "data: {prefix: *x29}"]))
+    with pytest.raises(UserError, match="unknown key x0"):
+        parse(str(file))
+
+
+def test_a_config_inherits_another_and_overrides_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "recipes.yaml").write_text("inherit: base.yaml\ndata: {prefix: recipe}\ntraining: {epochs: 3}\n")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "long.yaml").write_text("inherit: ../recipes.yaml\ntraining: {seed: 7}\n")
+    monkeypatch.chdir(tmp_path / "sub")
+    base, config = parse("base.yaml"), parse("long.yaml", "--training.batch_tokens", "512")
+    assert config == dataclasses.replace(
+        base,
+        data=dataclasses.replace(base.data, prefix="recipe"),
+        training=dataclasses.replace(base.training, epochs=3, seed=7, batch_tokens=512),
+    )
+    assert config_from_settings(PretrainConfig, {"training": {"batch_tokens": 512}}, "long.yaml") == config
+    assert "inherit" not in to_yaml(config)
+    assert to_yaml(parse_config(PretrainConfig, ["long.yaml", "--resume"])) == to_yaml(parse("long.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("inherit: run.yaml", "run.yaml inherits run.yaml: a circle"),
+        ("inherit: other.yaml", "other.yaml inherits run.yaml: a circle"),
+        ("inherit: bas.yaml", "can't read bas.yaml: no such file; did you mean base.yaml? (run.yaml inherits it)"),
+        ("inherit:", "run.yaml: inherit is empty: write null"),
+        ("inherit: [a.yaml, b.yaml]", "run.yaml: inherit is a list: must be text"),
+        ("inherit: finetune/lora.yaml", "lora.yaml: unknown key method"),
+    ],
+)
+def test_a_wrong_inherit_gets_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run.yaml").write_text(content)
+    Path("other.yaml").write_text("inherit: run.yaml")
+    with pytest.raises(UserError) as error:
+        parse("run.yaml")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training": 3}, "training is 3: must be a dict of the section's settings"),
+        ({"training": [1]}, "training is [1]: must be a dict of the section's settings"),
+        ({"training": "base.yaml"}, "training is 'base.yaml': must be a dict of the section's settings"),
+        ({"training": {"epochs": None}}, "training.epochs is None: write a value (int), or leave it out"),
+        ({"training": {"epochs": True}}, "training.epochs is True: must be int"),
+        ({"data": {"prefix": None}}, 'data.prefix is None: write "" for none, or leave it out'),
+        ({"data": {"prefix": ["a"]}}, "data.prefix is ['a']: must be text"),
+        ({"data": {"prompt_fields": "country"}}, "data.prompt_fields is 'country': must be a list of texts, [a, b]"),
+        ({"data": {"prompt_fields": [1, None]}}, "data.prompt_fields is [1, None]: must be a list of texts"),
+    ],
+)
+def test_wrong_keyword_arguments_get_one_line(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        config_from_settings(PretrainConfig, settings)
+    assert message in str(error.value)
+    assert config_from_settings(PretrainConfig, {"training": None, "data": "x.csv"}).data.path == "x.csv"
+
+
+def test_a_saved_config_does_not_start_the_run_over() -> None:
+    assert "overwrite" not in to_yaml(parse("--overwrite"))
+    assert "resume" not in to_yaml(parse("--resume"))
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)

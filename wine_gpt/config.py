@@ -17,6 +17,8 @@ PRECISIONS = ("auto", "no", "bf16", "fp16")
 METHODS = ("lora", "full")
 # names of separators that are hard to type
 SEPARATORS = {"tab": "\t", "\\t": "\t"}
+# the text settings for which "" is a value
+EMPTY_TEXTS = ("prefix",)
 
 
 def require(condition: bool, name: str, value: object, rule: str) -> None:
@@ -185,8 +187,9 @@ class TrainingConfig:
             require(self.micro_batches >= 1, "training.micro_batches", self.micro_batches, "must be at least 1")
         for name in ("learning_rate", "max_grad_norm"):
             require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "must be above 0")
-        for name in ("weight_decay", "checkpoint_steps"):
-            require(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "must not be negative")
+        for name in ("weight_decay", "checkpoint_steps", "learning_rate"):
+            value = getattr(self, name)
+            require(0 <= value < math.inf, f"training.{name}", value, "must not be negative or infinite")
         for name in ("warmup_ratio", "final_learning_rate_ratio"):
             require(0 <= getattr(self, name) <= 1, f"training.{name}", getattr(self, name), "must be in [0, 1]")
         for name in ("adam_beta1", "adam_beta2"):

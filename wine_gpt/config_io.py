@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import inspect
 import os
+import textwrap
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +17,14 @@ from draccus.wrappers.docstring import get_attribute_docstring
 
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import bundled
+from wine_gpt.yaml_files import Settings, Types, empty_advice, from_text, read_settings, type_name
 
-# each setting's value by its dotted key, such as training.epochs; Any, because its field determines its type
-Settings = dict[str, Any]
-# each setting's type annotation by its dotted key
-Types = dict[str, object]
-
+# the top-level key of a config that names the config whose settings it overrides
+INHERIT = "inherit"
+# other tools' keys for the same
+NOT_INHERIT = ("base", "extends", "include", "defaults")
+# how a run was started, which the settings that repeat it leave out
+STARTING_FLAGS = ("resume", "overwrite")
 # the values of flags without a value; a boolean flag without one is true
 BARE_FLAGS = {"resume": "latest"}
 USAGE = "[FILE.yaml] [--section.setting value ...]"
@@ -49,7 +52,7 @@ def parse_config(
     arguments = list(arguments)
     named = arguments.pop(0) if arguments and not arguments[0].startswith("-") else default_file
     types = dict(leaf_types(config_class))
-    values = (defaults or {}) | (read_yaml(find_config(named), types) if named else {})
+    values = (defaults or {}) | (read_config_file(named, types) if named else {})
     return build_config(config_class, values | _read_flags(arguments, types))
 
 
@@ -71,16 +74,31 @@ def config_from_settings(
         UserError: as :func:`parse_config`.
     """
     types = dict(leaf_types(config_class))
-    values = (defaults or {}) | (read_yaml(find_config(os.fspath(file)), types) if file is not None else {})
+    values = (defaults or {}) | (read_config_file(os.fspath(file), types) if file is not None else {})
     for key, value in _flatten(settings, types):
-        setting = f"{key}.path" if key not in types and f"{key}.path" in types else key
+        is_section = key not in types and any(name.startswith(f"{key}.") for name in types)
+        if is_section and value is None:
+            continue
+        if is_section and not (isinstance(value, str | os.PathLike) and f"{key}.path" in types):
+            shown = textwrap.shorten(repr(value), 60)
+            raise UserError(f"config: {key} is {shown}: must be a dict of the section's settings")
+        setting = f"{key}.path" if is_section else key
         _require_known(setting, types, "keyword arguments")
-        if isinstance(value, bool) and types[setting] is not bool:
-            raise UserError(f"config: {setting} is {value}: must be {_type_name(types[setting])}")
-        if typing.get_origin(types[setting]) is tuple and not isinstance(value, list | tuple):
-            raise UserError(f"config: {setting} is {value!r}: must be a list, [a, b]")
         values[setting] = os.fspath(value) if isinstance(value, os.PathLike) else value
+        _require_type(setting, values[setting], types[setting])
     return build_config(config_class, values)
+
+
+def _require_type(key: str, value: object, annotation: object) -> None:
+    """Check what the decoder of configs does not: it takes anything for a text, and a bool for a number."""
+    if value is None:
+        if type(None) not in typing.get_args(annotation):
+            raise UserError(f"config: {key} is None: {empty_advice(key, annotation)}, or leave it out")
+    elif typing.get_origin(annotation) is tuple:
+        if not (isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)):
+            raise UserError(f"config: {key} is {value!r}: must be a list of texts, [a, b]")
+    elif isinstance(value, bool | dict | list | tuple) and not (isinstance(value, bool) and annotation is bool):
+        raise UserError(f"config: {key} is {value!r}: must be {type_name(annotation)}")
 
 
 def build_config(config_class: type[ConfigT], values: Settings) -> ConfigT:
@@ -104,20 +122,53 @@ def build_config(config_class: type[ConfigT], values: Settings) -> ConfigT:
         raise UserError(f"config: {one_line(error)}") from error
 
 
-def find_config(name: str) -> Path:
+def read_config_file(name: str, types: Types) -> Settings:
+    """Read the settings in a config and in the configs that it inherits, which it overrides.
+
+    Args:
+        name: see :func:`find_config`.
+        types: the known settings.
+
+    Raises:
+        UserError: for a file that can't be read, an unknown key or a wrong type, or configs that inherit in a circle.
+    """
+    return _read_inherited([find_config(name)], types)
+
+
+def _read_inherited(chain: list[Path], types: Types) -> Settings:
+    """Read the last config of a chain, in which each config inherits the next."""
+    path = chain[-1]
+    values = read_yaml(path, {**types, INHERIT: str | None})
+    parent = values.pop(INHERIT, None)
+    if parent is None:
+        return values
+    try:
+        chain = [*chain, find_config(parent, path.parent)]
+    except UserError as error:
+        raise UserError(f"{error} ({path} inherits it)") from None
+    if chain[-1].resolve() in [file.resolve() for file in chain[:-1]]:
+        raise UserError(f"config: {' inherits '.join(map(str, chain))}: a circle")
+    return _read_inherited(chain, types) | values
+
+
+def find_config(name: str, folder: Path = Path()) -> Path:
     """Return the path of a config: a file, or else a config of the package, such as ``base.yaml``.
+
+    Args:
+        name: a path, or the name of a config of the package.
+        folder: what a relative path is relative to.
 
     Raises:
         UserError: if there is neither; the message names the most similar config.
     """
-    path = Path(name)
-    if path.exists():
+    path = folder / name
+    if name and path.exists():
         return path
-    folder = bundled("configs")
-    installed = folder / name.removeprefix("configs/")
+    configs = bundled("configs")
+    installed = configs / name.removeprefix("configs/")
     if installed.is_file():
         return installed
-    names = [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*.yaml"))]
+    names = [file.relative_to(configs).as_posix() for file in sorted(configs.rglob("*.yaml"))]
     nearest = difflib.get_close_matches(name.removeprefix("configs/"), names, n=1)
     hint = f"did you mean {nearest[0]}?" if nearest else "the package has base.yaml, class.yaml and sample.yaml"
     raise UserError(f"config: can't read {name}: no such file; {hint}")
@@ -143,7 +194,7 @@ def _add_settings(parser: argparse.ArgumentParser, config_class: type, prefix: s
         elif field.default is not dataclasses.MISSING:
             comment = get_attribute_docstring(config_class, field.name).comment_above.replace("\n", " ")
             help_text = f"{comment} (default: {_shown(field.default)})".strip().replace("%", "%%")
-            group.add_argument(f"--{prefix}{field.name}", metavar=_type_name(annotation), help=help_text)
+            group.add_argument(f"--{prefix}{field.name}", metavar=type_name(annotation), help=help_text)
 
 
 def _shown(default: object) -> str:
@@ -153,16 +204,10 @@ def _shown(default: object) -> str:
     return {"None": "null", "False": "false", "True": "true"}.get(str(default), str(default))
 
 
-def _type_name(annotation: Any) -> str:  # noqa: ANN401 - any type that a field may have
-    """Return the name of a setting's type as the help shows it, such as ``int``, ``text`` or ``true|false``."""
-    kinds = [kind for kind in typing.get_args(annotation) or (annotation,) if kind not in (type(None), ...)]
-    name = {str: "text", bool: "true|false"}.get(kinds[0], kinds[0].__name__)
-    return f"{name},{name}" if typing.get_origin(annotation) is tuple else name
-
-
 def to_yaml(config: object) -> str:
-    """Return the whole config, defaults included, as YAML that :func:`parse_config` reads."""
-    return yaml.safe_dump(draccus.encode(config), sort_keys=False, allow_unicode=True)
+    """Return the config, defaults included, as YAML with which :func:`parse_config` repeats the run."""
+    settings = {name: value for name, value in draccus.encode(config).items() if name not in STARTING_FLAGS}
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
 def to_flat(config: object) -> Settings:
@@ -183,24 +228,13 @@ def read_yaml(path: Path, types: Types, sections: Sequence[str] | None = None) -
     """Read the settings in a YAML config, or in some sections of it.
 
     Raises:
-        UserError: for a file that cannot be read, a key that is not in ``types``, or a type that YAML guessed wrongly.
+        UserError: for a file that can't be read, a key that is not in ``types``, or a wrong type.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"config: can't read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"config: {path} is not YAML: {one_line(error)}") from error
-    if not isinstance(content, dict | None):
-        raise UserError(f"config: {path} must hold 'section: {{field: value}}', not {type(content).__name__}")
-    read = {name: value for name, value in (content or {}).items() if sections is None or name in sections}
-    values = dict(_flatten(read, types))
-    for key, value in values.items():
-        _require_known(key, types, str(path))
-        if isinstance(value, bool) and types[key] is not bool:
-            raise UserError(f"config: {path}: {key} is {value}: YAML reads yes, no, on and off so; use quotes")
-        if typing.get_origin(types[key]) is tuple and not isinstance(value, list):
-            raise UserError(f"config: {path}: {key} is {value!r}: must be a list, [a, b]")
+    values = {}
+    for key, value in read_settings(path, types):
+        if sections is None or key.split(".")[0] in sections:
+            _require_known(key, types, str(path))
+            values[key] = value
     return values
 
 
@@ -232,26 +266,25 @@ def _read_flags(arguments: Sequence[str], types: Types) -> Settings:
                 text = bare
             else:
                 raise UserError(f"command line: {flag} needs a value")
-        values[key] = _from_text(text, types[key])
+        values[key] = _from_flag(key, text, types[key])
     return values
 
 
-def _from_text(text: str, annotation: object) -> object:
-    """Return the value of a flag's text: the text itself for a field of type str, else what YAML reads."""
-    if text == "null" and type(None) in typing.get_args(annotation):
+def _from_flag(key: str, text: str, annotation: object) -> object:
+    """Return the value of a flag's text."""
+    is_nullable = type(None) in typing.get_args(annotation)
+    if text == "null" and is_nullable:
         return None
     if typing.get_origin(annotation) is tuple:
         return [item.strip() for item in text.strip("[]").split(",") if item.strip()]
-    if annotation is str or str in typing.get_args(annotation):
-        return text
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
+    if text == "" and annotation is not str:
+        raise UserError(f"command line: --{key} is empty: {empty_advice(key, annotation)}, or leave the flag out")
+    return from_text(text, annotation)
 
 
 def _require_known(key: str, types: Types, where: str) -> None:
     if key not in types:
-        nearest = difflib.get_close_matches(key, types, n=1, cutoff=0.5)
+        is_inherit = key in NOT_INHERIT and INHERIT in types
+        nearest = [INHERIT] if is_inherit else difflib.get_close_matches(key, types, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(types)}"
         raise UserError(f"config: {where}: unknown key {key}; {hint}")

@@ -10,9 +10,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wine_gpt.config import PretrainConfig
-from wine_gpt.config_io import Settings, leaf_types, read_yaml
+from wine_gpt.config_io import leaf_types, read_yaml
 from wine_gpt.errors import UserError
 from wine_gpt.files import make_folder, read_json
+from wine_gpt.yaml_files import Settings
 
 # written last: a folder that has this file holds a finished run
 METRICS = "metrics.json"

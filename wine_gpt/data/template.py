@@ -14,10 +14,11 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
 
 from wine_gpt.config import DataConfig, PretrainConfig, column_name
-from wine_gpt.config_io import Settings, build_config
+from wine_gpt.config_io import build_config
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_record, write_json
 from wine_gpt.run_folder import CONFIG, TEMPLATE, data_settings, is_hub_id
+from wine_gpt.yaml_files import Settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
