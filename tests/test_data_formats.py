@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import tracemalloc
 import unicodedata
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -166,5 +168,79 @@ def test_quotes_and_line_breaks_within_cells_are_kept(tmp_path: Path) -> None:
     assert notes(tmp_path / "b.csv", text.replace("\n", "\r\n")) == ['one "two"\r\nthree, four']
 
 
-def test_json_text_needs_no_kaggle_names(tmp_path: Path) -> None:
-    assert notes(tmp_path / "a.json", json.dumps([{"kind": 1, "note": 2}])) == ["2"]
+RECIPES = [{"kind": f"k{number}", "note": f"note {number}"} for number in range(20)]
+TEXTS = [record["note"] for record in RECIPES]
+FRAME = pd.DataFrame(RECIPES)
+READ_SHAPES: dict[str, str] = {
+    "to_json()": FRAME.to_json(),
+    "to_json(index)": FRAME.to_json(orient="index"),
+    "to_json(table)": FRAME.to_json(orient="table"),
+    "to_json(records, lines)": FRAME.to_json(orient="records", lines=True),
+    "columns of lists": json.dumps({"id": list(range(20)), **FRAME.to_dict("list")}),
+    "wrapped": json.dumps({"version": 1, "data": RECIPES, "tags": ["x"]}),
+    "by a key": json.dumps({f"id {number}": record for number, record in enumerate(RECIPES)}),
+    "pretty objects": "\n".join(json.dumps(record, indent=2) for record in RECIPES),
+    "objects in one line": "".join(map(json.dumps, RECIPES)),
+    "indented array": json.dumps(RECIPES, indent=4),
+    "one element a line": "[" + ",\n".join(map(json.dumps, RECIPES)) + "]",
+    "lines with CR": "\r".join(map(json.dumps, RECIPES)),
+}
+
+
+@pytest.mark.parametrize("shape", READ_SHAPES)
+def test_a_shape_of_json_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
+    assert notes(tmp_path / "a.json", READ_SHAPES[shape]) == TEXTS
+    if shape in ("pretty objects", "indented array", "one element a line"):
+        assert notes(tmp_path / "a.jsonl", READ_SHAPES[shape]) == TEXTS
+    monkeypatch.setattr("wine_gpt.data.json_format.CHUNK", 7)
+    assert notes(tmp_path / "chunks.json", READ_SHAPES[shape]) == TEXTS
+
+
+def test_a_file_of_one_record_is_read(tmp_path: Path) -> None:
+    for indent in (None, 2):
+        assert notes(tmp_path / f"{indent}.json", json.dumps(RECIPES[0], indent=indent)) == ["note 0"]
+
+
+REFUSED_SHAPES: dict[str, tuple[str, str]] = {
+    "lists": (FRAME.to_json(orient="values"), "is an array of lists, so its values have no columns' names"),
+    "split": (FRAME.to_json(orient="split"), "one JSON object with the keys columns, index, data, not an array"),
+    "two tables": (
+        json.dumps({"train": RECIPES, "test": RECIPES}),
+        "keys train, test, not an array of records; write",
+    ),
+    "nested": (json.dumps([{"review": record} for record in RECIPES]), "inside 'review': write the inner objects"),
+    "uneven": (json.dumps({"kind": ["a", "b"], "note": ["x"]}), "different numbers of values: kind 2, note 1"),
+    "python": (
+        repr(RECIPES),
+        "record 1 is no whole JSON object: Expecting property name enclosed in double quotes (Py",
+    ),
+    "None": (
+        json.dumps(RECIPES).replace('"k4"', "None"),
+        "record 5 is no whole JSON object: Expecting value (Python's",
+    ),
+    "comment": (json.dumps(RECIPES).replace("}, {", "}, // x\n{", 1), "Expecting value (JSON has no comments) at"),
+    "no brackets": (",\n".join(map(json.dumps, RECIPES)), "objects separated by commas need [ ] around them"),
+    "comma": (json.dumps(RECIPES)[:-1] + ",\n]", "delete the comma after record 20, before the ] at character"),
+    "comma in a record": (
+        '[{"kind": "a", "note": "b",}]',
+        "(delete the comma before it) at character",
+    ),
+    "CSV": ("kind,note\na,b\n", "neither a JSON array nor JSON Lines: it begins with 'kind,note'"),
+}
+
+
+@pytest.mark.parametrize("shape", REFUSED_SHAPES)
+def test_another_shape_of_json_is_named(tmp_path: Path, shape: str) -> None:
+    text, expected = REFUSED_SHAPES[shape]
+    assert expected in load_error(write(tmp_path / "a.json", text), **OWN)
+
+
+def test_a_fault_is_reported_before_the_rest_is_read(tmp_path: Path) -> None:
+    text = json.dumps([{"kind": "a", "note": "b"}] * 5).replace('"b"', "b", 1)
+    path = write(tmp_path / "a.json", f"{text[:-1]},{' ' * 50_000_000}]")
+    tracemalloc.start()
+    try:
+        assert "record 1 is no whole JSON object: Expecting value at character 23 (line 1)" in load_error(path, **OWN)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()

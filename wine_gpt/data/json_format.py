@@ -3,11 +3,13 @@
 Messages number records from 1. Readers stream, so memory does not grow with the number of records.
 """
 
+import io
 import itertools
 import json
 import re
-from collections.abc import Iterator
-from typing import TextIO
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO, cast
 
 import pyarrow as pa
 
@@ -20,6 +22,20 @@ JSON_SPACE = re.compile(r"[ \t\n\r]*")
 JSON_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
 # reads NaN and Infinity, which Python writes although JSON does not have them, as null
 DECODER = json.JSONDecoder(parse_constant=lambda constant: None)
+# longest token, in characters, that the end of a buffer may cut: -Infinity or the two escapes of a surrogate pair
+LONGEST_TOKEN = 16
+# characters of a file that are quoted in a message
+SHOWN_START = 40
+AS_RECORDS = "write an array of objects; pandas: to_json(orient='records')"
+PYTHON = "Python's notation; write the file with json.dump"
+# what was probably meant, by the character before an error's position and those after it
+NOTATIONS = {
+    ".'": PYTHON,
+    ".?(None|True|False)": PYTHON,
+    ".?(//|/[*]|#)": "JSON has no comments",
+    ",[]}]": "delete the comma before it",
+    "},": "objects separated by commas need [ ] around them",
+}
 # the record of every blank row; one object, so that blank rows take no memory
 BLANK: dict[str, object] = {}
 
@@ -27,57 +43,151 @@ Record = dict[str, object]
 
 
 def parse_json(text: TextIO, name: str, columns: RequestedColumns) -> Batches:
-    """Read one JSON array of records, as in Kaggle's file, or JSON Lines with the same suffix.
+    """Read one JSON array of records, as in Kaggle's file; objects without an array; or one object of columns.
 
     Raises:
-        UserError: if the text is neither; the message has the record's number and the position in the file.
+        UserError: if the text is none of them; the message has the record's number and the position in the file.
     """
-    array = _JsonArray(text, name)
-    first = array.peek()
-    if first == "{":
-        text.seek(0)
-        return parse_json_lines(text, name, columns)
-    if first != "[":
-        raise UserError(f"{name}: " + ("holds nothing" if not first else "holds neither a JSON array nor JSON Lines"))
-    return _batches(array.records(), name, columns)
+    reader = _JsonReader(text, name)
+    first = reader.peek()
+    if not first:
+        raise UserError(f"{name}: holds nothing")
+    if first not in "[{":
+        start = reader.buffer[reader.position :].splitlines()[0][:SHOWN_START]
+        raise UserError(f"{name}: holds neither a JSON array nor JSON Lines: it begins with {start!r}")
+    return _batches(reader.records(columns), name, columns)
 
 
 def parse_json_lines(text: TextIO, name: str, columns: RequestedColumns) -> Batches:
-    """Read one JSON object per line; a blank line is a blank row.
+    """Read one JSON object per line; a blank line is a blank row. JSON of another shape is read as such.
 
     Raises:
         UserError: if a line is not a JSON object; the message has the line's number.
     """
 
     def records() -> Iterator[Record]:
-        for number, line in enumerate(text, start=1):
-            if line.isspace():
-                yield BLANK
-                continue
-            try:
-                value = DECODER.decode(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{name}: line {number:,} is no whole JSON object: {_reason(error)}") from None
-            yield _record(value, name, "line", number)
+        number = 0
+        for number, line in enumerate(text, start=1):  # noqa: B007 - used after the loop
+            if not line.isspace():
+                break
+            yield BLANK
+        else:
+            return
+        if line.strip() in ("{", "[") or line.lstrip().startswith("[{"):
+            yield from _JsonReader(text, name, line, number - 1).records(columns)
+        else:
+            yield from _line_records(itertools.chain([line], text), name, number)
 
     return _batches(records(), name, columns)
 
 
-class _JsonArray:
-    """Reads one JSON array in chunks, so that only a chunk is in memory."""
+def _line_records(lines: Iterable[str], name: str, first: int) -> Iterator[Record]:
+    """Yield the record of each line, the lines numbered from ``first``."""
+    for number, line in enumerate(lines, first):
+        if line.isspace():
+            yield BLANK
+            continue
+        try:
+            value = DECODER.decode(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{name}: line {number:,} is no whole JSON object: {_reason(error)}") from None
+        yield _record(value, name, "line", number)
 
-    def __init__(self, text: TextIO, name: str) -> None:
+
+def _object_records(value: Record, name: str, columns: RequestedColumns) -> Iterable[Record]:
+    """Return the records in a file of one object: columns, an array of records, records by their index, or one record.
+
+    These are the shapes of pandas' to_json with orient columns, table and index, and of wrapped arrays.
+    """
+    if columns.present(list(value)) and any(isinstance(part, list | dict) for part in value.values()):
+        return _column_records(value, name, columns)
+    arrays = [part for part in value.values() if isinstance(part, list) and _holds_records(part, columns)]
+    if len(arrays) == 1:
+        return arrays[0]
+    if _holds_records(list(value.values()), columns):
+        return cast(Iterable[Record], value.values())
+    if any(isinstance(part, list | dict) for part in value.values()):
+        keys = textwrap.shorten(", ".join(value), 80, placeholder=" …")
+        raise UserError(f"{name}: is one JSON object with the keys {keys}, not an array of records; {AS_RECORDS}")
+    return [value]
+
+
+def _column_records(value: Record, name: str, columns: RequestedColumns) -> Iterable[Record]:
+    """Return the records of an object whose columns are lists, or objects with one value per index."""
+    keys = list(columns.choose(list(value), name).values())
+    parts = [value[key] for key in keys]
+    if all(isinstance(part, dict) for part in parts):
+        objects = cast(list[Record], parts)
+        return [dict(zip(keys, (part.get(row) for part in objects), strict=True)) for row in objects[0]]
+    if not all(isinstance(part, list) for part in parts):
+        return [value]
+    lists = cast(list[list[object]], parts)
+    if len(set(map(len, lists))) > 1:
+        counts = ", ".join(f"{key} {len(part):,}" for key, part in zip(keys, lists, strict=True))
+        raise UserError(f"{name}: the columns have different numbers of values: {counts}")
+    return (dict(zip(keys, row, strict=True)) for row in zip(*lists, strict=True))
+
+
+def _holds_records(values: list[Any], columns: RequestedColumns) -> bool:
+    return bool(values) and all(isinstance(value, dict) for value in values) and columns.present(list(values[0])) > 0
+
+
+class _JsonReader:
+    """Reads a JSON array or a sequence of objects in chunks, so that only a chunk is in memory.
+
+    Args:
+        text: the rest of the text.
+        name: the source, for messages.
+        buffer: the beginning of the text, if it is already read.
+        lines: the number of lines before the buffer.
+    """
+
+    def __init__(self, text: TextIO, name: str, buffer: str = "", lines: int = 0) -> None:
         self.text = text
         self.name = name
-        self.buffer = ""
+        self.buffer = buffer
         self.position = 0
         # characters and lines before the buffer
         self.characters = 0
-        self.lines = 0
+        self.lines = lines
 
-    def records(self) -> Iterator[Record]:
-        """Yield the array's records, which must be objects."""
+    def records(self, columns: RequestedColumns) -> Iterator[Record]:
+        """Yield the records, which must be objects."""
+        return self._array() if self.peek() == "[" else self._objects(columns)
+
+    def _objects(self, columns: RequestedColumns) -> Iterator[Record]:
+        """Yield objects without an array around them: JSON Lines, or objects of several lines each."""
+        begin = self._line(self.position)
+        value = self._value(1)
+        end = self._line(self.position)
+        record = _record(value, self.name, "record", 1)
+        if not self.peek():
+            records = _object_records(record, self.name, columns)
+            yield from (_record(value, self.name, "record", number) for number, value in enumerate(records, 1))
+            return
+        yield record
+        following = self._line(self.position)
+        if begin == end < following:
+            yield from _line_records(self._rest(), self.name, following)
+            return
+        for number in itertools.count(2):
+            yield _record(self._value(number), self.name, "record", number)
+            if not self.peek():
+                return
+
+    def _rest(self) -> Iterator[str]:
+        """Yield the lines from the current position."""
+        while self.buffer.endswith("\r") and (more := self.text.read(1)):
+            # the first half of a line end
+            self.buffer += more
+        for line in io.StringIO(self.buffer[self.position :], newline=""):
+            yield line if line.endswith(("\n", "\r")) else line + self.text.readline()
+        yield from self.text
+
+    def _array(self) -> Iterator[Record]:
         self.position += 1
+        if self.peek() == "[":
+            raise UserError(f"{self.name}: is an array of lists, so its values have no columns' names; {AS_RECORDS}")
         if self.peek() == "]":
             self.position += 1
         else:
@@ -96,8 +206,9 @@ class _JsonArray:
         if separator not in (",", "]"):
             raise self._fault(number, "no comma or ] after it" if separator else "the file ends after it")
         self.position += 1
-        if separator == ",":
-            self.peek()
+        if separator == "," and self.peek() == "]":
+            location = self._location(self.position)
+            raise UserError(f"{self.name}: delete the comma after record {number:,}, before the ] at {location}")
         return separator == "]"
 
     def peek(self) -> str:
@@ -119,8 +230,14 @@ class _JsonArray:
                 return value
             except (ValueError, RecursionError) as error:
                 fault = error
-            if not self._read_more():
+            if self._is_final(fault) or not self._read_more():
                 raise self._fault(number, _reason(fault), getattr(fault, "pos", self.position))
+
+    def _is_final(self, fault: ValueError | RecursionError) -> bool:
+        """Return whether a value can't be parsed even if more is read: the fault is not at the buffer's end."""
+        if not isinstance(fault, json.JSONDecodeError) or fault.msg.startswith("Unterminated string"):
+            return isinstance(fault, RecursionError)
+        return fault.pos < len(self.buffer) - LONGEST_TOKEN
 
     def _read_more(self) -> bool:
         # double the buffer for a long value, so that all attempts to parse it take linear time together
@@ -137,12 +254,20 @@ class _JsonArray:
         return UserError(f"{self.name}: record {number:,} is no whole JSON object: {reason} at {location}")
 
     def _location(self, position: int) -> str:
-        line = 1 + self.lines + self.buffer.count("\n", 0, position)
-        return f"character {self.characters + position:,} (line {line:,})"
+        return f"character {self.characters + position:,} (line {self._line(position):,})"
+
+    def _line(self, position: int) -> int:
+        return 1 + self.lines + self.buffer.count("\n", 0, position)
 
 
 def _reason(error: ValueError | RecursionError) -> str:
-    return error.msg if isinstance(error, json.JSONDecodeError) else one_line(error)
+    """Return what is wrong, with the notation that was probably meant."""
+    if not isinstance(error, json.JSONDecodeError):
+        return one_line(error)
+    message = error.msg.removesuffix(" at")
+    before, after = error.doc[: error.pos].rstrip()[-1:], error.doc[error.pos : error.pos + 5]
+    hints = [hint for pattern, hint in NOTATIONS.items() if re.match(pattern, before + after)]
+    return f"{message} ({hints[0]})" if hints else message
 
 
 def _record(value: object, name: str, unit: str, number: int) -> Record:
@@ -166,9 +291,19 @@ def _batches(records: Iterator[Record], name: str, columns: RequestedColumns) ->
             while not any(batch) and (more := list(itertools.islice(records, BATCH_ROWS))):
                 batch += more
             found = list(dict.fromkeys(itertools.chain.from_iterable(batch)))
-            chosen = columns.choose(found, name) if found else {column: column for column in columns.required}
+            chosen = (
+                columns.choose(found, name, _nesting_advice(batch, columns))
+                if found
+                else {column: column for column in columns.required}
+            )
         yield _to_batch(batch, list(chosen.values()), name, read + 1).rename_columns(list(chosen))
         read += len(batch)
+
+
+def _nesting_advice(records: list[Record], columns: RequestedColumns) -> str:
+    first = next(filter(None, records))
+    outer = [key for key, value in first.items() if isinstance(value, dict) and columns.present(list(value))]
+    return f"each record has them inside {outer[0]!r}: write the inner objects as the records" if outer else ""
 
 
 def _to_batch(records: list[Record], names: list[str], name: str, first: int) -> pa.RecordBatch:
