@@ -146,7 +146,7 @@ def test_the_report_adds_up(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "report.json").read_text()) == report.to_dict()
     table = [line.rsplit(maxsplit=1) for line in str(report).splitlines()[1:]]
     assert ["  without country", "3"] in table
-    assert ["  reviews kept", "9"] in table
+    assert ["  texts kept", "9"] in table
     assert len({len(line) for line in str(report).splitlines()[1:]}) == 1
 
 
@@ -193,7 +193,7 @@ def test_fractions_of_zero_leave_splits_empty(tmp_path: Path) -> None:
 
 def test_an_empty_train_split_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", json_text(RECORDS[:1]))
-    assert "none of the 1 usable rows fell into the train split" in load_error(path, test_fraction=0.94)
+    assert "none of the 1 texts fell into the train split: use more data" in load_error(path, test_fraction=0.94)
 
 
 def test_tokenized_splits_match_the_tokenizer_and_are_cached(tmp_path: Path) -> None:

@@ -303,7 +303,7 @@ def test_a_read_only_disk_is_named_before_any_work(work: Path) -> None:
     ("settings", "message"),
     [
         ({"data__path": "none.json"}, "data.path: no such file: none.json"),
-        ({"data__validation_fraction": 0.0}, "none of the .* reviews fell into the validation split"),
+        ({"data__validation_fraction": 0.0}, "none of the .* texts fell into the validation split"),
         ({"tokenizer__path": "."}, "tokenizer: . holds no tokenizer.json"),
         ({"tokenizer__vocab_size": 2}, "config: tokenizer.vocab_size is 2: must be at least 3"),
         ({"model__n_head": 3}, "config: model.n_embd is 16: must be a multiple of model.n_head, 3"),

@@ -15,6 +15,7 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 METHODS = ("lora", "full")
+DEDUPLICATION = ("text", "record")
 # names of separators that are hard to type
 SEPARATORS = {"tab": "\t", "\\t": "\t"}
 # the text settings for which "" is a value
@@ -54,6 +55,10 @@ class DataConfig:
     test_fraction: float = 0.05
     # seed of the split, independent of training.seed
     split_seed: int = 42
+    # what makes a record a duplicate: text (equal values of text_field) or record (equal prompt_fields too)
+    deduplicate: str = "text"
+    # texts that stand for a missing value, such as NA; in any column they become null
+    missing: tuple[str, ...] = ()
     # longer values of text_field are cut at the last white space before this many characters
     max_characters: int = 20_000
 
@@ -67,6 +72,8 @@ class DataConfig:
         require(len(character) == 1 and character not in '"\r\n', "data.separator", self.separator, one)
         columns = [*self.prompt_fields, self.text_field]
         require(len(set(columns)) == len(columns), "data.prompt_fields", columns, "a column is named twice")
+        rule = f"must be one of {', '.join(DEDUPLICATION)}"
+        require(self.deduplicate in DEDUPLICATION, "data.deduplicate", self.deduplicate, rule)
         for name in ("validation_fraction", "test_fraction"):
             require(0 <= getattr(self, name) < 1, f"data.{name}", getattr(self, name), "must be in [0, 1)")
         held_out = self.validation_fraction + self.test_fraction

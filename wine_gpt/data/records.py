@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.columns import REMOVED, RequestedColumns
-from wine_gpt.data.report import DataReport
+from wine_gpt.data.report import DataReport, UnreadValues
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
+from wine_gpt.data.values import count_missing_spellings, is_text, read_values, remove_values
 from wine_gpt.errors import UserError
 
 # column types of Kaggle's winemag-data-130k-v2; any other column is a string
@@ -37,9 +38,9 @@ Columns = dict[str, pa.Array]
 
 def requested_columns(config: DataConfig) -> RequestedColumns:
     """Return the template's columns as required ones; if all of them are Kaggle's, its others as optional ones."""
-    required = ReviewTemplate.from_config(config).columns
-    optional = frozenset(KAGGLE_TYPES) if set(required) <= set(KAGGLE_TYPES) else frozenset()
-    return RequestedColumns(required, optional, config.separator)
+    template = ReviewTemplate.from_config(config)
+    optional = frozenset(KAGGLE_TYPES if _has_kaggle_columns(template) else ())
+    return RequestedColumns(template.columns, optional, config.separator)
 
 
 @dataclass
@@ -53,6 +54,13 @@ class Tally:
     splits: Counter[str] = field(default_factory=Counter)
     cut: int = 0
     characters_removed: int = 0
+    unread: dict[str, UnreadValues] = field(default_factory=dict)
+    missing_spellings: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add_unread(self, column: str, count: int, example: str) -> None:
+        """Count values that don't fit their column's type; the first example is kept."""
+        earlier = self.unread.get(column, UnreadValues(0, example))
+        self.unread[column] = UnreadValues(earlier.count + count, earlier.example)
 
     def report(self, source: str, config: DataConfig) -> DataReport:
         """Return the report of the counts so far."""
@@ -65,6 +73,8 @@ class Tally:
             splits={name: self.splits[name] for name in SPLITS},
             cut=self.cut,
             characters_removed=self.characters_removed,
+            unread=self.unread,
+            missing_spellings={column: dict(found) for column, found in self.missing_spellings.items() if found},
         )
 
 
@@ -90,44 +100,54 @@ class ReviewFilter:
         """Yield, for each batch, each split's name and its reviews.
 
         Raises:
-            UserError: for a value that its column can't hold.
+            UserError: for a value of a text's column that the column's type can't hold.
         """
         for batch in batches:
             columns = self._typed(batch)
             self.tally.read += batch.num_rows
             usable = self._usable(columns)
             columns[self.config.text_field] = self._shortened(columns[self.config.text_field], usable)
-            splits = self._assigned(columns[self.config.text_field], usable)
+            splits = self._assigned(self._compared(columns), usable)
             columns[COMPOSED] = self.template.render_columns(columns)
             yield from self._by_split(pa.table(columns), splits)
 
     def _typed(self, batch: pa.RecordBatch) -> Columns:
         return {
-            column: self._cast_column(self._cleaned(values), column)
+            column: self._read_column(values, column)
             for column, values in zip(batch.schema.names, map(_plain, batch.columns), strict=True)
         }
 
+    def _read_column(self, values: pa.Array, column: str) -> pa.Array:
+        """Read a column's values, and count those that are not read because no text is made of them."""
+        values = remove_values(self._cleaned(values), self.config.missing)
+        type_ = self._type_of(column)
+        read, unfit = read_values(values, type_)
+        if column in self.template.columns:
+            if unfit.any():
+                raise self._unfit_value(values, column, type_, int(unfit.argmax()))
+            self.tally.missing_spellings[column].update(count_missing_spellings(values))
+        elif unfit.any():
+            self.tally.add_unread(column, int(unfit.sum()), _shown(values[int(unfit.argmax())]))
+        return read
+
     def _cleaned(self, values: pa.Array) -> pa.Array:
         """Remove and count NUL characters, which the readers put in place of invalid characters."""
-        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        if not is_text(values):
             return values
         removed = pc.sum(pc.count_substring(values, REMOVED)).as_py() or 0
         self.tally.characters_removed += removed
         return pc.replace_substring(values, REMOVED, "") if removed else values
 
-    def _cast_column(self, values: pa.Array, column: str) -> pa.Array:
+    def _type_of(self, column: str) -> pa.DataType:
         # the running text is a string even in a column that is numeric on Kaggle
-        type_ = pa.string() if column == self.config.text_field else KAGGLE_TYPES.get(column, pa.string())
-        try:
-            return _cast(values, type_)
-        except pa.ArrowException:
-            unfit = (index for index in range(len(values)) if not _fits(values.slice(index, 1), type_))
-            # no value is unfit if the column is all null and of a type that can't be cast
-            index = next(unfit, 0)
+        typed = column != self.config.text_field and _has_kaggle_columns(self.template)
+        return KAGGLE_TYPES.get(column, pa.string()) if typed else pa.string()
+
+    def _unfit_value(self, values: pa.Array, column: str, type_: pa.DataType, index: int) -> UserError:
         kind = {pa.int64(): "an integer", pa.float64(): "a number"}.get(type_, "a text")
-        shown = textwrap.shorten(repr(values[index].as_py()), 80, placeholder="…")
-        location = f"{self.name}: record {self.tally.read + index + 1:,}: {column} is {shown}"
-        raise UserError(f"{location}, which is not {kind}; correct it or leave the column out")
+        location = f"{self.name}: record {self.tally.read + index + 1:,}: {column} is {_shown(values[index])}"
+        advice = "correct it, or set data.prompt_fields and data.text_field to other columns"
+        return UserError(f"{location}, which is not {kind}; {advice}")
 
     def _usable(self, columns: Columns) -> Mask:
         """Return which records have all required fields; count the others by their first empty field."""
@@ -149,6 +169,14 @@ class ReviewFilter:
         self.tally.cut += cut
         shortened = [shorten(text, limit) for text in texts.filter(too_long).to_pylist()]
         return pc.replace_with_mask(texts, too_long, pa.array(shortened, pa.string()))
+
+    def _compared(self, columns: Columns) -> pa.Array:
+        """Return the texts that tell duplicates and splits apart: the running texts, or all that a text is made of."""
+        if self.config.deduplicate == "text":
+            return columns[self.config.text_field]
+        parts = [pc.utf8_trim_whitespace(pc.cast(columns[name], pa.string())) for name in self.template.columns]
+        # values hold no NUL, so NUL separates them unambiguously
+        return pc.binary_join_element_wise(*parts, "\0")
 
     def _assigned(self, texts: pa.Array, usable: Mask) -> npt.NDArray[np.str_]:
         """Return each record's split, an empty name for unusable records and duplicates."""
@@ -203,22 +231,13 @@ def shorten(text: str, limit: int) -> str:
     return whole_words[0] if whole_words else text[:limit]
 
 
-def _cast(values: pa.Array, type_: pa.DataType) -> pa.Array:
-    if pa.types.is_string(type_) or values.type == type_:
-        return pc.cast(values, type_)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        trimmed = pc.utf8_trim_whitespace(values)
-        values = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
-    numbers = pc.cast(values, pa.float64())
-    return pc.cast(pc.if_else(pc.is_nan(numbers), None, numbers), type_)
+def _has_kaggle_columns(template: ReviewTemplate) -> bool:
+    # in any other corpus a column called "price" is what the corpus says
+    return KAGGLE_TYPES.keys() >= set(template.columns)
 
 
-def _fits(value: pa.Array, type_: pa.DataType) -> bool:
-    try:
-        _cast(value, type_)
-    except pa.ArrowException:
-        return bool(value.null_count)
-    return True
+def _shown(value: pa.Scalar) -> str:
+    return textwrap.shorten(repr(value.as_py()), 80, placeholder="…")
 
 
 def _plain(values: pa.Array) -> pa.Array:

@@ -1,11 +1,23 @@
 """Report how many records were read, dropped and kept, as a table and as JSON."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from wine_gpt.files import JsonObject, from_fields, write_json
+from wine_gpt.files import JsonObject, write_json
+
+# a note on a spelling or a form of some records is printed for this many of them, or this fraction of all records
+NOTED_RECORDS = 10
+NOTED_FRACTION = 0.01
+
+
+@dataclass(frozen=True)
+class UnreadValues:
+    """The number of a column's values that don't fit its type, and the first of them, quoted."""
+
+    count: int
+    example: str
 
 
 @dataclass(frozen=True)
@@ -17,10 +29,12 @@ class DataReport:
         read: records in the source.
         blank: records in which all required fields are empty.
         dropped: for each required field, the records in which it is the first empty one.
-        duplicates: records whose running text an earlier record has.
+        duplicates: records that equal an earlier one, as ``data.deduplicate`` compares them.
         splits: for each split, its reviews.
         cut: running texts that had more than ``data.max_characters`` characters.
         characters_removed: NUL characters and lone surrogates that were removed.
+        unread: for each column that no text is made of, the values that became null because they don't fit its type.
+        missing_spellings: for each required field, the number of values by their spelling of a missing value, e.g. NA.
     """
 
     source: str
@@ -31,6 +45,8 @@ class DataReport:
     splits: dict[str, int]
     cut: int
     characters_removed: int
+    unread: dict[str, UnreadValues] = field(default_factory=dict)
+    missing_spellings: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def kept(self) -> int:
@@ -43,8 +59,11 @@ class DataReport:
 
     @classmethod
     def from_dict(cls, counts: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return from_fields(cls, counts)
+        """Read what :meth:`to_dict` returned; files of earlier versions lack the fields that have a default."""
+        names = {entry.name for entry in dataclasses.fields(cls)}
+        known = {name: value for name, value in counts.items() if name in names}
+        known["unread"] = {column: UnreadValues(**values) for column, values in counts.get("unread", {}).items()}
+        return cls(**known)
 
     def save(self, path: str | Path) -> None:
         """Write the counts as JSON."""
@@ -56,12 +75,32 @@ class DataReport:
             ("blank rows", self.blank),
             *((f"without {field}", count) for field, count in self.dropped.items()),
             ("duplicates", self.duplicates),
-            ("reviews kept", self.kept),
+            ("texts kept", self.kept),
             *((f"  {split}", count) for split, count in self.splits.items()),
-            ("texts cut", self.cut),
+            ("cut at data.max_characters", self.cut),
             ("characters removed", self.characters_removed),
         ]
         label_width = max(len(label) for label, _ in rows)
         count_width = max(len(f"{count:,}") for _, count in rows)
         lines = [f"  {label:<{label_width}}  {count:>{count_width},}" for label, count in rows]
-        return "\n".join([f"data: {self.source}", *lines])
+        return "\n".join([f"data: {self.source}", *lines, *(f"  {note}" for note in self._notes())])
+
+    def _notes(self) -> list[str]:
+        """Return a line for each column with values that were not read, or that seem to spell a missing value."""
+        unread = [
+            f"{name}: {_counted(found.count)} not read, e.g. {found.example}" for name, found in self.unread.items()
+        ]
+        spelled = []
+        for name, counts in self.missing_spellings.items():
+            if self._is_notable(sum(counts.values())):
+                quoted, setting = ", ".join(f"'{text}'" for text in counts), ",".join(counts)
+                change = f"--data.missing{'=' if setting.startswith('--') else ' '}'{setting}'"
+                spelled.append(f"{_counted(sum(counts.values()))} of {name} read {quoted}: {change} makes them null")
+        return unread + spelled
+
+    def _is_notable(self, count: int) -> bool:
+        return count >= NOTED_RECORDS or count >= max(NOTED_FRACTION * self.read, 1)
+
+
+def _counted(values: int) -> str:
+    return f"{values:,} value{'' if values == 1 else 's'}"

@@ -26,7 +26,7 @@ from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import read_json
 
 # increase this when a change to the code changes the cache files of a source
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 REPORT = "report.json"
 
 
@@ -93,8 +93,8 @@ def _prepare(source: Source, config: DataConfig, folder: Path) -> None:
         reviews = ReviewFilter(config, source.name)
         fingerprint = _write(reviews, source, config, incomplete)
         report = reviews.tally.report(source.name, config)
-        _require_train(report)
-        content = {"report": dataclasses.asdict(report), "fingerprint": fingerprint}
+        _require_train(report, config)
+        content = {"report": report.to_dict(), "fingerprint": fingerprint}
         (incomplete / REPORT).write_text(json.dumps(content), encoding="utf-8")
         incomplete.rename(folder)
     finally:
@@ -125,13 +125,25 @@ def _joined(values: pa.ChunkedArray, end: str) -> pa.Scalar:
     return pc.binary_join(pa.ListArray.from_arrays([0, len(ended)], ended), "")[0]
 
 
-def _require_train(report: DataReport) -> None:
+def _require_train(report: DataReport, config: DataConfig) -> None:
     if report.splits["train"]:
         return
     if report.kept:
-        raise UserError(
-            f"{report.source}: none of the {report.kept:,} usable rows fell into the train split: use more"
-        )
+        raise UserError(f"{report.source}: {describe_empty_split(report, config, 'train')}")
     reasons = {"blank": report.blank, **{f"without {field}": count for field, count in report.dropped.items()}}
     counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
     raise UserError(f"{report.source}: 0 usable rows of {report.read:,} read{counts and f': {counts}'}")
+
+
+def describe_empty_split(report: DataReport, config: DataConfig, split: str) -> str:
+    """Return why a split has no text, and what to do: duplicates are named if they are most of the records."""
+    problem = f"none of the {report.kept:,} texts fell into the {split} split"
+    if report.duplicates > report.kept:
+        cause = f"{report.duplicates:,} of {report.read:,} records are duplicates"
+        if config.deduplicate == "text":
+            return (
+                f"{problem}, because {cause}, with the {config.text_field} of an earlier record: "
+                "--data.deduplicate record compares the prompt fields too"
+            )
+        return f"{problem}, because {cause}, equal to an earlier record in all fields: use more data"
+    return f"{problem}: " + ("use more data" if split == "train" else f"raise data.{split}_fraction or use more data")

@@ -13,10 +13,10 @@ from datasets import DatasetDict
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
-from wine_gpt.config import PretrainConfig
+from wine_gpt.config import DataConfig, PretrainConfig
 from wine_gpt.config_io import to_flat, to_yaml
 from wine_gpt.data.batching import Indices, reviews_cut
-from wine_gpt.data.reviews import Reviews, load_reviews
+from wine_gpt.data.reviews import Reviews, describe_empty_split, load_reviews
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, write_atomically
@@ -113,7 +113,7 @@ def _load_data(
     with accelerator.main_process_first():
         reviews = load_reviews(config.data)
     logger.info(str(reviews.report))
-    _require_validation(reviews)
+    _require_validation(reviews, config.data)
     tokenizer = _tokenizer(config, reviews)
     with accelerator.main_process_first():
         return reviews, tokenizer, tokenize_splits(reviews.splits, tokenizer)
@@ -139,12 +139,9 @@ def _build_trainer(
     )
 
 
-def _require_validation(reviews: Reviews) -> None:
+def _require_validation(reviews: Reviews, data: DataConfig) -> None:
     if not len(reviews.splits["validation"]):
-        raise UserError(
-            f"data: none of the {len(reviews.splits['train']):,} reviews fell into the validation split: "
-            "raise data.validation_fraction or use more data"
-        )
+        raise UserError(f"data: {describe_empty_split(reviews.report, data, 'validation')}")
 
 
 def _tokenizer(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerFast:

@@ -1,0 +1,199 @@
+"""Numbers that can't be read, spellings of missing values, duplicates, Unicode and line breaks."""
+
+import datetime
+import json
+import unicodedata
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.records import Record, json_text, lines_text, load, load_error, make_records, write
+
+from wine_gpt.config import DataConfig
+from wine_gpt.data.report import DataReport
+from wine_gpt.data.reviews import Reviews, load_reviews
+from wine_gpt.data.template import COMPOSED
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+RECORDS = make_records(40)
+ALL_TRAIN = {"validation_fraction": 0.0, "test_fraction": 0.0}
+RECIPES = {"prefix": "recipe", "prompt_fields": ("cuisine", "dish"), "text_field": "method"}
+
+
+def reviews_of(path: Path, records: list[Record], **settings: object) -> Reviews:
+    return load_reviews(DataConfig(path=write(path, lines_text(records)), **{**ALL_TRAIN, **settings}))
+
+
+def with_values(column: str, values: list[object]) -> list[Record]:
+    """Return records whose first ones have the values."""
+    return [{**record, column: value} for record, value in zip(RECORDS, values, strict=False)] + RECORDS[len(values) :]
+
+
+# optional numbers
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(
+            ("price", text)
+            for text in ("$28.00", "28,00", "1,900", "1.234,56", "N/A", "€12", "5.99 per bottle", "inf")
+        ),
+        *(("price", text) for text in ("£5", "1e999", "٣", "0x10", "1_000", "12-15", "🍷", "\u200b")),
+        *(("points", text) for text in ("87.5", "90/100", "90 pts", "eighty", "1" * 30, 87.5, True, "2020-01-02")),
+    ],
+)
+def test_a_number_that_cannot_be_read_is_null_and_counted(tmp_path: Path, column: str, value: object) -> None:
+    reviews = reviews_of(tmp_path / "a.jsonl", with_values(column, [value, value, "88", None, "", " 90 "]))
+    rows = {row["title"]: row[column] for row in reviews.splits["train"]}
+    assert [rows[record["title"]] for record in RECORDS[:6]] == [None, None, 88, None, None, 90]
+    found = reviews.report.unread[column]
+    assert found.count == 2
+    assert f"{column}: 2 values not read, e.g. {found.example}" in str(reviews.report)
+    assert reviews.report.kept == 40
+
+
+def test_numbers_of_any_kind_are_read_as_before(tmp_path: Path) -> None:
+    values = ["15", " 15.5 ", "1e2", "+.5", "5.", "NaN", "", None, "-3"]
+    reviews = reviews_of(tmp_path / "a.jsonl", with_values("price", values))
+    rows = {row["title"]: row["price"] for row in reviews.splits["train"]}
+    expected = [15, 15.5, 100, 0.5, 5, None, None, None, -3]
+    assert [rows[record["title"]] for record in RECORDS[: len(values)]] == expected
+    assert not reviews.report.unread
+
+
+@pytest.mark.parametrize("value", [datetime.date(2020, 1, 2), [1], {"amount": 1}, True, b"\xff"])
+def test_a_parquet_column_that_holds_no_numbers_is_null_and_counted(tmp_path: Path, value: object) -> None:
+    columns = {
+        name: [record[name] for record in RECORDS] for name in ("country", "province", "variety", "description")
+    }
+    pq.write_table(pa.table({**columns, "price": [value] * 40}), tmp_path / "a.parquet")
+    reviews = load_reviews(DataConfig(path=str(tmp_path / "a.parquet")))
+    assert reviews.report.unread["price"].count == 40
+    assert reviews.report.kept == 40
+
+
+def test_a_number_that_a_prompt_needs_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", lines_text(with_values("price", [1, 2, 3, "$5"])))
+    message = load_error(path, prompt_fields=("country", "price"))
+    assert "record 4: price is '$5', which is not a number" in message
+    assert "data.prompt_fields" in message
+
+
+def test_of_another_corpus_only_the_columns_of_its_texts_are_read(tmp_path: Path) -> None:
+    records = [{"app": f"App {n}", "review": f"Good {n}.", "price": "Free", "points": "n/a"} for n in range(30)]
+    path = write(tmp_path / "a.jsonl", lines_text(records))
+    rows = load(path, prefix="app", prompt_fields=("app",), text_field="review")
+    assert {*rows[0]} == {"app", "review", COMPOSED}
+    # a prompt's column with the name of one of Kaggle's is text here
+    rows = load(path, prefix="app", prompt_fields=("app", "price"), text_field="review")
+    assert rows[0][COMPOSED] == "app : App 0 : Free : Good 0."
+
+
+def test_a_report_keeps_its_counts_and_an_older_one_can_be_read(tmp_path: Path) -> None:
+    records = with_values("price", ["$1", "$2"]) + [{**RECORDS[0], "country": "NA", "description": "x"}] * 2
+    report = reviews_of(tmp_path / "a.jsonl", records).report
+    report.save(tmp_path / "data_report.json")
+    content = json.loads((tmp_path / "data_report.json").read_text(encoding="utf-8"))
+    assert content["unread"] == {"price": {"count": 2, "example": "'$1'"}}
+    assert DataReport.from_dict(content) == report
+    older = {name: content[name] for name in content if name not in ("unread", "missing_spellings")}
+    assert DataReport.from_dict(older).kept == report.kept
+
+
+# spellings of missing values
+
+
+@pytest.mark.parametrize("spelling", ["NA", "NULL", "\\N", "nan", "NaN", "None", "-", "n/a", "N/A ", "(null)", "—"])
+def test_a_spelled_missing_value_is_reported_and_can_be_made_null(tmp_path: Path, spelling: str) -> None:
+    records = with_values("country", [spelling] * 12)
+    name = spelling.strip()
+    report = reviews_of(tmp_path / "a.jsonl", records).report
+    assert f"12 values of country read '{name}': --data.missing '{name}' makes them null" in str(report)
+    assert report.dropped["country"] == 0
+    report = reviews_of(tmp_path / "a.jsonl", records, missing=(name,)).report
+    assert report.dropped["country"] == 12
+    assert "--data.missing" not in str(report)
+
+
+def test_several_spellings_are_one_line(tmp_path: Path) -> None:
+    report = reviews_of(tmp_path / "a.jsonl", with_values("country", ["-"] * 3 + ["NA"] * 4)).report
+    assert "7 values of country read '-', 'NA': --data.missing '-,NA' makes them null" in str(report)
+
+
+@pytest.mark.parametrize("word", ["Nan", "none", "Na", "Namibia", "Null Vineyard", "nan bread", "---", "N"])
+def test_words_are_no_missing_values(tmp_path: Path, word: str) -> None:
+    report = reviews_of(tmp_path / "a.jsonl", with_values("country", [word] * 12)).report
+    assert "--data.missing" not in str(report)
+
+
+def test_a_few_spellings_among_many_records_are_not_reported(tmp_path: Path) -> None:
+    records = make_records(1000)
+    for count, reported in ((9, False), (10, True)):
+        changed = [{**record, "variety": "None"} for record in records[:count]] + records[count:]
+        assert ("--data.missing" in str(reviews_of(tmp_path / f"{count}.jsonl", changed).report)) is reported
+
+
+def test_missing_values_of_a_number_are_not_counted_as_unread(tmp_path: Path) -> None:
+    records = with_values("price", ["N/A", "-", "12", "$5"])
+    assert reviews_of(tmp_path / "a.jsonl", records, missing=("N/A", "-")).report.unread["price"].count == 1
+
+
+# duplicates
+
+
+def answers(count: int = 400) -> list[Record]:
+    return [{"cuisine": "Q", "dish": f"Is {n} odd?", "method": "yes" if n % 2 else "no"} for n in range(count)]
+
+
+def test_records_with_equal_texts_are_kept_if_the_record_is_compared(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", json_text([*answers(), *answers(7)]))
+    report = load_reviews(DataConfig(path=path, **RECIPES, deduplicate="record")).report
+    assert (report.duplicates, report.kept) == (7, 400)
+    assert min(report.splits.values()) > 5
+    assert load_reviews(DataConfig(path=path, **RECIPES)).report.kept == 2
+
+
+def test_compared_records_differ_where_their_fields_end(tmp_path: Path) -> None:
+    values = [("a b", "c", "x"), ("a", "b c", "x"), (" A  b", "c ", "X"), ("a b", "c", "y")]
+    records = [dict(zip(("cuisine", "dish", "method"), row, strict=True)) for row in values]
+    report = reviews_of(tmp_path / "a.jsonl", records, **RECIPES, deduplicate="record").report
+    assert (report.duplicates, report.kept) == (1, 3)
+
+
+def test_the_error_of_an_empty_split_names_the_duplicates(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", json_text([{**record, "method": "yes"} for record in answers(200)]))
+    message = load_error(path, **RECIPES, validation_fraction=0.0, test_fraction=0.99)
+    assert "199 of 200 records are duplicates, with the method of an earlier record" in message
+    assert "--data.deduplicate record" in message
+
+
+# Unicode
+
+
+def test_decomposed_letters_are_the_same_values_and_duplicates(tmp_path: Path) -> None:
+    record = {"country": "México", "province": "Café", "variety": "Rosé", "description": "Añejo, crème brûlée."}
+    decomposed = {name: unicodedata.normalize("NFD", value) for name, value in record.items()}
+    reviews = reviews_of(tmp_path / "a.jsonl", [decomposed, record])
+    assert (reviews.report.duplicates, reviews.report.kept) == (1, 1)
+    row = reviews.splits["train"][0]
+    assert {name: row[name] for name in record} == record
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "🍷🧀👩\u200d🍳 with emoji",
+        "می\u200cخواهم شراب",
+        "…!?",
+        "wine review : US : Oregon : Pinot Noir : again",
+        "one : two : three",
+        "甘い香りと酸味のあるワイン",
+    ],
+)
+def test_texts_of_any_script_are_kept_as_they_are(tmp_path: Path, text: str) -> None:
+    (row,) = reviews_of(tmp_path / "a.jsonl", [{**RECORDS[0], "description": text}]).splits["train"]
+    assert row["description"] == text
+    assert row[COMPOSED].endswith(f" : {text}")

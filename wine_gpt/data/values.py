@@ -1,0 +1,89 @@
+"""Read a column's raw values as text or numbers, and find texts that spell a missing value."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# what pandas, R, SQL, Python and spreadsheets write for a missing value; "Nan" and "none" are left out, because they
+# are words
+MISSING_SPELLINGS = (
+    *("NA", "N/A", "n/a", "N.A.", "n.a.", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "-NaN"),
+    *("NULL", "Null", "null", "(null)", "(NULL)", "\\N", "None", "-", "--", "–", "—"),
+)
+# from here on a 64-bit float does not hold every integer
+_MAX_INTEGER = 2.0**53
+# what Arrow can cast to a float; NaN in any case is an empty value
+_NUMBER = r"^([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[nN][aA][nN])$"
+
+
+def read_values(values: pa.Array, type_: pa.DataType) -> tuple[pa.Array, npt.NDArray[np.bool_]]:
+    """Cast a column's values.
+
+    Args:
+        values: of any type.
+        type_: string, int64 or float64.
+
+    Returns:
+        the values, null where one is NaN or does not fit the type; and which do not fit, bool of shape (values,).
+    """
+    if pa.types.is_string(type_):
+        read = _as_text(values)
+    else:
+        values, numbers = _as_numbers(values)
+        read = _as_integers(numbers) if pa.types.is_integer(type_) else numbers
+    return read, np.asarray(pc.and_(pc.is_valid(values), pc.is_null(read)))
+
+
+def is_text(values: pa.Array) -> bool:
+    """Return whether a column's type is one of Arrow's string types."""
+    return bool(pa.types.is_string(values.type) or pa.types.is_large_string(values.type))
+
+
+def remove_values(values: pa.Array, texts: tuple[str, ...]) -> pa.Array:
+    """Make each value null that equals one of the texts but for white space around it."""
+    if not texts or not is_text(values):
+        return values
+    return pc.if_else(_equals_any(values, texts), None, values)
+
+
+def count_missing_spellings(values: pa.Array) -> dict[str, int]:
+    """Return how many values spell a missing value, by their spelling."""
+    if not is_text(values):
+        return {}
+    found = pc.utf8_trim_whitespace(values.filter(_equals_any(values, MISSING_SPELLINGS)))
+    return {count["values"]: count["counts"] for count in pc.value_counts(found).to_pylist()}
+
+
+def _equals_any(values: pa.Array, texts: tuple[str, ...]) -> pa.Array:
+    return pc.is_in(pc.utf8_trim_whitespace(values), pa.array(texts, values.type))
+
+
+def _as_text(values: pa.Array) -> pa.Array:
+    try:
+        texts = pc.cast(values, pa.string())
+    except pa.ArrowException:
+        # a list or a struct
+        return pa.nulls(len(values), pa.string())
+    # decomposed letters, which macOS and some keyboards write, are the same words
+    return pc.utf8_normalize(texts, "NFC")
+
+
+def _as_numbers(values: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return the values with empty ones as null, and their numbers, null where a value is not a finite number."""
+    if is_text(values):
+        trimmed = pc.utf8_trim_whitespace(values)
+        values = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+        numbers = pc.cast(pc.if_else(pc.match_substring_regex(values, _NUMBER), values, None), pa.float64())
+    elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
+        numbers = pc.cast(values, pa.float64(), safe=False)
+    else:
+        # truth values, dates and nested values are no numbers
+        return values, pa.nulls(len(values), pa.float64())
+    values = pc.if_else(pc.fill_null(pc.is_nan(numbers), False), None, values)
+    return values, pc.if_else(pc.is_finite(numbers), numbers, None)
+
+
+def _as_integers(numbers: pa.Array) -> pa.Array:
+    whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), _MAX_INTEGER))
+    return pc.cast(pc.if_else(whole, numbers, None), pa.int64())
