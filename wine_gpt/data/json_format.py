@@ -18,6 +18,8 @@ from wine_gpt.errors import UserError, one_line
 
 CHUNK = 1 << 20
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+# the first line of JSON that is not JSON Lines
+MULTILINE = re.compile(r"\s*(\[\s*\{|[\[{]\s*[\r\n])")
 JSON_SPACE = re.compile(r"[ \t\n\r]*")
 JSON_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
 # reads NaN and Infinity, which Python writes although JSON does not have them, as null
@@ -73,7 +75,7 @@ def parse_json_lines(text: TextIO, name: str, columns: RequestedColumns) -> Batc
             yield BLANK
         else:
             return
-        if line.strip() in ("{", "[") or line.lstrip().startswith("[{"):
+        if MULTILINE.match(line):
             yield from _JsonReader(text, name, line, number - 1).records(columns)
         else:
             yield from _line_records(itertools.chain([line], text), name, number)
