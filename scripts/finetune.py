@@ -8,7 +8,7 @@ With ``accelerate launch`` instead of ``python`` several processes train. ``--he
 skips finished subsets. This is ``wine-gpt finetune``; its code is in ``wine_gpt/commands/finetune.py``.
 """
 
-from wine_gpt.commands.finetune import main
+from wine_gpt.cli import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("finetune")

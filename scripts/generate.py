@@ -6,7 +6,7 @@
 This is ``wine-gpt generate``; its code is in ``wine_gpt/commands/generate.py``.
 """
 
-from wine_gpt.commands.generate import main
+from wine_gpt.cli import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("generate")

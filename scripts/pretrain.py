@@ -9,7 +9,7 @@
 was interrupted. This is ``wine-gpt pretrain``; its code is in ``wine_gpt/commands/pretrain.py``.
 """
 
-from wine_gpt.commands.pretrain import main
+from wine_gpt.cli import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("pretrain")

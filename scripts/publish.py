@@ -7,7 +7,7 @@ Log in with ``hf auth login`` first, or set HF_TOKEN. ``--help`` lists every opt
 code is in ``wine_gpt/commands/publish.py``.
 """
 
-from wine_gpt.commands.publish import main
+from wine_gpt.cli import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("publish")

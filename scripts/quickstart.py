@@ -5,7 +5,7 @@
 This is ``wine-gpt quickstart``; its code is in ``wine_gpt/commands/quickstart.py``.
 """
 
-from wine_gpt.commands.quickstart import main
+from wine_gpt.cli import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("quickstart")

@@ -7,7 +7,7 @@
 ``--help`` lists every setting. This is ``wine-gpt score``; its code is in ``wine_gpt/commands/score.py``.
 """
 
-from wine_gpt.commands.score import main
+from wine_gpt.cli import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("score")

@@ -6,7 +6,7 @@
 This is ``wine-gpt train-tokenizer``; its code is in ``wine_gpt/commands/train_tokenizer.py``.
 """
 
-from wine_gpt.commands.train_tokenizer import main
+from wine_gpt.cli import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("train_tokenizer")

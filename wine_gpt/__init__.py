@@ -5,6 +5,8 @@ The functions of :mod:`wine_gpt.api` are exported here and imported at first use
 
 from typing import TYPE_CHECKING
 
+from wine_gpt.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from wine_gpt.api import (
         build_model,
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
         publish,
         train_tokenizer,
     )
-
-__version__ = "0.1.0"
 
 __all__ = [
     "build_model",

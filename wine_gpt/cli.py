@@ -2,14 +2,20 @@
 
 import argparse
 import contextlib
+import errno
 import functools
+import importlib
+import io
 import logging
 import math
 import os
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn, ParamSpec, TextIO
 
 from wine_gpt.errors import RunInterrupted, UserError
@@ -61,31 +67,112 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
 
     A :class:`UserError` becomes one line on stderr and exit code 2. A :class:`RunInterrupted` becomes one line with
     the command that resumes the run, and its signal's exit code. Ctrl-C and a closed stdout (as by ``head``) end the
-    process with their signals' exit codes and no traceback.
+    process with their signals' exit codes and no traceback. Characters that the terminal's encoding lacks are escaped.
     """
 
     @functools.wraps(main)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         limit_openmp_spin()
+        prepare_streams()
         configure_logging()
-        try:
-            main(*args, **kwargs)
-            sys.stdout.flush()
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(2) from None
-        except RunInterrupted as stopped:
-            print(f"{stopped}; to resume: {_resume_command()}", file=sys.stderr)
-            raise SystemExit(128 + stopped.signal) from None
-        except KeyboardInterrupt:
-            print("stopped by Ctrl-C", file=sys.stderr)
-            raise SystemExit(130) from None
-        except BrokenPipeError:
-            # Python flushes stdout again at exit, which would raise the error again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(141) from None
+        with _recorded_interrupt() as interrupt:
+            try:
+                _require_text(sys.argv)
+                with _flushed_stdout():
+                    main(*args, **kwargs)
+            except UserError as error:
+                _print_error(f"error: {error}")
+                raise SystemExit(2) from None
+            except RunInterrupted as stopped:
+                _print_error(f"{stopped}; to resume: {_resume_command()}")
+                raise SystemExit(128 + stopped.signal) from None
+            except BrokenPipeError:
+                _discard_output(sys.stdout)
+                raise SystemExit(141) from None
+            except (KeyboardInterrupt, Exception) as error:
+                if not (interrupt.is_set() or isinstance(error, KeyboardInterrupt)):
+                    raise
+                _print_error("stopped by Ctrl-C")
+                raise SystemExit(130) from None
 
     return wrapped
+
+
+@exits_cleanly
+def run_command(name: str) -> None:
+    """Run a command of :mod:`wine_gpt.commands`, which is imported here so that Ctrl-C ends the import cleanly too."""
+    importlib.import_module(f"wine_gpt.commands.{name}").main()
+
+
+def prepare_streams() -> None:
+    """Escape what a stream's encoding lacks, and open the streams that the caller closed on the null device."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the process ends
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _recorded_interrupt() -> Iterator[threading.Event]:
+    """Record Ctrl-C, because a module that it interrupts while it is imported may raise another error instead."""
+    interrupted = threading.Event()
+
+    def record(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
+        signal.default_int_handler(number, frame)
+
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if not is_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield interrupted
+        return
+    signal.signal(signal.SIGINT, record)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    """Refuse bytes that Python could not decode, because no file of a run can hold them."""
+    for argument in arguments:
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            encoding = sys.getfilesystemencoding()
+            raise UserError(f"command line: {argument!r} is not {encoding}: in a shell, export PYTHONUTF8=1 for UTF-8")
+
+
+@contextlib.contextmanager
+def _flushed_stdout() -> Iterator[None]:
+    """Flush stdout on leaving, and report a full disk in one line."""
+    try:
+        yield
+        _flush_stdout()
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _discard_output(sys.stdout)
+            raise UserError(f"can't write {error.filename or 'the output'}: {error.strerror}") from None
+        raise
+
+
+def _flush_stdout() -> None:
+    sys.stdout.flush()
+    if any(getattr(handler, "is_closed", False) for handler in logging.getLogger("wine_gpt").handlers):
+        raise BrokenPipeError
+
+
+def _discard_output(stream: TextIO) -> None:
+    """Connect a stream to the null device, because Python flushes it again at exit, which would raise again."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _print_error(line: str) -> None:
+    """Print on stderr, which may be closed by now."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _discard_output(sys.stderr)
 
 
 def limit_openmp_spin() -> None:
@@ -178,16 +265,18 @@ class _StandardStream(logging.StreamHandler[TextIO]):
     def __init__(self, name: str) -> None:
         logging.Handler.__init__(self)
         self._name = name
+        self.is_closed = False
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the message without accelerate's prefix ``[RANK 0]``, because only that process logs."""
         return super().format(record).removeprefix("[RANK 0] ")
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Let a closed pipe end the command, as it does for ``print``."""
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
-            raise
-        super().handleError(record)
+        """Drop a message for a closed pipe or terminal; :func:`_flush_stdout` reports the pipe after the work."""
+        error = sys.exc_info()[1]
+        self.is_closed = self.is_closed or isinstance(error, BrokenPipeError)
+        if not isinstance(error, OSError):
+            super().handleError(record)
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]

@@ -1,5 +1,6 @@
 """Show the progress of long work: a bar on a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 import time
 
@@ -10,7 +11,7 @@ PLAIN_INTERVAL = 10.0
 
 
 class Progress:
-    """Shows finished steps, rate, remaining time and a note on stderr.
+    """Shows finished steps, rate, remaining time and a note on stderr; a closed stderr does not end the work.
 
     Args:
         total: the number of steps, finished ones included.
@@ -31,22 +32,25 @@ class Progress:
         self.done += 1
         if self.bar is not None:
             self.bar.set_postfix_str(note, refresh=False)
-            self.bar.update()
+            with contextlib.suppress(OSError):
+                self.bar.update()
         elif time.monotonic() - self.shown >= PLAIN_INTERVAL:
             self.shown = time.monotonic()
             self.say(f"step {self.done:,} of {self.total:,}, {note}, {self._left()} left")
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        if self.bar is not None:
-            self.bar.write(line, file=sys.stderr)
-        elif self.visible:
-            print(line, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            if self.bar is not None:
+                self.bar.write(line, file=sys.stderr)
+            elif self.visible:
+                print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Close the bar."""
         if self.bar is not None:
-            self.bar.close()
+            with contextlib.suppress(OSError):
+                self.bar.close()
 
     def _left(self) -> str:
         seconds = (time.monotonic() - self.started) / (self.done - self.first) * (self.total - self.done)

@@ -3,7 +3,6 @@
 A section without figures is left out.
 """
 
-import importlib.metadata
 import json
 import math
 import re
@@ -34,6 +33,7 @@ from wine_gpt.publishing.hub import MAIN
 from wine_gpt.publishing.markdown import escape, fenced
 from wine_gpt.publishing.run_record import ModelShape, RunRecord, SubsetModel
 from wine_gpt.training.record import Sample
+from wine_gpt.version import __version__
 
 CardT = TypeVar("CardT", bound=RepoCard)
 
@@ -241,7 +241,7 @@ def _shared(run: RunRecord, name: str, revision: str) -> dict[str, object]:
         "texts": "wine reviews" if run.corpus.wine else "texts",
         "prompt": template.prompt({"country": "italy"} if run.corpus.wine else {}),
         "parameters": f"{run.metrics.parameters:,}",
-        "version": packages.get("wine_gpt") or importlib.metadata.version("wine_gpt"),
+        "version": packages.get("wine_gpt") or __version__,
         "license": _license(run.corpus),
     }
 

@@ -15,9 +15,9 @@ from wine_gpt.files import JsonObject, read_record, write_atomically, write_json
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
 from wine_gpt.run_folder import LOSS_PLOT, METRICS, SAMPLES
+from wine_gpt.version import __version__
 
 PACKAGES = (
-    "wine_gpt",
     "torch",
     "transformers",
     "datasets",
@@ -187,7 +187,8 @@ class Environment:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
         return cls(
             python=platform.python_version(),
-            packages={package: importlib.metadata.version(package) for package in PACKAGES},
+            # a checkout that is not installed has no metadata
+            packages={"wine_gpt": __version__} | {name: importlib.metadata.version(name) for name in PACKAGES},
             device=f"{device.type} ({name})",
             threads=torch.get_num_threads(),
         )

@@ -1,7 +1,7 @@
-"""Finish the step and save on SIGTERM and Ctrl-C instead of stopping at once.
+"""Finish the step and save on SIGTERM, Ctrl-C and a closed terminal (SIGHUP) instead of stopping at once.
 
 The training loop asks for the signal after each step, saves a checkpoint and raises ``RunInterrupted``, which the
-command line turns into exit code 143 or 130.
+command line turns into exit code 143, 130 or 129.
 """
 
 import os
@@ -10,12 +10,15 @@ import threading
 from types import FrameType, TracebackType
 from typing import Self
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Windows has no SIGHUP
+HANGUP = getattr(signal, "SIGHUP", None)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([] if HANGUP is None else [HANGUP]))
 
 
 class GracefulShutdown:
-    """Records the first SIGTERM or Ctrl-C inside its context; a second one ends the process at once.
+    """Records the first signal inside its context; a second one ends the process at once.
 
+    A second SIGHUP does not, because the terminal and its shell each send one. With ``nohup`` SIGHUP stays ignored.
     ``signal`` is the number of the recorded signal, 0 before. The caller's handlers are restored on leaving. Outside
     the main thread the context does nothing, because Python lets only the main thread handle signals.
     """
@@ -25,7 +28,10 @@ class GracefulShutdown:
 
     def __enter__(self) -> Self:
         handled = SIGNALS if threading.current_thread() is threading.main_thread() else ()
-        self._handlers = {number: signal.signal(number, self._record) for number in handled}
+        is_ignored = HANGUP is not None and signal.getsignal(HANGUP) is signal.SIG_IGN
+        self._handlers = {
+            number: signal.signal(number, self._record) for number in handled if not (number == HANGUP and is_ignored)
+        }
         return self
 
     def __exit__(
@@ -35,7 +41,7 @@ class GracefulShutdown:
             signal.signal(number, handler)
 
     def _record(self, number: int, _: FrameType | None) -> None:
-        if self.signal:
+        if self.signal and number != HANGUP:
             # safe for checkpoints, because a checkpoint gets its name only when it is complete
             os._exit(128 + number)
-        self.signal = number
+        self.signal = self.signal or number

@@ -1,0 +1,162 @@
+"""Test the commands in terminals and environments that differ: encodings, closed streams, signals, no installation."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from wine_gpt.training.signals import GracefulShutdown
+
+ROOT = Path(__file__).parents[1]
+(SAMPLE,) = (ROOT / "wine_gpt" / "data" / "sample").glob("*.json")
+TINY = [
+    *("--model.n_layer=1", "--model.n_head=2", "--model.n_embd=16", "--model.n_inner=16", "--training.epochs=1"),
+    *("--training.batch_tokens=8192", "--output_dir=run"),
+]
+# each runs a command line as "$@", with a standard stream that is closed
+CLOSED = {"stdin": '"$@" <&-', "stdout": '"$@" >&-', "stderr": '"$@" 2>&-', "all": '"$@" <&- >&- 2>&-'}
+
+
+def script(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
+
+
+def run(command: Sequence[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command, cwd=folder, env={**os.environ, **variables}, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"TERM": "dumb", "COLUMNS": "20", "PYTHONIOENCODING": "cp1252:strict"},
+    ],
+    ids=lambda variables: " ".join(f"{name}={value}" for name, value in variables.items()),
+)
+def test_a_stream_that_lacks_a_character_gets_it_escaped(
+    toy_run: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    command = script("generate", str(toy_run), "--explain", "--seed", "1", "--html", "page.html")
+    done = run(command, tmp_path, **variables)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u220e 100.0%" in done.stdout
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+def test_a_closed_stream_does_not_matter(toy_run: Path, tmp_path: Path, closed: str) -> None:
+    command = script("generate", str(toy_run), "--seed", "1", "--html", "page.html")
+    done = run(["bash", "-c", CLOSED[closed], "bash", *command], tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (done.stdout == b"") is (closed in ("stdout", "all"))
+    assert (tmp_path / "page.html").exists()
+
+
+def test_a_full_disk_under_stdout_gets_one_line(toy_run: Path, tmp_path: Path) -> None:
+    done = run(["bash", "-c", '"$@" > /dev/full', "bash", *script("generate", str(toy_run), "--explain")], tmp_path)
+    assert (done.returncode, done.stderr) == (2, b"error: can't write the output: No space left on device\n")
+
+
+def test_an_argument_in_another_encoding_gets_one_line(tmp_path: Path) -> None:
+    done = run([*script("pretrain"), b"--data.prefix", b"vino a\xf1ejo"], tmp_path)  # type: ignore[list-item]
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: command line: 'vino a\\udcf1ejo' is not utf-8")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_closed_pipe_does_not_end_a_training(tmp_path: Path) -> None:
+    # the sample by its path, because the line that names it would find the pipe closed before the training
+    command = script("pretrain", "--data.path", str(SAMPLE), *TINY)
+    done = run(["bash", "-o", "pipefail", "-c", '"$@" 2>&1 | true', "bash", *command], tmp_path)
+    assert (tmp_path / "run" / "metrics.json").exists()
+    assert (done.returncode, done.stdout, done.stderr) == (141, b"", b"")
+
+
+def test_a_closed_terminal_saves_the_step(tmp_path: Path) -> None:
+    command = script("pretrain", *TINY, "--training.epochs=50", "--training.checkpoint_steps=1")
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not [*(tmp_path / "run" / "checkpoints").glob("step-*")]:
+        assert process.poll() is None
+        time.sleep(0.05)
+    # the terminal and its shell each send one
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGHUP)
+    _, stderr = process.communicate()
+    assert process.returncode == 129
+    assert "which is saved in run" in stderr
+    assert stderr.splitlines()[-1].endswith("--resume")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_nohup_keeps_sighup_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with GracefulShutdown() as shutdown:
+            signal.raise_signal(signal.SIGHUP)
+            assert shutdown.signal == 0
+            signal.raise_signal(signal.SIGTERM)
+            assert shutdown.signal == signal.SIGTERM
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("module", ["yaml", "draccus", "torch", "transformers", "datasets"])
+def test_ctrl_c_during_an_import_ends_without_traceback(tmp_path: Path, module: str) -> None:
+    code = f"""
+import importlib.abc, os, signal, sys
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["scripts/pretrain.py", *{TINY!r}]
+from wine_gpt.cli import run_command
+run_command("pretrain")
+"""
+    done = run([sys.executable, "-c", code], tmp_path)
+    assert (done.returncode, done.stderr) == (130, b"stopped by Ctrl-C\n")
+
+
+WINDOWS = """
+import os, signal, sys
+for name in ("fcntl", "resource", "pwd", "grp", "termios"):
+    sys.modules[name] = None
+for name in ("SIGHUP", "SIGKILL", "SIGUSR1", "SIGPIPE", "SIGALRM"):
+    delattr(signal, name)
+for name in ("fork", "getuid", "getpgid", "killpg", "WNOHANG", "sched_getaffinity", "O_DIRECTORY", "statvfs"):
+    delattr(os, name)
+"""
+
+
+def test_all_modules_can_be_imported_without_posix(tmp_path: Path) -> None:
+    code = f"""
+import importlib, pkgutil, wine_gpt.api
+{WINDOWS}
+for name in [name for name in sys.modules if name.startswith("wine_gpt.")]:
+    del sys.modules[name]
+for module in pkgutil.walk_packages(wine_gpt.__path__, "wine_gpt."):
+    if "bundled" not in module.name and "metrics." not in module.name:
+        importlib.import_module(module.name)
+"""
+    done = run([sys.executable, "-c", code], tmp_path)
+    assert (done.returncode, done.stderr.decode()) == (0, "")
+
+
+def test_a_checkout_that_is_not_installed_works(tmp_path: Path) -> None:
+    """The packages are found, but wine_gpt has no metadata."""
+    (tmp_path / "site").mkdir()
+    (packages,) = (Path(path) for path in sys.path if (Path(path) / "torch").is_dir())
+    for path in [*packages.iterdir(), ROOT / "wine_gpt", ROOT / "configs"]:
+        if "wine_gpt-" not in path.name:
+            (tmp_path / "site" / path.name).symlink_to(path)
+    command = [sys.executable, "-S", str(ROOT / "scripts" / "pretrain.py"), *TINY]
+    done = run(command, tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    assert done.returncode == 0, done.stderr.decode()
+    assert '"wine_gpt": "' in (tmp_path / "run" / "metrics.json").read_text(encoding="utf-8")
