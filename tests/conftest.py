@@ -41,7 +41,7 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy") / "run"
     texts = toy_texts()
     tokenizer = train_tokenizer(texts)
-    tokenizer.model_max_length = TOY_POSITIONS
+    tokenizer.model_max_length = TOY_POSITIONS - 1
     shape = ModelConfig(n_layer=2, n_head=2, n_embd=32, n_inner=64, block_size=TOY_POSITIONS, dropout=0.1)
     model = build_model(shape, tokenizer, seed=0)
     # all reviews have equally many words

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from support.refused import refused as refused_call
 from support.refused import refused_script
 from support.toy_training import MODEL, make_splits, make_tokenizer
 from support.without_wine_gpt import run_without_wine_gpt
@@ -35,14 +37,15 @@ from wine_gpt.config import (
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED
-from wine_gpt.errors import UserError
+from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.finetuning.adapter import build_adapter
 from wine_gpt.finetuning.finetune import finetune
 from wine_gpt.finetuning.interpolation import ALPHAS, best_alpha, header_words, keep_best_alpha
 from wine_gpt.finetuning.results import BaseReference, SubsetMetrics, ValidationLoss
 from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.modeling.scoring import score
-from wine_gpt.run_folder import data_settings
+from wine_gpt.run_folder import base_of, data_settings
 from wine_gpt.tokenizer import load_tokenizer
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.resume import trained_weights
@@ -348,10 +351,9 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert (work / "killed" / "pinot-noir" / "metrics.json").exists()
     assert not (work / "killed" / "gamay" / "metrics.json").exists()
     finished = files(work / "killed" / "pinot-noir")
-    with pytest.raises(UserError, match="pinot-noir holds a finished run"):
-        finetune(config(work, "killed", variety="all"))
-    with pytest.raises(UserError, match="gamay holds an unfinished run: --resume to continue"):
-        finetune(config(work, "killed", variety="gamay"))
+    for variety in ("all", "gamay"):
+        with pytest.raises(UserError, match="gamay holds an unfinished run: --resume to continue"):
+            finetune(config(work, "killed", variety=variety))
     with caplog.at_level("INFO", logger="wine_gpt"):
         metrics = finetune(config(work, "killed", variety="all", resume=True))
     log = caplog.text
@@ -367,6 +369,25 @@ def test_a_killed_run_resumes_to_the_same_bits(
     ]
     assert timeless[0] == timeless[1]
     assert not [*(work / "killed").glob("*/checkpoints")]
+
+
+def test_finished_subsets_are_skipped(work: Path, whole: SubsetMetrics, caplog: pytest.LogCaptureFixture) -> None:
+    """Also without --resume, so that ``--variety all`` adds the others to the first one."""
+    shutil.copytree(work / "full", work / "more")
+    finished = files(work / "more" / "pinot-noir")
+    with caplog.at_level("INFO", logger="wine_gpt"):
+        found = finetune(config(work, "more", method="full", variety="all", training=TRAINING))
+    assert caplog.text.count("finished already") == 1
+    assert [metrics.value for metrics in found] == ["Pinot Noir", "Gamay", "Rosé", "../../x"]
+    assert found[0] == whole
+    assert files(work / "more" / "pinot-noir") == finished
+
+
+def test_ctrl_c_in_one_subset_stops_all(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trainer, "end_epoch", lambda trainer, progress: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(RunInterrupted):
+        finetune(config(work, "interrupted", variety="all"))
+    assert [path.name for path in (work / "interrupted").iterdir()] == ["pinot-noir"]
 
 
 def test_a_run_finished_with_other_settings_is_refused(work: Path, whole: SubsetMetrics) -> None:
@@ -387,6 +408,120 @@ def test_overwrite_leaves_nothing_of_the_run_before(work: Path, whole: SubsetMet
     table = (work / "again" / "subsets.md").read_text(encoding="utf-8")
     assert table.count("| lora |") == 2
     assert "| Italy |" in table
+
+
+def test_models_of_two_bases_are_not_mixed(work: Path, whole: SubsetMetrics, tmp_path: Path) -> None:
+    other = shutil.copytree(work / "base", tmp_path / "other", ignore=shutil.ignore_patterns("checkpoints"))
+    weights = load_file(other / "model.safetensors")
+    weights["transformer.ln_f.bias"] += 0.01
+    save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
+    shutil.copytree(work / "full", work / "two")
+    before = files(work / "two")
+    settings = {"method": "full", "base": str(other)}
+    for variety in ("gamay", "pinot noir"):
+        with pytest.raises(UserError, match=r"pinot-noir was fine-tuned from other weights, of .*base: name another"):
+            finetune(config(work, "two", variety=variety, **settings))
+    assert files(work / "two") == before
+    (metrics,) = finetune(config(work, "two", variety="pinot noir", overwrite=True, **settings))
+    assert metrics.base.path == str(other)
+
+
+def test_a_folder_with_pretraining_runs_is_refused(work: Path) -> None:
+    for output in ("", "base"):
+        with pytest.raises(UserError, match=r"output_dir: .*base is a pretraining run: name a folder for adapters"):
+            finetune(config(work, output, variety="gamay"))
+
+
+def test_the_table_of_an_earlier_version_is_removed(work: Path, whole: SubsetMetrics) -> None:
+    shutil.copytree(work / "full", work / "earlier")
+    for suffix in ("csv", "md", "png"):
+        (work / "earlier" / f"varieties.{suffix}").touch()
+    finetune(config(work, "earlier", method="full", variety="pinot noir"))
+    assert {path.name for path in (work / "earlier").iterdir()} == {
+        "pinot-noir",
+        *(f"subsets.{e}" for e in ("csv", "md", "png")),
+    }
+
+
+# the base's path
+
+
+def test_a_base_given_by_a_relative_path_is_recorded_by_its_absolute_path(
+    work: Path, adapters: list[SubsetMetrics], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(work)
+    given = config(work, "named", variety="rosé", base="./base", training=dataclasses.replace(TRAINING, epochs=1))
+    (metrics,) = finetune(given)
+    folder, base = work / "named" / "rose", str(work / "base")
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == base
+    assert metrics.base.path == json.loads((folder / "metrics.json").read_text())["base"]["path"] == base
+    assert parse_config(FinetuneConfig, [str(folder / "finetune.yaml")]).base == base
+
+
+def moved(work: Path, tmp_path: Path, named: str) -> Path:
+    """Copy a base and an adapter of it, which names its base as ``named``, to ``now/runs``; return the adapter."""
+    runs = tmp_path / "now" / "runs"
+    shutil.copytree(work / "base", runs / "base", ignore=shutil.ignore_patterns("checkpoints"))
+    shutil.copytree(work / "lora" / "rose", runs / "lora" / "rose")
+    for name, change in (
+        ("adapter_config.json", lambda content: {"base_model_name_or_path": named}),
+        ("metrics.json", lambda content: {"base": {**content["base"], "path": named}}),
+    ):
+        file = runs / "lora" / "rose" / name
+        content = json.loads(file.read_text(encoding="utf-8"))
+        file.write_text(json.dumps({**content, **change(content)}), encoding="utf-8")
+    return runs / "lora" / "rose"
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["runs/base", "../base", "/gone/project/runs/base", r"C:\Users\ana\runs\base", "./runs/base/", "/gone/base"],
+)
+def test_a_base_that_was_moved_with_its_adapter_is_found(
+    work: Path, adapters: list[SubsetMetrics], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    adapter = moved(work, tmp_path, named)
+    monkeypatch.chdir(tmp_path)
+    base = adapter.parents[1] / "base"
+    assert base_of(adapter) == base
+    assert data_settings(adapter) == data_settings(base) != {}
+    assert torch.equal(load_model(adapter).transformer.wpe.weight, load_model(base).transformer.wpe.weight)
+    (tmp_path / "link").symlink_to(adapter)
+    assert base_of("link") == base
+
+
+@pytest.mark.parametrize("named", ["runs/base", "base", "/gone/runs/base", "C:\\runs\\base", "x" * 300])
+def test_a_missing_base_is_one_line_and_not_asked_of_the_hub(
+    work: Path, adapters: list[SubsetMetrics], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    adapter = moved(work, tmp_path, named)
+    shutil.rmtree(adapter.parents[1] / "base")
+    monkeypatch.chdir(tmp_path)
+    assert data_settings(adapter) == {}
+    line = refused_call(load_model, adapter)
+    assert line.startswith(f"model: {adapter} is an adapter of {named}, which is no folder: write the path")
+    # a folder of that name with another model is not the base either
+    shutil.copytree(work / "lora" / "gamay", tmp_path / "now" / "base")
+    assert refused_call(load_model, adapter) == line
+
+
+def test_a_base_that_was_trained_again_is_refused(work: Path, adapters: list[SubsetMetrics], tmp_path: Path) -> None:
+    adapter = moved(work, tmp_path, str(tmp_path / "now" / "runs" / "base"))
+    weights = load_file(adapter.parents[1] / "base" / "model.safetensors")
+    weights["transformer.ln_f.bias"] += 0.01
+    save_file(weights, adapter.parents[1] / "base" / "model.safetensors", metadata={"format": "pt"})
+    assert "base was trained again since" in refused_call(load_model, adapter)
+
+
+@pytest.mark.parametrize("name", ["with space", "ünï-çødé", 'quote\'d "x"', "#1 50%", "-dash", "[a]*?"])
+def test_folders_may_have_any_name(work: Path, adapters: list[SubsetMetrics], tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    shutil.copytree(work / "base", home / "base", ignore=shutil.ignore_patterns("checkpoints"))
+    settings = {"base": str(home / "base"), "training": dataclasses.replace(TRAINING, epochs=1)}
+    finetune(config(home, "lora", variety="rosé", **settings))
+    assert (home / "lora" / "subsets.md").read_text(encoding="utf-8").count("Rosé") == 1
+    assert base_of(home / "lora" / "rose") == home / "base"
+    load_model(home / "lora" / "rose")
 
 
 # refused input
@@ -416,12 +551,16 @@ GIVEN = ["--min_reviews", str(ENOUGH), "--training.mixed_precision", "no"]
         (["--field", "country", "--value", "Itly"], "country Itly: 0 reviews, minimum 30; did you mean Italy?"),
         (
             ["--field", "region", "--value", "x"],
-            "config: field is 'region': the reviews have no such column; there are",
+            "config: field is 'region': the reviews have no such column; name one of country, province, variety, desc",
         ),
         (["--variety", "gamay", "--lora.targets", "wq"], "lora.targets: Target modules"),
         (
             ["--variety", "gamay", "--base", "none"],
-            "base: none is no finished run of scripts/pretrain.py: it has no con",
+            "base: no such folder: none",
+        ),
+        (
+            ["--variety", "gamay", "--base", "org/wine-gpt"],
+            "base: no such folder: org/wine-gpt; download it first: hf download org/wine-gpt --local-dir FOLDER",
         ),
         (["--variety", "gamay", "--data.path", "none.json"], "data.path: no such file: none.json"),
         (["--variety", "gamay", "--data.prefix", "beer"], "config: command line: unknown key data.prefix"),
@@ -446,6 +585,14 @@ def test_a_wrong_setting_is_one_line_and_writes_nothing(
     assert {path for path in after - before if path.is_file()} <= {
         work / "deep" / "wrong" / "gamay" / "checkpoints" / ".lock"
     }
+
+
+def test_a_fine_tuned_model_is_no_base(
+    work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics, refused: Callable[[list[str]], str]
+) -> None:
+    for folder in (work / "lora" / "rose", work / "full" / "pinot-noir"):
+        line = refused([*GIVEN, "--base", str(folder), "--variety", "gamay", "--output_dir", str(work / "twice")])
+        assert line == f"base: {folder} is a fine-tuned model: name a pretrained run, such as {work / 'base'}"
 
 
 def test_other_reviews_than_the_bases_are_refused(work: Path, refused: Callable[[list[str]], str]) -> None:

@@ -1,18 +1,23 @@
 """Generation from a saved model: by transformers' pipeline, by the package, and streamed."""
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import TOY_POSITIONS
+from support.refused import refused
+from support.space_model import write_adapter
 from support.without_wine_gpt import run_without_wine_gpt
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from wine_gpt.data.template import default_prompt
 from wine_gpt.errors import UserError
 from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, generate_texts, join
-from wine_gpt.modeling.pretrained import load_model
+from wine_gpt.modeling.pretrained import load_model, load_model_and_tokenizer
+from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
 
 USE_PIPELINE = Path(__file__).parent / "support" / "use_pipeline.py"
 
@@ -79,6 +84,15 @@ def test_generated_texts_are_the_pipelines(
     ]
     texts = generate_texts(model, tokenizer, prompts, seed=0, do_sample=False)
     assert texts == [text.lstrip() for text in user["alone"]]
+
+
+def test_a_prompt_can_be_truncated_to_the_models_length(user: dict[str, Any]) -> None:
+    """The tokenizer's model_max_length leaves one position for a word."""
+    assert user["truncated"] == [TOY_POSITIONS] * 2
+
+
+def test_a_word_ends_the_text_as_a_further_end_of_text(user: dict[str, Any]) -> None:
+    assert user["sentence"].endswith((" oak, worth $15.", " oak, worth $30."))
 
 
 def test_a_text_depends_on_the_seed(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -148,3 +162,58 @@ def test_what_streams_is_what_is_decoded_in_the_end(
             streamer.end()
             decoded = join(prompt, tokenizer.decode(ids, skip_special_tokens=True))
             assert capsys.readouterr().out == decoded + "\n"
+
+
+DAMAGE = {
+    "truncated": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "list": lambda content: b"[1, 2]",
+    "object": lambda content: b'{"name": "a"}',
+    "null": lambda content: b"null",
+    "no text": lambda content: b"\xff\xfe\x00",
+}
+FILES = [
+    *("config.json", "generation_config.json", "model.safetensors", "review_template.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("adapter_config.json", "adapter_model.safetensors"),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_is_named(toy_run: Path, tmp_path: Path, name: str, damage: str) -> None:
+    folder = shutil.copytree(toy_run, tmp_path / "model")
+    if name.startswith("adapter"):
+        write_adapter(toy_run, folder, seed=0)
+    file = folder / name
+    file.write_bytes(DAMAGE[damage](file.read_bytes() if file.exists() else b'{"[PAD]": 0}'))
+    for required in (("pad", "unk", "bos", "eos"), ("eos",)):
+        if name in ("special_tokens_map.json", "added_tokens.json") and damage == "object":
+            # any object is valid
+            continue
+        line = refused(open_model, folder, required)
+        assert name in line or (name == "tokenizer_config.json" and "do not fit" in line)
+
+
+def open_model(folder: Path, required: tuple[str, ...]) -> None:
+    """Read all files that generation reads."""
+    default_prompt(folder)
+    load_model_and_tokenizer(folder, required)
+
+
+def test_a_tokenizer_of_another_model_is_refused(toy_run: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(toy_run, tmp_path / "model")
+    tokenizer = load_tokenizer(folder)
+    tokenizer.add_tokens(["another"])
+    save_tokenizer(tokenizer, folder)
+    with pytest.raises(UserError, match=r"the tokenizer has \d+ words, the model \d+: they do not fit together"):
+        load_model_and_tokenizer(folder)
+
+
+def test_an_adapter_is_loaded_without_warnings(
+    toy_run: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    write_adapter(toy_run, tmp_path, seed=0)
+    recwarn.clear()
+    load_model(tmp_path)
+    assert not [str(one.message) for one in recwarn]

@@ -303,7 +303,7 @@ def damage(folder: Path, damaged: dict[str, Any]) -> None:
     ("damaged", "message"),
     [
         ({"tokenizer.json": None}, "holds no tokenizer.json"),
-        ({"tokenizer.json": "{"}, "can't load"),
+        ({"tokenizer.json": "{"}, "tokenizer.json is not JSON"),
         ({"tokenizer_config.json": {"bos_token": None}}, "has no bos token"),
     ],
 )

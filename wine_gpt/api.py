@@ -29,14 +29,14 @@ from wine_gpt.generation.explain import Explanation, require_attention
 from wine_gpt.generation.explain import explain as _explain
 from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_texts
 from wine_gpt.modeling import build_model as _build_model
-from wine_gpt.modeling import load_model
+from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 from wine_gpt.publishing import Publication
 from wine_gpt.publishing import publish as _publish
 from wine_gpt.publishing.hub import StagedRepo
 from wine_gpt.publishing.publish import PublishResult
 from wine_gpt.publishing.publish import dry_run as _dry_run
 from wine_gpt.run_folder import require_writable
-from wine_gpt.tokenizer import load_tokenizer, save_tokenizer, train_on_reviews
+from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
 from wine_gpt.training import pretrain as _pretrain
 from wine_gpt.training.accelerator import restored_generators
 from wine_gpt.training.pretrain import FinishedRun
@@ -243,8 +243,7 @@ def publish(
 def _load(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     if isinstance(model, tuple):
         return model
-    path = fspath(model)
-    return load_model(path), load_tokenizer(path)
+    return load_model_and_tokenizer(fspath(model))
 
 
 def _default_prompt(model: Model) -> str:

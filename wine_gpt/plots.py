@@ -1,5 +1,6 @@
 """Axes in the project's style, drawn without a display."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,4 +21,7 @@ def new_axes(x: str, y: str, height: float = 4) -> Any:  # noqa: ANN401 - matplo
 def save_axes(axes: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib is untyped
     """Add the legend and save the figure."""
     axes.legend(frameon=False)
-    axes.figure.savefig(path, dpi=120)
+    with warnings.catch_warnings():
+        # a label may have a letter or an emoji that no installed font has; it is drawn as an empty box
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        axes.figure.savefig(path, dpi=120)

@@ -1,7 +1,9 @@
 """The run folder: the names of its files, its lock, and the checks and cleaning before a new run."""
 
 import contextlib
+import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from filelock import FileLock, Timeout
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import leaf_types, read_yaml
 from wine_gpt.errors import UserError
-from wine_gpt.files import make_folder, read_json
+from wine_gpt.files import make_folder, read_json, sha256
 from wine_gpt.yaml_files import Settings
 
 # written last: a folder that has this file holds a finished run
@@ -53,6 +55,8 @@ RUN_FILES = (
 CHECKPOINTS = "checkpoints"
 # folder of the results of scoring
 EVALUATION = "evaluation"
+# longest column name that stands unchanged in a file name
+FIELD_CHARACTERS = 40
 
 
 @contextlib.contextmanager
@@ -138,8 +142,22 @@ def data_settings(run: str | Path) -> Settings:
         if folder is not None and (folder / CONFIG).is_file():
             types = {key: type_ for key, type_ in leaf_types(PretrainConfig) if key.startswith("data.")}
             # only the section data, because another version of wine_gpt may have written the file
-            return read_yaml(folder / CONFIG, types, sections=("data",))
+            settings = read_yaml(folder / CONFIG, types, sections=("data",))
+            if not settings:
+                raise UserError(f"config: {folder / CONFIG} has no section data")
+            return settings
     return {}
+
+
+def loss_by_field_plot(field: str) -> str:
+    """Return the file name of the plot of the loss by a column's values.
+
+    A name that may be a path, no file name, or the name of another plot is shortened and gets a checksum.
+    """
+    if re.fullmatch(rf"[\w-]{{1,{FIELD_CHARACTERS}}}", field) and field != "position":
+        return f"loss_by_{field}.png"
+    short = re.sub(r"\W+", "-", field)[:FIELD_CHARACTERS].strip("-")
+    return f"loss_by_{short}-{hashlib.sha256(field.encode()).hexdigest()[:6]}.png"
 
 
 def is_hub_id(model: str) -> bool:
@@ -154,19 +172,83 @@ def is_hub_id(model: str) -> bool:
 
 
 def base_of(folder: str | Path) -> Path | None:
-    """Return the folder or Hub id of the base that a folder's model was fine-tuned from; none without a base.
+    """Return the base that a folder's model was fine-tuned from; none if it names no base, or the base is not found.
 
-    A PEFT adapter names its base in ``adapter_config.json``, a fully fine-tuned model in ``metrics.json``.
+    A PEFT adapter names its base in ``adapter_config.json``, a fully fine-tuned model in ``metrics.json``. If that
+    folder does not hold the weights that the model was fine-tuned from, they are looked for beside the model, because
+    both may have been moved.
+
+    Returns:
+        a folder; or an id on the Hub, for a model that was not fine-tuned on this machine.
 
     Raises:
         UserError: if one of these files is not a JSON object.
     """
-    for name, keys in ((ADAPTER_CONFIG, ["base_model_name_or_path"]), (METRICS, ["base", "path"])):
-        file = Path(folder) / name
-        if file.is_file():
-            value: object = read_json(file)
-            for key in keys:
-                value = value.get(key) if isinstance(value, dict) else None
-            if isinstance(value, str):
-                return Path(value)
+    folder = Path(folder)
+    named = _named_base(folder)
+    if named is None:
+        return None
+    weights_sha256 = _base_sha256(folder)
+    for candidate in _base_candidates(folder, named, moved=weights_sha256 is not None):
+        # Path.is_dir raises for a name that is too long
+        if os.path.isdir(candidate) and weights_sha256 in (None, _weights_sha256(candidate)):
+            return candidate
+    is_local = (folder / FINETUNE_CONFIG).is_file() or not is_hub_id(named)
+    return None if is_local or os.path.isdir(named) else Path(named)
+
+
+def require_base(folder: Path) -> Path:
+    """Return :func:`base_of` an adapter.
+
+    Raises:
+        UserError: if the adapter names no base, or the base is missing or has other weights.
+    """
+    base = base_of(folder)
+    if base is not None:
+        return base
+    named, file = _named_base(folder), folder / ADAPTER_CONFIG
+    if named is None:
+        raise UserError(f"model: {file} names no base_model_name_or_path")
+    if os.path.isdir(named):
+        raise UserError(f"model: {named} was trained again since {folder} was fine-tuned from it: fine-tune again")
+    raise UserError(
+        f"model: {folder} is an adapter of {named}, which is no folder: "
+        f"write the path of its base into base_model_name_or_path of {file}"
+    )
+
+
+def _named_base(folder: Path) -> str | None:
+    for name, keys in ((ADAPTER_CONFIG, ("base_model_name_or_path",)), (METRICS, ("base", "path"))):
+        value = _json_value(folder / name, *keys)
+        if isinstance(value, str) and value:
+            return value
     return None
+
+
+def _base_sha256(folder: Path) -> str | None:
+    """Return the checksum of the base's weights that fine-tuning recorded; none for a model of other programs."""
+    value = _json_value(folder / METRICS, "base", "weights_sha256")
+    return value if isinstance(value, str) else None
+
+
+def _json_value(file: Path, *keys: str) -> object:
+    """Return the value of nested keys of a JSON file; none if the file or a key is missing."""
+    value: object = read_json(file) if file.is_file() else None
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _base_candidates(folder: Path, named: str, moved: bool) -> Iterator[Path]:
+    """Yield where the base may be: as named; if ``moved``, each end of that path in each folder around the model."""
+    yield Path(named)
+    # a path of Windows may have been moved to another system
+    parts = [part for part in re.split(r"[\\/]+", named) if part not in ("", ".", "..")]
+    for parent in folder.resolve().parents if moved else ():
+        for start in range(len(parts)):
+            yield parent.joinpath(*parts[start:])
+
+
+def _weights_sha256(folder: Path) -> str | None:
+    weights = folder / WEIGHTS
+    return sha256(weights) if weights.is_file() else None

@@ -31,6 +31,10 @@ from wine_gpt.files import read_json, write_json
 from wine_gpt.run_folder import TOKENIZER, TOKENIZER_CONFIG
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
+# the special tokens that our tokenizers have, by their names in transformers
+SPECIAL_TOKENS = ("pad", "unk", "bos", "eos")
+# further files of a tokenizer that another version of transformers may have written
+OPTIONAL_FILES = ("special_tokens_map.json", "added_tokens.json")
 PAD, UNK, BOS, EOS = "[PAD]", "[UNK]", "[BOS]", "[EOS]"
 
 # string.punctuation without the backslash, which is no separate word in the class's regular expression
@@ -201,9 +205,7 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> No
     write_json(config_file, {**read_json(config_file), "tokenizer_class": "PreTrainedTokenizerFast"})
 
 
-def load_tokenizer(
-    path: str | Path, required: tuple[str, ...] = ("pad", "unk", "bos", "eos")
-) -> PreTrainedTokenizerFast:
+def load_tokenizer(path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS) -> PreTrainedTokenizerFast:
     """Load a tokenizer from a folder or the Hub.
 
     Args:
@@ -213,8 +215,8 @@ def load_tokenizer(
     Raises:
         UserError: if there is no tokenizer, or it is damaged, is not a fast tokenizer or lacks a special token.
     """
-    if Path(path).is_dir() and not (Path(path) / TOKENIZER).is_file():
-        raise UserError(f"tokenizer: {path} holds no {TOKENIZER}")
+    if Path(path).is_dir():
+        _require_readable(Path(path))
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     # tokenizers raises bare Exceptions for a damaged tokenizer.json
@@ -224,8 +226,22 @@ def load_tokenizer(
         raise UserError(f"tokenizer: {path} is no fast tokenizer, one with a {TOKENIZER}")
     missing = [name for name in required if getattr(tokenizer, f"{name}_token_id") is None]
     if missing:
-        raise UserError(f"tokenizer: {path} has no {', '.join(missing)} token")
+        raise UserError(f"tokenizer: {path} has no {', '.join(missing)} token; {TOKENIZER_CONFIG} names them")
     return tokenizer
+
+
+def _require_readable(folder: Path) -> None:
+    """Check the files of a tokenizer, because the errors of transformers do not name the damaged one."""
+    if not (folder / TOKENIZER).is_file():
+        raise UserError(f"tokenizer: {folder} holds no {TOKENIZER}")
+    try:
+        if "model" not in read_json(folder / TOKENIZER):
+            raise UserError(f"{folder / TOKENIZER} holds no tokenizer")
+        for name in (TOKENIZER_CONFIG, *OPTIONAL_FILES):
+            if (folder / name).is_file():
+                read_json(folder / name)
+    except UserError as error:
+        raise UserError(f"tokenizer: {error}") from error
 
 
 def natural_spacing(template: ReviewTemplate) -> decoders.Decoder:

@@ -35,6 +35,12 @@ def main() -> None:
             len(ids("plum " * words, suppress_tokens=[*suppressed, eos]))
             for words in (0, 1, 30, write.model.config.n_positions - 2)
         ],
+        "truncated": [len(ids("plum " * words, truncation=True)) for words in (write.model.config.n_positions, 1000)],
+        "sentence": text(
+            "wine review : italy : tuscany : riesling : it's a light-bodied, crisp wine with plum and oak, worth",
+            do_sample=False,
+            eos_token_id=[eos, write.tokenizer.convert_tokens_to_ids(".")],
+        ),
         "alone": [text(prompt, do_sample=False) for prompt in PROMPTS],
         "batched": [one[0]["generated_text"] for one in write(PROMPTS, do_sample=False, batch_size=len(PROMPTS))],
         "wine_gpt": any(name.split(".")[0] == "wine_gpt" for name in sys.modules),

@@ -22,10 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from wine_gpt.data.template import default_prompt
     from wine_gpt.generation.explain import explain, require_attention, to_html, to_terminal
     from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids
-    from wine_gpt.modeling.pretrained import load_model
-    from wine_gpt.tokenizer import load_tokenizer
+    from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 
-    model, tokenizer = load_model(options.model), load_tokenizer(options.model)
+    model, tokenizer = load_model_and_tokenizer(options.model)
     if options.prompt is None:
         options.prompt = default_prompt(options.model)
     require_attention(model, options.layer, options.head)

@@ -22,6 +22,8 @@ ALL = "all"
 SLUG_CHARACTERS = 48
 # hexadecimal digits of the checksum that distinguishes values with the same slug
 CHECKSUM_DIGITS = 6
+# names that are no folders on Windows
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
 # number of suggestions for an unknown value
 NEAREST = 3
 
@@ -58,7 +60,12 @@ def find_subsets(splits: DatasetDict, field: str) -> list[Subset]:
     columns = [name for name in splits["train"].column_names if name != COMPOSED]
     if field not in columns:
         nearest = difflib.get_close_matches(field, columns, n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(columns)}"
+        hint = (
+            f"did you mean {nearest[0]}?"
+            if nearest
+            else f"name one of {', '.join(columns)} with --field and --value, or pretrain a base with {field} in "
+            "data.prompt_fields"
+        )
         raise UserError(f"config: field is {field!r}: the reviews have no such column; {hint}")
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
     indices: dict[str, dict[str, Indices]] = defaultdict(lambda: {split: np.empty(0, np.int64) for split in splits})
@@ -155,7 +162,7 @@ def _slugs(keys: Iterable[str]) -> dict[str, str]:
     short = {key: re.sub(r"[^a-z0-9]+", "-", _plain(key))[:SLUG_CHARACTERS].strip("-") for key in keys}
     counts = Counter(short.values())
     return {
-        key: slug if slug and counts[slug] == 1 else f"{slug or 'value'}-{_checksum(key)}"
+        key: slug if slug and slug not in RESERVED and counts[slug] == 1 else f"{slug or 'value'}-{_checksum(key)}"
         for key, slug in short.items()
     }
 

@@ -29,8 +29,7 @@ from wine_gpt.evaluation.predictions import Prediction, predict
 from wine_gpt.evaluation.results import ConditioningResult, EvaluationReport, Sampling
 from wine_gpt.evaluation.sections import copying, diversity, existing_provinces, likelihood, recovery_rates
 from wine_gpt.files import write_json
-from wine_gpt.modeling.pretrained import load_model
-from wine_gpt.tokenizer import load_tokenizer
+from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 from wine_gpt.training.record import Environment
 
 
@@ -79,8 +78,7 @@ def load_subject(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizer
     Raises:
         UserError: if no model can be loaded, or its config has no ``max_position_embeddings``.
     """
-    model = load_model(path)
-    tokenizer = load_tokenizer(path, required=("eos",))
+    model, tokenizer = load_model_and_tokenizer(path, required=("eos",))
     for name in ("pad", "bos"):
         if getattr(tokenizer, f"{name}_token_id") is None:
             setattr(tokenizer, f"{name}_token", tokenizer.eos_token)
@@ -133,4 +131,6 @@ def _save_plots(folder: Path, config: ScoreConfig, held_out: Dataset, prediction
     plots.save_loss_by_position(folder / "loss_by_position.png", predictions)
     if config.data.prompt_fields:
         name = config.data.prompt_fields[-1]
-        plots.save_loss_by_label(folder / f"loss_by_{name}.png", name, column(held_out, name), predictions)
+        plots.save_loss_by_label(
+            folder / run_folder.loss_by_field_plot(name), name, column(held_out, name), predictions
+        )

@@ -71,10 +71,10 @@ def save_loss_by_label(path: Path, field: str, labels: Sequence[str], prediction
         axes.plot([interval.low, interval.high], [row, row], color=PALE, linewidth=3)
         legend = f"mean, {interval.level:.0%} interval" if row == 0 else None
         axes.plot(interval.value, row, color=WINE, marker="o", linestyle="", label=legend)
-    # matplotlib reads text between "$" as a formula
-    names = [f"{label} ({len(by_label[label])})".replace("$", r"\$") for label, _ in rows]
-    axes.set_yticks(range(len(rows)), names)
-    axes.set_title(f"{field} (reviews)", fontsize="medium", loc="left")
+    names = [f"{label} ({len(by_label[label])})" for label, _ in rows]
+    # otherwise matplotlib reads text between "$" as a formula
+    axes.set_yticks(range(len(rows)), names, parse_math=False)
+    axes.set_title(f"{field} (reviews)", fontsize="medium", loc="left", parse_math=False)
     save_axes(axes, path)
 
 

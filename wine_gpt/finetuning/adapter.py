@@ -1,12 +1,12 @@
 """LoRA adapters, made with PEFT."""
 
 import typing
-import warnings
 
 from transformers import GPT2LMHeadModel, set_seed
 
 from wine_gpt.config import LoraConfig
 from wine_gpt.errors import UserError, one_line
+from wine_gpt.modeling.pretrained import quiet_peft
 
 
 def require_peft() -> None:
@@ -41,9 +41,7 @@ def build_adapter(model: GPT2LMHeadModel, config: LoraConfig, seed: int) -> GPT2
         fan_in_fan_out=True,
     )
     try:
-        with warnings.catch_warnings():
-            # peft reads a property that transformers has deprecated
-            warnings.simplefilter("ignore", FutureWarning)
+        with quiet_peft():
             # a PeftModel forwards attributes and calls to the model inside
             return typing.cast(GPT2LMHeadModel, peft.get_peft_model(model, settings))
     except ValueError as error:

@@ -21,7 +21,7 @@ class Base:
     """A pretrained run.
 
     Attributes:
-        path: its folder, as the config names it.
+        path: its folder, absolute, because adapters name it and are used from other folders.
         data: its data settings.
         fingerprint: of its reviews and their splits.
         sha256: of its weights file.
@@ -46,16 +46,24 @@ def load_base(path: str) -> Base:
     Raises:
         UserError: if the folder holds no finished run of ``scripts/pretrain.py``.
     """
-    folder = Path(path)
+    folder = Path(path).resolve()
+    if not folder.is_dir():
+        advice = f"; download it first: hf download {path} --local-dir FOLDER" if path.count("/") == 1 else ""
+        raise UserError(f"base: no such folder: {path}{advice if run_folder.is_hub_id(path) else ''}")
+    if (folder / run_folder.ADAPTER_CONFIG).is_file() or (folder / run_folder.FINETUNE_CONFIG).is_file():
+        base = run_folder.base_of(folder)
+        raise UserError(
+            f"base: {path} is a fine-tuned model: name a pretrained run{f', such as {base}' if base else ''}"
+        )
     for name in (run_folder.CONFIG, run_folder.METRICS, run_folder.WEIGHTS):
         if not (folder / name).is_file():
             raise UserError(f"base: {path} is no finished run of scripts/pretrain.py: it has no {name}")
     fingerprint = read_json(folder / run_folder.METRICS).get("data_fingerprint")
     if fingerprint is None:
         raise UserError(f"base: {folder / run_folder.METRICS} has no data_fingerprint: pretrain the base again")
-    data = build_config(PretrainConfig, run_folder.data_settings(path)).data
+    data = build_config(PretrainConfig, run_folder.data_settings(folder)).data
     require_template(folder, data)
-    return Base(path, data, fingerprint, sha256(folder / run_folder.WEIGHTS), load_tokenizer(path))
+    return Base(str(folder), data, fingerprint, sha256(folder / run_folder.WEIGHTS), load_tokenizer(folder))
 
 
 def load_base_reviews(base: Base, config: FinetuneConfig) -> Reviews:

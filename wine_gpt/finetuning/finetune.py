@@ -11,11 +11,13 @@ from datasets import DatasetDict
 
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.data.subsets import Subset, choose_subsets, find_subsets
+from wine_gpt.errors import UserError
 from wine_gpt.finetuning.adapter import require_peft
 from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.finetuning.subset_run import SubsetRun
-from wine_gpt.finetuning.table import save_table
+from wine_gpt.finetuning.table import read_subsets, save_table
+from wine_gpt.run_folder import CONFIG
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.accelerator import accelerator_session
 
@@ -55,8 +57,8 @@ def _finetune_subsets(
         SubsetRun(base, subset, select(reviews.splits, subset), select(tokenized, subset), config, accelerator)
         for subset in subsets
     ]
-    for run in runs if accelerator.is_main_process else ():
-        run.require_ready()
+    if accelerator.is_main_process:
+        _require_ready(runs, base, folder)
     accelerator.wait_for_everyone()
     metrics = []
     for number, run in enumerate(runs, start=1):
@@ -66,6 +68,22 @@ def _finetune_subsets(
         if accelerator.is_main_process:
             save_table(folder)
     return metrics
+
+
+def _require_ready(runs: list[SubsetRun], base: Base, folder: Path) -> None:
+    """Check, before anything is written, that no run would be lost and that the table has models of one base only."""
+    for run_of_pretraining in (folder, *folder.glob("*")):
+        if (run_of_pretraining / CONFIG).is_file():
+            raise UserError(f"output_dir: {run_of_pretraining} is a pretraining run: name a folder for adapters only")
+    replaced = {run.folder.name for run in runs if run.config.overwrite}
+    for name, metrics in read_subsets(folder).items():
+        if metrics.base.weights_sha256 != base.sha256 and name not in replaced:
+            raise UserError(
+                f"output_dir: {folder / name} was fine-tuned from other weights, of {metrics.base.path}: "
+                "name another --output_dir"
+            )
+    for run in runs:
+        run.require_ready()
 
 
 def select(splits: DatasetDict, subset: Subset) -> DatasetDict:

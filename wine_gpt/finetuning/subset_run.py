@@ -81,14 +81,15 @@ class SubsetRun:
         Raises:
             UserError: that names the other run and says how to resume or to start over.
         """
-        if self.config.resume:
-            self._finished()
-        elif not self.config.overwrite:
+        if self._finished() is None and not self.config.resume and not self.config.overwrite:
             run_folder.require_free(self.folder)
 
     def finish(self) -> SubsetMetrics:
         """Train to the end, from the newest checkpoint if resuming, or read the metrics of a finished run."""
-        metrics = self._finished() if self.config.resume else None
+        # the main process decides for all, because the others may see another disk
+        found: list[SubsetMetrics | None] = [self._finished() if self.accelerator.is_main_process else None]
+        broadcast_object_list(found)
+        metrics = found[0]
         if metrics is not None:
             logger.info("finished already")
             return metrics
@@ -101,9 +102,9 @@ class SubsetRun:
         return metrics
 
     def _finished(self) -> SubsetMetrics | None:
-        """Return the metrics of a finished run with the same settings, None if it is unfinished."""
+        """Return the metrics of a finished run with the same settings, None if it is unfinished or overwritten."""
         file = self.folder / run_folder.METRICS
-        if not file.exists():
+        if self.config.overwrite or not file.exists():
             return None
         metrics = read_record(file, SubsetMetrics.from_dict)
         if others := describe_mismatch(metrics.settings, self.resume_key, "then"):
@@ -188,7 +189,7 @@ class SubsetRun:
         settings = {"save_embedding_layers": False} if self.config.method == "lora" else {}
         save_model(self.folder, model, self.base.tokenizer, **settings)
         self.base.template.save(self.folder)
-        own = dataclasses.replace(self.config, value=self.subset.value, variety=None)
+        own = dataclasses.replace(self.config, base=self.base.path, value=self.subset.value, variety=None)
         write_atomically(self.folder / run_folder.FINETUNE_CONFIG, to_yaml(own))
         metrics = dataclasses.replace(
             metrics,

@@ -1,7 +1,9 @@
 """The table of a folder's fine-tuned subsets, as CSV, Markdown and a plot."""
 
 import csv
+import html
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from wine_gpt.plots import PALE, WINE, new_axes, save_axes
 from wine_gpt.run_folder import METRICS
 
 TABLE = "subsets"
+# the table's name in wine_gpt 0.1.0
+OLD_TABLE = "varieties"
 HEADER = (
     "| value | method | reviews (train, validation, test) | perplexity: base | fine-tuned | change (95% interval) "
     "| after the header | better | longest span in common with training, words: generated (real) | seconds | MB |"
@@ -24,11 +28,13 @@ Subsets = Mapping[str, SubsetMetrics]
 
 
 def save_table(folder: Path) -> None:
-    """Write the table of all finished subsets in the folder."""
+    """Write the table of all finished subsets in the folder, and remove the table of an earlier version."""
     subsets = read_subsets(folder)
     write_atomically(folder / f"{TABLE}.csv", _to_csv(subsets))
     write_atomically(folder / f"{TABLE}.md", to_markdown(subsets))
     _draw(subsets, folder / f"{TABLE}.png")
+    for suffix in (".csv", ".md", ".png"):
+        (folder / f"{OLD_TABLE}{suffix}").unlink(missing_ok=True)
 
 
 def read_subsets(folder: Path) -> dict[str, SubsetMetrics]:
@@ -47,7 +53,7 @@ def to_markdown(subsets: Subsets) -> str:
     for metrics in subsets.values():
         reviews, whole, copying = metrics.reviews, metrics.comparison.whole, metrics.copying
         cells = [
-            metrics.value.replace("\\", "\\\\").replace("|", "\\|"),
+            _cell(metrics.value),
             metrics.method,
             f"{sum(reviews.values()):,} ({reviews['train']:,}, {reviews['validation']:,}, {reviews['test']:,})",
             f"{whole.base.perplexity:.1f}",
@@ -61,6 +67,11 @@ def to_markdown(subsets: Subsets) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(value: str) -> str:
+    """Return Markdown that shows a value as it is in one line of a table."""
+    return re.sub(r"([\\`*_~\[\]|$])", r"\\\1", html.escape(" ".join(value.split()), quote=False))
 
 
 def _to_csv(subsets: Subsets) -> str:
@@ -107,9 +118,8 @@ def _draw(subsets: Subsets, file: Path) -> None:
     _draw_changes(axes, rows - 0.12, [each.whole for each in comparisons], WINE, "whole reviews")
     _draw_changes(axes, rows + 0.12, [each.after_header for each in comparisons], PALE, "after the header")
     axes.axvline(0, color="black", linewidth=0.8)
-    # matplotlib reads text between "$" as a formula
-    names = [f"{metrics.value} ({metrics.reviews['test']:,})".replace("$", r"\$") for metrics in subsets.values()]
-    axes.set_yticks(rows, names)
+    names = [f"{metrics.value} ({metrics.reviews['test']:,})" for metrics in subsets.values()]
+    axes.set_yticks(rows, names, parse_math=False)
     axes.invert_yaxis()
     save_axes(axes, file)
 

@@ -2,18 +2,28 @@
 
 import contextlib
 import tempfile
+import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import read_json
-from wine_gpt.run_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, TOKENIZER, WEIGHTS, base_of, is_hub_id
-from wine_gpt.tokenizer import save_tokenizer
+from wine_gpt.run_folder import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    GENERATION_CONFIG,
+    MODEL_CONFIG,
+    TOKENIZER,
+    WEIGHTS,
+    is_hub_id,
+    require_base,
+)
+from wine_gpt.tokenizer import SPECIAL_TOKENS, load_tokenizer, save_tokenizer
 
 
 def load_model(path: str | Path) -> PreTrainedModel:
@@ -54,6 +64,23 @@ def load_model(path: str | Path) -> PreTrainedModel:
     return model
 
 
+def load_model_and_tokenizer(
+    path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Load a model and its tokenizer; see :func:`load_model` and :func:`wine_gpt.tokenizer.load_tokenizer`.
+
+    Raises:
+        UserError: as these functions, and if the tokenizer has words that the model has no embedding for.
+    """
+    model, tokenizer = load_model(path), load_tokenizer(path, required)
+    words, embeddings = len(tokenizer), model.config.vocab_size
+    if words > embeddings:
+        raise UserError(
+            f"{path}: the tokenizer has {words:,} words, the model {embeddings:,}: they do not fit together"
+        )
+    return model, tokenizer
+
+
 def save_model(
     folder: Path,
     model: PreTrainedModel,
@@ -82,9 +109,9 @@ def _require_finite(path: str | Path, model: PreTrainedModel) -> None:
 
 def _load_adapted(folder: Path) -> PreTrainedModel:
     """Load an adapter's base and merge the adapter into it."""
-    base = base_of(folder)
-    if base is None:
-        raise UserError(f"model: {folder / ADAPTER_CONFIG} names no base_model_name_or_path")
+    base = require_base(folder)
+    if "peft_type" not in read_json(folder / ADAPTER_CONFIG):
+        raise UserError(f"model: {folder / ADAPTER_CONFIG} is no config of an adapter: it has no peft_type")
     weights = folder / ADAPTER_WEIGHTS
     if not weights.is_file():
         raise UserError(f"model: {folder} has no {weights.name}")
@@ -95,7 +122,8 @@ def _load_adapted(folder: Path) -> PreTrainedModel:
         raise UserError(f'model: {folder} is an adapter, which needs peft: pip install "wine_gpt[adapters]"') from None
     model = load_model(base)
     try:
-        adapted: PreTrainedModel = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        with quiet_peft():
+            adapted: PreTrainedModel = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise UserError(f"model: the adapter in {folder} doesn't fit its base {base}: {one_line(error)}") from error
     _require_finite(folder, adapted)
@@ -115,6 +143,14 @@ def quiet_transformers() -> Iterator[None]:
         transformers_logging.enable_progress_bar()
 
 
+@contextlib.contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Hide the warning about a property that transformers has deprecated and peft reads."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
+
+
 def _refuse_unsafe(folder: Path) -> None:
     """Check a model folder before it is loaded, so that the error names the file and the reason."""
     config_file = folder / MODEL_CONFIG
@@ -126,6 +162,7 @@ def _refuse_unsafe(folder: Path) -> None:
         raise UserError(f"model: {error}") from error
     if "auto_map" in config:
         raise UserError(f"model: {config_file} asks to run code of its own (auto_map); refused")
+    _require_generation_config(folder / GENERATION_CONFIG)
     weights = sorted(folder.glob("*.safetensors"))
     pickles = sorted([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth"), *folder.glob("*.ckpt")])
     if not weights:
@@ -133,6 +170,21 @@ def _refuse_unsafe(folder: Path) -> None:
         raise UserError(f"model: {folder} has {found}")
     for file in weights:
         _require_sound(file)
+
+
+def _require_generation_config(file: Path) -> None:
+    """Check a generation config, because transformers loads a model without it if the file is damaged."""
+    if not file.is_file():
+        return
+    try:
+        content = read_json(file)
+        if not GenerationConfig().to_dict().keys() & content.keys():
+            raise UserError(f"{file} has no setting of a generation config")
+        GenerationConfig(**content).validate()
+    except UserError as error:
+        raise UserError(f"model: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f"model: {file}: {one_line(error)}") from error
 
 
 def _require_sound(file: Path) -> None:

@@ -24,6 +24,7 @@ from wine_gpt.run_folder import (
     METRICS,
     MODEL_CONFIG,
     WEIGHTS,
+    loss_by_field_plot,
 )
 from wine_gpt.training.record import RunMetrics, Sample, read_samples
 
@@ -86,7 +87,8 @@ class RunRecord:
     def possible_plots(self) -> list[tuple[str, str]]:
         """Title and file of each plot that a run and its evaluation can have."""
         labels = [
-            (f"Loss by {field}", f"{EVALUATION}/loss_by_{field}.png") for field in self.config.data.prompt_fields[-1:]
+            (f"Loss by {field}", f"{EVALUATION}/{loss_by_field_plot(field)}")
+            for field in self.config.data.prompt_fields[-1:]
         ]
         return [
             ("Training and validation loss over the optimizer steps", LOSS_PLOT),

@@ -150,7 +150,8 @@ def _tokenizer(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerF
         tokenizer = load_tokenizer(config.tokenizer.path)
     else:
         tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
-    tokenizer.model_max_length = config.model.block_size
+    # a prompt that transformers truncates to this length leaves one position for a generated word
+    tokenizer.model_max_length = config.model.block_size - 1
     return tokenizer
 
 
