@@ -37,8 +37,13 @@ def column_name(name: str) -> str:
 class DataConfig:
     """Where the reviews come from, how their texts are composed, and how they are split."""
 
-    # sample (bundled, synthetic), kaggle (downloads it), a file (.json, .jsonl, .csv, .zip, .parquet) or a Hub dataset
+    # sample (bundled, synthetic), kaggle (downloads it), a file, a folder or glob of parts, archive.zip:member, or the
+    # id of a Hub dataset; docs/data.md lists the formats
     path: str = "sample"
+    # branch, tag or commit of a Hub dataset; null is main
+    revision: str | None = None
+    # the configuration (subset) of a Hub dataset that has several
+    name: str | None = None
     # encoding of a JSON, JSON Lines or CSV file; utf-8 accepts a byte order mark
     encoding: str = "utf-8"
     # the character between the columns of a CSV file, or tab; null finds it in the header

@@ -1,6 +1,6 @@
 """Read Parquet as Arrow record batches of the requested columns, smaller than a row group."""
 
-from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,15 +11,15 @@ from wine_gpt.errors import UserError, one_line
 BUFFER_BYTES = 1 << 20
 
 
-def read_parquet(path: Path, name: str, columns: RequestedColumns) -> Batches:
-    """Read Parquet in batches smaller than a row group.
+def read_parquet(binary: IO[bytes], name: str, columns: RequestedColumns) -> Batches:
+    """Read Parquet in batches smaller than a row group, from a file with random access.
 
     Raises:
         UserError: if the file is cut short or damaged.
     """
     try:
         # read through a buffer, because a row group may be the whole file and not fit into memory
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
+        with pq.ParquetFile(binary, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
             chosen = columns.choose(file.schema_arrow.names, name)
             for batch in file.iter_batches(BATCH_ROWS, columns=list(chosen.values()), use_threads=False):
                 # raise for strings that are not UTF-8

@@ -1,37 +1,50 @@
-"""Find the source of the reviews: the bundled sample, Kaggle, a file, or a dataset on the Hub."""
+"""Find the source of the reviews: the bundled sample, Kaggle, files, or a dataset on the Hub."""
 
 import difflib
-import zipfile
-import zlib
-from collections.abc import Callable
+import glob
+import os
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import datasets
+from datasets import Dataset
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.columns import BATCH_ROWS, Batches, RequestedColumns
+from wine_gpt.data.archives import LINES_SUFFIX, TABLE_SUFFIXES, DataFile, select_data
+from wine_gpt.data.columns import Batches, RequestedColumns
 from wine_gpt.data.csv_format import parse_csv
+from wine_gpt.data.file_kinds import (
+    ARCHIVE_SUFFIXES,
+    COMPRESSED_SUFFIXES,
+    UNREADABLE_SUFFIXES,
+    data_suffix,
+    not_of_suffix,
+)
+from wine_gpt.data.hub_dataset import is_saved_dataset, load_hub_dataset, load_saved_dataset, read_dataset
 from wine_gpt.data.json_format import parse_json, parse_json_lines
+from wine_gpt.data.kaggle import KAGGLE_FILES, download_from_kaggle
 from wine_gpt.data.parquet_format import read_parquet
 from wine_gpt.data.text_file import TextFile
-from wine_gpt.errors import UserError, one_line
+from wine_gpt.data.text_lines import parse_text_lines
+from wine_gpt.errors import UserError
 
 TEXT_FORMATS = {
     ".json": parse_json,
     ".jsonl": parse_json_lines,
     ".ndjson": parse_json_lines,
     **dict.fromkeys((".csv", ".tsv", ".tab"), parse_csv),
+    LINES_SUFFIX: parse_text_lines,
 }
-SUFFIXES = (*TEXT_FORMATS, ".parquet", ".zip")
+FORMATS = ", ".join((*TABLE_SUFFIXES, LINES_SUFFIX))
+SUFFIXES = (*TABLE_SUFFIXES, LINES_SUFFIX, *ARCHIVE_SUFFIXES, *COMPRESSED_SUFFIXES, *UNREADABLE_SUFFIXES)
 
 SAMPLE_PATH = Path(__file__).parent / "sample" / "winemag-sample.json"
 
-# names the version, so that kagglehub finds an earlier download without a request to Kaggle
-KAGGLE_HANDLE = "zynicide/wine-reviews/versions/4"
-KAGGLE_PAGE = "https://www.kaggle.com/datasets/zynicide/wine-reviews"
-KAGGLE_FILES = ("winemag-data-130k-v2.json", "winemag-data-130k-v2.csv")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+URL = re.compile(r"[a-z][a-z0-9+]+://", re.IGNORECASE)
+HUB_URL = re.compile(r"(?:https://huggingface\.co/|hf://)datasets/([^/]+/[^/@?#]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -53,132 +66,169 @@ def find_source(config: DataConfig) -> Source:
     """Return the source that ``config.path`` names.
 
     Raises:
-        UserError: if there is no such file or dataset, or its format is not supported.
+        UserError: if there is no such file or dataset.
     """
+    if is_hub_dataset(config.path):
+        data = load_hub_dataset(config)
+        return _dataset_source(data, config.path)
+    for setting in ("revision", "name"):
+        if getattr(config, setting) is not None:
+            raise UserError(f"config: data.{setting} is for a dataset of the Hub, and data.path is {config.path}")
     if config.path == "sample":
-        return _file_source(SAMPLE_PATH, config, "the bundled sample (synthetic)")
+        return _file_source([SAMPLE_PATH], config, "the bundled sample (synthetic)")
     if config.path == "kaggle":
-        return _file_source(download_from_kaggle(), config, f"kaggle, {KAGGLE_FILES[0]}")
-    path = Path(config.path).expanduser()
-    if path.exists():
-        return _file_source(path, config, config.path)
-    if config.path.startswith((".", "/", "~")) or path.suffix.lower() in SUFFIXES:
-        raise UserError(f"data.path: no such file: {config.path}{_nearest_file(path)}")
-    return _hub_source(config.path)
+        return _file_source([download_from_kaggle()], config, f"kaggle, {KAGGLE_FILES[0]}")
+    return _local_source(config)
 
 
-def download_from_kaggle() -> Path:
-    """Download the JSON file of the class's dataset with kagglehub, or find it in kagglehub's cache.
+def is_hub_dataset(path: str) -> bool:
+    """Return whether ``data.path`` names a dataset of the Hub, ``owner/name``, and no file.
+
+    A path in an existing folder is a mistyped one, because its id on the Hub could belong to anyone.
+    """
+    return (
+        HUB_ID.fullmatch(path) is not None
+        and data_suffix(path) not in SUFFIXES
+        and not os.path.exists(path)
+        and not os.path.isdir(os.path.dirname(path))
+    )
+
+
+def _local_source(config: DataConfig) -> Source:
+    """Return the file, folder, glob or member of an archive that ``config.path`` names."""
+    path = Path(os.path.expanduser(config.path))
+    if os.path.isdir(path):
+        if is_saved_dataset(path):
+            return _dataset_source(load_saved_dataset(path, config.path), config.path)
+        return _file_source(_files_in(path, config.path), config)
+    if os.path.exists(path):
+        return _file_source([path], config)
+    if named := _split_member(str(path)):
+        archive, member = named
+        return _file_source([Path(archive)], config, member=member)
+    if glob.has_magic(str(path)):
+        return _file_source(_matching_files(path, config.path), config)
+    raise _missing(config.path, path)
+
+
+def _dataset_source(data: Dataset, name: str) -> Source:
+    return Source(name, (name, data._fingerprint), partial(read_dataset, data, name))
+
+
+def _file_source(
+    paths: Sequence[Path], config: DataConfig, name: str | None = None, member: str | None = None
+) -> Source:
+    """Return the source of one file, or of the parts of one dataset in their order."""
+    name = name or config.path
+    key: list[str | int] = [member or ""]
+    for path in paths:
+        try:
+            status = path.stat()
+            if not path.is_file():
+                raise UserError(f"{path}: is no file that can be read twice; save its content to a file")
+            path.open("rb").close()
+        except OSError as error:
+            raise UserError(f"{path}: can't be read: {error.strerror}") from error
+        key += [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    names = [name] if len(paths) == 1 and member is None else [str(path) for path in paths]
+    files = [DataFile.of_path(path, shown) for path, shown in zip(paths, names, strict=True)]
+    return Source(name, tuple(key), partial(_read_parts, files, member, config.encoding))
+
+
+def _read_parts(files: Sequence[DataFile], member: str | None, encoding: str, columns: RequestedColumns) -> Batches:
+    """Read the parts of a dataset one after another.
 
     Raises:
-        UserError: if kagglehub is not installed, or Kaggle can't be reached or refuses.
+        UserError: if a part can't be read, or has other columns than the first.
     """
-    try:
-        import kagglehub
-        import requests
-        from kagglehub.exceptions import DataCorruptionError
-    except ImportError:
-        raise UserError('data.path kaggle needs kagglehub: pip install "wine_gpt[kaggle]"') from None
-    by_hand = f"or download the zip at {KAGGLE_PAGE} and give its path as data.path"
-    try:
-        return Path(kagglehub.dataset_download(KAGGLE_HANDLE, path=KAGGLE_FILES[0]))
-    except requests.HTTPError as error:
-        status = error.response.status_code if error.response is not None else 0
-        advice = {
-            401: "check the credentials in KAGGLE_API_TOKEN or ~/.kaggle/kaggle.json",
-            403: f"accept the dataset's terms at {KAGGLE_PAGE} and check the credentials in KAGGLE_API_TOKEN",
-            404: "the dataset is not there any more",
-        }.get(status, "try again later")
-        raise UserError(f"kaggle: answered with status {status}: {advice}, {by_hand}") from error
-    except (OSError, ValueError, DataCorruptionError) as error:
-        # network errors of requests are OSErrors
-        raise UserError(f"kaggle: the download failed: {one_line(error)}; try again, {by_hand}") from error
+    first: tuple[str, list[str]] | None = None
+    for part in (content for file in files for content in file.content(member)):
+        for batch in _read_file(part, encoding, columns):
+            first = first or (part.name, batch.schema.names)
+            if difference := set(first[1]) ^ set(batch.schema.names):
+                raise UserError(
+                    f"{part.name}: differs from {first[0]} in column {', '.join(sorted(difference))}; "
+                    "the parts of a dataset must have the same columns"
+                )
+            yield batch.select(first[1])
 
 
-def _file_source(path: Path, config: DataConfig, name: str) -> Source:
+def _read_file(file: DataFile, encoding: str, columns: RequestedColumns) -> Batches:
+    """Choose the reader by the file's first bytes, and for text formats by its suffix."""
+    suffix = data_suffix(file.file_name)
+    head = file.head()
+    if head.startswith(b"PAR1"):
+        with file.open_random() as binary:
+            yield from read_parquet(binary, file.name, columns)
+    elif suffix in TEXT_FORMATS:
+        try:
+            yield from TextFile(file.name, file.open, encoding).read(TEXT_FORMATS[suffix], columns)
+        except UserError:
+            # what damage does to the decompressed text is no fault of its format or encoding
+            file.require_whole()
+            raise
+    elif suffix in SUFFIXES:
+        raise not_of_suffix(file.name, suffix, head)
+    else:
+        raise UserError(f"{file.name}: the suffix tells no format; known are {FORMATS}")
+
+
+def _files_in(folder: Path, name: str) -> list[Path]:
+    """Return the data files of a folder and its subfolders."""
     try:
-        status = path.stat()
-        reader = _file_reader(path, config, name)
+        names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
     except OSError as error:
         raise UserError(f"{name}: can't be read: {error.strerror}") from error
-    return Source(name, (str(path.resolve()), status.st_size, status.st_mtime_ns), reader)
+    found = select_data(names)
+    if not found:
+        shown = ", ".join(sorted(names)[:10]) or "nothing"
+        raise UserError(f"{name}: is a folder without a file of a known format ({FORMATS}); it holds: {shown}")
+    return [folder / file for file in _of_one_format(found, name)]
 
 
-def _file_reader(path: Path, config: DataConfig, name: str) -> Callable[[RequestedColumns], Batches]:
-    """Choose the reader by the file's first bytes, and for text formats by its suffix."""
-    if path.is_dir():
-        raise UserError(f"{name}: is a folder; name a file in it, one of {', '.join(SUFFIXES)}")
-    with path.open("rb") as file:
-        head = file.read(512)
-    if not head:
-        raise UserError(f"{name}: is empty")
-    suffix = path.suffix.lower()
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
-        raise UserError(f"{name}: is an HTML page, not {suffix[1:] or 'data'}: log in to Kaggle and download again")
-    if head.startswith(b"PAR1"):
-        return partial(read_parquet, path, name)
-    if head.startswith(b"PK"):
-        return partial(_read_zip, path, config.encoding, name)
-    if suffix in TEXT_FORMATS:
-        return partial(TextFile(name, lambda: path.open("rb"), config.encoding).read, TEXT_FORMATS[suffix])
-    if suffix in SUFFIXES:
-        raise UserError(f"{name}: is no {suffix[1:]} file, or a damaged one: it begins with {head[:8]!r}")
-    raise UserError(f"{name}: the suffix tells no format; known are {', '.join(SUFFIXES)}")
+def _matching_files(path: Path, name: str) -> list[Path]:
+    """Return the data files that a glob matches."""
+    base = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
+    matches = [Path(match) for match in glob.glob(str(path), recursive=True) if os.path.isfile(match)]
+    names = [match.relative_to(base).as_posix() for match in matches]
+    found = select_data(names)
+    if not found:
+        raise UserError(f"data.path: no file matches {name}" + (f" but {', '.join(names[:10])}" if names else ""))
+    return [base / file for file in _of_one_format(found, name)]
 
 
-def _read_zip(path: Path, encoding: str, name: str, columns: RequestedColumns) -> Batches:
-    """Stream the member that holds the reviews, without unpacking the archive.
-
-    Raises:
-        UserError: if no member can be chosen, or the archive is damaged or encrypted.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            member = _choose_member(archive, name)
-            text = TextFile(f"{name}:{member}", lambda: archive.open(member), encoding)
-            yield from text.read(TEXT_FORMATS[PurePosixPath(member).suffix.lower()], columns)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise UserError(f"{name}: is cut short or damaged: {one_line(error)}; download it again") from error
-    except RuntimeError as error:
-        # an encrypted member, or a compression that zipfile does not support
-        raise UserError(f"{name}: can't be read: {one_line(error)}") from error
+def _of_one_format(files: list[str], name: str) -> list[str]:
+    suffixes = {data_suffix(file): file for file in reversed(files)}
+    if len(suffixes) > 1:
+        shown = ", ".join(suffixes[suffix] for suffix in sorted(suffixes))
+        raise UserError(f"{name}: holds files of several formats: {shown}; name one file, or the parts by a glob")
+    return files
 
 
-def _choose_member(archive: zipfile.ZipFile, name: str) -> str:
-    """Return Kaggle's JSON, else its CSV, else the only member of a known format."""
-    members = [member.filename for member in archive.infolist() if not member.is_dir()]
-    for file in KAGGLE_FILES:
-        for member in members:
-            if PurePosixPath(member).name == file:
-                return member
-    readable = [member for member in members if PurePosixPath(member).suffix.lower() in TEXT_FORMATS]
-    if len(readable) != 1:
-        held = ", ".join(members[:10]) or "nothing"
-        raise UserError(f"{name}: holds neither {KAGGLE_FILES[0]} nor one single other file of reviews, but: {held}")
-    return readable[0]
+def _split_member(path: str) -> tuple[str, str] | None:
+    """Split ``archive.zip:member``; the archive must exist, because a Windows path has a colon too."""
+    for colon in re.finditer(":", path):
+        archive, member = path[: colon.start()], path[colon.end() :]
+        if member and os.path.isfile(archive):
+            return archive, member
+    return None
+
+
+def _missing(setting: str, path: Path) -> UserError:
+    if match := HUB_URL.match(setting):
+        return UserError(f"data.path: {setting} is an address: name the dataset as {match[1]}")
+    if URL.match(setting):
+        return UserError(f"data.path: {setting} is an address: download the file and name its path")
+    hint = _nearest_file(path)
+    if "/" not in setting and not hint and not path.suffix:
+        hint = "; a dataset of the Hub is named owner/name"
+    return UserError(f"data.path: no such file: {setting}{hint}")
 
 
 def _nearest_file(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f" (nor the folder {path.parent})"
-    nearest = difflib.get_close_matches(path.name, [file.name for file in path.parent.iterdir()], n=1)
-    return f"; did you mean {path.parent / nearest[0]}?" if nearest else ""
-
-
-def _hub_source(repository: str) -> Source:
-    """Load all splits of a dataset on the Hub as one, because reviews are split by their content."""
     try:
-        loaded = datasets.load_dataset(repository)
-        data = datasets.concatenate_datasets([loaded[split] for split in loaded])
-    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"data.path: {repository!r} is no file here, and as a dataset of the Hub it can't be loaded: "
-            f"{one_line(error)}"
-        ) from error
-
-    def read(columns: RequestedColumns) -> Batches:
-        chosen = columns.choose(data.column_names, repository)
-        for table in data.select_columns(list(chosen.values())).with_format("arrow").iter(BATCH_ROWS):
-            yield from table.rename_columns(list(chosen)).combine_chunks().to_batches()
-
-    return Source(repository, (repository, data._fingerprint), read)
+        names = os.listdir(path.parent)
+    except (OSError, ValueError):
+        return f" (nor the folder {path.parent})"
+    nearest = difflib.get_close_matches(path.name, names, n=1)
+    return f"; did you mean {path.parent / nearest[0]}?" if nearest else ""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.sources import KAGGLE_PAGE, SUFFIXES
+from wine_gpt.data.kaggle import KAGGLE_PAGE
+from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
 
 
@@ -61,12 +62,6 @@ def corpus_of(data: DataConfig, license: str | None) -> Corpus:
 def published_path(path: str) -> str:
     """Return a data source without the folders of the local machine."""
     return path if path in ("sample", "kaggle") or is_hub_dataset(path) else Path(path).name
-
-
-def is_hub_dataset(path: str) -> bool:
-    """Return whether ``data.path`` names a dataset of the Hub, as :mod:`wine_gpt.data.sources` reads it."""
-    is_file = path.startswith((".", "/", "~")) or Path(path).suffix.lower() in SUFFIXES or Path(path).exists()
-    return not is_file and path not in ("sample", "kaggle")
 
 
 def _is_kaggle(path: Path) -> bool:

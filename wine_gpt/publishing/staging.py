@@ -15,13 +15,14 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from wine_gpt.data.reviews import load_reviews
+from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import bundled, read_json, write_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
-from wine_gpt.publishing.corpus import is_hub_dataset, published_path
+from wine_gpt.publishing.corpus import published_path
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,

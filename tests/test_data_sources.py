@@ -1,0 +1,434 @@
+"""What ``data.path`` may name: compressed files, archives, parts, folders, texts, datasets; and what is refused."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import sqlite3
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.orc
+import pyarrow.parquet as pq
+import pytest
+from support.records import (
+    KAGGLE_JSON,
+    csv_text,
+    json_text,
+    lines_text,
+    load,
+    load_error,
+    make_records,
+    write,
+)
+
+from wine_gpt.config import DataConfig
+from wine_gpt.data import archives
+from wine_gpt.data.reviews import load_reviews
+from wine_gpt.data.sources import is_hub_dataset
+from wine_gpt.data.template import COMPOSED
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+RECORDS = make_records(40)
+CSV = csv_text(RECORDS).encode()
+TEXTS = {"prefix": "", "prompt_fields": (), "validation_fraction": 0.0, "test_fraction": 0.0}
+
+
+def arrow_compressed(codec: str, content: bytes) -> bytes:
+    stream = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(stream, codec) as file:
+        file.write(content)
+    return bytes(stream.getvalue())
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda content: arrow_compressed("zstd", content),
+    "lz4": lambda content: arrow_compressed("lz4", content),
+}
+
+
+def parquet_bytes(records: list[dict] = RECORDS) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(records), stream)
+    return stream.getvalue()
+
+
+def zip_bytes(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def tar_bytes(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def save(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> list[dict]:
+    return load(write(tmp_path / "expected.json", json_text(RECORDS)))
+
+
+# the data beside what macOS, Spark and Kaggle's client add
+CLUTTER = {
+    "__MACOSX/._reviews.csv": b"\0\5\x16\7",
+    ".DS_Store": b"\0",
+    "data/.hidden.csv": b"a,b\n",
+    "dataset-metadata.json": b"{}",
+    "_SUCCESS": b"",
+    "README.txt": b"Read me.",
+    "LICENSE": b"MIT",
+}
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_compressed_files_are_read(tmp_path: Path, expected: list[dict], suffix: str) -> None:
+    texts = {"csv": CSV, "json": json_text(RECORDS).encode(), "jsonl": lines_text(RECORDS).encode()}
+    # JSON Lines with the suffix of JSON are read from the beginning again
+    texts["lines.json"] = texts["jsonl"]
+    for kind, content in {**texts, "parquet": parquet_bytes()}.items():
+        assert load(save(tmp_path / f"a.{kind}.{suffix}", COMPRESS[suffix](content))) == expected, kind
+    # the first bytes count, whatever the suffix says; and a file may be written in several pieces
+    assert load(save(tmp_path / "lying.csv", COMPRESS[suffix](CSV))) == expected
+    pieces = COMPRESS[suffix](CSV[:1000]) + COMPRESS[suffix](CSV[1000:])
+    assert load(save(tmp_path / f"pieces.CSV.{suffix.upper()}", pieces)) == expected
+    assert load(save(tmp_path / f"decompressed.csv.{suffix}", CSV)) == expected
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_a_damaged_compressed_file_is_named(tmp_path: Path, cache: Path, suffix: str) -> None:
+    content = COMPRESS[suffix](lines_text(make_records(300)).encode())
+    middle = len(content) // 2
+    for damaged in (content[:-1], content[:middle], content[:middle] + b"\xff\0\xff" + content[middle + 3 :]):
+        path = save(tmp_path / f"a.jsonl.{suffix}", damaged)
+        assert f"{path}: is cut short or damaged: " in load_error(path)
+    path = save(tmp_path / f"b.csv.{suffix}", b"\0\1" + content[2:])
+    assert f"{path}: is no {suffix} file, or a damaged one" in load_error(path)
+    assert not [entry for entry in (cache / "wine_gpt").iterdir() if entry.suffix != ".lock"]
+
+
+def test_a_compressed_text_in_another_encoding_says_so(tmp_path: Path, expected: list[dict]) -> None:
+    path = save(tmp_path / "a.csv.gz", gzip.compress(CSV.decode().encode("cp1252")))
+    assert "is not utf-8" in load_error(path)
+    assert load(path, encoding="cp1252") == expected
+
+
+def test_a_large_compressed_file_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    read = archives._Stream.readinto
+    monkeypatch.setattr(
+        archives._Stream, "readinto", lambda self, buffer: sizes.append(len(buffer)) or read(self, buffer)
+    )
+    lines = "".join(f"text number {number} of many\n" for number in range(100_000))
+    reviews = load_reviews(
+        DataConfig(path=str(save(tmp_path / "a.txt.xz", lzma.compress(lines.encode(), preset=0))), **TEXTS)
+    )
+    assert reviews.report.kept == 100_000
+    assert max(sizes) <= archives.CHUNK
+
+
+ARCHIVES: dict[str, Callable[[], bytes]] = {
+    "finder.zip": lambda: zip_bytes({**CLUTTER, "reviews.csv": CSV}),
+    "parquet.zip": lambda: zip_bytes({**CLUTTER, "data/reviews.parquet": parquet_bytes()}),
+    "compressed.zip": lambda: zip_bytes({**CLUTTER, "reviews.csv.gz": gzip.compress(CSV)}),
+    "nested.zip": lambda: zip_bytes(
+        {**CLUTTER, "archive/inner.zip": zip_bytes({KAGGLE_JSON: json_text(RECORDS).encode()})}
+    ),
+    "zip.csv": lambda: zip_bytes({"reviews.csv": CSV}),
+    "a.tar": lambda: tar_bytes({**CLUTTER, "reviews.csv": CSV}),
+    "a.tar.gz": lambda: gzip.compress(tar_bytes({**CLUTTER, "lines.json": lines_text(RECORDS).encode()})),
+    "a.tgz": lambda: gzip.compress(tar_bytes({**CLUTTER, "data/reviews.parquet": parquet_bytes()})),
+    "a.tar.zst": lambda: COMPRESS["zst"](tar_bytes({"inner.zip": zip_bytes({"reviews.csv": CSV})})),
+    "kaggle.tar.xz": lambda: lzma.compress(tar_bytes({"a.json": b"[]", KAGGLE_JSON: json_text(RECORDS).encode()})),
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_archives_are_read(tmp_path: Path, expected: list[dict], name: str) -> None:
+    assert load(save(tmp_path / name, ARCHIVES[name]())) == expected
+
+
+@pytest.mark.parametrize("pack", [zip_bytes, tar_bytes], ids=["zip", "tar"])
+def test_a_member_is_named_after_a_colon(tmp_path: Path, expected: list[dict], pack: Callable[..., bytes]) -> None:
+    members = {"2024/a.csv": csv_text(RECORDS[:20]).encode(), "2024/b.csv": csv_text(RECORDS[20:]).encode()}
+    path = save(tmp_path / "C: wines.zip", pack({**members, "other.csv": CSV, "odd:name.dat": b"x"}))
+    assert load(f"{path}:other.csv") == expected
+    # a member that is not taken by itself, and the parts of one dataset
+    assert load(f"{path}:2024/*.csv") == expected
+    assert len(load(f"{path}:2024/a.csv")) == 20
+    message = load_error(path)
+    assert (
+        f"holds several files: 2024/a.csv, 2024/b.csv, other.csv; name the one to read: --data.path {path}:" in message
+    )
+    assert f"{path}: has no member c.csv; it holds: 2024/a.csv" in load_error(f"{path}:c.csv")
+    assert f"{path}:odd:name.dat: the suffix tells no format" in load_error(f"{path}:odd:name.dat")
+    table = save(tmp_path / "a.csv", CSV)
+    assert f"{table}: is no archive, so it has no member b.csv" in load_error(f"{table}:b.csv")
+    assert r"no such file: C:\x.zip" in load_error(r"C:\x.zip")
+
+
+def test_damaged_and_locked_archives_are_named(tmp_path: Path) -> None:
+    content = gzip.compress(tar_bytes({"reviews.csv": os.urandom(5000)}))
+    for name, damaged in {"a.tar.gz": content[: len(content) // 2], "b.tgz": content[:-4]}.items():
+        assert f"{tmp_path / name}" in (message := load_error(save(tmp_path / name, damaged)))
+        assert "is cut short or damaged" in message
+    inner = zip_bytes({"reviews.csv": CSV})
+    assert "inner.zip: is cut short or damaged" in load_error(
+        save(tmp_path / "c.zip", zip_bytes({"inner.zip": inner[:-9]}))
+    )
+    # bit 0 of a member's flags says that it is encrypted
+    locked = bytearray(inner)
+    locked[6] |= 1
+    locked[locked.index(b"PK\1\2") + 8] |= 1
+    assert "is encrypted, password required" in load_error(save(tmp_path / "d.zip", bytes(locked)))
+    deep = CSV
+    for _ in range(7):
+        deep = zip_bytes({"reviews.zip": deep})
+    assert "is nested in more than 4 archives" in load_error(save(tmp_path / "e.zip", deep))
+
+
+def split_parts(folder: Path, names: list[str], encode: Callable[[list[dict]], bytes]) -> Path:
+    for index, name in enumerate(names):
+        save(folder / name, encode(RECORDS[index :: len(names)]))
+    return folder
+
+
+def csv_bytes(records: list[dict]) -> bytes:
+    return csv_text(records).encode()
+
+
+PARTS: dict[str, tuple[list[str], Callable[[list[dict]], bytes]]] = {
+    "Parquet": (["part-0000.parquet", "part-0001.parquet", "part-0002.snappy.parquet"], parquet_bytes),
+    "the Hub's layout": (["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"], parquet_bytes),
+    "JSON Lines": (["a.jsonl", "b.jsonl.gz"], lambda records: lines_text(records).encode()),
+    "CSV": (["x/1.csv", "y/1.csv"], csv_bytes),
+    "zips": (["1.zip", "2.zip"], lambda records: zip_bytes({"reviews.csv": csv_bytes(records)})),
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_folder_or_a_glob_of_parts_is_one_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: list[dict], kind: str
+) -> None:
+    names, encode = PARTS[kind]
+    folder = split_parts(tmp_path / "parts", names, encode)
+    for name, content in {**CLUTTER, ".part-0000.parquet.crc": b"crc", "part-0000.parquet.crc": b"crc"}.items():
+        save(folder / name, content)
+    assert load(folder) == expected
+    assert load(f"{folder}/") == expected
+    assert load(folder / "**" / f"*{Path(names[0]).suffix}*") == expected
+    monkeypatch.chdir(folder)
+    assert load(".") == expected
+
+
+def test_parts_are_read_in_the_order_of_their_names_and_columns(tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    save(folder / "b.jsonl", b'{"text": "second", "kind": "x"}\n')
+    save(folder / "a.jsonl", b'{"kind": "x", "text": "first"}\n')
+    settings = {**TEXTS, "prompt_fields": ("kind",), "text_field": "text"}
+    reviews = load_reviews(DataConfig(path=str(folder), **settings))
+    assert reviews.splits["train"]["text"][:] == ["first", "second"]
+    # another part, or another content of one, is read again
+    save(folder / "c.jsonl", b'{"kind": "x", "text": "third"}\n')
+    save(folder / "a.jsonl", b'{"kind": "x", "text": "new"}\n')
+    os.utime(folder / "a.jsonl", (1, 1))
+    assert [row["text"] for row in load(folder, **settings)] == ["new", "second", "third"]
+
+
+def test_a_part_that_differs_is_named(tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "parts"
+    save(folder / "1.csv", CSV)
+    save(folder / "2.csv", b"country,province,variety,description\nUS,Oregon,Pinot,Dry.\n")
+    message = load_error(folder)
+    assert f"{folder / '2.csv'}: differs from {folder / '1.csv'} in column designation, points, price" in message
+    save(folder / "2.csv", b"grape\nPinot\n")
+    assert f"{folder / '2.csv'}: no column 'country'" in load_error(folder)
+    save(folder / "2.csv", b"")
+    assert f"{folder / '2.csv'}: is empty" in load_error(folder)
+    save(folder / "2.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
+    assert f"{folder / '2.csv'}: is a Git LFS pointer" in load_error(folder)
+    save(folder / "3.json", b"[]")
+    assert "holds files of several formats: 1.csv, 3.json; name one file, or the parts by a glob" in load_error(folder)
+    assert not [entry for entry in (cache / "wine_gpt").iterdir() if entry.suffix != ".lock"]
+
+
+def test_a_folder_without_data_lists_what_it_holds(tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    assert "is a folder without a file of a known format (.json, " in (message := load_error(folder))
+    assert message.endswith("it holds: nothing")
+    for name in ("_SUCCESS", ".DS_Store", "a.md", "b.png"):
+        save(folder / name, b"x")
+    assert load_error(folder).endswith("it holds: .DS_Store, _SUCCESS, a.md, b.png")
+    assert f"no file matches {folder}/*.csv" in load_error(f"{folder}/*.csv")
+
+
+def test_kaggles_folder_is_read_like_its_zip(tmp_path: Path, expected: list[dict]) -> None:
+    save(tmp_path / "kaggle" / KAGGLE_JSON, json_text(RECORDS).encode())
+    save(tmp_path / "kaggle" / "winemag-data-130k-v2.csv", CSV)
+    save(tmp_path / "kaggle" / "winemag-data_first150k.csv", b"a,b\n")
+    assert load(tmp_path / "kaggle") == expected
+
+
+def test_a_path_with_the_characters_of_a_pattern_is_a_file(tmp_path: Path, expected: list[dict]) -> None:
+    assert load(save(tmp_path / "reviews [1]*?.csv", CSV)) == expected
+    (tmp_path / "[a]").mkdir()
+    assert load(save(tmp_path / "[a]" / "b.csv", CSV)) == expected
+
+
+def test_a_folder_of_save_to_disk_is_read(tmp_path: Path, expected: list[dict]) -> None:
+    data = datasets.Dataset.from_list(RECORDS)
+    data.save_to_disk(tmp_path / "one")
+    assert load(tmp_path / "one") == expected
+    datasets.DatasetDict(train=data.select(range(30)), test=data.select(range(30, 40))).save_to_disk(tmp_path / "two")
+    assert load(tmp_path / "two") == expected
+    (tmp_path / "one" / "data-00000-of-00001.arrow").write_bytes(b"")
+    assert "can't be loaded as a folder of save_to_disk" in load_error(tmp_path / "one")
+
+
+def test_each_line_of_a_text_file_is_a_text(tmp_path: Path) -> None:
+    path = save(tmp_path / "songs.txt", "\ufeffFirst line\r\n\r\n  Zweite Zeile, “so”  \rthird, 3\n".encode())
+    reviews = load_reviews(DataConfig(path=str(path), text_field="line", **TEXTS))
+    assert reviews.splits["train"]["line"][:] == ["First line", "Zweite Zeile, “so”", "third, 3"]
+    assert (reviews.report.read, reviews.report.blank) == (4, 1)
+    assert reviews.splits["train"][COMPOSED][0] == "First line"
+    message = load_error(path)
+    assert "has one text per line and no columns country, province, variety" in message
+    assert 'set --data.prompt_fields "[]", and --data.prefix ""' in message
+
+
+def sqlite_bytes(folder: Path) -> bytes:
+    with sqlite3.connect(folder / "x.db") as connection:
+        connection.execute("create table wines (a)")
+    connection.close()
+    return (folder / "x.db").read_bytes()
+
+
+def written(write_to: Callable[[io.BytesIO], object]) -> bytes:
+    stream = io.BytesIO()
+    write_to(stream)
+    return stream.getvalue()
+
+
+TABLE = pd.DataFrame({"a": ["x"]})
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 54068762\n"
+EXCEL = "is an Excel workbook: save the sheet as CSV UTF-8"
+UNREADABLE: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "xlsx": (lambda folder: zip_bytes({"[Content_Types].xml": b"x", "xl/workbook.xml": b"x"}), EXCEL),
+    "xls": (lambda folder: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), EXCEL),
+    "docx": (
+        lambda folder: zip_bytes({"[Content_Types].xml": b"x", "word/document.xml": b"x"}),
+        "is an office document",
+    ),
+    "lfs": (lambda folder: LFS, "is a Git LFS pointer, not the data: git lfs pull"),
+    "html": (lambda folder: b"\r\n <!doctype HTML>\n<html>", "is an HTML page"),
+    "pdf": (lambda folder: b"%PDF-1.7\n", "is a PDF document"),
+    "sqlite": (sqlite_bytes, "is an SQLite database"),
+    "pickle": (lambda folder: written(TABLE.to_pickle), "is a pickle, which is never loaded"),
+    "feather": (lambda folder: written(TABLE.to_feather), "convert it to Parquet, with pandas: read_feather"),
+    "orc": (lambda folder: written(lambda stream: pa.orc.write_table(pa.table(TABLE), stream)), "read_orc"),
+    "npy": (lambda folder: written(lambda stream: np.save(stream, np.zeros(3))), "is a NumPy file"),
+    "npz": (lambda folder: written(lambda stream: np.savez(stream, a=np.zeros(3))), "is a NumPy file"),
+    "7z": (lambda folder: b"7z\xbc\xaf\x27\x1c\0\4", "is a 7-Zip archive: unpack it"),
+    "rar": (lambda folder: b"Rar!\x1a\x07\1\0", "is a RAR archive: unpack it"),
+    "png": (lambda folder: b"\x89PNG\r\n\x1a\n", "is an image"),
+    "rtf": (lambda folder: rb"{\rtf1\ansi", "is an RTF document"),
+    "xml": (lambda folder: b'<?xml version="1.0"?>\n<a/>', "is an XML file"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, kind: str) -> None:
+    make, expected = UNREADABLE[kind]
+    content = make(tmp_path)
+    for suffix in (kind, "csv", "json", "txt", "parquet", "zip", "csv.gz", "tar.gz", "unknown"):
+        message = load_error(save(tmp_path / f"a.{suffix}", content))
+        assert message.startswith(f"{tmp_path / f'a.{suffix}'}: "), suffix
+        assert expected in message, suffix
+    assert expected in load_error(save(tmp_path / "compressed.csv.gz", gzip.compress(content)))
+    assert expected in load_error(save(tmp_path / "member.zip", zip_bytes({f"a.{kind}": content})))
+
+
+def test_a_pickle_without_a_mark_is_known_by_its_suffix(tmp_path: Path) -> None:
+    assert "is a pickle, which is never loaded" in load_error(save(tmp_path / "a.pkl", b"(dp0\n."))
+    assert EXCEL in load_error(save(tmp_path / "a.xls", b"a\tb\n"))
+
+
+def test_texts_that_begin_like_another_kind_are_read(tmp_path: Path) -> None:
+    lines = ["ORC wines", "PDF", "BZh is no magic", "Rar! A rare wine", "GIF", "version https", "FEA"]
+    path = save(tmp_path / "a.txt", "\n".join(lines).encode())
+    assert [row["line"] for row in load(path, text_field="line", **TEXTS)] == sorted(lines)
+
+
+MISSING = {
+    "FILE": "data.path: no such file: FILE; a dataset of the Hub is named owner/name",
+    "imdb": "data.path: no such file: imdb; a dataset of the Hub is named owner/name",
+    "reviews": "data.path: no such file: reviews; did you mean reviews.csv?",
+    "owner/reviews.csv": "no such file: owner/reviews.csv (nor the folder owner)",
+    "owner/reviews.xlsx": "no such file: owner/reviews.xlsx",
+    "here/typo": "data.path: no such file: here/typo",
+    "a/b/c": "data.path: no such file: a/b/c",
+    "./a/b": "no such file: ./a/b",
+    "~nobody/a": "no such file: ~nobody/a",
+    "none.zip:reviews.csv": "no such file: none.zip:reviews.csv",
+    r"C:\data\archive.zip": r"no such file: C:\data\archive.zip",
+    "no: name": "no such file: no: name",
+    "x" * 5000: "no such file: xxx",
+    "a\0b/c": "no such file: ",
+    "https://huggingface.co/datasets/owner/name": "is an address: name the dataset as owner/name",
+    "hf://datasets/owner/name@main/a.csv": "is an address: name the dataset as owner/name",
+    "https://example.com/reviews.csv": "is an address: download the file",
+    "s3://bucket/reviews.csv": "is an address: download the file",
+}
+
+
+@pytest.mark.parametrize("path", MISSING)
+def test_a_path_that_is_not_there_fails_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "reviews.csv", CSV)
+    (tmp_path / "here").mkdir()
+    begun = time.monotonic()
+    assert MISSING[path] in load_error(path)
+    # load_dataset retries an unreachable Hub for 23 seconds
+    assert time.monotonic() - begun < 15
+
+
+def test_a_named_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert "is no file that can be read twice" in load_error(tmp_path / "pipe.csv")
+
+
+@pytest.mark.parametrize("path", ["stanfordnlp/imdb", "owner/wines-1.5", "o/n", "Owner_1/data.v2"])
+def test_ids_of_the_hub_are_no_files(path: str) -> None:
+    assert is_hub_dataset(path)
+
+
+def test_revision_and_name_are_for_the_hub(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.csv", CSV)
+    assert f"data.revision is for a dataset of the Hub, and data.path is {path}" in load_error(path, revision="v1")
+    assert "data.name is for a dataset of the Hub" in load_error("sample", name="english")

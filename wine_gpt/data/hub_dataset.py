@@ -1,0 +1,93 @@
+"""Read a dataset of the Hugging Face Hub, or one that ``datasets.save_to_disk`` saved to a folder."""
+
+from pathlib import Path
+
+import datasets
+import httpx2
+from datasets import Dataset, DatasetDict
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from wine_gpt.config import DataConfig
+from wine_gpt.data.columns import BATCH_ROWS, Batches, RequestedColumns
+from wine_gpt.errors import UserError, one_line
+
+# seconds after which the Hub counts as not reachable
+TIMEOUT = 10.0
+# the files that datasets.save_to_disk writes for a DatasetDict and for a Dataset
+SAVED_FILES = ("dataset_dict.json", "state.json")
+LOAD_ERRORS = (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError, httpx2.HTTPError)
+
+
+def load_hub_dataset(config: DataConfig) -> Dataset:
+    """Load all splits of the dataset ``config.path`` as one, because reviews are split by their content.
+
+    Raises:
+        UserError: if the Hub can't be reached, or the dataset, revision or configuration is not there.
+    """
+    name = f"data.path: the Hub's dataset {config.path!r}"
+    _require_access(config, name)
+    try:
+        return all_splits(datasets.load_dataset(config.path, config.name, revision=config.revision))
+    except LOAD_ERRORS as error:
+        raise UserError(f"{name} can't be loaded: {one_line(error)}") from error
+
+
+def load_saved_dataset(folder: Path, name: str) -> Dataset:
+    """Load a folder of ``datasets.save_to_disk``, all splits as one.
+
+    Raises:
+        UserError: if a file is missing or damaged.
+    """
+    try:
+        return all_splits(datasets.load_from_disk(str(folder)))
+    except (*LOAD_ERRORS, KeyError) as error:
+        raise UserError(f"{name}: can't be loaded as a folder of save_to_disk: {one_line(error)}") from error
+
+
+def is_saved_dataset(folder: Path) -> bool:
+    """Return whether ``datasets.save_to_disk`` wrote the folder."""
+    return any((folder / file).is_file() for file in SAVED_FILES)
+
+
+def all_splits(loaded: Dataset | DatasetDict) -> Dataset:
+    """Return a dataset's splits as one dataset."""
+    return datasets.concatenate_datasets(list(loaded.values())) if isinstance(loaded, DatasetDict) else loaded
+
+
+def read_dataset(data: Dataset, name: str, columns: RequestedColumns) -> Batches:
+    """Yield the requested columns of a dataset in memory or on disk."""
+    chosen = columns.choose(data.column_names, name)
+    for table in data.select_columns(list(chosen.values())).with_format("arrow").iter(BATCH_ROWS):
+        yield from table.rename_columns(list(chosen)).combine_chunks().to_batches()
+
+
+def _require_access(config: DataConfig, name: str) -> None:
+    """Ask the Hub for the dataset once, because ``load_dataset`` retries an unreachable Hub for 23 seconds."""
+    try:
+        HfApi().dataset_info(config.path, revision=config.revision, timeout=TIMEOUT)
+    except OfflineModeIsEnabled:
+        return
+    except GatedRepoError as error:
+        raise UserError(f"{name} is gated: accept its terms on its page, and log in with hf auth login") from error
+    except RepositoryNotFoundError as error:
+        raise UserError(f"{name} is not there, or is private: no file has that name either") from error
+    except RevisionNotFoundError as error:
+        raise UserError(f"{name} has no revision {config.revision!r}") from error
+    except HfHubHTTPError as error:
+        raise UserError(f"{name} can't be loaded: {one_line(error)}") from error
+    except httpx2.HTTPError as error:
+        if not _is_cached(config.path):
+            reason = f"the Hub can't be reached: {one_line(error)}"
+            raise UserError(f"{name}: {reason}; if you meant a file, no file has that name") from error
+
+
+def _is_cached(repository: str) -> bool:
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / repository.replace("/", "___")
+    return folder.is_dir()

@@ -1,0 +1,38 @@
+"""Download the class's dataset, the wine reviews on Kaggle."""
+
+from pathlib import Path
+
+from wine_gpt.errors import UserError, one_line
+
+# names the version, so that kagglehub finds an earlier download without a request to Kaggle
+KAGGLE_HANDLE = "zynicide/wine-reviews/versions/4"
+KAGGLE_PAGE = "https://www.kaggle.com/datasets/zynicide/wine-reviews"
+KAGGLE_FILES = ("winemag-data-130k-v2.json", "winemag-data-130k-v2.csv")
+
+
+def download_from_kaggle() -> Path:
+    """Download the JSON file of the class's dataset with kagglehub, or find it in kagglehub's cache.
+
+    Raises:
+        UserError: if kagglehub is not installed, or Kaggle can't be reached or refuses.
+    """
+    try:
+        import kagglehub
+        import requests
+        from kagglehub.exceptions import DataCorruptionError
+    except ImportError:
+        raise UserError('data.path kaggle needs kagglehub: pip install "wine_gpt[kaggle]"') from None
+    by_hand = f"or download the zip at {KAGGLE_PAGE} and give its path as data.path"
+    try:
+        return Path(kagglehub.dataset_download(KAGGLE_HANDLE, path=KAGGLE_FILES[0]))
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        advice = {
+            401: "check the credentials in KAGGLE_API_TOKEN or ~/.kaggle/kaggle.json",
+            403: f"accept the dataset's terms at {KAGGLE_PAGE} and check the credentials in KAGGLE_API_TOKEN",
+            404: "the dataset is not there any more",
+        }.get(status, "try again later")
+        raise UserError(f"kaggle: answered with status {status}: {advice}, {by_hand}") from error
+    except (OSError, ValueError, DataCorruptionError) as error:
+        # network errors of requests are OSErrors
+        raise UserError(f"kaggle: the download failed: {one_line(error)}; try again, {by_hand}") from error
