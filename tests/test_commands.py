@@ -167,3 +167,41 @@ def test_a_file_of_that_name_comes_before_the_config_of_the_package(
 def test_a_misspelled_config_gets_the_nearest_name() -> None:
     with pytest.raises(UserError, match=r"can't read bas\.yaml: no such file; did you mean base\.yaml\?"):
         parse_config(PretrainConfig, ["bas.yaml"])
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "tools").glob("write_*.py")))
+def test_the_help_of_a_tool_runs_nothing(name: str) -> None:
+    written = {path: path.stat().st_mtime_ns for path in (ROOT / "space").iterdir()}
+    command = [sys.executable, "-m", f"tools.{name}", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")
+    assert {path: path.stat().st_mtime_ns for path in (ROOT / "space").iterdir()} == written
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_script_names_the_script(name: str, tmp_path: Path) -> None:
+    script = f"{name.replace('-', '_')}.py"
+    command = [sys.executable, str(ROOT / "scripts" / script), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {script} ")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_training_a_tokenizer_refuses_a_trained_one(wine_gpt: Command) -> None:
+    code, _, stderr = wine_gpt("train-tokenizer", "--tokenizer.path", "runs/tokenizer")
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert "tokenizer.path is 'runs/tokenizer': a new tokenizer is trained, so leave it out" in stderr
+
+
+def test_training_a_tokenizer_reads_a_config_of_pretraining(
+    wine_gpt: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("inherit: base.yaml\ntokenizer: {vocab_size: 50}\noutput_dir: runs/own\n")
+    assert wine_gpt("train-tokenizer", "own.yaml")[0] == 0
+    assert Path("runs/tokenizer/tokenizer.json").exists()
+    assert not Path("runs/own").exists()
+    Path("own.yaml").write_text("modle: {n_layer: 2}")
+    assert "unknown key modle.n_layer" in wine_gpt("train-tokenizer", "own.yaml")[2]

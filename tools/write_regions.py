@@ -3,6 +3,7 @@
 python tools/write_regions.py
 """
 
+import argparse
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ REGIONS = Path(__file__).parents[1] / "space" / "regions.json"
 
 def main() -> None:
     """Write the file."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     REGIONS.write_text(json.dumps(regions(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     print(REGIONS)
 

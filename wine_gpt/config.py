@@ -248,8 +248,14 @@ class TokenizerRunConfig:
 
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    # folder of the tokenizer
+    # folder of the tokenizer; a config of pretraining names its run's folder, which is not used
     output_dir: str = "runs/tokenizer"
+
+    def __post_init__(self) -> None:
+        """Refuse a trained tokenizer, because it would be ignored."""
+        advice = "a new tokenizer is trained, so leave it out; --output_dir names its folder"
+        require(self.tokenizer.path is None, "tokenizer.path", self.tokenizer.path, advice)
+        require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def parse_config(
     arguments: Sequence[str],
     default_file: str | None = None,
     defaults: Settings | None = None,
+    whole_class: type | None = None,
 ) -> ConfigT:
     """Build a root config from ``[FILE.yaml] [--section.setting value | --section.setting=value] ...``.
 
@@ -45,6 +46,8 @@ def parse_config(
         arguments: the command line without the name of the command.
         default_file: the YAML file that is read when the command line names none; see :func:`find_config`.
         defaults: settings that the file and the flags override.
+        whole_class: another root dataclass, whose configs the file may be; only its sections that ``config_class``
+            has are read.
 
     Raises:
         UserError: for a file that cannot be read, an unknown key, a wrong type or an impossible value.
@@ -52,7 +55,7 @@ def parse_config(
     arguments = list(arguments)
     named = arguments.pop(0) if arguments and not arguments[0].startswith("-") else default_file
     types = dict(leaf_types(config_class))
-    values = (defaults or {}) | (read_config_file(named, types) if named else {})
+    values = (defaults or {}) | (_read_part(named, types, whole_class) if named else {})
     return build_config(config_class, values | _read_flags(arguments, types))
 
 
@@ -133,6 +136,16 @@ def read_config_file(name: str, types: Types) -> Settings:
         UserError: for a file that can't be read, an unknown key or a wrong type, or configs that inherit in a circle.
     """
     return _read_inherited([find_config(name)], types)
+
+
+def _read_part(name: str, types: Types, whole_class: type | None) -> Settings:
+    """Read the settings in a config that may be the config of a whole run, with further ones."""
+    if whole_class is None:
+        return read_config_file(name, types)
+    values = read_config_file(name, {**dict(leaf_types(whole_class)), **types})
+    if set(values) <= set(types):
+        return values
+    return {key: value for key, value in values.items() if key in types and "." in key}
 
 
 def _read_inherited(chain: list[Path], types: Types) -> Settings:

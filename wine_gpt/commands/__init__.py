@@ -14,6 +14,7 @@ def read_config(
     name: str,
     description: str | None,
     default_file: str | None = None,
+    whole_class: type | None = None,
 ) -> ConfigT:
     """Parse the command line of a command that takes a config; or print its help and exit.
 
@@ -24,7 +25,7 @@ def read_config(
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     exit_with_help(config_class, arguments, f"{program_name(name)} {USAGE}", description)
-    return parse_config(config_class, arguments, default_file)
+    return parse_config(config_class, arguments, default_file, whole_class=whole_class)
 
 
 def exit_with_help(config_class: type, arguments: Sequence[str], usage: str, description: str | None) -> None:

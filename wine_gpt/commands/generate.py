@@ -8,6 +8,7 @@ import argparse
 import os
 import secrets
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from wine_gpt.errors import UserError
 def main(arguments: Sequence[str] | None = None) -> None:
     """Load the model, generate, and explain if --explain or --html is given."""
     options = read_arguments(arguments)
+    if options.html:
+        require_page(options.html)
     from wine_gpt.data.template import default_prompt
     from wine_gpt.generation.explain import explain, require_attention, to_html, to_terminal
     from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids
@@ -107,13 +110,26 @@ def wants_color() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def require_page(path: Path) -> None:
+    """Check before the model is loaded that the page can be written.
+
+    Raises:
+        UserError: if the path is a folder, or a file can't be made beside it.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"--html: can't write {path}: {error.strerror}") from error
+
+
 def save_page(path: Path, page: str) -> None:
     """Write the page atomically."""
     from wine_gpt.files import write_atomically
 
     try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
         write_atomically(path, page)
     except OSError as error:
         raise UserError(f"--html: can't write {path}: {error.strerror}") from error

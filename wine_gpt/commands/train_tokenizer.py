@@ -1,6 +1,7 @@
 """Train the word-level tokenizer on the train split and save it, so that several runs can use the same one.
 
 wine-gpt train-tokenizer --data.path FILE --output_dir runs/tokenizer
+wine-gpt train-tokenizer base.yaml --data.path FILE      # reads the sections data and tokenizer
 wine-gpt pretrain base.yaml --data.path FILE --tokenizer.path runs/tokenizer
 """
 
@@ -9,13 +10,15 @@ from pathlib import Path
 
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.commands import read_config
-from wine_gpt.config import TokenizerRunConfig
+from wine_gpt.config import PretrainConfig, TokenizerRunConfig
 
 
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, train, and save."""
-    config = read_config(TokenizerRunConfig, arguments, name="train-tokenizer", description=__doc__)
+    config = read_config(
+        TokenizerRunConfig, arguments, name="train-tokenizer", description=__doc__, whole_class=PretrainConfig
+    )
     from wine_gpt.data.reviews import load_reviews
     from wine_gpt.run_folder import require_writable
     from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
