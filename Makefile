@@ -20,6 +20,8 @@ clean:
 	rm -rf .venv build dist *.egg-info
 
 .venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: $(PYTHON) is missing or older than Python 3.11: name another one, as in make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
 .venv/installed: pyproject.toml | .venv/bin/python

@@ -8,7 +8,9 @@ With ``accelerate launch`` instead of ``python`` several processes train. ``--he
 skips finished subsets. This is ``wine-gpt finetune``; its code is in ``wine_gpt/commands/finetune.py``.
 """
 
-from wine_gpt.cli import run_command
+from wine_gpt.cli import command_main
+
+main = command_main("finetune")
 
 if __name__ == "__main__":
-    run_command("finetune")
+    main()

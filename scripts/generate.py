@@ -6,7 +6,9 @@
 This is ``wine-gpt generate``; its code is in ``wine_gpt/commands/generate.py``.
 """
 
-from wine_gpt.cli import run_command
+from wine_gpt.cli import command_main
+
+main = command_main("generate")
 
 if __name__ == "__main__":
-    run_command("generate")
+    main()

@@ -9,7 +9,9 @@
 was interrupted. This is ``wine-gpt pretrain``; its code is in ``wine_gpt/commands/pretrain.py``.
 """
 
-from wine_gpt.cli import run_command
+from wine_gpt.cli import command_main
+
+main = command_main("pretrain")
 
 if __name__ == "__main__":
-    run_command("pretrain")
+    main()

@@ -7,7 +7,9 @@ Log in with ``hf auth login`` first, or set HF_TOKEN. ``--help`` lists every opt
 code is in ``wine_gpt/commands/publish.py``.
 """
 
-from wine_gpt.cli import run_command
+from wine_gpt.cli import command_main
+
+main = command_main("publish")
 
 if __name__ == "__main__":
-    run_command("publish")
+    main()

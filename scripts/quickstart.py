@@ -5,7 +5,9 @@
 This is ``wine-gpt quickstart``; its code is in ``wine_gpt/commands/quickstart.py``.
 """
 
-from wine_gpt.cli import run_command
+from wine_gpt.cli import command_main
+
+main = command_main("quickstart")
 
 if __name__ == "__main__":
-    run_command("quickstart")
+    main()

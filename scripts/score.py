@@ -7,7 +7,9 @@
 ``--help`` lists every setting. This is ``wine-gpt score``; its code is in ``wine_gpt/commands/score.py``.
 """
 
-from wine_gpt.cli import run_command
+from wine_gpt.cli import command_main
+
+main = command_main("score")
 
 if __name__ == "__main__":
-    run_command("score")
+    main()

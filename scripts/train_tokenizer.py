@@ -6,7 +6,9 @@
 This is ``wine-gpt train-tokenizer``; its code is in ``wine_gpt/commands/train_tokenizer.py``.
 """
 
-from wine_gpt.cli import run_command
+from wine_gpt.cli import command_main
+
+main = command_main("train_tokenizer")
 
 if __name__ == "__main__":
-    run_command("train_tokenizer")
+    main()

@@ -1,5 +1,6 @@
 """Test ``wine-gpt``: its commands, their help, and the command lines that they print."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -205,3 +206,22 @@ def test_training_a_tokenizer_reads_a_config_of_pretraining(
     assert not Path("runs/own").exists()
     Path("own.yaml").write_text("modle: {n_layer: 2}")
     assert "unknown key modle.n_layer" in wine_gpt("train-tokenizer", "own.yaml")[2]
+
+
+def test_make_refuses_an_old_python_in_one_line(tmp_path: Path) -> None:
+    old = tmp_path / "python"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    done = subprocess.run(["make", f"PYTHON={old}", ".venv/bin/python"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {old} is missing or older than Python 3.11: name another one")
+
+
+def test_make_clean_keeps_the_runs(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("runs/base", ".venv", "build"):
+        (tmp_path / name).mkdir(parents=True)
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["Makefile", "runs"]
+    assert (tmp_path / "runs" / "base").is_dir()

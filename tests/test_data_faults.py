@@ -20,6 +20,7 @@ from support.records import KAGGLE_JSON, csv_text, json_text, lines_text, load, 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
+from wine_gpt.files import install_command
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -302,7 +303,7 @@ def test_kaggle_without_a_network_gives_advice(kaggle: KaggleServer, monkeypatch
 def test_without_kagglehub_the_install_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     # an import of None raises ImportError, as for a package that is not installed
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    assert 'pip install "wine_gpt[kaggle]"' in load_error("kaggle")
+    assert install_command("kaggle") in load_error("kaggle")
 
 
 def test_a_hub_dataset_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:

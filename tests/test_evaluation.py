@@ -25,6 +25,7 @@ from wine_gpt.evaluation.generated import ReviewGenerator, read_reviews
 from wine_gpt.evaluation.predictions import predict
 from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.evaluation.table import to_text
+from wine_gpt.files import install_command
 from wine_gpt.run_folder import data_settings
 from wine_gpt.tokenizer import class_words, save_tokenizer
 
@@ -338,4 +339,4 @@ def test_without_evaluate_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "evaluate", None)
     with pytest.raises(SystemExit):
         score(base)
-    assert 'evaluation needs evaluate: pip install "wine_gpt[evaluation]"' in capsys.readouterr().err
+    assert f"evaluation needs evaluate: {install_command('evaluation')}" in capsys.readouterr().err

@@ -38,6 +38,7 @@ from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED
 from wine_gpt.errors import RunInterrupted, UserError
+from wine_gpt.files import install_command
 from wine_gpt.finetuning.adapter import build_adapter
 from wine_gpt.finetuning.finetune import finetune
 from wine_gpt.finetuning.interpolation import ALPHAS, best_alpha, header_words, keep_best_alpha
@@ -639,6 +640,5 @@ def test_without_peft_full_works_and_lora_says_what_to_install(work: Path) -> No
     done = subprocess.run([*script, *flags, "--method", "lora"], capture_output=True, text=True, env=environment)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        "error: method lora needs peft (No module named 'peft'): "
-        'pip install "wine_gpt[adapters]", or use --method full'
+        f"error: method lora needs peft (No module named 'peft'): {install_command('adapters')}, or use --method full"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from wine_gpt import files
 from wine_gpt.training.signals import GracefulShutdown
 
 ROOT = Path(__file__).parents[1]
@@ -117,8 +118,8 @@ class Interrupt(importlib.abc.MetaPathFinder):
             os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Interrupt())
 sys.argv = ["scripts/pretrain.py", *{TINY!r}]
-from wine_gpt.cli import run_command
-run_command("pretrain")
+from wine_gpt.cli import command_main
+command_main("pretrain")()
 """
     done = run([sys.executable, "-c", code], tmp_path)
     assert (done.returncode, done.stderr) == (130, b"stopped by Ctrl-C\n")
@@ -160,3 +161,15 @@ def test_a_checkout_that_is_not_installed_works(tmp_path: Path) -> None:
     done = run(command, tmp_path, PYTHONPATH=str(tmp_path / "site"))
     assert done.returncode == 0, done.stderr.decode()
     assert '"wine_gpt": "' in (tmp_path / "run" / "metrics.json").read_text(encoding="utf-8")
+
+
+def test_the_advised_installation_works_from_a_checkout_and_from_a_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert files.install_command("kaggle") == 'pip install -e ".[kaggle]"'
+    monkeypatch.chdir(tmp_path)
+    assert files.install_command("kaggle") == f'pip install -e "{ROOT}[kaggle]"'
+    # where a wheel is installed there is no pyproject.toml above the package
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "wine_gpt" / "files.py"))
+    assert files.install_command("evaluation").startswith("pip install 'evaluate<0.5,>=0.4.6' 'scikit-learn<2,>=1.7'")

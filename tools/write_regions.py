@@ -1,6 +1,6 @@
 """Write space/regions.json: the sample's countries, provinces and varieties, which the demo offers.
 
-python tools/write_regions.py
+python -m tools.write_regions
 """
 
 import argparse

@@ -98,10 +98,18 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
-@exits_cleanly
-def run_command(name: str) -> None:
-    """Run a command of :mod:`wine_gpt.commands`, which is imported here so that Ctrl-C ends the import cleanly too."""
-    importlib.import_module(f"wine_gpt.commands.{name}").main()
+def command_main(name: str) -> Callable[[], None]:
+    """Return the ``main`` of a command, which imports it so that Ctrl-C ends the import cleanly too.
+
+    Args:
+        name: the name of a module in :mod:`wine_gpt.commands`.
+    """
+
+    @exits_cleanly
+    def main() -> None:
+        importlib.import_module(f"wine_gpt.commands.{name}").main()
+
+    return main
 
 
 def prepare_streams() -> None:

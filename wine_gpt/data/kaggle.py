@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from wine_gpt.errors import UserError, one_line
+from wine_gpt.files import install_command
 
 # names the version, so that kagglehub finds an earlier download without a request to Kaggle
 KAGGLE_HANDLE = "zynicide/wine-reviews/versions/4"
@@ -21,7 +22,7 @@ def download_from_kaggle() -> Path:
         import requests
         from kagglehub.exceptions import DataCorruptionError
     except ImportError:
-        raise UserError('data.path kaggle needs kagglehub: pip install "wine_gpt[kaggle]"') from None
+        raise UserError(f"data.path kaggle needs kagglehub: {install_command('kaggle')}") from None
     by_hand = f"or download the zip at {KAGGLE_PAGE} and give its path as data.path"
     try:
         return Path(kagglehub.dataset_download(KAGGLE_HANDLE, path=KAGGLE_FILES[0]))

@@ -6,6 +6,7 @@ from transformers import GPT2LMHeadModel, set_seed
 
 from wine_gpt.config import LoraConfig
 from wine_gpt.errors import UserError, one_line
+from wine_gpt.files import install_command
 from wine_gpt.modeling.pretrained import quiet_peft
 
 
@@ -18,7 +19,7 @@ def require_peft() -> None:
     try:
         import peft  # noqa: F401
     except ImportError as error:
-        advice = 'pip install "wine_gpt[adapters]", or use --method full'
+        advice = f"{install_command('adapters')}, or use --method full"
         raise UserError(f"method lora needs peft ({one_line(error)}): {advice}") from error
 
 

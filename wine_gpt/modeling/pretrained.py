@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.files import read_json
+from wine_gpt.files import install_command, read_json
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -119,7 +119,7 @@ def _load_adapted(folder: Path) -> PreTrainedModel:
     try:
         from peft import PeftModel
     except ImportError:
-        raise UserError(f'model: {folder} is an adapter, which needs peft: pip install "wine_gpt[adapters]"') from None
+        raise UserError(f"model: {folder} is an adapter, which needs peft: {install_command('adapters')}") from None
     model = load_model(base)
     try:
         with quiet_peft():

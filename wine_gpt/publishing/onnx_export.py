@@ -14,6 +14,7 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 
 from wine_gpt.errors import UserError
+from wine_gpt.files import install_command
 from wine_gpt.modeling.pretrained import load_model
 
 INPUTS = ("input_ids", "attention_mask", "position_ids")
@@ -66,7 +67,7 @@ def export(model: str | Path, file: Path) -> None:
     try:
         import onnxscript  # noqa: F401
     except ImportError:
-        raise UserError('--onnx needs onnx and onnxscript: pip install "wine_gpt[onnx]"') from None
+        raise UserError(f"--onnx needs onnx and onnxscript: {install_command('onnx')}") from None
     loaded = load_model(model).eval()
     config = loaded.config
     tensors = [f"{layer}.{part}" for layer in range(config.n_layer) for part in ("key", "value")]

@@ -19,6 +19,7 @@ from accelerate.utils import (
 
 from wine_gpt.config import TrainingConfig
 from wine_gpt.errors import UserError
+from wine_gpt.files import install_command
 from wine_gpt.modeling.cross_entropy import CHUNK_BYTES
 from wine_gpt.training.hardware import choose_mixed_precision, float32_library, tuned_runtime
 
@@ -135,7 +136,7 @@ def _require_trackers(names: list[str]) -> None:
     installed = [str(tracker) for tracker in get_available_trackers()]
     for name in names:
         if name not in installed:
-            raise UserError(f'training.trackers: {name} is not installed: pip install "wine_gpt[tracking]"')
+            raise UserError(f"training.trackers: {name} is not installed: {install_command('tracking')}")
 
 
 def _require_no_sharding() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wine_gpt.errors import UserError
+from wine_gpt.files import install_command
 
 METRICS = ("word_perplexity", "copying", "diversity", "conditioning")
 
@@ -24,4 +25,4 @@ def load_metric(name: str) -> Any:  # noqa: ANN401 - evaluate.EvaluationModule, 
 
         return evaluate.load(str(Path(__file__).parent / name), keep_in_memory=True)
     except ImportError as error:
-        raise UserError(f'evaluation needs {error.name or "more"}: pip install "wine_gpt[evaluation]"') from None
+        raise UserError(f"evaluation needs {error.name or 'more'}: {install_command('evaluation')}") from None
