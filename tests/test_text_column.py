@@ -1,4 +1,4 @@
-"""A corpus with a column called "text", as the running text or as a field, through all scripts."""
+"""Columns, values, prefixes and texts that look like the package's own are plain data in all scripts."""
 
 import itertools
 import json
@@ -17,6 +17,7 @@ from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.evaluation.ngram_index import load_index
+from wine_gpt.run_folder import loss_by_field_plot
 from wine_gpt.tokenizer import class_words
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -26,13 +27,53 @@ SHAPE = ["--model.n_layer", "1", "--model.n_head", "2", "--model.n_embd", "32", 
 TRAINING = ["--training.epochs", "4", "--training.learning_rate", "0.01", "--training.mixed_precision", "no"]
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """The files that all scripts wrote for one role of the column "text"."""
+# values and words that have a meaning in our file names, tables, templates, tokenizer or plots
+ODD_VALUES = ["../../x | $a_1$", "con"]
+ODD_WORDS = [
+    "nan",
+    "None",
+    "{{",
+    "{%",
+    "[EOS]",
+    "[UNK]",
+    "..",
+    "<b>&amp;",
+    "|",
+    "$x^$",
+    "[BOS]",
+    "#",
+    "null",
+    "``",
+    "](",
+]
 
-    folder: Path
+
+@dataclass(frozen=True)
+class Case:
+    """The names of one corpus: prefix, prompt field, its two values, text column, and words of the texts."""
+
+    prefix: str
     field: str
     text_field: str
+    values: list[str]
+    words: list[str]
+
+
+CASES = {
+    "text_field": Case("note", "topic", "text", TOPICS, []),
+    "prompt_field": Case("note", "text", "note", TOPICS, []),
+    "columns of the tokenizer": Case("{{ label }} [EOS]", "length", "input_ids", ODD_VALUES, ODD_WORDS),
+    "paths and plots": Case("", "../../x", "label", ["nan", "None"], ODD_WORDS),
+    "names of plots": Case("nan", "position", "$source$", ["[UNK]", "<i>"], ODD_WORDS),
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The files that all scripts wrote for one case."""
+
+    folder: Path
+    case: Case
     # stdout of generate.py without a prompt
     generated: str
 
@@ -40,6 +81,16 @@ class Corpus:
         """Return a JSON file's content."""
         content: dict[str, Any] = json.loads((self.folder / file).read_text(encoding="utf-8"))
         return content
+
+    @property
+    def field(self) -> str:
+        """The prompt field."""
+        return self.case.field
+
+    @property
+    def text_field(self) -> str:
+        """The column of the running text."""
+        return self.case.text_field
 
     def words(self, split: str, topic: str | None = None) -> list[list[str]]:
         """Return the words of a split's running texts, or of those of one topic."""
@@ -54,18 +105,20 @@ def run_script(name: str, *arguments: object) -> None:
         runpy.run_path(sys.argv[0], run_name="__main__")
 
 
-@pytest.fixture(scope="module", params=[("topic", "text"), ("text", "note")], ids=["text_field", "prompt_field"])
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
 def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Corpus]:
     """Write 200 notes and run pretrain, generate, score, finetune and publish on them."""
-    field, text_field = request.param
+    case: Case = request.param
+    field, text_field = case.field, case.text_field
+    vocabulary = [*case.words, *(f"w{number}" for number in range(40 - len(case.words)))]
     folder = tmp_path_factory.mktemp("notes")
     random = np.random.default_rng(0)
     notes = [
-        {field: TOPICS[number % 2], text_field: " ".join(f"w{word}" for word in random.integers(0, 40, 16))}
+        {field: case.values[number % 2], text_field: " ".join(vocabulary[word] for word in random.integers(0, 40, 16))}
         for number in range(200)
     ]
     (folder / "notes.jsonl").write_text("".join(json.dumps(note) + "\n" for note in notes))
-    columns = ["--data.prefix", "note", "--data.prompt_fields", field, "--data.text_field", text_field]
+    columns = [f"--data.prefix={case.prefix}", "--data.prompt_fields", field, "--data.text_field", text_field]
     splits = ["--data.validation_fraction", "0.2", "--data.test_fraction", "0.2"]
     with pytest.MonkeyPatch.context() as patch, pytest.MonkeyPatch.context() as output:
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
@@ -73,7 +126,7 @@ def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         path = ["--data.path", folder / "notes.jsonl"]
         run_script("pretrain", *path, *columns, *splits, *SHAPE, *TRAINING, "--output_dir", run)
         run_script("score", run, "--texts", 100)
-        tuned = ["--field", field, "--value", TOPICS[0], "--output_dir", folder / "tuned"]
+        tuned = ["--field", field, "--value", case.values[0], "--output_dir", folder / "tuned"]
         run_script("finetune", "--base", run, *tuned, *TRAINING)
         run_script(
             "publish", run, "--repo", "org/notes", "--license", "mit", "--dry_run", "--adapters", folder / "tuned"
@@ -81,7 +134,7 @@ def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         with (folder / "generated").open("w") as stdout:
             output.setattr(sys, "stdout", stdout)
             run_script("generate", run, "--seed", 1)
-        yield Corpus(folder, field, text_field, (folder / "generated").read_text())
+        yield Corpus(folder, case, (folder / "generated").read_text())
 
 
 def mean_longest_span(texts: list[list[str]], train: list[list[str]]) -> float:
@@ -101,13 +154,14 @@ def test_copied_spans_are_those_of_the_running_text(corpus: Corpus) -> None:
     copying = corpus.read("run/evaluation/metrics.json")["copying"]["real"]
     expected = mean_longest_span(corpus.words("test"), corpus.words("train"))
     assert copying["mean_longest"] == pytest.approx(expected)
-    assert copying["longest"] < len(class_words(TOPICS[0]))
+    if corpus.case.values is TOPICS:
+        assert copying["longest"] < len(class_words(TOPICS[0]))
 
 
 def test_fine_tuning_finishes_and_compares_running_texts(corpus: Corpus) -> None:
     (file,) = (corpus.folder / "tuned").glob("*/metrics.json")
     metrics = json.loads(file.read_text(encoding="utf-8"))
-    train, *unseen = (corpus.words(split, TOPICS[0]) for split in ("train", "test", "validation"))
+    train, *unseen = (corpus.words(split, corpus.case.values[0]) for split in ("train", "test", "validation"))
     expected = mean_longest_span(list(itertools.chain(*unseen)), train)
     assert metrics["copying"]["real"] == pytest.approx(expected)
 
@@ -118,16 +172,36 @@ def test_the_published_index_is_of_the_running_texts(corpus: Corpus) -> None:
     texts = corpus.words("train")
     assert index.reviews == len(texts)
     assert all(index.longest_span(words) == len(words) for words in texts)
-    assert index.longest_span(class_words(TOPICS[0])) == 0
+    if corpus.case.values is TOPICS:
+        assert index.longest_span(class_words(TOPICS[0])) == 0
 
 
 def test_the_template_goes_with_the_model(corpus: Corpus) -> None:
-    expected = {"prefix": "note", "fields": [corpus.field], "text_field": corpus.text_field}
+    expected = {"prefix": corpus.case.prefix, "fields": [corpus.field], "text_field": corpus.text_field}
     assert corpus.read("run/review_template.json") == expected
     assert corpus.read("run/publish/models/org/notes/review_template.json") == expected
     card = (corpus.folder / "run/publish/models/org/notes/README.md").read_text(encoding="utf-8")
-    assert f"`note : {corpus.field} : {corpus.text_field}`" in card
+    shown = " : ".join(filter(None, [corpus.case.prefix, corpus.field, corpus.text_field]))
+    assert shown in card
+
+
+def test_nothing_is_written_outside_the_folders_of_the_runs(corpus: Corpus) -> None:
+    assert {path.name for path in corpus.folder.iterdir()} == {"notes.jsonl", "cache", "run", "tuned", "generated"}
+    (subset,) = (path for path in (corpus.folder / "tuned").iterdir() if path.is_dir())
+    assert subset.name == "con" or all(character.isalnum() or character == "-" for character in subset.name)
+    plots = {path.name for path in (corpus.folder / "run" / "evaluation").iterdir()}
+    assert {"metrics.json", "reliability.png", "loss_by_position.png", loss_by_field_plot(corpus.field)} == plots
+    assert len(plots) == 4
+    table = (corpus.folder / "tuned" / "subsets.md").read_text(encoding="utf-8").splitlines()
+    assert len(table) == 3
+
+
+def test_a_published_adapter_names_no_local_path(corpus: Corpus) -> None:
+    models = corpus.folder / "run" / "publish" / "models" / "org"
+    for file in models.glob("notes-*/*.json"):
+        assert str(corpus.folder) not in file.read_text(encoding="utf-8"), file
 
 
 def test_generation_begins_with_the_runs_own_prefix(corpus: Corpus) -> None:
-    assert corpus.generated.startswith("note")
+    prefix = corpus.case.prefix.lower()
+    assert "".join(corpus.generated.lower().split()).startswith("".join(prefix.split()))

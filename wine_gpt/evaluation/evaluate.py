@@ -4,6 +4,7 @@ Every figure of generated reviews is also computed for as many real held-out rev
 something only in comparison. ``docs/evaluation.md`` explains each figure.
 """
 
+import logging
 from pathlib import Path
 
 from accelerate import PartialState
@@ -32,6 +33,8 @@ from wine_gpt.files import write_json
 from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 from wine_gpt.training.record import Environment
 
+logger = logging.getLogger(__name__)
+
 
 def evaluate_model(config: ScoreConfig) -> EvaluationReport:
     """Compute every figure, write figures and plots to the output folder, and return the figures.
@@ -53,6 +56,9 @@ def evaluate_model(config: ScoreConfig) -> EvaluationReport:
     folder = output_folder(config)
     run_folder.require_writable(folder)
     model.to(PartialState().device)
+    logger.info(
+        f"scoring {len(held_out):,} reviews, then generating at most {config.texts:,}; --texts sets their number"
+    )
     predictions = predict(model, tokenizer, list(texts(held_out)))
     report = _report(
         config, ReviewGenerator(model, tokenizer, config.batch_size, config.seed, {}), reviews, predictions
@@ -102,6 +108,7 @@ def _report(
     seen = sample_reviews(reviews.splits["train"], config.texts, config.seed)
     halves = first_halves(seen, template, generator)
     continued = generator.continuations(halves, longest, "continuing training reviews")
+    logger.info("comparing generated and real reviews: copying, diversity, conditioning")
     return EvaluationReport(
         model=config.model,
         split=config.split,
