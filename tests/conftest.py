@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import datasets
+import hypothesis
 import pytest
 import torch
 from support.finished_runs import demo
@@ -19,6 +20,12 @@ from support.publisher import Publisher
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 TOY_POSITIONS = 64
+
+# without limits of time, because tests must pass on a busy machine, and without a folder of examples in the checkout
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def reviews(*lengths: int) -> Dataset:
     return Dataset.from_dict({"input_ids": ids, "length": lengths})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     positions=st.lists(st.integers(1, 60), min_size=1, max_size=300),
     budget=st.integers(60, 500),

@@ -92,7 +92,7 @@ def test_both_checksums_of_a_damaged_file_are_shown(tmp_path: Path, name: str, d
     assert str(error.value) == f"checkpoint {path}: {name} is damaged: sha256 {after}, manifest says {before}"
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(max_examples=60)
 @given(bit=st.integers(0, 2**16))
 def test_no_bit_of_the_manifest_flips_unnoticed(bit: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

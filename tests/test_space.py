@@ -13,6 +13,7 @@ import httpx
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from support.local_server import PATIENCE
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, set_seed
 
 pytest.importorskip("gradio", reason="the demo's packages are not installed")
@@ -579,8 +580,9 @@ def shown_problem() -> str:
     page = build(demo)
     try:
         _, address, _ = page.launch(**launch_options(demo), prevent_thread_lock=True, quiet=True)
-        assert httpx.get(address).status_code == 200
-        found = [part["props"].get("value") for part in httpx.get(f"{address}config").json()["components"]]
+        assert httpx.get(address, timeout=PATIENCE).status_code == 200
+        config = httpx.get(f"{address}config", timeout=PATIENCE).json()
+        found = [part["props"].get("value") for part in config["components"]]
     finally:
         page.close()
     with pytest.raises(UserFacingError):

@@ -11,6 +11,8 @@ pytest.importorskip("mcp", reason="mcp is not installed")
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from mcp.types import CallToolResult, ListToolsResult
+from support.local_server import PATIENCE
+from support.space_server import client_of
 
 HEADER = "wine review : italy : tuscany : riesling :"
 
@@ -18,7 +20,7 @@ HEADER = "wine review : italy : tuscany : riesling :"
 async def ask(address: str, name: str = "", **arguments: Any) -> Any:  # noqa: ANN401 - of either kind
     """Call a tool, or list them all."""
     async with (
-        streamablehttp_client(f"{address}/gradio_api/mcp/") as (incoming, outgoing, _),
+        streamablehttp_client(f"{address}/gradio_api/mcp/", timeout=PATIENCE) as (incoming, outgoing, _),
         ClientSession(incoming, outgoing) as session,
     ):
         await session.initialize()
@@ -42,9 +44,7 @@ def test_its_tools_are_the_functions_of_the_api(demo_address: str) -> None:
 
 
 def test_tools_answer_what_the_api_answers(demo_address: str) -> None:
-    from gradio_client import Client
-
-    client = Client(demo_address, verbose=False)
+    client = client_of(demo_address)
     written = client.predict(HEADER, seed=7, model="riesling", api_name="/generate")
     assert call(demo_address, "generate", prompt=HEADER, seed=7, model="riesling") == (False, written)
     words = client.predict("wine review", count=3, api_name="/next_words")

@@ -19,9 +19,9 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 
 from axe_playwright_python.sync_playwright import Axe
-from gradio_client import Client
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from support.space_server import serving
+from support.local_server import PATIENCE
+from support.space_server import client_of, serving
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
@@ -30,7 +30,6 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
 HEADER = "wine review : italy : tuscany : riesling :"
 LINK = {"prompt": HEADER, "temperature": 0.8, "seed": 7}
-PATIENCE = 20_000
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 Open = Callable[..., AbstractContextManager[Page]]
@@ -39,7 +38,8 @@ Open = Callable[..., AbstractContextManager[Page]]
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as play:
-        yield play.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        expect.set_options(timeout=1000 * PATIENCE)
+        yield play.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=1000 * PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,7 @@ def opened(browser: Browser, demo_address: str) -> Open:
         address: str = demo_address,
         **context: Any,  # noqa: ANN401 - of playwright
     ) -> Iterator[Page]:
-        own = browser.new_context(**{"viewport": DESKTOP, "locale": "en-US", **context})
-        own.set_default_timeout(PATIENCE)
-        page = own.new_page()
+        page = new_page(browser, **{"viewport": DESKTOP, **context})
         wrong: list[str] = []
         page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -66,22 +64,29 @@ def opened(browser: Browser, demo_address: str) -> Open:
         yield page
         assert wrong == []
         assert [url for url in asked if not url.startswith(address)] == []
-        own.close()
+        page.context.close()
 
     return open_page
 
 
 @pytest.fixture(scope="module")
-def slow_demo(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve a slow demo for one visitor at a time; return the address."""
-    log = tmp_path_factory.mktemp("slow_demo") / "log"
-    with serving(log, slow=True, WINE_GPT_MODEL=str(demo_model)) as address:
-        yield address
+def held_demo(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Serve a demo for one visitor at a time; return the address and a file that stops its texts while it exists."""
+    folder = tmp_path_factory.mktemp("held_demo")
+    with serving(folder / "log", hold=folder / "hold", WINE_GPT_MODEL=str(demo_model)) as address:
+        yield address, folder / "hold"
+
+
+def new_page(browser: Browser, **context: Any) -> Page:  # noqa: ANN401 - of playwright
+    """Open a window of its own; ``expect`` and the page wait for PATIENCE."""
+    own = browser.new_context(**{"locale": "en-US", **context})
+    own.set_default_timeout(1000 * PATIENCE)
+    return own.new_page()
 
 
 def written(page: Page, seed: str | int) -> None:
     """Wait until the review of a seed is complete."""
-    expect(page.locator(f'#review .card[data-seed="{seed}"][data-state="written"]')).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(f'#review .card[data-seed="{seed}"][data-state="written"]')).to_be_visible()
 
 
 def text(page: Page) -> str:
@@ -121,48 +126,54 @@ def test_a_link_writes_the_review_that_it_was_made_from(opened: Open) -> None:
         assert text(page) == shown
 
 
-def test_stop_keeps_what_is_written_and_one_can_write_again(opened: Open, slow_demo: str) -> None:
-    with opened(address=slow_demo) as page:
+def test_stop_keeps_what_is_written_and_one_can_write_again(opened: Open, held_demo: tuple[str, Path]) -> None:
+    address, hold = held_demo
+    with opened(address=address) as page:
         whole = text(page)
+        hold.touch()
         page.locator("#write").click()
         expect(page.locator("#review [data-state=writing] .word:not(.given)").nth(2)).to_be_visible()
-        page.locator("#review .stop").click()
-        expect(page.locator("#review .status")).to_contain_text("Stopped after")
-        # words that were sent before the server stopped
-        page.wait_for_timeout(300)
         kept = text(page)
         assert len(kept) < len(whole)
         assert whole.startswith(kept)
-        page.wait_for_timeout(500)
-        assert text(page) == kept
+        # the server has stopped when it answers
+        with page.expect_response("**/gradio_api/cancel"):
+            page.locator("#review .stop").click()
+        expect(page.locator("#review .status")).to_contain_text("Stopped after 3 words")
         look(page, "s")
+        assert text(page) == kept
         page.locator("#write").click()
-        expect(page.locator("#review .words")).to_contain_text("∎", timeout=PATIENCE)
+        expect(page.locator("#review .words")).to_contain_text("∎")
         assert text(page) == whole
 
 
-def test_the_queue_position_is_shown_and_a_full_queue_reported(browser: Browser, slow_demo: str) -> None:
-    program = Client(slow_demo, verbose=False)
-    with contextlib.closing(browser.new_page(locale="es-ES")) as page:
-        page.goto(f"{slow_demo}/?{urlencode(LINK)}")
+def test_the_queue_position_is_shown_and_a_full_queue_reported(browser: Browser, held_demo: tuple[str, Path]) -> None:
+    address, hold = held_demo
+    program = client_of(address)
+    with contextlib.closing(new_page(browser, locale="es-ES")) as page:
+        page.goto(f"{address}/?{urlencode(LINK)}")
         written(page, 7)
+        hold.touch()
         first = program.submit(api_name="/generate")
         # its first piece, so that the page's request comes second
         next(first)
         page.locator("#write").click()
         expect(page.locator("#review .status")).to_contain_text("número 1 de la cola")
-        first.result(PATIENCE / 1000)
-        expect(page.locator("#review .status")).to_contain_text("Escrita", timeout=PATIENCE)
+        hold.unlink()
+        first.result(PATIENCE)
+        expect(page.locator("#review .status")).to_contain_text("Escrita")
+        hold.touch()
         jobs = [program.submit(api_name="/generate") for _ in range(2)]
-        while httpx.get(f"{slow_demo}/gradio_api/queue/status").json()["queue_size"] != 1:
+        while httpx.get(f"{address}/gradio_api/queue/status", timeout=PATIENCE).json()["queue_size"] != 1:
             page.wait_for_timeout(50)
         page.locator("#write").click()
-        expect(page.get_by_test_id("toast-text")).to_contain_text("la cola está llena", timeout=PATIENCE)
+        expect(page.get_by_test_id("toast-text")).to_contain_text("la cola está llena")
         expect(page.locator("#review .status")).to_contain_text("Escrita")
+        hold.unlink()
         for job in jobs:
-            job.result(PATIENCE / 1000)
+            job.result(PATIENCE)
         page.get_by_role("button", name="Otra más").click()
-        expect(page.locator('#review .card[data-seed="7"]')).to_have_count(0, timeout=PATIENCE)
+        expect(page.locator('#review .card[data-seed="7"]')).to_have_count(0)
 
 
 def test_copies_are_the_text_and_the_link_to_it(opened: Open) -> None:
@@ -186,8 +197,16 @@ def test_copies_are_the_text_and_the_link_to_it(opened: Open) -> None:
 
 def copied(page: Page, button: str) -> str:
     """Click a button; return what it puts into the clipboard."""
-    page.locator(f"#review {button}").click()
-    expect(page.locator(f"#review {button}")).to_have_text("Copied")
+    clicked = page.locator(f"#review {button}")
+    # noted, because the label is shown for a short time only
+    clicked.evaluate(
+        """button => {
+             window.labels = [];
+             new MutationObserver(() => labels.push(button.textContent)).observe(button, { childList: true });
+           }"""
+    )
+    clicked.click()
+    page.wait_for_function("labels.includes('Copied')")
     return str(page.evaluate("navigator.clipboard.readText()"))
 
 
@@ -232,9 +251,7 @@ def test_the_explanation_shows_what_transformers_computes(
         page.locator("select.layer").select_option("0")
         page.locator("select.head").select_option("1")
         weights = output.attentions[0][0, 1, -1]
-        expect(page.locator(".attended-words .figure").first).to_have_text(
-            f"{100 * weights.max().item():.2f}%", timeout=PATIENCE
-        )
+        expect(page.locator(".attended-words .figure").first).to_have_text(f"{100 * weights.max().item():.2f}%")
         page.locator("#review .word").nth(3).hover()
         weight = f"{100 * weights[3].item():.2f}% of the attention"
         expect(page.locator("#review .tip")).to_have_text(f":: {weight}")
@@ -335,8 +352,8 @@ def test_it_is_accessible_in_both_lights_and_widths(
 def serious(page: Page) -> list[str]:
     """Return the serious violations that axe finds."""
     page.mouse.move(0, 0)
-    # wait for the colors' transition
-    page.wait_for_timeout(500)
+    # the colors' transitions must have ended
+    page.wait_for_function("document.getAnimations().every(animation => animation.playState === 'finished')")
     found = Axe().run(page).response["violations"]
     return [
         f"{violation['id']}: {node['html']}"

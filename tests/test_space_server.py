@@ -17,7 +17,8 @@ pytest.importorskip("gradio", reason="the demo's packages are not installed")
 
 from gradio_client import Client
 from gradio_client.exceptions import AppError
-from support.space_server import SPACE, serving
+from support.local_server import PATIENCE
+from support.space_server import SPACE, client_of, serving
 
 HEADER = "wine review : italy : tuscany : riesling :"
 SECRET = "a line that nobody outside may read"
@@ -30,7 +31,7 @@ def address(demo_address: str) -> str:
 
 @pytest.fixture(scope="module")
 def client(address: str) -> Client:
-    return Client(address, verbose=False)
+    return client_of(address)
 
 
 DEFAULTS: dict[str, list[Any]] = {
@@ -44,9 +45,9 @@ def call(address: str, name: str, *values: Any) -> tuple[str, str]:  # noqa: ANN
     """Call an endpoint with any body; return the last event and its data."""
     join = f"{address}/gradio_api/call/{name}"
     body = json.dumps({"data": [*values, *DEFAULTS[name][len(values) :]]})
-    joined = httpx.post(join, content=body, headers={"content-type": "application/json"}, timeout=60)
+    joined = httpx.post(join, content=body, headers={"content-type": "application/json"}, timeout=PATIENCE)
     assert joined.status_code == 200, joined.text
-    with httpx.stream("GET", f"{join}/{joined.json()['event_id']}", timeout=120) as stream:
+    with httpx.stream("GET", f"{join}/{joined.json()['event_id']}", timeout=PATIENCE) as stream:
         lines = [line for line in stream.iter_lines() if line]
     return lines[-2].removeprefix("event: "), lines[-1].removeprefix("data: ")
 
@@ -57,14 +58,14 @@ def test_its_requirements_alone_are_enough(demo_model: Path, tmp_path: Path) -> 
     pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     if subprocess.run([*pip, "index", "versions", "gradio"], capture_output=True).returncode:
         pytest.skip("no package index can be reached")
-    subprocess.run([*pip, "install", "-r", str(SPACE / "requirements.txt")], check=True)
+    subprocess.run([*pip, "install", "--no-compile", "-r", str(SPACE / "requirements.txt")], check=True)
     with serving(tmp_path / "log", python, WINE_GPT_MODEL=str(demo_model)) as address:
-        assert Client(address, verbose=False).predict(HEADER, seed=7, api_name="/generate").startswith(f"{HEADER} ")
+        assert client_of(address).predict(HEADER, seed=7, api_name="/generate").startswith(f"{HEADER} ")
 
 
 def test_generate_streams_a_review(client: Client) -> None:
     job = client.submit(HEADER, seed=7, temperature=0.8, api_name="/generate")
-    text = job.result(timeout=60)
+    text = job.result(timeout=PATIENCE)
     pieces = job.outputs()
     assert text.startswith(f"{HEADER} ")
     assert text.endswith("drink now.")
@@ -123,7 +124,8 @@ def test_markup_in_a_prompt_is_plain_text(client: Client) -> None:
 
 def test_malformed_calls_get_no_traceback(address: str) -> None:
     for name, body in [("generate", "{"), ("generate", '{"data": 5}'), ("generate", '{"data": []}'), ("other", "{}")]:
-        answer = httpx.post(f"{address}/gradio_api/call/{name}", content=body, headers={"content-type": "text/json"})
+        where, headers = f"{address}/gradio_api/call/{name}", {"content-type": "text/json"}
+        answer = httpx.post(where, content=body, headers=headers, timeout=PATIENCE)
         assert "Traceback" not in answer.text
         assert ".py" not in answer.text
 
@@ -162,7 +164,7 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("root", ["/gradio_api/", "/", "//"])
 def test_no_route_reads_files_or_calls_other_servers(address: str, secret: Path, root: str, path: str) -> None:
     where = path.format(secret=secret, address=address.removeprefix("http://"))
-    answer = httpx.get(f"{address}{root}{where}", follow_redirects=True)
+    answer = httpx.get(f"{address}{root}{where}", follow_redirects=True, timeout=PATIENCE)
     # 404 is from BlockUnusedRoutes; gradio itself would answer 403, and fetch a public address first
     assert answer.status_code == 404
     assert SECRET not in answer.text
@@ -171,14 +173,14 @@ def test_no_route_reads_files_or_calls_other_servers(address: str, secret: Path,
 
 
 def test_uploads_are_refused(address: str) -> None:
-    assert httpx.post(f"{address}/gradio_api/upload", files={"files": b"x" * 10}).status_code == 404
-    assert httpx.post(f"{address}/gradio_api/component_server", json={}).status_code == 404
+    for name, body in [("upload", {"files": {"files": b"x" * 10}}), ("component_server", {"json": {}})]:
+        assert httpx.post(f"{address}/gradio_api/{name}", **body, timeout=PATIENCE).status_code == 404
 
 
 def test_the_page_sends_no_analytics_and_loads_no_foreign_fonts(address: str) -> None:
-    config = httpx.get(f"{address}/config").json()
+    config = httpx.get(f"{address}/config", timeout=PATIENCE).json()
     assert config["analytics_enabled"] is False
-    page = httpx.get(address).text
+    page = httpx.get(address, timeout=PATIENCE).text
     assert "fonts.googleapis.com" not in page
 
 
@@ -192,15 +194,15 @@ def test_fifty_concurrent_requests_are_all_served(address: str) -> None:
     for visitor in visitors:
         visitor.start()
     for visitor in visitors:
-        visitor.join(120)
+        visitor.join()
     assert [event for event, _ in answers] == ["complete"] * 50
 
 
 def test_a_visitor_who_leaves_frees_the_queue(address: str) -> None:
     join = f"{address}/gradio_api/call/generate"
     for seed in range(30):
-        joined = httpx.post(join, json={"data": [HEADER, 1.0, 1.0, 60, seed, "base"]})
-        with httpx.stream("GET", f"{join}/{joined.json()['event_id']}"):
+        joined = httpx.post(join, json={"data": [HEADER, 1.0, 1.0, 60, seed, "base"]}, timeout=PATIENCE)
+        with httpx.stream("GET", f"{join}/{joined.json()['event_id']}", timeout=PATIENCE):
             pass
     assert call(address, "generate", HEADER, 0.8, 1.0, 60, 7)[0] == "complete"
 
@@ -217,11 +219,11 @@ def test_without_a_model_the_page_opens_and_says_so(without_model: tuple[str, Pa
     address, log = without_model
     message = "The model nobody/no-wine-gpt (revision v3) could not be loaded: it does not exist"
     assert sum(line.startswith(message) for line in log.read_text().splitlines()) == 1
-    page = httpx.get(address)
+    page = httpx.get(address, timeout=PATIENCE)
     assert page.status_code == 200
     assert "The model nobody/no-wine-gpt (revision v3) could not be loaded" in page.text
     event, data = call(address, "generate", "wine review")
     assert event == "error"
     assert "nobody/no-wine-gpt (revision v3)" in json.loads(data)["error"]
     with pytest.raises(AppError, match=r"^No se ha podido cargar el modelo nobody/no-wine-gpt \(revision v3\)"):
-        Client(address, verbose=False, headers={"accept-language": "es"}).predict("x", api_name="/generate")
+        client_of(address, headers={"accept-language": "es"}).predict("x", api_name="/generate")

@@ -22,6 +22,7 @@ from support.training_processes import (
     Fault,
     Run,
     finish,
+    kill_together,
     output_of,
     require_equal_ends,
     seen,
@@ -123,8 +124,7 @@ def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(
         started = start(run, processes)
         # a run is killed again and again before it ends
         time.sleep(moments.uniform(0, length / 2))
-        for process in started:
-            process.kill()
+        kill_together(started)
         codes = finish(started)
         assert set(codes) <= {0, -signal.SIGKILL}, output_of(run)
         kills += -signal.SIGKILL in codes

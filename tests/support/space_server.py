@@ -2,15 +2,17 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+from gradio_client import Client
 
+from support.local_server import PATIENCE, reserved_port
 from wine_gpt.publishing.staging import copy_demo
 
 SPACE = Path(__file__).parents[2] / "space"
@@ -18,27 +20,24 @@ SUPPORT = Path(__file__).parent
 
 
 @contextlib.contextmanager
-def serving(log: Path, python: str = sys.executable, slow: bool = False, **environment: str) -> Iterator[str]:
+def serving(log: Path, python: str = sys.executable, hold: Path | None = None, **environment: str) -> Iterator[str]:
     """Stage the demo next to its log, start it and yield its address.
 
     Args:
         log: receives what the process prints.
         python: the interpreter.
-        slow: see serve_demo.py.
+        hold: a file that stops texts while it exists; see serve_demo.py.
         environment: more environment variables.
     """
     programs = [str(SUPPORT / name) for name in ("without_wine_gpt.py", "serve_demo.py")]
     staged = log.parent / f"{log.name}-demo"
     staged.mkdir()
     copy_demo(staged)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WINE_GPT")}
-    settings = {"GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
-    with log.open("wb") as output:
+    with log.open("wb") as output, reserved_port() as port:
+        settings = {"GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
         process = subprocess.Popen(
-            [python, *programs, str(staged), *(["slow"] if slow else [])],
+            [python, *programs, str(staged), *([str(hold)] if hold else [])],
             env={**kept, **settings},
             cwd=log.parent,
             stdout=output,
@@ -50,14 +49,18 @@ def serving(log: Path, python: str = sys.executable, slow: bool = False, **envir
             yield address
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE)
+
+
+def client_of(address: str, **options: Any) -> Client:  # noqa: ANN401 - as of gradio's Client
+    """Return gradio's client of the demo."""
+    return Client(address, verbose=False, httpx_kwargs={"timeout": PATIENCE}, **options)
 
 
 def _wait(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(600):
-        assert process.poll() is None, log.read_text(errors="replace")
-        with contextlib.suppress(httpx.HTTPError):
-            httpx.get(f"{address}/config")
+    while process.poll() is None:
+        with contextlib.suppress(httpx.ConnectError):
+            httpx.get(f"{address}/config", timeout=PATIENCE)
             return
         time.sleep(0.2)
     raise AssertionError(log.read_text(errors="replace"))

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import pkgutil
 import runpy
-import socket
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +23,7 @@ from typing import Any
 import datasets
 import torch
 
+from support.local_server import PATIENCE, reserved_port
 from support.toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.config import TrainingConfig
@@ -33,8 +34,8 @@ from wine_gpt.training.trainer import Trainer
 # the server forks before it has any thread
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["wine_gpt.training.pretrain", "hypothesis.strategies", "pytest"])
-# seconds that a process may outlive another of its run
-PATIENCE = 60.0
+# keeps this process's port reserved
+RESERVED = contextlib.ExitStack()
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,20 @@ def start_server() -> None:
 
 def start(run: Run, processes: int = 1) -> list[ForkServerProcess]:
     """Start a run and return its processes by rank."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    started = [SERVER.Process(target=_train, args=(run, rank, processes, port)) for rank in range(processes)]
+    started = [SERVER.Process(target=_train, args=(run, rank, processes, _port())) for rank in range(processes)]
     for process in started:
         process.start()
     return started
+
+
+def kill_together(processes: list[ForkServerProcess]) -> None:
+    """Kill the processes so that none sees the end of another."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in processes:
+            assert process.pid is not None
+            # it may have ended already
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
 
 
 def finish(processes: list[ForkServerProcess]) -> list[int | None]:
@@ -138,6 +146,11 @@ def require_equal_ends(folder: Path, other: Path) -> None:
             assert torch.equal(tensor, second.tensors[group][name]), (group, name)
     states = [{**end.state["training"], "seconds": 0} for end in (first, second)]
     assert states[0] == states[1]
+
+
+@functools.cache
+def _port() -> int:
+    return RESERVED.enter_context(reserved_port())
 
 
 def _train(run: Run, rank: int, processes: int, port: int) -> None:

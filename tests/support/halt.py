@@ -1,0 +1,30 @@
+"""Run a script that trains, and halt it before a step, so that a test can kill it there on any machine.
+
+python tests/support/halt.py STEP RANK SCRIPT ARGUMENTS…
+"""
+
+import os
+import runpy
+import signal
+import sys
+
+from wine_gpt.training.trainer import Trainer
+
+
+def halt_before(step: int, rank: str) -> None:
+    """Make the process of this rank print ``halted`` and wait for a signal before this step, counted from 0."""
+    train_step = Trainer.train_step
+
+    def halting(self: Trainer, now: int) -> None:
+        if now == step and os.environ.get("RANK", "0") == rank:
+            print("halted", flush=True)
+            signal.pause()
+        train_step(self, now)
+
+    Trainer.train_step = halting  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    halt_before(int(sys.argv[1]), sys.argv[2])
+    sys.argv = sys.argv[3:]
+    runpy.run_path(sys.argv[0], run_name="__main__")
