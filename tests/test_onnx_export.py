@@ -17,6 +17,7 @@ from wine_gpt.generation.generate import generate_texts, join
 from wine_gpt.publishing.staging import Publication, stage
 
 pytest.importorskip("onnxscript", reason='not installed: pip install "wine_gpt[onnx]"')
+onnx = pytest.importorskip("onnx", reason="not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="not installed")
 
 REGIONS = ("", "italy", "italy : tuscany", "germany : mosel", "spain : rioja", "spain", "germany", "mars")
@@ -33,6 +34,18 @@ def session(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> "onnxrun
     export(toy_run, file)
     assert [path.name for path in file.parent.iterdir()] == ["model.onnx"]
     return onnxruntime.InferenceSession(file)
+
+
+def test_the_file_names_no_folder_of_the_machine(toy_run: Path, tmp_path: Path) -> None:
+    from wine_gpt.publishing.onnx_export import export
+
+    export(toy_run, tmp_path / "model.onnx")
+    content = (tmp_path / "model.onnx").read_bytes()
+    for words in (b"stack_trace", b"site-packages", b".py", str(Path.cwd()).encode(), str(Path.home()).encode()):
+        assert words not in content, words
+    model = onnx.load(tmp_path / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
 
 
 def prompts() -> list[str]:

@@ -97,3 +97,23 @@ def export(model: str | Path, file: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    _remove_metadata(file)
+
+
+def _remove_metadata(file: Path) -> None:
+    """Remove the exporter's notes, because the stack trace of each node names folders of the local machine."""
+    import onnx
+
+    model = onnx.load(file)
+    _clear_notes(model)
+    file.write_bytes(model.SerializeToString(deterministic=True))
+
+
+# Any: a protobuf message, which has no type stubs
+def _clear_notes(message: Any) -> None:  # noqa: ANN401
+    for field, value in message.ListFields():
+        if field.name in ("metadata_props", "doc_string"):
+            message.ClearField(field.name)
+        elif field.message_type:
+            for inner in [value] if hasattr(value, "ListFields") else value:
+                _clear_notes(inner)
