@@ -237,18 +237,15 @@ window.reviewPage = (() => {
 
     function drawCopies() {
       const { copy_check: found, state } = value();
-      find(".copies").hidden = state === "writing";
+      find(".copies").hidden = state === "writing" || !found;
       spans.forEach((span, position) => span.classList.toggle("copied", !!found && position >= found.start && position < found.start + found.length));
-      if (!found) {
-        find(".copies-found").textContent = text("copies_unknown");
-        find(".copies-error-rate").textContent = "";
-        return;
-      }
-      const figures = { n: found.n, reviews: found.reviews.toLocaleString(language), length: found.length, words: found.words };
+      if (!found) return;
+      const { n, length, words } = found;
+      const figures = { length, words, margin: n - 1, reviews: found.reviews.toLocaleString(language) };
       find(".copies-found").textContent = text(found.length ? "copies_some" : "copies_none", figures);
       // bounded, because an index of few reviews has a meaninglessly small error rate
       const odds = number.format(1 / Math.max(found.error_rate, 1e-6));
-      find(".copies-error-rate").textContent = text("copies_error_rate", { n: found.n, odds });
+      find(".copies-error-rate").textContent = text("copies_error_rate", { n, sure: 2 * n - 1, odds });
     }
 
     function ready() {

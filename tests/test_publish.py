@@ -14,12 +14,14 @@ from huggingface_hub import close_session, get_session
 from support.finished_runs import adapt, clutter, evaluate, finish
 from support.hub_faults import leaked, snapshot, state
 from support.hub_server import OUTSIDER, READER, SCOPED, UNSCOPED, WRITER, Fault, HubServer, Request
+from support.kaggle_server import kaggle_server
 from support.publisher import Publisher
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.evaluation.ngram_index import load_index
 from wine_gpt.publishing.hub import bounded_waits
+from wine_gpt.tokenizer import class_words
 
 MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"
 SUPPORT = Path(__file__).parent / "support"
@@ -160,29 +162,62 @@ def test_a_dry_run_replaces_an_earlier_one(publisher: Publisher, work: Path) -> 
 def test_the_index_of_training_ngrams_is_published_with_the_model(
     hub: HubServer, publisher: Publisher, toy_run: Path, tmp_path: Path
 ) -> None:
-    texts = [f"{word} plum and black cherry with some {word} oak" for word in "abcdefghijklmnopqrstuvwxyz"]
+    texts = [f"{word} plum and black cherry with some oak, and then a {word} finish" for word in "abcdefghijklmnopqr"]
     records = [{"country": "x", "province": "y", "variety": "z", "description": text} for text in texts]
     data = tmp_path / "winemag-data.json"
     data.write_text(json.dumps(records))
     run = finish(toy_run, tmp_path / "run", path=str(data))
+    # a file that is named like Kaggle's may hold anything
     stdout = publisher.run(run, "--repo", MODEL).succeeded()
+    assert "training_ngrams.safetensors is left out: whoever knows 12 words in a row could check" in stdout
+    stdout = publisher.run(run, "--repo", MODEL, "--index").succeeded()
     assert "training_ngrams.safetensors is left out: winemag-data.json no longer has the training texts of" in stdout
     report = json.loads((run / "data_report.json").read_text())
-    report["splits"]["train"] = len(load_reviews(DataConfig(path=str(data))).splits["train"])
+    train = load_reviews(DataConfig(path=str(data))).splits["train"]
+    report["splits"]["train"] = len(train)
     (run / "data_report.json").write_text(json.dumps(report))
-    publisher.run(run, "--repo", MODEL).succeeded()
+    publisher.run(run, "--repo", MODEL, "--index").succeeded()
     files = hub.repository(MODEL).files()
     file = tmp_path / "index.safetensors"
     file.write_bytes(hub.objects[files["training_ngrams.safetensors"].removeprefix("sha256:")])
-    assert load_index(file).longest_span(["plum", "and", "black", "cherry", "with", "some"]) == 6
-    assert load_index(file).longest_span(["oak", "with", "cherry", "black", "and", "plum"]) == 0
+    words = class_words(str(train[0]["description"]))
+    assert load_index(file).longest_span(words) == 12
+    assert load_index(file).longest_span(words[::-1]) == 0
     assert "`training_ngrams.safetensors` is a Bloom filter" in files["README.md"]
+    # what an earlier version has published is removed
+    publisher.run(run, "--repo", MODEL, "--no-index").succeeded()
+    assert "training_ngrams.safetensors" not in hub.repository(MODEL).files()
+    assert "training_ngrams" not in hub.repository(MODEL).files()["README.md"]
     data.unlink()
     assert (
         "training_ngrams.safetensors is left out: data.path: no such file"
-        in publisher.run(run, "--repo", MODEL).succeeded()
+        in publisher.run(run, "--repo", MODEL, "--index").succeeded()
     )
-    assert "training_ngrams.safetensors" not in hub.repository(MODEL).files()
+
+
+def test_texts_too_short_for_the_index_are_published_without_it(
+    publisher: Publisher, toy_run: Path, tmp_path: Path
+) -> None:
+    records = [{"country": "x", "province": "y", "variety": "z", "description": f"plum {n}"} for n in range(40)]
+    data = tmp_path / "notes.json"
+    data.write_text(json.dumps(records))
+    run = finish(toy_run, tmp_path / "run", path=str(data))
+    report = json.loads((run / "data_report.json").read_text())
+    report["splits"]["train"] = len(load_reviews(DataConfig(path=str(data))).splits["train"])
+    (run / "data_report.json").write_text(json.dumps(report))
+    stdout = publisher.run(run, "--repo", MODEL, "--index", "--license", "mit").succeeded()
+    assert "training_ngrams.safetensors is left out: n-gram index: none of " in stdout
+
+
+def test_a_dry_run_with_kaggles_data_makes_no_request(toy_run: Path, tmp_path: Path) -> None:
+    run = finish(toy_run, tmp_path / "run", path="kaggle")
+    with kaggle_server({}) as server:
+        environment = {**os.environ, **server.environment(tmp_path / "cache"), "HF_HOME": str(tmp_path / "home")}
+        command = [sys.executable, "scripts/publish.py", run, "--repo", MODEL, "--dry_run"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert server.requests == []
+    assert done.returncode == 0, done.stderr
+    assert "training_ngrams.safetensors is left out: Kaggle's reviews are not in kagglehub's cache" in done.stdout
 
 
 # publishing again

@@ -129,7 +129,16 @@ def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         tuned = ["--field", field, "--value", case.values[0], "--output_dir", folder / "tuned"]
         run_script("finetune", "--base", run, *tuned, *TRAINING)
         run_script(
-            "publish", run, "--repo", "org/notes", "--license", "mit", "--dry_run", "--adapters", folder / "tuned"
+            "publish",
+            run,
+            "--repo",
+            "org/notes",
+            "--license",
+            "mit",
+            "--index",
+            "--dry_run",
+            "--adapters",
+            folder / "tuned",
         )
         with (folder / "generated").open("w") as stdout:
             output.setattr(sys, "stdout", stdout)
@@ -171,7 +180,8 @@ def test_the_published_index_is_of_the_running_texts(corpus: Corpus) -> None:
     index = load_index(published / "training_ngrams.safetensors")
     texts = corpus.words("train")
     assert index.reviews == len(texts)
-    assert all(index.longest_span(words) == len(words) for words in texts)
+    # each text has 16 words or more; a span is moved where it would overlap another
+    assert np.mean([index.longest_span(words) >= 12 for words in texts]) > 0.9
     if corpus.case.values is TOPICS:
         assert index.longest_span(class_words(TOPICS[0])) == 0
 

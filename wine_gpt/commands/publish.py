@@ -52,5 +52,11 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--collection", metavar="TITLE", help="add all repositories to this collection")
     parser.add_argument("--license", metavar="ID", help="id of the model's license, if trained on your own data")
     parser.add_argument("--onnx", action="store_true", help="add an ONNX export, for onnxruntime and transformers.js")
+    parser.add_argument(
+        "--index",
+        action=argparse.BooleanOptionalAction,
+        help="add the index with which the demo finds copied spans; it shows whoever knows 12 words in a row whether "
+        "they were trained on (default: for the sample and Kaggle's reviews only)",
+    )
     parser.add_argument("--dry_run", action="store_true", help="write all files to RUN/publish and upload nothing")
     return parser.parse_args(arguments)

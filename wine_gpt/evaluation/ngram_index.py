@@ -1,17 +1,21 @@
-"""A Bloom filter over the training set's 6-grams: detects copied spans without shipping the reviews.
+"""A Bloom filter over 12-word spans of the training set: detects long copied spans without shipping the reviews.
 
-The filter has few false positives and no false negatives. It holds bits of hashes, so no review can be read from it,
-but whoever has a text can look up whether its spans occur in the training set.
+Each training review is cut into consecutive spans of twelve words, and each span is hashed as a whole. Spans do not
+overlap, so a review cannot be read from the filter word by word: whoever knows a span must guess at least eight words
+at once to get the next one (``tests/support/span_attack.py`` tries). What remains is a membership test: whoever knows
+all twelve words of a span can check that it occurs in the training set, and whoever knows all but one or two can try
+each candidate for the missing ones.
 
-A file is a safetensors file with one tensor, ``filter``, uint8 of shape (m / 8,), and metadata of strings:
-``format``, ``n``, ``hashes`` (k), ``bits`` (m), ``ngrams`` and ``reviews``. A span is n of the class's words, joined
-by one space, in UTF-8. Its 16-byte blake2b digest is two little-endian uint64, h1 and h2, and h2 is made odd. Its bits
-are (h1 + i * h2) mod 2^64 mod m for i from 0 to k - 1 (Kirsch and Mitzenmacher 2006). Bit p is bit p mod 8, counted
-from the lowest, of byte p // 8.
+A file is a safetensors file with one tensor, ``filter``, uint8 of shape (m / 8,), and one metadata string, ``index``:
+a JSON object with ``format``, ``n``, ``hashes`` (k), ``bits`` (m), ``ngrams`` and ``reviews``. A span is n of the
+class's words, joined by one space, in UTF-8. Its 16-byte blake2b digest is two little-endian uint64, h1 and h2, and h2
+is made odd. Its bits are (h1 + i * h2) mod 2^64 mod m for i from 0 to k - 1 (Kirsch and Mitzenmacher 2006). Bit p is
+bit p mod 8, counted from the lowest, of byte p // 8. The same reviews give the same bytes.
 """
 
+import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -25,8 +29,11 @@ from wine_gpt.errors import UserError, one_line
 from wine_gpt.tokenizer import class_words
 
 FILE_NAME = "training_ngrams.safetensors"
-FORMAT = "wine_gpt.ngrams.v1"
-N = 6
+FORMAT = "wine_gpt.ngrams.v2"
+# the shortest length that none of 800 unseen reviews shares with 7,000 (benchmarks/RESULTS.md, "The index of spans")
+N = 12
+# the most words that the end of one span and the beginning of another may have in common
+MAX_OVERLAP = 4
 BITS_PER_NGRAM = 20
 MAX_BITS = 19_000_000 * 8
 MAX_HASHES = 14
@@ -56,40 +63,43 @@ class NgramIndex:
         return 8 * len(self.filter)
 
     def contains(self, words: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Return for each span of six consecutive words whether a training review has it: bool of shape (spans,)."""
-        bits = _bits(_hash_spans(words), self.hashes, self.bits)
+        """Return for each span of twelve consecutive words whether it is in the filter: bool of shape (spans,)."""
+        bits = _bits(_hash_spans(words, 1), self.hashes, self.bits)
         return np.asarray((self.filter[bits >> 3] >> (bits & 7).astype(np.uint8) & 1).all(axis=0))
 
     def longest_span(self, words: Sequence[str]) -> int:
-        """Return the number of words of the longest span all of whose 6-grams occur in training reviews.
+        """Return the number of words of the longest run of adjacent spans that occur in training reviews.
 
-        The number is 0 if no 6-gram occurs. A span may continue from one review into another that has the same five
-        words in a row, so the number is an upper bound of the longest span in one review.
+        The number is a multiple of twelve, 0 if no span occurs. A copied run has up to 22 words more, eleven on each
+        side. A copied run of 23 words or more has a span of the filter, unless the review shares words with another.
 
         Args:
             words: the running text without its header, split by :func:`wine_gpt.tokenizer.class_words`.
         """
-        longest = run = 0
-        for found in self.contains(words):
-            run = run + 1 if found else 0
-            longest = max(longest, run)
-        return longest + N - 1 if longest else 0
+        runs = self.contains(words).astype(int)
+        for start in range(len(runs) - N - 1, -1, -1):
+            runs[start] *= 1 + runs[start + N]
+        return N * int(runs.max(initial=0))
 
 
 def build_index(descriptions: Iterable[str], path: Path) -> NgramIndex:
     """Build the index of the running texts of training reviews, without their headers, and write it atomically.
 
     Raises:
-        UserError: if no review has six words, or the file can't be written.
+        UserError: if no review has twelve words, or the file can't be written.
     """
     reviews = 0
-    hashes_of_reviews: list[Hashes] = []
-    for description in descriptions:
-        reviews += 1
-        hashes_of_reviews.append(_hash_spans(class_words(description)))
-    hashes = np.unique(np.concatenate([np.empty((0, 2), np.uint64), *hashes_of_reviews]), axis=0)
-    if not len(hashes):
+
+    def words_of_reviews() -> Iterator[list[str]]:
+        nonlocal reviews
+        for description in descriptions:
+            reviews += 1
+            yield class_words(description)
+
+    words = [word for span in _cut_spans(words_of_reviews()) for word in span]
+    if not words:
         raise UserError(f"n-gram index: none of {reviews:,} reviews has {N} words")
+    hashes = _hash_spans(words, N)
     bits = min(8 * math.ceil(BITS_PER_NGRAM * len(hashes) / 8), MAX_BITS)
     count = max(1, min(MAX_HASHES, round(bits / len(hashes) * math.log(2))))
     marked = np.zeros(bits, bool)
@@ -108,37 +118,64 @@ def load_index(path: Path) -> NgramIndex:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if (metadata.get("format"), metadata.get("n")) != (FORMAT, str(N)):
-                raise UserError(f"n-gram index: {path} has format {metadata.get('format')!r}, not {FORMAT!r}")
+            content = json.loads((file.metadata() or {}).get("index", "{}"))
+            if (content.get("format"), content.get("n")) != (FORMAT, N):
+                raise UserError(f"n-gram index: {path} has format {content.get('format')!r}, not {FORMAT!r}")
             index = NgramIndex(
-                file.get_tensor("filter"), *(int(metadata[name]) for name in ("hashes", "ngrams", "reviews"))
+                file.get_tensor("filter"), *(int(content[name]) for name in ("hashes", "ngrams", "reviews"))
             )
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"n-gram index: can't read {path}: {one_line(error)}") from error
-    if metadata.get("bits") != str(index.bits):
-        raise UserError(f"n-gram index: {path} holds {index.bits} bits, but its metadata says {metadata.get('bits')}")
+    if content.get("bits") != index.bits:
+        raise UserError(f"n-gram index: {path} holds {index.bits} bits, but its metadata says {content.get('bits')}")
     return index
 
 
+def _cut_spans(reviews: Iterable[Sequence[str]]) -> Iterator[tuple[str, ...]]:
+    """Yield distinct spans of N words, so that no two of them overlap by more than MAX_OVERLAP words in any review.
+
+    Without this rule a passage that stands in several reviews at different positions would be cut at each of them, and
+    its spans could be chained word by word. The last words of a review, fewer than N, are in no span.
+    """
+    spans: set[tuple[str, ...]] = set()
+    # hashes, because the words themselves would need four times the memory
+    beginnings: set[int] = set()
+    ends: set[int] = set()
+    lengths = range(MAX_OVERLAP + 1, N)
+    for words in reviews:
+        start = 0
+        while start + N <= len(words):
+            span = tuple(words[start : start + N])
+            if span in spans:
+                start += N
+            elif any(hash(span[:length]) in ends or hash(span[-length:]) in beginnings for length in lengths):
+                start += 1
+            else:
+                spans.add(span)
+                beginnings.update(hash(span[:length]) for length in lengths)
+                ends.update(hash(span[-length:]) for length in lengths)
+                yield span
+                start += N
+
+
 def _save(index: NgramIndex, path: Path) -> None:
-    metadata = {
-        "format": FORMAT,
-        **{"n": str(N), "hashes": str(index.hashes), "bits": str(index.bits)},
-        **{"ngrams": str(index.ngrams), "reviews": str(index.reviews)},
+    content = {
+        **{"format": FORMAT, "n": N, "hashes": index.hashes, "bits": index.bits},
+        **{"ngrams": index.ngrams, "reviews": index.reviews},
     }
     temporary = path.with_name(f".tmp-{path.name}")
     try:
-        temporary.write_bytes(save({"filter": index.filter}, metadata=metadata))
+        # one string, because safetensors writes several in random order
+        temporary.write_bytes(save({"filter": index.filter}, metadata={"index": json.dumps(content)}))
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(f"n-gram index: can't write {path}: {error.strerror}") from error
 
 
-def _hash_spans(words: Sequence[str]) -> Hashes:
-    """Return h1 and h2 of each span: uint64 of shape (spans, 2)."""
-    spans = (" ".join(words[start : start + N]) for start in range(len(words) - N + 1))
+def _hash_spans(words: Sequence[str], step: int) -> Hashes:
+    """Return h1 and h2 of the spans that begin at every ``step``-th word: uint64 of shape (spans, 2)."""
+    spans = (" ".join(words[start : start + N]) for start in range(0, len(words) - N + 1, step))
     digests = b"".join(blake2b(span.encode(), digest_size=16).digest() for span in spans)
     hashes = np.frombuffer(digests, "<u8").astype(np.uint64).reshape(-1, 2)
     hashes[:, 1] |= 1

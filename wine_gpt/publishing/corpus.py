@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.kaggle import KAGGLE_PAGE
+from wine_gpt.data.kaggle import KAGGLE_FILES, KAGGLE_HANDLE, KAGGLE_PAGE
 from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
 
@@ -62,6 +62,16 @@ def corpus_of(data: DataConfig, license: str | None) -> Corpus:
 def published_path(path: str) -> str:
     """Return a data source without the folders of the local machine."""
     return path if path in ("sample", "kaggle") or is_hub_dataset(path) else Path(path).name
+
+
+def is_kaggle_cached() -> bool:
+    """Return whether Kaggle's reviews can be read without a request."""
+    try:
+        from kagglehub.cache import Cache
+        from kagglehub.handle import parse_dataset_handle
+    except ImportError:
+        return False
+    return Cache().load_from_cache(parse_dataset_handle(KAGGLE_HANDLE), KAGGLE_FILES[0]) is not None
 
 
 def _is_kaggle(path: Path) -> bool:

@@ -22,7 +22,7 @@ from wine_gpt.files import bundled, read_json, write_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
-from wine_gpt.publishing.corpus import published_path
+from wine_gpt.publishing.corpus import is_kaggle_cached, published_path
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
@@ -69,6 +69,8 @@ class Publication:
     # the Hub's license identifier; needed for the user's own corpus only
     license: str | None = None
     onnx: bool = False
+    # publish the index of training spans; None: for the bundled sample and Kaggle's reviews, which are public
+    index: bool | None = None
 
     def staged_repo(
         self, name: str, kind: str, folder: Path, card: RepoCard, managed_files: tuple[str, ...] = ()
@@ -100,7 +102,7 @@ def stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], lis
     if publication.adapters:
         subset_models, left_out = read_subset_models(publication.adapters, run, publication.repo)
     model_folder = _folder(folder, "model", publication.repo)
-    if problem := _write_index(run, model_folder / NGRAM_INDEX):
+    if problem := _write_index(publication, run, model_folder / NGRAM_INDEX):
         left_out.append(f"{NGRAM_INDEX} is left out: {problem}")
     repositories = [_stage_model(publication, run, subset_models, model_folder)]
     for subset_model in subset_models:
@@ -138,19 +140,24 @@ def _stage_model(
     return publication.staged_repo(name, "model", target, card, (*KNOWN_FILES, *plot_files))
 
 
-def _write_index(run: RunRecord, file: Path) -> str | None:
-    """Write the index of training n-grams, with which the demo marks copied spans, or return why it can't be."""
+def _write_index(publication: Publication, run: RunRecord, file: Path) -> str | None:
+    """Write the index of training spans, with which the demo marks copied spans, or return why it is left out."""
     data = run.config.data
+    wanted = data.path in ("sample", "kaggle") if publication.index is None else publication.index
+    if not wanted:
+        return "whoever knows 12 words in a row could check that they were trained on; --index adds it"
+    # staging makes no request to the Hub or to Kaggle
     if is_hub_dataset(data.path):
-        # staging makes no request to the Hub
         return f"{data.path} is a dataset of the Hub"
+    if data.path == "kaggle" and not is_kaggle_cached():
+        return "Kaggle's reviews are not in kagglehub's cache"
     try:
         train = load_reviews(data).splits["train"]
+        if run.data_report is None or len(train) != run.data_report.splits["train"]:
+            return f"{published_path(data.path)} no longer has the training texts of the run"
+        build_index(map(str, train[run.template.text_field][:]), file)
     except UserError as error:
         return str(error)
-    if run.data_report is None or len(train) != run.data_report.splits["train"]:
-        return f"{published_path(data.path)} no longer has the training texts of the run"
-    build_index(map(str, train[run.template.text_field][:]), file)
     return None
 
 
