@@ -72,22 +72,24 @@ class Scenario:
         def fails(count: int, request: Request) -> Fault | None:
             return fault if count == number or (permanently and count > number) else None
 
-        first = self._publish(fails)
+        first = self._publish(fails, number if fault.kind == "hang" else None)
         left = {name: self._compare(name, files) for name, files in state(self.server).items()}
         left |= {name: "old" for name in self.new.keys() - left.keys()}
         second = self._run() if first.code else None
         return Trial(self.requests[number], fault, first, left, second, tuple(self._problems(second)))
 
-    def _publish(self, fault: Callable[[int, Request], Fault | None] | None = None) -> Done:
+    def _publish(
+        self, fault: Callable[[int, Request], Fault | None] | None = None, hanging: int | None = None
+    ) -> Done:
         self.server.forget()
         self.server.repositories, self.server.objects, self.server.collections = deepcopy(self.before)
         self.server.retry_after = RETRY_AFTER
         if fault:
             self.server.fault = fault
-        return self._run()
+        return self._run(hanging)
 
-    def _run(self) -> Done:
-        done = self.publisher.run(*self.arguments, reuse_staged=True)
+    def _run(self, hanging: int | None = None) -> Done:
+        done = self.publisher.run(*self.arguments, reuse_staged=True, hanging=hanging)
         self.server.fault = lambda number, request: None
         return done
 

@@ -1,7 +1,7 @@
 """Run ``scripts/publish.py`` many times in one process, because each start of Python takes seconds.
 
 The process is a new one, because huggingface_hub reads HF_ENDPOINT when it is imported. Waits are recorded
-and skipped, requests time out after half a second, and the demo is the test's folder.
+and skipped, a request times out only if it is the one that must hang, and the demo is the test's folder.
 """
 
 import contextlib
@@ -17,11 +17,14 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from support.local_server import PATIENCE
 from support.refused import error_line
 
 TESTS = Path(__file__).parents[1]
 SCRIPT = TESTS.parent / "scripts" / "publish.py"
+# seconds after which the request that hangs times out
 TIMEOUT = 0.5
 
 
@@ -67,17 +70,21 @@ class Publisher:
             text=True,
         )
 
-    def run(self, *arguments: object, token: str | None = None, reuse_staged: bool = False) -> Done:
+    def run(
+        self, *arguments: object, token: str | None = None, reuse_staged: bool = False, hanging: int | None = None
+    ) -> Done:
         """Run the script.
 
         Args:
             arguments: the command line.
             token: for this run only; an empty one means no token.
             reuse_staged: publish the folders that the same arguments staged before.
+            hanging: the number, from 0, of the request that times out after TIMEOUT.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        command = {"arguments": [*map(str, arguments)], "token": token, "reuse_staged": reuse_staged}
+        options = {"token": token, "reuse_staged": reuse_staged, "hanging": hanging}
+        command = {"arguments": [*map(str, arguments)], **options}
         self.process.stdin.write(json.dumps(command) + "\n")
         self.process.stdin.flush()
         return Done(**json.loads(self.process.stdout.readline()))
@@ -97,7 +104,20 @@ def _serve(space: Path) -> None:
 
     stage = publish.stage
     stage_once = functools.cache(lambda publication: stage(publication, Path(tempfile.mkdtemp(dir=space.parent))))
-    hub.TIMEOUT = TIMEOUT
+    # of the next requests
+    timeouts: list[float] = []
+    previous: Any = None
+    set_timeout = hub._set_timeout
+
+    def set_own_timeout(request: Any) -> None:  # noqa: ANN401 - of httpx2
+        nonlocal previous
+        # nested calls of bounded_waits run the hook again
+        if request is not previous:
+            hub.TIMEOUT = timeouts.pop(0) if timeouts else PATIENCE
+        previous = request
+        set_timeout(request)
+
+    hub._set_timeout = set_own_timeout
     staging.SPACE = space
     waits: list[float] = []
     time.sleep = waits.append
@@ -105,6 +125,9 @@ def _serve(space: Path) -> None:
     for line in sys.stdin:
         command = json.loads(line)
         waits.clear()
+        timeouts.clear()
+        if command["hanging"] is not None:
+            timeouts += [PATIENCE] * command["hanging"] + [TIMEOUT]
         token = os.environ.get("HF_TOKEN")
         if command["token"] is not None:
             os.environ["HF_TOKEN"] = command["token"]
