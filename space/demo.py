@@ -115,7 +115,7 @@ class Demo:
         ids: list[int] = []
         for piece in engine.write(request.prompt.ids, request.settings, request.adapter):
             ids += piece
-            yield (text.rstrip() + "".join(engine.spaced_words(ids))).lstrip()
+            yield (request.text.rstrip() + "".join(engine.spaced_words(ids))).lstrip()
 
     def next_words(
         self, text: str | None = None, temperature: float | None = None, count: int = 10, model: str = BASE
@@ -263,14 +263,17 @@ class Demo:
         side: str = "",
     ) -> Request:
         """Validate a request; ``side`` precedes the names of fields in errors."""
-        prompt = self._prompt(engine, f"{side}prompt", text)
+        field = f"{side}prompt"
+        text = validation.text(field, text)
+        prompt = engine.encode(field, text)
         settings = Settings(
             temperature=self._temperature(engine, temperature),
             top_p=engine.top_p if top_p is None else validation.number("top_p", top_p, *validation.TOP_PS),
             length=self.length if length is None else validation.whole("length", length, 1, self.length),
             seed=secrets.randbits(32) if seed is None else validation.whole("seed", seed, *validation.SEEDS),
         )
-        return Request(text, prompt, settings, validation.choice(f"{side}model", model, self.adapters))
+        adapter = validation.choice(f"{side}model", model, self.adapters)
+        return Request(text, prompt, settings, adapter)
 
     def _parse_request(self, engine: Engine, sent: Mapping[str, Any]) -> tuple[Request, list[int]]:
         """Validate the page's data about a written review; return the request and the ids after its prompt."""

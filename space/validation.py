@@ -12,13 +12,23 @@ TOP_PS = (0.05, 1.0)
 SEEDS = (0, 2**32 - 1)
 MAX_CHOICES = 50
 
-# Unicode's control, format (such as a change of writing direction), surrogate, private-use, unassigned characters
-_UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
+# Unicode's control, format, surrogate and private-use characters; unassigned ones pass, because emoji of a Unicode
+# version that is newer than Python's are among them
+_REFUSED = {"Cc", "Cf", "Cs", "Co"}
+# format characters that emoji flags, Persian and Indic words need, or that are visible; they leave the direction alone
+_FORMAT = {
+    *"\u200c\u200d",
+    *map(chr, range(0xE0020, 0xE0080)),
+    *map(chr, range(0x0600, 0x0606)),
+    *"\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd",
+}
 _WHITE_SPACE = "\t\n\r"
+# a byte order mark and a zero-width space, which copying from a file or a page adds
+_PASTED = "\ufeff\u200b"
 
 
 def text(field: str, value: Any, most: int = MAX_CHARACTERS) -> str:  # noqa: ANN401 - unvalidated
-    """Return a text that can be shown and tokenized.
+    """Return a text that can be shown and tokenized, without a byte order mark or zero-width space at its ends.
 
     Raises:
         UserFacingError: if the value is no text, is too long, or has an invisible character.
@@ -27,10 +37,11 @@ def text(field: str, value: Any, most: int = MAX_CHARACTERS) -> str:  # noqa: AN
         raise UserFacingError("problem_text", field=field)
     if len(value) > most:
         raise UserFacingError("problem_long", field=field, count=len(value), most=most)
-    for position, character in enumerate(value, 1):
-        if unicodedata.category(character) in _UNPRINTABLE and character not in _WHITE_SPACE:
+    kept = value.strip(_PASTED)
+    for position, character in enumerate(kept, 1 + value.index(kept)):
+        if unicodedata.category(character) in _REFUSED and character not in _FORMAT and character not in _WHITE_SPACE:
             raise UserFacingError("problem_invisible", field=field, position=position, code=f"U+{ord(character):04X}")
-    return value
+    return kept
 
 
 def number(field: str, value: Any, least: float, most: float) -> float:  # noqa: ANN401 - unvalidated

@@ -472,12 +472,48 @@ def test_an_error_is_reported_in_both_languages(demo: Demo) -> None:
         ({"prompt": "wine\x00"}, "prompt: character 5 is U+0000, which is invisible; remove it"),
         ({"prompt": "\u202eeniw"}, "prompt: character 1 is U+202E, which is invisible; remove it"),
         ({"prompt": "wine\ud800"}, "prompt: character 5 is U+D800, which is invisible; remove it"),
+        ({"prompt": "\ufeffwine\u2066"}, "prompt: character 6 is U+2066, which is invisible; remove it"),
+        ({"prompt": "wi\u200bne"}, "prompt: character 3 is U+200B, which is invisible; remove it"),
+        ({"prompt": "wine\u200f"}, "prompt: character 5 is U+200F, which is invisible; remove it"),
+        ({"prompt": "wine\ue000"}, "prompt: character 5 is U+E000, which is invisible; remove it"),
     ],
 )
 def test_a_setting_out_of_bounds_is_named_with_its_range(demo: Demo, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserFacingError) as caught:
         list(demo.generate(**settings))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "👩\u200d🍳 bakes",
+        "❤\ufe0f",
+        "می\u200cخواهم",
+        "क्\u200dष",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+        "葛\U000e0100",
+        "\u0600 12",
+        # unassigned in Unicode 16
+        "\U0001facc",
+        "\U0001f8ff",
+    ],
+)
+def test_joiners_tags_and_new_emoji_are_written_as_typed(demo: Demo, prompt: str) -> None:
+    assert next(demo.generate(prompt, seed=1, length=1)).startswith(prompt)
+    *_, review = demo.write(prompt, BASE, 0.8, 1.0, 1, 1)
+    assert "".join(review["words"][: review["given"]]).strip() == prompt
+    assert demo.attention(prompt)["words"][0] == "▸"
+
+
+@pytest.mark.parametrize("pasted", ["\ufeffwine review", "\u200bwine review", "\ufeff\u200bwine review\u200b"])
+def test_a_pasted_byte_order_mark_or_zero_width_space_is_stripped(demo: Demo, pasted: str) -> None:
+    (*_, written), (*_, typed) = demo.generate(pasted, seed=1), demo.generate("wine review", seed=1)
+    assert written == typed
+    *_, review = demo.write(pasted, BASE, 0.8, 1.0, 5, 1)
+    assert review["prompt"] == "wine review"
+    assert demo.next_words(pasted) == demo.next_words("wine review")
 
 
 @pytest.mark.parametrize(
