@@ -64,7 +64,7 @@ def photograph_explanation() -> None:
 
 
 def photograph_demo() -> None:
-    """Serve the demo with a model that has the 6-gram index of publishing, and photograph a review."""
+    """Serve the demo with a model that has the span index of publishing, and photograph a review."""
     sys.path.insert(0, str(DOCS.parent / "tests"))
     from support.space_server import serving
 
