@@ -27,13 +27,17 @@ from support.records import (
     load,
     load_error,
     make_records,
+    rows_of,
     write,
 )
+from support.refused import refused
 
+from wine_gpt import api
 from wine_gpt.config import DataConfig
 from wine_gpt.data import archives
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.sources import is_hub_dataset
+from wine_gpt.data.table_object import save_table
 from wine_gpt.data.template import COMPOSED
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -432,3 +436,17 @@ def test_revision_and_name_are_for_the_hub(tmp_path: Path) -> None:
     path = save(tmp_path / "a.csv", CSV)
     assert f"data.revision is for a dataset of the Hub, and data.path is {path}" in load_error(path, revision="v1")
     assert "data.name is for a dataset of the Hub" in load_error("sample", name="english")
+
+
+def test_tables_in_memory_are_read(tmp_path: Path, expected: list[dict]) -> None:
+    data = datasets.Dataset.from_list(RECORDS)
+    frame = pd.DataFrame(RECORDS, index=range(5, 45))
+    splits = datasets.DatasetDict(train=data.select(range(30)), test=data.select(range(30, 40)))
+    for table in (data, frame, splits, data.filter(lambda row: True)):
+        assert rows_of(api.load_reviews(table)) == expected
+    # the config names a file with the content, so that a run can be resumed
+    assert save_table(frame) == save_table(frame.copy())
+    assert load(save_table(frame)) == expected
+    settings = api._with_data_path({"data": {"path": frame, "split_seed": 3}, "output_dir": "x"})
+    assert settings == {"data": {"path": save_table(frame), "split_seed": 3}, "output_dir": "x"}
+    assert "DataFrame can't be saved as Parquet" in refused(api.load_reviews, pd.DataFrame({"a": [object()]}))

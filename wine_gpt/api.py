@@ -11,14 +11,17 @@ import secrets
 from collections.abc import Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import overload
+from typing import TypeAlias, overload
 
+import pandas as pd
+from datasets import Dataset, DatasetDict
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainConfig, ScoreConfig, TokenizerRunConfig
 from wine_gpt.config_io import config_from_settings
 from wine_gpt.data import Reviews
 from wine_gpt.data import load_reviews as _load_reviews
+from wine_gpt.data.table_object import TABLES, save_table
 from wine_gpt.data.template import default_prompt, training_data_settings
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.evaluation import EvaluationReport
@@ -46,14 +49,18 @@ StrPath = str | PathLike[str]
 Model = StrPath | tuple[PreTrainedModel, PreTrainedTokenizerFast]
 
 
-def load_reviews(data: StrPath = "sample", **settings: object) -> Reviews:
+# What data.path names, or a table in memory, which is saved as Parquet in the cache of datasets.
+Data: TypeAlias = StrPath | Dataset | DatasetDict | pd.DataFrame
+
+
+def load_reviews(data: Data = "sample", **settings: object) -> Reviews:
     """Load distinct reviews in three splits.
 
     Args:
-        data: ``sample``, ``kaggle``, a file, or the id of a dataset on the Hub.
+        data: ``sample``, ``kaggle``, a file or folder, the id of a dataset on the Hub, a dataset or a data frame.
         settings: the other fields of :class:`wine_gpt.config.DataConfig`.
     """
-    return _load_reviews(config_from_settings(DataConfig, {"path": data, **settings}))
+    return _load_reviews(config_from_settings(DataConfig, {"path": _as_path(data), **settings}))
 
 
 def train_tokenizer(output_dir: StrPath | None = None, **settings: object) -> PreTrainedTokenizerFast:
@@ -63,7 +70,7 @@ def train_tokenizer(output_dir: StrPath | None = None, **settings: object) -> Pr
         output_dir: the folder that the tokenizer is saved to; ``None`` does not save it.
         settings: the sections ``data`` and ``tokenizer`` of :class:`wine_gpt.config.TokenizerRunConfig`.
     """
-    config = config_from_settings(TokenizerRunConfig, settings)
+    config = config_from_settings(TokenizerRunConfig, _with_data_path(settings))
     if output_dir is not None:
         require_writable(Path(output_dir))
     reviews = _load_reviews(config.data)
@@ -92,7 +99,7 @@ def pretrain(config: StrPath = "sample.yaml", **settings: object) -> FinishedRun
         config: a YAML file, or a config of the package: ``base.yaml``, ``class.yaml``, ``sample.yaml``.
         settings: sections and fields of :class:`wine_gpt.config.PretrainConfig`, which override the file.
     """
-    return _pretrain(config_from_settings(PretrainConfig, settings, config))
+    return _pretrain(config_from_settings(PretrainConfig, _with_data_path(settings), config))
 
 
 def finetune(base: StrPath, config: StrPath = "finetune/lora.yaml", **settings: object) -> list[SubsetMetrics]:
@@ -106,7 +113,7 @@ def finetune(base: StrPath, config: StrPath = "finetune/lora.yaml", **settings: 
     Returns:
         the metrics of each subset.
     """
-    return _finetune(config_from_settings(FinetuneConfig, {"base": base, **settings}, config))
+    return _finetune(config_from_settings(FinetuneConfig, {"base": base, **_with_data_path(settings)}, config))
 
 
 @overload
@@ -184,7 +191,7 @@ def evaluate_model(model: StrPath, **settings: object) -> EvaluationReport:
             that trained the model.
     """
     defaults = training_data_settings(fspath(model))
-    config = config_from_settings(ScoreConfig, {"model": model, **settings}, defaults=defaults)
+    config = config_from_settings(ScoreConfig, {"model": model, **_with_data_path(settings)}, defaults=defaults)
     with restored_generators():
         return _evaluate_model(config)
 
@@ -238,6 +245,18 @@ def publish(
         onnx=onnx,
     )
     return _dry_run(publication, publication.run / "publish") if dry_run else _publish(publication)
+
+
+def _as_path(data: object) -> object:
+    return save_table(data) if isinstance(data, TABLES) else data
+
+
+def _with_data_path(settings: dict[str, object]) -> dict[str, object]:
+    """Replace a table in memory, ``data=table`` or ``data={"path": table}``, by the file that it is saved to."""
+    data = _as_path(settings.get("data"))
+    if isinstance(data, dict) and "path" in data:
+        data = {**data, "path": _as_path(data["path"])}
+    return settings if data is None else {**settings, "data": data}
 
 
 def _load(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
