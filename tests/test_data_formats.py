@@ -244,3 +244,93 @@ def test_a_fault_is_reported_before_the_rest_is_read(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
+
+
+FRENCH = "kind,note\n" + "".join(f"a,Château {number} “très”\n" for number in range(60))
+MIXED = FRENCH.encode().replace("7 “".encode(), b"7 \x93")
+
+
+def test_one_wrong_byte_in_utf_8_is_located_in_any_encoding(tmp_path: Path) -> None:
+    content = FRENCH.encode().replace("Château 9 “".encode(), b"Ch\xe2teau 9 \xe2\x80\x9c")
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    for encoding, advice in {"utf-8": "correct it in a text editor", "cp1252": "and leave data.encoding out"}.items():
+        message = load_error(path, encoding=encoding, **OWN)
+        offset = content.index(b"\xe2t")
+        assert f"is UTF-8 but for 1 byte, in line 11: byte {offset:,} is not utf-8: correct it" in message
+        assert advice in message
+        assert "--data.encoding" not in message
+    path.write_bytes(MIXED)
+    assert "is UTF-8 but for 6 bytes, the first in line 9" in load_error(path, **OWN)
+    path.write_bytes(FRENCH.encode()[:-6])
+    assert "in line 61: byte 1,553 is not utf-8: the file is cut short" in load_error(path, **OWN)
+
+
+ENCODED = {
+    "cp1251": "вино,Красное сухое вино",
+    "cp932": "酒,とても おいしい ワインです",
+    "gb18030": "酒,这是一种非常好的葡萄酒，味道很好",
+    "cp949": "술,이것은 아주 좋은 포도주입니다",
+    "cp1252": "vin,Château “très” doux",
+    **dict.fromkeys(("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"), "vin,Château “très”"),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODED)
+def test_the_advised_encoding_reads_the_file(tmp_path: Path, encoding: str) -> None:
+    rows = "".join(f"{ENCODED[encoding]} {number}\n" for number in range(30))
+    path = write(tmp_path / "a.csv", f"kind,note\n{rows}", encoding)
+    for setting in ("utf-8", "ascii", "utf-16" if encoding != "utf-16" else "utf-32"):
+        assert load_error(path, encoding=setting, **OWN).endswith(f"e.g. --data.encoding {encoding}"), setting
+    assert len(load(path, encoding=encoding, **OWN)) == 30
+
+
+def test_a_byte_order_mark_contradicts_another_encoding(tmp_path: Path) -> None:
+    for encoding in ("utf-8-sig", "utf-16"):
+        path = write(tmp_path / f"{encoding}.csv", FRENCH, encoding)
+        advised = encoding.removesuffix("-sig")
+        assert load_error(path, encoding="latin-1", **OWN).endswith(f"--data.encoding {advised}")
+    # the mark is no part of the first name
+    path = write(tmp_path / "a.csv", FRENCH, "utf-16")
+    assert len(load(path, encoding="utf-16-le", **OWN)) == 60
+    Path(path).write_bytes(Path(path).read_bytes()[:-1])
+    assert "is not utf-16: the file is cut short" in load_error(path, encoding="utf-16", **OWN)
+    assert "no such encoding" in load_error(path, encoding="undefined", **OWN)
+
+
+@pytest.mark.parametrize(
+    ("written", "encoding", "expected"),
+    [
+        (
+            FRENCH.encode(),
+            "latin-1",
+            "record 1: note has 'Ã¢', which reads like 'â' in UTF-8 decoded as Windows-1252: leave",
+        ),
+        (
+            FRENCH.encode().decode("latin-1").encode(),
+            "utf-8",
+            "record 1: note has 'Ã¢', which reads like 'â' in UTF-8",
+        ),
+        (
+            FRENCH.encode("cp1252"),
+            "latin-1",
+            "record 1: note has the control character '\\x93': try --data.encoding cp1252",
+        ),
+        (FRENCH.replace("â", "\ufffd").encode(), "utf-8", "record 1: note has U+FFFD in place of a character"),
+    ],
+)
+def test_characters_of_a_wrong_encoding_are_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, written: bytes, encoding: str, expected: str
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(written)
+    assert len(load(path, encoding=encoding, **OWN)) == 60
+    (message,) = caplog.messages
+    assert expected in message
+
+
+def test_right_characters_are_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    texts = ["«café» … É” à»", "SÃO JOÃO … MAÇÃ”", "Ça, ñ, ÂME", "Ελληνικά", "葡萄酒", "🍷", "Đà Nẵng"]
+    rows = "".join(f'a,"{text}"\n' for text in texts)
+    assert notes(tmp_path / "a.csv", f"kind,note\n{rows}") == texts
+    assert not caplog.messages

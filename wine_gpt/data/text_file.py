@@ -1,18 +1,54 @@
-"""Decode a text file in the encoding that the config names, and locate the bytes that are not in it."""
+"""Decode a text file in the encoding that the config names, and say which encoding it has if that one is wrong."""
 
 import codecs
 import io
 import itertools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, TextIO
 
 from wine_gpt.data.columns import Batches, RequestedColumns
+from wine_gpt.data.mojibake import warn_of_mojibake
 from wine_gpt.errors import UserError
 
 CHUNK = 1 << 20
 # decodes UTF-8 with or without a byte order mark
 UTF_8 = "utf-8-sig"
+# encodings by their byte order marks; the mark of UTF-32 begins with that of UTF-16
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# encodings of other scripts: the letters of the script, and their least fraction of the characters outside ASCII
+SCRIPTS = {
+    "cp932": (re.compile("[\u3041-\u3096\u30a1-\u30fa]"), 0.3),
+    "cp949": (re.compile("[\uac00-\ud7a3]"), 0.9),
+    "gb18030": (re.compile("[\u4e00-\u9fff]"), 0.7),
+    # a letter before another, because single letters are Western ones
+    "cp1251": (re.compile("[\u0430-\u044f](?=[\u0430-\u044f])"), 0.5),
+}
+NON_ASCII = re.compile(r"[^\x00-\x7f]")
+# how Python's error handler surrogateescape decodes a wrong byte
+ESCAPED = re.compile("[\udc80-\udcff]")
+
+
+@dataclass(frozen=True)
+class Utf8Check:
+    """How much of a file is UTF-8.
+
+    Attributes:
+        characters: characters outside ASCII.
+        wrong: bytes that are not UTF-8.
+        line: the line of the first wrong byte.
+    """
+
+    characters: int
+    wrong: int
+    line: int
 
 
 @dataclass(frozen=True)
@@ -24,52 +60,111 @@ class TextFile:
     encoding: str
 
     def read(self, parse: Callable[[TextIO, str, RequestedColumns], Batches], columns: RequestedColumns) -> Batches:
-        """Decode the text and yield the batches that ``parse`` makes of it.
+        """Decode the text and yield the batches that ``parse`` makes of it; warn of wrong characters.
 
         Raises:
             UserError: if the text is not in the encoding; the message has the offset of the first wrong byte.
         """
-        with self.open() as binary:
-            start = binary.read(4)
-        marked = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         codec = self._codec()
-        if codec == UTF_8 and 0 in start and not marked:
-            # UTF-16 without a byte order mark would decode as UTF-8 up to the first character outside ASCII
-            raise self._wrong_encoding(start.index(0), "utf-16-le" if start[0] else "utf-16-be")
         try:
             with io.TextIOWrapper(self.open(), encoding=codec, newline="") as text:
-                yield from parse(text, self.name, columns)
+                yield from warn_of_mojibake(parse(text, self.name, columns), self.name, codec)
         except UnicodeError:
-            guess = "utf-16" if marked else "cp1252" if codec == UTF_8 else "utf-8"
-            raise self._wrong_encoding(self._first_wrong_byte(codec), guess) from None
+            raise self._wrong_encoding(codec) from None
 
     def _codec(self) -> str:
-        """Return the codec's name, for UTF-8 that of the codec that skips a byte order mark."""
+        """Return the codec's name, for Unicode that of the codec that skips a byte order mark."""
         try:
             # unlike codecs.lookup, str.encode refuses codecs that are not text encodings, such as base64
             "".encode(self.encoding)
-        except LookupError:
+        except (LookupError, UnicodeError):
             known = "no such encoding; e.g. utf-8, cp1252, utf-16"
             raise UserError(f"config: data.encoding is {self.encoding!r}: {known}") from None
         codec = codecs.lookup(self.encoding).name
-        return UTF_8 if codec == "utf-8" else codec
+        with self.open() as binary:
+            start = binary.read(4)
+        marked = next((encoding for mark, encoding in MARKS.items() if start.startswith(mark)), "")
+        if marked and not codec.startswith(marked):
+            raise self._another_encoding(0, marked)
+        if 0 in start and not marked and not codec.startswith(("utf-16", "utf-32")):
+            # would decode as UTF-8 up to the first character outside ASCII
+            raise self._another_encoding(start.index(0), _unmarked_unicode(start))
+        return UTF_8 if codec == "utf-8" else marked or codec
 
-    def _first_wrong_byte(self, codec: str) -> int:
+    def _wrong_encoding(self, codec: str) -> UserError:
+        """Return the error for a file that can't be decoded, with an encoding in which the file can be read."""
+        offset, reason = self._first_error(codec) or (0, "")
+        check = self._utf_8_check()
+        if check.wrong and check.characters > check.wrong:
+            cut = codec == UTF_8 and reason == "unexpected end of data"
+            advice = "the file is cut short" if cut else "correct it in a text editor"
+            if codec != UTF_8:
+                offset, _ = self._first_error(UTF_8) or (0, "")
+                advice += " and leave data.encoding out"
+            count = "1 byte, in" if check.wrong == 1 else f"{check.wrong:,} bytes, the first in"
+            location = f"line {check.line:,}: byte {offset:,} is not utf-8"
+            return UserError(f"{self.name}: is UTF-8 but for {count} {location}: {advice}")
+        if reason == "truncated data":
+            return UserError(f"{self.name}: byte {offset:,} is not {self.encoding}: the file is cut short")
+        line = check.line if codec == UTF_8 else 0
+        return self._another_encoding(offset, self._guess(codec) if check.wrong else "utf-8", line)
+
+    def _another_encoding(self, offset: int, guess: str, line: int = 0) -> UserError:
+        location = f" (line {line:,})" if line else ""
+        named = f"name the file's encoding, e.g. --data.encoding {guess}"
+        return UserError(f"{self.name}: byte {offset:,} is not {self.encoding}{location}: {named}")
+
+    def _guess(self, refused: str) -> str:
+        with self.open() as binary:
+            sample = binary.read(CHUNK)
+        if 0 in sample[:4]:
+            return _unmarked_unicode(sample)
+        for encoding, (letters, fraction) in SCRIPTS.items():
+            try:
+                text = codecs.getincrementaldecoder(encoding)().decode(sample)
+            except UnicodeDecodeError:
+                continue
+            if encoding != refused and len(letters.findall(text)) > fraction * len(NON_ASCII.findall(text)):
+                return encoding
+        # Latin-1 has a character for each byte
+        return "latin-1" if refused == "cp1252" or self._first_error("cp1252") else "cp1252"
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Yield the file's blocks and an empty one."""
+        with self.open() as binary:
+            yield from itertools.chain(iter(lambda: binary.read(CHUNK), b""), [b""])
+
+    def _first_error(self, codec: str) -> tuple[int, str] | None:
+        """Return the offset of the first wrong byte and the reason, none if there is no wrong byte."""
         decoder = codecs.getincrementaldecoder(codec)()
         read = 0
-        with self.open() as binary:
+        for block in self._blocks():
+            read += len(block)
             try:
-                for block in itertools.chain(iter(lambda: binary.read(CHUNK), b""), [b""]):
-                    read += len(block)
-                    decoder.decode(block, final=not block)
+                decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 # error.object is the newest block, after the undecoded bytes of the block before it
-                return read - len(error.object) + error.start
+                return read - len(error.object) + error.start, error.reason
             except UnicodeError:
                 # UTF-16 or UTF-32 without its byte order mark
-                return 0
-        return read
+                return 0, ""
+        return None
 
-    def _wrong_encoding(self, offset: int, guess: str) -> UserError:
-        named = f"name the file's encoding, e.g. --data.encoding {guess}"
-        return UserError(f"{self.name}: byte {offset:,} is not {self.encoding}: {named}")
+    def _utf_8_check(self) -> Utf8Check:
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        characters = wrong = 0
+        ends = {"\n": 0, "\r": 0}
+        for block in self._blocks():
+            text = decoder.decode(block, final=not block)
+            if not wrong:
+                before = ESCAPED.split(text, maxsplit=1)[0]
+                ends = {end: count + before.count(end) for end, count in ends.items()}
+            escaped = len(ESCAPED.findall(text))
+            wrong += escaped
+            characters += len(NON_ASCII.findall(text)) - escaped
+        return Utf8Check(characters, wrong, 1 + (ends["\n"] or ends["\r"]))
+
+
+def _unmarked_unicode(start: bytes) -> str:
+    """Return the encoding of Unicode text without a byte order mark, by the zeros in its first bytes."""
+    return f"utf-{32 if start[:4].count(0) == 3 else 16}-{'le' if start[0] else 'be'}"

@@ -1,0 +1,78 @@
+"""Warn of characters that a wrong encoding made: mojibake, control characters and replacement characters."""
+
+import logging
+import re
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wine_gpt.data.columns import Batches
+
+logger = logging.getLogger(__name__)
+
+# the byte of each character of Windows-1252; bytes that it lacks are the control characters of Latin-1
+CP1252_BYTES = {chr(byte): byte for byte in range(256)} | {
+    bytes([byte]).decode("cp1252", "ignore"): byte for byte in range(256)
+}
+CONTINUATION = "".join(character for character, byte in CP1252_BYTES.items() if 0x80 <= byte < 0xC0)
+# the first two bytes of a UTF-8 character decoded as Windows-1252; or other signs of a wrong encoding
+SUSPECT = f"[Â-ô][{CONTINUATION}]|[\x80-\x9f\ufffd]"
+NON_ASCII = re.compile(r"[^\x00-\x7f]+")
+CONTROL = re.compile(r"[\x80-\x9f]")
+
+
+def warn_of_mojibake(batches: Batches, name: str, codec: str = "utf-8") -> Batches:
+    """Yield the batches, and log a warning for the first record of each kind of wrong characters.
+
+    Args:
+        batches: the batches of the source.
+        name: the source, for messages.
+        codec: the encoding with which the source was read.
+    """
+    warned: set[str] = set()
+    read = 0
+    for batch in batches:
+        for row, column, value in _suspects(batch):
+            kind, advice = _diagnose(value, codec)
+            if kind and kind not in warned:
+                warned.add(kind)
+                logger.warning("%s: record %s: %s has %s", name, f"{read + row + 1:,}", column, advice)
+        read += batch.num_rows
+        yield batch
+
+
+def _suspects(batch: pa.RecordBatch) -> Iterator[tuple[int, str, str]]:
+    """Yield the row, the column and the value of each text that may have wrong characters."""
+    for column, values in zip(batch.schema.names, batch.columns, strict=True):
+        if not pa.types.is_string(values.type):
+            continue
+        # most texts are ASCII, which is faster to test than the pattern
+        rows = pc.indices_nonzero(pc.fill_null(pc.invert(pc.string_is_ascii(values)), False))
+        rows = rows.filter(pc.match_substring_regex(values.take(rows), SUSPECT))
+        yield from ((row, column, values[row].as_py()) for row in rows.to_pylist())
+
+
+def _diagnose(value: str, codec: str) -> tuple[str, str]:
+    """Return the kind of wrong characters and the message's end, two empty strings if nothing is wrong."""
+    runs: list[str] = NON_ASCII.findall(value)
+    decoded = _repaired(runs)
+    if decoded:
+        repair = "correct the file: text.encode('cp1252').decode('utf-8')"
+        advice = repair if codec.startswith("utf-8") else "leave data.encoding out"
+        return "mojibake", f"{runs[0]!r}, which reads like {decoded!r} in UTF-8 decoded as Windows-1252: {advice}"
+    if control := CONTROL.search(value):
+        advice = ": try --data.encoding cp1252" if codec.startswith("iso8859") else ", as after a wrong conversion"
+        return "control", f"the control character {control[0]!r}{advice}"
+    if "\ufffd" in value:
+        return "replacement", "U+FFFD in place of a character that an earlier conversion lost"
+    return "", ""
+
+
+def _repaired(runs: list[str]) -> str:
+    """Return the first run as UTF-8, an empty string unless all runs are UTF-8 that was decoded as Windows-1252."""
+    try:
+        decoded = [bytes(CP1252_BYTES[character] for character in run).decode() for run in runs]
+    except (KeyError, UnicodeDecodeError):
+        return ""
+    return decoded[0]
