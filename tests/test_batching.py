@@ -12,9 +12,9 @@ from wine_gpt.data.batching import (
     IGNORED,
     BatchPlan,
     collate,
+    cut_texts,
     evaluation_batches,
     positions_of,
-    reviews_cut,
     split_into_micro_batches,
 )
 
@@ -79,7 +79,7 @@ def test_collate_shifts_pads_and_cuts() -> None:
     ]
     assert batch.input_ids.dtype == torch.int64
     assert positions_of(split, 6).tolist() == [4, 3, 6]
-    assert reviews_cut(split, 6) == 1
+    assert cut_texts(split, 6).cut == 1
 
 
 def test_the_number_of_labels_is_the_number_of_positions() -> None:

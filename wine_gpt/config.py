@@ -64,6 +64,8 @@ class DataConfig:
     deduplicate: str = "text"
     # texts that stand for a missing value, such as NA; in any column they become null
     missing: tuple[str, ...] = ()
+    # keep each line break of a text as a word, for poems or recipes; false reads line breaks as spaces
+    line_breaks: bool = False
     # longer values of text_field are cut at the last white space before this many characters
     max_characters: int = 20_000
 

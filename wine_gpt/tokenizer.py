@@ -1,16 +1,20 @@
 """Train, save and load the word-level tokenizer, whose files need no code of this package.
 
-Encoding follows the class's notebook. Texts are lower-cased, character by character (Unicode). Each ASCII punctuation
-character except the backslash is a word, and ASCII white space separates words. The vocabulary is sorted by descending
-count, then in descending order of the words, as Keras' TextVectorization sorts it.
+Encoding follows the class's notebook. Texts are brought into Unicode's form NFC, so that a decomposed é is the same
+letter, and lower-cased, character by character. Each ASCII punctuation character except the backslash is a word, and
+ASCII white space separates words; with ``data.line_breaks`` each line break is a word too. The vocabulary is sorted by
+descending count, then in descending order of the words, as Keras' TextVectorization sorts it.
 
 Decoding gives natural spacing. Each word has a leading space unless a rule removes it. The rules depend on the word
 and the text before it, never on later words, so that a decoded text does not change when more words follow and a
 decoded continuation can be appended to its prompt.
 """
 
+import functools
+import hashlib
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
@@ -35,6 +39,8 @@ TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32"
 SPECIAL_TOKENS = ("pad", "unk", "bos", "eos")
 # further files of a tokenizer that another version of transformers may have written
 OPTIONAL_FILES = ("special_tokens_map.json", "added_tokens.json")
+# a tokenizer fits a corpus badly above this fraction of unknown words, or above these characters per word on average
+MOST_UNKNOWN, MOST_CHARACTERS = 0.1, 15
 PAD, UNK, BOS, EOS = "[PAD]", "[UNK]", "[BOS]", "[EOS]"
 
 # string.punctuation without the backslash, which is no separate word in the class's regular expression
@@ -42,6 +48,9 @@ _PUNCTUATION = r"!-/:-@\[\]-`{-~"
 # white space as in TensorFlow's split; a no-break space is part of its word
 _WORD = rf"[{_PUNCTUATION}]|[^{_PUNCTUATION} \t\n\x0b\x0c\r]+"
 _FIND_WORDS = re.compile(_WORD).findall
+# the same, with each line break as a word
+_WORD_OR_BREAK = rf"\n|{_WORD}"
+_FIND_WORDS_AND_BREAKS = re.compile(_WORD_OR_BREAK).findall
 
 # private-use characters that mark an opening quote and a colon of running text while spaces are removed
 _OPENING_QUOTE, _TEXT_COLON = "\ue000", "\ue001"
@@ -55,7 +64,10 @@ _WORD_END = r"(?: |\z)"
 
 
 def train_tokenizer(
-    texts: Iterable[str], vocab_size: int = 10_000, template: ReviewTemplate = CLASS_TEMPLATE
+    texts: Iterable[str],
+    vocab_size: int = 10_000,
+    template: ReviewTemplate = CLASS_TEMPLATE,
+    line_breaks: bool = False,
 ) -> PreTrainedTokenizerFast:
     """Train the class's vocabulary on texts.
 
@@ -64,18 +76,19 @@ def train_tokenizer(
         vocab_size: the largest number of entries, [PAD] and [UNK] included. [BOS] and [EOS] are added at the end, so
             that the words have the class's ids.
         template: the form of the texts; decoding needs it because the header's colons have spaces on both sides.
+        line_breaks: make each line break a word, which is decoded as a line break.
 
     Raises:
         UserError: if the texts have no word.
     """
-    counts = count_words(texts)
+    counts = count_words(texts, line_breaks)
     if not counts:
         raise UserError("tokenizer: there is not one word to train on")
     words = sorted(counts, key=lambda word: (counts[word], word), reverse=True)[: vocab_size - 2]
     vocabulary = {word: index for index, word in enumerate([PAD, UNK, *words, BOS, EOS])}
-    core = _untrained(vocabulary)
+    core = _untrained(vocabulary, line_breaks)
     core.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, vocabulary[BOS])])
-    core.decoder = natural_spacing(template)
+    core.decoder = natural_spacing(template, line_breaks)
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         pad_token=PAD,
@@ -92,25 +105,27 @@ def train_tokenizer(
 
 def train_on_reviews(split: Dataset, data: DataConfig, vocab_size: int) -> PreTrainedTokenizerFast:
     """Train on a split's texts in the form that the config describes; see :func:`train_tokenizer`."""
-    return train_tokenizer(texts(split), vocab_size, ReviewTemplate.from_config(data))
+    return train_tokenizer(texts(split), vocab_size, ReviewTemplate.from_config(data), data.line_breaks)
 
 
-def _untrained(vocabulary: dict[str, int] | None = None) -> Tokenizer:
+def _untrained(vocabulary: dict[str, int] | None = None, line_breaks: bool = False) -> Tokenizer:
     core = Tokenizer(models.WordLevel(vocabulary or {UNK: 0}, unk_token=UNK))
-    core.normalizer = normalizers.Lowercase()
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
+    one_break = [normalizers.Replace(Regex(r"\r\n?"), "\n")] if line_breaks else []
+    core.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase(), *one_break])
+    pattern = _WORD_OR_BREAK if line_breaks else _WORD
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
     return core
 
 
-def count_words(texts: Iterable[str]) -> Counter[str]:
-    """Count the class's words."""
+def count_words(texts: Iterable[str], line_breaks: bool = False) -> Counter[str]:
+    """Count the class's words, and line breaks if they are words."""
     chunks: Counter[str] = Counter()
     for text in texts:
         chunks.update(text.split(" "))
     counts: Counter[str] = Counter()
     # the regular expression is slow, so it runs once per distinct chunk
     for chunk, count in chunks.items():
-        for word in class_words(chunk):
+        for word in class_words(chunk, line_breaks):
             counts[word] += count
     return counts
 
@@ -127,11 +142,12 @@ def tokenize_splits(splits: DatasetDict, tokenizer: PreTrainedTokenizerFast) -> 
 
 def encode_reviews(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
     """Return each text's ids: [BOS], its words, [EOS]."""
-    if not _finds_class_words(tokenizer):
+    line_breaks = _line_breaks(tokenizer)
+    if line_breaks is None:
         # add_special_tokens is false, because another tokenizer may add other special tokens
         encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [[tokenizer.bos_token_id, *encoding.ids, tokenizer.eos_token_id] for encoding in encodings]
-    ids = _ChunkIds(tokenizer)
+    ids = _ChunkIds(tokenizer, line_breaks)
     bos, eos = [tokenizer.bos_token_id], [tokenizer.eos_token_id]
     return [[*chain(bos, *map(ids.__getitem__, text.split(" ")), eos)] for text in texts]
 
@@ -139,31 +155,75 @@ def encode_reviews(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list
 class _ChunkIds(dict[str, list[int]]):
     """A cache of the ids of each chunk between spaces; see ``benchmarks/RESULTS.md`` for the speed."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, line_breaks: bool) -> None:
+        self._line_breaks = line_breaks
         self._vocabulary = tokenizer.get_vocab()
         self._unknown = tokenizer.unk_token_id
 
     def __missing__(self, chunk: str) -> list[int]:
-        ids = self[chunk] = [self._vocabulary.get(word, self._unknown) for word in class_words(chunk)]
+        words = class_words(chunk, self._line_breaks)
+        ids = self[chunk] = [self._vocabulary.get(word, self._unknown) for word in words]
         return ids
 
 
-def class_words(text: str) -> list[str]:
-    """Return the class's words of a text, in lower case."""
+def class_words(text: str, line_breaks: bool = False) -> list[str]:
+    """Return the class's words of a text, in lower case, and its line breaks if they are words."""
+    if line_breaks:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     # str.lower writes Σ at a word's end as ς; the tokenizer's Lowercase writes σ everywhere
-    return _FIND_WORDS(text.replace("Σ", "σ").lower())
+    lowered = unicodedata.normalize("NFC", text).replace("Σ", "σ").lower()
+    return (_FIND_WORDS_AND_BREAKS if line_breaks else _FIND_WORDS)(lowered)
 
 
 def word_ends(text: str) -> list[int]:
     """Return the end of each of the class's words, as an index into the text."""
-    return [match.end() for match in re.finditer(_WORD, text)]
+    if unicodedata.is_normalized("NFC", text):
+        return [match.end() for match in re.finditer(_WORD, text)]
+    # NFC makes punctuation of some characters and letters of some punctuation
+    return [end for _, end in _word_finder(line_breaks=False).encode(text).offsets]
 
 
-def _finds_class_words(tokenizer: PreTrainedTokenizerFast) -> bool:
-    """Return whether a tokenizer finds the same words as :func:`class_words`."""
-    stages = ("normalizer", "pre_tokenizer")
-    ours, theirs = (json.loads(core.to_str()) for core in (_untrained(), tokenizer.backend_tokenizer))
-    return theirs["model"]["type"] == "WordLevel" and all(ours[stage] == theirs[stage] for stage in stages)
+def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Return a hash of all that decides a tokenizer's ids, equal to that of version 0.1.0, which had no NFC."""
+    content = tokenizer.backend_tokenizer.to_str()
+    ours = json.dumps(_stages(_word_finder(line_breaks=False))[0], separators=(",", ":"))
+    return hashlib.sha256(content.replace(ours, '{"type":"Lowercase"}').encode()).hexdigest()
+
+
+@functools.cache
+def _word_finder(line_breaks: bool) -> Tokenizer:
+    return _untrained(line_breaks=line_breaks)
+
+
+def describe_poor_fit(split: Dataset, tokenized: Dataset, tokenizer: PreTrainedTokenizerFast) -> str:
+    """Return what is wrong if a tokenizer knows few words of a split or its words are whole sentences; else ""."""
+    ids = np.concatenate(
+        [table["input_ids"].combine_chunks().flatten() for table in tokenized.with_format("arrow").iter(BATCH_ROWS)]
+    )
+    words = max(len(ids) - 2 * len(tokenized), 1)
+    unknown = np.count_nonzero(ids == tokenizer.unk_token_id) / words
+    characters = sum(len("".join(text.split())) for text in texts(split)) / words
+    if unknown <= MOST_UNKNOWN and characters <= MOST_CHARACTERS:
+        return ""
+    return (
+        f"{unknown:.0%} of the validation split's words are unknown to the tokenizer, and a word has {characters:.0f} "
+        "characters on average: use more texts, or for a script without spaces between words (Chinese, Japanese, "
+        "Thai) name another tokenizer: --tokenizer.path, see docs/data.md"
+    )
+
+
+def _line_breaks(tokenizer: PreTrainedTokenizerFast) -> bool | None:
+    """Return whether line breaks are words; None for a tokenizer whose words differ from :func:`class_words`."""
+    theirs = tokenizer.backend_tokenizer
+    if not isinstance(theirs.model, models.WordLevel):
+        return None
+    stages = _stages(theirs)
+    return next((breaks for breaks in (False, True) if stages == _stages(_word_finder(breaks))), None)
+
+
+def _stages(core: Tokenizer) -> tuple[object, object]:
+    content = json.loads(core.to_str())
+    return content["normalizer"], content["pre_tokenizer"]
 
 
 def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> Dataset:
@@ -244,7 +304,7 @@ def _require_readable(folder: Path) -> None:
         raise UserError(f"tokenizer: {error}") from error
 
 
-def natural_spacing(template: ReviewTemplate) -> decoders.Decoder:
+def natural_spacing(template: ReviewTemplate, line_breaks: bool = False) -> decoders.Decoder:
     """Return a decoder that joins words with natural spacing and never changes earlier text when words follow.
 
     First it marks what depends on all earlier text: every other double quote opens a quotation, and a colon after the
@@ -254,7 +314,9 @@ def natural_spacing(template: ReviewTemplate) -> decoders.Decoder:
 
     The patterns use only features that JavaScript's regular expressions have, for transformers.js.
     """
+    breaks = [r" (?=\n)|(?<=\n) "] if line_breaks else []
     rules = [
+        *breaks,
         rf" (?=[.,;!?)\]}}%\"”’»{_TEXT_COLON}])",
         rf"(?<=[(\[{{$#{_OPENING_QUOTE}]) ",
         # full-bodied, and/or, 5+; light- to medium-bodied
@@ -271,7 +333,7 @@ def natural_spacing(template: ReviewTemplate) -> decoders.Decoder:
         [
             decoders.Replace(Regex(r"\A"), " "),
             decoders.Fuse(),
-            decoders.Replace(Regex(_text_colons(template)), f" {_TEXT_COLON}"),
+            decoders.Replace(Regex(_text_colons(template, line_breaks)), f" {_TEXT_COLON}"),
             # after an even number of double quotes
             decoders.Replace(Regex(r' "(?<=\A(?:[^"]*"[^"]*")*[^"]*")'), f" {_OPENING_QUOTE}"),
             decoders.Replace(Regex("|".join(rules)), ""),
@@ -281,12 +343,12 @@ def natural_spacing(template: ReviewTemplate) -> decoders.Decoder:
     )
 
 
-def _text_colons(template: ReviewTemplate) -> str:
+def _text_colons(template: ReviewTemplate, line_breaks: bool) -> str:
     """Return a pattern that matches each colon after the header, with its leading space."""
-    prefix = template.prefix
+    prefix, any_text = template.prefix, r"[\s\S]*" if line_breaks else ".*"
     header_colons = prefix.count(":") + bool(prefix) + len(template.fields)
     behind_header = rf"(?<=\A(?:[^:]*:){{{header_colons + 1},}})"
     if prefix:
-        spaced = " ".join(["", *_FIND_WORDS(prefix.lower()), ":"])
-        behind_header += rf"|(?<!\A{re.escape(spaced)}.*)(?<=[.,;!?].*)"
+        spaced = " ".join(["", *class_words(prefix), ":"])
+        behind_header += rf"|(?<!\A{re.escape(spaced)}{any_text})(?<=[.,;!?]{any_text})"
     return f" :(?:{behind_header})"

@@ -1,6 +1,7 @@
 """The class's tokenization in plain Python, written from its description, independently of the package."""
 
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
@@ -10,8 +11,8 @@ SPLIT_OFF = set(string.punctuation) - {"\\"}
 
 
 def spaced_words(text: str) -> list[str]:
-    """Return the words of a text: lower case, a space around each punctuation character, split at ASCII space."""
-    lowered = "".join(character.lower() for character in text)
+    """Return the words of a text: NFC, lower case, a space around each punctuation character, split at ASCII space."""
+    lowered = "".join(character.lower() for character in unicodedata.normalize("NFC", text))
     padded = "".join(f" {character} " if character in SPLIT_OFF else character for character in lowered)
     words = [""]
     for character in padded:

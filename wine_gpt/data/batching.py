@@ -144,9 +144,37 @@ def positions_of(split: Dataset, block_size: int) -> npt.NDArray[np.int64]:
     return np.minimum(_lengths(split) - 1, block_size)
 
 
-def reviews_cut(split: Dataset, block_size: int) -> int:
-    """Return the number of tokenized reviews that are cut because they have more positions than ``block_size``."""
-    return int((_lengths(split) - 1 > block_size).sum())
+@dataclass(frozen=True)
+class CutTexts:
+    """How much of a split is not seen because texts are longer than the model's positions.
+
+    Attributes:
+        texts: the number of texts.
+        cut: the number of texts with more positions than ``block_size``.
+        words_cut: the fraction of all texts' words that are cut, 0 to 1.
+        block_size: the model's positions.
+    """
+
+    texts: int
+    cut: int
+    words_cut: float
+    block_size: int
+
+    def __str__(self) -> str:
+        words = f"{self.words_cut:.0%}" if self.words_cut >= 0.01 else f"{self.words_cut:.2%}"
+        longer = "text is" if self.texts == 1 else "texts are"
+        return (
+            f"{self.cut:,} of {self.texts:,} {longer} longer than block_size {self.block_size}: "
+            f"{words} of the words are not seen"
+        )
+
+
+def cut_texts(split: Dataset, block_size: int) -> CutTexts:
+    """Count the tokenized texts of a split that are longer than ``block_size``."""
+    # without [BOS] and [EOS]
+    words = _lengths(split) - 2
+    unseen = np.maximum(words - block_size, 0).sum() / max(words.sum(), 1)
+    return CutTexts(len(split), int((words + 1 > block_size).sum()), float(unseen), block_size)
 
 
 def _lengths(split: Dataset) -> npt.NDArray[np.int64]:

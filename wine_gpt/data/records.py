@@ -54,6 +54,7 @@ class Tally:
     splits: Counter[str] = field(default_factory=Counter)
     cut: int = 0
     characters_removed: int = 0
+    line_breaks_lost: int = 0
     unread: dict[str, UnreadValues] = field(default_factory=dict)
     missing_spellings: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
@@ -73,6 +74,7 @@ class Tally:
             splits={name: self.splits[name] for name in SPLITS},
             cut=self.cut,
             characters_removed=self.characters_removed,
+            line_breaks_lost=self.line_breaks_lost,
             unread=self.unread,
             missing_spellings={column: dict(found) for column, found in self.missing_spellings.items() if found},
         )
@@ -108,6 +110,7 @@ class ReviewFilter:
             usable = self._usable(columns)
             columns[self.config.text_field] = self._shortened(columns[self.config.text_field], usable)
             splits = self._assigned(self._compared(columns), usable)
+            self._count_line_breaks(columns[self.config.text_field].filter(pa.array(splits != "")))
             columns[COMPOSED] = self.template.render_columns(columns)
             yield from self._by_split(pa.table(columns), splits)
 
@@ -128,7 +131,15 @@ class ReviewFilter:
             self.tally.missing_spellings[column].update(count_missing_spellings(values))
         elif unfit.any():
             self.tally.add_unread(column, int(unfit.sum()), _shown(values[int(unfit.argmax())]))
-        return read
+        return self._with_line_breaks_inside(read, column) if self.config.line_breaks else read
+
+    def _with_line_breaks_inside(self, values: pa.Array, column: str) -> pa.Array:
+        """Remove the line breaks around a running text, and all from another value, because a header is one line."""
+        if not is_text(values):
+            return values
+        if column == self.config.text_field:
+            return pc.utf8_trim_whitespace(values)
+        return pc.replace_substring_regex(values, r"\s*[\r\n]\s*", " ")
 
     def _cleaned(self, values: pa.Array) -> pa.Array:
         """Remove and count NUL characters, which the readers put in place of invalid characters."""
@@ -169,6 +180,11 @@ class ReviewFilter:
         self.tally.cut += cut
         shortened = [shorten(text, limit) for text in texts.filter(too_long).to_pylist()]
         return pc.replace_with_mask(texts, too_long, pa.array(shortened, pa.string()))
+
+    def _count_line_breaks(self, texts: pa.Array) -> None:
+        if not self.config.line_breaks:
+            broken = pc.match_substring_regex(pc.utf8_trim_whitespace(texts), r"[\r\n]")
+            self.tally.line_breaks_lost += broken.true_count
 
     def _compared(self, columns: Columns) -> pa.Array:
         """Return the texts that tell duplicates and splits apart: the running texts, or all that a text is made of."""

@@ -33,6 +33,7 @@ class DataReport:
         splits: for each split, its reviews.
         cut: running texts that had more than ``data.max_characters`` characters.
         characters_removed: NUL characters and lone surrogates that were removed.
+        line_breaks_lost: texts whose line breaks are read as spaces.
         unread: for each column that no text is made of, the values that became null because they don't fit its type.
         missing_spellings: for each required field, the number of values by their spelling of a missing value, e.g. NA.
     """
@@ -45,6 +46,7 @@ class DataReport:
     splits: dict[str, int]
     cut: int
     characters_removed: int
+    line_breaks_lost: int = 0
     unread: dict[str, UnreadValues] = field(default_factory=dict)
     missing_spellings: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -96,7 +98,9 @@ class DataReport:
                 quoted, setting = ", ".join(f"'{text}'" for text in counts), ",".join(counts)
                 change = f"--data.missing{'=' if setting.startswith('--') else ' '}'{setting}'"
                 spelled.append(f"{_counted(sum(counts.values()))} of {name} read {quoted}: {change} makes them null")
-        return unread + spelled
+        texts = "text loses its" if self.line_breaks_lost == 1 else "texts lose their"
+        lost = f"{self.line_breaks_lost:,} {texts} line breaks: --data.line_breaks true keeps them as words"
+        return unread + spelled + [lost] * self._is_notable(self.line_breaks_lost)
 
     def _is_notable(self, count: int) -> bool:
         return count >= NOTED_RECORDS or count >= max(NOTED_FRACTION * self.read, 1)

@@ -101,6 +101,7 @@ class ReviewStreamer(TextStreamer):
     def __init__(self, tokenizer: PreTrainedTokenizerFast, prompt: str) -> None:
         super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
         self._blank = True
+        self._line_starts = False
         self.on_finalized_text(prompt.rstrip())
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
@@ -108,4 +109,8 @@ class ReviewStreamer(TextStreamer):
         if self._blank:
             text = text.lstrip()
             self._blank = not text
+        # TextStreamer decodes what follows a line break as a new text, which begins with a space
+        if self._line_starts:
+            text = text.removeprefix(" ")
+        self._line_starts = text.endswith("\n")
         super().on_finalized_text(text, stream_end)

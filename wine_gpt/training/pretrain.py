@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from wine_gpt import run_folder
 from wine_gpt.config import DataConfig, PretrainConfig
 from wine_gpt.config_io import to_flat, to_yaml
-from wine_gpt.data.batching import Indices, reviews_cut
+from wine_gpt.data.batching import Indices, cut_texts
 from wine_gpt.data.reviews import Reviews, describe_empty_split, load_reviews
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
@@ -23,7 +22,7 @@ from wine_gpt.files import JsonObject, write_atomically
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Score, score
-from wine_gpt.tokenizer import load_tokenizer, tokenize_splits, train_on_reviews
+from wine_gpt.tokenizer import describe_poor_fit, fingerprint, load_tokenizer, tokenize_splits, train_on_reviews
 from wine_gpt.training import record
 from wine_gpt.training.accelerator import accelerator_session
 from wine_gpt.training.calibration import calibrate
@@ -116,7 +115,13 @@ def _load_data(
     _require_validation(reviews, config.data)
     tokenizer = _tokenizer(config, reviews)
     with accelerator.main_process_first():
-        return reviews, tokenizer, tokenize_splits(reviews.splits, tokenizer)
+        splits = tokenize_splits(reviews.splits, tokenizer)
+    if poor_fit := describe_poor_fit(reviews.splits["validation"], splits["validation"], tokenizer):
+        logger.warning(f"tokenizer: {poor_fit}")
+    cut = cut_texts(splits["train"], config.model.block_size)
+    if cut.cut:
+        logger.warning(f"model: {cut}")
+    return reviews, tokenizer, splits
 
 
 def _build_trainer(
@@ -159,8 +164,11 @@ def _resume_key(
     config: PretrainConfig, reviews: Reviews, tokenizer: PreTrainedTokenizerFast, mixed_precision: str
 ) -> JsonObject:
     """Return what must be equal to resume from a checkpoint."""
-    vocabulary = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
-    return {**settings_fixed_on_resume(config, mixed_precision), "data": reviews.fingerprint, "tokenizer": vocabulary}
+    return {
+        **settings_fixed_on_resume(config, mixed_precision),
+        "data": reviews.fingerprint,
+        "tokenizer": fingerprint(tokenizer),
+    }
 
 
 def resume(trainer: Trainer, requested: str) -> None:
@@ -216,7 +224,7 @@ def _save_run(folder: Path, config: PretrainConfig, trainer: Trainer, reviews: R
 
 def summarize(trainer: Trainer) -> TrainingSummary:
     """Return the summary of a finished training for a metrics file."""
-    state = trainer.state
+    state, cut = trainer.state, cut_texts(trainer.train_split, trainer.block_size)
     return TrainingSummary(
         steps=state.step,
         epochs=[EpochLoss(epoch.epoch, epoch.step, epoch.score.nats_per_word) for epoch in state.epochs],
@@ -225,7 +233,8 @@ def summarize(trainer: Trainer) -> TrainingSummary:
         seconds=round(state.seconds, 1),
         tokens_per_second=round(state.total_tokens / state.seconds) if state.seconds else None,
         padding_fraction=round(trainer.plan.padding_fraction(), 4),
-        reviews_cut=reviews_cut(trainer.train_split, trainer.block_size),
+        reviews_cut=cut.cut,
+        words_cut=round(cut.words_cut, 4),
         processes=trainer.accelerator.num_processes,
         mixed_precision=trainer.accelerator.mixed_precision,
         energy_kwh=state.energy_kwh,

@@ -135,6 +135,7 @@ class TrainingSummary:
         energy_kwh: none if some of the run was not measured.
         padding_fraction: fraction of the batches' positions that are padding, 0 to 1.
         reviews_cut: the number of training reviews with more positions than the model has.
+        words_cut: the fraction of the training words that those reviews lose, 0 to 1; none in files of version 0.1.0.
         processes: the number of processes that trained.
         mixed_precision: Accelerate's name of the precision, such as bf16.
         logit_scale: the factor that calibration multiplied the logits by; none without calibration.
@@ -152,6 +153,7 @@ class TrainingSummary:
     mixed_precision: str
     energy_kwh: float | None = None
     logit_scale: float | None = None
+    words_cut: float | None = None
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> "TrainingSummary":
@@ -164,7 +166,7 @@ class TrainingSummary:
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object without optional figures that are none."""
-        optional = ("energy_kwh", "logit_scale")
+        optional = ("energy_kwh", "logit_scale", "words_cut")
         return {
             name: value
             for name, value in dataclasses.asdict(self).items()
