@@ -228,7 +228,9 @@ def test_a_text_longer_than_the_model_counts_up_to_its_last_position(base: Path)
 def test_nats_of_subword_tokens_are_divided_by_the_classs_words(
     bpe: Path, base: Path, report: EvaluationReport, reviews: Reviews, score: Run, tmp_path: Path
 ) -> None:
-    settings = {key: value for key, value in data_settings(base).items() if key != "data.prompt_fields"}
+    settings = {
+        key: value for key, value in data_settings(base).items() if key != "data.prompt_fields" and value is not None
+    }
     flags = [part for key, value in settings.items() for part in (f"--{key}", value)]
     printed = score(bpe, *flags, *FEW, "--output_dir", tmp_path)
     assert "does not say what it was trained on: it may have seen these reviews" in printed
@@ -277,7 +279,8 @@ def test_an_adapter_is_its_base_with_other_weights_on_its_bases_split(base: Path
 def test_a_damaged_adapter_is_named(
     base: Path, tmp_path: Path, score: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    config = {"base_model_name_or_path": str(base), "peft_type": "LORA"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     for content, message in ((None, "has no adapter_model.safetensors"), (b"\0" * 9, "is damaged at its header")):
         if content is not None:
             (tmp_path / "adapter_model.safetensors").write_bytes(content)
