@@ -236,6 +236,49 @@ def test_publishing_again_makes_no_commit(hub: HubServer, publisher: Publisher, 
     assert f"model repository {MODEL}: already up to date {before[f'models/{MODEL}'][0][:7]}" in stdout
 
 
+def test_publishing_again_from_another_process_and_folder_makes_no_commit(
+    hub: HubServer, toy_run: Path, tmp_path: Path
+) -> None:
+    """With an ONNX file and an index, whose bytes could depend on hashes of strings or on paths."""
+    pytest.importorskip("onnxscript", reason='not installed: pip install "wine_gpt[onnx]"')
+    texts = [f"{word} plum and black cherry with some oak, and then a {word} finish" for word in "abcdefghijklmnopqr"]
+    records = [{"country": "x", "province": "y", "variety": "z", "description": text} for text in texts]
+    data = tmp_path / "winemag-data.json"
+    data.write_text(json.dumps(records))
+    run = finish(toy_run, tmp_path / "run", path=str(data))
+    report = json.loads((run / "data_report.json").read_text())
+    report["splits"]["train"] = len(load_reviews(DataConfig(path=str(data))).splits["train"])
+    (run / "data_report.json").write_text(json.dumps(report))
+    script = Path(__file__).parents[1] / "scripts" / "publish.py"
+    numbers = iter(range(1, 9))
+
+    def publish(run: Path, *options: str) -> str:
+        number = next(numbers)
+        folder = tmp_path / f"folder{number}"
+        folder.mkdir()
+        environment = {
+            **os.environ,
+            **hub.environment(),
+            "HF_HOME": str(folder / "home"),
+            "PYTHONHASHSEED": str(number),
+        }
+        command = [sys.executable, script, run, "--repo", MODEL, "--index", "--onnx", *options]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    publish(run)
+    before = hub.state()
+    assert {"training_ngrams.safetensors", "onnx/model.onnx"} <= hub.repository(MODEL).files().keys()
+    copied = shutil.copytree(run, tmp_path / "copied" / "run")
+    assert "already up to date" in publish(copied, "--create_pr")
+    assert hub.state() == before
+    (run / "loss.png").write_bytes(b"\x89PNG another")
+    assert "proposed" in publish(run, "--create_pr")
+    assert "already proposed" in publish(run, "--create_pr")
+    assert len(hub.repository(MODEL).pull_requests) == 1
+
+
 def test_changed_and_removed_files_are_one_commit(
     hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path
 ) -> None:
@@ -507,7 +550,7 @@ def test_wrong_arguments_are_refused_in_one_line(
         (
             "config.yaml",
             "data: {path: hf_canaryToken0123456789x}",
-            "LICENSE contains what looks like a Hub access token; not published",
+            "LICENSE contains an access token of the Hub; nothing was published",
         ),
         ("evaluation/metrics.json", "[]", "evaluation/metrics.json must hold an object, not list"),
     ],

@@ -4,7 +4,6 @@ Only the files listed here are published, because a run's folder also holds chec
 """
 
 import dataclasses
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
 from wine_gpt.publishing.corpus import is_kaggle_cached, published_path
 from wine_gpt.publishing.hub import MAIN, StagedRepo
+from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
     CARD,
@@ -44,8 +44,6 @@ STAGED_FOLDERS = ("models", "spaces")
 # the demo's sources
 SPACE = bundled("space")
 SAMPLER = Path(sampler.__file__)
-# the pattern of the Hub's access tokens
-TOKEN = re.compile(rb"\bhf_[A-Za-z0-9]{20,}\b")
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], lis
         _require_id("--adapters", repo.name)
         repo.card.save(repo.folder / CARD)
         check(repo.card, repo.title)
-        _require_no_token(repo)
+    require_no_leak(repositories, publication.run, run.config.data)
     return repositories, left_out
 
 
@@ -243,9 +241,3 @@ def _require_loadable(run: RunRecord) -> None:
     words, embeddings = len(load_tokenizer(run.folder)), load_model(run.folder).config.vocab_size
     if words != embeddings:
         raise UserError(f"{run.folder}: the tokenizer has {words:,} words, the model {embeddings:,}: they differ")
-
-
-def _require_no_token(repo: StagedRepo) -> None:
-    for name, path in repo.files().items():
-        if TOKEN.search(path.read_bytes()):
-            raise UserError(f"{repo.title}: {name} contains what looks like a Hub access token; not published")
