@@ -30,7 +30,7 @@ from wine_gpt.tokenizer import class_words
 
 FILE_NAME = "training_ngrams.safetensors"
 FORMAT = "wine_gpt.ngrams.v2"
-# the shortest length that none of 800 unseen reviews shares with 7,000 (benchmarks/RESULTS.md, "The index of spans")
+# long enough that unseen reviews rarely share a span with the training set, as they do stock phrases of six words
 N = 12
 # the most words that the end of one span and the beginning of another may have in common
 MAX_OVERLAP = 4
