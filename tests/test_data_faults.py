@@ -156,7 +156,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "deep": ("a.json", '[{"a": ' * 100_000, "record 1 is no whole JSON object"),
     "deep lists": ("a.json", "[" * 100_000, "is an array of lists"),
     "bad value in line 2": ("a.jsonl", lines_text(RECORDS[:1]) + '{"points": nul}\n', "line 2 is no whole JSON"),
-    "nested": ("a.json", json_text(wrong_in_record_4("winery", ["x"])), "record 4: winery is a list, not a text"),
+    "nested": ("a.json", json_text(wrong_in_record_4("variety", ["x"])), "record 4: variety is a list, not a text"),
     "open quote": ("a.csv", csv_text(RECORDS[:2]) + '2,"87,x\n', "the record that starts in line 6 is broken"),
     "text after quote": ("a.csv", csv_text(RECORDS[:2]) + '2,"87"x\n', "the record that starts in line 6 is broken"),
     "cells": ("a.csv", csv_text(RECORDS[:2]) + "2,87\n", "line 6 has 2 cells, the header 14"),

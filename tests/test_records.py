@@ -3,6 +3,7 @@
 import datetime
 import json
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,6 +53,22 @@ def test_a_number_that_cannot_be_read_is_null_and_counted(tmp_path: Path, column
     found = reviews.report.unread[column]
     assert found.count == 2
     assert f"{column}: 2 values not read, e.g. {found.example}" in str(reviews.report)
+    assert reviews.report.kept == 40
+
+
+@pytest.mark.parametrize("column", ["designation", "points", "price"])
+@pytest.mark.parametrize("value", [["a", "b"], [], {}, {"a": {"b": 1}}, [["x" * 9999]]])
+@pytest.mark.parametrize("text", [json_text, lines_text])
+def test_a_nested_value_of_json_is_null_and_counted(
+    tmp_path: Path, column: str, value: object, text: Callable[[list[Record]], str]
+) -> None:
+    path = write(tmp_path / "a.json", text(with_values(column, ["7", value, 8, value, None])))
+    reviews = load_reviews(DataConfig(path=path, **ALL_TRAIN))
+    rows = {row["title"]: row[column] for row in reviews.splits["train"]}
+    seven, eight = ("7", "8") if column == "designation" else (7, 8)
+    assert [rows[record["title"]] for record in RECORDS[:5]] == [seven, None, eight, None, None]
+    assert reviews.report.unread[column].count == 2
+    assert f"{column}: 2 values not read, e.g. {str(value)[0]}" in str(reviews.report)
     assert reviews.report.kept == 40
 
 

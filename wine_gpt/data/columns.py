@@ -14,6 +14,8 @@ from wine_gpt.errors import UserError
 BATCH_ROWS = 8192
 # replaces invalid characters, such as half of a surrogate pair in a JSON escape, until they are counted and removed
 REMOVED = "\0"
+# keys of a field's metadata: how many values a reader made null because they are nested, and the first of them
+UNREAD, UNREAD_EXAMPLE = b"unread", b"unread_example"
 # longest list of column names in a message, in characters
 SHOWN_NAMES = 300
 

@@ -7,13 +7,14 @@ import io
 import itertools
 import json
 import re
+import reprlib
 import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, cast
 
 import pyarrow as pa
 
-from wine_gpt.data.columns import BATCH_ROWS, REMOVED, Batches, RequestedColumns
+from wine_gpt.data.columns import BATCH_ROWS, REMOVED, UNREAD, UNREAD_EXAMPLE, Batches, RequestedColumns
 from wine_gpt.errors import UserError, one_line
 
 CHUNK = 1 << 20
@@ -298,7 +299,7 @@ def _batches(records: Iterator[Record], name: str, columns: RequestedColumns) ->
                 if found
                 else {column: column for column in columns.required}
             )
-        yield _to_batch(batch, list(chosen.values()), name, read + 1).rename_columns(list(chosen))
+        yield _to_batch(batch, chosen, columns, name, read + 1)
         read += len(batch)
 
 
@@ -308,18 +309,29 @@ def _nesting_advice(records: list[Record], columns: RequestedColumns) -> str:
     return f"each record has them inside {outer[0]!r}: write the inner objects as the records" if outer else ""
 
 
-def _to_batch(records: list[Record], names: list[str], name: str, first: int) -> pa.RecordBatch:
+def _to_batch(
+    records: list[Record], chosen: dict[str, str], columns: RequestedColumns, name: str, first: int
+) -> pa.RecordBatch:
     """Convert records, numbered from ``first``, to columns of strings or floats."""
-    fields = [(column, _column_type(records, column)) for column in names]
+    fields = [(key, _column_type(records, key)) for key in chosen.values()]
     try:
-        return pa.RecordBatch.from_struct_array(pa.array(records, pa.struct(fields)))
+        batch = pa.RecordBatch.from_struct_array(pa.array(records, pa.struct(fields)))
+        return batch.rename_columns(list(chosen))
     except (ValueError, TypeError, OverflowError):
-        # text among numbers, lone surrogates, huge integers or lists: convert value by value
-        values = [
-            [_as_text(record.get(column), column, name, number) for number, record in enumerate(records, first)]
-            for column in names
-        ]
-        return pa.record_batch([pa.array(column, pa.string()) for column in values], names=names)
+        # text among numbers, lone surrogates, huge integers or nested values: convert value by value
+        texts = [_as_texts([record.get(key) for record in records]) for key in chosen.values()]
+    for (column, key), (_, nested) in zip(chosen.items(), texts, strict=True):
+        if nested and columns.requires(column):
+            row, value = next(iter(nested.items()))
+            raise UserError(f"{name}: record {first + row:,}: {key} is {_kind_of(value)}, not a text or a number")
+    schema = pa.schema([_text_field(column, nested) for column, (_, nested) in zip(chosen, texts, strict=True)])
+    return pa.record_batch([pa.array(column, pa.string()) for column, _ in texts], schema=schema)
+
+
+def _text_field(column: str, nested: dict[int, object]) -> pa.Field:
+    """Describe a column of strings, with what is not read of it."""
+    unread = {UNREAD: str(len(nested)), UNREAD_EXAMPLE: reprlib.repr(next(iter(nested.values())))} if nested else None
+    return pa.field(column, pa.string(), metadata=unread)
 
 
 def _column_type(records: list[Record], column: str) -> pa.DataType:
@@ -328,11 +340,15 @@ def _column_type(records: list[Record], column: str) -> pa.DataType:
     return pa.float64() if isinstance(first, int | float) and not isinstance(first, bool) else pa.string()
 
 
-def _as_text(value: object, column: str, name: str, number: int) -> str | None:
+def _as_texts(values: list[object]) -> tuple[list[str | None], dict[int, object]]:
+    """Return a column's values as texts, with null for each list and object, and those lists and objects by row."""
+    nested: dict[int, object] = {row: value for row, value in enumerate(values) if isinstance(value, list | dict)}
+    return [None if row in nested else _as_text(value) for row, value in enumerate(values)], nested
+
+
+def _as_text(value: object) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
         return LONE_SURROGATE.sub(REMOVED, value)
-    if isinstance(value, list | dict):
-        raise UserError(f"{name}: record {number:,}: {column} is {_kind_of(value)}, not a text or a number")
     return str(value).removesuffix(".0").lower()

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.columns import REMOVED, RequestedColumns
+from wine_gpt.data.columns import REMOVED, UNREAD, UNREAD_EXAMPLE, RequestedColumns
 from wine_gpt.data.report import DataReport, UnreadValues
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
 from wine_gpt.data.values import count_missing_spellings, is_text, read_values, remove_values
@@ -115,10 +115,17 @@ class ReviewFilter:
             yield from self._by_split(pa.table(columns), splits)
 
     def _typed(self, batch: pa.RecordBatch) -> Columns:
+        self._count_nested(batch.schema)
         return {
             column: self._read_column(values, column)
             for column, values in zip(batch.schema.names, map(_plain, batch.columns), strict=True)
         }
+
+    def _count_nested(self, schema: pa.Schema) -> None:
+        for column in schema:
+            metadata = column.metadata or {}
+            if UNREAD in metadata:
+                self.tally.add_unread(column.name, int(metadata[UNREAD]), _short(metadata[UNREAD_EXAMPLE].decode()))
 
     def _read_column(self, values: pa.Array, column: str) -> pa.Array:
         """Read a column's values, and count those that are not read because no text is made of them."""
@@ -253,7 +260,11 @@ def _has_kaggle_columns(template: ReviewTemplate) -> bool:
 
 
 def _shown(value: pa.Scalar) -> str:
-    return textwrap.shorten(repr(value.as_py()), 80, placeholder="…")
+    return _short(repr(value.as_py()))
+
+
+def _short(text: str) -> str:
+    return textwrap.shorten(text, 80, placeholder="…")
 
 
 def _plain(values: pa.Array) -> pa.Array:
