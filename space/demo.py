@@ -1,6 +1,7 @@
 """The functions behind the page and the API: they validate requests and return JSON-like data."""
 
 import itertools
+import re
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,12 +17,16 @@ from attention import View
 from casing import Casing
 from copy_check import Index
 from engine import BASE, Engine, Prompt, Settings
-from i18n import UserFacingError
+from i18n import Texts, UserFacingError, page_texts
 from model_source import ModelSource, choose_adapters, choose_model
 from regions import Regions
-from template import WINE, Template
+from template import SEPARATOR, UNKNOWN, WINE, Template
 
 MAX_LENGTH = 1_024
+# number of texts that the model writes to find values of the fields, their maximum words, a value's maximum characters
+SAMPLED_ROWS = 16
+MAX_HEADER = 40
+MAX_VALUE = 40
 
 # a text and what the page shows about it; page.js declares the keys
 Review = dict[str, Any]
@@ -45,7 +50,8 @@ class Demo:
         template: the template of the model's texts.
         regions: the regions and varieties whose words the model knows.
         problems: errors to show to visitors.
-        title: the model's name.
+        title: the model's name and revision.
+        name: the model's name without organization and revision.
     """
 
     def __init__(self) -> None:
@@ -54,10 +60,10 @@ class Demo:
         self.index: Index | None = None
         self.template = WINE
         self.problems: list[UserFacingError] = []
-        self.title = ""
+        self.title = self.name = ""
         try:
             source = choose_model()
-            self.title = str(source)
+            self.template, self.title, self.name = UNKNOWN, str(source), source.short_name
             self.engine = Engine(source, self._load_adapters(source))
         except UserFacingError as problem:
             self.problems = [problem]
@@ -65,13 +71,20 @@ class Demo:
         self.problems += self.engine.problems
         self._load_template(source)
         self._load_index(source)
-        self.regions = Regions(self.template, self.engine.knows)
-        self._casing = Casing(name for row in regions.read_rows() for name in row if self.regions.fields)
+        rows = None if self.about_wine else self._sample_rows(self.engine)
+        self.regions = Regions(self.template, self.engine.knows, rows)
+        names = regions.read_rows() if self.about_wine and self.regions.fields else []
+        self._casing = Casing(name for row in names for name in row)
 
     @property
     def about_wine(self) -> bool:
-        """Whether the model's texts are wine reviews."""
+        """Whether the model's texts are wine reviews; so are those of the class's model, if none is chosen."""
         return self.template.prefix == WINE.prefix
+
+    @property
+    def texts(self) -> Texts:
+        """The page's texts, in the words of the model's corpus."""
+        return page_texts(self.about_wine, self.template.prefix, self.template.form)
 
     @property
     def default_prompt(self) -> str:
@@ -99,10 +112,10 @@ class Demo:
         seed: int | None = None,
         model: str = BASE,
     ) -> Iterator[str]:
-        """Write a review. The text is streamed: each piece is the whole text so far, the prompt included.
+        """Write a {text}. It is streamed: each piece is the whole text so far, the prompt included.
 
         Args:
-            prompt: What the review begins with, such as "wine review : italy : tuscany : sangiovese :".
+            prompt: What the {text} begins with{such_as}.
             temperature: Below 1 safer, above 1 bolder, from 0.1 to 2; default: the model's own.
             top_p: Sample from the likeliest words up to this cumulative probability, 0.05 to 1; default: the model's.
             length: Maximum number of new words; default: as many as fit.
@@ -152,6 +165,15 @@ class Demo:
         adapter = validation.choice("model", model, self.adapters)
         words = ["▸", *(word.strip() for word in prompt.words[1:])]
         return {"words": words, "weights": attention.attention_weights(engine, prompt.ids, adapter, view)}
+
+    def document(self, description: str) -> str:
+        """Return the description of an API function in the words of the model's corpus, as MCP clients show it."""
+        form = f"{WINE.prefix} : italy : tuscany : sangiovese :" if self.about_wine else self.template.form
+        values = {
+            "{text}": "review" if self.about_wine else "text",
+            "{such_as}": f', such as "{form}"' if form else "",
+        }
+        return re.sub("{text}|{such_as}", lambda found: values[found[0]], description)
 
     # ---- the page ---------------------------------------------------------------------------------------------------
 
@@ -228,11 +250,33 @@ class Demo:
             return []
 
     def _load_template(self, source: ModelSource) -> None:
-        try:
-            if path := source.file(template.FILE):
-                self.template = Template.load(path)
-        except (OSError, ValueError):
-            self.problems.append(UserFacingError("problem_file", file=template.FILE))
+        """Load the template, from config.yaml if an earlier version of wine_gpt saved the model."""
+        for name, load in ((template.FILE, Template.load), (template.CONFIG, Template.load_config)):
+            try:
+                if path := source.file(name):
+                    self.template = load(path)
+                    return
+            except (OSError, ValueError):
+                self.problems.append(UserFacingError("problem_file", file=name))
+
+    def _sample_rows(self, engine: Engine) -> list[tuple[str, ...]]:
+        """Return values of the fields as the model writes them, because the training texts are not published."""
+        fields, rows = self.template.fields, []
+        colons = self.template.form.count(SEPARATOR)
+        prompt = engine.encode("prompt", self.default_prompt)
+        for seed in range(SAMPLED_ROWS if fields else 0):
+            settings = Settings(engine.temperature, engine.top_p, min(self.length, MAX_HEADER), seed)
+            ids = itertools.chain.from_iterable(engine.write(prompt.ids, settings, BASE))
+            text = "".join([*prompt.words, *engine.spaced_words(list(ids))])
+            row = tuple(self.template.values(text))
+            # without its last colon the header is incomplete
+            if (
+                len(row) == len(fields)
+                and text.count(":") >= colons
+                and all(0 < len(value) <= MAX_VALUE for value in row)
+            ):
+                rows.append(row)
+        return rows
 
     def _load_index(self, source: ModelSource) -> None:
         try:

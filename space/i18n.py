@@ -1,6 +1,7 @@
 """The page's texts and error messages in each language; page.js reads the same texts."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ TEXTS: Texts = json.loads(Path(__file__).with_name("i18n.json").read_text(encodi
 DEFAULT_LANGUAGE = "en"
 # the suffix of the texts for a model of a corpus other than wine
 OTHER = "_other"
+# the suffix of those that name the prefix of its texts
+NAMED = "_named"
 
 
 class UserFacingError(Exception):
@@ -34,16 +37,28 @@ class UserFacingError(Exception):
         return texts[self.key].format(**values)
 
 
-def page_texts(about_wine: bool) -> Texts:
-    """Return the page's texts by language and key, for a model of wine reviews or of another corpus."""
+def page_texts(about_wine: bool, prefix: str = "", form: str = "") -> Texts:
+    """Return the page's texts by language and key.
+
+    Args:
+        about_wine: whether the model's texts are wine reviews.
+        prefix: of another corpus's texts; empty if they have none.
+        form: of another corpus's texts, see :attr:`template.Template.form`.
+    """
+    suffixes = [""] if about_wine else [*([NAMED] if prefix else []), OTHER, ""]
     return {
         language: {
-            key: text if about_wine else texts.get(key + OTHER, text)
-            for key, text in texts.items()
-            if not key.endswith(OTHER)
+            key: _fill(next(texts[key + suffix] for suffix in suffixes if key + suffix in texts), prefix, form)
+            for key in texts
+            if not key.endswith((OTHER, NAMED))
         }
         for language, texts in TEXTS.items()
     }
+
+
+def _fill(text: str, prefix: str, form: str) -> str:
+    values = {"{prefix}": prefix, "{form}": form}
+    return re.sub("{prefix}|{form}", lambda found: values[found[0]], text)
 
 
 def language_of(query: Mapping[str, str], headers: Mapping[str, str]) -> str:

@@ -37,8 +37,13 @@ class ModelSource:
 
     def __str__(self) -> str:
         if self.revision is None:
-            return Path(self.name).name
+            return self.short_name
         return f"{self.name} (revision {self.revision})"
+
+    @property
+    def short_name(self) -> str:
+        """The name of the folder or repository, without its parents or organization."""
+        return Path(self.name).name
 
     def file(self, name: str) -> Path | None:
         """Return the path of a file, downloaded if necessary; None if the file does not exist.

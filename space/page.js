@@ -13,7 +13,7 @@ window.reviewPage = (() => {
   "use strict";
 
   const query = new URLSearchParams(location.search);
-  const requested = [query.get("lang"), navigator.language.slice(0, 2)].find(tag => tag in pageTexts);
+  const requested = [query.get("lang"), navigator.language.slice(0, 2)].find(tag => Object.hasOwn(pageTexts, tag ?? ""));
   const language = requested ?? "en";
   // override the browser's language, because gradio takes the language of its labels from it
   Object.defineProperty(navigator, "language", { get: () => language });
@@ -27,7 +27,7 @@ window.reviewPage = (() => {
 
   /** Return a text in the page's language, with values for its {names}. */
   function text(key, values = {}) {
-    return pageTexts[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+    return pageTexts[language][key].replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
   }
 
   /** Set the text of elements with data-text and the label of those with data-label. */

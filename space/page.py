@@ -4,6 +4,7 @@ import functools
 import html
 import inspect
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import validation
 from demo import Demo
 from engine import BASE, Engine
-from i18n import DEFAULT_LANGUAGE, TEXTS, Texts, UserFacingError, language_of, page_texts
+from i18n import DEFAULT_LANGUAGE, TEXTS, Texts, UserFacingError, language_of
+from regions import FIELDS
 
 HERE = Path(__file__).parent
 # marks a text's key for gradio to translate; launch_options passes the texts to gradio
@@ -107,13 +109,13 @@ class InjectScript:
 
 def launch_options(demo: Demo) -> dict[str, Any]:
     """Return the arguments of gradio's ``launch``."""
-    texts = page_texts(demo.about_wine)
+    texts = demo.texts
     return {
         "theme": THEME,
         "css_paths": [HERE / "page.css"],
         "i18n": gr.I18n(**texts),
         "footer_links": ["api", "settings"],
-        "favicon_path": HERE / "favicon.svg",
+        "favicon_path": HERE / _icon(demo),
         "app_kwargs": {"middleware": [Middleware(BlockUnusedRoutes), Middleware(InjectScript, texts=texts)]},
         "allowed_paths": [],
         "max_file_size": 1,
@@ -172,8 +174,10 @@ def _language() -> str:
 
 def build(demo: Demo) -> gr.Blocks:
     """Return the page and its API."""
-    with gr.Blocks(title="wine_gpt", analytics_enabled=False) as page:
-        _static("header.html", "top", HEADING=page_texts(demo.about_wine)[DEFAULT_LANGUAGE]["heading"])
+    name = "wine_gpt" if demo.about_wine else demo.name
+    with gr.Blocks(title=name, analytics_enabled=False) as page:
+        header = _read("header.html").replace("ICON", _read(_icon(demo)))
+        _translated(_fill(header, HEADING=demo.texts[DEFAULT_LANGUAGE]["heading"], NAME=name), elem_id="top")
         for problem in demo.problems:
             values = html.escape(json.dumps(problem.values, default=str))
             _translated(
@@ -187,16 +191,18 @@ def build(demo: Demo) -> gr.Blocks:
                 with gr.Tab(t("tab_compare"), id="compare"):
                     _compare_tab(demo, demo.engine)
         _api(demo)
-        _static("about.html", "about", MODEL=demo.title)
+        _translated(_fill(_read("about.html"), MODEL=demo.title), elem_id="about")
     page.queue(max_size=MAX_QUEUE, default_concurrency_limit=MAX_CONCURRENT, api_open=False)
     return page
 
 
-def _static(name: str, elem_id: str, **values: str) -> None:
-    content = _read(name)
-    for key, value in values.items():
-        content = content.replace(key, html.escape(value))
-    _translated(content, elem_id=elem_id)
+def _icon(demo: Demo) -> str:
+    return "favicon.svg" if demo.about_wine else "favicon_other.svg"
+
+
+def _fill(content: str, **values: str) -> str:
+    """Return HTML with each key replaced by its value, in which no key is looked for."""
+    return re.sub("|".join(values), lambda found: html.escape(values[found[0]]), content)
 
 
 def _translated(content: str, **more: Any) -> gr.HTML:  # noqa: ANN401
@@ -206,14 +212,18 @@ def _translated(content: str, **more: Any) -> gr.HTML:  # noqa: ANN401
 
 def _api(demo: Demo) -> None:
     for function in (demo.generate, demo.next_words, demo.attention):
-        gr.api(
-            show_errors(function), api_name=function.__name__, concurrency_id="model", concurrency_limit=MAX_CONCURRENT
-        )
+        shown = show_errors(function)
+        # gradio shows the docstring to programs and MCP clients
+        shown.__doc__ = demo.document(inspect.getdoc(function) or "")
+        gr.api(shown, api_name=function.__name__, concurrency_id="model", concurrency_limit=MAX_CONCURRENT)
 
 
 def _examples(demo: Demo, engine: Engine) -> dict[str, tuple[str, float]]:
     """Return each example whose words the model knows: its name to prompt and temperature."""
     fields = demo.regions.fields
+    if not demo.about_wine:
+        rows = demo.regions.combinations()[: len(EXAMPLES)]
+        return {" · ".join(row.values()): (demo.template.prompt(row), engine.temperature) for row in rows}
     named = {
         " · ".join(values[name] for name in reversed(fields) if name != "country" or len(fields) == 1): (
             demo.template.prompt({name: values[name] for name in fields}),
@@ -231,7 +241,7 @@ def _write_tab(demo: Demo, engine: Engine, page: gr.Blocks) -> None:
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=280, elem_classes="controls"):
             region_fields = _region_fields(demo)
-            info = t("prompt_info") if region_fields else None
+            info = t("prompt_info") if region_fields or (not demo.about_wine and demo.template.form) else None
             prompt = gr.Textbox(
                 demo.default_prompt, label=t("prompt"), info=info, lines=2, max_lines=5, elem_id="prompt"
             )
@@ -301,20 +311,22 @@ def _example_buttons(labels: dict[str, Any]) -> dict[str, gr.Button]:
 
 
 def _region_fields(demo: Demo) -> list[gr.Dropdown]:
-    """Return a dropdown for each field of regions or varieties: two in a row, a third below."""
+    """Return a dropdown for each field that has values, two in a row."""
 
     def dropdown(level: int) -> gr.Dropdown:
         name = fields[level]
         return gr.Dropdown(
-            demo.regions.options() if level == 0 else [], value=None, label=t(name), min_width=120, elem_id=name
+            demo.regions.options() if level == 0 else [],
+            value=None,
+            label=t(name) if name in FIELDS else name.replace("_", " ").strip().capitalize(),
+            min_width=120,
         )
 
-    fields = demo.regions.fields
-    if not fields:
-        return []
-    with gr.Row(elem_classes="region"):
-        first = [dropdown(level) for level in range(len(fields[:2]))]
-    return [*first, *(dropdown(level) for level in range(2, len(fields)))]
+    fields, dropdowns = demo.regions.fields, []
+    for first in range(0, len(fields), 2):
+        with gr.Row(elem_classes="region"):
+            dropdowns += [dropdown(level) for level in range(first, min(first + 2, len(fields)))]
+    return dropdowns
 
 
 def _link_regions(demo: Demo, dropdowns: list[gr.Dropdown], prompt: gr.Textbox) -> None:
@@ -326,11 +338,12 @@ def _link_regions(demo: Demo, dropdowns: list[gr.Dropdown], prompt: gr.Textbox) 
         cleared = {dropdown: gr.Dropdown([], value=None) for dropdown in others}
         return {first: gr.Dropdown(demo.regions.options(chosen), value=None), **cleared}
 
+    # select, because gradio sends input also when a dropdown loses the focus, which would clear what is chosen
     for count, dropdown in enumerate(dropdowns[:-1], 1):
-        changed = dropdown.input(narrow, dropdowns[:count], dropdowns[count:], **QUICK)
+        changed = dropdown.select(narrow, dropdowns[:count], dropdowns[count:], **QUICK)
         changed.then(None, dropdowns, prompt, **header)
     for dropdown in dropdowns[-1:]:
-        dropdown.input(None, dropdowns, prompt, **header)
+        dropdown.select(None, dropdowns, prompt, **header)
 
 
 def _regions_of(demo: Demo, prompt: str) -> list[gr.Dropdown]:
@@ -416,7 +429,7 @@ def _compare_tab(demo: Demo, engine: Engine) -> None:
         seed = _seed()
         both = gr.Button(t("compare"), variant="primary", elem_id="compare-both")
     presets = {"two_temperatures": (first, BASE, 0.3, first, BASE, 1.3)}
-    if first != last and "variety" in demo.regions.fields:
+    if first != last and ("variety" in demo.regions.fields or not demo.about_wine):
         presets = {"two_varieties": (first, BASE, usual, last, BASE, usual), **presets}
     for adapter in list(engine.adapters)[:1]:
         presets["two_models"] = (first, BASE, usual, first, adapter, usual)

@@ -1,4 +1,4 @@
-"""The countries, provinces and varieties that the page offers, limited to words that the model knows."""
+"""The values of a text's fields that the page offers, such as countries, limited to words that the model knows."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -9,27 +9,31 @@ from template import Template
 
 FILE = Path(__file__).with_name("regions.json")
 FIELDS = ("country", "province", "variety")
+Rows = Sequence[tuple[str, ...]]
 
 
 class Regions:
     """Combinations of values that exist, one value per field.
 
     Attributes:
-        fields: the template's leading fields among country, province and variety; empty for other corpora.
+        fields: the template's leading fields that have values.
     """
 
-    def __init__(self, template: Template, knows: Callable[[str], bool]) -> None:
+    def __init__(self, template: Template, knows: Callable[[str], bool], rows: Rows | None = None) -> None:
         """Keep the combinations all of whose words the model knows.
 
         Args:
             template: the template of the model's texts.
             knows: returns whether the model knows every word of a name.
+            rows: combinations of a value for each of the template's fields; None for wine's regions.
         """
-        self.fields = tuple(takewhile(FIELDS.__contains__, template.fields))
-        columns = [FIELDS.index(field) for field in self.fields]
-        rows = dict.fromkeys(tuple(row[column] for column in columns) for row in read_rows())
-        known = {name for name in {name for row in rows for name in row} if knows(name)}
-        self._rows = [row for row in rows if known.issuperset(row)]
+        names = FIELDS if rows is None else template.fields
+        self.fields = tuple(takewhile(names.__contains__, template.fields))
+        columns = [names.index(field) for field in self.fields]
+        rows = read_rows() if rows is None else rows
+        chosen = dict.fromkeys(tuple(row[column] for column in columns) for row in rows)
+        known = {name for name in {name for row in chosen for name in row} if knows(name)}
+        self._rows = [row for row in chosen if known.issuperset(row)]
         if not any(self._rows):
             self.fields = ()
 
@@ -37,6 +41,10 @@ class Regions:
         """Return the values of the next field, given the chosen values of the first fields, in alphabetical order."""
         level = len(chosen)
         return sorted({row[level] for row in self._rows if row[:level] == tuple(chosen)})
+
+    def combinations(self) -> list[dict[str, str]]:
+        """Return the combinations, each as values by field."""
+        return [dict(zip(self.fields, row, strict=True)) for row in self._rows]
 
     def match(self, values: Sequence[str]) -> list[str]:
         """Return the options that equal a text's values, ignoring case, up to the first value without an option."""

@@ -1,12 +1,17 @@
 """The template of the model's texts, "prefix : field : … : running text", from ``review_template.json``."""
 
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+import yaml
+
 FILE = "review_template.json"
+# has the template of a model that an earlier version of wine_gpt saved without FILE
+CONFIG = "config.yaml"
 SEPARATOR = " : "
 
 
@@ -29,6 +34,31 @@ class Template:
             case {"prefix": str(prefix), "fields": list(fields)} if all(isinstance(field, str) for field in fields):
                 return cls(prefix, tuple(fields))
         raise ValueError('it must hold "prefix", a text, and "fields", a list of texts')
+
+    @classmethod
+    def load_config(cls, path: Path) -> "Template":
+        """Read the data settings of a run's ``config.yaml``; a missing one is the package's default, wine's.
+
+        Raises:
+            OSError: if the file can't be read.
+            ValueError: if the file is no run's config.
+        """
+        try:
+            # every value as text, as the package reads them: the prefix 2024 is no number
+            match yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader):
+                case {"data": dict(data)}:
+                    prefix, fields = data.get("prefix", WINE.prefix), data.get("prompt_fields", WINE.fields)
+                    if isinstance(prefix, str) and isinstance(fields, list | tuple):
+                        return cls(prefix, tuple(unicodedata.normalize("NFC", str(field)) for field in fields))
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path.name} is no YAML") from error
+        raise ValueError("it must have a section data")
+
+    @property
+    def form(self) -> str:
+        """The beginning of every text, with the fields' names instead of their values: "recipe : dish : …"."""
+        parts = [*filter(None, [self.prefix]), *self.fields]
+        return SEPARATOR.join([*parts, "…"]) if parts else ""
 
     def prompt(self, values: Mapping[str, str]) -> str:
         """Return the beginning of a text, up to the first field without a value, in lower case."""
@@ -59,8 +89,10 @@ class Template:
         return [part.strip() for part in self.prefix.split(SEPARATOR)] if self.prefix else []
 
 
-# the template of models that were saved without the file
+# the template of the class's wine reviews
 WINE = Template("wine review", ("country", "province", "variety"))
+# the template of a model that names none
+UNKNOWN = Template("", ())
 
 
 def _lower(words: Sequence[str]) -> list[str]:

@@ -133,6 +133,34 @@ def test_the_space_names_the_gradio_version_that_it_was_tested_with(run: RunReco
 
 
 @pytest.mark.parametrize(
+    ("prefix", "heading", "short"),
+    [
+        ("recipe", "# A small model writes “recipe” texts", "A small GPT-2 writes “recipe” texts and shows why"),
+        ("", "# A small model writes texts", "A small GPT-2 writes texts and shows why"),
+        ("x" * 30, f"# A small model writes “{'x' * 30}” texts", "A small GPT-2 writes texts and shows why"),
+    ],
+)
+def test_the_space_of_another_corpus_does_not_mention_wine(
+    run: RunRecord, tmp_path: Path, prefix: str, heading: str, short: str
+) -> None:
+    folder = finish(run.folder, tmp_path / "run", path="breads.jsonl", prefix=prefix, text_field="how")
+    card = space_card(read_run(folder, "mit"), SPACE / "README.md", "me/recipe-gpt", [])
+    check(card, "Space")
+    assert (card.data.title, card.data.to_dict()["short_description"]) == ("recipe-gpt", short)
+    assert card.text.strip().splitlines()[0] == heading
+    assert "WINE_GPT_MODEL=me/recipe-gpt python" in card.text
+    assert not re.search("(?<!WINE_GPT_)wine|review|🍷|org/", str(card).replace("WINE_GPT_MODEL", ""))
+
+
+def test_the_space_of_wine_names_its_own_model(run: RunRecord) -> None:
+    card = space_card(run, SPACE / "README.md", "me/my-wine", [])
+    assert card.data.title == "wine_gpt"
+    assert "# A small model writes wine reviews" in card.text
+    assert "WINE_GPT_MODEL=me/my-wine python" in card.text
+    assert "org/wine-gpt" not in str(card)
+
+
+@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("license: apache-2.0", "license: Do What You Want", "is no license identifier"),
@@ -151,7 +179,7 @@ def test_a_bad_card_is_found_without_the_hub(run: RunRecord, tmp_path: Path, old
 def test_a_template_without_a_value_is_refused() -> None:
     for nothing in (None, math.nan):
         with pytest.raises(ValueError, match="no text for"):
-            fill("space.md", card_data="", text="", model=nothing, corpus=SAMPLE, license="mit")
+            fill("space.md", card_data="", text="", model=nothing, corpus=SAMPLE, license="mit", prefix="")
 
 
 def test_a_corpus_may_contain_any_words(run: RunRecord, tmp_path: Path) -> None:

@@ -382,6 +382,111 @@ def test_a_demo_of_another_corpus_uses_its_prefix_and_header(other_demo: Demo) -
     assert review["copy_check"]["words"] == len(review["words"]) - review["header"]
 
 
+def demo_of(model: Path, folder: Path, content: object, config: str | None = None) -> Demo:
+    """Return the demo of a copy of a model with another review_template.json and config.yaml; None is no file."""
+    shutil.copytree(model, folder)
+    for name in (template.FILE, template.CONFIG):
+        (folder / name).unlink(missing_ok=True)
+    if content is not None:
+        (folder / template.FILE).write_text(json.dumps(content), encoding="utf-8")
+    if config is not None:
+        (folder / template.CONFIG).write_text(config, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINE_GPT_MODEL", str(folder))
+        patch.setenv("WINE_GPT_ADAPTERS", "")
+        return Demo()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "fields", "prompt", "english", "spanish", "info"),
+    [
+        ("", [], "", "A small model writes texts", "Un modelo pequeño escribe textos", ""),
+        ("", ["cuisine"], "", "A small model writes texts", "Un modelo pequeño escribe textos", "cuisine : …"),
+        ("Receta", [], "receta", "A small model writes “Receta” texts", "escribe textos de «Receta»", "Receta : …"),
+        ("a {b} <i>", [], "a {b} <i>", "A small model writes “a {b} <i>” texts", "«a {b} <i>»", "a {b} <i> : …"),
+        ("{form}", ["x"], "{form}", "A small model writes “{form}” texts", "«{form}»", "{form} : x : …"),
+    ],
+)
+def test_another_corpus_names_its_prefix_and_fields(
+    demo_model: Path,
+    tmp_path: Path,
+    prefix: str,
+    fields: list[str],
+    prompt: str,
+    english: str,
+    spanish: str,
+    info: str,
+) -> None:
+    from page import build
+
+    content = {"prefix": prefix, "fields": fields, "text_field": "how"}
+    demo = demo_of(demo_model, tmp_path / "recipe-gpt", content)
+    assert next(demo.generate(seed=1)).startswith(prompt)
+    assert demo.attention()["words"][0] == "▸"
+    assert len(demo.next_words()) == 10
+    assert demo.texts["en"]["heading"] == english
+    assert spanish in demo.texts["es"]["heading"]
+    assert demo.texts["en"]["prompt_info"].endswith(f" {info}")
+    page = build(demo)
+    assert page.title == "recipe-gpt"
+    config = page.get_config_file()
+    parts = {part["props"].get("elem_id"): part["props"] for part in config["components"]}
+    assert parts["prompt"]["value"] == prompt
+    assert bool(parts["prompt"].get("info")) == bool(info)
+    assert f"</span>{page.title}</p>" in parts["top"]["value"]
+    described = demo.document(Demo.generate.__doc__ or "")
+    assert described.startswith("Write a text.")
+    assert (f'such as "{info}"' in described) == bool(info)
+    assert not re.search("wine|review|{text}|{such_as}", described)
+
+
+def test_values_of_another_corpus_are_those_that_its_model_writes(demo_model: Path, tmp_path: Path) -> None:
+    from page import build
+
+    # the toy model writes "wine review : italy : tuscany : ..."
+    content = {"prefix": "", "fields": ["kind", "dish", "my_region"], "text_field": "how"}
+    demo = demo_of(demo_model, tmp_path / "recipe-gpt", content)
+    assert demo.regions.fields == ("kind", "dish", "my_region")
+    assert demo.regions.options() == ["wine review"]
+    assert set(demo.regions.options(["wine review"])) >= {"germany", "italy"}
+    config = build(demo).get_config_file()
+    labels = [part["props"].get("label") for part in config["components"] if part["type"] == "dropdown"]
+    assert labels[:3] == ["Kind", "Dish", "My region"]
+    examples = [part["props"]["value"] for part in config["components"] if part["type"] == "button"]
+    assert any(str(value).startswith("wine review · italy · ") for value in examples)
+
+
+@pytest.mark.parametrize(
+    ("config", "prompt", "fields"),
+    [
+        ("data: {prefix: receta, prompt_fields: [cocina, plato]}", "receta", ("cocina", "plato")),
+        ("data: {prefix: 2024, prompt_fields: []}", "2024", ()),
+        ('data:\n  prefix: ""\n  prompt_fields:\n  - "yes"\n', "", ("yes",)),
+        ("data: {path: reviews.csv}", "wine review", ("country", "province", "variety")),
+        (None, "", ()),
+    ],
+)
+def test_an_older_models_template_is_in_its_config(
+    demo_model: Path, tmp_path: Path, config: str | None, prompt: str, fields: tuple[str, ...]
+) -> None:
+    demo = demo_of(demo_model, tmp_path / "old", None, config)
+    assert demo.problems == []
+    assert (demo.default_prompt, demo.template.fields) == (prompt, fields)
+    if config is not None:
+        saved = ReviewTemplate.load(tmp_path / "old")
+        assert saved is not None
+        assert (saved.prefix, saved.fields) == (prompt, fields)
+
+
+@pytest.mark.parametrize("config", ["a: [", "data: 5", "[]", "data: {prompt_fields: 5}", "data: {prefix: [1]}", ""])
+def test_a_damaged_config_of_an_older_model_is_named(demo_model: Path, tmp_path: Path, config: str) -> None:
+    demo = demo_of(demo_model, tmp_path / "old", None, config)
+    assert [str(problem) for problem in demo.problems] == [
+        "config.yaml can't be used: it can't be reached or is damaged."
+    ]
+    assert demo.default_prompt == ""
+
+
 def test_the_page_of_another_corpus_does_not_mention_wine(other_demo: Demo) -> None:
     from page import build
 
@@ -392,7 +497,8 @@ def test_the_page_of_another_corpus_does_not_mention_wine(other_demo: Demo) -> N
     assert not [part for part in config["components"] if part["props"].get("value") == "Sangiovese · Tuscany"]
     shown = [str(part["props"].get("value")) for part in config["components"]]
     assert not [value for value in shown if "wine review" in value.lower()]
-    for texts in page_texts(about_wine=False).values():
+    assert config["title"] == "plum-gpt"
+    for texts in page_texts(False, "plum and oak", "plum and oak : winery : …").values():
         assert not [
             text
             for text in texts.values()
@@ -411,7 +517,7 @@ def test_a_damaged_template_is_named_and_the_demo_works(
     assert [str(problem) for problem in demo.problems] == [
         "review_template.json can't be used: it can't be reached or is damaged."
     ]
-    assert demo.default_prompt == "wine review"
+    assert demo.default_prompt == ""
 
 
 # ---- languages ------------------------------------------------------------------------------------------------------
@@ -678,7 +784,7 @@ def test_the_pinned_packages_are_those_tested_here() -> None:
 def test_the_published_demo_imports_its_own_packages_only(tmp_path: Path) -> None:
     copy_demo(tmp_path)
     pinned = {line.split("==")[0] for line in (tmp_path / "requirements.txt").read_text().split()}
-    installed_with_them = {"numpy", "starlette"}
+    installed_with_them = {"numpy", "starlette", "yaml"}
     own = {path.stem for path in tmp_path.glob("*.py")}
     sources = "\n".join(path.read_text(encoding="utf-8") for path in tmp_path.glob("*.py"))
     found = set(re.findall(r"^\s*(?:from|import) (\w+)", sources, re.MULTILINE))

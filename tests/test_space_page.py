@@ -220,6 +220,25 @@ def test_regions_narrow_and_write_the_prompt(opened: Open) -> None:
         expect(page.locator("#review .eyebrow")).to_contain_text("Germany")
 
 
+def test_tabbing_through_the_regions_keeps_them_and_the_prompt(opened: Open) -> None:
+    with opened() as page:
+        page.get_by_label("Country").focus()
+        for _ in range(4):
+            page.keyboard.press("Tab")
+        page.get_by_label("Province").click()
+        page.locator("h1").click()
+        page.wait_for_load_state("networkidle")
+        expect(page.get_by_label("Province")).to_have_value("Tuscany")
+        expect(page.locator("#prompt textarea")).to_have_value(HEADER)
+
+
+@pytest.mark.parametrize("language", ["constructor", "__proto__", "toString"])
+def test_an_unknown_language_of_a_link_is_ignored(opened: Open, language: str) -> None:
+    with opened({**LINK, "lang": language}) as page:
+        expect(page.locator("html")).to_have_attribute("lang", "en")
+        expect(page.locator("#write")).to_have_text("Write a review")
+
+
 def choose(page: Page, label: str, option: str) -> None:
     page.get_by_label(label).click()
     page.get_by_role("option", name=option).click()

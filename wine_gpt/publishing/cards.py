@@ -40,6 +40,8 @@ CardT = TypeVar("CardT", bound=RepoCard)
 TEMPLATES = Path(__file__).parent / "templates"
 # the Python version of the Space
 PYTHON_VERSION = "3.11"
+# the model in the demo's README.md, which the card replaces by the published one
+README_MODEL = "org/wine-gpt"
 # the Hub's limit, in characters
 SHORT_DESCRIPTION_LENGTH = 60
 # values of the prompts in the cards, for the class's dataset
@@ -147,18 +149,28 @@ def space_card(run: RunRecord, readme: Path, model: str, subset_models: Sequence
         UserError: if the README has a template placeholder.
     """
     card = SpaceCard.load(readme)
+    corpus, prefix = run.corpus, run.template.prefix
     if placeholder := re.search(r"\{\{|\{%", card.text):
         raise UserError(f"{readme}: the card's text has a placeholder: {placeholder[0]}")
     data = SpaceCardData(
         **{
             **card.data.to_dict(),
+            **({} if corpus.wine else _neutral_metadata(model, prefix)),
             "python_version": PYTHON_VERSION,
             "models": [model, *(subset_model.repository for subset_model in subset_models)],
-            "tags": ["text-generation", "gpt2", *_subject_tags(run.corpus)],
+            "tags": ["text-generation", "gpt2", *_subject_tags(corpus)],
         }
     )
-    values = {"text": card.text.strip(), "model": model, "corpus": run.corpus, "license": _license(run.corpus)}
+    text = card.text.strip().replace(README_MODEL, model)
+    values = {"text": text, "model": model, "corpus": corpus, "license": _license(corpus), "prefix": escape(prefix)}
     return _card(SpaceCard, data, "space.md", **values)
+
+
+def _neutral_metadata(model: str, prefix: str) -> dict[str, str]:
+    """Return the metadata that the demo's README.md has in wine's words, for another corpus."""
+    named = f"A small GPT-2 writes “{prefix}” texts and shows why"
+    short = named if prefix and len(named) <= SHORT_DESCRIPTION_LENGTH else "A small GPT-2 writes texts and shows why"
+    return {"title": model.split("/")[1], "emoji": "📝", "short_description": short}
 
 
 def license_notice(run: RunRecord) -> str:
