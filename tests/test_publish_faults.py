@@ -82,3 +82,21 @@ def test_retries_are_bounded(hub: HubServer, scenario: Scenario, fault: Fault) -
         assert trial.first.code == 2, trial
         assert 4 <= len(trial.first.waits) <= 12, trial
         assert leaked(hub, trial.first.stdout, trial.first.stderr) == []
+
+
+@pytest.mark.parametrize("content", [[], {}, "text", None, [None], [{}], {"name": 3, "tree": {}}], ids=str)
+def test_answers_of_another_json_type_are_one_line(scenario: Scenario, content: object) -> None:
+    for numbers in scenario.endpoints().values():
+        trial = scenario.trial(numbers[0], Fault("json", content=content))
+        assert "Traceback" not in trial.first.stderr, trial
+        assert trial.first.code in (0, 2), (trial, trial.first.stderr)
+
+
+def test_the_hubs_rate_limit_header_is_respected(hub: HubServer, publisher: Publisher, scenario: Scenario) -> None:
+    for numbers in scenario.endpoints().values():
+        hub.forget()
+        hub.rate_limit = '"api";r=0;t=55'
+        hub.fault = lambda number, _, failing=numbers[0]: Fault("refuse", 429) if number == failing else None
+        done = publisher.run(*scenario.arguments, reuse_staged=True)
+        done.succeeded()
+        assert done.waits == [56]

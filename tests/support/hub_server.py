@@ -48,12 +48,14 @@ class Fault:
     """How a request fails.
 
     ``drop`` closes the connection without an answer, ``hang`` sends nothing until the client closes the connection,
-    and ``refuse`` answers with a status. With ``lost`` the server does what was asked, and only the answer is lost.
+    ``refuse`` answers with a status, and ``json`` with status 200 and another ``content``. With ``lost`` the server
+    does what was asked, and only the answer is lost.
     """
 
     kind: str
     status: int = 0
     lost: bool = False
+    content: Any = None
 
     def __str__(self) -> str:
         name = str(self.status) if self.kind == "refuse" else self.kind
@@ -176,7 +178,7 @@ class HubServer(ThreadingHTTPServer):
 
     ``requests`` lists the requests since the last :meth:`forget`; ``fault`` takes a request's number in that list and
     the request, and returns how it fails; ``before`` runs before a request is answered; ``retry_after`` is the header
-    sent with status 429 and 503, in seconds.
+    sent with status 429 and 503, in seconds, and ``rate_limit`` is the header RateLimit of status 429.
     """
 
     daemon_threads = True
@@ -194,6 +196,7 @@ class HubServer(ThreadingHTTPServer):
         self.collections: dict[str, dict[str, Any]] = {}
         self.requests: list[Request] = []
         self.retry_after: int | None = None
+        self.rate_limit: str | None = None
         self.before: Callable[[Request], None] = lambda request: None
         self.fault: Callable[[int, Request], Fault | None] = lambda number, request: None
 
@@ -251,6 +254,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(answer, number)
         elif fault.kind == "refuse":
             self._send(Answer({"error": "injected"}, fault.status), number)
+        elif fault.kind == "json":
+            self._send(Answer(fault.content), number)
         else:
             if fault.kind == "hang":
                 # wait until the client closes the connection
@@ -280,6 +285,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = answer.content if isinstance(answer.content, bytes) else json.dumps(answer.content).encode()
         self.send_response(answer.status)
         self.send_header("X-Request-Id", f"request-{number}")
+        if answer.status == 429 and self.server.rate_limit is not None:
+            self.send_header("RateLimit", self.server.rate_limit)
         if answer.status in (429, 503) and self.server.retry_after is not None:
             self.send_header("Retry-After", str(self.server.retry_after))
         for name, value in {"Content-Length": str(len(body)), "Content-Type": "application/json"}.items():

@@ -23,6 +23,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.constants import REPO_TYPES_URL_PREFIXES
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
 from wine_gpt.errors import UserError, one_line
 
@@ -31,14 +32,15 @@ logger = logging.getLogger(__name__)
 MAIN = "main"
 KINDS = {"model": "model repository", "space": "Space", "dataset": "dataset"}
 COMMIT_TITLE = "Publish with wine_gpt"
-# seconds to wait before each retry, unless the response has a Retry-After header
+# seconds to wait before each retry, unless the response has a Retry-After or RateLimit header
 PAUSES = (1.0, 2.0, 4.0, 8.0)
 # seconds after which connecting, or a read or write without progress, fails
 TIMEOUT = 60.0
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
-# what huggingface_hub raises: LFS uploads raise RuntimeError from the HTTP error, and a response that is not JSON or
-# lacks a key raises ValueError or KeyError
-HUB_ERRORS = (httpx2.HTTPError, OSError, ValueError, KeyError, RuntimeError)
+# what huggingface_hub raises for a response that is not JSON, lacks a key or has another type
+ANSWER_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
+# what huggingface_hub raises; LFS uploads raise RuntimeError from the HTTP error
+HUB_ERRORS = (httpx2.HTTPError, OSError, RuntimeError, *ANSWER_ERRORS)
 
 ResultT = TypeVar("ResultT")
 
@@ -119,7 +121,7 @@ def _set_timeout(request: httpx2.Request) -> None:
 
 
 def with_retries(call: Callable[[], ResultT]) -> ResultT:
-    """Call, and retry after transient errors, with waits of :data:`PAUSES` or of the Retry-After header."""
+    """Call, and retry after transient errors, with waits of :data:`PAUSES` or of the response's headers."""
     bounded_call = bounded_waits()(call)
     for pause in PAUSES:
         try:
@@ -289,7 +291,7 @@ def describe_error(error: BaseException) -> str:
             return "the Hub did not answer in time"
         if isinstance(cause, httpx2.TransportError):
             return f"the connection to the Hub failed: {one_line(cause)}"
-    if isinstance(error, KeyError | ValueError):
+    if isinstance(error, ANSWER_ERRORS):
         return f"the Hub's answer was not understood: {one_line(error)}"
     return one_line(error)
 
@@ -301,7 +303,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _retry_after(error: BaseException) -> float | None:
-    """Return the seconds of the Retry-After header; a date is ignored."""
-    headers = error.response.headers if isinstance(error, HfHubHTTPError) else {}
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else None
+    """Return the seconds of the Retry-After header, not of its form with a date, or of the Hub's RateLimit header."""
+    if not isinstance(error, HfHubHTTPError):
+        return None
+    text = error.response.headers.get("Retry-After", "")
+    if text.isdigit():
+        return float(text)
+    limit = parse_ratelimit_headers(error.response.headers)
+    # the limit has been reset only after its last second
+    return limit.reset_in_seconds + 1.0 if limit and error.response.status_code == 429 else None
