@@ -3,9 +3,12 @@
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+# an empty folder for caches; libraries read this when they are imported, here and in commands under test
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="wine_gpt-tests-")
 # pytest-xdist runs one worker per core. OpenMP reads this when torch is imported, here and in commands under test.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,6 +29,11 @@ hypothesis.settings.register_profile(
     "untimed", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_unconfigure() -> None:
+    """Delete this process's caches."""
+    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 
 
 @pytest.fixture

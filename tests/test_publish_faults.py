@@ -50,9 +50,8 @@ def test_transient_errors_are_retried(scenario: Scenario, fault: Fault) -> None:
         assert_sound(trial)
         assert trial.first.code == 0, trial
         pause = RETRY_AFTER if fault.status in (429, 503) else 1
-        # huggingface_hub adds a second to Retry-After
-        (wait,) = trial.first.waits
-        assert pause <= wait <= pause + 1, trial
+        # any, because the server may get a retry before the request that timed out; huggingface_hub adds a second
+        assert any(pause <= wait <= pause + 1 for wait in trial.first.waits), trial
 
 
 @pytest.mark.parametrize("fault", LOST_ANSWERS, ids=str)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,16 @@ CLOSED = {"stdin": '"$@" <&-', "stdout": '"$@" >&-', "stderr": '"$@" 2>&-', "all
 
 def script(name: str, *arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def signals_of_a_terminal() -> Iterator[None]:
+    """Restore the signals that nohup and a shell's background jobs ignore, as would processes under test."""
+    numbers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in numbers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def run(command: Sequence[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
@@ -74,13 +84,15 @@ def test_an_argument_in_another_encoding_gets_one_line(tmp_path: Path) -> None:
 def test_a_closed_pipe_does_not_end_a_training(tmp_path: Path) -> None:
     # the sample by its path, because the line that names it would find the pipe closed before the training
     command = script("pretrain", "--data.path", str(SAMPLE), *TINY)
-    done = run(["bash", "-o", "pipefail", "-c", '"$@" 2>&1 | true', "bash", *command], tmp_path)
+    # an empty cache, because tokenizing writes to stderr
+    cache = {"HF_DATASETS_CACHE": str(tmp_path / "cache")}
+    done = run(["bash", "-o", "pipefail", "-c", '"$@" 2>&1 | true', "bash", *command], tmp_path, **cache)
     assert (tmp_path / "run" / "metrics.json").exists()
     assert (done.returncode, done.stdout, done.stderr) == (141, b"", b"")
 
 
 def test_a_closed_terminal_saves_the_step(tmp_path: Path) -> None:
-    command = script("pretrain", *TINY, "--training.epochs=50", "--training.checkpoint_steps=1")
+    command = script("pretrain", *TINY, "--training.epochs=500", "--training.checkpoint_steps=1")
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not [*(tmp_path / "run" / "checkpoints").glob("step-*")]:
         assert process.poll() is None

@@ -10,19 +10,22 @@ and the text before it, never on later words, so that a decoded text does not ch
 decoded continuation can be appended to its prompt.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import re
+import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -230,10 +233,9 @@ def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> 
     if not len(split):
         # map would not remove the columns of an empty dataset
         return Dataset.from_dict({column: [] for column in TOKENIZED}, features=TOKENIZED)
-    tokenized = (
-        split.select_columns(COMPOSED)
-        .with_format("arrow")
-        .map(
+    composed = split.select_columns(COMPOSED).with_format("arrow")
+    with _bars_on_terminals_only():
+        tokenized = composed.map(
             _encode,
             batched=True,
             batch_size=BATCH_ROWS,
@@ -243,8 +245,20 @@ def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> 
             fn_kwargs={"tokenizer": tokenizer},
             desc=f"tokenizing {name}",
         )
-    )
     return tokenized.with_format(None)
+
+
+@contextlib.contextmanager
+def _bars_on_terminals_only() -> Iterator[None]:
+    """Hide the bars of datasets elsewhere, because a closed pipe under a bar would end the work."""
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _encode(table: pa.Table, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
