@@ -107,6 +107,14 @@ def test_the_card_shows_energy_if_it_was_measured(run: RunRecord, tmp_path: Path
     assert "| energy | 0.0012 kWh, estimated by codecarbon |" in card.text
 
 
+def test_the_cards_show_what_is_beyond_the_positions(run: RunRecord, tmp_path: Path) -> None:
+    cut = {**METRICS, "training": {**METRICS["training"], "reviews_cut": 1234, "words_cut": 0.0625}}
+    text = model_card(with_metrics(run, tmp_path, cut), NAME, "main", [], None, False).text
+    assert "| training texts longer than the model's positions | 1,234 |" in text
+    assert "| training words not seen because they are beyond these positions | 6.25% |" in text
+    assert "positions |" not in model_card(run, NAME, "main", [], None, False).text
+
+
 def test_the_license_follows_the_data(run: RunRecord, tmp_path: Path) -> None:
     assert model_card(run, NAME, "main", [], None, False).data.license == "cc-by-nc-sa-4.0"
     assert "https://www.kaggle.com/datasets/zynicide/wine-reviews" in license_notice(run)

@@ -15,7 +15,14 @@ from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.template import default_prompt
 from wine_gpt.errors import UserError
-from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, generate_texts, join
+from wine_gpt.generation.generate import (
+    ReviewStreamer,
+    encode_prompts,
+    generate_ids,
+    generate_texts,
+    join,
+    printed_prompt,
+)
 from wine_gpt.modeling.pretrained import load_model, load_model_and_tokenizer
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
 
@@ -137,12 +144,13 @@ def test_a_model_with_max_new_tokens_stops_at_its_last_position(
         ("wine ", " review", "wine review"),
         ("", " wine", "wine"),
         ("it's", ".", "it's."),
+        ("wine \n", " review", "wine review"),
     ],
 )
 def test_prompt_and_continuation_are_joined_without_spare_spaces(
-    prompt: str, continuation: str, expected: str
+    tokenizer: PreTrainedTokenizerFast, prompt: str, continuation: str, expected: str
 ) -> None:
-    assert join(prompt, continuation) == expected
+    assert join(printed_prompt(tokenizer, prompt), continuation) == expected
 
 
 def test_what_streams_is_what_is_decoded_in_the_end(
@@ -160,7 +168,7 @@ def test_what_streams_is_what_is_decoded_in_the_end(
             for index in ids:
                 streamer.put(torch.tensor([index]))
             streamer.end()
-            decoded = join(prompt, tokenizer.decode(ids, skip_special_tokens=True))
+            decoded = join(printed_prompt(tokenizer, prompt), tokenizer.decode(ids, skip_special_tokens=True))
             assert capsys.readouterr().out == decoded + "\n"
 
 

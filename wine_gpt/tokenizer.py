@@ -39,6 +39,8 @@ from wine_gpt.run_folder import TOKENIZER, TOKENIZER_CONFIG
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
 # the special tokens that our tokenizers have, by their names in transformers
+# the word of a line break, with data.line_breaks
+LINE_BREAK = "\n"
 SPECIAL_TOKENS = ("pad", "unk", "bos", "eos")
 # further files of a tokenizer that another version of transformers may have written
 OPTIONAL_FILES = ("special_tokens_map.json", "added_tokens.json")

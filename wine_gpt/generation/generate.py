@@ -10,6 +10,7 @@ from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFa
 from wine_gpt.errors import UserError
 from wine_gpt.generation.decoding import decode, supported_config
 from wine_gpt.modeling.pretrained import quiet_transformers
+from wine_gpt.tokenizer import LINE_BREAK
 
 
 def generate_texts(
@@ -35,7 +36,8 @@ def generate_texts(
     inputs = encode_prompts(model, tokenizer, prompts)
     ids = generate_ids(model, inputs, seed=seed, **settings)
     continuations = tokenizer.decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    return [join(prompt, text) for prompt, text in zip(prompts, continuations, strict=True)]
+    starts = [printed_prompt(tokenizer, prompt) for prompt in prompts]
+    return [join(start, text) for start, text in zip(starts, continuations, strict=True)]
 
 
 def encode_prompts(
@@ -90,9 +92,17 @@ def generate_ids(
     return ids
 
 
+def printed_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> str:
+    """Return a prompt without the white space at its end, but with final line breaks if they are words."""
+    text = prompt.rstrip()
+    return text + "".join(word for word in tokenizer.tokenize(prompt[len(text) :]) if word == LINE_BREAK)
+
+
 def join(prompt: str, continuation: str) -> str:
-    """Append a decoded continuation, whose words include their leading spaces, to its prompt."""
-    return (prompt.rstrip() + continuation).lstrip()
+    """Append a decoded continuation, whose words include their leading spaces, to a :func:`printed_prompt`."""
+    if prompt.endswith(LINE_BREAK):
+        continuation = continuation.removeprefix(" ")
+    return (prompt + continuation).lstrip()
 
 
 class ReviewStreamer(TextStreamer):
@@ -102,7 +112,7 @@ class ReviewStreamer(TextStreamer):
         super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
         self._blank = True
         self._line_starts = False
-        self.on_finalized_text(prompt.rstrip())
+        self.on_finalized_text(printed_prompt(tokenizer, prompt))
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         """Print text that later words don't change, without white space before the first word."""
@@ -112,5 +122,5 @@ class ReviewStreamer(TextStreamer):
         # TextStreamer decodes what follows a line break as a new text, which begins with a space
         if self._line_starts:
             text = text.removeprefix(" ")
-        self._line_starts = text.endswith("\n")
+        self._line_starts = text.endswith(LINE_BREAK)
         super().on_finalized_text(text, stream_end)

@@ -67,6 +67,7 @@ def training_table(run: RunRecord) -> str:
         ("optimizer steps", _figure(training.steps, ",")),
         ("tokens seen", _figure(training.tokens, ",")),
         *((label, _setting(settings[key])) for key, label in SHOWN_SETTINGS.items()),
+        *_cut_rows(training),
         ("time", _duration(training.seconds)),
         ("tokens per second", _figure(training.tokens_per_second, ",")),
         ("precision", "float32" if mixed == "no" else f"{mixed}, mixed with float32"),
@@ -79,12 +80,23 @@ def finetuning_table(metrics: SubsetMetrics) -> str:
     """Return the reviews, duration and machine of a fine-tuning."""
     rows: list[Row] = [
         *((f"texts of the {split} split", f"{count:,}") for split, count in metrics.reviews.items()),
+        *_cut_rows(metrics.training),
         ("interpolation weight alpha (WiSE-FT): 0 the base, 1 the trained weights", f"{metrics.alpha:g}"),
         ("time", _duration(metrics.seconds)),
         ("size", f"{metrics.size_bytes / 1e6:,.2f} MB"),
         *_machine_rows(metrics.training, metrics.environment, None),
     ]
     return table(("", ""), rows)
+
+
+def _cut_rows(training: TrainingSummary) -> list[Row]:
+    if not training.reviews_cut:
+        return []
+    fraction = _figure(training.words_cut, ".2%")
+    return [
+        ("training texts longer than the model's positions", f"{training.reviews_cut:,}"),
+        ("training words not seen because they are beyond these positions", fraction),
+    ]
 
 
 def _machine_rows(training: TrainingSummary, environment: Environment, memory: int | None) -> list[Row]:
