@@ -15,6 +15,7 @@ import functools
 import hashlib
 import json
 import re
+import string
 import sys
 import unicodedata
 from collections import Counter
@@ -185,7 +186,12 @@ def word_ends(text: str) -> list[int]:
     if unicodedata.is_normalized("NFC", text):
         return [match.end() for match in re.finditer(_WORD, text)]
     # NFC makes punctuation of some characters and letters of some punctuation
-    return [end for _, end in _word_finder(line_breaks=False).encode(text).offsets]
+    offsets = _word_finder(line_breaks=False).encode(text).offsets
+    starts = [*(start for start, _ in offsets[1:]), len(text)]
+    # an offset ends before the accents that NFC joins to a word's last letter, so add what precedes the white space
+    return [
+        end + len(text[end:start].rstrip(string.whitespace)) for (_, end), start in zip(offsets, starts, strict=True)
+    ]
 
 
 def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
