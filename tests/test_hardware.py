@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from wine_gpt.errors import UserError
 from wine_gpt.training.hardware import (
+    LAUNCHED_PRECISION,
     ONEDNN_CACHES,
     SINGLE_PRECISION,
     choose_mixed_precision,
@@ -36,6 +38,18 @@ def test_auto_is_bf16_only_where_the_hardware_has_it(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert choose_mixed_precision("auto") == precision
     assert [choose_mixed_precision(wanted) for wanted in ("no", "bf16", "fp16")] == ["no", "bf16", "fp16"]
+
+
+def test_auto_takes_the_launchers_precision_but_not_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(LAUNCHED_PRECISION, raising=False)
+    by_hardware = choose_mixed_precision("auto")
+    for launched, chosen in (("bf16", "bf16"), ("fp16", "fp16"), ("no", by_hardware)):
+        monkeypatch.setenv(LAUNCHED_PRECISION, launched)
+        assert choose_mixed_precision("auto") == chosen
+        assert choose_mixed_precision("bf16") == "bf16"
+    monkeypatch.setenv(LAUNCHED_PRECISION, "fp8")
+    with pytest.raises(UserError, match="ACCELERATE_MIXED_PRECISION=fp8 is not supported"):
+        choose_mixed_precision("auto")
 
 
 @pytest.mark.parametrize("rows", [1, 100, 512, 2000])

@@ -6,7 +6,19 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "wine_gpt"
-GROUND = ["version", "errors", "config", "config_io", "yaml_files", "files", "run_folder", "progress", "plots", "cli"]
+GROUND = [
+    "version",
+    "errors",
+    "config",
+    "config_io",
+    "yaml_files",
+    "files",
+    "run_folder",
+    "progress",
+    "plots",
+    "processes",
+    "cli",
+]
 STAGES = ["data", "tokenizer", "modeling", "generation", "training", "evaluation", "finetuning", "publishing"]
 # modules that may import all stages
 TOP = ["wine_gpt", "api", "commands", "__main__"]

@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
+from support.refused import error_line
 from support.system_faults import disk, run_in_subprocess
 from support.training_processes import script
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
@@ -224,8 +225,6 @@ def snapshot(folder: Path) -> dict[str, Any]:
 def test_a_finished_run_is_kept(finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]) -> None:
     before = snapshot(finished[0])
     assert f"{finished[0]} holds a finished run" in refused(command(work, "finished"))
-    # all its steps are done
-    assert f"{finished[0]} holds a finished run" in refused([*command(work, "finished"), "--resume"])
     # --overwrite keeps it too if the new run can't start
     assert "no such file" in refused([*command(work, "finished", data__path=work / "none.json"), "--overwrite"])
     assert "batch_tokens" in refused([*command(work, "finished", training__batch_tokens=20), "--overwrite"])
@@ -249,12 +248,23 @@ def test_overwrite_starts_over_and_keeps_what_is_not_the_runs(work: Path) -> Non
     assert (work / "twice" / "notes.txt").read_text() == "mine"
 
 
-def test_a_finished_run_without_checkpoints_does_not_start_over(
-    finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]
+@pytest.mark.parametrize("removed", [".tmp", "checkpoints"])
+def test_a_finished_run_that_is_resumed_prints_its_result(
+    finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str], removed: str
 ) -> None:
-    shutil.copytree(finished[0], work / "tidied", ignore=shutil.ignore_patterns("checkpoints"))
-    assert "holds a finished run" in refused([*command(work, "tidied"), "--resume"])
-    assert (work / "tidied" / "metrics.json").exists()
+    """As SLURM does with a job that it requeues; with or without the checkpoints."""
+    folder = work / f"requeued-{removed}"
+    shutil.copytree(finished[0], folder, ignore=shutil.ignore_patterns(removed))
+    before = (folder / "metrics.json").read_bytes()
+    code, stdout, stderr = resume(work, folder.name)
+    assert code == 0, stderr
+    assert "finished already: " in stdout
+    assert stdout.splitlines()[-3:-2] == finished[1].stdout.splitlines()[-3:-2]
+    assert (folder / "metrics.json").read_bytes() == before
+    settings = {"training__learning_rate": 0.5} if removed == ".tmp" else {"training__epochs": 3}
+    line = refused([*command(work, folder.name, **settings), "--resume"])
+    assert ("can't resume from step" if removed == ".tmp" else "holds a finished run") in line
+    assert (folder / "metrics.json").read_bytes() == before
 
 
 def test_two_runs_cannot_use_one_folder(work: Path, refused: Callable[[list[str]], str]) -> None:
@@ -311,7 +321,7 @@ def test_a_read_only_disk_is_named_before_any_work(work: Path) -> None:
         ({"model__n_layer": "four"}, "model.n_layer"),
         ({"model__layers": 2}, "unknown key model.layers; did you mean model.n_layer?"),
         ({"training__batch_tokens": 20}, "batch_tokens"),
-        ({"training__trackers": "trackio"}, r'trackio is not installed: pip install "wine_gpt\[tracking\]"'),
+        ({"training__trackers": "trackio"}, r'trackio is not installed: pip install .*\[tracking\]"'),
         ({"training__micro_batches": 0}, "training.micro_batches is 0: must be at least 1"),
     ],
 )
@@ -321,6 +331,32 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     line = refused(command(work, "wrong", **settings))
     assert re.search(message, line), line
     assert not (work / "wrong" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"},
+            ", but not MASTER_ADDR",
+        ),
+        ({"LOCAL_RANK": "0"}, ", but not MASTER_ADDR"),
+        ({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "not supported: set training.micro_batches"),
+        ({"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, "ACCELERATE_DYNAMO_BACKEND=INDUCTOR is not supported"),
+        ({"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}, "asks for PARALLELISM_CONFIG, which is not supported"),
+    ],
+)
+def test_a_launch_that_is_incomplete_or_changes_the_result_is_refused(
+    work: Path, variables: dict[str, str], message: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, *command(work, "launched")],
+        env={**environment(work), **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert message in error_line(done.returncode, done.stderr)
+    assert not (work / "launched").exists()
 
 
 @pytest.mark.parametrize("engine", ["FSDP", "DEEPSPEED"])
@@ -394,7 +430,7 @@ def test_resuming_with_other_data_or_another_tokenizer_is_refused(unfinished: Pa
     before = snapshot(unfinished)
     code, _, stderr = resume(work, unfinished.name, **settings)
     assert code == 2
-    assert re.search(rf"error: can't resume from step \d+: .*\b{what}: checkpoint \w+, now \w+", stderr)
+    assert re.search(rf"error: can't resume from step \d+: .*\b{what}: not the same ", stderr)
     assert snapshot(unfinished) == before
 
 

@@ -20,7 +20,7 @@ from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
 from wine_gpt.training import checkpoint, resume
-from wine_gpt.training.resume import STEP_VERSION
+from wine_gpt.training.resume import STEP_VERSION, describe_mismatch
 from wine_gpt.training.schedule import learning_rate
 from wine_gpt.training.trainer import Trainer
 
@@ -321,3 +321,10 @@ def test_the_hooks_see_each_step_and_each_checkpoint(
     assert steps == list(range(trained.plan.total_steps))
     assert sorted(seen) == list(range(len(splits["train"])))
     assert saved == sorted(tmp_path.glob("step-*"))
+
+
+def test_a_setting_that_a_checkpoint_of_an_earlier_version_lacks_had_its_default() -> None:
+    then = {"data": "a hash", "training.seed": 42}
+    assert describe_mismatch(then, {**then, "training.optimizer": "adamw"}) == ""
+    changed = {**then, "training.optimizer": "muon"}
+    assert describe_mismatch(then, changed) == "training.optimizer: checkpoint adamw, now muon"

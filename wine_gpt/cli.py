@@ -19,6 +19,7 @@ from types import FrameType
 from typing import NoReturn, ParamSpec, TextIO
 
 from wine_gpt.errors import RunInterrupted, UserError
+from wine_gpt.processes import prints, wait_until_printed
 
 P = ParamSpec("P")
 
@@ -81,10 +82,10 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
                 with _flushed_stdout():
                     main(*args, **kwargs)
             except UserError as error:
-                _print_error(f"error: {error}")
+                _print_once(f"error: {error}", error)
                 raise SystemExit(2) from None
             except RunInterrupted as stopped:
-                _print_error(f"{stopped}; to resume: {_resume_command()}")
+                _print_once(f"{stopped}; to resume: {_resume_command()}", stopped)
                 raise SystemExit(128 + stopped.signal) from None
             except BrokenPipeError:
                 _discard_output(sys.stdout)
@@ -183,6 +184,13 @@ def _print_error(line: str) -> None:
         _discard_output(sys.stderr)
 
 
+def _print_once(line: str, error: UserError | RunInterrupted) -> None:
+    """Print a line on stderr, on one process of each machine if all processes raise the error."""
+    if prints(error):
+        _print_error(line)
+    wait_until_printed(error)
+
+
 def limit_openmp_spin() -> None:
     """Let idle OpenMP threads sleep after a short spin, because spinning takes cores from other processes.
 
@@ -238,19 +246,6 @@ def _resume_command() -> str:
     if is_torchelastic_launched():
         words[: 1 if words[0] == "python" else 0] = ["accelerate", "launch"]
     return shlex.join([*words, "--resume"])
-
-
-def joins_as_main_process() -> bool:
-    """Join the processes that accelerate launched and return whether this is the main process, which prints.
-
-    Accelerate joins processes without a GPU only if ``cpu`` is true.
-    """
-    import torch
-    from accelerate import PartialState
-    from accelerate.utils import parse_flag_from_env
-
-    cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
-    return bool(PartialState(cpu=cpu).is_main_process)
 
 
 def configure_logging() -> None:

@@ -63,9 +63,12 @@ FIELD_CHARACTERS = 40
 def locked(folder: Path) -> Iterator[None]:
     """Lock the folder against other runs; the operating system frees the lock of a process that was killed.
 
+    A folder that is made for the lock is removed at the end if nothing was written to it.
+
     Raises:
         UserError: if the folder can't be written, or another process has locked it.
     """
+    missing = [path for path in (folder / CHECKPOINTS, folder, *folder.parents) if not path.exists()]
     require_writable(folder / CHECKPOINTS)
     owner = folder / CHECKPOINTS / ".owner"
     lock = FileLock(folder / CHECKPOINTS / ".lock", timeout=0)
@@ -78,7 +81,17 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         owner.unlink(missing_ok=True)
+        _remove_empty(missing)
         lock.release()
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders, innermost first, up to the first one that holds a file; the lock does not count."""
+    if folders and [path.name for path in folders[0].iterdir()] == [".lock"]:
+        (folders[0] / ".lock").unlink()
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def require_free(folder: Path) -> None:

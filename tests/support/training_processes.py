@@ -117,6 +117,51 @@ def script(arguments: list[str], cache: Path) -> tuple[object, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
+def scripts(
+    commands: list[list[str]],
+    cache: Path,
+    *,
+    machines: bool = True,
+    prepare: Callable[[int], object] = int,
+) -> list[tuple[object, str, str]]:
+    """Run a script on as many processes of one training; return exit code, stdout and stderr by rank.
+
+    Args:
+        commands: each process's arguments, which begin with the script.
+        cache: the cache of ``datasets``.
+        machines: whether each process has a machine of its own, as a launcher's environment describes it.
+        prepare: called in each process with its rank, before the script.
+    """
+    port = _port()
+    queue = SERVER.Queue()
+    started = [
+        SERVER.Process(
+            target=_script_of_rank, args=(queue, command, cache, rank, len(commands), port, machines, prepare)
+        )
+        for rank, command in enumerate(commands)
+    ]
+    for process in started:
+        process.start()
+    results = dict(queue.get(timeout=2 * PATIENCE) for _ in started)
+    finish(started)
+    return [results[rank] for rank in range(len(commands))]
+
+
+def _script_of_rank(
+    queue: Any,  # noqa: ANN401 - multiprocessing has no public type for it
+    command: list[str],
+    cache: Path,
+    rank: int,
+    processes: int,
+    port: int,
+    machines: bool,
+    prepare: Callable[[int], object],
+) -> None:
+    _set_rank(rank, 0 if machines else rank, processes, port)
+    prepare(rank)
+    queue.put((rank, script(command, cache)))
+
+
 def output_of(run: Run, rank: int = 0) -> str:
     """Return what a process printed, earlier runs in the folder included."""
     return (run.folder / f"output-{rank}").read_text(encoding="utf-8")
@@ -153,15 +198,20 @@ def _port() -> int:
     return RESERVED.enter_context(reserved_port())
 
 
+def _set_rank(rank: int, local_rank: int, processes: int, port: int) -> None:
+    """Set the environment variables of a launcher."""
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(local_rank),
+        "WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
 def _train(run: Run, rank: int, processes: int, port: int) -> None:
     if processes > 1:
-        os.environ |= {
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(processes),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-        }
+        _set_rank(rank, rank, processes, port)
     run.folder.mkdir(parents=True, exist_ok=True)
     output = os.open(run.folder / f"output-{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from wine_gpt.cli import program_name
 from wine_gpt.config_io import USAGE, ConfigT, config_help, parse_config
+from wine_gpt.processes import is_launched, joins_as_main_process, shared_errors
 
 
 def read_config(
@@ -25,7 +26,11 @@ def read_config(
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     exit_with_help(config_class, arguments, f"{program_name(name)} {USAGE}", description)
-    return parse_config(config_class, arguments, default_file, whole_class=whole_class)
+    if not is_launched():
+        return parse_config(config_class, arguments, default_file, whole_class=whole_class)
+    joins_as_main_process()
+    with shared_errors():
+        return parse_config(config_class, arguments, default_file, whole_class=whole_class)
 
 
 def exit_with_help(config_class: type, arguments: Sequence[str], usage: str, description: str | None) -> None:

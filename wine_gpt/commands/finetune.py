@@ -13,9 +13,10 @@ their file if it was moved. --resume skips finished subsets.
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import exits_cleanly, joins_as_main_process
+from wine_gpt.cli import exits_cleanly
 from wine_gpt.commands import read_config
 from wine_gpt.config import FinetuneConfig
+from wine_gpt.processes import joins_as_main_process
 
 
 @exits_cleanly

@@ -11,9 +11,10 @@ Settings that are not in the file have the defaults below. --resume continues a 
 
 from collections.abc import Sequence
 
-from wine_gpt.cli import exits_cleanly, joins_as_main_process, sibling_command
+from wine_gpt.cli import exits_cleanly, sibling_command
 from wine_gpt.commands import read_config
 from wine_gpt.config import PretrainConfig
+from wine_gpt.processes import joins_as_main_process
 
 
 @exits_cleanly

@@ -3,6 +3,7 @@
 Reviews, splits and tokenizer are the base's, so the base has not seen a subset's test reviews either.
 """
 
+import contextlib
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -17,9 +18,10 @@ from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.finetuning.table import read_subsets, save_table
+from wine_gpt.processes import main_process_first, require_equal, shared_errors
 from wine_gpt.run_folder import CONFIG
 from wine_gpt.tokenizer import tokenize_splits
-from wine_gpt.training.accelerator import accelerator_session
+from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 
 logger = get_logger(__name__)
 
@@ -33,33 +35,37 @@ def finetune(config: FinetuneConfig) -> list[SubsetMetrics]:
         UserError: for anything that the user can put right.
         RunInterrupted: after a checkpoint, on SIGTERM or Ctrl-C.
     """
-    base = load_base(config.base)
-    if config.method == "lora":
-        require_peft()
     folder = Path(config.output_dir)
-    with accelerator_session(config.training, folder) as accelerator:
+    with contextlib.ExitStack() as stack:
+        with shared_errors():
+            base = load_base(config.base)
+            if config.method == "lora":
+                require_peft()
+            accelerator = stack.enter_context(accelerator_session(config.training, folder))
+        require_equal_settings(config, accelerator)
         return _finetune_subsets(base, config, folder, accelerator)
 
 
 def _finetune_subsets(
     base: Base, config: FinetuneConfig, folder: Path, accelerator: Accelerator
 ) -> list[SubsetMetrics]:
-    with accelerator.main_process_first():
-        reviews = load_base_reviews(base, config)
-    subsets, left_out = choose_subsets(
-        find_subsets(reviews.splits, config.field), config.field, str(config.requested), config.min_reviews
-    )
+    reviews = main_process_first(lambda: load_base_reviews(base, config))
+    equal = {"base": base.sha256, "data": base.fingerprint}
+    require_equal(equal, "every machine needs the same base")
+    with shared_errors():
+        subsets, left_out = choose_subsets(
+            find_subsets(reviews.splits, config.field), config.field, str(config.requested), config.min_reviews
+        )
     for value, problem in left_out.items():
         logger.info(f"left out: {config.field} {value}: {problem}")
-    with accelerator.main_process_first():
-        tokenized = tokenize_splits(reviews.splits, base.tokenizer)
+    tokenized = main_process_first(lambda: tokenize_splits(reviews.splits, base.tokenizer))
     runs = [
         SubsetRun(base, subset, select(reviews.splits, subset), select(tokenized, subset), config, accelerator)
         for subset in subsets
     ]
-    if accelerator.is_main_process:
-        _require_ready(runs, base, folder)
-    accelerator.wait_for_everyone()
+    with shared_errors():
+        if accelerator.is_main_process:
+            _require_ready(runs, base, folder)
     metrics = []
     for number, run in enumerate(runs, start=1):
         count = f"{run.subset.reviews:,} reviews"

@@ -29,6 +29,7 @@ from wine_gpt.finetuning.comparison import compare
 from wine_gpt.finetuning.interpolation import header_words, keep_best_alpha, score_with_and_without_header
 from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
 from wine_gpt.modeling.pretrained import load_model, save_model
+from wine_gpt.processes import shared_errors
 from wine_gpt.training.pretrain import resume, summarize
 from wine_gpt.training.record import Environment
 from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume, trained_weights
@@ -123,7 +124,9 @@ class SubsetRun:
         test = (trainer, self.splits["test"], self._headers("test"))
         base_scores = score_with_and_without_header(*test)
         if self.config.resume:
-            resume(trainer, "latest")
+            with shared_errors():
+                resume(trainer, "latest")
+        trainer.require_equal_start()
         # count the seconds before the interruption too
         started -= trainer.state.seconds
         self._clear_folder()

@@ -1,6 +1,7 @@
 """Create the Accelerator, and restore the process-wide state that training changes."""
 
 import contextlib
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,20 +14,31 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import (
     DistributedDataParallelKwargs,
+    GradientAccumulationPlugin,
+    TorchDynamoPlugin,
     get_cpu_distributed_information,
     parse_flag_from_env,
 )
 
 from wine_gpt.config import TrainingConfig
+from wine_gpt.config_io import to_flat
 from wine_gpt.errors import UserError
 from wine_gpt.files import install_command
 from wine_gpt.modeling.cross_entropy import CHUNK_BYTES
-from wine_gpt.training.hardware import choose_mixed_precision, float32_library, tuned_runtime
+from wine_gpt.processes import describe_join_failure, named_lost_process, require_equal, versions, watched_launcher
+from wine_gpt.training.hardware import LAUNCHED_PRECISION, choose_mixed_precision, float32_library, tuned_runtime
 
 logger = get_logger(__name__)
 
+# last parts of the keys of settings that name a file or folder; the content is compared instead
+PATHS = ("path", "base", "output_dir")
 # Accelerate's engines that shard the model: a checkpoint saves whole tensors only
-SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+ENGINES = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
+# environment variables of accelerate that change what a step computes: the value that does not, and advice
+REFUSED_VARIABLES: dict[str, tuple[str, str]] = {
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("1", "set training.micro_batches, the forward passes of one step"),
+    "ACCELERATE_DYNAMO_BACKEND": ("no", "leave out --dynamo_backend"),
+}
 
 
 @contextlib.contextmanager
@@ -42,10 +54,11 @@ def accelerator_session(config: TrainingConfig, folder: Path) -> Iterator[Accele
     Raises:
         UserError: see :func:`make_accelerator`.
     """
-    with restored_state(), tuned_runtime(choose_mixed_precision(config.mixed_precision)):
+    with watched_launcher(), restored_state(), tuned_runtime(choose_mixed_precision(config.mixed_precision)):
         accelerator = make_accelerator(config, folder)
         try:
-            yield accelerator
+            with named_lost_process():
+                yield accelerator
         except BaseException:
             # with several processes the group is kept, because destroying it waits for processes that may be dead
             if accelerator.num_processes == 1:
@@ -67,7 +80,7 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
         UserError: if a tracker is not installed, or the device or the launcher's settings are not supported.
     """
     _require_trackers(config.tracker_names)
-    _require_no_sharding()
+    _require_supported_launch()
     launched = get_cpu_distributed_information().world_size
     mixed_precision = choose_mixed_precision(config.mixed_precision)
     try:
@@ -77,19 +90,42 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
             project_dir=folder,
             # reduce gradients in place instead of in a copy
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+            # as plugins, because accelerate would read environment variables instead
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            dynamo_plugin=TorchDynamoPlugin(backend="NO"),
             # accelerate joins processes without a GPU only if cpu=True; otherwise each would train alone and write
             # to the same folder
             cpu=launched > 1 and not torch.accelerator.is_available(),
         )
     except ValueError as error:
+        if "MASTER_" in str(error) or "environment variable" in str(error):
+            raise UserError(describe_join_failure(error)) from error
         raise UserError(f"training.mixed_precision {mixed_precision}: {error}") from error
+    if mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        # accelerate would train in float32 without a word if there are several processes
+        raise UserError("training.mixed_precision fp16: fp16 needs a GPU; take auto, bf16 or no")
     if accelerator.num_processes != launched:
         raise UserError(f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}")
     logger.info(
-        f"precision: mixed {mixed_precision}, float32 matmuls by {float32_library()}, "
+        f"precision: mixed {mixed_precision}{_overruled(mixed_precision)}, float32 matmuls by {float32_library()}, "
         f"{CHUNK_BYTES >> 20} MiB of logits at a time"
     )
     return accelerator
+
+
+def require_equal_settings(config: object, accelerator: Accelerator) -> None:
+    """Check that all processes have equal settings and versions; paths may differ between machines.
+
+    Args:
+        config: a root config.
+        accelerator: for the precision, which ``auto`` may choose by the machine.
+
+    Raises:
+        UserError: on all processes, with the first rank that differs and each difference.
+    """
+    settings = {key: value for key, value in to_flat(config).items() if key.rpartition(".")[2] not in PATHS}
+    values = {**settings, "training.mixed_precision": accelerator.mixed_precision, **versions()}
+    require_equal(values, "every machine needs the same command, config file and versions")
 
 
 @contextlib.contextmanager
@@ -139,10 +175,22 @@ def _require_trackers(names: list[str]) -> None:
             raise UserError(f"training.trackers: {name} is not installed: {install_command('tracking')}")
 
 
-def _require_no_sharding() -> None:
-    for name in SHARDING:
+def _require_supported_launch() -> None:
+    """Raise for a setting of the launcher that would change the result or the checkpoints."""
+    for name in ENGINES:
         if parse_flag_from_env(f"ACCELERATE_USE_{name}"):
             raise UserError(
                 f"accelerate's config asks for {name}, which is not supported: the model fits on any device, so take "
                 "configs/accelerate/gpus.yaml or machines.yaml, where each has a copy"
             )
+    for name, (harmless, advice) in REFUSED_VARIABLES.items():
+        value = os.environ.get(name, harmless)
+        if value.lower() != harmless:
+            raise UserError(f"{name}={value} is not supported: {advice}")
+
+
+def _overruled(mixed_precision: str) -> str:
+    """Return a note on the precision that the launcher was given but that is not used; empty without one."""
+    launched = os.environ.get(LAUNCHED_PRECISION, mixed_precision)
+    note = f" (not accelerate's {launched}: that is set by training.mixed_precision)"
+    return "" if launched == mixed_precision else note

@@ -7,10 +7,14 @@ from typing import Any
 
 import torch
 
+from wine_gpt.errors import UserError
+
 # environment variables with the capacities of torch's and oneDNN's caches of matmul kernels
 ONEDNN_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 # capacity of each cache: enough for the matmul shapes that all steps have
 KERNELS_KEPT = 24
+# the environment variable in which accelerate's launcher passes --mixed_precision
+LAUNCHED_PRECISION = "ACCELERATE_MIXED_PRECISION"
 # largest relative error of a matmul in single precision; bfloat16's would be about 2⁻⁹
 SINGLE_PRECISION = 2.0**-20
 
@@ -42,11 +46,20 @@ def tuned_runtime(mixed_precision: str) -> Iterator[None]:
 def choose_mixed_precision(setting: str) -> str:
     """Return the precision that ``training.mixed_precision`` stands for on this machine.
 
-    ``auto`` stands for bf16 if the hardware has bf16 matmuls, because emulated ones are far slower than float32, and
-    otherwise for ``no``.
+    ``auto`` stands for the bf16 or fp16 of ``accelerate launch --mixed_precision``. Without them it stands for bf16 if
+    the hardware has bf16 matmuls, because emulated ones are far slower than float32, and otherwise for ``no``.
+    The launcher's ``no`` does not count, because the launcher also sets it if it was given no precision.
+
+    Raises:
+        UserError: if the launcher was given another precision, such as fp8.
     """
     if setting != "auto":
         return setting
+    launched = os.environ.get(LAUNCHED_PRECISION, "no").lower()
+    if launched in ("bf16", "fp16"):
+        return launched
+    if launched != "no":
+        raise UserError(f"{LAUNCHED_PRECISION}={launched} is not supported: take no, bf16 or fp16")
     if torch.cuda.is_available():
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
+from accelerate.utils import broadcast_object_list
 from datasets import DatasetDict
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
 from wine_gpt.config import DataConfig, PretrainConfig
-from wine_gpt.config_io import to_flat, to_yaml
+from wine_gpt.config_io import build_config, leaf_types, read_yaml, to_flat, to_yaml
 from wine_gpt.data.batching import Indices, cut_texts
 from wine_gpt.data.reviews import Reviews, describe_empty_split, load_reviews
 from wine_gpt.data.template import ReviewTemplate
@@ -22,15 +23,19 @@ from wine_gpt.files import JsonObject, write_atomically
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Score, score
+from wine_gpt.processes import main_process_first, require_equal, shared_errors
 from wine_gpt.tokenizer import describe_poor_fit, fingerprint, load_tokenizer, tokenize_splits, train_on_reviews
 from wine_gpt.training import record
-from wine_gpt.training.accelerator import accelerator_session
+from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate
 from wine_gpt.training.record import Environment, EpochLoss, PeakMemory, RunMetrics, TrainingSummary
-from wine_gpt.training.resume import find_checkpoint, settings_fixed_on_resume
+from wine_gpt.training.resume import describe_mismatch, find_checkpoint, settings_fixed_on_resume
 from wine_gpt.training.trainer import Trainer
 
 logger = get_logger(__name__)
+
+# a training from scratch with fewer steps prints a warning
+FEW_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,14 @@ def pretrain(
     """
     folder = Path(config.output_dir)
     with contextlib.ExitStack() as stack:
-        accelerator = stack.enter_context(accelerator_session(config.training, folder))
-        if accelerator.is_main_process:
-            stack.enter_context(run_folder.locked(folder))
+        with shared_errors():
+            accelerator = stack.enter_context(accelerator_session(config.training, folder))
+        require_equal_settings(config, accelerator)
+        with shared_errors():
+            if accelerator.is_main_process:
+                stack.enter_context(run_folder.locked(folder))
+                if not config.overwrite and config.resume is None:
+                    run_folder.require_free(folder)
         return _pretrain(config, folder, accelerator, on_step, on_checkpoint)
 
 
@@ -73,18 +83,19 @@ def _pretrain(
     on_step: Callable[[int, list[Indices]], None] | None,
     on_checkpoint: Callable[[Path], None] | None,
 ) -> FinishedRun:
-    if accelerator.is_main_process and not config.overwrite and config.resume is None:
-        run_folder.require_free(folder)
-    accelerator.wait_for_everyone()
-    reviews, tokenizer, splits = _load_data(config, accelerator)
-    trainer = _build_trainer(config, folder, accelerator, reviews, tokenizer, splits)
+    reviews, tokenizer, splits = _load_data(config)
+    with shared_errors():
+        trainer = _build_trainer(config, folder, accelerator, reviews, tokenizer, splits)
     trainer.on_step = on_step or trainer.on_step
     trainer.on_checkpoint = on_checkpoint or trainer.on_checkpoint
     if config.resume:
-        resume(trainer, config.resume)
-        if (folder / run_folder.METRICS).exists() and not 0 < trainer.state.step < trainer.plan.total_steps:
-            raise UserError(run_folder.finished_message(folder))
-    accelerator.wait_for_everyone()
+        with shared_errors():
+            resume(trainer, config.resume)
+    trainer.require_equal_start()
+    if (finished := _finished_metrics(config, folder, trainer)) is not None:
+        logger.info(f"finished already: {folder} has all {trainer.plan.total_steps:,} steps of this config")
+        return FinishedRun(folder, _held_out(finished))
+    _warn_of_few_steps(trainer)
     # after all checks, so that a wrong setting does not remove an earlier run
     if accelerator.is_main_process:
         if config.overwrite:
@@ -98,24 +109,64 @@ def _pretrain(
     accelerator.init_trackers("wine_gpt", config={key: str(value) for key, value in to_flat(config).items()})
     trainer.run()
     metrics = _evaluate(trainer, splits, reviews.fingerprint)
-    if accelerator.is_main_process:
-        _save_run(folder, config, trainer, reviews, metrics)
+    with shared_errors():
+        if accelerator.is_main_process:
+            _save_run(folder, config, trainer, reviews, metrics)
+    return FinishedRun(folder, _held_out(metrics))
+
+
+def _held_out(metrics: RunMetrics) -> Score:
+    """Return the score on the test split, or on validation if there is no test split."""
     held_out = metrics.test or metrics.validation
     assert held_out is not None
-    return FinishedRun(folder, held_out)
+    return held_out
 
 
-def _load_data(
-    config: PretrainConfig, accelerator: Accelerator
-) -> tuple[Reviews, PreTrainedTokenizerFast, DatasetDict]:
+def _finished_metrics(config: PretrainConfig, folder: Path, trainer: Trainer) -> RunMetrics | None:
+    """Return the metrics of a finished run that is resumed, none if there are steps left.
+
+    Raises:
+        UserError: on all processes, if the run is finished, its checkpoints are removed and its settings differ.
+    """
+    metrics = None
+    with shared_errors():
+        if config.resume and trainer.accelerator.is_main_process and (folder / run_folder.METRICS).exists():
+            metrics = RunMetrics.load(folder)
+            if not trainer.state.step and not _is_repeated(folder, metrics, trainer.checkpoints.resume_key):
+                raise UserError(run_folder.finished_message(folder))
+    if trainer.state.step not in (0, trainer.plan.total_steps):
+        return None
+    found: list[RunMetrics | None] = broadcast_object_list([metrics])
+    return found[0]
+
+
+def _is_repeated(folder: Path, metrics: RunMetrics, resume_key: JsonObject) -> bool:
+    """Return whether a finished run had these data and settings, by its files apart from the checkpoints."""
+    config = build_config(PretrainConfig, read_yaml(folder / run_folder.CONFIG, dict(leaf_types(PretrainConfig))))
+    then = settings_fixed_on_resume(config, metrics.training.mixed_precision)
+    now = {key: value for key, value in resume_key.items() if key in then}
+    return metrics.data_fingerprint == resume_key["data"] and not describe_mismatch(then, now)
+
+
+def _warn_of_few_steps(trainer: Trainer) -> None:
+    steps, config = trainer.plan.total_steps, trainer.config
+    if steps < FEW_STEPS:
+        logger.warning(
+            f"only {steps} optimizer steps in {config.epochs} epochs, too few to learn from: raise training.epochs, "
+            f"or lower training.batch_tokens (now {config.batch_tokens:,}), until there are {FEW_STEPS} or more"
+        )
+
+
+def _load_data(config: PretrainConfig) -> tuple[Reviews, PreTrainedTokenizerFast, DatasetDict]:
     """Return the reviews, the tokenizer and the tokenized splits; the main process fills the cache for the others."""
-    with accelerator.main_process_first():
-        reviews = load_reviews(config.data)
+    reviews = main_process_first(lambda: load_reviews(config.data))
     logger.info(str(reviews.report))
-    _require_validation(reviews, config.data)
-    tokenizer = _tokenizer(config, reviews)
-    with accelerator.main_process_first():
-        splits = tokenize_splits(reviews.splits, tokenizer)
+    with shared_errors():
+        _require_validation(reviews, config.data)
+        tokenizer = _tokenizer(config, reviews)
+    equal = {"data": reviews.fingerprint, "tokenizer": fingerprint(tokenizer)}
+    require_equal(equal, "every machine needs the same data file and the same tokenizer")
+    splits = main_process_first(lambda: tokenize_splits(reviews.splits, tokenizer))
     if poor_fit := describe_poor_fit(reviews.splits["validation"], splits["validation"], tokenizer):
         logger.warning(f"tokenizer: {poor_fit}")
     cut = cut_texts(splits["train"], config.model.block_size)

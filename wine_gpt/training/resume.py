@@ -7,9 +7,11 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from wine_gpt.config import FinetuneConfig, PretrainConfig
 from wine_gpt.config_io import to_flat
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject
+from wine_gpt.processes import shared_errors
 from wine_gpt.training import checkpoint
 from wine_gpt.training.checkpoint import Checkpoint, Tensors
 from wine_gpt.training.record import TrainingState
@@ -23,6 +25,14 @@ EXTENDABLE_SETTING = "training.epochs"
 STEP_VERSION = 2
 # keys in checkpoints of earlier versions of wine_gpt, with their names in this version
 RENAMED_KEYS = {"identity": "resume_key", "machinery": "runtime", "code's recipe": "step_version"}
+
+
+# what differs where two hashes differ, because a hash says nothing to a reader
+HASHES = {
+    "data": "not the same reviews in the same splits",
+    "tokenizer": "not the same words and ids",
+    "base": "not the same base weights",
+}
 
 
 class TrainingCheckpoints:
@@ -81,20 +91,15 @@ class TrainingCheckpoints:
         """Write a checkpoint; return its folder on the main process and none on other processes.
 
         Raises:
-            UserError: if the checkpoint can't be written.
+            UserError: on all processes, if the checkpoint can't be written.
         """
         path = None
-        if self.accelerator.is_main_process:
-            scaler = self.accelerator.scaler
-            content = {
-                "resume_key": self.resume_key,
-                "runtime": self.runtime,
-                "training": state.to_dict(),
-                "scaler": scaler.state_dict() if scaler is not None else None,
-            }
-            path = checkpoint.save(self.folder, Checkpoint(state.step, self.tensors(), content), self.keep)
+        # the other processes wait here for the main process
+        with shared_errors():
+            if self.accelerator.is_main_process:
+                saved = Checkpoint(state.step, self.tensors(), self._content(state))
+                path = checkpoint.save(self.folder, saved, self.keep)
         self.saved_step = state.step
-        self.accelerator.wait_for_everyone()
         return path
 
     def restore(self, found: Checkpoint) -> tuple[TrainingState, str]:
@@ -108,6 +113,8 @@ class TrainingCheckpoints:
         """
         saved = _with_current_keys(found.state)
         then, now = _with_current_keys(saved["resume_key"]), dict(self.resume_key)
+        if "data" in now and then.get("data") == now["data"]:
+            then, now = _without_data_settings(then), _without_data_settings(now)
         if then.get(EXTENDABLE_SETTING, 0) < now.get(EXTENDABLE_SETTING, 0):
             then[EXTENDABLE_SETTING] = now[EXTENDABLE_SETTING]
         if mismatch := describe_mismatch(then, now):
@@ -119,6 +126,15 @@ class TrainingCheckpoints:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
         return TrainingState.from_dict(saved["training"]), describe_mismatch(saved["runtime"], self.runtime)
+
+    def _content(self, state: TrainingState) -> JsonObject:
+        scaler = self.accelerator.scaler
+        return {
+            "resume_key": self.resume_key,
+            "runtime": self.runtime,
+            "training": state.to_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else None,
+        }
 
     def _load_weights(self, weights: Tensors) -> None:
         for name, tensor in self.weights.items():
@@ -159,9 +175,14 @@ def settings_fixed_on_resume(config: object, mixed_precision: str) -> JsonObject
 
 
 def describe_mismatch(then: JsonObject, now: JsonObject, source: str = "checkpoint") -> str:
-    """List each key whose value in ``then``, read from ``source``, differs from that in ``now``; empty without any."""
+    """List each key whose value in ``then``, read from ``source``, differs from that in ``now``; empty without any.
+
+    A setting that ``then`` lacks had its default, because an earlier version of wine_gpt did not have the setting.
+    """
+    defaults = {**to_flat(FinetuneConfig(value="all")), **to_flat(PretrainConfig())}
+    then = {**{key: defaults[key] for key in now.keys() & defaults.keys()}, **then}
     return "; ".join(
-        f"{key}: {source} {then.get(key)}, now {now.get(key)}"
+        f"{key}: {HASHES[key]}" if key in HASHES else f"{key}: {source} {then.get(key)}, now {now.get(key)}"
         for key in sorted(then.keys() | now.keys())
         if then.get(key) != now.get(key)
     )
@@ -170,6 +191,11 @@ def describe_mismatch(then: JsonObject, now: JsonObject, source: str = "checkpoi
 def trained_weights(model: nn.Module) -> Tensors:
     """Return the trained parameters by name, not copied and each tied one once."""
     return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _without_data_settings(settings: JsonObject) -> JsonObject:
+    """Leave out how the reviews are read, which does not matter if the reviews are equal."""
+    return {key: value for key, value in settings.items() if not key.startswith("data.")}
 
 
 def _with_current_keys(content: JsonObject) -> JsonObject:

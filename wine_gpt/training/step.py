@@ -17,6 +17,7 @@ from wine_gpt.config import TrainingConfig
 from wine_gpt.data.batching import BatchPlan, Indices, collate, split_into_micro_batches
 from wine_gpt.errors import UserError
 from wine_gpt.modeling.loss import LanguageModelLoss
+from wine_gpt.processes import on_all_processes
 from wine_gpt.training.optimizer import build_optimizer
 from wine_gpt.training.schedule import learning_rate
 
@@ -97,7 +98,7 @@ class TrainStep:
         # all processes decide alike, because loss and norm are sums over all processes;
         # with fp16 the gradient may overflow, because the scaler then skips the update
         if not torch.isfinite(nats if self.accelerator.scaler else nats + norm):
-            raise UserError(self._describe_non_finite(batch))
+            raise on_all_processes(UserError(self._describe_non_finite(batch)))
         self._update(batch.step)
         return float(nats)
 

@@ -1,6 +1,8 @@
 """The training loop of all runs, from scratch or from a base model, on one process or several."""
 
 import contextlib
+import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ from wine_gpt.files import JsonObject
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
+from wine_gpt.processes import on_all_processes, require_equal
 from wine_gpt.progress import Progress
 from wine_gpt.training.checkpoint import Checkpoint, Tensors
 from wine_gpt.training.energy import EnergyMeter
@@ -132,7 +135,8 @@ class Trainer:
             nats = self.updater.run(batch)
         except UserError as error:
             saved = self.checkpoints.saved_step
-            raise UserError(f"{error}; {f'step {saved:,} is saved' if saved else 'nothing is saved yet'}") from error
+            kept = f"step {saved:,} is saved" if saved else "nothing is saved yet"
+            raise on_all_processes(UserError(f"{error}; {kept}")) from error
         self.state.step = step + 1
         self.state.add_loss(nats, batch.tokens)
         if self.state.step % max(self.plan.total_steps // CURVE_POINTS, 1) == 0:
@@ -183,6 +187,18 @@ class Trainer:
         if changed:
             logger.info(f"note: the last bits of the result may differ, because the runtime changed: {changed}")
 
+    def require_equal_start(self) -> None:
+        """Check that all processes start at the same step with the same state.
+
+        Raises:
+            UserError: on all processes, with the rank and the step of the first that differs.
+        """
+        state = json.dumps(self.state.to_dict(), sort_keys=True)
+        require_equal(
+            {"step": self.state.step, "state of training (sha256)": hashlib.sha256(state.encode()).hexdigest()[:12]},
+            f"put {self.checkpoints.folder} on a disk that all machines share, or copy it to each",
+        )
+
     def state_tensors(self) -> Mapping[str, Tensors]:
         """Return the training's tensors, not copied: ``weights``, ``optimizer`` and, after an epoch, ``best``."""
         return self.checkpoints.tensors()
@@ -192,11 +208,11 @@ class Trainer:
         own = torch.tensor(shutdown.signal, device=self.accelerator.device)
         # gathered, because the launcher's signal reaches the processes at different steps
         signal = int(self.accelerator.gather(own).max())
-        if signal and self.state.step < self.plan.total_steps:
+        if signal:
             if self.checkpoints.saved_step != self.state.step:
                 self.save_checkpoint()
             saved = f"stopped after step {self.state.step:,}, which is saved in {self.checkpoints.folder}"
-            raise RunInterrupted(saved, signal)
+            raise on_all_processes(RunInterrupted(saved, signal))
 
     def _log_loss(self) -> None:
         loss = self.state.add_curve_point()

@@ -1,0 +1,285 @@
+"""Processes and machines that differ are refused, an error is printed once, and a dead machine ends the others."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.system_faults import run_in_subprocess
+from support.training_processes import script, scripts, start_server
+
+from tools.sample_grammar.grammar import generate_records
+
+ROOT = Path(__file__).parents[1]
+SMALL = {
+    "model.n_layer": 1,
+    "model.n_head": 2,
+    "model.n_embd": 16,
+    "model.n_inner": 16,
+    "model.block_size": 96,
+    "training.batch_tokens": 1024,
+    "training.epochs": 2,
+    "training.checkpoint_steps": 3,
+    "training.mixed_precision": "no",
+}
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
+# seconds until a process without its launcher or its peers has ended
+ORPHAN_SECONDS, MACHINE_SECONDS = 60, 120
+
+Outcome = tuple[object, str, str]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two files of reviews and two tokenizers."""
+    start_server()
+    folder = tmp_path_factory.mktemp("machines")
+    for name, count in (("reviews", 150), ("other", 140)):
+        records = list(generate_records(count, seed=1))
+        (folder / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+    for size in (50, 60):
+        tokenizer = [str(ROOT / "scripts" / "train_tokenizer.py"), "--data.path", str(folder / "reviews.json")]
+        tokenizer += ["--tokenizer.vocab_size", str(size), "--output_dir", str(folder / f"words-{size}")]
+        assert run_in_subprocess(script, tokenizer, folder / "cache")[0] == 0
+    return folder
+
+
+def command(work: Path, output: str, *more: str, **settings: object) -> list[str]:
+    """Return a small run's command line without the interpreter."""
+    named = {key.replace("__", "."): value for key, value in settings.items()}
+    given = {"data.path": work / "reviews.json", "output_dir": work / output, **SMALL, **named}
+    flags = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    return [str(ROOT / "scripts" / "pretrain.py"), str(ROOT / "configs" / "sample.yaml"), *flags, *more]
+
+
+def snapshot(folder: Path) -> dict[str, Any]:
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def error_of(outcome: Outcome) -> str:
+    """Assert exit code 2 and one error line; return the line."""
+    code, _, stderr = outcome
+    assert code == 2, stderr
+    assert "Traceback" not in stderr
+    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    return line.removeprefix("error: ")
+
+
+# ranks that differ
+
+
+def other_version(rank: int) -> None:
+    from wine_gpt import version
+
+    version.__version__ += f".dev{rank}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "difference"),
+    [
+        ({"training__learning_rate": 0.5}, r"training.learning_rate: 0.004 on rank 0, 0.5 on rank 1"),
+        (
+            {"training__seed": 7, "training__epochs": 3},
+            r"epochs: 2 on rank 0, 3 on rank 1; training.seed: 42 on rank 0",
+        ),
+        ({"training__checkpoint_steps": 4}, r"training.checkpoint_steps: 3 on rank 0, 4 on rank 1"),
+        ({"data__path": "other.json"}, r"data: \w+ on rank 0, \w+ on rank 1.*needs the same data file"),
+        ({"data__split_seed": 7}, r"data.split_seed: 42 on rank 0, 7 on rank 1"),
+        ({"tokenizer__path": "words-60"}, r"tokenizer: \w+ on rank 0, \w+ on rank 1; every machine needs"),
+        ({"generation__temperature": 0.5}, r"generation.temperature: 0.9 on rank 0, 0.5 on rank 1"),
+        ({"resume": "latest"}, r"resume: None on rank 0, latest on rank 1"),
+        ({}, r"wine_gpt: [\d.]+dev0 on rank 0, [\d.]+dev1 on rank 1"),
+    ],
+)
+def test_machines_that_differ_are_refused_on_all_and_nothing_is_written(
+    work: Path, settings: dict[str, object], difference: str
+) -> None:
+    for key in ("data__path", "tokenizer__path"):
+        if key in settings:
+            settings = {**settings, key: work / str(settings[key])}
+    same = {"tokenizer__path": work / "words-50"} if "tokenizer__path" in settings else {}
+    commands = [command(work, "differ", **same), command(work, "differ-1", **{**same, **settings})]
+    outcomes = scripts(commands, work / "cache", **({} if settings else {"prepare": other_version}))
+    lines = {error_of(outcome) for outcome in outcomes}
+    assert len(lines) == 1
+    assert re.search(rf"^rank 1 \({socket.gethostname()}\) differs from rank 0: .*{difference}", lines.pop())
+    assert not (work / "differ").exists()
+    assert not (work / "differ-1").exists()
+
+
+def test_a_machine_that_does_not_see_the_checkpoint_is_refused(work: Path) -> None:
+    code, _, stderr = run_in_subprocess(script, command(work, "seen"), work / "cache")
+    assert code == 0, stderr
+    (work / "seen" / "metrics.json").unlink()
+    newest = max((work / "seen" / "checkpoints").glob("step-*"))
+    shutil.rmtree(newest)
+    before = snapshot(work / "seen")
+    commands = [command(work, output, "--resume") for output in ("seen", "unseen")]
+    lines = {error_of(outcome) for outcome in scripts(commands, work / "cache")}
+    assert len(lines) == 1
+    assert re.search(
+        r"step: \d+ on rank 0, 0 on rank 1; put .*checkpoints on a disk that all machines share", lines.pop()
+    )
+    assert snapshot(work / "seen") == before
+    assert not (work / "unseen").exists()
+
+
+def test_machines_may_have_their_files_in_different_folders(work: Path) -> None:
+    shutil.copytree(work / "words-50", work / "words-copy")
+    shutil.copy(work / "reviews.json", work / "copy.json")
+    copies: dict[str, object] = {"data__path": work / "copy.json", "tokenizer__path": work / "words-copy"}
+    commands = [command(work, "first", tokenizer__path=work / "words-50"), command(work, "second", **copies)]
+    assert [outcome[0] for outcome in scripts(commands, work / "cache")] == [0, 0]
+
+
+# one error line
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training__epochs": 0}, "config: training.epochs is 0: must be at least 1"),
+        ({"data__path": "none.json"}, "data.path: no such file: none.json"),
+        ({"data__validation_fraction": 0.0}, "none of the .* fell into the validation split"),
+        ({"tokenizer__path": "."}, "tokenizer: . holds no tokenizer.json"),
+        ({"training__batch_tokens": 20}, "batch_tokens"),
+        ({"training__mixed_precision": "fp16"}, "fp16"),
+        ({"output_dir": "/dev/null/run"}, "can't write to /dev/null/run"),
+        ({"resume": "nowhere"}, "checkpoint nowhere: "),
+    ],
+)
+def test_an_error_on_all_processes_of_a_machine_is_printed_once(
+    work: Path, settings: dict[str, object], message: str
+) -> None:
+    outcomes = scripts([command(work, "wrong", **settings)] * 2, work / "cache", machines=False)
+    assert re.search(message, error_of(outcomes[0]))
+    code, _, stderr = outcomes[1]
+    assert code == 2
+    assert "error: " not in stderr
+    assert not (work / "wrong").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training__epochs": 0}, "rank 1: config: training.epochs is 0: must be at least 1"),
+        ({"data__path": "none.json"}, "rank 1: data.path: no such file: none.json"),
+    ],
+)
+def test_an_error_on_one_machine_ends_all_with_it(work: Path, settings: dict[str, object], message: str) -> None:
+    outcomes = scripts([command(work, "right"), command(work, "right", **settings)], work / "cache")
+    assert [error_of(outcome) for outcome in outcomes] == [message, message]
+    assert not (work / "right").exists()
+
+
+# launchers that are killed
+
+
+def environment(work: Path) -> dict[str, str]:
+    return {**os.environ, "HF_DATASETS_CACHE": str(work / "cache"), "OMP_NUM_THREADS": "1"}
+
+
+def launch(work: Path, options: list[str], arguments: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*LAUNCH, *options, *arguments],
+        env=environment(work),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def launch_machines(work: Path, arguments: list[str]) -> "list[subprocess.Popen[str]]":
+    """Start the launchers of two machines on loopback, with one process each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    options = [
+        str(ROOT / "configs" / "accelerate" / "machines.yaml"),
+        "--num_processes",
+        "2",
+        "--main_process_port",
+        port,
+    ]
+    return [launch(work, [*options, "--machine_rank", str(rank)], arguments) for rank in (0, 1)]
+
+
+def read_until(launched: "subprocess.Popen[str]", start: str) -> str:
+    assert launched.stderr is not None
+    read = ""
+    for line in launched.stderr:
+        read += line
+        if line.startswith(start):
+            return read
+    raise AssertionError(read)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_until_gone(pids: list[int], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while any(is_running(pid) for pid in pids):
+        assert time.monotonic() < deadline, f"still running after {seconds} s: {pids}"
+        time.sleep(0.2)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        # a zombie waits only for its new parent
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def losses(folder: Path) -> list[float]:
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return [epoch["nats_per_word"] for epoch in metrics["training"]["epochs"]]
+
+
+@pytest.mark.parametrize("config", ["cpu.yaml", "cpu_processes.yaml"])
+def test_processes_save_and_leave_when_their_launcher_is_killed(work: Path, config: str) -> None:
+    output = f"orphans-{config}"
+    arguments = command(work, output, training__epochs=2000, training__checkpoint_steps=0)
+    launched = launch(work, [str(ROOT / "configs" / "accelerate" / config)], arguments)
+    read_until(launched, "epoch 2 of")
+    workers = children(launched.pid)
+    locked = error_of(run_in_subprocess(script, [*arguments, "--resume"], work / "cache"))
+    assert re.search(rf"is locked by pid ({'|'.join(map(str, workers))}),", locked)
+    launched.kill()
+    assert launched.stderr is not None
+    wait_until_gone(workers, ORPHAN_SECONDS)
+    step = re.findall(r"stopped after step ([\d,]+), which is saved", launched.stderr.read())
+    assert len(step) == 1
+    saved = max((work / output / "checkpoints").glob("step-*"))
+    assert int(saved.name.removeprefix("step-")) == int(step[0].replace(",", ""))
+    launched.wait()
+
+
+def test_a_killed_machine_ends_the_other_which_names_it_and_both_resume(work: Path) -> None:
+    assert [launched.wait() for launched in launch_machines(work, command(work, "alive"))] == [0, 0]
+    arguments = command(work, "dead", "--training.checkpoint_steps", "1")
+    first, second = launch_machines(work, arguments)
+    stderr = read_until(first, "epoch 1 of")
+    machine = [second.pid, *children(second.pid)]
+    workers = children(first.pid)
+    for pid in machine:
+        os.kill(pid, signal.SIGKILL)
+    second.wait()
+    assert first.stderr is not None
+    wait_until_gone([first.pid, *workers], MACHINE_SECONDS)
+    stderr += first.stderr.read()
+    assert first.wait() != 0
+    assert f"error: rank 0 lost the connection to rank 1 on {socket.gethostname()}" in stderr, stderr
+    resumed = launch_machines(work, [*arguments, "--resume"])
+    assert [launched.wait() for launched in resumed] == [0, 0]
+    assert losses(work / "dead") == losses(work / "alive")
