@@ -113,6 +113,7 @@ def test_wrong_flags_get_one_line(arguments: list[str], message: str) -> None:
         ("training: {epochs: 1:30}", "training.epochs is '1:30': must be int"),
         ("overwrite: 1", "overwrite is '1': must be true|false"),
         ("training:\n  epochs: 1\ntraining:\n  seed: 3", "training stands twice, in lines 1 and 3"),
+        ("training.epochs: 2\ntraining: {epochs: 3}", "training.epochs stands twice"),
         ("training:\n  epochs: 1\n  epochs: 2", "epochs stands twice, in lines 2 and 3"),
         ("? [a]\n: 1", "line 1: a key must be text"),
         ("- a", "must hold"),

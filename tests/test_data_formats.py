@@ -276,6 +276,13 @@ ENCODED = {
 }
 
 
+@pytest.mark.parametrize("text", ["Château Margaux", "Käse und Wein", "São João", "Gewürztraminer", "café crème"])
+def test_western_text_is_not_taken_for_another_script(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"name,words\nvin,{text}\n".encode("cp1252"))
+    assert "--data.encoding cp1252" in load_error(path, prefix="note", prompt_fields=("name",), text_field="words")
+
+
 @pytest.mark.parametrize("encoding", ENCODED)
 def test_the_advised_encoding_reads_the_file(tmp_path: Path, encoding: str) -> None:
     rows = "".join(f"{ENCODED[encoding]} {number}\n" for number in range(30))

@@ -135,6 +135,23 @@ def test_a_spelled_missing_value_is_reported_and_can_be_made_null(tmp_path: Path
     assert "--data.missing" not in str(report)
 
 
+def test_a_number_may_spell_a_missing_value(tmp_path: Path) -> None:
+    reviews = reviews_of(tmp_path / "a.jsonl", with_values("country", [-999] * 3), missing=("-999",))
+    assert reviews.report.dropped["country"] == 3
+
+
+def test_large_whole_numbers_keep_their_digits(tmp_path: Path) -> None:
+    values = [4006381333931, 10**12, 2019, 1.5]
+    reviews = reviews_of(tmp_path / "a.jsonl", with_values("country", values))
+    rows = {row["title"]: row["country"] for row in reviews.splits["train"]}
+    assert [rows[record["title"]] for record in RECORDS[:4]] == ["4006381333931", "1000000000000", "2019", "1.5"]
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\ufeff\u00ad", "\u2060 \u007f", "\u3000"])
+def test_a_text_of_invisible_characters_is_blank(tmp_path: Path, text: str) -> None:
+    assert reviews_of(tmp_path / "a.jsonl", with_values("description", [text])).report.dropped["description"] == 1
+
+
 def test_several_spellings_are_one_line(tmp_path: Path) -> None:
     report = reviews_of(tmp_path / "a.jsonl", with_values("country", ["-"] * 3 + ["NA"] * 4)).report
     assert "7 values of country read '-', 'NA': --data.missing '-,NA' makes them null" in str(report)

@@ -185,3 +185,9 @@ def test_the_advised_installation_works_from_a_checkout_and_from_a_wheel(
     # where a wheel is installed there is no pyproject.toml above the package
     monkeypatch.setattr(files, "__file__", str(tmp_path / "wine_gpt" / "files.py"))
     assert files.install_command("evaluation").startswith("pip install 'evaluate<0.5,>=0.4.6' 'scikit-learn<2,>=1.7'")
+
+
+def test_a_notebooks_backend_of_matplotlib_does_not_matter(tmp_path: Path) -> None:
+    code = "from wine_gpt.plots import new_axes; new_axes('x', 'y')"
+    environment = {**os.environ, "MPLBACKEND": "module://another_environment.backend"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)

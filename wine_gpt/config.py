@@ -208,6 +208,7 @@ class TrainingConfig:
             require(0 <= getattr(self, name) <= 1, f"training.{name}", getattr(self, name), "must be in [0, 1]")
         for name in ("adam_beta1", "adam_beta2"):
             require(0 <= getattr(self, name) < 1, f"training.{name}", getattr(self, name), "must be in [0, 1)")
+        require(0 <= self.seed < 2**32, "training.seed", self.seed, "must be in [0, 2^32)")
         optimizers = f"must be one of {', '.join(OPTIMIZERS)}"
         require(self.optimizer in OPTIMIZERS, "training.optimizer", self.optimizer, optimizers)
         precisions = f"must be one of {', '.join(PRECISIONS)}"

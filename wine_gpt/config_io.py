@@ -247,6 +247,8 @@ def read_yaml(path: Path, types: Types, sections: Sequence[str] | None = None) -
     for key, value in read_settings(path, types):
         if sections is None or key.split(".")[0] in sections:
             _require_known(key, types, str(path))
+            if key in values:
+                raise UserError(f"config: {path}: {key} stands twice, by itself and in its section")
             values[key] = value
     return values
 

@@ -273,7 +273,8 @@ def _plain(values: pa.Array) -> pa.Array:
 
 def _filled(values: pa.Array) -> Mask:
     if pa.types.is_string(values.type):
-        values = pc.not_equal(pc.utf8_trim_whitespace(values), "")
+        # a text of white space, control and zero-width characters only is blank
+        values = pc.match_substring_regex(values, r"[^\s\pZ\pC]")
     else:
         values = pc.is_valid(values)
     return np.asarray(pc.fill_null(values, False))

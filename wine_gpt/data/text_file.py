@@ -23,13 +23,19 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+
+
+def _beside_another(letters: str) -> re.Pattern[str]:
+    """Match a letter beside another one, because Western text that is decoded wrongly has only single ones."""
+    return re.compile(f"(?<=[{letters}])[{letters}]|[{letters}](?=[{letters}])")
+
+
 # encodings of other scripts: the letters of the script, and their least fraction of the characters outside ASCII
 SCRIPTS = {
-    "cp932": (re.compile("[\u3041-\u3096\u30a1-\u30fa]"), 0.3),
-    "cp949": (re.compile("[\uac00-\ud7a3]"), 0.9),
-    "gb18030": (re.compile("[\u4e00-\u9fff]"), 0.7),
-    # a letter before another, because single letters are Western ones
-    "cp1251": (re.compile("[\u0430-\u044f](?=[\u0430-\u044f])"), 0.5),
+    "cp932": (_beside_another("\u3041-\u3096\u30a1-\u30fa"), 0.3),
+    "cp949": (_beside_another("\uac00-\ud7a3"), 0.85),
+    "gb18030": (_beside_another("\u4e00-\u9fff"), 0.7),
+    "cp1251": (_beside_another("\u0430-\u044f"), 0.5),
 }
 NON_ASCII = re.compile(r"[^\x00-\x7f]")
 # how Python's error handler surrogateescape decodes a wrong byte

@@ -42,9 +42,10 @@ def is_text(values: pa.Array) -> bool:
 
 def remove_values(values: pa.Array, texts: tuple[str, ...]) -> pa.Array:
     """Make each value null that equals one of the texts but for white space around it."""
-    if not texts or not is_text(values):
+    if not texts:
         return values
-    return pc.if_else(_equals_any(values, texts), None, values)
+    spelled = values if is_text(values) else _as_text(values)
+    return pc.if_else(_equals_any(spelled, texts), None, values)
 
 
 def count_missing_spellings(values: pa.Array) -> dict[str, int]:
@@ -65,6 +66,10 @@ def _as_text(values: pa.Array) -> pa.Array:
     except pa.ArrowException:
         # a list or a struct
         return pa.nulls(len(values), pa.string())
+    if pa.types.is_floating(values.type):
+        # Arrow writes large whole numbers with an exponent
+        whole = _as_integers(pc.cast(values, pa.float64()))
+        texts = pc.if_else(pc.is_valid(whole), pc.cast(whole, pa.string()), texts)
     # decomposed letters, which macOS and some keyboards write, are the same words
     return pc.utf8_normalize(texts, "NFC")
 
