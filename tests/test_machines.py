@@ -13,23 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.small_run import ROOT, command
 from support.system_faults import run_in_subprocess
 from support.training_processes import script, scripts, start_server
 
 from tools.sample_grammar.grammar import generate_records
 
-ROOT = Path(__file__).parents[1]
-SMALL = {
-    "model.n_layer": 1,
-    "model.n_head": 2,
-    "model.n_embd": 16,
-    "model.n_inner": 16,
-    "model.block_size": 96,
-    "training.batch_tokens": 1024,
-    "training.epochs": 2,
-    "training.checkpoint_steps": 3,
-    "training.mixed_precision": "no",
-}
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
 # seconds until a process without its launcher or its peers has ended
 ORPHAN_SECONDS, MACHINE_SECONDS = 60, 120
@@ -50,14 +39,6 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tokenizer += ["--tokenizer.vocab_size", str(size), "--output_dir", str(folder / f"words-{size}")]
         assert run_in_subprocess(script, tokenizer, folder / "cache")[0] == 0
     return folder
-
-
-def command(work: Path, output: str, *more: str, **settings: object) -> list[str]:
-    """Return a small run's command line without the interpreter."""
-    named = {key.replace("__", "."): value for key, value in settings.items()}
-    given = {"data.path": work / "reviews.json", "output_dir": work / output, **SMALL, **named}
-    flags = [part for name, value in given.items() for part in (f"--{name}", str(value))]
-    return [str(ROOT / "scripts" / "pretrain.py"), str(ROOT / "configs" / "sample.yaml"), *flags, *more]
 
 
 def snapshot(folder: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
 from support.refused import error_line
+from support.small_run import ROOT, SMALL, command, flags
 from support.system_faults import disk, run_in_subprocess
 from support.training_processes import script
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
@@ -33,18 +34,6 @@ from wine_gpt.training.accelerator import restored_state
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.record import RunMetrics
 
-ROOT = Path(__file__).parents[1]
-SMALL = {
-    "model.n_layer": 1,
-    "model.n_head": 2,
-    "model.n_embd": 16,
-    "model.n_inner": 16,
-    "model.block_size": 96,
-    "training.batch_tokens": 1024,
-    "training.epochs": 2,
-    "training.checkpoint_steps": 3,
-    "training.mixed_precision": "no",
-}
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file")
 CPU = (*LAUNCH, str(ROOT / "configs" / "accelerate" / "cpu.yaml"))
 # any free port, because other launchers on this machine may use the default one
@@ -62,17 +51,6 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = [*generate_records(150, seed=1)]
     (folder / "reviews.json").write_text(json.dumps(records), encoding="utf-8")
     return folder
-
-
-def flags(settings: dict[str, object]) -> list[str]:
-    return [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-
-
-def command(work: Path, output: str, **settings: object) -> list[str]:
-    """Return a small run's command line without the interpreter."""
-    named = {key.replace("__", "."): value for key, value in settings.items()}
-    given = {"data.path": work / "reviews.json", "output_dir": work / output, **SMALL, **named}
-    return [str(ROOT / "scripts" / "pretrain.py"), str(ROOT / "configs" / "sample.yaml"), *flags(given)]
 
 
 def run(arguments: list[str], work: Path, *, launcher: tuple[str, ...] = (sys.executable,)) -> Done:

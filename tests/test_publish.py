@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from datasets import Dataset
 from huggingface_hub import close_session, get_session
 from support.finished_runs import adapt, clutter, evaluate, finish
 from support.hub_faults import leaked, snapshot, state
@@ -48,6 +49,15 @@ def empty_hub(hub: HubServer) -> None:
 
 def everything(work: Path) -> list[object]:
     return [work / "run", "--repo", MODEL, "--adapters", work / "varieties", "--space", SPACE]
+
+
+def report_train_texts_of(data: Path, run: Path) -> Dataset:
+    """Make the number of training texts in a run's report that of the data file; return the train split."""
+    train = load_reviews(DataConfig(path=str(data))).splits["train"]
+    report = json.loads((run / "data_report.json").read_text())
+    report["splits"]["train"] = len(train)
+    (run / "data_report.json").write_text(json.dumps(report))
+    return train
 
 
 def nothing_written(hub: HubServer) -> bool:
@@ -172,10 +182,7 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
     assert "training_ngrams.safetensors is left out: whoever knows 12 words in a row could check" in stdout
     stdout = publisher.run(run, "--repo", MODEL, "--index").succeeded()
     assert "training_ngrams.safetensors is left out: winemag-data.json no longer has the training texts of" in stdout
-    report = json.loads((run / "data_report.json").read_text())
-    train = load_reviews(DataConfig(path=str(data))).splits["train"]
-    report["splits"]["train"] = len(train)
-    (run / "data_report.json").write_text(json.dumps(report))
+    train = report_train_texts_of(data, run)
     publisher.run(run, "--repo", MODEL, "--index").succeeded()
     files = hub.repository(MODEL).files()
     file = tmp_path / "index.safetensors"
@@ -202,9 +209,7 @@ def test_texts_too_short_for_the_index_are_published_without_it(
     data = tmp_path / "notes.json"
     data.write_text(json.dumps(records))
     run = finish(toy_run, tmp_path / "run", path=str(data))
-    report = json.loads((run / "data_report.json").read_text())
-    report["splits"]["train"] = len(load_reviews(DataConfig(path=str(data))).splits["train"])
-    (run / "data_report.json").write_text(json.dumps(report))
+    report_train_texts_of(data, run)
     stdout = publisher.run(run, "--repo", MODEL, "--index", "--license", "mit").succeeded()
     assert "training_ngrams.safetensors is left out: n-gram index: none of " in stdout
 
@@ -246,9 +251,7 @@ def test_publishing_again_from_another_process_and_folder_makes_no_commit(
     data = tmp_path / "winemag-data.json"
     data.write_text(json.dumps(records))
     run = finish(toy_run, tmp_path / "run", path=str(data))
-    report = json.loads((run / "data_report.json").read_text())
-    report["splits"]["train"] = len(load_reviews(DataConfig(path=str(data))).splits["train"])
-    (run / "data_report.json").write_text(json.dumps(report))
+    report_train_texts_of(data, run)
     script = Path(__file__).parents[1] / "scripts" / "publish.py"
     numbers = iter(range(1, 9))
 

@@ -49,12 +49,16 @@ def make_folder(folder: Path) -> None:
         sync(folder.parent)
 
 
-def write_atomically(path: Path, content: str) -> None:
-    """Write a text file so that a reader finds the old or the new content, never a part."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file, text in UTF-8, so that a reader finds the old or the new content, never a part."""
     temporary = path.with_name(f".tmp-{path.name}")
-    temporary.write_text(content, encoding="utf-8")
-    sync(temporary)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        sync(temporary)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     sync(path.parent)
 
 

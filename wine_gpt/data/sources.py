@@ -29,6 +29,7 @@ from wine_gpt.data.parquet_format import read_parquet
 from wine_gpt.data.text_file import TextFile
 from wine_gpt.data.text_lines import parse_text_lines
 from wine_gpt.errors import UserError
+from wine_gpt.run_folder import is_hub_id
 
 TEXT_FORMATS = {
     ".json": parse_json,
@@ -82,15 +83,12 @@ def find_source(config: DataConfig) -> Source:
 
 
 def is_hub_dataset(path: str) -> bool:
-    """Return whether ``data.path`` names a dataset of the Hub, ``owner/name``, and no file.
-
-    A path in an existing folder is a mistyped one, because its id on the Hub could belong to anyone.
-    """
+    """Return whether ``data.path`` names a dataset of the Hub, ``owner/name``, and no file."""
     return (
         HUB_ID.fullmatch(path) is not None
         and data_suffix(path) not in SUFFIXES
         and not os.path.exists(path)
-        and not os.path.isdir(os.path.dirname(path))
+        and is_hub_id(path)
     )
 
 

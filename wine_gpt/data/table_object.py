@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetDict
 
 from wine_gpt.data.hub_dataset import all_splits
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.files import make_folder
+from wine_gpt.files import make_folder, write_atomically
 
 TABLES = (Dataset, DatasetDict, pd.DataFrame)
 
@@ -35,9 +35,7 @@ def save_table(data: Dataset | DatasetDict | pd.DataFrame) -> Path:
         path = Path(datasets.config.HF_DATASETS_CACHE).absolute() / "wine_gpt" / "tables" / f"{name}.parquet"
         if not path.exists():
             make_folder(path.parent)
-            incomplete = path.with_suffix(".incomplete")
-            incomplete.write_bytes(content)
-            incomplete.replace(path)
+            write_atomically(path, content)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"data: the {type(data).__name__} can't be saved as Parquet: {one_line(error)}") from error
     return path

@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from wine_gpt.errors import UserError, one_line
+from wine_gpt.files import write_atomically
 from wine_gpt.tokenizer import class_words
 
 FILE_NAME = "training_ngrams.safetensors"
@@ -163,13 +164,10 @@ def _save(index: NgramIndex, path: Path) -> None:
         **{"format": FORMAT, "n": N, "hashes": index.hashes, "bits": index.bits},
         **{"ngrams": index.ngrams, "reviews": index.reviews},
     }
-    temporary = path.with_name(f".tmp-{path.name}")
     try:
         # one string, because safetensors writes several in random order
-        temporary.write_bytes(save({"filter": index.filter}, metadata={"index": json.dumps(content)}))
-        temporary.replace(path)
+        write_atomically(path, save({"filter": index.filter}, metadata={"index": json.dumps(content)}))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"n-gram index: can't write {path}: {error.strerror}") from error
 
 

@@ -17,7 +17,7 @@ from transformers import GPT2LMHeadModel
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.config_io import to_flat, to_yaml
-from wine_gpt.data.batching import Indices, cut_texts
+from wine_gpt.data.batching import Indices
 from wine_gpt.data.subsets import Subset
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews
@@ -118,8 +118,6 @@ class SubsetRun:
     def _run(self) -> SubsetMetrics:
         started = time.monotonic()
         trainer = self._trainer()
-        if (cut := cut_texts(trainer.train_split, trainer.block_size)).cut:
-            logger.warning(f"model: {cut}")
         base_weights = {name: tensor.clone() for name, tensor in trained_weights(trainer.module.model).items()}
         test = (trainer, self.splits["test"], self._headers("test"))
         base_scores = score_with_and_without_header(*test)

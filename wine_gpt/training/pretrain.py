@@ -14,8 +14,8 @@ from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
 from wine_gpt.config import DataConfig, PretrainConfig
-from wine_gpt.config_io import build_config, leaf_types, read_yaml, to_flat, to_yaml
-from wine_gpt.data.batching import Indices, cut_texts
+from wine_gpt.config_io import parse_config, to_flat, to_yaml
+from wine_gpt.data.batching import Indices
 from wine_gpt.data.reviews import Reviews, describe_empty_split, load_reviews
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
@@ -142,7 +142,7 @@ def _finished_metrics(config: PretrainConfig, folder: Path, trainer: Trainer) ->
 
 def _is_repeated(folder: Path, metrics: RunMetrics, resume_key: JsonObject) -> bool:
     """Return whether a finished run had these data and settings, by its files apart from the checkpoints."""
-    config = build_config(PretrainConfig, read_yaml(folder / run_folder.CONFIG, dict(leaf_types(PretrainConfig))))
+    config = parse_config(PretrainConfig, [str(folder / run_folder.CONFIG)])
     then = settings_fixed_on_resume(config, metrics.training.mixed_precision)
     now = {key: value for key, value in resume_key.items() if key in then}
     return metrics.data_fingerprint == resume_key["data"] and not describe_mismatch(then, now)
@@ -169,9 +169,6 @@ def _load_data(config: PretrainConfig) -> tuple[Reviews, PreTrainedTokenizerFast
     splits = main_process_first(lambda: tokenize_splits(reviews.splits, tokenizer))
     if poor_fit := describe_poor_fit(reviews.splits["validation"], splits["validation"], tokenizer):
         logger.warning(f"tokenizer: {poor_fit}")
-    cut = cut_texts(splits["train"], config.model.block_size)
-    if cut.cut:
-        logger.warning(f"model: {cut}")
     return reviews, tokenizer, splits
 
 
@@ -275,7 +272,7 @@ def _save_run(folder: Path, config: PretrainConfig, trainer: Trainer, reviews: R
 
 def summarize(trainer: Trainer) -> TrainingSummary:
     """Return the summary of a finished training for a metrics file."""
-    state, cut = trainer.state, cut_texts(trainer.train_split, trainer.block_size)
+    state, cut = trainer.state, trainer.cut
     return TrainingSummary(
         steps=state.step,
         epochs=[EpochLoss(epoch.epoch, epoch.step, epoch.score.nats_per_word) for epoch in state.epochs],

@@ -14,7 +14,7 @@ from datasets import Dataset, DatasetDict
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.config import TrainingConfig
-from wine_gpt.data.batching import BatchPlan, Indices, positions_of
+from wine_gpt.data.batching import BatchPlan, Indices, cut_texts, positions_of
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.files import JsonObject
 from wine_gpt.generation.generate import generate_texts
@@ -53,6 +53,7 @@ class Trainer:
     Attributes:
         on_step: called before each optimizer step with the step, counted from 0, and this process's micro-batches,
             each the indices of its reviews in the training split.
+        cut: how much of the training split is not seen, because texts are longer than the model's positions.
         on_checkpoint: called on the main process with the folder of a checkpoint that was saved.
 
     Raises:
@@ -77,6 +78,9 @@ class Trainer:
         self.accelerator = accelerator
         self.prompt = prompt
         self.block_size = model.config.n_positions
+        self.cut = cut_texts(self.train_split, self.block_size)
+        if self.cut.cut:
+            logger.warning(f"model: {self.cut}")
         positions = positions_of(self.train_split, self.block_size)
         self.plan = BatchPlan(positions, config.batch_tokens, config.seed, config.epochs)
         self.module = LanguageModelLoss(model)
