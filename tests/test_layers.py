@@ -15,6 +15,7 @@ GROUND = [
     "files",
     "run_folder",
     "progress",
+    "markdown",
     "plots",
     "processes",
     "cli",

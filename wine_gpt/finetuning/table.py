@@ -1,9 +1,7 @@
 """The table of a folder's fine-tuned subsets, as CSV, Markdown and a plot."""
 
 import csv
-import html
 import io
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy.typing as npt
 
 from wine_gpt.files import read_record, write_atomically
 from wine_gpt.finetuning.results import ScorePair, SubsetMetrics
+from wine_gpt.markdown import escape
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
 from wine_gpt.run_folder import METRICS
 
@@ -53,7 +52,7 @@ def to_markdown(subsets: Subsets) -> str:
     for metrics in subsets.values():
         reviews, whole, copying = metrics.reviews, metrics.comparison.whole, metrics.copying
         cells = [
-            _cell(metrics.value),
+            escape(metrics.value),
             metrics.method,
             f"{sum(reviews.values()):,} ({reviews['train']:,}, {reviews['validation']:,}, {reviews['test']:,})",
             f"{whole.base.perplexity:.1f}",
@@ -67,11 +66,6 @@ def to_markdown(subsets: Subsets) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(value: str) -> str:
-    """Return Markdown that shows a value as it is in one line of a table."""
-    return re.sub(r"([\\`*_~\[\]|$])", r"\\\1", html.escape(" ".join(value.split()), quote=False))
 
 
 def _to_csv(subsets: Subsets) -> str:

@@ -7,8 +7,8 @@ from wine_gpt.config_io import to_flat
 from wine_gpt.data.report import DataReport
 from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.finetuning.results import SubsetMetrics
+from wine_gpt.markdown import escape, table
 from wine_gpt.modeling.scoring import Score
-from wine_gpt.publishing.markdown import escape, table
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel
 from wine_gpt.training.record import Environment, TrainingSummary
 

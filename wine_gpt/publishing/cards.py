@@ -17,6 +17,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 
 from wine_gpt.errors import UserError
 from wine_gpt.finetuning.results import CopyCheck, SubsetMetrics
+from wine_gpt.markdown import escape, fenced
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.publishing.card_tables import (
     conditioning_table,
@@ -30,7 +31,6 @@ from wine_gpt.publishing.card_tables import (
 )
 from wine_gpt.publishing.corpus import Corpus, published_path
 from wine_gpt.publishing.hub import MAIN
-from wine_gpt.publishing.markdown import escape, fenced
 from wine_gpt.publishing.run_record import ModelShape, RunRecord, SubsetModel
 from wine_gpt.training.record import Sample
 from wine_gpt.version import __version__
