@@ -152,6 +152,17 @@ window.reviewPage = (() => {
     }
   }
 
+  // the review on the page
+  let latest = null;
+
+  /** Whether the review on the page is complete and was written from this prompt and these settings. */
+  function isWritten(prompt, settings) {
+    const complete = latest && (latest.state === "end" || (latest.state === "length" && latest.ids.length >= latest.settings.length));
+    return complete && address(prompt, settings) === address(latest.prompt, latest.settings);
+  }
+
+  const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
+
   /** Return the link to a review. */
   function address(prompt, settings) {
     const link = new URL(location.href);
@@ -179,6 +190,7 @@ window.reviewPage = (() => {
     const busy = () => value()?.state === "writing" && !stopped;
 
     function draw() {
+      latest = value();
       const fresh = !sameText(drawn, value());
       if (fresh) {
         const continues = drawn && drawn.prompt === value().prompt && drawn.words.length <= value().words.length
@@ -474,7 +486,16 @@ window.reviewPage = (() => {
       return [...(prefix ? [prefix] : []), ...chosen.map(each => each.toLowerCase())].join(" : ").trimEnd();
     },
     /** Return a random seed. */
-    seed: () => crypto.getRandomValues(new Uint32Array(1))[0],
+    seed: randomSeed,
+    /** Return the given seed, or a random one if the review of these settings is on the page already. */
+    nextSeed: (prompt, model, temperature, top_p, length, seed) =>
+      isWritten(prompt, { model, temperature, top_p, length, seed }) ? randomSeed() : seed,
+    /** Scroll to the review where it is below the screen, as on a phone. */
+    scrollToReview: (...settings) => {
+      const card = document.querySelector("#review .card");
+      if (card.getBoundingClientRect().top > innerHeight / 2) card.scrollIntoView({ behavior: "smooth", block: "start" });
+      return settings;
+    },
     /** Put the settings into the page's URL and return them. */
     link: (...settings) => {
       const [prompt, model, temperature, top_p, length, seed] = settings;

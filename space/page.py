@@ -1,5 +1,6 @@
 """The page's layout and events, and how it is served."""
 
+import contextlib
 import functools
 import html
 import inspect
@@ -14,6 +15,8 @@ import gradio as gr
 from gradio.context import LocalContext
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,6 +33,8 @@ t = gr.I18n(**TEXTS)
 # requests that are served concurrently, and requests that may queue
 MAX_CONCURRENT = 4
 MAX_QUEUE = 200
+# bytes; the longest prompt is validation.MAX_CHARACTERS
+MAX_BODY = 200_000
 
 # values of the template's fields, and a temperature
 EXAMPLES = (
@@ -64,21 +69,57 @@ THEME = gr.themes.Base(
 )  # fmt: skip
 
 
-class BlockUnusedRoutes:
-    """Middleware that answers 404 on routes of gradio that the page never uses, such as file and upload."""
+class AllowUsedRoutes:
+    """Middleware that answers 404 on every route that neither the page, the API nor MCP uses."""
 
-    BLOCKED = ("file", "upload", "proxy", "deep_link", "component_server", "custom_component", "stream", "run-history")
+    # first part of the path after /gradio_api
+    PAGE = ("", "assets", "config", "favicon.ico", "robots.txt", "startup-events", "static", "svelte", "theme.css")
+    CALLS = ("api", "app_id", "call", "cancel", "heartbeat", "info", "mcp", "queue", "reset", "run")
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 404 on a blocked route, otherwise call the app."""
-        route = scope.get("path", "").removeprefix("/gradio_api").lstrip("/")
-        if scope["type"] == "http" and route.startswith(self.BLOCKED):
-            await PlainTextResponse("not found", status_code=404)(scope, receive, send)
-        else:
+        """Call the app for an allowed route, otherwise answer 404."""
+        route = scope.get("path", "").removeprefix("/gradio_api").removeprefix("/")
+        if scope["type"] == "lifespan" or route.split("/")[0] in (*self.PAGE, *self.CALLS):
             await self._app(scope, receive, send)
+        else:
+            await PlainTextResponse("not found", status_code=404)(scope, receive, send)
+
+
+class RequireShortSession:
+    """Middleware that refuses a long session id, because gradio keeps every id that it was ever sent."""
+
+    MAX_LENGTH = 64
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app, or answer 422 if a JSON body, the query or the path has a long session id."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        body = await request.body()
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        if any(len(str(session)) > self.MAX_LENGTH for session in self._sessions(request, body)):
+            await PlainTextResponse("session_hash is too long", status_code=422)(scope, receive, send)
+            return
+
+        async def replay() -> Message:
+            return messages.pop() if messages else await receive()
+
+        await self._app(scope, replay, send)
+
+    def _sessions(self, request: Request, body: bytes) -> Iterator[Any]:
+        yield request.query_params.get("session_hash", "")
+        if "/heartbeat/" in request.url.path:
+            yield request.url.path.split("/heartbeat/")[1]
+        # a body that is no JSON object is refused by gradio
+        with contextlib.suppress(ValueError, RecursionError, AttributeError):
+            yield json.loads(body).get("session_hash", "")
 
 
 class InjectScript:
@@ -114,9 +155,17 @@ def launch_options(demo: Demo) -> dict[str, Any]:
         "theme": THEME,
         "css_paths": [HERE / "page.css"],
         "i18n": gr.I18n(**texts),
-        "footer_links": ["api", "settings"],
+        # gradio's own settings would translate half of the page
+        "footer_links": ["api"],
         "favicon_path": HERE / _icon(demo),
-        "app_kwargs": {"middleware": [Middleware(BlockUnusedRoutes), Middleware(InjectScript, texts=texts)]},
+        "app_kwargs": {
+            "middleware": [
+                Middleware(AllowUsedRoutes),
+                Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY),
+                Middleware(RequireShortSession),
+                Middleware(InjectScript, texts=texts),
+            ]
+        },
         "allowed_paths": [],
         "max_file_size": 1,
         # number of visitors whose state gradio keeps
@@ -272,7 +321,13 @@ def _write_tab(demo: Demo, engine: Engine, page: gr.Blocks) -> None:
         **progress,
     }
     runs = [
-        write.click(**writing),
+        write.click(
+            None,
+            settings,
+            seed,
+            js="(...all) => reviewPage.nextSeed(...reviewPage.scrollToReview(...all))",
+            api_visibility="private",
+        ).then(**writing),
         review.again(None, None, seed, js="reviewPage.seed", api_visibility="private").then(**writing),
         review.branch(_event(demo.branch), None, [prompt, seed], **QUICK).success(**writing),
         page.load(opened, None, [*region_fields, *settings, link_bad], **QUICK).then(**writing),

@@ -131,7 +131,7 @@ def test_stop_keeps_what_is_written_and_one_can_write_again(opened: Open, held_d
     with opened(address=address) as page:
         whole = text(page)
         hold.touch()
-        page.locator("#write").click()
+        page.reload()
         expect(page.locator("#review [data-state=writing] .word:not(.given)").nth(2)).to_be_visible()
         kept = text(page)
         assert len(kept) < len(whole)
@@ -314,6 +314,31 @@ def test_base_and_adapter_side_by_side_mark_what_differs(opened: Open) -> None:
         expect(page.locator("#pair .tip")).to_have_text(re.compile(r"This side: .*% · Other side: .*%"))
         page.screenshot(path=SCREENSHOTS / "compare-desktop.png", full_page=True)
         assert serious(page) == []
+
+
+def test_writing_again_writes_another_review(opened: Open) -> None:
+    with opened() as page:
+        first = text(page)
+        page.locator("#write").click()
+        expect(page.locator('#review .card[data-seed="7"]')).to_have_count(0)
+        expect(page.locator('#review .card[data-state="written"]')).to_be_visible()
+        assert text(page) != first
+
+
+@pytest.mark.parametrize("width", [320, 769, 900, 1024])
+def test_the_charts_are_visible_and_the_page_fits_at_any_width(opened: Open, width: int) -> None:
+    with opened({**LINK, "prompt": f"{HEADER} {'long' * 40}"}, viewport={"width": width, "height": 800}) as page:
+        page.locator("#review .words button.word:not(.given)").first.click()
+        expect(page.locator(".bars .both").first).to_be_visible()
+        for chart in (".bars .both", ".attended-words .both"):
+            assert page.locator(chart).first.evaluate("bar => bar.clientWidth") >= 40
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_phone_scrolls_to_the_review(opened: Open) -> None:
+    with opened(viewport=PHONE) as page:
+        page.locator("#write").click()
+        page.wait_for_function("document.querySelector('#review .card').getBoundingClientRect().top < innerHeight / 2")
 
 
 def test_markup_is_shown_and_never_run(opened: Open) -> None:

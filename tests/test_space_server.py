@@ -158,6 +158,12 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "deep_link?session_hash=x",
         "stream/x/1/1/playlist.m3u8",
         "runs",
+        "process_recording",
+        "dev/reload",
+        "monitoring",
+        "pwa_icon/32",
+        "openapi.json",
+        "vibe-starter-queries",
         "../../etc/passwd",
     ],
 )
@@ -165,7 +171,7 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_route_reads_files_or_calls_other_servers(address: str, secret: Path, root: str, path: str) -> None:
     where = path.format(secret=secret, address=address.removeprefix("http://"))
     answer = httpx.get(f"{address}{root}{where}", follow_redirects=True, timeout=PATIENCE)
-    # 404 is from BlockUnusedRoutes; gradio itself would answer 403, and fetch a public address first
+    # 404 is from AllowUsedRoutes; gradio itself would answer 403, and fetch a public address first
     assert answer.status_code == 404
     assert SECRET not in answer.text
     assert "root:" not in answer.text
@@ -175,6 +181,25 @@ def test_no_route_reads_files_or_calls_other_servers(address: str, secret: Path,
 def test_uploads_are_refused(address: str) -> None:
     for name, body in [("upload", {"files": {"files": b"x" * 10}}), ("component_server", {"json": {}})]:
         assert httpx.post(f"{address}/gradio_api/{name}", **body, timeout=PATIENCE).status_code == 404
+
+
+@pytest.mark.parametrize("route", ["queue/join", "call/generate", "mcp"])
+def test_a_large_body_is_refused(address: str, route: str) -> None:
+    body = json.dumps({"data": ["x" * 200_000]})
+    for content in (body, iter([body.encode()])):
+        where, headers = f"{address}/gradio_api/{route}", {"content-type": "application/json"}
+        assert httpx.post(where, content=content, headers=headers, timeout=PATIENCE).status_code == 413
+
+
+def test_a_long_session_id_is_refused(address: str) -> None:
+    long, api = "x" * 65, f"{address}/gradio_api"
+    answers = [
+        httpx.post(f"{api}/queue/join", json={"data": [], "fn_index": 0, "session_hash": long}, timeout=PATIENCE),
+        httpx.post(f"{api}/call/generate", json={"data": [], "session_hash": [long]}, timeout=PATIENCE),
+        httpx.get(f"{api}/queue/data", params={"session_hash": long}, timeout=PATIENCE),
+        httpx.get(f"{api}/heartbeat/{long}", timeout=PATIENCE),
+    ]
+    assert [answer.status_code for answer in answers] == [422] * 4
 
 
 def test_the_page_sends_no_analytics_and_loads_no_foreign_fonts(address: str) -> None:
