@@ -1,0 +1,305 @@
+/**
+ * Read a model's files from the Hub, from a URL or from files dropped on the page, with limits on every length.
+ *
+ * A file is one GET request. Only to skip what is not needed, or to resume after a lost connection, a range is asked
+ * for; a server without ranges then sends the file from its start again.
+ */
+import { ModelError, shown } from "./model_error.js";
+
+const HUB = "https://huggingface.co";
+/** Milliseconds without a byte after which a download has failed. */
+const PATIENCE = 60_000;
+const RETRIES = 3;
+/** Fewer bytes than these are read and discarded, because a request takes as long as reading them. */
+const SKIP = 2 ** 20;
+
+/**
+ * @typedef {object} Source where a model's files are; one of `hub`, `url` and `files` is set
+ * @property {string} [hub] id on the Hub, org/name
+ * @property {string} [revision] of the Hub: a branch, tag or commit; main if absent
+ * @property {string} [endpoint] the Hub's address; https://huggingface.co if absent
+ * @property {string} [url] of the folder with the files, absolute
+ * @property {File[]} [files] dropped files
+ */
+
+/**
+ * Read what a visitor typed or a link names: org/name, or the address of a folder or of a file in it.
+ * @param {string} text
+ * @param {string} [revision]
+ * @param {string} [base] what a relative address is relative to
+ * @returns {Source}
+ * @throws {ModelError} if it is neither
+ */
+export function parseSource(text, revision, base) {
+  const name = text.trim();
+  if (/^(https?:)?\/\/|^\.{0,2}\//i.test(name)) {
+    const url = URL.canParse(name, base) ? new URL(name, base) : undefined;
+    if (url && /^https?:$/.test(url.protocol)) return { url: new URL(".", withoutFile(url)).href };
+  } else if (/^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(name) && name.length <= 200) {
+    return revision ? { hub: name, revision } : { hub: name };
+  }
+  throw new ModelError(`“${shown(name)}” is no model: type organization/name as on the Hub, or an address`);
+}
+
+/** @param {URL} url */
+function withoutFile(url) {
+  const isFile = /\.(json|safetensors)$/.test(url.pathname);
+  return isFile || url.pathname.endsWith("/") ? url : new URL(`${url.origin}${url.pathname}/`);
+}
+
+/** The files of one model. */
+export class ModelFiles {
+  /**
+   * @param {Source} source
+   * @param {AbortSignal} [signal] ends all downloads
+   */
+  constructor(source, signal) {
+    this.source = source;
+    this.signal = signal;
+    /** @type {string} what error messages call the model */
+    this.name = source.files ? "the files" : (source.hub ?? source.url ?? "");
+  }
+
+  /**
+   * Read a JSON file.
+   * @param {string} name
+   * @param {number} limit largest number of bytes
+   * @returns {Promise<unknown>} undefined if there is no such file
+   * @throws {ModelError} if it can't be read, is larger, or is not JSON
+   */
+  async json(name, limit) {
+    const stream = await this.open(name);
+    if (!stream) return undefined;
+    try {
+      return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await stream.readAll(limit)));
+    } catch (error) {
+      if (error instanceof ModelError || this.signal?.aborted) throw error;
+      throw new ModelError(`${name} of ${this.name} is not JSON`);
+    } finally {
+      stream.close();
+    }
+  }
+
+  /**
+   * @param {string} name
+   * @returns {Promise<ByteStream | undefined>} undefined if there is no such file
+   * @throws {ModelError} if the server can't be reached or refuses
+   */
+  async open(name) {
+    if (this.source.files) {
+      const file = this.source.files.find((candidate) => candidate.name === name);
+      return file && ByteStream.open(name, (start) => openLocal(file, start), this.signal);
+    }
+    const address = this.#address(name);
+    return ByteStream.open(name, (start) => this.#openRemote(address, name, start), this.signal);
+  }
+
+  /** @param {string} name */
+  #address(name) {
+    const { hub, revision = "main", endpoint = HUB, url } = this.source;
+    return hub ? `${endpoint}/${hub}/resolve/${encodeURIComponent(revision)}/${name}` : new URL(name, url).href;
+  }
+
+  /**
+   * @param {string} address
+   * @param {string} name
+   * @param {number} start
+   * @returns {Promise<Opened | undefined>}
+   */
+  async #openRemote(address, name, start) {
+    const headers = start ? { Range: `bytes=${start}-` } : undefined;
+    const request = fetch(address, { headers, signal: this.signal, credentials: "omit", referrerPolicy: "no-referrer" });
+    const response = await within(request, name).catch((error) => {
+      if (error instanceof ModelError || this.signal?.aborted) throw error;
+      throw new ModelError(`can't reach ${new URL(address).host} for ${name} of ${this.name}: try again, or check the address`);
+    });
+    if (response.status === 404) return undefined;
+    if (!response.ok || !response.body) throw new ModelError(this.#refusal(response.status, name));
+    const partial = response.status === 206;
+    // the length of a compressed answer is not the file's
+    const length = response.headers.get("Content-Encoding") ? null : response.headers.get("Content-Length");
+    const size = length === null ? null : Number(length) + (partial ? start : 0);
+    return { start: partial ? start : 0, size, reader: response.body.getReader() };
+  }
+
+  /**
+   * @param {number} status
+   * @param {string} name
+   */
+  #refusal(status, name) {
+    if (status === 401) return `${this.name} is no public model of the Hub: check the name`;
+    if (status === 403) return `${this.name} is gated or private: the explorer reads public models only`;
+    if (status === 429) return `the server answers no more requests for now (429): wait a few minutes`;
+    return `the server answered ${status} for ${name} of ${this.name}: try again later`;
+  }
+}
+
+/**
+ * @typedef {object} Opened
+ * @property {number} start offset of the first byte that comes
+ * @property {number | null} size of the whole file, null if unknown
+ * @property {ReadableStreamDefaultReader<Uint8Array>} reader
+ */
+
+/**
+ * @param {File} file
+ * @param {number} start
+ * @returns {Promise<Opened>}
+ */
+async function openLocal(file, start) {
+  return { start, size: file.size, reader: file.slice(start).stream().getReader() };
+}
+
+/** A file that is read forwards. */
+export class ByteStream {
+  /** @type {Uint8Array} */ #chunk = new Uint8Array(0);
+  #position = 0;
+  #ranges = true;
+
+  /** @private */
+  constructor(name, open, opened, signal) {
+    this.name = name;
+    this.#open = open;
+    this.#reader = opened.reader;
+    this.signal = signal;
+    /** @type {number | null} the file's number of bytes, null if unknown */
+    this.size = opened.size;
+  }
+
+  /** @type {(start: number) => Promise<Opened | undefined>} */ #open;
+  /** @type {ReadableStreamDefaultReader<Uint8Array>} */ #reader;
+
+  /**
+   * @param {string} name for error messages
+   * @param {(start: number) => Promise<Opened | undefined>} open
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<ByteStream | undefined>} undefined if there is no such file
+   */
+  static async open(name, open, signal) {
+    const opened = await open(0);
+    return opened && new ByteStream(name, open, opened, signal);
+  }
+
+  /** The offset of the next byte. */
+  get position() {
+    return this.#position;
+  }
+
+  /**
+   * Fill an array with the next bytes.
+   * @param {Uint8Array} bytes
+   * @param {(count: number) => void} [onBytes] is given the number of bytes of each chunk
+   * @returns {Promise<void>}
+   * @throws {ModelError} if the file ends before
+   */
+  async read(bytes, onBytes) {
+    for (let filled = 0; filled < bytes.length; ) {
+      const chunk = await this.#next(bytes.length - filled);
+      if (!chunk) throw new ModelError(`${this.name} ends too early, after ${this.#position.toLocaleString("en")} bytes`);
+      bytes.set(chunk, filled);
+      filled += chunk.length;
+      onBytes?.(chunk.length);
+    }
+  }
+
+  /**
+   * @param {number} limit
+   * @returns {Promise<Uint8Array>} the rest of the file
+   * @throws {ModelError} if it has more bytes than the limit
+   */
+  async readAll(limit) {
+    /** @type {Uint8Array[]} */ const chunks = [];
+    let length = 0;
+    for (let chunk; (chunk = await this.#next(limit + 1 - length)); length += chunk.length) {
+      if (length + chunk.length > limit) {
+        throw new ModelError(`${this.name} is larger than ${(limit / 1e6).toLocaleString("en")} MB`);
+      }
+      chunks.push(chunk);
+    }
+    const all = new Uint8Array(length);
+    let filled = 0;
+    for (const chunk of chunks) {
+      all.set(chunk, filled);
+      filled += chunk.length;
+    }
+    return all;
+  }
+
+  /**
+   * Go on at a later offset.
+   * @param {number} offset
+   */
+  async skipTo(offset) {
+    if (offset - this.#position > SKIP && this.#ranges) await this.#reopen(offset);
+    await this.#discard(offset - this.#position);
+  }
+
+  close() {
+    this.#reader.cancel().catch(() => {});
+  }
+
+  async #discard(count) {
+    while (count > 0) {
+      const chunk = await this.#next(count);
+      if (!chunk) throw new ModelError(`${this.name} ends too early, after ${this.#position.toLocaleString("en")} bytes`);
+      count -= chunk.length;
+    }
+  }
+
+  /**
+   * @param {number} most
+   * @returns {Promise<Uint8Array | undefined>} at most as many bytes; undefined at the file's end
+   */
+  async #next(most) {
+    for (let retries = 0; !this.#chunk.length; ) {
+      try {
+        const { done, value } = await within(this.#reader.read(), this.name);
+        if (done) return undefined;
+        this.#chunk = value;
+      } catch (error) {
+        if (this.signal?.aborted || ++retries > RETRIES) throw this.signal?.aborted ? error : this.#lost();
+        const offset = this.#position;
+        await this.#reopen(offset);
+        await this.#discard(offset - this.#position);
+      }
+    }
+    const piece = this.#chunk.subarray(0, most);
+    this.#chunk = this.#chunk.subarray(piece.length);
+    this.#position += piece.length;
+    return piece;
+  }
+
+  #lost() {
+    return new ModelError(`the connection was lost while ${this.name} was read: try again`);
+  }
+
+  /** @param {number} offset */
+  async #reopen(offset) {
+    this.close();
+    const opened = await this.#open(offset);
+    if (!opened) throw this.#lost();
+    this.#reader = opened.reader;
+    this.#chunk = new Uint8Array(0);
+    this.#position = opened.start;
+    this.#ranges = opened.start === offset;
+  }
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {string} name
+ * @returns {Promise<T>} the promise's value
+ * @throws {ModelError} after {@link PATIENCE}
+ */
+async function within(promise, name) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new ModelError(`nothing came of ${name} for ${PATIENCE / 1000} seconds: try again`)), PATIENCE);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

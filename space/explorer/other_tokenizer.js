@@ -1,0 +1,98 @@
+/**
+ * Any tokenizer but wine_gpt's, by @huggingface/tokenizers from a CDN.
+ *
+ * The version is pinned and its content checked, because the page executes it. Only models that need it load it.
+ */
+import { ModelError } from "./model_error.js";
+
+export const LIBRARY = "https://cdn.jsdelivr.net/npm/@huggingface/tokenizers@0.2.0/dist/tokenizers.min.mjs";
+const INTEGRITY = "sha384-Tl2lMbeE3RCGFLOUGQ7LhvaagysxiOw/9dulz2sD6jxNa1MckRJQBbYdVHhOoqEs";
+
+/**
+ * @param {any} json the parsed tokenizer.json
+ * @param {any} config the parsed tokenizer_config.json
+ * @returns {Promise<import("./tokenizer.js").TextTokenizer>}
+ * @throws {ModelError} if the library can't be loaded or does not know the tokenizer
+ */
+export async function loadOtherTokenizer(json, config) {
+  const { Tokenizer } = await importLibrary();
+  try {
+    return new OtherTokenizer(new Tokenizer(json, config), json);
+  } catch {
+    throw new ModelError("tokenizer.json is of a kind that @huggingface/tokenizers does not read");
+  }
+}
+
+/** @returns {Promise<{Tokenizer: any}>} */
+async function importLibrary() {
+  try {
+    const response = await fetch(LIBRARY, { integrity: INTEGRITY, credentials: "omit", referrerPolicy: "no-referrer" });
+    // import() checks no integrity, so import the checked bytes
+    const address = URL.createObjectURL(new Blob([await response.text()], { type: "text/javascript" }));
+    return await import(address);
+  } catch {
+    throw new ModelError(
+      `this model's tokenizer is not wine_gpt's, and the library that reads it can't be loaded from ${new URL(LIBRARY).host}`,
+    );
+  }
+}
+
+/** @implements {import("./tokenizer.js").TextTokenizer} */
+class OtherTokenizer {
+  #library;
+  /** @type {Set<number>} */ #special;
+
+  /**
+   * @param {any} library
+   * @param {any} json
+   */
+  constructor(library, json) {
+    this.#library = library;
+    this.#special = new Set((json.added_tokens ?? []).filter(({ special }) => special).map(({ id }) => id));
+    this.wordLevel = false;
+  }
+
+  /** @param {string} text */
+  encode(text) {
+    return Array.from(this.#library.encode(text).ids);
+  }
+
+  /** @param {string} text */
+  split(text) {
+    const ids = Array.from(this.#library.encode(text, { add_special_tokens: false }).ids);
+    const pieces = this.pieces(ids);
+    return ids.map((id, at) => ({ id, text: pieces[at], known: true }));
+  }
+
+  /** @param {ArrayLike<number>} ids */
+  decode(ids) {
+    return this.#library.decode(Array.from(ids), { skip_special_tokens: true });
+  }
+
+  /** @param {ArrayLike<number>} ids */
+  pieces(ids) {
+    let length = 0;
+    return Array.from(ids, (_, at) => {
+      // a character's bytes may be in several tokens: the last of them gets the character
+      const longer = this.decode(Array.from(ids).slice(0, at + 1)).replace(/\ufffd+$/, "");
+      const piece = longer.slice(length);
+      length = Math.max(length, longer.length);
+      return piece;
+    });
+  }
+
+  /** @param {ArrayLike<number>} ids */
+  labels(ids) {
+    return Array.from(ids, (id) => this.#library.id_to_token(id) ?? "");
+  }
+
+  /** @param {string} label */
+  idOf(label) {
+    return this.#library.token_to_id(label);
+  }
+
+  /** @param {number} id */
+  isSpecial(id) {
+    return this.#special.has(id);
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * A model in a Web Worker, with the interface of gpt2.js; each method returns a promise.
+ *
+ *     const model = await loadRemoteModel(parseSource("org/name"), { onProgress, signal });
+ *     const { logits } = await model.forward(await model.tokenizer.encode("wine review : italy"));
+ *     const { reason } = await model.generate(ids, { seed: 7, signal }, (step) => show(step));
+ *     model.close();
+ */
+import { ModelError } from "./model_error.js";
+
+/**
+ * @typedef {import("./gpt2.js").Inner} Inner
+ * @typedef {import("./gpt2.js").Step} Step
+ * @typedef {import("./gpt2.js").Source} Source
+ */
+
+/**
+ * @param {Source} source
+ * @param {{onProgress?: import("./weights.js").OnProgress, signal?: AbortSignal}} [options]
+ * @returns {Promise<RemoteModel>}
+ * @throws {ModelError} whose message is one line for the visitor
+ */
+export async function loadRemoteModel(source, { onProgress, signal } = {}) {
+  const calls = new WorkerCalls();
+  const end = () => calls.close("loading was stopped");
+  signal?.addEventListener("abort", end, { once: true });
+  try {
+    return new RemoteModel(calls, await calls.call("load", [source], onProgress));
+  } catch (error) {
+    calls.close();
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", end);
+  }
+}
+
+export class RemoteModel {
+  #calls;
+
+  /**
+   * @param {WorkerCalls} calls
+   * @param {any} loaded
+   */
+  constructor(calls, { config, generation, wordLevel, tokenizerProblem }) {
+    this.#calls = calls;
+    /** @type {import("./gpt2_config.js").GPT2Config} */ this.config = config;
+    /** @type {import("./gpt2_config.js").GenerationDefaults} */ this.generation = generation;
+    /** null if the model's tokenizer can't be used */
+    this.tokenizer = wordLevel === null ? null : new RemoteTokenizer(calls, wordLevel);
+    /** @type {string} one line that says why there is no tokenizer */ this.tokenizerProblem = tokenizerProblem;
+  }
+
+  /** @returns {Promise<Inner>} see {@link import("./gpt2.js").GPT2.forward} */
+  forward(ids, options = {}) {
+    return this.#calls.call("forward", [ids, options]);
+  }
+
+  /** @returns {Promise<Float32Array>} see {@link import("./gpt2.js").GPT2.next} */
+  next(ids, options = {}) {
+    return this.#calls.call("next", [ids, options]);
+  }
+
+  /** @returns {Promise<Float32Array>} see {@link import("./gpt2.js").GPT2.lens} */
+  lens(residuals) {
+    return this.#calls.call("lens", [residuals]);
+  }
+
+  /** @returns {Promise<{id: number, cosine: number}[]>} see {@link import("./gpt2.js").GPT2.nearest} */
+  nearest(id, count) {
+    return this.#calls.call("nearest", [id, count]);
+  }
+
+  /** @returns {Promise<Float32Array>} see {@link import("./gpt2.js").GPT2.embeddings} */
+  embeddings(ids) {
+    return this.#calls.call("embeddings", [ids]);
+  }
+
+  /**
+   * See {@link import("./gpt2.js").GPT2.generate}.
+   * @param {ArrayLike<number>} ids
+   * @param {import("./gpt2.js").GenerateSettings} [settings]
+   * @param {(step: Step) => void} [onToken]
+   * @returns {Promise<{ids: number[], reason: "end" | "length" | "stopped"}>}
+   */
+  generate(ids, { signal, ...settings } = {}, onToken) {
+    return this.#calls.call("generate", [ids, settings], onToken, signal);
+  }
+
+  /** End the worker and free its memory. */
+  close() {
+    this.#calls.close();
+  }
+}
+
+/** The methods of {@link import("./tokenizer.js").TextTokenizer}, as promises. */
+export class RemoteTokenizer {
+  /**
+   * @param {WorkerCalls} calls
+   * @param {boolean} wordLevel
+   */
+  constructor(calls, wordLevel) {
+    const method = (/** @type {string} */ name) => (/** @type {any[]} */ ...args) => calls.call(`tokenizer.${name}`, args);
+    this.wordLevel = wordLevel;
+    /** @type {(text: string) => Promise<number[]>} */ this.encode = method("encode");
+    /** @type {(text: string) => Promise<import("./tokenizer.js").Word[]>} */ this.split = method("split");
+    /** @type {(ids: ArrayLike<number>) => Promise<string>} */ this.decode = method("decode");
+    /** @type {(ids: ArrayLike<number>) => Promise<string[]>} */ this.pieces = method("pieces");
+    /** @type {(ids: ArrayLike<number>) => Promise<string[]>} */ this.labels = method("labels");
+    /** @type {(label: string) => Promise<number | undefined>} */ this.idOf = method("idOf");
+  }
+}
+
+/** Calls of a worker's methods that wait for their answers. */
+class WorkerCalls {
+  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void, onEvent?: (event: any) => void}>} */
+  #waiting = new Map();
+  #count = 0;
+  #closed = "";
+
+  constructor() {
+    this.#worker.onmessage = ({ data: { id, event, result, problem } }) => {
+      const call = this.#waiting.get(id);
+      if (!call) return;
+      if (event !== undefined) return call.onEvent?.(event);
+      this.#waiting.delete(id);
+      if (problem === undefined) call.resolve(result);
+      else call.reject(new ModelError(problem));
+    };
+    this.#worker.onerror = () => this.close("the explorer's worker failed: reload the page");
+  }
+
+  /**
+   * @param {string} method
+   * @param {any[]} args
+   * @param {(event: any) => void} [onEvent]
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<any>}
+   */
+  call(method, args, onEvent, signal) {
+    if (this.#closed) return Promise.reject(new ModelError(this.#closed));
+    const id = this.#count++, stop = () => this.#worker.postMessage({ stop: id });
+    const answer = new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject, onEvent }));
+    this.#worker.postMessage({ id, method, args });
+    if (!signal) return answer;
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    return answer.finally(() => signal.removeEventListener("abort", stop));
+  }
+
+  /** @param {string} [why] */
+  close(why = "the model was closed") {
+    this.#closed ||= why;
+    this.#worker.terminate();
+    for (const { reject } of this.#waiting.values()) reject(new ModelError(this.#closed));
+    this.#waiting.clear();
+  }
+}

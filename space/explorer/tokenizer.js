@@ -1,0 +1,226 @@
+/**
+ * Texts to ids and back, by a model's tokenizer.json.
+ *
+ * The word-level tokenizer of wine_gpt is here, exactly as wine_gpt/tokenizer.py makes it. Any other needs
+ * @huggingface/tokenizers, which other_tokenizer.js loads.
+ */
+import { ModelError } from "./model_error.js";
+import { naturalSpacing, same } from "./natural_spacing.js";
+import { loadOtherTokenizer } from "./other_tokenizer.js";
+
+const PUNCTUATION = "!-/:-@\\[\\]-`{-~";
+const WORD = `[${PUNCTUATION}]|[^${PUNCTUATION} \\t\\n\\x0b\\x0c\\r]+`;
+const WORD_OR_BREAK = `\\n|${WORD}`;
+const ONE_BREAK = { type: "Replace", pattern: { Regex: "\\r\\n?" }, content: "\n" };
+const MOST_IDS = 2 ** 21;
+
+/**
+ * @typedef {object} Word a word of a text as typed
+ * @property {number} id
+ * @property {string} text the characters, with the white space before them
+ * @property {boolean} known whether it is in the vocabulary
+ */
+
+/**
+ * @typedef {object} TextTokenizer
+ * @property {boolean} wordLevel whether it is wine_gpt's
+ * @property {(text: string) => number[]} encode the ids, with [BOS] before them if the tokenizer adds it
+ * @property {(text: string) => Word[]} split the words of a text as typed, without [BOS]
+ * @property {(ids: ArrayLike<number>) => string} decode the text without special tokens
+ * @property {(ids: ArrayLike<number>) => string[]} pieces what each id adds to the decoded text; "" for a special token
+ * @property {(ids: ArrayLike<number>) => string[]} labels tokens as the vocabulary has them; "" for an id without one
+ * @property {(label: string) => number | undefined} idOf the id of a token
+ * @property {(id: number) => boolean} isSpecial
+ */
+
+/**
+ * @param {import("./model_files.js").ModelFiles} files
+ * @returns {Promise<{tokenizer: TextTokenizer | null, problem: string}>} null and one line that says why, if it can't be used
+ */
+export async function loadTokenizer(files) {
+  const json = await files.json("tokenizer.json", 50e6);
+  if (json === undefined) return { tokenizer: null, problem: `${files.name} has no tokenizer.json` };
+  const config = (await files.json("tokenizer_config.json", 10e6)) ?? {};
+  try {
+    return { tokenizer: wordLevelTokenizer(json, config) ?? (await loadOtherTokenizer(json, config)), problem: "" };
+  } catch (error) {
+    if (!(error instanceof ModelError)) throw error;
+    return { tokenizer: null, problem: error.message };
+  }
+}
+
+/**
+ * @param {any} json the parsed tokenizer.json
+ * @param {any} config the parsed tokenizer_config.json
+ * @returns {TextTokenizer | undefined} undefined if wine_gpt has not made it
+ */
+export function wordLevelTokenizer(json, config) {
+  const normalizer = parseNormalizer(json?.normalizer);
+  if (!normalizer || json.model?.type !== "WordLevel") return undefined;
+  const pattern = normalizer.lineBreaks ? WORD_OR_BREAK : WORD;
+  const splits = { type: "Split", pattern: { Regex: pattern }, behavior: "Removed", invert: true };
+  const join = naturalSpacing(json.decoder, normalizer.lineBreaks);
+  if (!same(json.pre_tokenizer, splits) || !join) return undefined;
+  const vocabulary = parseVocabulary(json.model.vocab);
+  const unknown = vocabulary.get(json.model.unk_token), added = parseAddedTokens(json.added_tokens);
+  if (unknown === undefined || !added) return undefined;
+  const first = parsePostProcessor(json.post_processor, vocabulary);
+  if (!first) return undefined;
+  return new WordLevelTokenizer({
+    vocabulary, unknown, added, first, join, pattern, ...normalizer, splitSpecial: config?.split_special_tokens === true,
+  });
+}
+
+/** @implements {TextTokenizer} */
+class WordLevelTokenizer {
+  #parts;
+  /** @type {string[]} */ #labels = [];
+  /** @type {Set<number>} */ #special;
+
+  constructor(parts) {
+    this.#parts = parts;
+    for (const [word, id] of parts.vocabulary) this.#labels[id] = word;
+    for (const { content, id } of parts.added) this.#labels[id] = content;
+    this.#special = new Set(parts.added.map(({ id }) => id));
+    this.wordLevel = true;
+  }
+
+  /** @param {string} text */
+  encode(text) {
+    return [...this.#parts.first, ...this.split(text).map(({ id }) => id)];
+  }
+
+  /**
+   * @param {string} text
+   * @returns {Word[]}
+   */
+  split(text) {
+    const { added, splitSpecial } = this.#parts;
+    if (splitSpecial || !added.length) return this.#words(text);
+    // without split_special_tokens a text that spells [EOS] has that token
+    const escaped = added.map(({ content }) => content.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
+    const idOf = new Map(added.map(({ content, id }) => [content, id]));
+    return text.split(new RegExp(`(${escaped.join("|")})`)).flatMap((part) => {
+      const id = idOf.get(part);
+      return id === undefined ? this.#words(part) : [{ id, text: part, known: true }];
+    });
+  }
+
+  /** @param {ArrayLike<number>} ids */
+  decode(ids) {
+    const words = Array.from(ids).filter((id) => !this.#special.has(id) && this.#labels[id] !== undefined);
+    return this.#parts.join(words.map((id) => this.#labels[id]));
+  }
+
+  /** @param {ArrayLike<number>} ids */
+  pieces(ids) {
+    let length = 0;
+    return Array.from(ids, (_, at) => {
+      // later words never change the text before them
+      const longer = this.decode(Array.from(ids).slice(0, at + 1)), piece = longer.slice(length);
+      length = longer.length;
+      return piece;
+    });
+  }
+
+  /** @param {ArrayLike<number>} ids */
+  labels(ids) {
+    return Array.from(ids, (id) => this.#labels[id] ?? "");
+  }
+
+  /** @param {string} label */
+  idOf(label) {
+    return this.#parts.vocabulary.get(label);
+  }
+
+  /** @param {number} id */
+  isSpecial(id) {
+    return this.#special.has(id);
+  }
+
+  /**
+   * @param {string} text
+   * @returns {Word[]}
+   */
+  #words(text) {
+    const { vocabulary, unknown, composes, lineBreaks, pattern } = this.#parts;
+    let typed = composes ? text.normalize("NFC") : text;
+    if (lineBreaks) typed = typed.replace(/\r\n?/g, "\n");
+    const { lowered, origins } = lower(typed);
+    let end = 0;
+    return Array.from(lowered.matchAll(new RegExp(pattern, "g")), (match) => {
+      const id = vocabulary.get(match[0]), start = end;
+      end = origins[match.index + match[0].length];
+      return { id: id ?? unknown, text: typed.slice(start, end), known: id !== undefined };
+    });
+  }
+}
+
+/**
+ * Lower-case each character by itself, as tokenizers' Lowercase does: Σ at a word's end is σ.
+ * @param {string} text
+ * @returns {{lowered: string, origins: number[]}} and for each index of it, and its end, the index into the text
+ */
+function lower(text) {
+  let lowered = "", at = 0;
+  /** @type {number[]} */ const origins = [];
+  for (const character of text) {
+    const lower = character.toLowerCase();
+    for (let i = 0; i < lower.length; i++) origins.push(at);
+    lowered += lower;
+    at += character.length;
+  }
+  origins.push(at);
+  return { lowered, origins };
+}
+
+/**
+ * @param {any} normalizer
+ * @returns {{composes: boolean, lineBreaks: boolean} | undefined} version 0.1.0 had no NFC
+ */
+function parseNormalizer(normalizer) {
+  const steps = normalizer?.type === "Sequence" ? normalizer.normalizers : [normalizer];
+  const nfc = { type: "NFC" }, lowercase = { type: "Lowercase" };
+  for (const composes of [true, false]) {
+    for (const lineBreaks of [true, false]) {
+      const ours = [...(composes ? [nfc] : []), lowercase, ...(lineBreaks ? [ONE_BREAK] : [])];
+      if (same(steps, ours)) return { composes, lineBreaks };
+    }
+  }
+  return undefined;
+}
+
+/**
+ * @param {unknown} vocab
+ * @returns {Map<string, number>}
+ */
+function parseVocabulary(vocab) {
+  const words = Object.entries(vocab ?? {});
+  const isId = (/** @type {unknown} */ id) => Number.isInteger(id) && /** @type {number} */ (id) >= 0 && /** @type {number} */ (id) < MOST_IDS;
+  if (!words.length || !words.every(([, id]) => isId(id))) throw new ModelError("tokenizer.json has no valid vocabulary");
+  return new Map(words);
+}
+
+/**
+ * @param {any} tokens
+ * @returns {{id: number, content: string}[] | undefined} undefined if wine_gpt has not written them
+ */
+function parseAddedTokens(tokens) {
+  const ours = (/** @type {any} */ token) =>
+    Number.isInteger(token?.id) && token.id >= 0 && token.id < MOST_IDS && typeof token.content === "string" &&
+    token.content && token.special === true && !token.lstrip && !token.rstrip && !token.single_word && !token.normalized;
+  return Array.isArray(tokens) && tokens.length < 1000 && tokens.every(ours) ? tokens : undefined;
+}
+
+/**
+ * @param {any} processor
+ * @param {Map<string, number>} vocabulary
+ * @returns {number[] | undefined} the ids before a text; undefined if the processor does more
+ */
+function parsePostProcessor(processor, vocabulary) {
+  if (processor === null || processor === undefined) return [];
+  const [start, text, ...more] = Array.isArray(processor.single) ? processor.single : [];
+  const id = vocabulary.get(start?.SpecialToken?.id);
+  const ours = processor.type === "TemplateProcessing" && id !== undefined && text?.Sequence?.id === "A" && !more.length;
+  return ours ? [id] : undefined;
+}
