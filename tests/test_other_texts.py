@@ -1,5 +1,6 @@
 """Texts unlike reviews: longer than the model, in scripts without spaces, and with lines that matter."""
 
+import dataclasses
 import hashlib
 import json
 import random
@@ -8,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from support.records import Record, lines_text, write
+from support.refused import refused
 from tokenizers import normalizers
 from transformers import pipeline
 
 from wine_gpt.commands import generate
-from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, ScoreConfig, TokenizerConfig, TrainingConfig
+from wine_gpt.evaluation import evaluate_model
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import fingerprint, load_tokenizer, train_tokenizer
@@ -32,13 +35,19 @@ Warn = Callable[..., str]
 def warnings_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Warn:
     """Return a function that pretrains on texts in ``tmp_path / "run"`` and returns its warnings."""
 
-    def run(texts: list[str], output: str = "run", **data: object) -> str:
+    def run(texts: list[str], output: str = "run", tokenizer: Path | None = None, **data: object) -> str:
         records: list[Record] = [{"kind": "note", "text": text} for text in texts]
         columns = DataConfig(
             path=write(tmp_path / "a.jsonl", lines_text(records)),
             **{"prefix": "", "prompt_fields": ("kind",), "text_field": "text", "validation_fraction": 0.2, **data},
         )
-        config = PretrainConfig(data=columns, model=MODEL, training=TRAINING, output_dir=str(tmp_path / output))
+        config = PretrainConfig(
+            data=columns,
+            tokenizer=TokenizerConfig(path=tokenizer and str(tokenizer)),
+            model=MODEL,
+            training=TRAINING,
+            output_dir=str(tmp_path / output),
+        )
         caplog.clear()
         with caplog.at_level("WARNING", logger="wine_gpt"):
             pretrain(config)
@@ -66,6 +75,37 @@ def test_a_script_without_spaces_is_warned_of(words: list[str], warnings_of: War
 @pytest.mark.parametrize("words", [CHINESE, THAI, ["Straße", "über", "für", "süß"], ["вино", "ягода", "дуб"]])
 def test_the_words_of_a_text_with_spaces_are_not_warned_of(words: list[str], warnings_of: Warn) -> None:
     assert "tokenizer" not in warnings_of(sentences(words, " "))
+
+
+UNSCORABLE = {
+    "one word": [f"{first}{second}" for first in CHINESE for second in CHINESE],
+    "unknown words": [f"{first}{second} {second}{first}" for first in CHINESE for second in CHINESE],
+}
+
+
+@pytest.mark.parametrize("case", UNSCORABLE)
+def test_held_out_texts_without_a_known_word_stop_training_and_scoring(
+    tmp_path: Path, toy_run: Path, warnings_of: Warn, case: str
+) -> None:
+    texts, settings = UNSCORABLE[case], {"prompt_fields": (), "validation_fraction": 0.3, "test_fraction": 0.0}
+    problem = (
+        "the validation split has nothing to score, because the tokenizer knows no word of a text after its first"
+    )
+    assert problem in refused(warnings_of, texts, **settings, tokenizer=toy_run)
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    data = DataConfig(path=str(tmp_path / "a.jsonl"), prefix="", text_field="text", **settings)
+    config = ScoreConfig(model=str(toy_run), split="validation", data=data, output_dir=str(tmp_path / "scores"))
+    assert problem in refused(evaluate_model, config)
+
+
+@pytest.mark.parametrize("learning_rate", [1e3, 1e20])
+def test_a_validation_loss_that_is_not_finite_is_never_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings_of: Warn, learning_rate: float
+) -> None:
+    monkeypatch.setitem(globals(), "TRAINING", dataclasses.replace(TRAINING, learning_rate=learning_rate))
+    message = refused(warnings_of, [f"red wine {number} is good" for number in range(60)])
+    assert message == "epoch 1: the validation perplexity is not finite: lower training.learning_rate"
+    assert not (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_texts_beyond_block_size_are_warned_of_and_recorded(tmp_path: Path, warnings_of: Warn) -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, List, Value
 from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -208,9 +209,7 @@ def _word_finder(line_breaks: bool) -> Tokenizer:
 
 def describe_poor_fit(split: Dataset, tokenized: Dataset, tokenizer: PreTrainedTokenizerFast) -> str:
     """Return what is wrong if a tokenizer knows few words of a split or its words are whole sentences; else ""."""
-    ids = np.concatenate(
-        [table["input_ids"].combine_chunks().flatten() for table in tokenized.with_format("arrow").iter(BATCH_ROWS)]
-    )
+    ids = np.concatenate([texts.flatten() for texts in _batches_of_ids(tokenized)])
     words = max(len(ids) - 2 * len(tokenized), 1)
     unknown = np.count_nonzero(ids == tokenizer.unk_token_id) / words
     characters = sum(len("".join(text.split())) for text in texts(split)) / words
@@ -221,6 +220,40 @@ def describe_poor_fit(split: Dataset, tokenized: Dataset, tokenizer: PreTrainedT
         "characters on average: use more texts, or for a script without spaces between words (Chinese, Japanese, "
         "Thai) name another tokenizer: --tokenizer.path, see docs/data.md"
     )
+
+
+def require_known_words(tokenized: DatasetDict, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Check that the held-out splits can be scored: a text has a known word after its first, which is not scored.
+
+    Raises:
+        UserError: if a split that has texts has no such text.
+    """
+    for name in ("validation", "test"):
+        split = tokenized[name]
+        if len(split) and not any(_has_known_word(table, tokenizer) for table in _batches_of_ids(split)):
+            raise no_known_word(name)
+
+
+def no_known_word(split: str) -> UserError:
+    """Return the error for a split whose loss would be meaningless, or not a number."""
+    return UserError(
+        f"data: the {split} split has nothing to score, because the tokenizer knows no word of a text after its first, "
+        "which is not scored: check data.path and data.text_field, use more texts, or pretrain with another "
+        "--tokenizer.path"
+    )
+
+
+def _batches_of_ids(tokenized: Dataset) -> Iterator[pa.ListArray]:
+    """Yield the token ids of a tokenized split, a list for each text."""
+    for table in tokenized.with_format("arrow").iter(BATCH_ROWS):
+        yield table["input_ids"].combine_chunks()
+
+
+def _has_known_word(texts: pa.ListArray, tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Return whether a text has a known word after its first word."""
+    # without [BOS] and the first word
+    ids = pc.list_slice(texts, 2).flatten().to_numpy(zero_copy_only=False)
+    return bool((~np.isin(ids, [tokenizer.unk_token_id, tokenizer.eos_token_id])).any())
 
 
 def _line_breaks(tokenizer: PreTrainedTokenizerFast) -> bool | None:

@@ -31,6 +31,7 @@ from wine_gpt.evaluation.results import ConditioningResult, EvaluationReport, Sa
 from wine_gpt.evaluation.sections import copying, diversity, existing_provinces, likelihood, recovery_rates
 from wine_gpt.files import write_json
 from wine_gpt.modeling.pretrained import load_model_and_tokenizer
+from wine_gpt.tokenizer import no_known_word
 from wine_gpt.training.record import Environment
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ def evaluate_model(config: ScoreConfig) -> EvaluationReport:
         f"scoring {len(held_out):,} reviews, then generating at most {config.texts:,}; --texts sets their number"
     )
     predictions = predict(model, tokenizer, list(texts(held_out)))
+    if not any(prediction.has_known_word(tokenizer.unk_token_id) for prediction in predictions):
+        raise no_known_word(config.split)
     report = _report(
         config, ReviewGenerator(model, tokenizer, config.batch_size, config.seed, {}), reviews, predictions
     )

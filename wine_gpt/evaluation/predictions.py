@@ -46,6 +46,10 @@ class Prediction:
     words: int
     characters: int
 
+    def has_known_word(self, unknown: int | None) -> bool:
+        """Return whether the text has a word and a token other than ``unknown``, the id of [UNK] if there is one."""
+        return self.words > 0 and bool((self.ids != (-1 if unknown is None else unknown)).any())
+
 
 def predict(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, visible: bool = True

@@ -30,6 +30,7 @@ from wine_gpt.finetuning.interpolation import header_words, keep_best_alpha, sco
 from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
 from wine_gpt.modeling.pretrained import load_model, save_model
 from wine_gpt.processes import shared_errors
+from wine_gpt.tokenizer import require_known_words
 from wine_gpt.training.pretrain import resume, summarize
 from wine_gpt.training.record import Environment
 from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume, trained_weights
@@ -77,11 +78,15 @@ class SubsetRun:
         }
 
     def require_ready(self) -> None:
-        """Check, before anything is written, that the folder holds no other run.
+        """Check, before anything is written, that the folder holds no other run and the subset can be scored.
 
         Raises:
-            UserError: that names the other run and says how to resume or to start over.
+            UserError: that names the other run and says how to resume or to start over, or names the subset.
         """
+        try:
+            require_known_words(self.splits, self.base.tokenizer)
+        except UserError as error:
+            raise UserError(f"{self.config.field} {self.subset.value}: {error}") from None
         if self._finished() is None and not self.config.resume and not self.config.overwrite:
             run_folder.require_free(self.folder)
 

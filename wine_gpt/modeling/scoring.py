@@ -45,8 +45,11 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        """Exponential of the nats per word."""
-        return math.exp(self.nats_per_word)
+        """Exponential of the nats per word, infinite above 709 nats."""
+        try:
+            return math.exp(self.nats_per_word)
+        except OverflowError:
+            return math.inf
 
     @classmethod
     def of(cls, sums: Sums) -> "Score":

@@ -24,7 +24,14 @@ from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Score, score
 from wine_gpt.processes import main_process_first, require_equal, shared_errors
-from wine_gpt.tokenizer import describe_poor_fit, fingerprint, load_tokenizer, tokenize_splits, train_on_reviews
+from wine_gpt.tokenizer import (
+    describe_poor_fit,
+    fingerprint,
+    load_tokenizer,
+    require_known_words,
+    tokenize_splits,
+    train_on_reviews,
+)
 from wine_gpt.training import record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate
@@ -167,6 +174,8 @@ def _load_data(config: PretrainConfig) -> tuple[Reviews, PreTrainedTokenizerFast
     equal = {"data": reviews.fingerprint, "tokenizer": fingerprint(tokenizer)}
     require_equal(equal, "every machine needs the same data file and the same tokenizer")
     splits = main_process_first(lambda: tokenize_splits(reviews.splits, tokenizer))
+    with shared_errors():
+        require_known_words(splits, tokenizer)
     if poor_fit := describe_poor_fit(reviews.splits["validation"], splits["validation"], tokenizer):
         logger.warning(f"tokenizer: {poor_fit}")
     return reviews, tokenizer, splits

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -148,9 +149,16 @@ class Trainer:
         self.state.seconds += time.monotonic() - started
 
     def end_epoch(self, progress: Progress) -> None:
-        """Validate, sample, keep the weights if they are the best so far, and save a checkpoint."""
+        """Validate, sample, keep the weights if they are the best so far, and save a checkpoint.
+
+        Raises:
+            UserError: on all processes, if the validation perplexity is not finite.
+        """
         epoch = self.plan.epoch_of(self.state.step - 1) + 1
         validation = score(self.module, self.validation_split, self.tokenizer, self.accelerator)
+        if not math.isfinite(validation.perplexity):
+            problem = f"epoch {epoch}: the validation perplexity is not finite: lower training.learning_rate"
+            raise on_all_processes(UserError(problem))
         result = EpochResult(epoch, self.state.step, validation, self._sample())
         self.state.epochs.append(result)
         is_best = self.state.best is result
