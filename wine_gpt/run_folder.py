@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from wine_gpt.config import PretrainConfig
+from wine_gpt.config import FinetuneConfig, PretrainConfig
 from wine_gpt.config_io import leaf_types, read_yaml
 from wine_gpt.errors import UserError
 from wine_gpt.files import make_folder, read_json, sha256
@@ -151,15 +151,43 @@ def data_settings(run: str | Path) -> Settings:
     Raises:
         UserError: if the file is not a run's config.
     """
-    for folder in (Path(run), base_of(run)):
-        if folder is not None and (folder / CONFIG).is_file():
-            types = {key: type_ for key, type_ in leaf_types(PretrainConfig) if key.startswith("data.")}
-            # only the section data, because another version of wine_gpt may have written the file
-            settings = read_yaml(folder / CONFIG, types, sections=("data",))
-            if not settings:
-                raise UserError(f"config: {folder / CONFIG} has no section data")
-            return settings
-    return {}
+    file = _config_of(run)
+    if file is None:
+        return {}
+    settings = _read_section(file, PretrainConfig, "data")
+    if not settings:
+        raise UserError(f"config: {file} has no section data")
+    return settings
+
+
+def model_settings(run: str | Path) -> Settings:
+    """Return the model settings of a run by dotted key, such as ``model.n_layer``; see :func:`data_settings`."""
+    file = _config_of(run)
+    return {} if file is None else _read_section(file, PretrainConfig, "model")
+
+
+def adapter_settings(folder: Path) -> Settings:
+    """Return the settings that an adapter was trained with by dotted key, such as ``lora.rank``.
+
+    The result is empty if the folder was not written by fine-tuning.
+
+    Raises:
+        UserError: if the file is not a config of fine-tuning.
+    """
+    file = folder / FINETUNE_CONFIG
+    return _read_section(file, FinetuneConfig, "lora") if file.is_file() else {}
+
+
+def _config_of(run: str | Path) -> Path | None:
+    """Return the config.yaml of a run or, for a fine-tuned model, of its base."""
+    folders = (folder for folder in (Path(run), base_of(run)) if folder is not None)
+    return next((folder / CONFIG for folder in folders if (folder / CONFIG).is_file()), None)
+
+
+def _read_section(file: Path, config_class: type, section: str) -> Settings:
+    """Read one section only, because another version of wine_gpt may have written the file."""
+    types = {key: type_ for key, type_ in leaf_types(config_class) if key.startswith(f"{section}.")}
+    return read_yaml(file, types, sections=(section,))
 
 
 def loss_by_field_plot(field: str) -> str:

@@ -1,6 +1,7 @@
 """Build a GPT-2 whose special tokens are the tokenizer's and whose sampling defaults are the config's."""
 
 import dataclasses
+from typing import Any
 
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 
@@ -24,22 +25,7 @@ def build_model(
         "pad_token_id": tokenizer.pad_token_id,
     }
     set_seed(seed)
-    model = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=len(tokenizer),
-            n_positions=config.block_size,
-            n_layer=config.n_layer,
-            n_head=config.n_head,
-            n_embd=config.n_embd,
-            n_inner=config.n_inner,
-            resid_pdrop=config.dropout,
-            embd_pdrop=config.dropout,
-            attn_pdrop=config.dropout,
-            # equals GPT-2's gelu_new, in one kernel instead of eight: benchmarks/RESULTS.md, "Training speed"
-            activation_function="gelu_pytorch_tanh",
-            **special,
-        )
-    )
+    model = GPT2LMHeadModel(gpt2_config(config, vocab_size=len(tokenizer), **special))
     model.generation_config = GenerationConfig(
         **special,
         do_sample=True,
@@ -51,3 +37,25 @@ def build_model(
         suppress_tokens=[tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id],
     )
     return model
+
+
+def gpt2_config(config: ModelConfig, **others: Any) -> GPT2Config:  # noqa: ANN401 - fields of GPT2Config
+    """Return the shape in transformers' terms.
+
+    Args:
+        config: the model's shape.
+        others: further fields, such as the vocabulary size.
+    """
+    return GPT2Config(
+        n_positions=config.block_size,
+        n_layer=config.n_layer,
+        n_head=config.n_head,
+        n_embd=config.n_embd,
+        n_inner=config.n_inner,
+        resid_pdrop=config.dropout,
+        embd_pdrop=config.dropout,
+        attn_pdrop=config.dropout,
+        # equals GPT-2's gelu_new, in one kernel instead of eight: benchmarks/RESULTS.md, "Training speed"
+        activation_function="gelu_pytorch_tanh",
+        **others,
+    )

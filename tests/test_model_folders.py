@@ -1,0 +1,214 @@
+"""A damaged or changed folder of a model or an adapter gets one line that names the file."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support.refused import refused
+from support.space_model import write_adapter
+
+from wine_gpt.config import FinetuneConfig, LoraConfig, ModelConfig, PretrainConfig
+from wine_gpt.config_io import to_yaml
+from wine_gpt.modeling.pretrained import load_model
+
+Tensors = dict[str, torch.Tensor]
+Change = Callable[[Tensors], Tensors]
+LAYER = "transformer.h.1.ln_1.bias"
+TOY_SHAPE = ModelConfig(n_layer=2, n_head=2, n_embd=32, n_inner=64, block_size=64)
+ADAPTER = LoraConfig(rank=2, alpha=8, targets=("c_attn",))
+
+
+@pytest.fixture
+def folder(toy_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of the toy model, without a record of its run; each test changes a file."""
+    return Path(shutil.copytree(toy_run, tmp_path / "model"))
+
+
+@pytest.fixture
+def recorded(folder: Path) -> Path:
+    """Return the model with the config of the run that trained it."""
+    (folder / "config.yaml").write_text(to_yaml(PretrainConfig(model=TOY_SHAPE)), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def adapter(toy_run: Path, tmp_path: Path) -> Path:
+    """Return an adapter of the toy model."""
+    write_adapter(toy_run, tmp_path / "adapter", seed=0)
+    return tmp_path / "adapter"
+
+
+def change_json(file: Path, **values: object) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), **values}), encoding="utf-8")
+
+
+def change_tensors(file: Path, change: Change) -> None:
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("n_layer", "1", "Field 'n_layer' expected int, got str (value: '1')"),
+        ("n_layer", 0, "n_layer is 0: must be at least 1"),
+        ("n_layer", 10**9, "describes a gpt2 of 1,000,000,000 parameters"),
+        ("n_head", 0, "n_head is 0: must be at least 1"),
+        ("n_head", 3, "must be divisible by num_heads"),
+        ("layer_norm_epsilon", float("nan"), "layer_norm_epsilon is nan: must be from 1e-12 to 0.1"),
+        ("layer_norm_epsilon", -1.0, "layer_norm_epsilon is -1.0"),
+        ("activation_function", "gleu", "unknown value 'gleu'"),
+        ("model_type", "llama", "describes a llama of"),
+        ("model_type", "gtp2", "model type `gtp2`"),
+        ("n_embd", 10**10, "overflowed"),
+        ("n_positions", 10**9, "they do not belong together"),
+        ("pad_token_id", -5, "pad_token_id is -5: must be ids of tokens, 0 to"),
+        ("eos_token_id", 10**6, "eos_token_id is 1000000"),
+        ("dtype", "int8", "not a floating-point dtype"),
+        ("quantization_config", {"quant_method": "bitsandbytes"}, "quantized weights are not supported"),
+    ],
+)
+def test_a_config_that_no_model_can_have_names_its_field(
+    folder: Path, field: str, value: object, message: str
+) -> None:
+    change_json(folder / "config.json", **{field: value})
+    error = refused(load_model, folder)
+    assert error.startswith(f"model: {folder / 'config.json'}")
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("n_head", 4), ("activation_function", "relu"), ("scale_attn_weights", False), ("layer_norm_epsilon", 1e-3)],
+)
+def test_a_config_that_changes_what_the_weights_compute_is_compared_with_the_runs(
+    recorded: Path, field: str, value: object
+) -> None:
+    load_model(recorded)
+    before = json.loads((recorded / "config.json").read_text(encoding="utf-8"))[field]
+    change_json(recorded / "config.json", **{field: value})
+    error = refused(load_model, recorded)
+    assert f"config.json: {field} is {value!r}, but by config.yaml the weights were trained with {before!r}" in error
+
+
+def test_the_function_of_version_0_1_0_is_the_same(recorded: Path) -> None:
+    change_json(recorded / "config.json", activation_function="gelu_new")
+    load_model(recorded)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("temperature", "hot", "temperature is 'hot': must be a number from 1e-06 to 1e+06"),
+        ("temperature", -1, "temperature is -1"),
+        ("temperature", 1e-320, "temperature is 1e-320"),
+        ("temperature", True, "temperature is True"),
+        ("top_p", float("nan"), "top_p is nan"),
+        ("top_k", 1.5, "top_k is 1.5: must be an integer at least 0"),
+        ("num_beams", "4", "num_beams is '4': must be an integer at least 1"),
+        ("max_length", 0, "max_length is 0"),
+        ("do_sample", "yes", "do_sample is 'yes': must be true or false"),
+        ("suppress_tokens", [10**6], "suppress_tokens is [1000000]: must be ids of tokens"),
+        ("eos_token_id", "end", "eos_token_id is 'end'"),
+        ("cache_implementation", "x", "cache_implementation"),
+    ],
+)
+def test_a_wrong_sampling_default_names_its_field(folder: Path, field: str, value: object, message: str) -> None:
+    change_json(folder / "generation_config.json", **{field: value})
+    error = refused(load_model, folder)
+    assert error.startswith(f"model: {folder / 'generation_config.json'}: ")
+    assert message in error
+
+
+def renamed(tensors: Tensors) -> Tensors:
+    return {name.replace("ln_1.bias", "ln_x.bias").replace("lora_A", "lora_X"): t for name, t in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (renamed, f"missing transformer.h.0.ln_1.bias, {LAYER}"),
+        (lambda tensors: {**tensors, "x": torch.zeros(1)}, "unexpected x"),
+        (lambda tensors: {**tensors, LAYER: torch.zeros(2)}, f"mismatched {LAYER}"),
+        (lambda tensors: {**tensors, LAYER: tensors[LAYER].to(torch.int8)}, f"{LAYER} is of type I8, not a float"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(folder: Path, change: Change, message: str) -> None:
+    change_tensors(folder / "model.safetensors", change)
+    assert message in refused(load_model, folder)
+
+
+def test_a_lowered_number_of_layers_is_refused(folder: Path) -> None:
+    change_json(folder / "config.json", n_layer=1)
+    assert "unexpected transformer.h.1.attn.c_attn.weight, " in refused(load_model, folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_in_other_floats_load(folder: Path, dtype: torch.dtype) -> None:
+    change_tensors(folder / "model.safetensors", lambda tensors: {name: t.to(dtype) for name, t in tensors.items()})
+    load_model(folder)
+
+
+def test_gpt2s_masks_in_old_files_are_ignored(folder: Path) -> None:
+    mask = torch.ones(1, 1, 64, 64, dtype=torch.uint8)
+    change_tensors(folder / "model.safetensors", lambda tensors: {**tensors, "transformer.h.0.attn.bias": mask})
+    load_model(folder)
+
+
+def test_metrics_without_results_are_named(recorded: Path) -> None:
+    (recorded / "metrics.json").write_text("{}")
+    assert f"{recorded / 'metrics.json'} has no training: restore it" in refused(load_model, recorded)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (renamed, "missing base_model.model.transformer.h.0.attn.c_attn.lora_A.weight, "),
+        (lambda tensors: dict(list(tensors.items())[1:]), "missing base_model.model.transformer.h.0"),
+        (lambda tensors: {**tensors, "x": torch.zeros(1)}, "unexpected x"),
+        (lambda tensors: {name: t.to(torch.int8) for name, t in tensors.items()}, "is of type I8, not a float"),
+    ],
+)
+def test_an_adapters_tensors_that_do_not_fit_are_named(adapter: Path, change: Change, message: str) -> None:
+    change_tensors(adapter / "adapter_model.safetensors", change)
+    assert message in refused(load_model, adapter)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("peft_type", "IA3", "missing base_model.model.transformer.h.0.attn.c_attn.ia3_l"),
+        ("peft_type", "LORRA", "unknown value 'LORRA'"),
+        ("lora_alpha", "x", "adapter_config.json: lora_alpha is 'x': must be a number"),
+        ("lora_alpha", float("nan"), "adapter_config.json: lora_alpha is nan"),
+        ("r", 0, "adapter_config.json: r is 0: must be an integer at least 1"),
+        ("layers_to_transform", [0], "unexpected base_model.model.transformer.h.1"),
+        ("use_dora", True, "missing base_model.model.transformer.h.0.attn.c_attn.lora_magnitude_vector"),
+    ],
+)
+def test_an_adapters_config_that_does_not_fit_is_named(adapter: Path, field: str, value: object, message: str) -> None:
+    change_json(adapter / "adapter_config.json", **{field: value})
+    assert message in refused(load_model, adapter)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("lora_alpha", 800), ("use_rslora", True), ("alpha_pattern", {"c_attn": 400})]
+)
+def test_an_adapter_is_compared_with_its_runs_config(adapter: Path, field: str, value: Any) -> None:  # noqa: ANN401
+    own = to_yaml(FinetuneConfig(value="riesling", lora=ADAPTER))
+    (adapter / "finetune.yaml").write_text(own, encoding="utf-8")
+    load_model(adapter)
+    change_json(adapter / "adapter_config.json", **{field: value})
+    assert f"{field} is {value!r}, but by finetune.yaml the weights were trained with" in refused(load_model, adapter)
+
+
+def test_an_adapter_of_an_adapter_is_refused(adapter: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(adapter, tmp_path / "other"))
+    for first, second in ((adapter, adapter), (adapter, other)):
+        change_json(first / "adapter_config.json", base_model_name_or_path=os.fspath(second))
+        assert f"its base {second} is itself an adapter" in refused(load_model, adapter)
