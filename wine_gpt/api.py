@@ -207,7 +207,8 @@ def publish(
     create_pr: bool = False,
     collection: str | None = None,
     license: str | None = None,
-    onnx: bool = False,
+    onnx: bool | None = None,
+    index: bool | None = None,
     dry_run: bool = False,
 ) -> PublishResult | list[StagedRepo]:
     """Publish a finished run on the Hub, each repository in one commit.
@@ -222,7 +223,8 @@ def publish(
         create_pr: open pull requests instead of writing to the branch.
         collection: the title of a collection for all repositories.
         license: the id of the model's license, if it was trained on your own data.
-        onnx: add an ONNX export.
+        onnx: add an ONNX export; None keeps the one on the Hub.
+        index: add the index of training spans; None adds it for the sample and Kaggle's reviews only.
         dry_run: write all files to ``run/publish`` and upload nothing.
 
     Returns:
@@ -243,6 +245,7 @@ def publish(
         collection=collection,
         license=license,
         onnx=onnx,
+        index=index,
     )
     return _dry_run(publication, publication.run / "publish") if dry_run else _publish(publication)
 

@@ -134,6 +134,7 @@ def endpoint(request: str) -> str:
     """Return a request without the names and hashes that differ between repositories."""
     request = re.sub(r"/api/(model|dataset|space)s/[^/]+/[^/]+", "/api/NAME", request)
     request = re.sub(r"[0-9a-f]{40,}", "HASH", request)
+    request = re.sub(r"(GET|HEAD) /[^/]+/[^/]+/resolve/", r"\1 /NAME/resolve/", request)
     request = re.sub(r"collections/[^/]+/[^/]+", "collections/SLUG", request)
     return re.sub(r"POST /.*\.git", "POST /NAME.git", request)
 

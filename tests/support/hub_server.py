@@ -19,11 +19,11 @@ import select
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import yaml
 
@@ -34,6 +34,7 @@ WRITER, READER, OUTSIDER, SCOPED, UNSCOPED = (
     f"hf_canary{name}0123456789" for name in ("Writer", "Reader", "Outsider", "Scoped", "Unscoped")
 )
 ORGANIZATION = "org"
+USER = "somebody"
 DATE = "2026-01-01T00:00:00.000Z"
 # as in the Hub's .gitattributes; binary files are stored by LFS too
 LFS_SUFFIXES = (".safetensors", ".onnx", ".bin", ".png")
@@ -164,6 +165,15 @@ class Refusal(Exception):
         self.content = {"error": message, **more}
 
 
+class Moved(Refusal):
+    """A redirect to a repository's current name."""
+
+    def __init__(self, request: Request, old: str, new: str) -> None:
+        super().__init__(307, "Temporary Redirect")
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        self.headers = {"Location": quote(request.path.replace(old, new)) + query}
+
+
 @dataclass
 class Answer:
     """A route's answer: bytes, or a value to send as JSON."""
@@ -195,6 +205,12 @@ class HubServer(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.collections: dict[str, dict[str, Any]] = {}
         self.requests: list[Request] = []
+        # old name to new
+        self.renamed: dict[str, str] = {}
+        # whether accounts have a paid plan, without which the Hub creates no Gradio Space
+        self.paid_plan = True
+        # Space to the names of its secrets
+        self.secrets: dict[str, list[str]] = {}
         self.retry_after: int | None = None
         self.rate_limit: str | None = None
         self.before: Callable[[Request], None] = lambda request: None
@@ -219,6 +235,28 @@ class HubServer(ThreadingHTTPServer):
     def repository(self, name: str, kind: str = "model") -> Repository:
         """Return a repository."""
         return self.repositories[kind, name]
+
+    def upload(self, name: str, files: dict[str, bytes]) -> None:
+        """Commit files to a model's repository as its owner would."""
+        repository = self.repositories["model", name]
+        head = repository.find("main")
+        tree = dict(head.tree)
+        for path, content in files.items():
+            oid = hashlib.sha256(content).hexdigest()
+            self.objects[oid] = content
+            large = path.endswith(LFS_SUFFIXES)
+            tree[path] = _lfs_file(oid, len(content)) if large else File(content, size=len(content))
+        repository.add(Commit(tree, head.oid, "The owner's change"))
+
+    def rename(self, old: str, new: str, kind: str = "model") -> None:
+        """Rename a repository; the old name redirects."""
+        self.repositories[kind, new] = replace(self.repositories.pop((kind, old)), name=new)
+        self.renamed[old] = new
+
+    def current_name(self, kind: str, name: str) -> str | None:
+        """Return the name that a name redirects to: of a renamed repository, or with other upper and lower case."""
+        spellings = {known.lower(): known for known_kind, known in self.repositories if known_kind == kind}
+        return spellings.get(self.renamed.get(name, name).lower())
 
     def state(self) -> dict[str, list[str]]:
         """Return each repository's commits, newest first."""
@@ -335,6 +373,8 @@ def _require_writer(request: Request) -> None:
 
 def _find(server: HubServer, request: Request, kind: str, name: str) -> Repository:
     found = server.repositories.get((kind, name))
+    if found is None and (current := server.current_name(kind, name)):
+        raise Moved(request, name, current)
     if found is None or (found.private and request.token not in (WRITER, SCOPED)):
         raise Refusal(404, "Repository not found", code="RepoNotFound")
     return found
@@ -375,10 +415,10 @@ def _whoami(server: HubServer, request: Request) -> Answer:
     organizations = [{"name": ORGANIZATION, "roleInOrg": role_in_organization}] if role_in_organization else []
     token: dict[str, Any] = {"displayName": "test", "role": role}
     if role == "fineGrained":
-        permissions = ["repo.content.read", *(["repo.write"] if request.token == SCOPED else [])]
+        permissions = ["repo.content.read", *(["repo.write", "collection.write"] if request.token == SCOPED else [])]
         scope = {"entity": {"type": "org", "name": ORGANIZATION}, "permissions": permissions}
         token["fineGrained"] = {"global": [], "scoped": [scope]}
-    return Answer({"type": "user", "name": "somebody", "orgs": organizations, "auth": {"accessToken": token}})
+    return Answer({"type": "user", "name": USER, "orgs": organizations, "auth": {"accessToken": token}})
 
 
 @_route("POST", "/api/validate-yaml")
@@ -433,7 +473,9 @@ def _create(server: HubServer, request: Request) -> Answer:
     sent = request.json()
     kind, name = sent.get("type", "model"), f"{sent['organization']}/{sent['name']}"
     url = f"{server.url}/{'' if kind == 'model' else f'{kind}s/'}{name}"
-    if (kind, name) in server.repositories:
+    if kind == "space" and sent["sdk"] != "static" and not server.paid_plan:
+        raise Refusal(402, "Subscribe to PRO to create this Space")
+    if server.current_name(kind, name):
         raise Refusal(409, f"You already created this {kind} repo", url=url)
     repository = Repository(kind, name, sent.get("visibility") == "private", sent.get("sdk"))
     attributes = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES).encode()
@@ -460,6 +502,12 @@ def _info(server: HubServer, request: Request, kind: str, name: str, revision: s
             "siblings": [{"rfilename": path} for path in commit.tree],
         }
     )
+
+
+@_route("GET", "/api/spaces/(?P<name>[^/]+/[^/]+)/secrets")
+def _secrets(server: HubServer, request: Request, name: str) -> Answer:
+    _require_writer(request)
+    return Answer({secret: {"key": secret} for secret in server.secrets.get(name, [])})
 
 
 @_route("GET", rf"/api/{REPO}/auth-check/write")
@@ -576,6 +624,11 @@ def _commit(server: HubServer, request: Request, kind: str, name: str, revision:
     return Answer(answer)
 
 
+def _lfs_file(oid: str, size: int) -> File:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n"
+    return File(pointer.encode(), oid, size)
+
+
 def _apply(server: HubServer, tree: dict[str, File], key: str, value: dict[str, Any]) -> None:
     path = value["path"]
     if key == "file":
@@ -586,8 +639,7 @@ def _apply(server: HubServer, tree: dict[str, File], key: str, value: dict[str, 
         if oid not in server.objects:
             raise Refusal(400, f"LFS pointer of {path} points to nothing")
         size = len(server.objects[oid])
-        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n"
-        tree[path] = File(pointer.encode(), oid, size)
+        tree[path] = _lfs_file(oid, size)
     elif tree.pop(path, None) is None:
         raise Refusal(404, f"A file with this name doesn't exist: {path}", code="EntryNotFound")
 

@@ -103,7 +103,13 @@ def _serve(space: Path) -> None:
     publish = importlib.import_module("wine_gpt.publishing.publish")
 
     stage = publish.stage
-    stage_once = functools.cache(lambda publication: stage(publication, Path(tempfile.mkdtemp(dir=space.parent))))
+    stage_once = functools.cache(
+        lambda publication, kept: stage(publication, Path(tempfile.mkdtemp(dir=space.parent)), kept)
+    )
+
+    def stage_from_cache(publication: Any, folder: Path, kept: Any = staging.NOTHING) -> Any:  # noqa: ANN401
+        return stage_once(publication, kept)
+
     # of the next requests
     timeouts: list[float] = []
     previous: Any = None
@@ -131,7 +137,7 @@ def _serve(space: Path) -> None:
         token = os.environ.get("HF_TOKEN")
         if command["token"] is not None:
             os.environ["HF_TOKEN"] = command["token"]
-        publish.stage = (lambda publication, folder: stage_once(publication)) if command["reuse_staged"] else stage
+        publish.stage = stage_from_cache if command["reuse_staged"] else stage
         done = _run(command["arguments"])
         if token is not None:
             os.environ["HF_TOKEN"] = token

@@ -27,9 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dry_run(publication, publication.run / "publish")
         return
     try:
-        publish(publication)
+        result = publish(publication)
     except HubError as error:
         raise HubError(f"{error}; to resume: {command_line()}") from error
+    if result.space_refused:
+        raise HubError(result.space_refused)
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -51,7 +53,11 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--create_pr", action="store_true", help="open pull requests instead of writing to the branch")
     parser.add_argument("--collection", metavar="TITLE", help="add all repositories to this collection")
     parser.add_argument("--license", metavar="ID", help="id of the model's license, if trained on your own data")
-    parser.add_argument("--onnx", action="store_true", help="add an ONNX export, for onnxruntime and transformers.js")
+    parser.add_argument(
+        "--onnx",
+        action=argparse.BooleanOptionalAction,
+        help="add an ONNX export, for onnxruntime and transformers.js (default: keep the one on the Hub)",
+    )
     parser.add_argument(
         "--index",
         action=argparse.BooleanOptionalAction,

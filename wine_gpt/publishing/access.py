@@ -1,6 +1,7 @@
 """Check, before anything is created, that a token may write to the repositories to publish."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,9 @@ from wine_gpt.publishing.hub import (
     with_retries,
 )
 
+# the Hub's limit, in characters
+COLLECTION_TITLE_LENGTH = 60
+
 
 @dataclass(frozen=True)
 class Account:
@@ -30,24 +34,31 @@ class Account:
     read_only: bool
     # accounts and repositories that a fine-grained token may write to; None if the token is not fine-grained
     scopes: frozenset[str] | None
+    # accounts whose collections a fine-grained token may change
+    collection_scopes: frozenset[str] | None
 
     @classmethod
     def from_whoami(cls, answer: dict[str, Any]) -> "Account":
         """Parse the JSON of the Hub's ``whoami``, which has no type in huggingface_hub."""
         token = answer.get("auth", {}).get("accessToken", {})
-        scopes = None
-        if token.get("role") == "fineGrained":
-            scopes = frozenset(
-                scope.get("entity", {}).get("name")
-                for scope in token.get("fineGrained", {}).get("scoped", [])
-                if "repo.write" in scope.get("permissions", [])
-            )
         return cls(
             name=answer["name"],
             roles={entry["name"]: entry.get("roleInOrg") for entry in answer.get("orgs", [])},
             read_only=token.get("role") == "read",
-            scopes=scopes,
+            scopes=_scopes(token, "repo.write"),
+            collection_scopes=_scopes(token, "collection.write"),
         )
+
+
+def _scopes(token: dict[str, Any], permission: str) -> frozenset[str] | None:
+    """Return where a fine-grained token has the permission, None if the token is not fine-grained."""
+    if token.get("role") != "fineGrained":
+        return None
+    return frozenset(
+        scope.get("entity", {}).get("name")
+        for scope in token.get("fineGrained", {}).get("scoped", [])
+        if permission in scope.get("permissions", [])
+    )
 
 
 def connect() -> tuple[HfApi, Account]:
@@ -68,16 +79,25 @@ def connect() -> tuple[HfApi, Account]:
         raise HubError(f"whoami: {describe_error(error)}") from error
 
 
-def require_access(api: HfApi, account: Account, repo: StagedRepo) -> RemoteState:
+def require_access(api: HfApi, account: Account, repo: StagedRepo, others: Collection[str] = ()) -> RemoteState:
     """Check that the token may create or change the repository, and return the repository's state.
 
+    Args:
+        api: the Hub's client.
+        account: the token's owner.
+        repo: to publish.
+        others: the names of the other repositories to publish, of which one of another kind may have the same name.
+
     Raises:
-        UserError: if a repository of another kind has the name, or the token may not write to it.
+        UserError: if the repository has another name on the Hub, a repository of another kind has the name, or the
+            token may not write to it.
         HubError: if a request fails.
     """
     try:
         remote = with_retries(lambda: fetch_state(api, repo))
-        if not remote.exists:
+        if remote.exists:
+            _require_same_name(api, repo, remote)
+        elif repo.name not in others:
             _require_free_name(api, repo)
         if repo.create_pr:
             if not remote.head:
@@ -93,6 +113,56 @@ def require_access(api: HfApi, account: Account, repo: StagedRepo) -> RemoteStat
     return remote
 
 
+def require_visibility(
+    api: HfApi, repositories: Sequence[StagedRepo], remotes: Sequence[RemoteState], private: bool
+) -> None:
+    """Check that nothing becomes public by mistake.
+
+    Raises:
+        UserError: if ``private`` is asked for and a repository is public, or it is not asked for and the model, the
+            first of the repositories, is private while another one would be created.
+    """
+    for repo, remote in zip(repositories, remotes, strict=True):
+        if private and remote.exists and not remote.private:
+            raise UserError(
+                f"{repo.title} is public, and --private makes only new repositories private: "
+                f"make it private at {repo.url(api)}/settings, or omit --private"
+            )
+        if not private and not remote.exists and remotes[0].private:
+            raise UserError(f"{repositories[0].title} is private, but {repo.title} would be public: add --private")
+
+
+def require_collection_access(account: Account, title: str, owner: str) -> None:
+    """Check that the token may create or change the owner's collection.
+
+    Raises:
+        UserError: if it may not, or the title is empty or too long.
+    """
+    if not title.strip() or len(title) > COLLECTION_TITLE_LENGTH:
+        raise UserError(f"--collection: a title has 1 to {COLLECTION_TITLE_LENGTH} characters, not {len(title)}")
+    in_scope = account.collection_scopes is None or owner in account.collection_scopes
+    if account.read_only or not in_scope:
+        raise UserError(
+            f"collection {title}: the token has no write permission for collections (collection.write) of {owner}: "
+            "create one that has at https://huggingface.co/settings/tokens"
+        )
+    if not _may_write_in(account, owner):
+        raise UserError(f"collection {title}: {account.name} has no write permission in {owner}")
+
+
+def _may_write_in(account: Account, owner: str) -> bool:
+    return owner == account.name or account.roles.get(owner, "read") != "read"
+
+
+def _require_same_name(api: HfApi, repo: StagedRepo, remote: RemoteState) -> None:
+    """Refuse a name that the Hub redirects, because the cards and the collection need the current one."""
+    if remote.name != repo.name:
+        raise UserError(
+            f"{repo.title} is named {remote.name} on the Hub: use that name, "
+            f"or rename it at {replace(repo, name=remote.name).url(api)}/settings"
+        )
+
+
 def _require_free_name(api: HfApi, repo: StagedRepo) -> None:
     """Refuse a name that a repository of another kind has, because --repo and --space were probably swapped."""
     for kind in KINDS.keys() - {repo.kind}:
@@ -102,12 +172,15 @@ def _require_free_name(api: HfApi, repo: StagedRepo) -> None:
 
 def _require_role(account: Account, repo: StagedRepo) -> None:
     """Check the token's role, because the Hub has no write check for a repository that does not exist yet."""
-    namespace = repo.name.split("/")[0]
+    namespace, name = repo.name.split("/")
+    for known in (account.name, *account.roles):
+        if known != namespace and known.casefold() == namespace.casefold():
+            raise UserError(f"{repo.title}: the account is named {known} on the Hub: use {known}/{name}")
     in_scope = account.scopes is None or not account.scopes.isdisjoint((namespace, repo.name))
     if account.read_only or not in_scope:
         raise UserError(
             f"{repo.title}: the token has no write permission (repo.write): "
             "create one that has at https://huggingface.co/settings/tokens"
         )
-    if namespace != account.name and account.roles.get(namespace, "read") == "read":
+    if not _may_write_in(account, namespace):
         raise UserError(f"{repo.title}: {account.name} has no write permission in {namespace}")

@@ -1,6 +1,7 @@
 """The tables of the model cards, in Markdown; a row whose figure is missing is left out."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from wine_gpt.config_io import to_flat
@@ -26,8 +27,8 @@ SHOWN_SETTINGS = {
 }
 
 
-def subset_models_table(subset_models: Sequence[SubsetModel]) -> str:
-    """Return the fine-tuned models with their perplexity beside the base's."""
+def subset_models_table(subset_models: Sequence[SubsetModel], kept_rows: Sequence[str] = ()) -> str:
+    """Return the fine-tuned models with their perplexity beside the base's, and rows of an earlier card."""
     header = ("", "model", "test perplexity of the base", "fine-tuned", "change", "change after the header")
     rows = []
     for subset_model in subset_models:
@@ -42,7 +43,9 @@ def subset_models_table(subset_models: Sequence[SubsetModel]) -> str:
                 comparison.after_header.perplexity_change.as_percent(),
             )
         )
-    return table(header, rows)
+    kept_cells = ([cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in kept_rows)
+    # an earlier version's table may have other columns
+    return table(header, [*rows, *(cells for cells in kept_cells if len(cells) == len(header))])
 
 
 def data_table(report: DataReport) -> str:

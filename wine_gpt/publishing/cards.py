@@ -31,6 +31,7 @@ from wine_gpt.publishing.card_tables import (
 )
 from wine_gpt.publishing.corpus import Corpus, published_path
 from wine_gpt.publishing.hub import MAIN
+from wine_gpt.publishing.kept import Kept
 from wine_gpt.publishing.run_record import ModelShape, RunRecord, SubsetModel
 from wine_gpt.training.record import Sample
 from wine_gpt.version import __version__
@@ -38,6 +39,7 @@ from wine_gpt.version import __version__
 CardT = TypeVar("CardT", bound=RepoCard)
 
 TEMPLATES = Path(__file__).parent / "templates"
+NOTHING_KEPT = Kept()
 # the Python version of the Space
 PYTHON_VERSION = "3.11"
 # the model in the demo's README.md, which the card replaces by the published one
@@ -60,6 +62,7 @@ def model_card(
     space: str | None,
     indexed: bool,
     onnx: bool = False,
+    kept: Kept = NOTHING_KEPT,
 ) -> ModelCard:
     """Return the card of a run's model.
 
@@ -71,6 +74,7 @@ def model_card(
         space: the demo's repository; None without one.
         indexed: whether the index of training n-grams is published.
         onnx: whether an ONNX file is published.
+        kept: the fine-tuned models of an earlier publish that stay listed.
     """
     data = ModelCardData(
         **_shared_metadata(run.corpus, *(("onnx", "transformers.js") if onnx else ())),
@@ -79,7 +83,7 @@ def model_card(
         metrics=["perplexity"],
         model_name=name.split("/")[1],
         eval_results=_eval_results(run.corpus, run.metrics.test, run.corpus.name),
-        adapters=[subset_model.repository for subset_model in subset_models if subset_model.is_adapter] or None,
+        adapters=[*(model.repository for model in subset_models if model.is_adapter), *kept.adapters] or None,
     )
     return _card(
         ModelCard,
@@ -88,8 +92,8 @@ def model_card(
         **_shared(run, name, revision),
         onnx=onnx,
         space=space or "",
-        subset_models=subset_models_table(subset_models),
-        field=subset_models[0].metrics.field if subset_models else "",
+        subset_models=subset_models_table(subset_models, kept.rows),
+        field=subset_models[0].metrics.field if subset_models else kept.field,
         samples=[fenced(sample.text) for sample in _best_samples(run)],
         sampling=_sampling(run),
         architecture=_architecture(run.shape),
@@ -136,7 +140,9 @@ def subset_card(run: RunRecord, subset_model: SubsetModel, base: str, revision: 
     )
 
 
-def space_card(run: RunRecord, readme: Path, model: str, subset_models: Sequence[SubsetModel]) -> SpaceCard:
+def space_card(
+    run: RunRecord, readme: Path, model: str, subset_models: Sequence[SubsetModel], kept: Sequence[str] = ()
+) -> SpaceCard:
     """Return the demo's card, whose metadata configures the Space on the Hub.
 
     Args:
@@ -144,6 +150,7 @@ def space_card(run: RunRecord, readme: Path, model: str, subset_models: Sequence
         readme: the demo's README.md.
         model: the model's repository.
         subset_models: the fine-tuned models that are published with it.
+        kept: the fine-tuned models that an earlier publish has listed.
 
     Raises:
         UserError: if the README has a template placeholder.
@@ -157,7 +164,7 @@ def space_card(run: RunRecord, readme: Path, model: str, subset_models: Sequence
             **card.data.to_dict(),
             **({} if corpus.wine else _neutral_metadata(model, prefix)),
             "python_version": PYTHON_VERSION,
-            "models": [model, *(subset_model.repository for subset_model in subset_models)],
+            "models": [model, *(subset_model.repository for subset_model in subset_models), *kept],
             "tags": ["text-generation", "gpt2", *_subject_tags(corpus)],
         }
     )

@@ -85,6 +85,9 @@ class RemoteState:
 
     exists: bool
     head: str | None
+    # as the Hub spells it, which differs from the name asked for if the repository was renamed
+    name: str = ""
+    private: bool = False
 
     def __str__(self) -> str:
         if not self.exists:
@@ -149,11 +152,12 @@ def fetch_state(api: HfApi, repo: StagedRepo) -> RemoteState:
     """Read, without retries, whether the repository and its branch exist, and the branch's head."""
     try:
         info = api.repo_info(repo.name, repo_type=repo.kind, revision=repo.branch)
+        return RemoteState(True, info.sha, info.id, bool(info.private))
     except RevisionNotFoundError:
-        return RemoteState(True, None)
+        info = api.repo_info(repo.name, repo_type=repo.kind)
+        return RemoteState(True, None, info.id, bool(info.private))
     except RepositoryNotFoundError:
         return RemoteState(False, None)
-    return RemoteState(True, info.sha)
 
 
 def validate_card(repo: StagedRepo) -> None:

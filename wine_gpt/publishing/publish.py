@@ -4,20 +4,24 @@ import dataclasses
 import logging
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from huggingface_hub import Collection, HfApi
+from huggingface_hub import Collection, CommitOperationDelete, HfApi
 
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
+from wine_gpt.publishing.kept import OPTIONS, Kept, find_kept
 from wine_gpt.publishing.published_files import CARD
 from wine_gpt.publishing.staging import STAGED_FOLDERS, Publication, stage
 
 logger = logging.getLogger(__name__)
+
+PAYMENT_REQUIRED = 402
 
 
 class Outcome(StrEnum):
@@ -58,13 +62,16 @@ class PublishResult:
     left_out: tuple[str, ...] = ()
     # the collection's address
     collection: str | None = None
+    # why the Hub did not create the demo's Space, and what to do; None if it did or no demo was asked for
+    space_refused: str | None = None
 
 
 def publish(publication: Publication) -> PublishResult:
     """Publish the model, the fine-tuned models and the demo; repositories that are up to date get no commit.
 
     Before anything is created, all repositories are staged, all cards are validated, and the token's permission to
-    write to each repository is checked. A failure leaves each repository in its old or its new state.
+    write to each repository is checked. A failure leaves each repository in its old or its new state. If the Hub asks
+    for a paid plan to create the Space, all else is published, and the result says so.
 
     Raises:
         UserError: if the run, a name, a card or a permission is wrong; the Hub is unchanged.
@@ -72,14 +79,23 @@ def publish(publication: Publication) -> PublishResult:
             again publishes the rest.
     """
     with tempfile.TemporaryDirectory() as folder:
-        repositories, left_out = _stage(publication, Path(folder))
-        api, account = access.connect()
-        remotes = [access.require_access(api, account, repo) for repo in repositories]
+        repositories, left_out = _stage(publication, Path(folder, "first"))
+        api, remotes = _require_access(publication, repositories)
+        kept = _find_kept(api, publication, repositories, remotes)
+        if kept.changes_cards:
+            repositories, _ = stage(publication, Path(folder, "kept"), kept)
         for repo in repositories:
             hub.validate_card(repo)
+        space_refused = _create_space(api, repositories, remotes, publication.private)
+        if space_refused:
+            without_space = dataclasses.replace(publication, space=None)
+            repositories, _ = stage(without_space, Path(folder, "without_space"), kept)
+            remotes.pop()
         published = _push_all(api, repositories, remotes, publication.private)
         collection = _collect(api, publication, repositories) if publication.collection else None
-    return PublishResult(tuple(published), tuple(left_out), collection)
+        if publication.private or remotes[0].private:
+            _mention_secret(api, repositories)
+    return PublishResult(tuple(published), tuple(left_out), collection, space_refused)
 
 
 def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
@@ -118,6 +134,66 @@ def _stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], li
     return repositories, left_out
 
 
+def _require_access(publication: Publication, repositories: list[StagedRepo]) -> tuple[HfApi, list[RemoteState]]:
+    """Check all permissions and names, and return a client of the Hub and the state of each repository."""
+    api, account = access.connect()
+    names = [repo.name for repo in repositories]
+    remotes = []
+    for number, repo in enumerate(repositories):
+        others = [*names[:number], *names[number + 1 :]]
+        remotes.append(access.require_access(api, account, repo, others))
+    access.require_visibility(api, repositories, remotes, publication.private)
+    if publication.collection is not None:
+        access.require_collection_access(account, publication.collection, names[0].split("/")[0])
+    return api, remotes
+
+
+def _find_kept(
+    api: HfApi, publication: Publication, repositories: list[StagedRepo], remotes: list[RemoteState]
+) -> Kept:
+    names = [repo.name for repo in repositories]
+    unwanted = [file for file, option in OPTIONS.items() if getattr(publication, option) is False]
+    return find_kept(api, repositories[0], remotes[0], names, unwanted, publication.space is None)
+
+
+def _create_space(api: HfApi, repositories: list[StagedRepo], remotes: list[RemoteState], private: bool) -> str | None:
+    """Create the demo's Space before the model's card can link it, and update its state.
+
+    Returns:
+        one line if the Hub asks for a paid plan, None otherwise.
+    """
+    space, remote = repositories[-1], remotes[-1]
+    if space.kind != "space" or remote.head:
+        return None
+    try:
+        remotes[-1] = hub.create(api, space, remote, private)
+    except HUB_ERRORS as error:
+        if hub.status_of(error) == PAYMENT_REQUIRED:
+            return (
+                f"{space.title} was not created: {hub.describe_error(error)}; the Hub wants a paid plan for a Gradio "
+                "Space on a CPU, and all else is published. Free: a ZeroGPU Space of this name in a personal account "
+                "older than 30 days, created at https://huggingface.co/new-space, then this command again; or the "
+                f"demo on your own computer: WINE_GPT_MODEL={repositories[0].name} python space/app.py"
+            )
+        _log_states(api, space, repositories[:-1], remotes[:-1])
+        raise HubError(f"{space.title}: {hub.describe_error(error)}") from error
+    return None
+
+
+def _mention_secret(api: HfApi, repositories: list[StagedRepo]) -> None:
+    """Say that the Space of a private model needs a token, because the Hub gives it none."""
+    model, space = repositories[0], repositories[-1]
+    if space.kind != "space":
+        return
+    with suppress(*HUB_ERRORS):
+        if "HF_TOKEN" in hub.with_retries(lambda: api.get_space_secrets(space.name)):
+            return
+    logger.warning(
+        f"{space.title} can't load {model.name}, which is private, without a secret: add HF_TOKEN, a token that may "
+        f"read it, at {space.url(api)}/settings"
+    )
+
+
 def _push_all(
     api: HfApi, repositories: list[StagedRepo], remotes: list[RemoteState], private: bool
 ) -> list[PublishedRepo]:
@@ -127,10 +203,8 @@ def _push_all(
         try:
             published.append(_push(api, repo, remote, private))
         except (UserError, *HUB_ERRORS) as error:
-            logger.info(f"{repo.title}: {_describe_state(api, repo)}")
             done = len(published) + 1
-            for other, before in zip(repositories[done:], remotes[done:], strict=True):
-                logger.info(f"{other.title}: not tried, {before}")
+            _log_states(api, repo, repositories[done:], remotes[done:])
             if isinstance(error, UserError):
                 raise HubError(str(error)) from error
             raise HubError(f"{repo.title}: {hub.describe_error(error)}") from error
@@ -147,10 +221,19 @@ def _push(api: HfApi, repo: StagedRepo, remote: RemoteState, private: bool) -> P
     operations = hub.plan_changes(api, repo, head)
     if not operations:
         return result(Outcome.UP_TO_DATE, head)
+    removed = [operation.path_in_repo for operation in operations if isinstance(operation, CommitOperationDelete)]
+    if removed := [path for path in removed if path not in OPTIONS]:
+        logger.info(f"{repo.title}: removes {', '.join(removed)}")
     if repo.create_pr and (found := hub.with_retries(lambda: hub.find_open_pull_request(api, repo))):
         return result(Outcome.ALREADY_PROPOSED, pull_request=found.pull_request)
     done = hub.commit(api, repo, operations, head)
     return result(Outcome.PROPOSED if repo.create_pr else Outcome.PUBLISHED, done.commit, done.pull_request)
+
+
+def _log_states(api: HfApi, failed: StagedRepo, others: list[StagedRepo], remotes: list[RemoteState]) -> None:
+    logger.info(f"{failed.title}: {_describe_state(api, failed)}")
+    for other, before in zip(others, remotes, strict=True):
+        logger.info(f"{other.title}: not tried, {before}")
 
 
 def _describe_state(api: HfApi, repo: StagedRepo) -> str:

@@ -23,6 +23,7 @@ from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
 from wine_gpt.publishing.corpus import is_kaggle_cached, published_path
 from wine_gpt.publishing.hub import MAIN, StagedRepo
+from wine_gpt.publishing.kept import Kept
 from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
@@ -41,6 +42,7 @@ from wine_gpt.run_folder import CONFIG, EVALUATION, METRICS
 from wine_gpt.tokenizer import load_tokenizer
 
 STAGED_FOLDERS = ("models", "spaces")
+NOTHING = Kept()
 # the demo's sources
 SPACE = bundled("space")
 SAMPLER = Path(sampler.__file__)
@@ -66,7 +68,8 @@ class Publication:
     collection: str | None = None
     # the Hub's license identifier; needed for the user's own corpus only
     license: str | None = None
-    onnx: bool = False
+    # publish an ONNX file; None: keep the one that an earlier publish has uploaded
+    onnx: bool | None = None
     # publish the index of training spans; None: for the bundled sample and Kaggle's reviews, which are public
     index: bool | None = None
 
@@ -78,12 +81,13 @@ class Publication:
         return StagedRepo(name, kind, folder, card, managed_files, branch, self.create_pr)
 
 
-def stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], list[str]]:
+def stage(publication: Publication, folder: Path, kept: Kept = NOTHING) -> tuple[list[StagedRepo], list[str]]:
     """Write the folder of each repository.
 
     Args:
         publication: what to publish.
         folder: empty; each repository gets ``models/org/name`` or ``spaces/org/name`` in it.
+        kept: what an earlier publish has uploaded and this one keeps; the cards describe it too.
 
     Returns:
         The repositories in the order in which to publish them, model first, and a line for each fine-tuned model or
@@ -102,11 +106,11 @@ def stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], lis
     model_folder = _folder(folder, "model", publication.repo)
     if problem := _write_index(publication, run, model_folder / NGRAM_INDEX):
         left_out.append(f"{NGRAM_INDEX} is left out: {problem}")
-    repositories = [_stage_model(publication, run, subset_models, model_folder)]
+    repositories = [_stage_model(publication, run, subset_models, model_folder, kept)]
     for subset_model in subset_models:
         repositories.append(_stage_subset(publication, run, subset_model, folder))
     if publication.space:
-        repositories.append(_stage_space(publication, publication.space, run, subset_models, folder))
+        repositories.append(_stage_space(publication, publication.space, run, subset_models, folder, kept))
     for repo in repositories:
         _require_id("--adapters", repo.name)
         repo.card.save(repo.folder / CARD)
@@ -116,7 +120,7 @@ def stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], lis
 
 
 def _stage_model(
-    publication: Publication, run: RunRecord, subset_models: list[SubsetModel], target: Path
+    publication: Publication, run: RunRecord, subset_models: list[SubsetModel], target: Path, kept: Kept
 ) -> StagedRepo:
     name = publication.repo
     plots = tuple(file for _, file in run.plots)
@@ -132,10 +136,12 @@ def _stage_model(
         from wine_gpt.publishing.onnx_export import export
 
         export(run.folder, target / ONNX)
-    indexed = (target / NGRAM_INDEX).exists()
-    card = model_card(run, name, publication.revision, subset_models, publication.space, indexed, publication.onnx)
+    onnx, indexed = ((target / file).exists() or file in kept.files for file in (ONNX, NGRAM_INDEX))
+    space = publication.space or kept.space
+    card = model_card(run, name, publication.revision, subset_models, space, indexed, onnx, kept)
     plot_files = tuple(file for _, file in run.possible_plots)
-    return publication.staged_repo(name, "model", target, card, (*KNOWN_FILES, *plot_files))
+    managed = (file for file in (*KNOWN_FILES, *plot_files) if file not in kept.files)
+    return publication.staged_repo(name, "model", target, card, tuple(managed))
 
 
 def _write_index(publication: Publication, run: RunRecord, file: Path) -> str | None:
@@ -180,7 +186,12 @@ def _stage_subset(publication: Publication, run: RunRecord, subset_model: Subset
 
 
 def _stage_space(
-    publication: Publication, name: str, run: RunRecord, subset_models: list[SubsetModel], folder: Path
+    publication: Publication,
+    name: str,
+    run: RunRecord,
+    subset_models: list[SubsetModel],
+    folder: Path,
+    kept: Kept,
 ) -> StagedRepo:
     if not (SPACE / "app.py").is_file() or not (SPACE / CARD).is_file():
         raise UserError(f"--space: no demo at {SPACE}: install wine_gpt again")
@@ -188,7 +199,7 @@ def _stage_space(
     copy_demo(target)
     revision = "" if publication.revision == MAIN else f"@{publication.revision}"
     write_json(target / SPACE_SETTINGS, {"model": publication.repo + revision})
-    card = space_card(run, SPACE / CARD, publication.repo, subset_models)
+    card = space_card(run, SPACE / CARD, publication.repo, subset_models, kept.fine_tuned)
     return publication.staged_repo(name, "space", target, card)
 
 

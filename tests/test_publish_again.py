@@ -1,0 +1,125 @@
+"""Publishing again keeps what an earlier publish put on the Hub, unless an option or new weights remove it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file, save_file
+from support.finished_runs import adapt, finish
+from support.hub_server import HubServer
+from support.publisher import Publisher
+
+from wine_gpt.evaluation.ngram_index import build_index
+
+MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"
+INDEX, ONNX = "training_ngrams.safetensors", "onnx/model.onnx"
+
+
+@pytest.fixture(scope="module")
+def work(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a finished run and fine-tuned models."""
+    folder = tmp_path_factory.mktemp("again")
+    run = finish(toy_run, folder / "run", path="poems.jsonl")
+    adapt(run, folder / "varieties", "Pinot Noir")
+    adapt(run, folder / "varieties", "Syrah", method="full", seed=1)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def published(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    """Publish all, and add an ONNX file and an index as ``--onnx`` and ``--index`` would."""
+    hub.forget()
+    publisher.run(*base(work), "--adapters", work / "varieties", "--space", SPACE, reuse_staged=True).succeeded()
+    build_index(["one two three four five six seven eight nine ten eleven twelve"], work / INDEX)
+    hub.upload(MODEL, {ONNX: b"of these weights", INDEX: (work / INDEX).read_bytes()})
+
+
+def base(work: Path, run: str = "run") -> list[object]:
+    return [work / run, "--repo", MODEL, "--license", "mit"]
+
+
+def card(hub: HubServer, name: str = MODEL, kind: str = "model") -> str:
+    return hub.repository(name, kind).files()["README.md"]
+
+
+def test_fewer_options_keep_what_is_published(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    table = [line for line in card(hub).splitlines() if line.startswith("| ") and "huggingface.co/org" in line]
+    stdout = publisher.run(*base(work)).succeeded()
+    assert {ONNX, INDEX} <= hub.repository(MODEL).files().keys()
+    text = card(hub)
+    assert f"adapters:\n- {PINOT}\n" in text
+    assert len(table) == 2
+    assert all(line in text.splitlines() for line in table)
+    assert "## Fine-tuned by variety" in text
+    assert f"https://huggingface.co/spaces/{SPACE}" in text
+    assert "- transformers.js\n" in text
+    assert INDEX in text
+    for line in (
+        f"model repository {MODEL}: {ONNX} is kept as published earlier; --no-onnx removes it",
+        f"model repository {MODEL}: {INDEX} is kept as published earlier; --no-index removes it",
+        f"model repository {MODEL}: the card still names {PINOT}, which was published earlier",
+        f"model repository {MODEL}: the card still names {SPACE}, which was published earlier",
+    ):
+        assert line in stdout.splitlines()
+    before = hub.state()
+    assert "already up to date" in publisher.run(*base(work)).succeeded()
+    assert hub.state() == before
+    # the demo alone keeps the adapters too
+    publisher.run(*base(work), "--space", SPACE).succeeded()
+    assert f"models:\n- {MODEL}\n- {SYRAH}\n- {PINOT}\n" in card(hub, SPACE, "space")
+
+
+def test_options_and_deleted_repositories_remove(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    del hub.repositories["model", PINOT], hub.repositories["space", SPACE]
+    stdout = publisher.run(*base(work), "--no-onnx", "--no-index").succeeded()
+    assert f"model repository {MODEL}: {ONNX} is removed, because of --no-onnx" in stdout
+    assert f"model repository {MODEL}: {INDEX} is removed, because of --no-index" in stdout
+    assert not {ONNX, INDEX} & hub.repository(MODEL).files().keys()
+    text = card(hub)
+    assert SYRAH in text
+    assert all(gone not in text for gone in (PINOT, SPACE, "transformers.js", INDEX))
+
+
+def test_what_was_made_for_other_weights_is_removed(
+    hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(work / "run", tmp_path / "run")
+    weights = load_file(run / "model.safetensors")
+    save_file({**weights, "transformer.ln_f.bias": weights["transformer.ln_f.bias"] + 1}, run / "model.safetensors")
+    stdout = publisher.run(run, "--repo", MODEL, "--license", "mit").succeeded()
+    for line in (
+        f"{ONNX} is removed, because it was made for other weights; --onnx makes a new one",
+        f"{INDEX} is removed, because it was made for other weights; --index makes a new one",
+        f"the card no longer lists {PINOT}, which was fine-tuned from other weights",
+        f"the card no longer lists {SYRAH}, which was fine-tuned from other weights",
+    ):
+        assert f"model repository {MODEL}: {line}" in stdout.splitlines()
+    assert not {ONNX, INDEX} & hub.repository(MODEL).files().keys()
+    text = card(hub)
+    assert all(gone not in text for gone in (PINOT, SYRAH, "transformers.js", INDEX))
+    # the Space shows the new model
+    assert SPACE in text
+
+
+def test_other_adapters_stay_listed_and_odd_cards_are_read(
+    hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path
+) -> None:
+    adapt(work / "run", tmp_path / "varieties", "Merlot", seed=2)
+    publisher.run(*base(work), "--adapters", tmp_path / "varieties").succeeded()
+    text = card(hub)
+    assert text.count("\n| ") >= 3
+    assert f"adapters:\n- {MODEL}-merlot\n- {PINOT}\n" in text
+    for odd in ("---\nadapters: 3\n---\n", "---\n[\n---\n| a | b |", f"| [x](https://huggingface.co/{PINOT}) |"):
+        hub.upload(MODEL, {"README.md": odd.encode()})
+        publisher.run(*base(work)).succeeded()
+        assert "## Fine-tuned" not in card(hub)
+
+
+def test_an_index_from_which_texts_can_be_rebuilt_is_removed(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    old = work / "old.safetensors"
+    save_file(load_file(work / INDEX), old, {"index": json.dumps({"format": "wine_gpt.ngrams.v1"})})
+    hub.upload(MODEL, {INDEX: old.read_bytes()})
+    stdout = publisher.run(*base(work)).succeeded()
+    assert f"{INDEX} is removed, because texts can be rebuilt from its older format" in stdout
+    assert INDEX not in hub.repository(MODEL).files()

@@ -1,0 +1,136 @@
+"""Names, visibility and plans: what ``scripts/publish.py`` checks before it creates anything."""
+
+from pathlib import Path
+
+import pytest
+from support.finished_runs import adapt, finish
+from support.hub_server import SCOPED, UNSCOPED, Fault, HubServer
+from support.publisher import Publisher
+
+MODEL, PINOT, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-demo"
+
+
+@pytest.fixture(scope="module")
+def work(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a finished run and an adapter."""
+    folder = tmp_path_factory.mktemp("names")
+    run = finish(toy_run, folder / "run")
+    adapt(run, folder / "varieties", "Pinot Noir")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def empty_hub(hub: HubServer) -> None:
+    hub.forget()
+
+
+def everything(work: Path, space: str = SPACE) -> list[object]:
+    return [work / "run", "--repo", MODEL, "--adapters", work / "varieties", "--space", space]
+
+
+# paid plans
+
+
+def test_without_a_paid_plan_all_but_the_space_is_published(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    hub.paid_plan = False
+    done = publisher.run(*everything(work), "--collection", "Wine GPT", reuse_staged=True)
+    line = done.refused()
+    assert line.startswith(
+        f"Space {SPACE} was not created: status 402, Subscribe to PRO to create this Space (request"
+    )
+    for part in ("paid plan", "ZeroGPU", f"WINE_GPT_MODEL={MODEL} python space/app.py"):
+        assert part in line
+    assert "to resume" not in line
+    (collection,) = hub.collections.values()
+    assert [item["id"] for item in collection["items"]] == [MODEL, PINOT]
+    assert "huggingface.co/spaces" not in hub.repository(MODEL).files()["README.md"]
+    before = hub.state()
+    assert publisher.run(*everything(work), reuse_staged=True).code == 2
+    assert hub.state() == before
+    hub.paid_plan = True
+    publisher.run(*everything(work), "--collection", "Wine GPT", reuse_staged=True).succeeded()
+    assert [item["id"] for item in collection["items"]] == [MODEL, PINOT, SPACE]
+    assert f"huggingface.co/spaces/{SPACE}" in hub.repository(MODEL).files()["README.md"]
+
+
+# names
+
+
+@pytest.mark.parametrize("space", [MODEL, PINOT])
+def test_a_space_may_have_the_name_of_a_model(hub: HubServer, publisher: Publisher, work: Path, space: str) -> None:
+    hub.fault = lambda number, request: (
+        Fault("refuse", 403) if "spaces" in request.path and "commit" in str(request) else None
+    )
+    assert "to resume: python " in publisher.run(*everything(work, space), reuse_staged=True).refused()
+    hub.fault = lambda number, request: None
+    publisher.run(*everything(work, space), reuse_staged=True).succeeded()
+    assert hub.repository(space, "space").files()
+
+
+def test_a_renamed_repository_is_refused_with_its_name(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    publisher.run(*everything(work), reuse_staged=True).succeeded()
+    before = hub.state()
+    for name in ("org/Wine-GPT", "Org/wine-gpt"):
+        line = publisher.run(work / "run", "--repo", name).refused()
+        assert line.startswith(f"model repository {name} is named {MODEL} on the Hub: use that name, or rename it at ")
+    assert hub.state() == before
+    hub.rename(PINOT, "org/noir")
+    line = publisher.run(*everything(work), reuse_staged=True).refused()
+    assert line.startswith(f"model repository {PINOT} is named org/noir on the Hub: ")
+    assert line.endswith("/org/noir/settings")
+    hub.rename(SPACE, "org/new-demo", "space")
+    line = publisher.run(work / "run", "--repo", MODEL, "--space", SPACE).refused()
+    assert line.startswith(f"Space {SPACE} is named org/new-demo on the Hub: ")
+    assert line.endswith("/spaces/org/new-demo/settings")
+
+
+@pytest.mark.parametrize("owner", ["Org", "SOMEBODY"])
+def test_an_account_in_another_case_is_named(publisher: Publisher, work: Path, owner: str) -> None:
+    line = publisher.run(work / "run", "--repo", f"{owner}/new", reuse_staged=True).refused()
+    known = owner.lower()
+    assert line == f"model repository {owner}/new: the account is named {known} on the Hub: use {known}/new"
+
+
+# private repositories
+
+
+def test_the_space_of_a_private_model_needs_a_secret(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    arguments = [work / "run", "--repo", MODEL, "--space", SPACE, "--private"]
+    done = publisher.run(*arguments, reuse_staged=True)
+    done.succeeded()
+    assert f"Space {SPACE} can't load {MODEL}, which is private, without a secret: add HF_TOKEN" in done.stderr
+    assert f"at {hub.url}/spaces/{SPACE}/settings" in done.stderr
+    hub.secrets[SPACE] = ["HF_TOKEN"]
+    done = publisher.run(*arguments, reuse_staged=True)
+    done.succeeded()
+    assert "secret" not in done.stderr
+
+
+def test_nothing_becomes_public_by_mistake(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    publisher.run(work / "run", "--repo", MODEL, "--private", reuse_staged=True).succeeded()
+    line = publisher.run(*everything(work), reuse_staged=True).refused()
+    assert line == f"model repository {MODEL} is private, but model repository {PINOT} would be public: add --private"
+    hub.repository(MODEL).private = False
+    before = hub.state()
+    line = publisher.run(*everything(work), "--private", reuse_staged=True).refused()
+    assert line.startswith(f"model repository {MODEL} is public, and --private makes only new repositories private: ")
+    assert f"{hub.url}/{MODEL}/settings" in line
+    assert hub.state() == before
+
+
+# collections
+
+
+def test_the_collection_is_checked_before_anything_is_published(
+    hub: HubServer, publisher: Publisher, work: Path
+) -> None:
+    arguments = [work / "run", "--repo", MODEL]
+    for title in ("", "  ", "x" * 61):
+        line = publisher.run(*arguments, "--collection", title, reuse_staged=True).refused()
+        assert line == f"--collection: a title has 1 to 60 characters, not {len(title)}"
+    assert hub.repositories == {}
+    publisher.run(*arguments, reuse_staged=True).succeeded()
+    hub.fault = lambda number, request: Fault("refuse", 403) if request.path.endswith("collections") else None
+    publisher.run(*arguments, "--collection", "x", reuse_staged=True, token=SCOPED)
+    line = publisher.run(*arguments, "--create_pr", "--collection", "x", reuse_staged=True, token=UNSCOPED).refused()
+    assert line.startswith("collection x: the token has no write permission for collections (collection.write) of org")
