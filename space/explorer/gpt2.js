@@ -11,7 +11,7 @@
  */
 import { ACTIVATIONS } from "./activations.js";
 import { parseConfig, parseGenerationConfig } from "./gpt2_config.js";
-import { dot, layerNorm, multiply, softmax } from "./linear_algebra.js";
+import { areFinite, dot, layerNorm, multiply, softmax } from "./linear_algebra.js";
 import { ModelError } from "./model_error.js";
 import { ModelFiles, parseSource } from "./model_files.js";
 import { distribution, draw, uniformNumbers } from "./sampling.js";
@@ -159,7 +159,7 @@ export class GPT2 {
     const { norm, head } = this.#weights;
     const rows = residuals.length / width, logits = new Float32Array(rows * vocabSize);
     multiply(layerNorm(residuals, norm.scale, norm.shift, epsilon), rows, head, null, logits);
-    if (!logits.every(Number.isFinite)) {
+    if (!areFinite(logits)) {
       throw new ModelError("the model's logits are not finite numbers, because its weights are too large for float32");
     }
     return logits;

@@ -3,7 +3,7 @@
 /**
  * y = x · weightᵀ + bias. Sums are in double precision.
  *
- * Four outputs are computed together, because each loaded x then serves four products.
+ * Several outputs are computed together, because each loaded x then serves several products.
  * @param {Float32Array} x (rows, inputs)
  * @param {number} rows
  * @param {Float32Array} weight (outputs, inputs)
@@ -20,20 +20,20 @@ export function multiply(x, rows, weight, bias, y) {
 
 function oneRow(x, from, weight, bias, inputs, outputs, y, to) {
   let out = 0;
-  for (; out + 4 <= outputs; out += 4) {
-    const a = out * inputs, b = a + inputs, c = b + inputs, d = c + inputs;
-    let sumA = 0, sumB = 0, sumC = 0, sumD = 0;
-    for (let i = 0; i < inputs; i++) {
+  for (; out + 8 <= outputs; out += 8) {
+    let a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0;
+    for (let i = 0, w = out * inputs; i < inputs; i++, w++) {
       const value = x[from + i];
-      sumA += weight[a + i] * value;
-      sumB += weight[b + i] * value;
-      sumC += weight[c + i] * value;
-      sumD += weight[d + i] * value;
+      a += weight[w] * value;
+      b += weight[w + inputs] * value;
+      c += weight[w + 2 * inputs] * value;
+      d += weight[w + 3 * inputs] * value;
+      e += weight[w + 4 * inputs] * value;
+      f += weight[w + 5 * inputs] * value;
+      g += weight[w + 6 * inputs] * value;
+      h += weight[w + 7 * inputs] * value;
     }
-    y[to + out] = sumA;
-    y[to + out + 1] = sumB;
-    y[to + out + 2] = sumC;
-    y[to + out + 3] = sumD;
+    y.set([a, b, c, d, e, f, g, h], to + out);
   }
   for (; out < outputs; out++) y[to + out] = dot(x, from, weight, out * inputs, inputs);
   if (bias) for (let i = 0; i < outputs; i++) y[to + i] += bias[i];
@@ -142,4 +142,15 @@ export function transpose(matrix, rows, columns) {
     }
   }
   return result;
+}
+
+/**
+ * @param {Float32Array} values
+ * @returns {boolean} whether none is NaN or infinite
+ */
+export function areFinite(values) {
+  let sum = 0;
+  // 0 times NaN or infinity is NaN
+  for (let i = 0; i < values.length; i++) sum += values[i] * 0;
+  return sum === 0;
 }

@@ -3,6 +3,7 @@
  *
  * Format: https://huggingface.co/docs/safetensors, section "Format".
  */
+import { areFinite } from "./linear_algebra.js";
 import { ModelError, shown } from "./model_error.js";
 
 /** @typedef {import("./model_files.js").ByteStream} ByteStream */
@@ -97,16 +98,8 @@ export async function readTensor(stream, entry, onBytes) {
   const bytes = new Uint8Array(end - begin);
   await stream.read(bytes, onBytes);
   const values = dtype === "F32" ? new Float32Array(bytes.buffer) : widen(new Uint16Array(bytes.buffer), dtype);
-  if (!isFinite(values)) throw new ModelError(`${stream.name}: ${shown(name)} has values that are NaN or infinite`);
+  if (!areFinite(values)) throw new ModelError(`${stream.name}: ${shown(name)} has values that are NaN or infinite`);
   return values;
-}
-
-/** @param {Float32Array} values */
-function isFinite(values) {
-  let sum = 0;
-  // 0 times NaN or infinity is NaN
-  for (let i = 0; i < values.length; i++) sum += values[i] * 0;
-  return sum === 0;
 }
 
 /**

@@ -6,6 +6,10 @@
  * whose interval of the cumulative probability contains the number is drawn. torch draws otherwise, so that equal seeds
  * give other texts there.
  */
+import { ModelError } from "./model_error.js";
+
+/** Above every id: gpt2_config.js allows no larger vocabulary. */
+const MOST_IDS = 2 ** 21;
 
 /**
  * @typedef {object} SamplingSettings
@@ -29,9 +33,9 @@
  * @returns {Distribution}
  */
 export function distribution(logits, { temperature = 1, topK = 0, topP = 1, suppress = [] } = {}) {
-  const allowed = Float32Array.from(logits);
+  const allowed = logits.slice();
   for (const id of Array.from(suppress)) if (id < allowed.length) allowed[id] = -Infinity;
-  const probabilities = temperature > 0 ? softmaxOf(allowed, temperature) : softmaxOf(allowed, 1);
+  const probabilities = softmaxOf(allowed, temperature > 0 ? temperature : 1);
   const ids = byDescendingProbability(probabilities);
   const before = new Float32Array(ids.length);
   for (let rank = 0; rank < ids.length; rank++) before[rank] = probabilities[ids[rank]];
@@ -105,24 +109,32 @@ export function surprises(logits, ids) {
  * @param {Float32Array} logits
  * @param {number} temperature above 0
  * @returns {Float32Array}
+ * @throws {ModelError} if all logits are −∞
  */
 export function softmaxOf(logits, temperature) {
   let largest = -Infinity, sum = 0;
   for (let i = 0; i < logits.length; i++) if (logits[i] > largest) largest = logits[i];
+  if (largest === -Infinity) throw new ModelError("no token is left to draw: suppress fewer");
   const probabilities = new Float32Array(logits.length);
   for (let i = 0; i < logits.length; i++) sum += probabilities[i] = Math.exp((logits[i] - largest) / temperature);
   for (let i = 0; i < logits.length; i++) probabilities[i] /= sum;
   return probabilities;
 }
 
-/** @param {Float32Array} probabilities */
+/**
+ * @param {Float32Array} probabilities none of them negative
+ * @returns {Uint32Array} all ids
+ */
 function byDescendingProbability(probabilities) {
   const bits = new Uint32Array(probabilities.buffer, probabilities.byteOffset, probabilities.length);
-  // the bits of floats that are not negative are in the floats' order: a probability and its id make one number that
-  // the fast sort of typed arrays compares
+  // bits of floats that are not negative are in the floats' order, so a probability's bits and its id make one number,
+  // which the sort of typed arrays compares fast
   const keys = new Float64Array(bits.length);
-  for (let id = 0; id < keys.length; id++) keys[id] = (0x7fffffff - bits[id]) * 2 ** 21 + id;
-  return Uint32Array.from(keys.sort(), (key) => key % 2 ** 21);
+  for (let id = 0; id < keys.length; id++) keys[id] = (0x7fffffff - bits[id]) * MOST_IDS + id;
+  keys.sort();
+  const ids = new Uint32Array(keys.length);
+  for (let rank = 0; rank < ids.length; rank++) ids[rank] = keys[rank] % MOST_IDS;
+  return ids;
 }
 
 /**
