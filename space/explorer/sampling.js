@@ -65,7 +65,7 @@ export function draw({ cumulative }, u) {
  * @returns {() => number}
  */
 export function uniformNumbers(seed) {
-  let state = (seed >>> 0) ^ Math.imul(Math.floor(seed / 2 ** 32), 0x9e3779b9);
+  let state = seed >>> 0;
   const splitmix = () => {
     state = (state + 0x9e3779b9) | 0;
     let mixed = state ^ (state >>> 16);
@@ -74,7 +74,9 @@ export function uniformNumbers(seed) {
     mixed = Math.imul(mixed, 0x735a2d97);
     return mixed ^ (mixed >>> 15);
   };
-  let a = splitmix(), b = splitmix(), c = splitmix(), counter = 1;
+  let a = splitmix(), b = splitmix(), counter = 1;
+  state ^= Math.floor(seed / 2 ** 32);
+  let c = splitmix();
   const next = () => {
     const sum = (((a + b) | 0) + counter) | 0;
     counter = (counter + 1) | 0;

@@ -177,7 +177,7 @@ function arrange(tensors, config, model) {
  */
 function embeddings(tensors, tied, get) {
   if (!tied) return [get("wte.weight"), get(HEAD)];
-  const tokens = tensors.get("wte.weight") ?? get(HEAD);
+  const tokens = tensors.get("wte.weight") ?? tensors.get(HEAD) ?? get("wte.weight");
   const head = tensors.get(HEAD) ?? tokens;
   return [tokens, head.every((value, i) => value === tokens[i]) ? tokens : head];
 }

@@ -1,0 +1,53 @@
+"""Texts of every kind, with what wine_gpt's tokenizers make of them, for the explorer's tokenizer."""
+
+import itertools
+import json
+import random
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerFast
+
+from wine_gpt.data.template import CLASS_TEMPLATE, ReviewTemplate
+from wine_gpt.tokenizer import save_tokenizer, train_tokenizer
+
+# fmt: off
+WORDS = (
+    "wine", "review", "Wine", "italy", "it", "s", "t", "re", "growers", "the", "The", "to", "light", "medium", "bodied",
+    "u", "S", "15", "000", "13", "5", "08", "em", "d", "avola", "called", "Château", "Cafe\u0301", "ÉTÉ", "ΟΔΟΣ", "İzmir",
+    "ß", "ﬁ", "日本", "🍷", "e\u0301\u0323", "\u212b", "a\u00a0b", "[EOS]", "[UNK]", "[bos]", "—", "”", "’",
+)
+# fmt: on
+MARKS = (*"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "\n", "\r\n", "\r", "\t", "\x0b", "\x0c", "\u2028", "\x85", "  ")
+RECIPE = ReviewTemplate(prefix="a (new) recipe : v2.0", fields=("cuisine",), text_field="method")
+NO_PREFIX = ReviewTemplate(prefix="", fields=("country", "variety"), text_field="text")
+# line breaks as words or not, for each form of text
+TOKENIZERS = {"class": (CLASS_TEMPLATE, False), "recipe": (RECIPE, True), "no_prefix": (NO_PREFIX, False)}
+
+
+def write_texts(folder: Path, name: str) -> None:
+    """Save a tokenizer, and ``texts.json`` with ids and decoded texts."""
+    template, line_breaks = TOKENIZERS[name]
+    chance = random.Random(3)
+    header = " : ".join([*([template.prefix] if template.prefix else []), *template.fields])
+    texts = [_text(chance, header) for _ in range(400)]
+    tokenizer = train_tokenizer(texts[::2], template=template, line_breaks=line_breaks)
+    save_tokenizer(tokenizer, folder)
+    ids = [chance.choices(range(len(tokenizer)), k=chance.randrange(30)) for _ in range(300)]
+    encoded = tokenizer(texts)["input_ids"]
+    found = {
+        "encoded": [{"text": text, "ids": row} for text, row in zip(texts, encoded, strict=True)],
+        "decoded": [{"ids": row, "text": tokenizer.decode(row, skip_special_tokens=True)} for row in (*encoded, *ids)],
+        "pieces": [{"ids": row, "pieces": _pieces(tokenizer, row)} for row in (*encoded[:40], *ids[:40])],
+    }
+    (folder / "texts.json").write_text(json.dumps(found))
+
+
+def _text(chance: random.Random, header: str) -> str:
+    start = header + " : " if chance.random() < 0.5 else ""
+    parts = chance.choices((*WORDS, *WORDS, *MARKS), k=chance.randrange(25))
+    return start + "".join(part + chance.choice((" ", " ", "")) for part in parts)
+
+
+def _pieces(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> list[str]:
+    texts = ["", *(tokenizer.decode(ids[: end + 1], skip_special_tokens=True) for end in range(len(ids)))]
+    return [longer[len(text) :] for text, longer in itertools.pairwise(texts)]
