@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.refused import refused
 from support.small_run import ROOT, command
 from support.system_faults import run_in_subprocess
 from support.training_processes import script, scripts, start_server
 
 from tools.sample_grammar.grammar import generate_records
+from wine_gpt.processes import joins_as_main_process, require_environment
+from wine_gpt.training.accelerator import restored_state
 
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
 # seconds until a process without its launcher or its peers has ended
@@ -159,6 +162,55 @@ def test_an_error_on_one_machine_ends_all_with_it(work: Path, settings: dict[str
     outcomes = scripts([command(work, "right"), command(work, "right", **settings)], work / "cache")
     assert [error_of(outcome) for outcome in outcomes] == [message, message]
     assert not (work / "right").exists()
+
+
+# environment variables
+
+LAUNCHED = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"WORLD_SIZE": "2"},
+            "WORLD_SIZE=2, but not RANK, LOCAL_RANK, MASTER_ADDR, MASTER_PORT: start with accelerate",
+        ),
+        ({"WORLD_SIZE": "abc"}, "WORLD_SIZE=abc, but not RANK"),
+        ({"LOCAL_RANK": "0"}, "LOCAL_RANK=0, but not WORLD_SIZE"),
+        ({**LAUNCHED, "WORLD_SIZE": "abc"}, "but WORLD_SIZE must be an integer below 2147483648"),
+        ({**LAUNCHED, "RANK": "5", "WORLD_SIZE": "1"}, "but RANK must be an integer below 1"),
+        ({**LAUNCHED, "LOCAL_RANK": "-1"}, "but LOCAL_RANK must be an integer below 2"),
+        ({**LAUNCHED, "MASTER_PORT": "http"}, "but MASTER_PORT must be an integer below 65536"),
+        ({"ACCELERATE_USE_CPU": "maybe"}, "ACCELERATE_USE_CPU=maybe: must be true or false"),
+        ({"ACCELERATE_USE_FSDP": ""}, "ACCELERATE_USE_FSDP=: must be true or false"),
+        ({"ACCELERATE_TORCH_DEVICE": "gpu"}, "ACCELERATE_TORCH_DEVICE=gpu, which torch can't use"),
+    ],
+)
+def test_a_wrong_environment_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert message in refused(require_environment)
+
+
+def test_a_launchers_environment_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**LAUNCHED, "ACCELERATE_USE_CPU": "True", "ACCELERATE_TORCH_DEVICE": "cpu"}.items():
+        monkeypatch.setenv(name, value)
+    require_environment()
+
+
+def test_a_launcher_that_starts_one_process_for_several_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # what accelerate launch --cpu --num_processes 2 sets
+    for name, value in {"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
+    with restored_state():
+        assert joins_as_main_process()
+    assert "accelerate launch started one process" in caplog.text
+    assert "--config_file configs/accelerate/cpu_processes.yaml" in caplog.text
 
 
 # launchers that are killed

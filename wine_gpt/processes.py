@@ -4,6 +4,7 @@ accelerate is imported within the functions, because it loads torch, which takes
 """
 
 import contextlib
+import logging
 import os
 import platform
 import signal
@@ -15,7 +16,12 @@ from typing import TypeVar
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+# what a launcher such as torchrun sets for each process
+LAUNCHER_VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 # seconds between two looks at the launcher
 WATCH_INTERVAL = 1.0
@@ -35,12 +41,19 @@ def joins_as_main_process() -> bool:
     Accelerate joins processes without a GPU only if ``cpu`` is true.
 
     Raises:
-        UserError: if the environment variables of the launcher are incomplete.
+        UserError: if the environment variables of the launcher are incomplete or wrong.
     """
+    require_environment()
     import torch
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
+    # accelerate's launcher sets MASTER_ADDR for several processes, and starts one if they have no GPU
+    if os.environ.keys() >= {"ACCELERATE_USE_CPU", "MASTER_ADDR"} and not is_launched():
+        logger.warning(
+            "accelerate launch started one process, since --cpu with --num_processes needs MPI: for several take "
+            "--config_file configs/accelerate/cpu_processes.yaml"
+        )
     cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     try:
         return bool(PartialState(cpu=cpu).is_main_process)
@@ -48,14 +61,55 @@ def joins_as_main_process() -> bool:
         raise UserError(describe_join_failure(error)) from error
 
 
+def require_environment() -> None:
+    """Check the variables of launchers and of accelerate, because a wrong one hangs or ends in a traceback.
+
+    Raises:
+        UserError: with the variable, its value and what to do.
+    """
+    from accelerate.utils import str_to_bool
+
+    if os.environ.keys() & {"RANK", "LOCAL_RANK", "WORLD_SIZE"}:
+        _require_ranks()
+    for name, value in os.environ.items():
+        if name.startswith("ACCELERATE_USE_"):
+            try:
+                str_to_bool(value.lower())
+            except ValueError:
+                raise UserError(f"the environment has {name}={value}: must be true or false, or unset it") from None
+    if device := os.environ.get("ACCELERATE_TORCH_DEVICE"):
+        import torch
+
+        try:
+            torch.empty(1, device=device)
+        # torch raises an AssertionError without CUDA
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(
+                f"the environment has ACCELERATE_TORCH_DEVICE={device}, which torch can't use: unset it, or take cpu "
+                f"({one_line(error)})"
+            ) from error
+
+
+def _require_ranks() -> None:
+    """Check a launcher's variables: all are set, are integers, and the ranks are below the number of processes."""
+    found = {name: os.environ[name] for name in LAUNCHER_VARIABLES if name in os.environ}
+    advice = "start with accelerate launch, or unset them to train in one process"
+    described = f"the environment has a launcher's variables {', '.join(f'{name}={found[name]}' for name in found)}"
+    if missing := [name for name in LAUNCHER_VARIABLES if name not in found]:
+        raise UserError(f"{described}, but not {', '.join(missing)}: {advice}")
+    below = {"WORLD_SIZE": "2147483648", "MASTER_PORT": "65536", "RANK": found["WORLD_SIZE"]}
+    below["LOCAL_RANK"] = below["RANK"]
+    for name, limit in below.items():
+        # in this order, so that the number of processes is one before a rank is compared with it
+        if not (found[name].isdecimal() and int(found[name]) < int(limit)):
+            raise UserError(f"{described}, but {name} must be an integer below {limit}: {advice}")
+
+
 def describe_join_failure(error: ValueError) -> str:
-    """Name the environment variables that a launcher sets, some of which are set and others are not."""
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    found = ", ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
-    missing = ", ".join(name for name in names if name not in os.environ)
+    """Return the error for processes that can't be joined, such as those of MPI without an address."""
     return (
-        f"the environment has a launcher's variables {found or 'of MPI'}, but not {missing}: start with "
-        f"accelerate launch, or unset them to train in one process ({one_line(error)})"
+        "the processes of a launcher can't be joined: start with accelerate launch, or unset the launcher's "
+        f"environment variables to train in one process ({one_line(error)})"
     )
 
 

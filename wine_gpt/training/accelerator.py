@@ -25,7 +25,14 @@ from wine_gpt.config_io import to_flat
 from wine_gpt.errors import UserError
 from wine_gpt.files import install_command
 from wine_gpt.modeling.cross_entropy import CHUNK_BYTES
-from wine_gpt.processes import describe_join_failure, named_lost_process, require_equal, versions, watched_launcher
+from wine_gpt.processes import (
+    describe_join_failure,
+    named_lost_process,
+    require_environment,
+    require_equal,
+    versions,
+    watched_launcher,
+)
 from wine_gpt.training.hardware import LAUNCHED_PRECISION, choose_mixed_precision, float32_library, tuned_runtime
 
 logger = get_logger(__name__)
@@ -80,6 +87,7 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
         UserError: if a tracker is not installed, or the device or the launcher's settings are not supported.
     """
     _require_trackers(config.tracker_names)
+    require_environment()
     _require_supported_launch()
     launched = get_cpu_distributed_information().world_size
     mixed_precision = choose_mixed_precision(config.mixed_precision)
