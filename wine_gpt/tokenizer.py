@@ -237,8 +237,8 @@ def require_known_words(tokenized: DatasetDict, tokenizer: PreTrainedTokenizerFa
 def no_known_word(split: str) -> UserError:
     """Return the error for a split whose loss would be meaningless, or not a number."""
     return UserError(
-        f"data: the {split} split has nothing to score, because the tokenizer knows no word of a text after its first, "
-        "which is not scored: check data.path and data.text_field, use more texts, or pretrain with another "
+        f"data: the {split} split has nothing to score, because the tokenizer knows no word of a text after its "
+        "first, which is not scored: check data.path and data.text_field, use more texts, or pretrain with another "
         "--tokenizer.path"
     )
 
