@@ -135,6 +135,24 @@ def test_only_a_column_that_is_read_must_be_unique(tmp_path: Path) -> None:
     )
 
 
+def test_an_optional_column_that_is_there_twice_is_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    header = ",".join([*NEEDED, "price", "points", " price"])
+    (row,) = load(write(tmp_path / "a.csv", f"{header}\nUS,Oregon,Pinot,Dry.,12,88,13\n"))
+    assert row["points"] == 88
+    assert "price" not in row
+    assert "column 'price' is there more than once, and no text needs it: it is not read" in caplog.text
+
+
+def test_records_may_spell_their_keys_differently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [{"kind": "a", "note": "b"}, {"kind ": "c", "note": "d"}, {" note": "f", "kind": "e", "kind ": None}]
+    assert notes(tmp_path / "a.jsonl", lines_text(records)) == ["b", "d", "f"]
+    assert notes(tmp_path / "b.jsonl", lines_text(records[::-1])) == ["f", "d", "b"]
+    monkeypatch.setattr("wine_gpt.data.json_format.BATCH_ROWS", 1)
+    assert notes(tmp_path / "c.jsonl", lines_text(records)) == ["b", "d", "f"]
+    path = write(tmp_path / "d.jsonl", lines_text([*records, {"kind": "x", "kind ": "y", "note": "z"}]))
+    assert "record 4: column 'kind' is there more than once" in load_error(path, **OWN)
+
+
 def test_of_an_own_corpus_only_the_named_columns_are_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"kind": "a", "note": "b", "price": "Free", "points": ["x"]}\n')
     rows = load(path, **OWN, **ALL_TRAIN)
@@ -160,6 +178,86 @@ def test_a_ragged_row_gets_advice(tmp_path: Path) -> None:
     message = load_error(write(tmp_path / "c.csv", 'kind,note\na,"the \\"best\\" one"\n'), **OWN)
     assert "the record that starts in line 2 is broken" in message
     assert 'write a quote inside a cell as "", not as \\"' in message
+
+
+# name of the file, content, the texts, and how many lines are skipped
+TABLES: dict[str, tuple[str, str, list[str], int]] = {
+    "two files appended": ("a.csv", "kind,note\na,b\nkind,note\nc,d\n", ["b", "d"], 1),
+    "a mark between them": ("a.csv", "kind,id,note\na,1,b\n\ufeffkind,id,note\nc,2,d\n", ["b", "d"], 1),
+    "spaced": ("a.csv", "note, kind\nb, a\nnote, kind\nd, c\n", ["b", "d"], 1),
+    "Markdown": ("a.csv", "| kind | note |\n|:-----|-----:|\n| a | b |\n| c | d--- |\n", ["b", "d---"], 1),
+    "psql": ("a.csv", " kind | note\n------+------\n a    | b\n c    | d\n(2 rows)\n\n", ["b", "d"], 2),
+    "MySQL": ("a.csv", "+------+------+\n| kind | note |\n+------+------+\n| a    | b    |\n+------+\n", ["b"], 2),
+    "a text of dashes": ("a.csv", "kind,note\na,b\n--,---\n", ["b", "---"], 0),
+    "a text like a name": ("a.csv", "kind,note\nkind,b\nnote,note\n", ["b", "note"], 0),
+    "quotes as letters": (
+        "a.tsv",
+        'kind\tnote\na\t"Great" wine\nb\t"Never closed\n"c\tnormal\nd\t12" pizza\ne\t"',
+        ['"Great" wine', '"Never closed', "normal", '12" pizza', '"'],
+        0,
+    ),
+    "quotes as quotes": (
+        "a.tsv",
+        'kind\tnote\n"a"\t"b ""q"" c"\nc\t"1\n2"\n"d\n"\t"tab\tin"\ne\t""\n',
+        ['b "q" c', "1\n2", "tab\tin"],
+        0,
+    ),
+    "both": ("a.tsv", 'note\tkind\n"1\n2"\tx\n"Open\tx\n"q" open\tx\nz\tz', ["1\n2", '"Open', '"q" open', "z"], 0),
+    "psql -A": ("a.csv", 'kind|note\na|"b\nc|d "e"\n(2 rows)\n', ['"b', 'd "e"'], 1),
+    "R's row names": ("a.csv", '"kind","note"\n"1","a","b"\n"2","c","d"\n', ["b", "d"], 0),
+    "R's row names, tabs": ("a.tsv", '"kind"\t"note"\n"1"\t"a"\t"b"\n"2"\t"c"\t"d"\n', ["b", "d"], 0),
+    "escaped separators": ("a.csv", "kind,note\na,one\\, two\\, three\nb,c\\\n", ["one, two, three", "c\\"], 0),
+    "^Z": ("a.csv", "kind,note\na,b\n\x1a", ["b"], 0),
+    "zeros": ("a.csv", "kind,note\na,b\n" + "\0" * 600, ["b"], 0),
+    "^Z in JSON": ("a.json", '[{"kind": "a", "note": "b"}]\r\n\x1a', ["b"], 0),
+    "zeros in JSON Lines": ("a.jsonl", '{"kind": "a", "note": "b"}\n' + "\0" * 600, ["b"], 0),
+    "^Z in JSON Lines": ("a.jsonl", '{"kind": "a", "note": "b"}\x1a', ["b"], 0),
+    "CSV as .txt": ("a.txt", "kind,note\na,b\n", ["b"], 0),
+    "TSV as .txt": ("a.txt", 'kind\tid\tnote\na\t1\t"b\n', ['"b'], 0),
+    "JSON as .txt": ("a.txt", '[{"kind": "a", "note": "b"}]', ["b"], 0),
+    "JSON Lines as .txt": ("a.txt", '{"kind": "a", "note": "b"}\n{"kind": "c", "note": "d"}\n', ["b", "d"], 0),
+    "JSON as .csv": ("a.csv", '\n[\n  {\n    "kind": "a", "note": "b"\n  }\n]', ["b"], 0),
+    "JSON Lines as .tsv": ("a.tsv", '{"kind": "a", "note": "b"}\n', ["b"], 0),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_of_another_program_or_suffix_is_read(tmp_path: Path, name: str) -> None:
+    file, text, expected, skipped = TABLES[name]
+    report = load_reviews(DataConfig(path=write(tmp_path / file, text), **OWN, **ALL_TRAIN)).report
+    assert notes(tmp_path / file, text) == expected
+    assert report.lines_skipped == skipped
+    if skipped:
+        assert f"{skipped} line" in str(report)
+        assert "drawn with dashes: skipped" in str(report)
+
+
+AMBIGUOUS = {
+    "another order": ("kind,note\na,b\nnote,kind\n", "line 3 is a header with another order of columns: make it"),
+    "other columns": ("kind,note\na,b\nkind,id,note\n", "line 3 is a header with other columns than the first"),
+    "row names": ("kind,note\n1,a,b\n", "if the first cells are R's row names: write.table(..., row.names = FALSE)"),
+    "texts in JSON": ('["a, b", "c"]\n', "record 1 is a text, not an object with the columns as keys"),
+    "a quote in tabs": ('kind\tnote\na\n"b\tc\td\n', "line 2 has 1 cell, the header 2"),
+    "an open quote in tabs": ('kind\tnote\n"b\tc\td\n', "the record that starts in line 2 is broken: a quote is not"),
+}
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_a_table_that_could_be_read_in_two_ways_is_named(tmp_path: Path, name: str) -> None:
+    text, expected = AMBIGUOUS[name]
+    assert expected in load_error(write(tmp_path / "a.csv", text), **OWN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["note, to self\nBuy wine\n", "note\n", "One, two\nthree, four\n", '{x}\n["a" or\n', "[sic]\n", "kind,note\na\n"],
+)
+def test_lines_of_text_are_no_table(tmp_path: Path, text: str) -> None:
+    assert notes(tmp_path / "a.txt", text, prompt_fields=()) == text.split("\n")[:-1]
+
+
+def test_one_column_of_a_table_named_txt_is_read(tmp_path: Path) -> None:
+    assert notes(tmp_path / "a.txt", "id,note\n1,b\n2,d\n", prompt_fields=()) == ["b", "d"]
 
 
 def test_quotes_and_line_breaks_within_cells_are_kept(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Choose the columns to read, and name the batches in which every format yields them."""
 
 import difflib
+import logging
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,11 +12,15 @@ import pyarrow as pa
 from wine_gpt.config import column_name
 from wine_gpt.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 BATCH_ROWS = 8192
 # replaces invalid characters, such as half of a surrogate pair in a JSON escape, until they are counted and removed
 REMOVED = "\0"
 # keys of a field's metadata: how many values a reader made null because they are nested, and the first of them
 UNREAD, UNREAD_EXAMPLE = b"unread", b"unread_example"
+# key of a batch's metadata: how many lines a reader skipped because they repeat the header or are drawn
+SKIPPED = b"skipped"
 # longest list of column names in a message, in characters
 SHOWN_NAMES = 300
 
@@ -47,17 +52,19 @@ class RequestedColumns:
             advice: what may be wrong if no required column is there.
 
         Raises:
-            UserError: if a requested column occurs twice or a required one is missing.
+            UserError: if a required column occurs twice or is missing.
         """
         requested = [(column_name(column), column) for column in found]
         chosen = [(column, source) for column, source in requested if column in self.optional or self.requires(column)]
         doubled = [column for column, count in Counter(column for column, _ in chosen).items() if count > 1]
-        if doubled:
-            raise UserError(f"{name}: column {doubled[0]!r} is there more than once")
+        for column in doubled:
+            if self.requires(column):
+                raise UserError(f"{name}: column {column!r} is there more than once")
+            logger.warning("%s: column %r is there more than once, and no text needs it: it is not read", name, column)
         missing = [column for column in self.required if column not in dict(chosen)]
         if missing:
             raise UserError(f"{name}: {self._missing(missing, found, advice)}")
-        return dict(chosen)
+        return {column: source for column, source in chosen if column not in doubled}
 
     def requires(self, column: str) -> bool:
         """Return whether texts are composed of the column."""

@@ -14,6 +14,7 @@ from typing import Any, TextIO, cast
 
 import pyarrow as pa
 
+from wine_gpt.config import column_name
 from wine_gpt.data.columns import BATCH_ROWS, REMOVED, UNREAD, UNREAD_EXAMPLE, Batches, RequestedColumns
 from wine_gpt.errors import UserError, one_line
 
@@ -21,7 +22,11 @@ CHUNK = 1 << 20
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 # the first line of JSON that is not JSON Lines
 MULTILINE = re.compile(r"\s*(\[\s*\{|[\[{]\s*[\r\n])")
-JSON_SPACE = re.compile(r"[ \t\n\r]*")
+# the beginning of an object, or of an array of objects or texts
+BEGINNING = re.compile(r'\s*(\[\s*)?\{\s*"|\s*\[\s*"[^\n]*"\s*[,\]]\s*$', re.MULTILINE)
+# white space, and what pads a file at its end: zeros, and the mark of an end of file in MS-DOS
+BLANK_CHARACTERS = " \t\n\r\0\x1a"
+JSON_SPACE = re.compile(f"[{BLANK_CHARACTERS}]*")
 JSON_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
 # reads NaN and Infinity, which Python writes although JSON does not have them, as null
 DECODER = json.JSONDecoder(parse_constant=lambda constant: None)
@@ -45,19 +50,30 @@ BLANK: dict[str, object] = {}
 Record = dict[str, object]
 
 
-def parse_json(text: TextIO, name: str, columns: RequestedColumns) -> Batches:
+def begins_with_json(text: str) -> bool:
+    """Return whether the beginning of a file is that of JSON and not of a table or a text."""
+    return BEGINNING.match(text) is not None
+
+
+def parse_json(text: TextIO, name: str, columns: RequestedColumns, buffer: str = "", lines: int = 0) -> Batches:
     """Read one JSON array of records, as in Kaggle's file; objects without an array; or one object of columns.
+
+    Args:
+        text: the rest of the text.
+        name: the source, for messages.
+        columns: the columns to read.
+        buffer: the beginning of the text, if it is already read.
+        lines: the number of lines before the buffer.
 
     Raises:
         UserError: if the text is none of them; the message has the record's number and the position in the file.
     """
-    reader = _JsonReader(text, name)
+    reader = _JsonReader(text, name, buffer, lines)
     first = reader.peek()
     if not first:
         raise UserError(f"{name}: holds nothing")
     if first not in "[{":
-        start = reader.buffer[reader.position :].splitlines()[0][:SHOWN_START]
-        raise UserError(f"{name}: holds neither a JSON array nor JSON Lines: it begins with {start!r}")
+        raise _not_json(reader.buffer[reader.position :], name)
     return _batches(reader.records(columns), name, columns)
 
 
@@ -76,6 +92,8 @@ def parse_json_lines(text: TextIO, name: str, columns: RequestedColumns) -> Batc
             yield BLANK
         else:
             return
+        if line.lstrip()[0] not in "[{":
+            raise _not_json(line.strip(), name)
         if MULTILINE.match(line):
             yield from _JsonReader(text, name, line, number - 1).records(columns)
         else:
@@ -84,14 +102,20 @@ def parse_json_lines(text: TextIO, name: str, columns: RequestedColumns) -> Batc
     return _batches(records(), name, columns)
 
 
+def _not_json(text: str, name: str) -> UserError:
+    start = text.splitlines()[0][:SHOWN_START]
+    return UserError(f"{name}: holds neither a JSON array nor JSON Lines: it begins with {start!r}")
+
+
 def _line_records(lines: Iterable[str], name: str, first: int) -> Iterator[Record]:
     """Yield the record of each line, the lines numbered from ``first``."""
     for number, line in enumerate(lines, first):
-        if line.isspace():
+        content = line.rstrip(BLANK_CHARACTERS)
+        if not content or content.isspace():
             yield BLANK
             continue
         try:
-            value = DECODER.decode(line)
+            value = DECODER.decode(content)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{name}: line {number:,} is no whole JSON object: {_reason(error)}") from None
         yield _record(value, name, "line", number)
@@ -218,7 +242,7 @@ class _JsonReader:
         """Skip white space and return the next character, or an empty string at the end of the file."""
         while True:
             character = self.buffer[self.position : self.position + 1]
-            if character and character not in " \t\n\r":
+            if character and character not in BLANK_CHARACTERS:
                 return character
             match = JSON_SPACE.match(self.buffer, self.position)
             self.position = match.end() if match else self.position
@@ -293,14 +317,33 @@ def _batches(records: Iterator[Record], name: str, columns: RequestedColumns) ->
             # a batch of blank rows has no keys, so read more
             while not any(batch) and (more := list(itertools.islice(records, BATCH_ROWS))):
                 batch += more
-            found = list(dict.fromkeys(itertools.chain.from_iterable(batch)))
+            # records may spell a key in several ways, so keep the first
+            found = {column_name(key): key for key in reversed(dict.fromkeys(itertools.chain.from_iterable(batch)))}
             chosen = (
-                columns.choose(found, name, _nesting_advice(batch, columns))
+                columns.choose(list(found.values())[::-1], name, _nesting_advice(batch, columns))
                 if found
                 else {column: column for column in columns.required}
             )
-        yield _to_batch(batch, chosen, columns, name, read + 1)
+        yield _to_batch(_spelled_alike(batch, chosen, columns, name, read + 1), chosen, columns, name, read + 1)
         read += len(batch)
+
+
+def _spelled_alike(
+    records: list[Record], chosen: dict[str, str], columns: RequestedColumns, name: str, first: int
+) -> list[Record]:
+    """Return records, numbered from ``first``, in which each chosen column has one key, such as no "country "."""
+    unknown = set[str]().union(*records).difference(chosen.values())
+    others = {key: chosen[column_name(key)] for key in unknown if column_name(key) in chosen}
+    if not others:
+        return records
+    alike = []
+    for number, record in enumerate(records, first):
+        moved = {others[key]: value for key, value in record.items() if key in others and value is not None}
+        doubled = [key for key in moved if record.get(key) is not None]
+        if doubled and columns.requires(column_name(doubled[0])):
+            raise UserError(f"{name}: record {number:,}: column {column_name(doubled[0])!r} is there more than once")
+        alike.append({**moved, **{key: value for key, value in record.items() if key not in moved or key in doubled}})
+    return alike
 
 
 def _nesting_advice(records: list[Record], columns: RequestedColumns) -> str:

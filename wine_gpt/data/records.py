@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.columns import REMOVED, UNREAD, UNREAD_EXAMPLE, RequestedColumns
+from wine_gpt.data.columns import REMOVED, SKIPPED, UNREAD, UNREAD_EXAMPLE, RequestedColumns
 from wine_gpt.data.report import DataReport, UnreadValues
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
 from wine_gpt.data.values import count_missing_spellings, is_text, read_values, remove_values
@@ -55,6 +55,7 @@ class Tally:
     cut: int = 0
     characters_removed: int = 0
     line_breaks_lost: int = 0
+    lines_skipped: int = 0
     unread: dict[str, UnreadValues] = field(default_factory=dict)
     missing_spellings: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
@@ -75,6 +76,7 @@ class Tally:
             cut=self.cut,
             characters_removed=self.characters_removed,
             line_breaks_lost=self.line_breaks_lost,
+            lines_skipped=self.lines_skipped,
             unread=self.unread,
             missing_spellings={column: dict(found) for column, found in self.missing_spellings.items() if found},
         )
@@ -115,13 +117,14 @@ class ReviewFilter:
             yield from self._by_split(pa.table(columns), splits)
 
     def _typed(self, batch: pa.RecordBatch) -> Columns:
-        self._count_nested(batch.schema)
+        self._count_unread(batch.schema)
         return {
             column: self._read_column(values, column)
             for column, values in zip(batch.schema.names, map(_plain, batch.columns), strict=True)
         }
 
-    def _count_nested(self, schema: pa.Schema) -> None:
+    def _count_unread(self, schema: pa.Schema) -> None:
+        self.tally.lines_skipped += int((schema.metadata or {}).get(SKIPPED, 0))
         for column in schema:
             metadata = column.metadata or {}
             if UNREAD in metadata:

@@ -34,6 +34,7 @@ class DataReport:
         cut: running texts that had more than ``data.max_characters`` characters.
         characters_removed: NUL characters and lone surrogates that were removed.
         line_breaks_lost: texts whose line breaks are read as spaces.
+        lines_skipped: lines of a CSV file that repeat the header or are drawn, such as ``|---|---|``.
         unread: for each column that no text is made of, the values that became null because they don't fit its type.
         missing_spellings: for each required field, the number of values by their spelling of a missing value, e.g. NA.
     """
@@ -47,6 +48,7 @@ class DataReport:
     cut: int
     characters_removed: int
     line_breaks_lost: int = 0
+    lines_skipped: int = 0
     unread: dict[str, UnreadValues] = field(default_factory=dict)
     missing_spellings: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -100,7 +102,11 @@ class DataReport:
                 spelled.append(f"{_counted(sum(counts.values()))} of {name} read {quoted}: {change} makes them null")
         texts = "text loses its" if self.line_breaks_lost == 1 else "texts lose their"
         lost = f"{self.line_breaks_lost:,} {texts} line breaks: --data.line_breaks true keeps them as words"
-        return unread + spelled + [lost] * self._is_notable(self.line_breaks_lost)
+        lines = "line repeats the header or is" if self.lines_skipped == 1 else "lines repeat the header or are"
+        skipped = f"{self.lines_skipped:,} {lines} drawn with dashes: skipped"
+        return (
+            unread + spelled + [skipped] * (self.lines_skipped > 0) + [lost] * self._is_notable(self.line_breaks_lost)
+        )
 
     def _is_notable(self, count: int) -> bool:
         return count >= NOTED_RECORDS or count >= max(NOTED_FRACTION * self.read, 1)
