@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.activations import ACT2FN
 
+from wine_gpt.run_folder import WEIGHTS
+
 PROMPTS = 50
-NEW_TOKENS = 12
+NEW_TOKENS = 8
 # below this gap of the two largest logits greedy texts may differ, because float32 sums depend on their order
 LEAST_GAP = 2e-3
 TINY = {"vocab_size": 101, "n_positions": 40, "n_embd": 30, "n_layer": 2, "n_head": 3}
@@ -25,6 +28,7 @@ class Case:
         dtype: of the weights in the file.
         shards: whether the weights are in several files.
         renamed: other names of fields in config.json.
+        unneeded: whether the file has the mask buffers of old GPT-2s, too.
         deep: whether the reference has every inner value and greedy texts.
     """
 
@@ -32,6 +36,7 @@ class Case:
     dtype: torch.dtype = torch.float32
     shards: bool = False
     renamed: dict[str, str] = field(default_factory=dict)
+    unneeded: bool = False
     deep: bool = True
 
 
@@ -54,6 +59,7 @@ CASES = {
     "bfloat16": Case(TINY, dtype=torch.bfloat16),
     "float16": Case(TINY, dtype=torch.float16),
     "shards": Case({**TINY, "tie_word_embeddings": False, "n_head": 1}, shards=True),
+    "buffers": Case(TINY, unneeded=True),
     "other_names": Case(TINY, renamed={"n_embd": "hidden_size", "n_head": "num_attention_heads"}),
     **{
         f"activation_{name}": Case({**TINY, "activation_function": name}, deep=False)
@@ -79,6 +85,10 @@ def build(case: Case, folder: Path, seed: int = 1) -> GPT2LMHeadModel:
                 parameter *= (30 / parameter.shape[1]) ** 0.5
     size = {"max_shard_size": "70KB"} if case.shards else {}
     model.to(case.dtype).save_pretrained(folder, **size)
+    if case.unneeded:
+        mask = {f"h.{layer}.attn.bias": torch.ones(1, 1, 640, 640) for layer in range(config.n_layer)}
+        tensors = {name.removeprefix("transformer."): value for name, value in load_file(folder / WEIGHTS).items()}
+        save_file({**tensors, **mask}, folder / WEIGHTS, metadata={"format": "pt"})
     fields = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({case.renamed.get(name, name): fields[name] for name in fields}))
     return GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()

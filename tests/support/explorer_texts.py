@@ -12,9 +12,9 @@ from wine_gpt.tokenizer import save_tokenizer, train_tokenizer
 
 # fmt: off
 WORDS = (
-    "wine", "review", "Wine", "italy", "it", "s", "t", "re", "growers", "the", "The", "to", "light", "medium", "bodied",
-    "u", "S", "15", "000", "13", "5", "08", "em", "d", "avola", "called", "Château", "Cafe\u0301", "ÉTÉ", "ΟΔΟΣ", "İzmir",
-    "ß", "ﬁ", "日本", "🍷", "e\u0301\u0323", "\u212b", "a\u00a0b", "[EOS]", "[UNK]", "[bos]", "—", "”", "’",
+    "wine", "review", "Wine", "italy", "it", "s", "t", "re", "growers", "the", "The", "to", "light", "medium", "u",
+    "bodied", "S", "15", "000", "13", "5", "08", "em", "d", "avola", "called", "Château", "Cafe\u0301", "ÉTÉ", "ΟΔΟΣ",
+    "İzmir", "ß", "ﬁ", "日本", "🍷", "e\u0301\u0323", "\u212b", "a\u00a0b", "[EOS]", "[UNK]", "[bos]", "—", "”", "’",
 )
 # fmt: on
 MARKS = (*"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "\n", "\r\n", "\r", "\t", "\x0b", "\x0c", "\u2028", "\x85", "  ")
