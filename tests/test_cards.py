@@ -1,5 +1,7 @@
 """The cards: whole files, missing figures, licenses, and bad metadata."""
 
+import ast
+import dataclasses
 import importlib.metadata
 import json
 import math
@@ -12,21 +14,31 @@ import pytest
 from huggingface_hub import ModelCard
 from support.finished_runs import METRICS, TRAINING, adapt, demo, evaluate, finish
 
+from wine_gpt.config import DataConfig, FinetuneConfig
+from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
+from wine_gpt.publishing import source
 from wine_gpt.publishing.cards import check, fill, license_notice, model_card, space_card, subset_card
-from wine_gpt.publishing.corpus import SAMPLE
+from wine_gpt.publishing.corpus import SAMPLE, OwnCorpus, corpus_of
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
+from wine_gpt.publishing.samples import Sample
 from wine_gpt.publishing.staging import SPACE
 
 GOLDEN = Path(__file__).parent / "golden"
 NAME = "org/wine-gpt"
+MIT = OwnCorpus("mit")
+SAMPLES = [
+    Sample("wine review", "wine review : spain : rioja : riesling : it's a light-bodied, crisp wine."),
+    Sample("wine review", "wine review : it's ``` <b>bold</b>. drink now."),
+    Sample("wine review : spain", "wine review : spain : rioja : tempranillo : it's a dull wine."),
+]
 
 
 @pytest.fixture(scope="module")
 def run(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     folder = finish(toy_run, tmp_path_factory.mktemp("cards") / "run", path="kaggle")
     evaluate(folder)
-    return read_run(folder, None)
+    return read_run(folder)
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +52,18 @@ def subset_models(run: RunRecord) -> list[SubsetModel]:
 def with_metrics(run: RunRecord, tmp_path: Path, metrics: dict[str, Any]) -> RunRecord:
     folder = finish(run.folder, tmp_path / "run", path="sample")
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    for name in ("samples.jsonl", "data_report.json", "evaluation/metrics.json", "evaluation/reliability.png"):
+    for name in ("data_report.json", "evaluation/metrics.json", "evaluation/reliability.png"):
         (folder / name).unlink()
-    return read_run(folder, None)
+    return read_run(folder)
 
 
 @pytest.mark.parametrize("name", ["model_card.md", "subset_card.md", "space_card.md"])
 def test_a_whole_card(run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path, name: str) -> None:
     cards = {
-        "model_card.md": lambda: model_card(run, NAME, "main", subset_models, "org/wine-gpt-demo", True),
-        "subset_card.md": lambda: subset_card(run, subset_models[-1], NAME, "main"),
+        "model_card.md": lambda: model_card(
+            run, NAME, "main", subset_models, "org/wine-gpt-demo", True, samples=SAMPLES
+        ),
+        "subset_card.md": lambda: subset_card(run, subset_models[-1], NAME, "main", SAMPLES[2:]),
         "space_card.md": lambda: space_card(run, demo(tmp_path / "space", "") / "README.md", NAME, subset_models),
     }
     card = cards[name]()
@@ -64,7 +78,9 @@ def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: R
     card = model_card(with_metrics(run, tmp_path, bare), NAME, "main", [], None, False)
     check(card, NAME)
     headings = re.findall(r"^##+ (.*)$", card.text, re.MULTILINE)
-    assert headings == ["Use", "Training", "Evaluation", "Limitations", "Reproduce", "License", "Citation"]
+    assert headings == [
+        *("Uses and limits", "How to use", "Evaluation", "Training", "Reproduce", "License", "Citation")
+    ]
     assert "| time | 3 s |" in card.text
     for absent in ("| epochs |", "tokens per second", "peak memory", "| validation |"):
         assert absent not in card.text
@@ -89,7 +105,7 @@ def test_a_run_without_held_out_scores_is_refused(run: RunRecord, tmp_path: Path
 def test_the_model_index_has_the_figures_of_the_run(run: RunRecord) -> None:
     card = ModelCard(str(model_card(run, NAME, "main", [], None, False)))
     figures = {result.metric_type: result.metric_value for result in card.data.eval_results}
-    assert figures == {name: METRICS["test"][name] for name in ("perplexity", "nats_per_word")}
+    assert figures == {"perplexity": 3.49, "nats_per_word": 1.25}
 
 
 def test_the_card_shows_javascript_if_there_is_onnx(run: RunRecord) -> None:
@@ -104,7 +120,11 @@ def test_the_card_shows_javascript_if_there_is_onnx(run: RunRecord) -> None:
 def test_the_card_shows_energy_if_it_was_measured(run: RunRecord, tmp_path: Path) -> None:
     measured = {**METRICS, "training": {**METRICS["training"], "energy_kwh": 0.00123}}
     card = model_card(with_metrics(run, tmp_path, measured), NAME, "main", [], None, False)
-    assert "| energy | 0.0012 kWh, estimated by codecarbon |" in card.text
+    check(card, NAME)
+    assert "| energy | 0.0012 kWh, estimated by codecarbon; 0.58 g of CO2 at 475 g per kWh |" in card.text
+    assert card.data.co2_eq_emissions["emissions"] == 0.58
+    assert card.data.co2_eq_emissions["training_type"] == "pre-training"
+    assert "co2_eq_emissions" not in model_card(run, NAME, "main", [], None, False).data.to_dict()
 
 
 def test_the_cards_show_what_is_beyond_the_positions(run: RunRecord, tmp_path: Path) -> None:
@@ -120,11 +140,11 @@ def test_the_license_follows_the_data(run: RunRecord, tmp_path: Path) -> None:
     assert "https://www.kaggle.com/datasets/zynicide/wine-reviews" in license_notice(run)
     for name in ("winemag-data-130k-v2.json", "winemag-data_first150k.csv", "winemag-data-first-8000.json"):
         renamed = finish(run.folder, tmp_path / name, path=f"/home/somebody/{name}")
-        assert read_run(renamed, None).corpus == run.corpus
+        assert read_run(renamed).corpus == run.corpus
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
         archive.writestr("winemag-data-130k-v2.json", "[]")
     zipped = finish(run.folder, tmp_path / "zipped", path=str(tmp_path / "archive.zip"))
-    assert read_run(zipped, None).corpus == run.corpus
+    assert read_run(zipped).corpus == run.corpus
     synthetic = model_card(with_metrics(run, tmp_path, METRICS), NAME, "main", [], None, False)
     assert synthetic.data.license == "apache-2.0"
     assert "synthetic" in synthetic.data.tags
@@ -152,12 +172,14 @@ def test_the_space_of_another_corpus_does_not_mention_wine(
     run: RunRecord, tmp_path: Path, prefix: str, heading: str, short: str
 ) -> None:
     folder = finish(run.folder, tmp_path / "run", path="breads.jsonl", prefix=prefix, text_field="how")
-    card = space_card(read_run(folder, "mit"), SPACE / "README.md", "me/recipe-gpt", [])
+    card = space_card(read_run(folder, MIT), SPACE / "README.md", "me/recipe-gpt", [])
     check(card, "Space")
     assert (card.data.title, card.data.to_dict()["short_description"]) == ("recipe-gpt", short)
     assert card.text.strip().splitlines()[0] == heading
     assert "WINE_GPT_MODEL=me/recipe-gpt python" in card.text
-    assert not re.search("(?<!WINE_GPT_)wine|review|🍷|org/", str(card).replace("WINE_GPT_MODEL", ""))
+    assert not re.search(
+        r"(?<!WINE_GPT_)wine|review|🍷|(?<!opensource\.)org/", str(card).replace("WINE_GPT_MODEL", "")
+    )
 
 
 def test_the_space_of_wine_names_its_own_model(run: RunRecord) -> None:
@@ -187,20 +209,234 @@ def test_a_bad_card_is_found_without_the_hub(run: RunRecord, tmp_path: Path, old
 def test_a_template_without_a_value_is_refused() -> None:
     for nothing in (None, math.nan):
         with pytest.raises(ValueError, match="no text for"):
-            fill("space.md", card_data="", text="", model=nothing, corpus=SAMPLE, license="mit", prefix="")
+            fill("space.md", card_data="", text="", model=nothing, corpus=SAMPLE, source="", prefix="")
 
 
 def test_a_corpus_may_contain_any_words(run: RunRecord, tmp_path: Path) -> None:
     """Samples, names and values that look like unfilled placeholders: nan bread, the topping None, a text on Jinja."""
     text = "recipe : None : serve the nan bread with {{ ghee }} {% raw %}"
     folder = finish(run.folder, tmp_path / "run", path="breads.jsonl", prefix="recipe", text_field="how")
-    (folder / "samples.jsonl").write_text(json.dumps({"epoch": 2, "step": 40, "text": text}) + "\n")
-    breads = read_run(folder, "mit")
+    breads = read_run(folder, MIT)
     adapt(folder, tmp_path / "lora", "None")
-    card = model_card(breads, NAME, "main", [], None, False)
+    card = model_card(breads, NAME, "main", [], None, False, samples=[Sample("recipe : None", text)])
     check(card, NAME)
     assert f"```text\n{text}\n```" in card.text
     ((none,), _) = read_subset_models(tmp_path / "lora", breads, NAME)
     card = subset_card(breads, none, NAME, "main")
     check(card, none.repository)
     assert "the texts whose variety is None." in card.text
+
+
+# what the publisher says of a corpus of their own
+
+
+def own_run(run: RunRecord, tmp_path: Path, own: OwnCorpus = MIT, **data: str) -> RunRecord:
+    settings = {"path": "breads.jsonl", "prefix": "recipe", "text_field": "how", **data}
+    return read_run(finish(run.folder, tmp_path / "own", **settings), own)
+
+
+def test_the_card_of_another_corpus_has_its_name_and_language(
+    run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path
+) -> None:
+    own = own_run(run, tmp_path, OwnCorpus("cc-by-nc-4.0", language="es, ca", dataset_name="Recetas de pan"))
+    model = model_card(own, NAME, "main", [], None, False, samples=[Sample("recipe", "recipe : pan : amasar.")])
+    for card in (model, subset_card(own, subset_models[-1], NAME, "main")):
+        check(card, NAME)
+        assert card.data.language == ["es", "ca"]
+        assert not re.search("wine(?!.gpt)|tasting|review", card.text.replace(r"wine\_gpt", ""))
+        assert "They may be used for non-commercial purposes only. Whoever shares them must credit the" in card.text
+    assert model.data.eval_results[0].dataset_name == "Recetas de pan"
+    assert model.data.eval_results[0].dataset_type == "recetas-de-pan"
+    assert "writes texts that begin with `recipe`, word by word. It was trained from scratch on\nRecetas de pan" in (
+        model.text
+    )
+    assert model.data.widget == [{"text": "recipe", "output": {"text": "recipe : pan : amasar."}}]
+    assert "non-commercial" in license_notice(own)
+    assert "--data.path FILE" in model.text
+
+
+def test_a_dataset_of_the_hub_is_linked(run: RunRecord, tmp_path: Path) -> None:
+    own = own_run(run, tmp_path, path="me/recipes", name="breads")
+    card = model_card(own, NAME, "main", [], None, False)
+    assert card.data.datasets == ["me/recipes"]
+    assert (card.data.eval_results[0].dataset_type, card.data.eval_results[0].dataset_config) == (
+        "me/recipes",
+        "breads",
+    )
+    assert "[me/recipes](https://huggingface.co/datasets/me/recipes)" in card.text
+    assert "--data.path" not in card.text
+    # nothing is known of the dataset's license
+    assert "The weights are licensed under [MIT]" in card.text
+
+
+def test_a_license_that_the_hub_does_not_list_has_name_and_link(run: RunRecord, tmp_path: Path) -> None:
+    own = own_run(run, tmp_path, OwnCorpus("other", "bread-1.0", "https://bread.net/license"))
+    card = model_card(own, NAME, "main", [], None, False)
+    check(card, NAME)
+    metadata = card.data.to_dict()
+    assert [metadata[key] for key in ("license", "license_name", "license_link")] == [
+        *("other", "bread-1.0", "https://bread.net/license")
+    ]
+    assert "[bread-1.0](https://bread.net/license)" in card.text
+
+
+@pytest.mark.parametrize(
+    ("path", "own", "message"),
+    [
+        ("a.csv", OwnCorpus(), "under which license may a model"),
+        ("a.csv", OwnCorpus("Apache 2.0"), "did you mean apache-2.0?"),
+        ("a.csv", OwnCorpus("MIT"), "did you mean mit?"),
+        ("a.csv", OwnCorpus("my-own-terms"), "--license other --license_name NAME --license_link URL"),
+        ("a.csv", OwnCorpus("other"), "--license_name is missing"),
+        ("a.csv", OwnCorpus("other", "My terms", "https://a.b/c"), "--license_name My terms: use a-z"),
+        ("a.csv", OwnCorpus("other", "my-terms", "LICENSE"), "--license_link LICENSE: name the https address"),
+        ("a.csv", OwnCorpus("mit", "mit", "https://a.b/c"), "are for --license other"),
+        ("a.csv", OwnCorpus("mit", language="Spanish"), "--language Spanish: is no ISO 639 code"),
+        ("a.csv", OwnCorpus("mit", language="es,"), None),
+        ("a.csv", OwnCorpus("openrail++"), None),
+        ("sample", OwnCorpus("mit"), "--license mit: a model trained on synthetic wine reviews is under apache-2.0"),
+        ("sample", OwnCorpus(language="fr"), "--language is for your own corpus"),
+        ("kaggle", OwnCorpus("cc-by-nc-sa-4.0", dataset_name="Wines"), "--dataset_name is for your own corpus"),
+        ("kaggle", OwnCorpus("cc-by-nc-sa-4.0"), None),
+    ],
+)
+def test_what_is_said_of_a_corpus_is_checked(path: str, own: OwnCorpus, message: str | None) -> None:
+    if message is None:
+        corpus_of(DataConfig(path=path), own)
+        return
+    with pytest.raises(UserError, match=re.escape(message)):
+        corpus_of(DataConfig(path=path), own)
+
+
+def test_kaggles_reviews_are_recognized_by_their_texts(tmp_path: Path) -> None:
+    known = (
+        "The palate isn't overly expressive, offering unripened apple, citrus and dried sage alongside brisk acidity."
+    )
+    fields = {"country": "Italy", "province": "Sicily", "variety": "White Blend"}
+    texts = [f"It is wine number {number}, and a fine one." for number in range(40)]
+    for name, extra, is_kaggle in [
+        ("notes.json", [known], True),
+        ("notes.txt", [f"wine review : italy : sicily : {known.upper()}"], True),
+        ("winemag-data-130k-v2.json", [], False),
+    ]:
+        file = tmp_path / name
+        records = [{**fields, "description": text} for text in [*texts, *extra]]
+        file.write_text("\n".join([*texts, *extra]) if name.endswith(".txt") else json.dumps(records))
+        form = {"prompt_fields": (), "text_field": "text"} if name.endswith(".txt") else {}
+        data = DataConfig(path=str(file), **form)
+        assert (corpus_of(data, OwnCorpus("cc-by-nc-sa-4.0")).name == "Wine Reviews") == is_kaggle
+
+
+# what a reader can repeat
+
+
+@pytest.mark.parametrize(
+    ("processes", "device", "launcher"),
+    [
+        (1, "cpu (x86_64)", "OMP_NUM_THREADS=2 python scripts/pretrain.py"),
+        (1, "cuda (NVIDIA H100)", "\npython scripts/pretrain.py"),
+        (2, "cpu (x86_64)", "OMP_NUM_THREADS=2 accelerate launch --config_file configs/accelerate/cpu_processes.yaml"),
+        (4, "cuda (NVIDIA H100)", "accelerate launch --config_file configs/accelerate/gpus.yaml --num_processes 4"),
+    ],
+)
+def test_the_commands_use_as_many_processes_and_threads(
+    run: RunRecord, tmp_path: Path, processes: int, device: str, launcher: str
+) -> None:
+    metrics = {
+        **METRICS,
+        "training": {**TRAINING, "processes": processes, "mixed_precision": "bf16"},
+        "environment": {**METRICS["environment"], "device": device},
+    }
+    repeated = with_metrics(run, tmp_path, metrics)
+    card = model_card(repeated, NAME, "v2", [], None, False)
+    assert "hf download org/wine-gpt config.yaml --revision v2 --local-dir downloads/wine-gpt" in card.text
+    assert launcher in card.text
+    # auto may be another precision elsewhere
+    assert repeated.published_config(NAME).training.mixed_precision == "bf16"
+    assert repeated.published_config(NAME).output_dir == "runs/wine-gpt"
+
+
+def test_a_fine_tuning_is_repeated_with_all_its_settings(
+    run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path
+) -> None:
+    lora = subset_models[-1]
+    card = subset_card(run, lora, NAME, "v2")
+    for line in (
+        "hf download org/wine-gpt --revision v2 --local-dir downloads/wine-gpt",
+        "hf download org/wine-gpt-pinot-noir finetune_config.yaml --revision v2 --local-dir "
+        "downloads/wine-gpt-pinot-noir",
+        "OMP_NUM_THREADS=2 python scripts/finetune.py downloads/wine-gpt-pinot-noir/finetune_config.yaml",
+        "| LoRA rank | 16 |",
+        "| peak learning rate | 0.0003 |",
+        "| seed | 42 |",
+    ):
+        assert f"{line}\n" in card.text
+    file = tmp_path / "finetune_config.yaml"
+    file.write_text(str(lora.config_yaml(NAME)))
+    config = parse_config(FinetuneConfig, [str(file)])
+    assert (config.training.epochs, config.training.learning_rate, config.training.mixed_precision) == (2, 3e-4, "no")
+    assert (config.field, config.value, config.min_reviews) == ("variety", "Pinot Noir", 1)
+    # neither the folder that the base is downloaded to nor the one that it is trained in
+    assert (config.base, config.output_dir) == ("downloads/wine-gpt", "runs/wine-gpt-lora")
+
+
+def test_a_fine_tuned_model_without_settings_has_no_commands(run: RunRecord, subset_models: list[SubsetModel]) -> None:
+    metrics = dataclasses.replace(subset_models[-1].metrics, settings={}, header={})
+    card = subset_card(run, dataclasses.replace(subset_models[-1], metrics=metrics), NAME, "main")
+    assert "## Reproduce" not in card.text
+    assert "LoRA rank" not in card.text
+    assert 'write("wine review", ' in card.text
+
+
+@pytest.mark.parametrize(
+    "prefix", ['a "quoted" one', r"back\slash", "grüße `x`", "{{ x }}", "", "tab\there", "日本語 |"]
+)
+def test_the_snippets_are_python_whatever_the_prefix(
+    run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path, prefix: str
+) -> None:
+    own = own_run(run, tmp_path, prefix=prefix, prompt_fields=("country", "province", "variety"))
+    model = model_card(own, NAME, "main", [], None, False)
+    for card, prompt in (
+        (model, prefix),
+        (subset_card(own, subset_models[-1], NAME, "main"), None),
+    ):
+        check(card, NAME)
+        (snippet,) = re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)
+        calls = [node for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Call)]
+        (write,) = [call for call in calls if getattr(call.func, "id", "") == "write"]
+        assert prompt in (None, ast.literal_eval(write.args[0]))
+        # pipelines of transformers 4.52 to 5.12 use their own temperature
+        assert [(keyword.arg, ast.literal_eval(keyword.value)) for keyword in write.keywords] == [
+            *(("temperature", 0.8), ("top_p", 0.9))
+        ]
+
+
+def test_the_cards_link_to_the_source_code(
+    run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyproject = tmp_path / "pyproject.toml"
+    monkeypatch.setattr(source, "PYPROJECT", pyproject)
+    pyproject.write_text('[project]\nname = "x"\n[project.urls]\nRepository = "https://git.sr.ht/~me/wine_gpt"\n')
+    for card in (
+        model_card(run, NAME, "main", [], None, False),
+        subset_card(run, subset_models[-1], NAME, "main"),
+        space_card(run, SPACE / "README.md", NAME, []),
+    ):
+        assert "](https://git.sr.ht/~me/wine_gpt)" in card.text
+    for placeholder in (
+        "https://github.com/OWNER/wine_gpt",
+        "https://example.com/x",
+        "git@a.b:c",
+        "https://a.b/<name>",
+    ):
+        pyproject.write_text(f'[project]\nname = "x"\n[project.urls]\nRepository = "{placeholder}"\n')
+        with pytest.raises(UserError, match=r"project\.urls\.Repository is"):
+            source.source_url()
+
+
+def test_a_subsets_value_stands_in_the_title(run: RunRecord, subset_models: list[SubsetModel]) -> None:
+    metrics = dataclasses.replace(subset_models[-1].metrics, value="红酒")
+    card = subset_card(run, dataclasses.replace(subset_models[-1], metrics=metrics), NAME, "main")
+    assert "# wine-gpt-pinot-noir (variety: 红酒)\n" in card.text
+    assert 'write("wine review : spain : rioja : 红酒 :", ' in card.text
+    assert {"lora", "transformers", "base_model:adapter:org/wine-gpt"} <= set(card.data.tags)

@@ -81,8 +81,8 @@ def test_each_repository_gets_its_files_in_one_commit(hub: HubServer, publisher:
     evaluation = {"evaluation/metrics.json", "evaluation/reliability.png"}
     assert {name: set(files or {}) for name, files in state(hub).items()} == {
         f"models/{MODEL}": common | weights | evaluation | {"config.yaml", "loss.png"},
-        f"models/{PINOT}": common | {"adapter_config.json", "adapter_model.safetensors"},
-        f"models/{SYRAH}": common | weights,
+        f"models/{PINOT}": common | {"adapter_config.json", "adapter_model.safetensors", "finetune_config.yaml"},
+        f"models/{SYRAH}": common | weights | {"finetune_config.yaml"},
         f"spaces/{SPACE}": {
             "README.md",
             "app.py",
@@ -129,7 +129,7 @@ def test_fine_tuned_models_name_their_base_on_the_hub(hub: HubServer, publisher:
     card = hub.repository(MODEL).files()["README.md"]
     assert f"adapters:\n- {PINOT}\n" in card
     assert (
-        f"[{SYRAH}](https://huggingface.co/{SYRAH}) | 3.5 | 3.2 | -8.7% (-12.0% to -5.0%) | -1.0% (-3.0% to +1.0%) |"
+        f"[{SYRAH}](https://huggingface.co/{SYRAH}) | 3.50 | 3.20 | -8.7% (-12.0% to -5.0%) | -1.0% (-3.0% to +1.0%) |"
         in card
     )
     assert "Merlot" not in card
@@ -178,12 +178,13 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
     data.write_text(json.dumps(records))
     run = finish(toy_run, tmp_path / "run", path=str(data))
     # a file that is named like Kaggle's may hold anything
-    stdout = publisher.run(run, "--repo", MODEL).succeeded()
+    mit = ("--license", "mit")
+    stdout = publisher.run(run, "--repo", MODEL, *mit).succeeded()
     assert "training_ngrams.safetensors is left out: whoever knows 12 words in a row could check" in stdout
-    stdout = publisher.run(run, "--repo", MODEL, "--index").succeeded()
+    stdout = publisher.run(run, "--repo", MODEL, *mit, "--index").succeeded()
     assert "training_ngrams.safetensors is left out: winemag-data.json no longer has the training texts of" in stdout
     train = report_train_texts_of(data, run)
-    publisher.run(run, "--repo", MODEL, "--index").succeeded()
+    publisher.run(run, "--repo", MODEL, *mit, "--index").succeeded()
     files = hub.repository(MODEL).files()
     file = tmp_path / "index.safetensors"
     file.write_bytes(hub.objects[files["training_ngrams.safetensors"].removeprefix("sha256:")])
@@ -192,7 +193,7 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
     assert load_index(file).longest_span(words[::-1]) == 0
     assert "`training_ngrams.safetensors` is a Bloom filter" in files["README.md"]
     # what an earlier version has published is removed
-    publisher.run(run, "--repo", MODEL, "--no-index").succeeded()
+    publisher.run(run, "--repo", MODEL, *mit, "--no-index").succeeded()
     assert "training_ngrams.safetensors" not in hub.repository(MODEL).files()
     assert "training_ngrams" not in hub.repository(MODEL).files()["README.md"]
     data.unlink()
@@ -265,7 +266,7 @@ def test_publishing_again_from_another_process_and_folder_makes_no_commit(
             "HF_HOME": str(folder / "home"),
             "PYTHONHASHSEED": str(number),
         }
-        command = [sys.executable, script, run, "--repo", MODEL, "--index", "--onnx", *options]
+        command = [sys.executable, script, run, "--repo", MODEL, "--index", "--onnx", "--license", "mit", *options]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -458,15 +459,20 @@ def test_another_corpus_needs_a_license(hub: HubServer, publisher: Publisher, to
         "under which license may a model trained on it be published? --license"
         in publisher.run(run, "--repo", MODEL).refused()
     )
-    done = publisher.run(run, "--repo", MODEL, "--license", "unknown-license")
-    assert "the Hub refuses the card's metadata: " in done.refused()
+    assert "--license Apache: is not listed at" in publisher.run(run, "--repo", MODEL, "--license", "Apache").refused()
+    # the tests' Hub knows some licenses only
+    assert (
+        "the Hub refuses the card's metadata: " in publisher.run(run, "--repo", MODEL, "--license", "wtfpl").refused()
+    )
     assert hub.repositories == {}
     publisher.run(run, "--repo", MODEL, "--license", "cc-by-4.0").succeeded()
     files = hub.repository(MODEL).files()
     assert "license: cc-by-4.0\n" in files["README.md"]
     assert "--data.path FILE" in files["README.md"]
     assert "path: poems.jsonl\n" in files["config.yaml"]
-    assert not re.search(r"wine(?!\\?[_-]gpt)|kaggle|zynicide", files["README.md"] + files["LICENSE"], re.IGNORECASE)
+    # the toy model, which learned wine reviews, wrote the samples
+    card = re.sub(r"\nwidget:.*?(?=\nmodel-index:)|```text.*?```", "", files["README.md"], flags=re.DOTALL)
+    assert not re.search(r"wine(?!\\?[_-]gpt)|kaggle|zynicide", card + files["LICENSE"], re.IGNORECASE)
     assert str(tmp_path) not in "".join(files.values())
 
 
@@ -528,7 +534,10 @@ def test_swapped_names_of_model_and_space_are_refused(hub: HubServer, publisher:
         (["{work}/run", "--repo", "a/b/c"], "--repo: Repo id must be in the form"),
         (["{work}/run", "--repo", MODEL, "--space", "org/--"], "--space: "),
         (["{work}/run", "--repo", MODEL, "--adapters", "{work}/empty"], "--adapters: {work}/empty holds no model of"),
-        (["{work}/run", "--repo", MODEL, "--license", "mit"], "--license mit: the sample that wine_gpt bundles and"),
+        (
+            ["{work}/run", "--repo", MODEL, "--license", "mit"],
+            "--license mit: a model trained on synthetic wine reviews",
+        ),
         (["{work}/run", "--repo", MODEL, "--token", "x"], "unrecognized arguments: --token x; see --help"),
     ],
 )

@@ -207,6 +207,10 @@ def publish(
     create_pr: bool = False,
     collection: str | None = None,
     license: str | None = None,
+    license_name: str | None = None,
+    license_link: str | None = None,
+    language: str | None = None,
+    dataset_name: str | None = None,
     onnx: bool | None = None,
     index: bool | None = None,
     dry_run: bool = False,
@@ -223,6 +227,10 @@ def publish(
         create_pr: open pull requests instead of writing to the branch.
         collection: the title of a collection for all repositories.
         license: the id of the model's license, if it was trained on your own data.
+        license_name: the name of a license that the Hub does not list; its id is ``other``.
+        license_link: the address of that license's text.
+        language: the ISO 639 code of your own data's language.
+        dataset_name: your own data in words.
         onnx: add an ONNX export; None keeps the one on the Hub.
         index: add the index of training spans; None adds it for the sample and Kaggle's reviews only.
         dry_run: write all files to ``run/publish`` and upload nothing.
@@ -244,6 +252,10 @@ def publish(
         create_pr=create_pr,
         collection=collection,
         license=license,
+        license_name=license_name,
+        license_link=license_link,
+        language=language,
+        dataset_name=dataset_name,
         onnx=onnx,
         index=index,
     )

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 
-from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainConfig, TrainingConfig
 from wine_gpt.config_io import to_yaml
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
+from wine_gpt.training.resume import settings_fixed_on_resume
 
 # a PNG of one pixel
 PICTURE = bytes.fromhex(
@@ -175,6 +176,8 @@ def adapt(run: Path, folder: Path, value: str, *, better: bool = True, method: s
                 parameter.add_(torch.randn_like(parameter), alpha=0.05)
         model.save_pretrained(target)
     save_tokenizer(load_tokenizer(run), target)
+    config = FinetuneConfig(method=method, value=value, training=TrainingConfig(epochs=2, learning_rate=3e-4))
+    settings = {**settings_fixed_on_resume(config, "no"), "method": method, "field": "variety", "value": value}
     metrics = {
         "field": "variety",
         "value": value,
@@ -192,10 +195,11 @@ def adapt(run: Path, folder: Path, value: str, *, better: bool = True, method: s
             "alpha": 0.5,
             "validation_by_alpha": {"0.0": {"whole": 1.3, "text": 1.2}, "0.5": {"whole": 1.2, "text": 1.2}},
         },
-        "settings": {"base": str(run)},
+        "settings": {**settings, "base": "a checksum", "data": "a checksum"},
         "seconds": 12.3,
         "copying": {"generated": 6.5, "real": 6.25},
         "size_bytes": 34_567,
+        "header": {"country": "Spain", "province": "Rioja", "variety": value},
         "environment": ENVIRONMENT,
     }
     (target / "metrics.json").write_text(json.dumps(metrics))

@@ -53,6 +53,10 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--create_pr", action="store_true", help="open pull requests instead of writing to the branch")
     parser.add_argument("--collection", metavar="TITLE", help="add all repositories to this collection")
     parser.add_argument("--license", metavar="ID", help="id of the model's license, if trained on your own data")
+    parser.add_argument("--license_name", metavar="NAME", help="name of a license that the Hub does not list")
+    parser.add_argument("--license_link", metavar="URL", help="address of the text of that license")
+    parser.add_argument("--language", metavar="ID", help="ISO 639 code of your own data's language, such as es")
+    parser.add_argument("--dataset_name", metavar="TEXT", help='your own data in words, such as "Spanish recipes"')
     parser.add_argument(
         "--onnx",
         action=argparse.BooleanOptionalAction,

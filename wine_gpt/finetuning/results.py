@@ -108,6 +108,7 @@ class SubsetMetrics:
         copying: see :class:`CopyCheck`; None without the package ``evaluate``.
         seconds: of the whole fine-tuning.
         size_bytes: of the weights file.
+        header: the prompt fields' commonest values in the subset's training reviews; empty in files of version 0.1.0.
     """
 
     field: str
@@ -124,6 +125,7 @@ class SubsetMetrics:
     copying: CopyCheck | None
     seconds: float
     size_bytes: int
+    header: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object."""
@@ -146,6 +148,7 @@ class SubsetMetrics:
             "copying": dataclasses.asdict(self.copying) if self.copying else {},
             "seconds": self.seconds,
             "size_bytes": self.size_bytes,
+            "header": self.header,
         }
 
     @classmethod
@@ -164,4 +167,5 @@ class SubsetMetrics:
             settings=content.get("settings", {}),
             environment=Environment.from_dict(content["environment"]),
             copying=CopyCheck(**content["copying"]) if content["copying"] else None,
+            header=content.get("header", {}),
         )

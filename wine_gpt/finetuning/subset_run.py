@@ -6,12 +6,13 @@ import importlib.util
 import shutil
 import time
 import typing
+from collections import Counter
 from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
-from datasets import DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import GPT2LMHeadModel
 
 from wine_gpt import run_folder
@@ -19,8 +20,9 @@ from wine_gpt.config import FinetuneConfig
 from wine_gpt.config_io import to_flat, to_yaml
 from wine_gpt.data.batching import Indices
 from wine_gpt.data.subsets import Subset
+from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
-from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews
+from wine_gpt.evaluation.generated import ReviewGenerator, column, longest_description, read_reviews
 from wine_gpt.evaluation.sections import copying
 from wine_gpt.files import read_record, write_atomically, write_json
 from wine_gpt.finetuning.adapter import build_adapter
@@ -151,6 +153,7 @@ class SubsetRun:
             copying=None,
             seconds=0.0,
             size_bytes=0,
+            header=_commonest_header(self.reviews["train"], self.base.template),
         )
         logger.info(_summary(metrics))
         if self.accelerator.is_main_process:
@@ -233,3 +236,9 @@ def _summary(metrics: SubsetMetrics) -> str:
         f"interpolation weight alpha {metrics.alpha:g}"
         f"{'' if metrics.comparison.better else '; no better than the base'}"
     )
+
+
+def _commonest_header(reviews: Dataset, template: ReviewTemplate) -> dict[str, str]:
+    """Return the combination of the prompt fields' values that most reviews have."""
+    headers = Counter(zip(*(column(reviews, name) for name in template.fields), strict=True)).most_common(1)
+    return dict(zip(template.fields, headers[0][0], strict=True)) if headers else {}

@@ -26,10 +26,14 @@ from wine_gpt.run_folder import ADAPTER_CONFIG, TOKENIZER, is_hub_id, require_ba
 from wine_gpt.tokenizer import SPECIAL_TOKENS, load_tokenizer, save_tokenizer
 
 
-def load_model(path: str | Path) -> PreTrainedModel:
+def load_model(path: str | Path, base: Path | None = None) -> PreTrainedModel:
     """Load a causal language model from a folder or the Hub, from safetensors only and without remote code.
 
     For a folder with a PEFT adapter, the result is its base model with the adapter merged into it.
+
+    Args:
+        path: a folder or an id on the Hub.
+        base: the folder of an adapter's base; None for the one that the adapter names.
 
     Raises:
         UserError: if there is no model, it is pickled, has its own code, its weights are damaged or not finite, or its
@@ -37,7 +41,7 @@ def load_model(path: str | Path) -> PreTrainedModel:
     """
     folder = Path(path)
     if (folder / ADAPTER_CONFIG).is_file():
-        return _load_adapted(folder)
+        return _load_adapted(folder, base or require_base(folder))
     is_folder = os.path.isdir(path)
     if is_folder:
         require_loadable(folder)
@@ -101,9 +105,8 @@ def save_model(
             file.replace(folder / file.name)
 
 
-def _load_adapted(folder: Path) -> PreTrainedModel:
+def _load_adapted(folder: Path, base: Path) -> PreTrainedModel:
     """Load an adapter's base and merge the adapter into it."""
-    base = require_base(folder)
     require_adapter(folder, base)
     try:
         from peft import PeftModel, get_peft_model_state_dict

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from wine_gpt.config_io import to_flat
 from wine_gpt.data.report import DataReport
 from wine_gpt.evaluation.results import EvaluationReport
-from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.markdown import escape, table
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel
 from wine_gpt.training.record import Environment, TrainingSummary
 
 Row = tuple[str | None, ...]
+
+# the world's average emissions of electricity, as in codecarbon
+GRAMS_PER_KWH = 475
 
 # the packages whose versions decide what a run computes
 SHOWN_PACKAGES = ("wine_gpt", "torch", "transformers", "tokenizers", "datasets", "accelerate")
@@ -24,6 +26,16 @@ SHOWN_SETTINGS = {
     "training.weight_decay": "weight decay",
     "model.dropout": "dropout",
     "training.seed": "seed",
+}
+SHOWN_LORA_SETTINGS = {
+    "lora.rank": "LoRA rank",
+    "lora.alpha": "LoRA alpha (the update is multiplied by alpha / rank)",
+    "lora.dropout": "LoRA dropout",
+    "lora.targets": "adapted layers, in every block",
+}
+SHOWN_FINETUNE_SETTINGS = {
+    "training.epochs": "epochs",
+    **{key: label for key, label in SHOWN_SETTINGS.items() if key != "model.dropout"},
 }
 
 
@@ -37,8 +49,8 @@ def subset_models_table(subset_models: Sequence[SubsetModel], kept_rows: Sequenc
             (
                 escape(subset_model.metrics.value),
                 f"[{repository}](https://huggingface.co/{repository})",
-                f"{comparison.whole.base.perplexity:.1f}",
-                f"{comparison.whole.tuned.perplexity:.1f}",
+                f"{comparison.whole.base.perplexity:.2f}",
+                f"{comparison.whole.tuned.perplexity:.2f}",
                 comparison.whole.perplexity_change.as_percent(),
                 comparison.after_header.perplexity_change.as_percent(),
             )
@@ -67,22 +79,27 @@ def training_table(run: RunRecord) -> str:
     mixed = training.mixed_precision
     rows: list[Row] = [
         ("epochs", _epochs(training)),
-        ("optimizer steps", _figure(training.steps, ",")),
-        ("tokens seen", _figure(training.tokens, ",")),
+        ("optimizer steps", figure(training.steps, ",")),
+        ("tokens seen", figure(training.tokens, ",")),
         *((label, _setting(settings[key])) for key, label in SHOWN_SETTINGS.items()),
         *_cut_rows(training),
         ("time", _duration(training.seconds)),
-        ("tokens per second", _figure(training.tokens_per_second, ",")),
+        ("tokens per second", figure(training.tokens_per_second, ",")),
         ("precision", "float32" if mixed == "no" else f"{mixed}, mixed with float32"),
         *_machine_rows(training, run.metrics.environment, run.metrics.peak_memory.resident),
     ]
     return table(("", ""), rows)
 
 
-def finetuning_table(metrics: SubsetMetrics) -> str:
-    """Return the reviews, duration and machine of a fine-tuning."""
+def finetuning_table(subset_model: SubsetModel) -> str:
+    """Return the reviews, settings, duration and machine of a fine-tuning."""
+    metrics, config = subset_model.metrics, subset_model.config
+    settings = to_flat(config) if config else {}
+    shown = SHOWN_LORA_SETTINGS | SHOWN_FINETUNE_SETTINGS if subset_model.is_adapter else SHOWN_FINETUNE_SETTINGS
     rows: list[Row] = [
         *((f"texts of the {split} split", f"{count:,}") for split, count in metrics.reviews.items()),
+        *((label, _setting(settings[key])) for key, label in shown.items() if key in settings),
+        ("optimizer steps", figure(metrics.training.steps, ",")),
         *_cut_rows(metrics.training),
         ("interpolation weight alpha (WiSE-FT): 0 the base, 1 the trained weights", f"{metrics.alpha:g}"),
         ("time", _duration(metrics.seconds)),
@@ -95,7 +112,7 @@ def finetuning_table(metrics: SubsetMetrics) -> str:
 def _cut_rows(training: TrainingSummary) -> list[Row]:
     if not training.reviews_cut:
         return []
-    fraction = _figure(training.words_cut, ".2%")
+    fraction = figure(training.words_cut, ".2%")
     return [
         ("training texts longer than the model's positions", f"{training.reviews_cut:,}"),
         ("training words not seen because they are beyond these positions", fraction),
@@ -105,7 +122,7 @@ def _cut_rows(training: TrainingSummary) -> list[Row]:
 def _machine_rows(training: TrainingSummary, environment: Environment, memory: int | None) -> list[Row]:
     packages = environment.packages
     return [
-        ("energy", f"{training.energy_kwh:.2g} kWh, estimated by codecarbon" if training.energy_kwh else None),
+        ("energy", _energy(training.energy_kwh)),
         ("device", environment.device),
         ("threads", f"{environment.threads:,}"),
         ("processes", f"{training.processes:,}"),
@@ -114,15 +131,27 @@ def _machine_rows(training: TrainingSummary, environment: Environment, memory: i
     ]
 
 
+def _energy(kwh: float | None) -> str | None:
+    """Return the energy that codecarbon estimated, and the emissions of making it."""
+    if not kwh:
+        return None
+    return f"{kwh:.2g} kWh, estimated by codecarbon; {grams_of_co2(kwh):.2g} g of CO2 at {GRAMS_PER_KWH} g per kWh"
+
+
+def grams_of_co2(kwh: float) -> float:
+    """Return the emissions at the world's average, because the training's place is not known."""
+    return kwh * GRAMS_PER_KWH
+
+
 def score_table(label: str, scores: Mapping[str, Score | None]) -> str:
     """Return losses and perplexities; ``label`` is the heading of the scores' names."""
     header = (label, "nats per word", "perplexity", "unknown words", "words", "texts")
     rows = [
         (
             name,
-            _figure(score.nats_per_word, ".3f"),
-            _figure(score.perplexity, ".1f"),
-            _figure(score.unknown_rate, ".1%"),
+            figure(score.nats_per_word, ".3f"),
+            figure(score.perplexity, ".2f"),
+            figure(score.unknown_rate, ".1%"),
             f"{score.words:,}",
             f"{score.reviews:,}",
         )
@@ -165,8 +194,7 @@ def conditioning_table(prompt_fields: Sequence[str], evaluation: EvaluationRepor
         return ""
     labels = {"generated": "generated", "real": "held-out texts", "commonest": "always guessing the commonest value"}
     rows = [
-        (label, *(_figure(rates.get(kind, {}).get(field), ".1%") for field in fields))
-        for kind, label in labels.items()
+        (label, *(figure(rates.get(kind, {}).get(field), ".1%") for field in fields)) for kind, label in labels.items()
     ]
     return table(("texts", *fields), rows)
 
@@ -177,13 +205,15 @@ def _epochs(training: TrainingSummary) -> str | None:
     return f"{len(training.epochs)}; epoch {training.best_epoch} had the lowest validation loss"
 
 
-def _figure(value: float | None, form: str) -> str | None:
+def figure(value: float | None, form: str) -> str | None:
     """Format a figure; None if it is missing or not finite."""
     return None if value is None or not math.isfinite(value) else format(value, form)
 
 
 def _setting(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int | float) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _duration(seconds: float) -> str:

@@ -15,25 +15,34 @@ from huggingface_hub import CardData, EvalResult, ModelCard, ModelCardData, Repo
 from jinja2 import Environment as TemplateEnvironment
 from jinja2 import FileSystemLoader, StrictUndefined
 
+from wine_gpt.config import GenerationDefaults
+from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
 from wine_gpt.finetuning.results import CopyCheck, SubsetMetrics
-from wine_gpt.markdown import escape, fenced
+from wine_gpt.markdown import code, escape, fenced, table
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.publishing.card_tables import (
+    GRAMS_PER_KWH,
     conditioning_table,
     copying_table,
     data_table,
     diversity_table,
+    figure,
     finetuning_table,
+    grams_of_co2,
     score_table,
     subset_models_table,
     training_table,
 )
-from wine_gpt.publishing.corpus import Corpus, published_path
+from wine_gpt.publishing.corpus import PUBLIC, Corpus
 from wine_gpt.publishing.hub import MAIN
 from wine_gpt.publishing.kept import Kept
-from wine_gpt.publishing.run_record import ModelShape, RunRecord, SubsetModel
-from wine_gpt.training.record import Sample
+from wine_gpt.publishing.published_files import PUBLISHED_FINETUNE_CONFIG
+from wine_gpt.publishing.run_record import DOWNLOADS, ModelShape, RunRecord, SubsetModel
+from wine_gpt.publishing.samples import SEED, Sample
+from wine_gpt.publishing.source import source_url
+from wine_gpt.run_folder import CONFIG
+from wine_gpt.training.record import Environment, TrainingSummary
 from wine_gpt.version import __version__
 
 CardT = TypeVar("CardT", bound=RepoCard)
@@ -46,12 +55,6 @@ PYTHON_VERSION = "3.11"
 README_MODEL = "org/wine-gpt"
 # the Hub's limit, in characters
 SHORT_DESCRIPTION_LENGTH = 60
-# values of the prompts in the cards, for the class's dataset
-EXAMPLE = {"country": "us", "province": "california"}
-LICENSES = {
-    "cc-by-nc-sa-4.0": ("CC BY-NC-SA 4.0", "https://creativecommons.org/licenses/by-nc-sa/4.0/"),
-    "apache-2.0": ("Apache 2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
-}
 
 
 def model_card(
@@ -63,6 +66,7 @@ def model_card(
     indexed: bool,
     onnx: bool = False,
     kept: Kept = NOTHING_KEPT,
+    samples: Sequence[Sample] = (),
 ) -> ModelCard:
     """Return the card of a run's model.
 
@@ -75,57 +79,62 @@ def model_card(
         indexed: whether the index of training n-grams is published.
         onnx: whether an ONNX file is published.
         kept: the fine-tuned models of an earlier publish that stay listed.
+        samples: texts of the published weights.
     """
     data = ModelCardData(
-        **_shared_metadata(run.corpus, *(("onnx", "transformers.js") if onnx else ())),
+        **_shared_metadata(run.corpus, samples, *(("onnx", "transformers.js") if onnx else ())),
         library_name="transformers",
         pipeline_tag="text-generation",
-        metrics=["perplexity"],
         model_name=name.split("/")[1],
         eval_results=_eval_results(run.corpus, run.metrics.test, run.corpus.name),
         adapters=[*(model.repository for model in subset_models if model.is_adapter), *kept.adapters] or None,
+        co2_eq_emissions=_emissions(run.metrics.training, run.metrics.environment, "pre-training"),
     )
     return _card(
         ModelCard,
         data,
         "model.md",
-        **_shared(run, name, revision),
+        **_shared(run, name, revision, samples),
+        prompt=_string(samples[-1].prompt if samples else run.template.prefix),
         onnx=onnx,
         space=space or "",
         subset_models=subset_models_table(subset_models, kept.rows),
-        field=subset_models[0].metrics.field if subset_models else kept.field,
-        samples=[fenced(sample.text) for sample in _best_samples(run)],
-        sampling=_sampling(run),
-        architecture=_architecture(run.shape),
+        field=escape(subset_models[0].metrics.field) if subset_models else kept.field,
+        facts=_facts(run, space),
         data_rows=data_table(run.data_report) if run.data_report else "",
         training=training_table(run),
         evaluation=score_table("split", {"test": run.metrics.test, "validation": run.metrics.validation}),
         indexed=indexed,
         **_evaluation_sections(run),
         plots=run.plots,
-        command=_pretrain_command(run),
+        command=_pretrain_command(run, name, revision),
     )
 
 
-def subset_card(run: RunRecord, subset_model: SubsetModel, base: str, revision: str) -> ModelCard:
+def subset_card(
+    run: RunRecord, subset_model: SubsetModel, base: str, revision: str, samples: Sequence[Sample] = ()
+) -> ModelCard:
     """Return the card of a fine-tuned model, whose base is published as ``base``."""
     metrics = subset_model.metrics
     comparison = metrics.comparison
+    # the tags of PEFT's own cards
+    tags = ("lora", "transformers", f"base_model:adapter:{base}") if subset_model.is_adapter else ("finetuned",)
     data = ModelCardData(
-        **_shared_metadata(run.corpus, "lora" if subset_model.is_adapter else "finetuned"),
+        **_shared_metadata(run.corpus, samples, *tags),
         library_name="peft" if subset_model.is_adapter else "transformers",
         pipeline_tag="text-generation",
         base_model=base,
         base_model_relation="adapter" if subset_model.is_adapter else "finetune",
-        metrics=["perplexity"],
         model_name=subset_model.repository.split("/")[1],
         eval_results=_eval_results(run.corpus, comparison.whole.tuned, f"{run.corpus.name}, {metrics.value}"),
+        co2_eq_emissions=_emissions(metrics.training, metrics.environment, "fine-tuning"),
     )
     return _card(
         ModelCard,
         data,
         "subset.md",
-        **_shared(run, subset_model.repository, revision),
+        **_shared(run, subset_model.repository, revision, samples),
+        prompt=_string(subset_prompt(run, metrics)),
         base=base,
         field=escape(metrics.field),
         value=escape(metrics.value),
@@ -134,9 +143,8 @@ def subset_card(run: RunRecord, subset_model: SubsetModel, base: str, revision: 
         change=comparison.whole.perplexity_change.as_percent(),
         after_header=comparison.after_header.perplexity_change.as_percent(),
         copying=_copy_check(metrics.copying) if metrics.copying else "",
-        training=finetuning_table(metrics),
-        python_prompt=json.dumps(_subset_prompt(run, metrics), ensure_ascii=False),
-        command=_finetune_command(run, subset_model, base),
+        training=finetuning_table(subset_model),
+        command=_finetune_command(run, subset_model, base, revision),
     )
 
 
@@ -165,11 +173,12 @@ def space_card(
             **({} if corpus.wine else _neutral_metadata(model, prefix)),
             "python_version": PYTHON_VERSION,
             "models": [model, *(subset_model.repository for subset_model in subset_models), *kept],
+            "datasets": [corpus.dataset] if corpus.dataset else None,
             "tags": ["text-generation", "gpt2", *_subject_tags(corpus)],
         }
     )
     text = card.text.strip().replace(README_MODEL, model)
-    values = {"text": text, "model": model, "corpus": corpus, "license": _license(corpus), "prefix": escape(prefix)}
+    values = {"text": text, "model": model, "corpus": corpus, "source": source_url() or "", "prefix": escape(prefix)}
     return _card(SpaceCard, data, "space.md", **values)
 
 
@@ -182,14 +191,16 @@ def _neutral_metadata(model: str, prefix: str) -> dict[str, str]:
 
 def license_notice(run: RunRecord) -> str:
     """Return the LICENSE file of a repository with weights."""
-    corpus, (license, url) = run.corpus, LICENSES.get(run.corpus.license, (run.corpus.license, None))
+    corpus, license = run.corpus, run.corpus.license
     source = f" ({corpus.page})" if corpus.page else ""
     lines = [f"The weights and the vocabulary in this repository were learned from {corpus.name}{source}."]
-    if corpus.page:
-        lines.append(f"That dataset is licensed under {license}, and so are the weights and the vocabulary.")
+    if corpus.creator:
+        lines.append(f"{corpus.creator} made that dataset {corpus.made_from}.")
+        lines.append(f"It is licensed under {license.name}, and so are the weights and the vocabulary.")
     else:
-        lines.append(f"They are published under the license {license}.")
-    return "\n".join([*lines, *([f"The text of the license: {url}"] if url else [])]) + "\n"
+        lines.append(f"They are published under the license {license.name}.")
+    lines += [corpus.conditions] if corpus.conditions else []
+    return "\n".join([*lines, *([f"The text of the license: {license.url}"] if license.url else [])]) + "\n"
 
 
 def check(card: RepoCard, title: str) -> None:
@@ -202,7 +213,7 @@ def check(card: RepoCard, title: str) -> None:
     for name, value in data.items():
         if value in ("", [], {}):
             raise UserError(f"{title}: the card's {name} is empty")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", data.get("license", "")):
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", data.get("license", "")):
         raise UserError(f"{title}: {data.get('license')!r} is no license identifier such as mit, cc-by-4.0 or other")
     if len(data.get("short_description", "")) > SHORT_DESCRIPTION_LENGTH:
         raise UserError(f"{title}: short_description has more than {SHORT_DESCRIPTION_LENGTH} characters")
@@ -212,13 +223,26 @@ def check(card: RepoCard, title: str) -> None:
 
 
 # Any: the metadata's values are texts, lists and None
-def _shared_metadata(corpus: Corpus, *tags: str) -> dict[str, Any]:
+def _shared_metadata(corpus: Corpus, samples: Sequence[Sample], *tags: str) -> dict[str, Any]:
+    license = corpus.license
+    named = {"license_name": license.name, "license_link": license.url} if license.id == "other" else {}
     return {
-        "language": "en" if corpus.wine else None,
-        "license": corpus.license,
+        "language": list(corpus.languages) or None,
+        "license": license.id,
+        **named,
         "datasets": [corpus.dataset] if corpus.dataset else None,
+        "metrics": ["perplexity"],
         "tags": ["gpt2", "word-level", *tags, *_subject_tags(corpus)],
+        "widget": [
+            {"text": sample.prompt, "output": {"text": sample.text}} for sample in _distinct(samples) if sample.prompt
+        ]
+        or None,
     }
+
+
+def _distinct(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the first sample of each prompt."""
+    return list({sample.prompt: sample for sample in reversed(samples)}.values())[::-1]
 
 
 def _subject_tags(corpus: Corpus) -> list[str]:
@@ -232,60 +256,102 @@ def _eval_results(corpus: Corpus, score: Score | None, data_name: str) -> list[E
         EvalResult(
             task_type="text-generation",
             task_name="Text generation",
-            dataset_type=corpus.dataset or "text",
+            dataset_type=corpus.dataset_type,
             dataset_name=data_name,
+            dataset_config=corpus.config,
             dataset_split="test",
             metric_type=metric,
             metric_name=name,
             metric_value=value,
         )
         for metric, name, value in (
-            ("perplexity", "Perplexity", score.perplexity),
-            ("nats_per_word", "Nats per word", score.nats_per_word),
+            ("perplexity", "Perplexity", round(score.perplexity, 2)),
+            ("nats_per_word", "Nats per word", round(score.nats_per_word, 3)),
         )
     ]
+
+
+def _emissions(training: TrainingSummary, environment: Environment, kind: str) -> dict[str, str | float] | None:
+    """Return the emissions in grams, as the Hub's metadata has them; None if no energy was measured."""
+    if not training.energy_kwh:
+        return None
+    return {
+        "emissions": float(f"{grams_of_co2(training.energy_kwh):.2g}"),
+        "source": f"energy estimated by codecarbon, at the world's average of {GRAMS_PER_KWH} g per kWh",
+        "training_type": kind,
+        "hardware_used": environment.device,
+    }
 
 
 # sections
 
 
-def _shared(run: RunRecord, name: str, revision: str) -> dict[str, object]:
+def _shared(run: RunRecord, name: str, revision: str, samples: Sequence[Sample]) -> dict[str, object]:
     template, packages = run.template, run.metrics.environment.packages
     return {
         "name": name,
         "title": name.split("/")[1],
         "revision": "" if revision == MAIN else f', revision="{revision}"',
         "corpus": run.corpus,
-        "pattern": template.render({column: column for column in template.columns}),
-        "texts": "wine reviews" if run.corpus.wine else "texts",
-        "prompt": template.prompt({"country": "italy"} if run.corpus.wine else {}),
+        "corpus_name": escape(run.corpus.name),
+        "pattern": code(template.render({column: column for column in template.columns})),
+        "texts": _texts(run),
+        "temperature": "".join(f", {setting}" for setting in _sampling(run.generation)),
+        "sampling": ", ".join([*_sampling(run.generation), f"seed={SEED}"]),
+        "prompts": _prompts(samples),
+        "samples": [fenced(sample.text) for sample in samples],
         "parameters": f"{run.metrics.parameters:,}",
         "version": packages.get("wine_gpt") or __version__,
-        "license": _license(run.corpus),
+        "source": source_url() or "",
+        "has_own_data": _has_own_data(run),
     }
 
 
-def _license(corpus: Corpus) -> str:
-    name, url = LICENSES.get(corpus.license, (corpus.license, None))
-    return f"[{name}]({url})" if url else name
+def _texts(run: RunRecord) -> str:
+    """Return what the model writes, in words."""
+    prefix = run.template.prefix
+    return "wine reviews" if run.corpus.wine else f"texts that begin with {code(prefix)}" if prefix else "texts"
 
 
-def _best_samples(run: RunRecord) -> list[Sample]:
-    """Return the samples of the best epoch, whose weights are published."""
-    return [sample for sample in run.samples if sample.epoch == run.metrics.training.best_epoch and sample.text]
+def _string(text: str) -> str:
+    """Return a string in Python's and JavaScript's notation."""
+    return json.dumps(text, ensure_ascii=False)
 
 
-def _sampling(run: RunRecord) -> str:
-    """Return prompt, sampling settings and seed of the samples."""
-    generation = run.generation
-    settings = [f'prompt "{run.template.prefix}"', f"temperature {generation.temperature:g}"]
+def _sampling(generation: GenerationDefaults) -> list[str]:
+    """Return the sampling settings, as arguments of a call.
+
+    The temperature is named because pipelines of transformers 4.52 to 5.12 use their own.
+    """
+    settings = [f"temperature={generation.temperature:g}"]
     if generation.top_p < 1:
-        settings.append(f"top_p {generation.top_p:g}")
+        settings.append(f"top_p={generation.top_p:g}")
     if generation.top_k > 0:
-        settings.append(f"top_k {generation.top_k}")
-    # the trainer seeds each epoch's samples by the step
-    settings += [f"seed {run.config.training.seed + sample.step}" for sample in _best_samples(run)[:1]]
-    return ", ".join(settings)
+        settings.append(f"top_k={generation.top_k}")
+    return settings
+
+
+def _prompts(samples: Sequence[Sample]) -> str:
+    prompts = [code(sample.prompt) if sample.prompt else "empty" for sample in _distinct(samples)]
+    return f"The prompt{'s were' if len(prompts) > 1 else ' was'} {' and '.join(prompts)}."
+
+
+def _facts(run: RunRecord, space: str | None) -> str:
+    """Return the table at the card's beginning."""
+    corpus, report, test, source = run.corpus, run.data_report, run.metrics.test, source_url()
+    perplexity = figure(test.perplexity, ".2f") if test else None
+    non_commercial = ": non-commercial use only" if "-nc" in corpus.license.id else ""
+    rows = [
+        ("model", f"GPT-2: {_architecture(run.shape)}"),
+        ("tokenizer", "word-level: a token is a word or a punctuation mark, in lower case"),
+        ("language", ", ".join(corpus.languages)),
+        ("training texts", f"{report.splits['train']:,}" if report else None),
+        ("test perplexity", f"{perplexity} per word" if perplexity else None),
+        ("license", f"{corpus.license.markdown}{non_commercial}"),
+        ("source code", f"[{source}]({source})" if source else None),
+        ("demo", f"[{space}](https://huggingface.co/spaces/{space})" if space else None),
+    ]
+    return table(("", ""), rows)
 
 
 def _architecture(shape: ModelShape) -> str:
@@ -310,39 +376,72 @@ def _evaluation_sections(run: RunRecord) -> dict[str, str]:
     }
 
 
-def _pretrain_command(run: RunRecord) -> str:
-    return f"accelerate launch scripts/pretrain.py config.yaml{_data_option(run)}"
-
-
-def _finetune_command(run: RunRecord, subset_model: SubsetModel, base: str) -> str:
-    folder = f"runs/{base.split('/')[1]}"
-    metrics = subset_model.metrics
-    subset = f"--field {shlex.quote(metrics.field)} --value {shlex.quote(metrics.value)}"
+def _pretrain_command(run: RunRecord, name: str, revision: str) -> str:
+    """Return the commands that train the model again."""
+    metrics, folder = run.metrics, _download_folder(name)
     return (
-        f"hf download {base} --local-dir {folder}\n"
-        f"python scripts/finetune.py configs/finetune/{metrics.method}.yaml "
-        f"--base {folder} {subset}{_data_option(run)}"
+        f"{_download(name, revision, CONFIG)}\n"
+        f"{_launcher(metrics.training, metrics.environment)} scripts/pretrain.py {folder}/{CONFIG}{_data_option(run)}"
     )
 
 
+def _finetune_command(run: RunRecord, subset_model: SubsetModel, base: str, revision: str) -> str:
+    """Return the commands that fine-tune the model again; empty if its settings are not known."""
+    if subset_model.config is None:
+        return ""
+    metrics, name = subset_model.metrics, subset_model.repository
+    config = f"{_download_folder(name)}/{PUBLISHED_FINETUNE_CONFIG}"
+    return (
+        f"{_download(base, revision)}\n"
+        f"{_download(name, revision, PUBLISHED_FINETUNE_CONFIG)}\n"
+        f"{_launcher(metrics.training, metrics.environment)} scripts/finetune.py {config}{_data_option(run)}"
+    )
+
+
+def _download(name: str, revision: str, *files: str) -> str:
+    branch = [] if revision == MAIN else ["--revision", revision]
+    return shlex.join(["hf", "download", name, *files, *branch, "--local-dir", _download_folder(name)])
+
+
+def _download_folder(name: str) -> str:
+    return f"{DOWNLOADS}/{name.split('/')[1]}"
+
+
+def _launcher(training: TrainingSummary, environment: Environment) -> str:
+    """Return the beginning of a command with as many processes and threads as a run had."""
+    is_cpu = environment.device.startswith("cpu")
+    threads = f"OMP_NUM_THREADS={environment.threads} " if is_cpu else ""
+    if training.processes == 1:
+        return f"{threads}python"
+    config = f"configs/accelerate/{'cpu_processes' if is_cpu else 'gpus'}.yaml"
+    return f"{threads}accelerate launch --config_file {config} --num_processes {training.processes}"
+
+
+def _has_own_data(run: RunRecord) -> bool:
+    """Return whether the published config can't name the training texts."""
+    path = run.config.data.path
+    return path not in PUBLIC and not is_hub_dataset(path)
+
+
 def _data_option(run: RunRecord) -> str:
-    """Return the option that names the data file, unless the published config names a public dataset."""
-    known = published_path(run.config.data.path) == run.config.data.path
-    return "" if known else " --data.path FILE"
+    return " --data.path FILE" if _has_own_data(run) else ""
 
 
 def _copy_check(copying: CopyCheck) -> str:
     return f"{copying.generated:.1f} words in generated texts, {copying.real:.1f} in held-out ones"
 
 
-def _subset_prompt(run: RunRecord, metrics: SubsetMetrics) -> str:
-    """Return a prompt that ends with the field that the model was fine-tuned on."""
+def subset_prompt(run: RunRecord, metrics: SubsetMetrics) -> str:
+    """Return the subset's commonest header up to the field that the model was fine-tuned on.
+
+    The header is in lower case, as the model prints it. Without that field in the prompt, the result is the prefix.
+    """
     field, fields = metrics.field, run.template.fields
     if field not in fields:
         return run.template.prefix
-    known = EXAMPLE if run.corpus.wine else {}
-    before = {name: known[name] for name in fields[: fields.index(field)] if name in known}
-    return run.template.prompt({**before, field: metrics.value.lower()})
+    header = {**metrics.header, field: metrics.value}
+    known = {name: header[name].lower() for name in fields[: fields.index(field) + 1] if name in header}
+    return run.template.prompt(known)
 
 
 # Any: a template's values are texts, lists, booleans and a Corpus

@@ -1,5 +1,6 @@
-"""The corpus that a model was trained on: its name, license and dataset id, as a card shows them."""
+"""The corpus that a model was trained on: its name, creator, license and dataset id, as a card shows them."""
 
+import dataclasses
 import re
 import zipfile
 from dataclasses import dataclass
@@ -7,8 +8,14 @@ from pathlib import Path
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.kaggle import KAGGLE_FILES, KAGGLE_HANDLE, KAGGLE_PAGE
+from wine_gpt.data.reviews import load_reviews, texts
 from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
+from wine_gpt.publishing.kaggle_texts import has_kaggle_texts
+from wine_gpt.publishing.licenses import License
+
+# values of data.path that name the same data on every machine
+PUBLIC = ("sample", "kaggle")
 
 
 @dataclass(frozen=True)
@@ -17,51 +24,119 @@ class Corpus:
 
     Attributes:
         name: the title that the card shows.
-        license: the Hub's license identifier.
+        license: of the texts, and so of the model.
         page: address of the dataset's page.
-        dataset: the id in the card's metadata.
+        creator: whom to credit.
+        made_from: what the creator made the dataset from.
+        dataset: id of a dataset on the Hub, in the card's metadata.
+        config: configuration of the dataset on the Hub.
+        languages: ISO 639 codes.
         wine: whether the texts are wine reviews.
         synthetic: whether a grammar generated the texts.
     """
 
     name: str
-    license: str
+    license: License
     page: str | None = None
+    creator: str | None = None
+    made_from: str | None = None
     dataset: str | None = None
+    config: str | None = None
+    languages: tuple[str, ...] = ()
     wine: bool = False
     synthetic: bool = False
 
+    @property
+    def dataset_type(self) -> str:
+        """The dataset's id in the model index: its id on the Hub, or its name in a-z, 0-9 and hyphens."""
+        return self.dataset or re.sub(r"[^a-z0-9]+", "-", Path(self.name).stem.lower()).strip("-") or "own-corpus"
 
-KAGGLE = Corpus("Wine Reviews", "cc-by-nc-sa-4.0", KAGGLE_PAGE, "zynicide/wine-reviews", wine=True)
-SAMPLE = Corpus("the sample that wine_gpt bundles", "apache-2.0", wine=True, synthetic=True)
+    @property
+    def conditions(self) -> str:
+        """What the license asks for, in words."""
+        return self.license.conditions(self.creator or "the creator of the training texts")
 
 
-def corpus_of(data: DataConfig, license: str | None) -> Corpus:
+KAGGLE = Corpus(
+    "Wine Reviews",
+    License.of("cc-by-nc-sa-4.0"),
+    KAGGLE_PAGE,
+    "Zack Thoutt",
+    "from reviews in the magazine Wine Enthusiast",
+    languages=("en",),
+    wine=True,
+)
+SAMPLE = Corpus("synthetic wine reviews", License.of("apache-2.0"), languages=("en",), wine=True, synthetic=True)
+
+
+@dataclass(frozen=True)
+class OwnCorpus:
+    """What the publisher says of a corpus of their own; the fields are ``scripts/publish.py``'s options.
+
+    Attributes:
+        license: the Hub's license identifier.
+        license_name, license_link: name and address of a license that the Hub does not list.
+        language: ISO 639 codes, separated by commas.
+        dataset_name: the corpus in words, such as "Spanish recipes".
+    """
+
+    license: str | None = None
+    license_name: str | None = None
+    license_link: str | None = None
+    language: str | None = None
+    dataset_name: str | None = None
+
+
+NOTHING_SAID = OwnCorpus()
+
+
+def corpus_of(data: DataConfig, own: OwnCorpus = NOTHING_SAID) -> Corpus:
     """Return the corpus that a run's config names.
 
     Raises:
-        UserError: if its license is unknown, or differs from ``license``.
+        UserError: if its license is unknown, or ``own`` contradicts what is known.
     """
-    if data.path == "sample":
-        known = SAMPLE
-    elif data.path == "kaggle" or _is_kaggle(Path(data.path).expanduser()):
-        known = KAGGLE
-    elif license:
-        name = published_path(data.path)
-        return Corpus(name, license, dataset=name if is_hub_dataset(data.path) else None)
-    else:
+    known = _known_corpus(data)
+    if known:
+        if own.license not in (None, known.license.id):
+            raise UserError(f"--license {own.license}: a model trained on {known.name} is under {known.license.id}")
+        for option, value in dataclasses.asdict(own).items():
+            if option != "license" and value is not None:
+                raise UserError(f"--{option} is for your own corpus, and the model was trained on {known.name}")
+        return known
+    if not own.license:
         raise UserError(
             f"data.path {data.path}: under which license may a model trained on it be published? "
             "--license mit, cc-by-4.0 …"
         )
-    if license not in (None, known.license):
-        raise UserError(f"--license {license}: {known.name} and a model trained on it are under {known.license}")
-    return known
+    dataset = data.path if is_hub_dataset(data.path) else None
+    return Corpus(
+        own.dataset_name or published_path(data.path),
+        License.of(own.license, own.license_name, own.license_link),
+        page=f"https://huggingface.co/datasets/{dataset}" if dataset else None,
+        dataset=dataset,
+        config=data.name,
+        languages=_languages(own.language),
+    )
+
+
+def _known_corpus(data: DataConfig) -> Corpus | None:
+    if data.path == "sample":
+        return SAMPLE
+    return KAGGLE if data.path == "kaggle" or _is_kaggle(data) else None
+
+
+def _languages(codes: str | None) -> tuple[str, ...]:
+    languages = tuple(code.strip() for code in (codes or "").split(",") if code.strip())
+    for code in languages:
+        if not re.fullmatch(r"[a-z]{2,3}|multilingual|code", code):
+            raise UserError(f"--language {code}: is no ISO 639 code such as es or zh; separate several by commas")
+    return languages
 
 
 def published_path(path: str) -> str:
     """Return a data source without the folders of the local machine."""
-    return path if path in ("sample", "kaggle") or is_hub_dataset(path) else Path(path).name
+    return path if path in PUBLIC or is_hub_dataset(path) else Path(path).name
 
 
 def is_kaggle_cached() -> bool:
@@ -74,8 +149,19 @@ def is_kaggle_cached() -> bool:
     return Cache().load_from_cache(parse_dataset_handle(KAGGLE_HANDLE), KAGGLE_FILES[0]) is not None
 
 
-def _is_kaggle(path: Path) -> bool:
-    """Recognize Kaggle's wine reviews by the names of the file or of the files in the zip."""
+def _is_kaggle(data: DataConfig) -> bool:
+    """Recognize Kaggle's wine reviews by their texts, or by the names of files that can no longer be read."""
+    # staging makes no request
+    if is_hub_dataset(data.path):
+        return False
+    try:
+        splits = load_reviews(data).splits
+    except UserError:
+        return _is_called_like_kaggle(Path(data.path).expanduser())
+    return any(has_kaggle_texts(texts(split)) for split in splits.values())
+
+
+def _is_called_like_kaggle(path: Path) -> bool:
     names = [path.name]
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:

@@ -1,7 +1,7 @@
 """The files that publishing may write to a repository on the Hub.
 
 A base or a whole fine-tuned model gets ``MODEL_FILES`` and ``TOKENIZER_FILES``, an adapter ``ADAPTER_FILES`` and
-``TOKENIZER_FILES``, each with card, license, figures and template; a base also gets config, index and plots.
+``TOKENIZER_FILES``, each with card, license, config, figures and template; a base also gets index and plots.
 """
 
 from wine_gpt.evaluation.ngram_index import FILE_NAME
@@ -20,6 +20,8 @@ from wine_gpt.run_folder import (
 )
 
 CARD, LICENSE = "README.md", "LICENSE"
+# not FINETUNE_CONFIG, which marks a model that was fine-tuned on this machine
+PUBLISHED_FINETUNE_CONFIG = "finetune_config.yaml"
 NGRAM_INDEX = FILE_NAME
 ONNX = "onnx/model.onnx"
 # config.json, generation_config.json, model.safetensors
@@ -33,6 +35,7 @@ KNOWN_FILES = (
     CARD,
     LICENSE,
     CONFIG,
+    PUBLISHED_FINETUNE_CONFIG,
     METRICS,
     f"{EVALUATION}/{METRICS}",
     *MODEL_FILES,

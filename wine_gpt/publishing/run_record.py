@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from wine_gpt.config import GenerationDefaults, PretrainConfig
-from wine_gpt.config_io import parse_config, to_yaml
+from wine_gpt.config import FinetuneConfig, GenerationDefaults, PretrainConfig
+from wine_gpt.config_io import build_config, leaf_types, parse_config, to_yaml
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.files import JsonObject, from_fields, read_record, sha256
 from wine_gpt.finetuning.results import SubsetMetrics
-from wine_gpt.publishing.corpus import Corpus, corpus_of, published_path
+from wine_gpt.publishing.corpus import NOTHING_SAID, Corpus, OwnCorpus, corpus_of, published_path
 from wine_gpt.publishing.published_files import ADAPTER_FILES, MODEL_FILES, TOKENIZER_FILES
 from wine_gpt.run_folder import (
     CONFIG,
@@ -26,7 +26,10 @@ from wine_gpt.run_folder import (
     WEIGHTS,
     loss_by_field_plot,
 )
-from wine_gpt.training.record import RunMetrics, Sample, read_samples
+from wine_gpt.training.record import RunMetrics
+
+# where the commands on the cards download to
+DOWNLOADS = "downloads"
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,6 @@ class RunRecord:
         shape: the model's sizes.
         generation: the sampling defaults in the model's folder.
         data_report: counts of the records read, dropped and kept; None if the file is missing.
-        samples: reviews generated during training; may be empty.
         evaluation: the figures of ``scripts/score.py``; None if it was not run.
     """
 
@@ -70,7 +72,6 @@ class RunRecord:
     shape: ModelShape
     generation: GenerationDefaults
     data_report: DataReport | None
-    samples: list[Sample]
     evaluation: EvaluationReport | None
 
     @property
@@ -103,13 +104,22 @@ class RunRecord:
         return [(title, file) for title, file in self.possible_plots if (self.folder / file).is_file()]
 
     def published_config(self, name: str) -> PretrainConfig:
-        """Return the config for the repository ``name``, without paths of the local machine."""
+        """Return the config for the repository ``name``, without paths of the local machine.
+
+        The precision is the one that the run used, because ``auto`` depends on the hardware.
+        """
         config = self.config
+        training = dataclasses.replace(config.training, mixed_precision=self.metrics.training.mixed_precision)
         data = dataclasses.replace(config.data, path=published_path(config.data.path))
         tokenizer = dataclasses.replace(config.tokenizer, path=config.tokenizer.path and name)
-        output = f"runs/{name.rpartition('/')[2]}"
         return dataclasses.replace(
-            config, data=data, tokenizer=tokenizer, output_dir=output, resume=None, overwrite=False
+            config,
+            data=data,
+            tokenizer=tokenizer,
+            training=training,
+            output_dir=f"runs/{name.rpartition('/')[2]}",
+            resume=None,
+            overwrite=False,
         )
 
     def config_yaml(self, name: str) -> str:
@@ -130,13 +140,31 @@ class SubsetModel:
         """Whether the model is a LoRA adapter, not a whole model."""
         return self.metrics.method == "lora"
 
+    @property
+    def config(self) -> FinetuneConfig | None:
+        """The settings of the fine-tuning, without base and folders; None if the metrics file has none."""
+        # base and data are checksums
+        values = {key: value for key, value in self.metrics.settings.items() if key not in ("base", "data")}
+        known = dict(leaf_types(FinetuneConfig))
+        if "training.epochs" not in values:
+            return None
+        return build_config(FinetuneConfig, {key: value for key, value in values.items() if key in known})
 
-def read_run(folder: Path, license: str | None) -> RunRecord:
+    def config_yaml(self, base: str) -> str | None:
+        """Return the config that fine-tunes the repository ``base`` again, as YAML; None without settings."""
+        name, config = base.rpartition("/")[2], self.config
+        if config is None:
+            return None
+        base_folder, output = f"{DOWNLOADS}/{name}", f"runs/{name}-{self.metrics.method}"
+        return to_yaml(dataclasses.replace(config, base=base_folder, output_dir=output, min_reviews=1))
+
+
+def read_run(folder: Path, own: OwnCorpus = NOTHING_SAID) -> RunRecord:
     """Read a run's folder and check that it has all files of a published model.
 
     Args:
         folder: the folder that ``scripts/pretrain.py`` wrote.
-        license: the Hub's license identifier, for a model trained on the user's own corpus.
+        own: license, language and name of the user's own corpus.
 
     Raises:
         UserError: if the folder holds no finished run, or a file is missing or damaged.
@@ -155,12 +183,11 @@ def read_run(folder: Path, license: str | None) -> RunRecord:
     return RunRecord(
         folder,
         config,
-        corpus_of(config.data, license),
+        corpus_of(config.data, own),
         metrics,
         shape=read_record(folder / MODEL_CONFIG, ModelShape.from_dict),
         generation=read_record(folder / GENERATION_CONFIG, _generation_defaults),
         data_report=read_record(report, DataReport.from_dict) if report.exists() else None,
-        samples=read_samples(folder),
         evaluation=read_record(evaluation, EvaluationReport.from_dict) if evaluation.exists() else None,
     )
 

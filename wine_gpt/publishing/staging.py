@@ -12,6 +12,7 @@ from pathlib import Path
 from huggingface_hub import RepoCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.sources import is_hub_dataset
@@ -20,8 +21,8 @@ from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import bundled, read_json, write_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
-from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card
-from wine_gpt.publishing.corpus import is_kaggle_cached, published_path
+from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card, subset_prompt
+from wine_gpt.publishing.corpus import OwnCorpus, is_kaggle_cached, published_path
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.kept import Kept
 from wine_gpt.publishing.leaks import require_no_leak
@@ -33,11 +34,13 @@ from wine_gpt.publishing.published_files import (
     MODEL_FILES,
     NGRAM_INDEX,
     ONNX,
+    PUBLISHED_FINETUNE_CONFIG,
     SPACE_SETTINGS,
     SPACE_SUFFIXES,
     TOKENIZER_FILES,
 )
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
+from wine_gpt.publishing.samples import TEXTS, Sample, sample_model, sample_texts
 from wine_gpt.run_folder import CONFIG, EVALUATION, METRICS
 from wine_gpt.tokenizer import load_tokenizer
 
@@ -68,10 +71,21 @@ class Publication:
     collection: str | None = None
     # the Hub's license identifier; needed for the user's own corpus only
     license: str | None = None
+    # name and address of a license that the Hub does not list; for the license "other"
+    license_name: str | None = None
+    license_link: str | None = None
+    # language and name of the user's own corpus: "es", "Spanish recipes"
+    language: str | None = None
+    dataset_name: str | None = None
     # publish an ONNX file; None: keep the one that an earlier publish has uploaded
     onnx: bool | None = None
     # publish the index of training spans; None: for the bundled sample and Kaggle's reviews, which are public
     index: bool | None = None
+
+    @property
+    def own_corpus(self) -> OwnCorpus:
+        """What the arguments say of the user's own corpus."""
+        return OwnCorpus(self.license, self.license_name, self.license_link, self.language, self.dataset_name)
 
     def staged_repo(
         self, name: str, kind: str, folder: Path, card: RepoCard, managed_files: tuple[str, ...] = ()
@@ -97,8 +111,8 @@ def stage(publication: Publication, folder: Path, kept: Kept = NOTHING) -> tuple
         UserError: if the run, the fine-tuned models, the demo, a name or a card is wrong.
     """
     _require_names(publication)
-    run = read_run(publication.run, publication.license)
-    _require_loadable(run)
+    run = read_run(publication.run, publication.own_corpus)
+    samples = sample_model(*_load(run), run.template)
     subset_models: list[SubsetModel] = []
     left_out: list[str] = []
     if publication.adapters:
@@ -106,7 +120,7 @@ def stage(publication: Publication, folder: Path, kept: Kept = NOTHING) -> tuple
     model_folder = _folder(folder, "model", publication.repo)
     if problem := _write_index(publication, run, model_folder / NGRAM_INDEX):
         left_out.append(f"{NGRAM_INDEX} is left out: {problem}")
-    repositories = [_stage_model(publication, run, subset_models, model_folder, kept)]
+    repositories = [_stage_model(publication, run, subset_models, samples, model_folder, kept)]
     for subset_model in subset_models:
         repositories.append(_stage_subset(publication, run, subset_model, folder))
     if publication.space:
@@ -120,7 +134,12 @@ def stage(publication: Publication, folder: Path, kept: Kept = NOTHING) -> tuple
 
 
 def _stage_model(
-    publication: Publication, run: RunRecord, subset_models: list[SubsetModel], target: Path, kept: Kept
+    publication: Publication,
+    run: RunRecord,
+    subset_models: list[SubsetModel],
+    samples: list[Sample],
+    target: Path,
+    kept: Kept,
 ) -> StagedRepo:
     name = publication.repo
     plots = tuple(file for _, file in run.plots)
@@ -138,7 +157,7 @@ def _stage_model(
         export(run.folder, target / ONNX)
     onnx, indexed = ((target / file).exists() or file in kept.files for file in (ONNX, NGRAM_INDEX))
     space = publication.space or kept.space
-    card = model_card(run, name, publication.revision, subset_models, space, indexed, onnx, kept)
+    card = model_card(run, name, publication.revision, subset_models, space, indexed, onnx, kept, samples)
     plot_files = tuple(file for _, file in run.possible_plots)
     managed = (file for file in (*KNOWN_FILES, *plot_files) if file not in kept.files)
     return publication.staged_repo(name, "model", target, card, tuple(managed))
@@ -176,12 +195,16 @@ def _stage_subset(publication: Publication, run: RunRecord, subset_model: Subset
             # peft loads the base at this revision
             config["revision"] = publication.revision
         write_json(target / ADAPTER_FILES[0], config)
-    # the settings name folders of the local machine; the card has the command instead
+    if settings := subset_model.config_yaml(publication.repo):
+        (target / PUBLISHED_FINETUNE_CONFIG).write_text(settings, encoding="utf-8")
+    # the settings are in the config
     metrics = subset_model.metrics
     base = dataclasses.replace(metrics.base, path=publication.repo)
     write_json(target / METRICS, dataclasses.replace(metrics, base=base, settings={}).to_dict())
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
-    card = subset_card(run, subset_model, publication.repo, publication.revision)
+    model = load_model(subset_model.folder, run.folder)
+    samples = sample_texts(model, load_tokenizer(subset_model.folder), [subset_prompt(run, metrics)] * TEXTS)
+    card = subset_card(run, subset_model, publication.repo, publication.revision, samples)
     return publication.staged_repo(subset_model.repository, "model", target, card, KNOWN_FILES)
 
 
@@ -247,8 +270,10 @@ def _require_id(option: str, name: str) -> None:
         raise UserError(f"{option}: {name!r} must name an account and a repository: org/wine-gpt")
 
 
-def _require_loadable(run: RunRecord) -> None:
-    """Check that model and tokenizer load and have vocabularies of equal size."""
-    words, embeddings = len(load_tokenizer(run.folder)), load_model(run.folder).config.vocab_size
+def _load(run: RunRecord) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Load model and tokenizer, and check that they have vocabularies of equal size."""
+    model, tokenizer = load_model(run.folder), load_tokenizer(run.folder)
+    words, embeddings = len(tokenizer), model.config.vocab_size
     if words != embeddings:
         raise UserError(f"{run.folder}: the tokenizer has {words:,} words, the model {embeddings:,}: they differ")
+    return model, tokenizer
