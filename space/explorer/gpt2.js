@@ -65,6 +65,7 @@ const MOST_JSON_BYTES = 1e6;
  * @property {number} [topP]
  * @property {ArrayLike<number>} [suppress]
  * @property {number} [seed] 0 if absent
+ * @property {number} [skip] how many of the seed's numbers the text's earlier tokens used; 0 if absent
  * @property {number} [maxNewTokens] no limit but the model's positions if absent
  * @property {[number, number][]} [switchedOff]
  * @property {AbortSignal} [signal] ends the text after the current token
@@ -173,11 +174,12 @@ export class GPT2 {
    * @returns {Promise<{ids: number[], reason: "end" | "length" | "stopped"}>} the new ids and why there are no more
    */
   async generate(ids, settings = {}, onToken) {
-    const { temperature, topK, topP, suppress, seed = 0, maxNewTokens = Infinity, switchedOff, signal } = {
+    const { temperature, topK, topP, suppress, seed = 0, skip = 0, maxNewTokens = Infinity, switchedOff, signal } = {
       ...this.generation,
       ...settings,
     };
     const text = Array.from(ids), uniform = uniformNumbers(seed);
+    for (let i = 0; i < skip; i++) uniform();
     const limit = Math.min(this.config.positions, text.length + maxNewTokens);
     const reason = () => (signal?.aborted ? "stopped" : this.generation.ends.includes(text.at(-1) ?? -1) ? "end" : "length");
     while (text.length < limit) {

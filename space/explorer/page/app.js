@@ -1,0 +1,182 @@
+/**
+ * The page's entry: choose and load the model, mount the views, keep the link.
+ *
+ * A view is a module views/NAME.js with `mount(element, store, text)`. Its element is the one with data-view="NAME" in
+ * index.html, and it redraws from the store only (README.md beside this file).
+ */
+import { addressOf, parseAddress } from "./address.js";
+import { filesOf } from "./dropped_files.js";
+import { finder } from "./dom.js";
+import { chooseLanguage, makeText, translate } from "./i18n.js";
+import { keepInnerValues } from "./inner_values.js";
+import { chosenSource, loadAll, loadSite } from "./model_source.js";
+import { emptyState, Store } from "./store.js";
+import { firstPrompt } from "./template.js";
+import { mount as mountTabs, TABS } from "./views/tabs.js";
+import { mount as mountText } from "./views/text.js";
+import { mount as mountWrite } from "./views/write.js";
+import { restore, write } from "./writing.js";
+
+const text = makeText(chooseLanguage(new URLSearchParams(location.search).get("lang"), navigator.languages));
+const store = new Store(emptyState());
+const find = finder(document);
+/** @type {AbortController | undefined} */ let loading;
+
+start();
+
+async function start() {
+  document.documentElement.lang = text.language;
+  document.title = text("heading");
+  translate(document, text);
+  showProblems();
+  linkLanguages();
+  takeDroppedFiles();
+  keepInnerValues(store);
+  mountWrite(find("[data-view=write]"), store, text, { load: openModel, loadFiles: (files) => load({ files }, parseAddress("", TABS)) });
+  mountText(find("[data-view=text]"), store, text, { address: () => addressOf(store.state, location.href) });
+  mountTabs(find(".tabs"), store, text);
+  keepLink();
+  await loadFirst();
+}
+
+async function loadFirst() {
+  const site = await loadSite();
+  for (const each of document.querySelectorAll(".words, .eyebrow")) each.setAttribute("lang", typeof site.language === "string" ? site.language : "");
+  try {
+    const source = chosenSource(location.search, site);
+    if (source) await load(source, parseAddress(location.search, TABS));
+    else store.set({ problem: text("no_model") });
+  } catch (error) {
+    store.set({ problem: messageOf(error) });
+  }
+}
+
+/** @param {string} name */
+async function openModel(name) {
+  const link = new URL(location.href), lang = link.searchParams.get("lang");
+  link.search = "";
+  link.searchParams.set("model", name.trim());
+  if (lang) link.searchParams.set("lang", lang);
+  try {
+    const source = chosenSource(link.search, {});
+    if (!source) return;
+    history.replaceState(null, "", link);
+    await load(source, parseAddress("", TABS));
+  } catch (error) {
+    store.set({ problem: messageOf(error) });
+  }
+}
+
+/**
+ * Load a model in place of the page's, and write or restore the link's text.
+ * @param {import("../model_files.js").Source} source
+ * @param {import("./address.js").Linked} linked
+ */
+async function load(source, linked) {
+  loading?.abort();
+  const controller = loading = new AbortController();
+  const isCurrent = () => loading === controller;
+  store.state.writing?.abort();
+  store.state.model?.close();
+  store.set({ ...emptyState(), source, loading: { loaded: 0, total: 0 }, tab: store.state.tab });
+  try {
+    const onProgress = (/** @type {any} */ progress) => { if (isCurrent()) store.set({ loading: progress }); };
+    const loaded = await loadAll(source, { onProgress, signal: controller.signal });
+    if (!isCurrent()) return loaded.model?.close();
+    await begin(loaded, linked);
+  } catch (error) {
+    if (isCurrent()) store.set({ loading: null, problem: messageOf(error) });
+  }
+}
+
+/**
+ * @param {Partial<import("./store.js").State>} loaded
+ * @param {import("./address.js").Linked} linked
+ */
+async function begin(loaded, { state, settings, written, word, ignored }) {
+  const { config, generation } = /** @type {import("../remote_model.js").RemoteModel} */ (loaded.model);
+  const { temperature, topK, topP } = generation, length = Math.min(150, config.positions);
+  const template = /** @type {import("./template.js").Template} */ (loaded.template);
+  const known = (/** @type {number | null | undefined} */ index, /** @type {number} */ count) => (index != null && index < count ? index : null);
+  store.set({
+    ...loaded, loading: null, prompt: firstPrompt(template), ...state,
+    settings: { temperature, topK, topP, length, seed: 1, ...settings }, seedIsGiven: settings.seed !== undefined,
+    layer: known(state.layer, config.layers), head: known(state.head, config.heads),
+    switchedOff: (state.switchedOff ?? []).filter(([layer, head]) => layer < config.layers && head < config.heads),
+  });
+  if (written) await restore(store, written);
+  else if (store.state.prompt || generation.bos !== null) await write(store);
+  if (word !== undefined && word < store.state.ids.length) store.set({ chosen: word });
+  if (ignored.length && !store.state.problem) store.set({ problem: text("link_bad", { names: ignored.join(", ") }) });
+}
+
+function showProblems() {
+  store.watch(["problem"], ({ problem }) => {
+    find(".problem[role]").textContent = problem;
+    find(".problem[role]").hidden = !problem;
+  });
+  store.watch(["loading", "source"], ({ loading: progress, source }) => {
+    find(".loading").hidden = !progress;
+    if (!progress) return;
+    const name = source?.hub ?? source?.url ?? text("own_files_name"), megabytes = (/** @type {number} */ bytes) => text.number(bytes / 1e6);
+    const bar = find("progress");
+    if (progress.total) {
+      bar.max = progress.total;
+      bar.value = progress.loaded;
+    } else bar.removeAttribute("value");
+    const parts = { name, loaded: megabytes(progress.loaded), total: megabytes(progress.total) };
+    find(".loading-line").textContent = progress.total ? text("loading", parts) : text("loading_start", { name });
+  });
+  store.watch(["model", "name"], ({ model, name }) => {
+    find(".model-name").textContent = name || "GPT-2";
+    find(".about-model").textContent = model ? text("about_model", describe(name, model.config)) : "";
+  });
+  window.addEventListener("unhandledrejection", ({ reason }) => store.set({ problem: text("failed", { message: messageOf(reason) }) }));
+  window.addEventListener("error", ({ message }) => store.set({ problem: text("failed", { message }) }));
+}
+
+/**
+ * @param {string} name
+ * @param {import("../gpt2_config.js").GPT2Config} config
+ */
+function describe(name, { layers, heads, width, vocabSize, parameters }) {
+  return { name, layers, heads, width, vocabulary: text.count(vocabSize), parameters: text.number(parameters / 1e6) };
+}
+
+function linkLanguages() {
+  for (const each of document.querySelectorAll(".languages a")) {
+    const link = /** @type {HTMLAnchorElement} */ (each);
+    if (link.lang === text.language) link.setAttribute("aria-current", "true");
+    link.addEventListener("click", () => {
+      const here = new URL(store.state.begun === null ? location.href : addressOf(store.state, location.href));
+      here.searchParams.set("lang", link.lang);
+      link.href = here.href;
+    });
+  }
+}
+
+/** Keep the state in the page's address, so that a reload and the back button return to it. */
+function keepLink() {
+  store.watch(["begun", "settings", "writing", "ids", "chosen", "tab", "layer", "head", "surprise", "switchedOff"], ({ writing, begun }) => {
+    if (writing || begun === null) return;
+    const link = addressOf(store.state, location.href);
+    if (link === location.href) return;
+    history.replaceState(null, "", link);
+    // a Space's page on the Hub is a frame, and the Hub copies its query string into the visitor's address bar
+    if (parent !== window) parent.postMessage({ queryString: new URL(link).search.slice(1), hash: "" }, "https://huggingface.co");
+  });
+}
+
+function takeDroppedFiles() {
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", async (event) => {
+    event.preventDefault();
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    load({ files: await filesOf(event.dataTransfer) }, parseAddress("", TABS));
+  });
+}
+
+/** @param {unknown} error */
+function messageOf(error) {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,80 @@
+/** Compute the inner values of the text when a view needs them. */
+
+import { surprises } from "../sampling.js";
+
+/** Views that need them even if no word is chosen. */
+const NEED_INNER = new Set(["lens", "heads", "scores", "guess"]);
+
+/** @param {import("./store.js").Store} store */
+export function keepInnerValues(store) {
+  let computed = "";
+  store.watch(["ids", "switchedOff", "writing"], ({ inner }) => {
+    if (inner) {
+      computed = "";
+      store.set({ inner: null });
+    }
+  });
+  store.watch(["ids", "switchedOff", "writing", "chosen", "tab", "surprise", "model"], async (state) => {
+    const { model, ids, switchedOff } = state;
+    if (!model || !isNeeded(state)) return;
+    const wanted = JSON.stringify([ids, switchedOff]);
+    if (computed === wanted) return;
+    computed = wanted;
+    const isCurrent = () => store.state.model === model && store.state.ids === ids && store.state.switchedOff === switchedOff;
+    try {
+      const found = await model.forward(ids, { switchedOff });
+      if (isCurrent() && isNeeded(store.state)) store.set({ inner: found });
+      else if (isCurrent()) computed = "";
+    } catch (error) {
+      if (isCurrent()) store.set({ problem: /** @type {Error} */ (error).message });
+    }
+  });
+}
+
+/**
+ * @param {import("./store.js").State} state
+ * @returns {boolean} whether the inner values are wanted and the text is at rest
+ */
+function isNeeded({ ids, writing, chosen, tab, surprise, inner }) {
+  const wanted = chosen !== null || surprise || NEED_INNER.has(tab);
+  return wanted && !writing && !inner && ids.length > 1 && (chosen === null || chosen < ids.length);
+}
+
+/**
+ * @param {import("./store.js").State} state
+ * @param {number} position of a token after the first
+ * @returns {Float32Array} the logits that predict it, (vocabulary)
+ */
+export function logitsBefore({ model, inner }, position) {
+  const size = /** @type {any} */ (model).config.vocabSize;
+  return /** @type {any} */ (inner).logits.subarray((position - 1) * size, position * size);
+}
+
+/**
+ * @param {import("./store.js").State} state
+ * @param {number} row
+ * @param {number | null} layer null is the mean
+ * @param {number | null} head
+ * @returns {Float32Array} the attention of one token to itself and those before it, (row + 1)
+ */
+export function attentionRow({ inner, ids }, row, layer, head) {
+  const { attentions } = /** @type {any} */ (inner);
+  const layers = layer === null ? attentions : [attentions[layer]];
+  const heads = layers.flatMap((/** @type {Float32Array[]} */ each) => (head === null ? each : [each[head]]));
+  const mean = new Float32Array(row + 1);
+  for (const weights of heads) for (let at = 0; at <= row; at++) mean[at] += weights[row * ids.length + at] / heads.length;
+  return mean;
+}
+
+/** @type {WeakMap<object, Float32Array>} */
+const known = new WeakMap();
+
+/**
+ * @param {import("./store.js").State} state
+ * @returns {Float32Array} the surprise of each token after the first, in nats, (ids − 1)
+ */
+export function surprisesOf({ inner, ids }) {
+  const values = /** @type {any} */ (inner);
+  if (!known.has(values)) known.set(values, surprises(values.logits, ids));
+  return /** @type {Float32Array} */ (known.get(values));
+}

@@ -1,0 +1,27 @@
+/** What the page calls a token outside the text. */
+
+/**
+ * @param {import("./store.js").State} state
+ * @param {import("./i18n.js").Text} text
+ * @param {number} id
+ * @param {string} label as the vocabulary has it
+ * @returns {string}
+ */
+export function nameOfToken({ model, vocabulary }, text, id, label) {
+  if (model?.generation.ends.includes(id)) return text("end");
+  // byte-level tokenizers write a space as Ġ and a line break as Ċ
+  const shown = vocabulary.wordLevel ? label : label.replaceAll("Ġ", " ").replaceAll("Ċ", "⏎");
+  return shown.trim() || (shown ? "␣" : `#${id}`);
+}
+
+/**
+ * @param {import("./store.js").State} state
+ * @param {import("./i18n.js").Text} text
+ * @param {number} position
+ * @returns {string} the name of a word of the text
+ */
+export function nameOfWord(state, text, position) {
+  const { text: piece, label, known } = state.words[position];
+  if (position === 0 && !piece.trim()) return text("start");
+  return known ? nameOfToken(state, text, state.ids[position], label) : piece.trim();
+}

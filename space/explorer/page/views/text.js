@@ -1,0 +1,214 @@
+/** The text: its words, what they are colored by, and the buttons that change it. */
+import { withCapitals } from "../casing.js";
+import { copy, finder, make, showTips } from "../dom.js";
+import { attentionRow, surprisesOf } from "../inner_values.js";
+import { nameOfWord } from "../names.js";
+import { headerLength } from "../template.js";
+import { drawAgain, nextWord, stop, writeOn } from "../writing.js";
+
+/** Views in which the words' shades are the attention of the chosen step. */
+const SHOW_ATTENTION = new Set(["next", "heads", "scores"]);
+/** Nats at which the shade of a surprise is darkest. */
+const DARKEST = 8;
+
+/**
+ * @param {HTMLElement} element
+ * @param {import("../store.js").Store} store
+ * @param {import("../i18n.js").Text} text
+ * @param {{address: () => string}} actions
+ */
+export function mount(element, store, text, { address }) {
+  const find = finder(element), box = find(".words");
+  /** @type {HTMLElement[]} */ let spans = [];
+  /** @type {string[]} */ let drawn = [];
+
+  function drawWords(/** @type {import("../store.js").State} */ state) {
+    const { bare, header } = shownWords(state, text);
+    const kinds = state.words.map((_, at) => `${at < header} ${at < state.given} ${state.words[at].known} ${bare[at]} ${state.hiddenFrom === null || at < state.hiddenFrom}`);
+    let same = 0;
+    while (same < Math.min(kinds.length, drawn.length) && kinds[same] === drawn[same]) same++;
+    // while a text is written, only its new words are drawn
+    if (same < drawn.length || !same) {
+      same = 0;
+      spans = [];
+      box.replaceChildren();
+      find(".eyebrow").replaceChildren();
+    }
+    for (let at = same; at < kinds.length; at++) spans.push(addWord(state, at, bare, at < header));
+    drawn = kinds;
+    if (!kinds.length) box.replaceChildren(make("span", "quiet", text("empty")));
+    find(".eyebrow").hidden = !header;
+    const first = Math.min(state.given, spans.length - 1);
+    spans.forEach((span, at) => { span.tabIndex = at === (state.chosen ?? first) && at > 0 ? 0 : -1; });
+  }
+
+  function addWord(/** @type {import("../store.js").State} */ state, /** @type {number} */ at, /** @type {string[]} */ bare, /** @type {boolean} */ inHeader) {
+    const { words, given, hiddenFrom, raw, writing } = state;
+    const parent = inHeader ? find(".eyebrow") : box;
+    const hidden = hiddenFrom !== null && at >= hiddenFrom;
+    const word = make(at && !hidden ? "button" : "span", "word", hidden ? (at === hiddenFrom ? "?" : "") : bare[at]);
+    word.dataset.position = at;
+    if (at && !hidden) word.type = "button";
+    if (at && !hidden && isMark(bare[at])) word.setAttribute("aria-label", nameOfWord(state, text, at));
+    word.classList.toggle("given", at < given);
+    word.classList.toggle("mark", isMark(bare[at]));
+    word.classList.toggle("unknown", !words[at].known);
+    word.classList.toggle("new", writing !== null && at >= given);
+    const last = parent.lastElementChild;
+    const breaks = words[at].text.includes("\n") && !inHeader;
+    if (breaks) parent.append(make("br"));
+    // a comma stays on the line of the word before it
+    if (last && !breaks && (bare[at] === "·" || (!raw && !isMark(bare[at]) && !/^\s/.test(words[at].text)))) {
+      if (bare[at] === "·") last.append(" ");
+      last.append(word);
+    } else {
+      const unbroken = make("span", "unbroken");
+      unbroken.append(word);
+      if (last) parent.append(" ");
+      parent.append(unbroken);
+    }
+    return word;
+  }
+
+  function drawShades(/** @type {import("../store.js").State} */ state) {
+    const { chosen, tab, inner, surprise, layer, head } = state;
+    const nats = surprise && inner ? surprisesOf(state) : null;
+    const attends = !nats && inner && chosen !== null && SHOW_ATTENTION.has(tab);
+    const weights = attends ? attentionRow(state, chosen - 1, layer, head) : null;
+    const highest = weights ? Math.max(...weights) : 1;
+    spans.forEach((span, at) => {
+      const strength = nats ? (at ? Math.min(nats[at - 1] / DARKEST, 1) : 0) : weights && at < weights.length ? weights[at] / highest : 0;
+      span.style.setProperty("--strength", String(strength));
+      span.classList.toggle("chosen", at === chosen);
+      span.classList.toggle("later", chosen !== null && !nats && at > chosen);
+      if (at === chosen) span.setAttribute("aria-current", "true");
+      else span.removeAttribute("aria-current");
+      if (chosen !== null) span.tabIndex = at === chosen ? 0 : -1;
+    });
+    find(".surprise-legend").hidden = !nats;
+    if (nats) find(".surprise-legend").textContent = legendOf(state, nats);
+  }
+
+  function legendOf(/** @type {import("../store.js").State} */ { given }, /** @type {Float32Array} */ nats) {
+    const written = nats.subarray(Math.max(given - 1, 0)), values = written.length ? written : nats;
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    return text("surprise_legend", { mean: text.fixed(mean), perplexity: text.number(Math.exp(mean)) });
+  }
+
+  function tipOf(/** @type {number} */ position) {
+    const { state } = store, { words, chosen, inner, surprise, tab, layer, head, hiddenFrom, ids, raw } = state;
+    if (position >= words.length || (hiddenFrom !== null && position >= hiddenFrom)) return "";
+    if (!words[position].known) return text("unknown");
+    const name = nameOfWord(state, text, position);
+    if (surprise && inner && position) {
+      const nats = surprisesOf(state)[position - 1];
+      return `${name}: ${text("nats", { nats: text.fixed(nats) })} · ${text.percent(Math.exp(-nats))}`;
+    }
+    if (chosen !== null && inner && position < chosen && SHOW_ATTENTION.has(tab)) {
+      return `${name}: ${text("of_attention", { weight: text.percent(attentionRow(state, chosen - 1, layer, head)[position]) })}`;
+    }
+    return raw ? `${words[position].label}: ${text("id", { id: ids[position] })}` : "";
+  }
+
+  function drawState(/** @type {import("../store.js").State} */ { writing, words, ids, given, reason, model, hiddenFrom, switchedOff }) {
+    element.dataset.state = writing ? "writing" : "written";
+    const ended = reason === "end", full = model !== null && ids.length >= model.config.positions;
+    find(".stop").hidden = !writing;
+    for (const [name, disabled] of /** @type {[string, boolean][]} */ ([
+      ["next-word", ended || full], ["draw-again", ids.length <= given], ["write-on", ended || full || !words.length],
+    ])) {
+      find(`.${name}`).disabled = !model || disabled || hiddenFrom !== null;
+    }
+    for (const name of ["copy", "link"]) find(`.${name}`).disabled = !words.length || hiddenFrom !== null;
+    const count = text.count(ids.length - given - (ended && ids.length > given ? 1 : 0));
+    const key = writing ? "writing" : reason === "stopped" ? "stopped" : reason === "length" ? "written_cut" : "written";
+    find(".status").textContent = !words.length ? "" : writing ? text("writing") : `${text(key, { count })} ${text("hint")}`;
+    const unknown = [...new Set(words.filter(({ known }) => !known).map((word) => word.text.trim()))];
+    find(".unknown-note").textContent = unknown.length ? text("unknown_note", { words: unknown.join(" ") }) : "";
+    find(".off-note").textContent = switchedOff.length ? text("off_note", { count: switchedOff.length }) : "";
+  }
+
+  function choose(/** @type {number} */ position) {
+    const { words, writing, hiddenFrom } = store.state;
+    if (writing || position < 1 || position >= words.length || (hiddenFrom !== null && position >= hiddenFrom)) return;
+    store.set({ chosen: position });
+  }
+
+  element.addEventListener("click", (event) => {
+    const word = /** @type {HTMLElement} */ (event.target).closest("button.word");
+    if (word) choose(Number(/** @type {HTMLElement} */ (word).dataset.position));
+  });
+  element.addEventListener("keydown", (event) => {
+    const word = /** @type {HTMLElement} */ (event.target).closest(".word");
+    if (!word || event.ctrlKey || event.metaKey || event.altKey) return;
+    const here = Number(/** @type {HTMLElement} */ (word).dataset.position);
+    const there = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: store.state.given, End: spans.length - 1 }[event.key];
+    if (event.key === "Escape") store.set({ chosen: null });
+    if (there === undefined || !spans[there]) return;
+    event.preventDefault();
+    if (!event.shiftKey) choose(there);
+    spans[there].focus();
+  });
+  for (const [name, action] of /** @type {[string, (store: any) => void][]} */ ([
+    ["next-word", nextWord], ["draw-again", drawAgain], ["write-on", (each) => writeOn(each)], ["stop", stop],
+  ])) find(`.${name}`).addEventListener("click", () => action(store));
+  find(".surprise").addEventListener("change", () => store.set({ surprise: find(".surprise").checked }));
+  find(".raw").addEventListener("change", () => store.set({ raw: find(".raw").checked }));
+  find(".copy").addEventListener("click", () => copyFrom(find(".copy"), "copy", plainText(store.state, text)));
+  find(".link").addEventListener("click", () => copyFrom(find(".link"), "link", address()));
+
+  async function copyFrom(/** @type {HTMLElement} */ button, /** @type {string} */ key, /** @type {string} */ content) {
+    await copy(content);
+    button.textContent = text("copied");
+    setTimeout(() => { button.textContent = text(key); }, 1500);
+  }
+
+  showTips(element, tipOf);
+  store.watch(["words", "given", "raw", "hiddenFrom"], drawWords);
+  store.watch(["words", "chosen", "tab", "inner", "surprise", "layer", "head", "raw", "hiddenFrom"], drawShades);
+  store.watch(["words", "writing", "reason", "given", "model", "hiddenFrom", "switchedOff"], drawState);
+  store.watch(["raw"], ({ raw }) => element.classList.toggle("as-is", raw));
+  store.watch(["surprise"], ({ surprise }) => { find(".surprise").checked = surprise; });
+}
+
+/** @param {string} bare */
+const isMark = (bare) => bare === "▸" || bare === "∎";
+
+/**
+ * @param {import("../store.js").State} state
+ * @param {import("../i18n.js").Text} text
+ * @returns {{bare: string[], header: number}} words without spaces, and how many are in the header
+ */
+function shownWords(state, text) {
+  const { words, ids, given, model, template, vocabulary, raw } = state;
+  if (raw) return { bare: words.map(({ label }, at) => (isStart(state, at) ? "▸" : label || `#${ids[at]}`)), header: 0 };
+  const first = words.length && isStart(state, 0) ? 1 : 0;
+  const pieces = words.map((word) => word.text);
+  const header = vocabulary?.wordLevel ? headerLength(template, pieces.slice(first)) : 0;
+  const capitals = vocabulary?.wordLevel ? [...pieces.slice(0, first), ...withCapitals(pieces.slice(first), header)] : pieces;
+  // what the visitor typed stays as typed
+  const shown = capitals.map((word, at) => (at >= header + first && at < given ? pieces[at] : word));
+  const bare = shown.map((word, at) => {
+    if (isStart(state, at)) return "▸";
+    if (model?.generation.ends.includes(ids[at])) return "∎";
+    return at < header + first && word.trim() === ":" ? "·" : word.trim() || nameOfWord(state, text, at);
+  });
+  return { bare, header: header ? header + first : 0 };
+}
+
+/** @returns {boolean} whether a token is the start token */
+function isStart(/** @type {import("../store.js").State} */ { words, ids, model }, /** @type {number} */ at) {
+  return at === 0 && !words[0].text && ids[0] === model?.generation.bos;
+}
+
+/**
+ * @param {import("../store.js").State} state
+ * @param {import("../i18n.js").Text} text
+ * @returns {string} the text with its spaces, for the clipboard
+ */
+function plainText(state, text) {
+  const { bare } = shownWords(state, text);
+  if (state.raw) return bare.filter((word) => !isMark(word)).join(" ");
+  const spaced = state.words.map((word, at) => (isMark(bare[at]) ? "" : word.text.replace(word.text.trim(), () => bare[at].replace("·", ":"))));
+  return spaced.join("").trim();
+}

@@ -1,0 +1,64 @@
+/** The controls: prompt, settings and model. */
+import { finder } from "../dom.js";
+import { form } from "../template.js";
+import { write } from "../writing.js";
+
+/**
+ * @param {HTMLElement} element
+ * @param {import("../store.js").Store} store
+ * @param {import("../i18n.js").Text} text
+ * @param {{load: (name: string) => void, loadFiles: (files: File[]) => void}} actions
+ */
+export function mount(element, store, text, { load, loadFiles }) {
+  const find = finder(element);
+  const [prompt, length, seed] = [find(".prompt"), find(".length"), find(".seed")];
+
+  find("form").addEventListener("submit", (/** @type {Event} */ event) => {
+    event.preventDefault();
+    if (!store.state.model) return;
+    write(store);
+    showText();
+  });
+  find("form").addEventListener("invalid", () => { find(".settings").open = true; }, true);
+  prompt.addEventListener("input", () => store.set({ prompt: prompt.value }));
+  prompt.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+    // a prompt is one line for the model, and Shift+Enter still breaks a line
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    find("form").requestSubmit();
+  });
+  length.addEventListener("change", () => {
+    if (length.checkValidity()) store.set({ settings: { ...store.state.settings, length: length.valueAsNumber } });
+  });
+  seed.addEventListener("change", () => {
+    if (seed.checkValidity()) store.set({ settings: { ...store.state.settings, seed: seed.valueAsNumber }, seedIsGiven: true });
+  });
+  find(".model-form").addEventListener("submit", (/** @type {Event} */ event) => {
+    event.preventDefault();
+    if (find(".model-input").value.trim()) load(find(".model-input").value);
+  });
+  find(".files").addEventListener("change", () => loadFiles([...find(".files").files]));
+
+  store.watch(["prompt"], (state) => { if (prompt.value !== state.prompt) prompt.value = state.prompt; });
+  store.watch(["problem"], ({ problem, model }) => { if (problem && !model) find(".other-model").open = true; });
+  store.watch(["settings"], ({ settings }) => {
+    length.value = settings.length;
+    seed.value = settings.seed;
+  });
+  store.watch(["model", "template"], ({ model, template }) => {
+    for (const each of element.querySelectorAll("form:first-of-type button, form:first-of-type textarea")) {
+      /** @type {any} */ (each).disabled = !model && !each.closest(".model-form");
+    }
+    if (model) length.max = model.config.positions;
+    const words = form(template);
+    find(".hint").textContent = model?.tokenizerProblem ? text("prompt_ids", { problem: model.tokenizerProblem })
+      : words ? text("prompt_form", { form: words }) : "";
+  });
+}
+
+/** Scroll to the text where it is below the screen, as on a phone. */
+function showText() {
+  const card = /** @type {HTMLElement} */ (document.querySelector(".text-card"));
+  const smooth = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (card.getBoundingClientRect().top > innerHeight / 2) card.scrollIntoView({ behavior: smooth ? "smooth" : "auto", block: "start" });
+}

@@ -1,0 +1,229 @@
+/** Write the text: all of it, one word at a time, or with a word that the visitor takes. */
+import { uniformNumbers } from "../sampling.js";
+
+/**
+ * @typedef {import("./store.js").Store} Store
+ * @typedef {import("./store.js").Word} Word
+ */
+
+/** @returns {number} */
+export const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
+
+/**
+ * Write a text after the prompt, with the seed that was typed or linked, else with a new one.
+ * @param {Store} store
+ */
+export async function write(store) {
+  const { settings, seedIsGiven } = store.state;
+  const seed = seedIsGiven ? settings.seed : randomSeed();
+  if (!(await begin(store))) return;
+  store.set({ settings: { ...settings, seed }, seedIsGiven: false });
+  await extend(store, { seed, skip: 0, most: settings.length });
+}
+
+/**
+ * Write more words after the text.
+ * @param {Store} store
+ * @param {number} [most]
+ */
+export async function writeOn(store, most = Infinity) {
+  if (store.state.begun !== store.state.prompt && !(await begin(store))) return;
+  const { ids, given, settings } = store.state;
+  store.set({ seedIsGiven: false });
+  await extend(store, { seed: settings.seed, skip: ids.length - given, most: Math.min(most, Math.max(settings.length - ids.length + given, 1)) });
+}
+
+/**
+ * Write one word and look into it.
+ * @param {Store} store
+ */
+export async function nextWord(store) {
+  await writeOn(store, 1);
+  const { reason, ids, given } = store.state;
+  store.set({ edited: true, reason: reason === "end" ? reason : null, ...(ids.length > given ? { chosen: ids.length - 1 } : {}) });
+}
+
+/**
+ * Draw the last word again, with a new number.
+ * @param {Store} store
+ */
+export async function drawAgain(store) {
+  const { ids, given } = store.state;
+  if (ids.length <= given) return;
+  stop(store);
+  const last = ids.length - 1;
+  cut(store, last);
+  await extend(store, { seed: randomSeed(), skip: 0, most: 1 });
+  store.set({ edited: true, chosen: last, reason: store.state.reason === "end" ? "end" : null });
+}
+
+/**
+ * Put another word at a position and drop the words after it.
+ * @param {Store} store
+ * @param {number} position
+ * @param {number} id
+ */
+export async function take(store, position, id) {
+  stop(store);
+  cut(store, position);
+  await append(store, [{ id, draw: null }]);
+  const ends = store.state.model?.generation.ends.includes(id);
+  store.set({ edited: true, chosen: position, reason: ends ? "end" : null });
+}
+
+/** @param {Store} store */
+export function stop(store) {
+  const { writing } = store.state;
+  if (!writing) return;
+  writing.abort();
+  store.set({ writing: null, reason: "stopped" });
+}
+
+/**
+ * Put a linked text back.
+ * @param {Store} store
+ * @param {number[]} written ids after the prompt
+ */
+export async function restore(store, written) {
+  if (!(await begin(store))) return;
+  const { model, ids } = store.state;
+  const { vocabSize, positions } = /** @type {any} */ (model).config;
+  const sound = written.filter((id) => id < vocabSize).slice(0, positions - ids.length);
+  await append(store, sound.map((id) => ({ id, draw: null })));
+  store.set({ edited: true, reason: model?.generation.ends.includes(sound.at(-1) ?? -1) ? "end" : null });
+}
+
+/**
+ * The number that drew a word: the seed's for its place, unless it was drawn again.
+ * @param {import("./store.js").State} state
+ * @param {number} position
+ * @returns {number | null} null for a word of the prompt and for greedy decoding
+ */
+export function numberOf({ draws, given, settings }, position) {
+  if (position < given) return null;
+  if (draws[position]) return /** @type {any} */ (draws[position]).u;
+  const uniform = uniformNumbers(settings.seed);
+  for (let i = given; i < position; i++) uniform();
+  return uniform();
+}
+
+/**
+ * Begin a text with the prompt.
+ * @param {Store} store
+ * @returns {Promise<boolean>} false if the prompt is refused, which `problem` says
+ */
+async function begin(store) {
+  stop(store);
+  const { vocabulary, model, prompt } = store.state;
+  try {
+    const { ids, words } = await promptOf(vocabulary, /** @type {any} */ (model).generation.bos, prompt);
+    // the model checks the ids' range and number
+    await model?.next(ids);
+    store.set({
+      ids, words, given: ids.length, draws: ids.map(() => null), begun: prompt, edited: false, chosen: null, reason: null, problem: "", hiddenFrom: null,
+    });
+    return true;
+  } catch (error) {
+    store.set({ problem: /** @type {Error} */ (error).message });
+    return false;
+  }
+}
+
+/**
+ * @param {any} vocabulary
+ * @param {number | null} bos begins a text without a token
+ * @param {string} prompt
+ * @returns {Promise<{ids: number[], words: Word[]}>}
+ */
+export async function promptOf(vocabulary, bos, prompt) {
+  let ids = await vocabulary.encode(prompt);
+  if (!ids.length && bos !== null) ids = [bos];
+  const split = await vocabulary.split(prompt), labels = await vocabulary.labels(ids);
+  // tokens before the typed words are special ones, such as [BOS]
+  const first = ids.length - split.length;
+  const typed = split.every(({ id }, /** @type {number} */ at) => ids[first + at] === id);
+  const pieces = typed ? [] : await vocabulary.pieces(ids);
+  const word = (/** @type {number} */ at) => {
+    if (!typed) return { text: pieces[at], known: true };
+    return at < first ? { text: "", known: true } : { text: split[at - first].text, known: split[at - first].known };
+  };
+  return { ids, words: labels.map((/** @type {string} */ label, /** @type {number} */ at) => ({ ...word(at), label })) };
+}
+
+/**
+ * @param {Store} store
+ * @param {{seed: number, skip: number, most: number}} options
+ */
+async function extend(store, { seed, skip, most }) {
+  const { model, ids, settings, switchedOff } = store.state;
+  const { temperature, topK, topP } = settings;
+  const controller = new AbortController();
+  const isCurrent = () => store.state.writing === controller;
+  store.state.writing?.abort();
+  store.set({ writing: controller, reason: null, problem: "" });
+  /** @type {import("../gpt2.js").Step[]} */ let waiting = [];
+  let drawn = Promise.resolve(), isDrawing = false;
+  const drain = async () => {
+    for (isDrawing = true; waiting.length && isCurrent(); ) {
+      const steps = waiting;
+      waiting = [];
+      await append(store, steps.map((draw) => ({ id: draw.id, draw })), isCurrent);
+    }
+    isDrawing = false;
+  };
+  try {
+    const options = { temperature, topK, topP, seed, skip, maxNewTokens: most, switchedOff, signal: controller.signal };
+    const { reason } = await /** @type {any} */ (model).generate(ids, options, (/** @type {any} */ step) => {
+      waiting.push(step);
+      if (!isDrawing) drawn = drain();
+    });
+    await drawn;
+    if (isCurrent()) store.set({ writing: null, reason });
+  } catch (error) {
+    if (isCurrent()) store.set({ writing: null, problem: /** @type {Error} */ (error).message });
+  }
+}
+
+/**
+ * @param {Store} store
+ * @param {{id: number, draw: import("../gpt2.js").Step | null}[]} added
+ * @param {() => boolean} [isCurrent] whether the text is still wanted
+ */
+async function append(store, added, isCurrent = () => true) {
+  const { vocabulary, ids: before } = store.state;
+  const ids = [...before, ...added.map(({ id }) => id)];
+  const labels = await vocabulary.labels(ids.slice(before.length));
+  const pieces = await piecesAfter(vocabulary, ids, before.length);
+  if (!isCurrent() || store.state.ids !== before) return;
+  // unknown words are missing in the decoded text, and with them the space after them
+  if (before.length && !store.state.words[before.length - 1].known && /^[\p{L}\p{N}]/u.test(pieces[0])) pieces[0] = ` ${pieces[0]}`;
+  const words = pieces.map((text, at) => ({ text, label: labels[at], known: true }));
+  store.set({ ids, words: [...store.state.words, ...words], draws: [...store.state.draws, ...added.map(({ draw }) => draw)] });
+}
+
+/**
+ * @param {any} vocabulary
+ * @param {number[]} ids
+ * @param {number} from
+ * @returns {Promise<string[]>} what each id from an index on adds to the text
+ */
+export async function piecesAfter(vocabulary, ids, from) {
+  const ends = Array.from({ length: ids.length - from + 1 }, (_, at) => from + at);
+  const texts = await Promise.all(ends.map((end) => vocabulary.decode(ids.slice(0, end))));
+  let length = texts[0].replace(/\ufffd+$/, "").length;
+  return texts.slice(1).map((text) => {
+    // a character's bytes may be in several tokens: the last of them gets the character
+    const whole = text.replace(/\ufffd+$/, ""), piece = whole.slice(length);
+    length = Math.max(length, whole.length);
+    return piece;
+  });
+}
+
+/**
+ * @param {Store} store
+ * @param {number} length
+ */
+function cut(store, length) {
+  const { ids, words, draws } = store.state;
+  store.set({ ids: ids.slice(0, length), words: words.slice(0, length), draws: draws.slice(0, length), reason: null });
+}

@@ -1,0 +1,404 @@
+"""The explorer's page in a browser: each view against what transformers computes."""
+
+import functools
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+pytest.importorskip("axe_playwright_python", reason="axe is not installed")
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from support.local_server import PATIENCE, serving
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+
+EXPLORER = Path(__file__).parents[1] / "space" / "explorer"
+SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+HEADER = "wine review : italy : tuscany : riesling :"
+LINK = {"prompt": HEADER, "temperature": 0.8, "seed": 7}
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+Open = Callable[..., AbstractContextManager[Page]]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as play:
+        expect.set_options(timeout=1000 * PATIENCE)
+        yield play.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=1000 * PATIENCE)
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files without a log."""
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture(scope="module")
+def site(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """Serve the explorer with the toy model as a static Space does; return the folder and the address."""
+    folder = tmp_path_factory.mktemp("site") / "explorer"
+    shutil.copytree(EXPLORER, folder)
+    (folder / "model").symlink_to(demo_model)
+    (folder / "settings.json").write_text('{"model": "./model", "language": "en"}')
+    handler = functools.partial(QuietHandler, directory=folder)
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Browser, site: tuple[Path, str]) -> Open:
+    """Return a function that opens a link and checks the console and the requests at the end."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def open_page(
+        link: dict[str, Any] = LINK,
+        ready: bool = True,
+        **context: Any,  # noqa: ANN401 - of playwright
+    ) -> Iterator[Page]:
+        own = browser.new_context(**{"locale": "en-US", "viewport": DESKTOP, **context})
+        own.set_default_timeout(1000 * PATIENCE)
+        page = own.new_page()
+        wrong: list[str] = []
+        asked: list[str] = []
+        # a model may lack files that the page asks for, such as its template
+        page.on("console", lambda message: wrong.extend(told(message.text) if message.type == "error" else ()))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: asked.extend(foreign(request.url, site[1])))
+        page.goto(f"{site[1]}/?{urlencode(link)}")
+        if ready:
+            written(page)
+        yield page
+        assert wrong == []
+        assert asked == []
+        own.close()
+
+    return open_page
+
+
+def told(message: str) -> list[str]:
+    return [] if "404" in message else [message]
+
+
+def foreign(url: str, site: str) -> list[str]:
+    return [url] if url.startswith(("http", "ws")) and not url.startswith(site) else []
+
+
+def written(page: Page) -> None:
+    """Wait until the text is complete."""
+    expect(page.locator(".text-card[data-state=written] .word").nth(1)).to_be_visible()
+
+
+def link_of(page: Page) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(page.url).query))
+
+
+def text(page: Page) -> str:
+    return " ".join(page.locator(".words").inner_text().split())
+
+
+def ids_of(page: Page, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Return the text's tokens, from the words as the model sees them."""
+    page.locator(".raw").check()
+    labels = page.locator(".words .word").all_inner_texts()[1:]
+    page.locator(".raw").uncheck()
+    ids = tokenizer.convert_tokens_to_ids(["[BOS]", *("[EOS]" if each == "∎" else each for each in labels)])
+    assert isinstance(ids, list)
+    return ids
+
+
+def look(page: Page, word: str) -> int:
+    """Choose the first such word; return its position."""
+    button = page.locator(".words button.word", has_text=re.compile(f"^{word}$")).first
+    button.click()
+    expect(page.locator(".panel:visible .chosen-word")).to_have_text(re.compile(f"^[“«]{word}[”»]$"))
+    return int(button.get_attribute("data-position") or 0)
+
+
+def figures(page: Page, rows: str) -> dict[str, list[str]]:
+    """Return the figures of a list by word."""
+    return {
+        row.locator(".bar-word").inner_text(): row.locator(".figure").all_inner_texts()
+        for row in page.locator(rows).all()
+    }
+
+
+def fraction(figure: str) -> float:
+    return 0.0 if figure == "cut" else float(figure.replace("<\u2009", "").rstrip("%")) / 100
+
+
+@pytest.fixture(scope="module")
+def eager(toy_run: Path) -> PreTrainedModel:
+    """Return the toy model with an attention that returns its weights."""
+    from wine_gpt.modeling.pretrained import load_model
+
+    model = load_model(toy_run)
+    model.set_attn_implementation("eager")
+    return model
+
+
+def compute(model: PreTrainedModel, ids: list[int]) -> Any:  # noqa: ANN401 - of transformers
+    """Return what transformers computes for a text."""
+    with torch.no_grad():
+        return model(torch.tensor([ids]), output_attentions=True, output_hidden_states=True)
+
+
+def test_a_link_writes_the_text_that_it_was_made_from(opened: Open) -> None:
+    with opened() as page:
+        first = text(page)
+        assert first.startswith("It's a")
+        assert page.locator(".eyebrow").inner_text().replace(" ", "") == "▸WineReview·Italy·Tuscany·Riesling·"
+        page.get_by_role("button", name="Write a text").click()
+        expect(page).not_to_have_url(re.compile("seed=7(&|$)"))
+        written(page)
+        link, shown = link_of(page), text(page)
+        assert shown != first
+        page.locator(".raw").check()
+        assert text(page).startswith("▸ wine review : italy : tuscany : riesling : it ' s a")
+    with opened(link) as page:
+        assert link_of(page) == link
+        assert text(page) == shown
+    with opened({**LINK, "temperature": "hot", "tab": "__proto__", "ids": "1.x"}) as page:
+        expect(page.get_by_role("alert")).to_have_text(
+            "The link has invalid settings, which are ignored: temperature, tab, ids."
+        )
+
+
+def test_words_come_one_at_a_time_and_the_link_keeps_them(opened: Open) -> None:
+    with opened({**LINK, "length": 3}, permissions=["clipboard-read", "clipboard-write"]) as page:
+        expect(page.locator(".status")).to_contain_text("Words written: 3. The text is cut here")
+        page.get_by_role("button", name="Next word").click()
+        expect(page.locator(".words .word")).to_have_count(4)
+        expect(page.locator(".chosen-word")).to_be_visible()
+        # the next word is the one that the seed gives to a longer text
+        with opened({**LINK, "length": 4}) as longer:
+            assert text(page) == text(longer)
+        page.locator(".wide-pane button.bar").nth(1).focus()
+        taken = page.locator(".wide-pane button.bar .bar-word").nth(1).inner_text()
+        page.keyboard.press("Enter")
+        expect(page.locator(".chosen-word")).to_have_text(f"“{taken}”")
+        expect(page.locator(".chosen-word")).to_be_focused()
+        expect(page.locator(".number-line")).to_contain_text("You took this word.")
+        page.get_by_role("button", name="Draw again").click()
+        expect(page.locator(".number-line")).to_contain_text("fell on")
+        page.get_by_role("button", name="Next word").click()
+        expect(page.locator(".words .word")).to_have_count(5)
+        shown = text(page)
+        page.get_by_role("button", name="Copy link").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        shared = dict(parse_qsl(urlsplit(page.evaluate("navigator.clipboard.readText()")).query))
+    with opened(shared) as page:
+        assert text(page) == shown
+        expect(page.locator(".word.chosen")).to_have_attribute("data-position", shared["word"])
+
+
+def test_the_bars_are_the_distribution_of_transformers_with_the_sliders_settings(
+    opened: Open, tokenizer: PreTrainedTokenizerFast, eager: PreTrainedModel
+) -> None:
+    with opened() as page:
+        ids = ids_of(page, tokenizer)
+        position = look(page, "wine")
+        logits = compute(eager, ids).logits[0, position - 1]
+        logits[eager.generation_config.suppress_tokens] = -torch.inf
+        for temperature, top_k, top_p in ((0.8, 0, 1.0), (1.5, 5, 1.0), (1.7, 0, 0.6)):
+            for name, value in (("Temperature", temperature), ("Top-k", top_k), ("Top-p", top_p)):
+                page.get_by_role("slider", name=name).fill(str(value))
+            expected = (logits / temperature).softmax(-1)
+            order = expected.argsort(descending=True)
+            kept = top_k or int((expected[order].cumsum(0) < top_p).sum()) + 1
+            shown = figures(page, ".wide-pane .bars li:not(.rest)")
+            assert len(shown) == 10
+            for rank, (word, (before, after)) in enumerate(shown.items()):
+                index = tokenizer.eos_token_id if word == "end of the text" else tokenizer.convert_tokens_to_ids(word)
+                assert fraction(before) == pytest.approx(logits.softmax(-1)[index].item(), abs=1.1e-3)
+                share = expected[index] / expected[order[:kept]].sum() if rank < kept else torch.tensor(0.0)
+                assert (after == "cut") == (rank >= kept)
+                assert fraction(after) == pytest.approx(share.item(), abs=1.1e-3)
+        page.locator(".draw-hundred").click()
+        counts = [int(row[-1].rstrip("×")) for row in figures(page, ".wide-pane .bars li").values()]
+        assert sum(counts) == 100
+        assert counts[0] > 0
+        assert not any(counts[kept:])
+
+
+def test_the_drawn_number_falls_on_the_word_that_came_out(opened: Open) -> None:
+    with opened({**LINK, "temperature": 1.5}) as page:
+        page.locator(".words .word:not(.given)").first.click()
+        for _ in range(6):
+            chosen = page.locator(".chosen-word").inner_text()
+            expect(page.locator(".number-line")).to_contain_text(f"fell on {chosen}.")
+            marker, own = (page.locator(f".cumulative {each}").bounding_box() for each in ("b", "i.own"))
+            assert marker is not None
+            assert own is not None
+            assert own["x"] - 2 <= marker["x"] + 1 <= own["x"] + own["width"] + 2
+            page.get_by_role("button", name="Word after").click()
+            expect(page.locator(".chosen-word")).not_to_have_text(chosen)
+        page.get_by_role("slider", name="Temperature").fill("0")
+        expect(page.locator(".number-line")).to_contain_text("At temperature 0 no number is drawn")
+
+
+def test_the_attention_is_that_of_transformers(
+    opened: Open, tokenizer: PreTrainedTokenizerFast, eager: PreTrainedModel
+) -> None:
+    with opened() as page:
+        attentions = compute(eager, ids_of(page, tokenizer)).attentions
+        position = look(page, "wine")
+        mean = torch.cat(list(attentions)).mean(dim=(0, 1))[position - 1, :position]
+        expect(page.locator(".attended .figure").first).to_have_text(f"{100 * mean.max().item():.1f}%")
+        page.get_by_label("Layer").select_option("0")
+        page.get_by_label("Head").select_option("1")
+        weights = attentions[0][0, 1, position - 1]
+        expect(page.locator(".attended .figure").first).to_have_text(f"{100 * weights.max().item():.1f}%")
+        page.locator(".word").nth(3).hover()
+        expect(page.locator(".text-card .tip")).to_have_text(f":: {100 * weights[3].item():.1f}% of the attention")
+        expect(page).to_have_url(re.compile("layer=0&head=1"))
+
+
+def test_the_keyboard_alone_steps_through_the_words(opened: Open) -> None:
+    with opened() as page:
+        page.locator(".words button.word:not(.given)").first.focus()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".chosen-word")).to_be_visible()
+        first = page.locator(".chosen-word").inner_text()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".chosen-word")).not_to_have_text(first)
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator(".chosen-word")).to_have_text(first)
+        page.keyboard.press("Shift+ArrowLeft")
+        expect(page.locator(".text-card .tip")).to_contain_text("of the attention")
+        expect(page.locator(".chosen-word")).to_have_text(first)
+        page.keyboard.press("End")
+        expect(page.locator(".chosen-word")).to_have_text("end of the text")
+        page.keyboard.press("Escape")
+        expect(page.locator(".panel .content").first).to_be_hidden()
+
+
+def test_markup_is_shown_and_never_run(opened: Open) -> None:
+    prompt = "<img src=x onerror=document.title='run'> <script>document.title='run'</script> ${7*7} {{7*7}}"
+    with opened({**LINK, "prompt": prompt}) as page:
+        expect(page.locator(".words")).to_contain_text("<script>document.title='run'</script> ${7*7} {{7*7}}")
+        expect(page.locator(".unknown-note")).to_contain_text("script")
+        assert page.title() == "Look inside a small GPT-2"
+        assert page.locator("main img, main script").count() == 0
+        page.get_by_label("The text begins with").fill("a " * 100)
+        page.get_by_role("button", name="Write a text").click()
+        expect(page.get_by_role("alert")).to_have_text("the text has 101 tokens; the model has 64 positions")
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        ("no model", "“no model” is no model: type organization/name as on the Hub, or an address"),
+        ("./missing/", "has no config.json: is it a model's folder?"),
+        ("./damaged/", "model.safetensors: transformer.ln_f.weight has values that are NaN or infinite"),
+        ("./other/", "the explorer runs GPT-2 models, and this model is a “<b>bert</b>”"),
+    ],
+)
+def test_a_model_that_cannot_run_is_one_line(opened: Open, site: tuple[Path, str], model: str, line: str) -> None:
+    if model == "./damaged/":
+        damage(site[0])
+    elif model == "./other/":
+        (site[0] / "other").mkdir()
+        (site[0] / "other" / "config.json").write_text(json.dumps({"model_type": "<b>bert</b>"}))
+    with opened({"model": model}, ready=False) as page:
+        expect(page.get_by_role("alert")).to_contain_text(line)
+        page.get_by_label("Name on the Hub, or address").fill("./model/")
+        page.get_by_role("button", name="Load").click()
+        written(page)
+        expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def damage(site: Path) -> None:
+    """Write a copy of the model with NaN in its weights."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(site / "model", site / "damaged")
+    weights = load_file(site / "model" / "model.safetensors")
+    weights["transformer.ln_f.weight"][3] = torch.nan
+    save_file(weights, site / "damaged" / "model.safetensors", {"format": "pt"})
+
+
+def test_dropped_files_without_a_tokenizer_run_on_ids(opened: Open, toy_run: Path) -> None:
+    with opened() as page:
+        page.get_by_text("Another model").click()
+        page.locator(".files").set_input_files([toy_run / "config.json", toy_run / "model.safetensors"])
+        expect(page.locator(".hint")).to_contain_text("Type ids, such as: 12 7 105.")
+        written(page)
+        page.get_by_label("The text begins with").fill("1 20 <b>")
+        page.get_by_role("button", name="Write a text").click()
+        expect(page.get_by_role("alert")).to_contain_text("“<b>” is no id")
+        page.get_by_label("The text begins with").fill("1 20 30")
+        page.get_by_role("button", name="Write a text").click()
+        expect(page.locator(".word.given")).to_have_text(["1", "20", "30"])
+
+
+def test_the_page_is_in_spanish_for_a_spanish_browser(opened: Open) -> None:
+    with opened(locale="es-ES") as page:
+        expect(page.locator("html")).to_have_attribute("lang", "es")
+        expect(page.locator(".words")).to_have_attribute("lang", "en")
+        look(page, "wine")
+        expect(page.get_by_role("heading", name="Lo que podría haber aquí")).to_be_visible()
+        expect(page.locator(".bars .figure").first).to_have_text(re.compile(r"\d,\d\s%"))
+        page.get_by_role("link", name="English").click()
+        expect(page.locator("html")).to_have_attribute("lang", "en")
+        expect(page.get_by_role("heading", name="What could have come here")).to_be_visible()
+        assert "seed=7" in page.url
+    with opened({**LINK, "lang": "constructor"}) as page:
+        expect(page.locator("html")).to_have_attribute("lang", "en")
+
+
+def test_both_languages_have_the_same_texts(opened: Open) -> None:
+    with opened() as page:
+        english, spanish = (
+            page.evaluate(f"async () => (await import('/page/texts/{name}.js')).{name}") for name in ("en", "es")
+        )
+    assert list(english) == list(spanish)
+    for key, line in english.items():
+        assert sorted(re.findall(r"\{\w+\}", line)) == sorted(re.findall(r"\{\w+\}", spanish[key])), key
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("device", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
+def test_every_view_is_accessible_in_both_lights_and_widths(
+    opened: Open, scheme: str, device: str, viewport: dict[str, int]
+) -> None:
+    with opened(color_scheme=scheme, viewport=viewport) as page:
+        page.get_by_text("Another model").click()
+        look(page, "wine")
+        for tab in page.get_by_role("tab").all():
+            tab.click()
+            expect(page.get_by_role("tabpanel")).to_be_visible()
+            page.screenshot(
+                path=SCREENSHOTS / f"{tab.get_attribute('data-tab')}-{device}-{scheme}.png", full_page=True
+            )
+            assert serious(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+def serious(page: Page) -> list[str]:
+    """Return the serious violations that axe finds."""
+    page.mouse.move(0, 0)
+    page.wait_for_function("() => document.getAnimations().every(animation => animation.playState === 'finished')")
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']}: {node['html']}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
