@@ -420,6 +420,7 @@ def test_settings_that_change_no_result_may_differ_on_resume(
     settings: dict[str, object] = {
         "data__path": work / "moved.json",
         "training__keep_checkpoints": 7,
+        "training__keep_epochs": "false",
         "training__checkpoint_steps": 1,
         "training__trackers": "none",
         "training__micro_batches": 1,

@@ -190,6 +190,8 @@ class TrainingConfig:
     checkpoint_steps: int = 500
     # number of newest checkpoints to keep
     keep_checkpoints: int = 2
+    # write the weights of every epoch and the random ones to output_dir/epochs, in bfloat16; pretraining only
+    keep_epochs: bool = False
     # tensorboard, trackio, wandb, several of them separated by commas, or none
     trackers: str = "none"
 
@@ -364,6 +366,7 @@ class FinetuneConfig:
             'name one, as in --variety "Pinot Noir", or all',
         )
         require(self.min_reviews >= 1, "min_reviews", self.min_reviews, "must be at least 1")
+        require(not self.training.keep_epochs, "training.keep_epochs", True, "is for pretraining only")
         require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
         require(not (self.resume and self.overwrite), "overwrite", True, "can't go together with resume")
 

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -53,6 +53,10 @@ RUN_FILES = (
 )
 # folder of the checkpoints, which also holds the lock
 CHECKPOINTS = "checkpoints"
+# folder of the weights of each epoch, which EPOCH_INDEX lists
+EPOCHS = "epochs"
+EPOCH_INDEX = "index.json"
+EPOCH_WEIGHTS = "epoch-*.safetensors"
 # folder of the results of scoring
 EVALUATION = "evaluation"
 # longest column name that stands unchanged in a file name
@@ -115,11 +119,27 @@ def finished_message(folder: Path) -> str:
 
 
 def remove_run(folder: Path) -> None:
-    """Remove the files of an earlier run and its checkpoints, and leave all other files."""
+    """Remove the files of an earlier run, its checkpoints and its epochs, and leave all other files."""
     for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
+    remove_epochs(folder / EPOCHS)
     for saved in (folder / CHECKPOINTS).glob("*step-*"):
         shutil.rmtree(saved, ignore_errors=True)
+
+
+def epoch_weights(epoch: int) -> str:
+    """Return the file name of an epoch's weights; epoch 0 has the random ones."""
+    return EPOCH_WEIGHTS.replace("*", f"{epoch:03d}")
+
+
+def remove_epochs(folder: Path, keep: Collection[str] = ()) -> None:
+    """Remove from a folder of epochs the weights that are not kept, and the index and the folder if none are."""
+    for file in folder.glob(f"*{EPOCH_WEIGHTS}"):
+        if file.name not in keep:
+            file.unlink()
+    if not keep and folder.is_dir():
+        (folder / EPOCH_INDEX).unlink(missing_ok=True)
+        _remove_empty([folder])
 
 
 def mark_unfinished(folder: Path) -> None:

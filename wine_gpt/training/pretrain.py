@@ -32,7 +32,7 @@ from wine_gpt.tokenizer import (
     tokenize_splits,
     train_on_reviews,
 )
-from wine_gpt.training import record
+from wine_gpt.training import epoch_weights, record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate
 from wine_gpt.training.record import Environment, EpochLoss, PeakMemory, RunMetrics, TrainingSummary
@@ -104,10 +104,12 @@ def _pretrain(
         return FinishedRun(folder, _held_out(finished))
     _warn_of_few_steps(trainer)
     # after all checks, so that a wrong setting does not remove an earlier run
-    if accelerator.is_main_process:
-        if config.overwrite:
-            run_folder.remove_run(folder)
-        run_folder.mark_unfinished(folder)
+    with shared_errors():
+        if accelerator.is_main_process:
+            if config.overwrite:
+                run_folder.remove_run(folder)
+            run_folder.mark_unfinished(folder)
+            epoch_weights.discard_after(folder / run_folder.EPOCHS, trainer.state.step)
     logger.info(
         f"model: {trainer.module.model.num_parameters():,} parameters, {len(tokenizer):,} words; "
         f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"
@@ -198,6 +200,7 @@ def _build_trainer(
         checkpoints=folder / run_folder.CHECKPOINTS,
         prompt=config.data.prefix,
         resume_key=_resume_key(config, reviews, tokenizer, accelerator.mixed_precision),
+        epochs=folder / run_folder.EPOCHS if config.training.keep_epochs else None,
     )
 
 

@@ -96,6 +96,12 @@ class TrainingState:
         self.nats, self.tokens = 0.0, 0
         return loss
 
+    def last_epoch_loss(self) -> float | None:
+        """Return the mean of the curve's points in the last finished epoch, in nats per token; none without any."""
+        first, last = [0, *(epoch.step for epoch in self.epochs)][-2:] if self.epochs else (0, 0)
+        losses = [loss for step, loss in self.curve if first < step <= last]
+        return sum(losses) / len(losses) if losses else None
+
     def add_energy(self, kwh: float | None) -> None:
         """Add the energy since the last checkpoint; if it is none, the sum becomes none."""
         self.energy_kwh = None if self.energy_kwh is None or kwh is None else self.energy_kwh + kwh

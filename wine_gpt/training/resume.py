@@ -18,7 +18,7 @@ from wine_gpt.training.record import TrainingState
 
 # last parts of the keys of settings that may differ on resume, because they don't change what a step computes:
 # data.path may differ, because the data are compared by content
-IGNORED_ON_RESUME = ("path", "trackers", "keep_checkpoints", "checkpoint_steps", "micro_batches")
+IGNORED_ON_RESUME = ("path", "trackers", "keep_checkpoints", "keep_epochs", "checkpoint_steps", "micro_batches")
 # the one setting that may grow on resume: finished steps stay valid, but the learning rate falls later
 EXTENDABLE_SETTING = "training.epochs"
 # part of the resume key: increase this when a change to the code changes what a step computes

@@ -20,11 +20,13 @@ from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.files import JsonObject
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.modeling.loss import LanguageModelLoss
-from wine_gpt.modeling.scoring import score
-from wine_gpt.processes import on_all_processes, require_equal
+from wine_gpt.modeling.scoring import Score, score
+from wine_gpt.processes import on_all_processes, require_equal, shared_errors
 from wine_gpt.progress import Progress
+from wine_gpt.run_folder import epoch_weights
 from wine_gpt.training.checkpoint import Checkpoint, Tensors
 from wine_gpt.training.energy import EnergyMeter
+from wine_gpt.training.epoch_weights import KeptEpoch, keep
 from wine_gpt.training.record import EpochResult, TrainingState
 from wine_gpt.training.resume import TrainingCheckpoints
 from wine_gpt.training.signals import GracefulShutdown
@@ -50,6 +52,7 @@ class Trainer:
         checkpoints: the folder of the checkpoints.
         prompt: the prompt of the samples after each epoch.
         resume_key: values that must be equal to resume from a checkpoint; saved in each checkpoint.
+        epochs: the folder of the weights of every epoch; none keeps the best ones only.
 
     Attributes:
         on_step: called before each optimizer step with the step, counted from 0, and this process's micro-batches,
@@ -71,8 +74,10 @@ class Trainer:
         checkpoints: Path,
         prompt: str,
         resume_key: JsonObject,
+        epochs: Path | None = None,
     ) -> None:
         self.config = config
+        self.epochs = epochs
         self.tokenizer = tokenizer
         self.train_split: Dataset = splits["train"]
         self.validation_split: Dataset = splits["validation"]
@@ -110,6 +115,8 @@ class Trainer:
         total = self.plan.total_steps
         progress = Progress(total, self.state.step, self.accelerator.is_main_process)
         self.module.train()
+        if self.state.step == 0:
+            self._keep_random_weights()
         metered = self.energy_meter if self.accelerator.is_main_process else contextlib.nullcontext()
         with metered, GracefulShutdown() as shutdown:
             for step in range(self.state.step, total):
@@ -164,6 +171,8 @@ class Trainer:
         is_best = self.state.best is result
         if is_best:
             self.checkpoints.keep_best_weights()
+        # before the checkpoint, because a run that is killed between the two writes the epoch again
+        self._keep_epoch(epoch, validation)
         figures = {
             "validation/nats_per_word": validation.nats_per_word,
             "validation/perplexity": validation.perplexity,
@@ -225,6 +234,20 @@ class Trainer:
                 self.save_checkpoint()
             saved = f"stopped after step {self.state.step:,}, which is saved in {self.checkpoints.folder}"
             raise on_all_processes(RunInterrupted(saved, signal))
+
+    def _keep_random_weights(self) -> None:
+        if self.epochs is not None:
+            self._keep_epoch(0, score(self.module, self.validation_split, self.tokenizer, self.accelerator))
+
+    def _keep_epoch(self, epoch: int, validation: Score) -> None:
+        """Write the current weights to the folder of the epochs, if there is one."""
+        # the other processes wait here for the main process
+        with shared_errors():
+            if self.epochs is not None and self.accelerator.is_main_process:
+                name = epoch_weights(epoch)
+                loss = self.state.last_epoch_loss()
+                kept = KeptEpoch(epoch, self.state.step, loss, validation.nats_per_word, name, sha256="")
+                keep(self.epochs, kept, self.checkpoints.weights)
 
     def _log_loss(self) -> None:
         loss = self.state.add_curve_point()
