@@ -107,7 +107,7 @@ class Engine:
 
     def knows(self, name: str) -> bool:
         """Return whether every word of a name is in the vocabulary."""
-        ids = self.tokenizer(name, add_special_tokens=False)["input_ids"]
+        ids = self.tokenizer(name, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return bool(ids) and self.tokenizer.unk_token_id not in ids
 
     def encode(self, field: str, text: str) -> Prompt:
@@ -116,7 +116,7 @@ class Engine:
         Raises:
             UserFacingError: if the prompt leaves no position for a new word.
         """
-        encoding = self.tokenizer(text.rstrip(), return_offsets_mapping=True, verbose=False)
+        encoding = self.tokenizer(text.rstrip(), return_offsets_mapping=True, split_special_tokens=True, verbose=False)
         ids = encoding["input_ids"]
         if len(ids) >= self.positions:
             raise UserFacingError("problem_positions", field=field, count=len(ids) - 1, most=self.positions - 2)

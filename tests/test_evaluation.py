@@ -216,6 +216,11 @@ def test_predictions_are_the_models_probabilities_one_text_at_a_time(base: Path,
         assert prediction.characters == len(text) - len("wine")
 
 
+def test_a_text_that_spells_the_end_of_text_is_scored_to_its_end(base: Path) -> None:
+    (prediction,) = predict(*load_subject(base), ["wine [EOS] is red"], visible=False)
+    assert len(prediction.nats) == prediction.words == len(["[", "eos", "]", "is", "red"])
+
+
 def test_a_text_longer_than_the_model_counts_up_to_its_last_position(base: Path) -> None:
     model, tokenizer = load_subject(base)
     (prediction,) = predict(model, tokenizer, ["wine " + "plum " * 200], visible=False)

@@ -75,6 +75,30 @@ def test_prompts_of_different_lengths_give_in_a_batch_what_each_gives_alone(user
     assert user["batched"] == user["alone"]
 
 
+def test_a_plain_padded_batch_has_the_losses_of_its_texts(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """GPT-2 gives positions by column, so this needs padding on the right."""
+    texts = ["wine review : italy : tuscany : riesling : it's a light-bodied, crisp wine", "wine review : spain"]
+    batch = tokenizer(texts, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        together = model(**batch).logits.log_softmax(-1)
+        for text, ids, logs in zip(texts, batch["input_ids"], together, strict=True):
+            alone = tokenizer(text, return_tensors="pt")
+            expected = model(**alone).logits[0].log_softmax(-1)
+            assert torch.allclose(logs[ids != tokenizer.pad_token_id], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("special", ["[EOS]", "[PAD]", "[BOS]", "[UNK]"])
+def test_a_prompt_that_spells_a_special_token_has_plain_words(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, special: str
+) -> None:
+    encoded = encode_prompts(model, tokenizer, [f"wine {special} review"])
+    assert encoded["input_ids"].shape == (1, 6)
+    ids = encoded["input_ids"][0, 1:].tolist()
+    assert not {tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id} & set(ids)
+
+
 def test_the_pipeline_warns_of_nothing(user: dict[str, Any]) -> None:
     noise = [line for line in user["stderr"].splitlines() if line.strip() and "Loading weights" not in line]
     assert noise == []

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import os
 import re
 import shutil
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import toy_texts
 from support.finished_runs import finish
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.generation.generate import generate_texts, join
+from wine_gpt.publishing.published_files import ONNX, ONNX_QUANTIZED
 from wine_gpt.publishing.staging import Publication, stage
 
 pytest.importorskip("onnxscript", reason='not installed: pip install "wine_gpt[onnx]"')
@@ -27,25 +30,48 @@ Arrays = dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def session(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> "onnxruntime.InferenceSession":
-    from wine_gpt.publishing.onnx_export import export
+def staged(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a staged model."""
+    folder = tmp_path_factory.mktemp("staged")
+    run = finish(toy_run, folder / "run")
+    (folder / "repositories").mkdir()
+    handlers = list(logging.root.handlers)
+    stage(Publication(run, NAME, onnx=True), folder / "repositories")
+    assert logging.root.handlers == handlers
+    return folder / "repositories" / "models"
 
-    file = tmp_path_factory.mktemp("onnx") / "onnx" / "model.onnx"
-    export(toy_run, file)
-    assert [path.name for path in file.parent.iterdir()] == ["model.onnx"]
-    return onnxruntime.InferenceSession(file)
+
+@pytest.fixture(scope="module")
+def session(staged: Path) -> "onnxruntime.InferenceSession":
+    return onnxruntime.InferenceSession(staged / NAME / ONNX)
 
 
-def test_the_file_names_no_folder_of_the_machine(toy_run: Path, tmp_path: Path) -> None:
-    from wine_gpt.publishing.onnx_export import export
-
-    export(toy_run, tmp_path / "model.onnx")
-    content = (tmp_path / "model.onnx").read_bytes()
+@pytest.mark.parametrize("name", [ONNX, ONNX_QUANTIZED])
+def test_the_file_names_no_folder_of_the_machine(staged: Path, name: str) -> None:
+    content = (staged / NAME / name).read_bytes()
     for words in (b"stack_trace", b"site-packages", b".py", str(Path.cwd()).encode(), str(Path.home()).encode()):
         assert words not in content, words
-    model = onnx.load(tmp_path / "model.onnx")
+    model = onnx.load(staged / NAME / name)
     onnx.checker.check_model(model, full_check=True)
+    assert not model.metadata_props
     assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+
+
+def test_the_quantized_file_is_smaller_and_predicts_as_well(
+    staged: Path, session: "onnxruntime.InferenceSession", tokenizer: PreTrainedTokenizerFast
+) -> None:
+    sizes = [(staged / NAME / name).stat().st_size for name in (ONNX, ONNX_QUANTIZED)]
+    assert sizes[1] < 0.5 * sizes[0]
+    losses = []
+    for one in (session, onnxruntime.InferenceSession(staged / NAME / ONNX_QUANTIZED)):
+        total = 0.0
+        for text in toy_texts()[::20]:
+            ids = np.array([tokenizer(text)["input_ids"]])
+            logits, _ = step(one, ids, np.ones_like(ids), empty_cache(one, batch=1))
+            logs = logits[0] - np.log(np.exp(logits[0]).sum(-1, keepdims=True))
+            total -= logs[np.arange(ids.size - 1), ids[0, 1:]].sum()
+        losses.append(total)
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 def prompts() -> list[str]:
@@ -120,7 +146,8 @@ def step(
 def test_logits_of_a_padded_batch_equal_torchs_in_one_step_and_in_two(
     session: "onnxruntime.InferenceSession", model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    encoded = tokenizer(["wine review", "wine review : italy : tuscany"], return_tensors="pt", padding=True)
+    prompts = ["wine review", "wine review : italy : tuscany"]
+    encoded = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
     ids, mask = encoded["input_ids"].numpy(), encoded["attention_mask"].numpy()
     positions = (encoded["attention_mask"].cumsum(-1) - 1).clamp(min=0)
     expected = model(**encoded, position_ids=positions).logits.detach().numpy()
@@ -147,16 +174,6 @@ needs_javascript = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def staged(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a staged model."""
-    folder = tmp_path_factory.mktemp("staged")
-    run = finish(toy_run, folder / "run")
-    (folder / "repositories").mkdir()
-    stage(Publication(run, NAME, onnx=True), folder / "repositories")
-    return folder / "repositories" / "models"
-
-
 def run_node(staged: Path, *arguments: str, stdin: str) -> str:
     """Run transformers.js with the staged models, and return stdout."""
     done = subprocess.run(
@@ -171,9 +188,11 @@ def run_node(staged: Path, *arguments: str, stdin: str) -> str:
     return done.stdout
 
 
-def generate_in_javascript(staged: Path, prompts: list[str], **settings: object) -> list[str]:
-    """Return the text that transformers.js generates after each prompt."""
-    stdin = json.dumps({"prompts": prompts, "settings": settings})
+def generate_in_javascript(
+    staged: Path, prompts: list[str], dtype: str | None = None, **settings: object
+) -> list[str]:
+    """Return the text that transformers.js generates after each prompt, with its plain load and call by default."""
+    stdin = json.dumps({"prompts": prompts, "dtype": dtype, "settings": settings})
     texts: list[str] = json.loads(run_node(staged, "generate.mjs", NAME, stdin=stdin))
     return texts
 
@@ -187,6 +206,14 @@ def test_transformers_js_generates_the_same_text_as_torch(
     assert len(compared) > 40
     for prompt, text in zip(compared, generate_in_javascript(staged, compared, do_sample=False), strict=True):
         assert [join(prompt, text)] == generate_texts(model, tokenizer, [prompt], seed=0, do_sample=False), prompt
+
+
+@needs_javascript
+def test_transformers_js_loads_the_quantized_file(staged: Path) -> None:
+    full, quantized = (
+        generate_in_javascript(staged, ["wine review : italy"], dtype, do_sample=False) for dtype in ("fp32", "q8")
+    )
+    assert full == quantized
 
 
 @needs_javascript

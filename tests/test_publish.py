@@ -273,7 +273,8 @@ def test_publishing_again_from_another_process_and_folder_makes_no_commit(
 
     publish(run)
     before = hub.state()
-    assert {"training_ngrams.safetensors", "onnx/model.onnx"} <= hub.repository(MODEL).files().keys()
+    added = {"training_ngrams.safetensors", "onnx/model.onnx", "onnx/model_quantized.onnx"}
+    assert added <= hub.repository(MODEL).files().keys()
     copied = shutil.copytree(run, tmp_path / "copied" / "run")
     assert "already up to date" in publish(copied, "--create_pr")
     assert hub.state() == before

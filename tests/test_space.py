@@ -187,6 +187,13 @@ def test_the_api_returns_what_transformers_computes(demo: Demo, engine: Engine, 
         assert row == pytest.approx(output.attentions[1][0, 0, at, : at + 1].tolist(), abs=1e-6)
 
 
+def test_a_prompt_that_spells_a_special_token_has_plain_words(engine: Engine) -> None:
+    prompt = engine.encode("prompt", "wine [EOS]")
+    assert engine.tokenizer.eos_token_id not in prompt.ids
+    assert [word.strip() for word in prompt.words] == ["", "wine", "[", "EOS", "]"]
+    assert not engine.knows("[EOS]")
+
+
 def test_another_word_continues_the_text_from_there(demo: Demo, engine: Engine) -> None:
     *_, review = demo.write(HEADER, BASE, 0.8, 1.0, 60, 7)
     explained = demo.explain({**review, "layer": None, "head": None})

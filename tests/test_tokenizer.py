@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from support import reference_scheme
 from support.refused import refused
 from support.without_wine_gpt import run_without_wine_gpt
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews, texts
@@ -26,6 +27,7 @@ from wine_gpt.tokenizer import (
     UNK,
     class_words,
     encode_reviews,
+    fingerprint,
     load_tokenizer,
     save_tokenizer,
     train_tokenizer,
@@ -73,7 +75,7 @@ def words_of(tokenizer: PreTrainedTokenizerFast) -> list[str]:
 
 
 def plain_ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
-    encoded: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    encoded: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return encoded
 
 
@@ -106,7 +108,7 @@ def test_vocabulary_and_ids_follow_the_scheme_for_any_text(known: list[str], uns
 def test_training_examples_have_the_ids_of_the_saved_tokenizer(
     tokenizer: PreTrainedTokenizerFast, unseen: list[str]
 ) -> None:
-    expected = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in unseen]
+    expected = [[tokenizer.bos_token_id, *plain_ids(tokenizer, text), tokenizer.eos_token_id] for text in unseen]
     assert encode_reviews(tokenizer, unseen) == expected
 
 
@@ -123,7 +125,7 @@ def test_special_tokens_have_the_first_and_last_ids(tokenizer: PreTrainedTokeniz
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (len(tokenizer) - 2, len(tokenizer) - 1)
     assert tokenizer("wine").input_ids == [tokenizer.bos_token_id, *plain_ids(tokenizer, "wine")]
     assert tokenizer("").input_ids == [tokenizer.bos_token_id]
-    assert tokenizer(["wine", "red wine"], padding=True).input_ids[0][0] == tokenizer.pad_token_id
+    assert tokenizer(["wine", "red wine"], padding=True).input_ids[0][-1] == tokenizer.pad_token_id
 
 
 def test_the_vocabulary_has_at_most_the_configured_size() -> None:
@@ -265,16 +267,48 @@ def test_its_files_name_a_class_of_transformers_4_and_no_code(folder: Path) -> N
     # transformers 5 would write TokenizersBackend, which 4 does not have
     assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert "auto_map" not in config
-    assert config["padding_side"] == "left"
+    assert (config["padding_side"], config["add_bos_token"]) == ("right", True)
+    assert not config.get("split_special_tokens")
+
+
+def test_other_tools_can_end_a_text_by_its_token(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    """TRL and others append ``eos_token`` to a text before they encode it."""
+    plain = AutoTokenizer.from_pretrained(folder)
+    assert plain("wine" + plain.eos_token).input_ids == [*tokenizer("wine").input_ids, tokenizer.eos_token_id]
+    plain.add_tokens(["<rose>"], special_tokens=True)
+    assert plain("wine <rose>").input_ids[-1] == len(tokenizer)
 
 
 def test_the_loaded_tokenizer_equals_the_saved_one(
-    folder: Path, tokenizer: PreTrainedTokenizerFast, sample_texts: list[str]
+    folder: Path, tokenizer: PreTrainedTokenizerFast, sample_texts: list[str], tmp_path: Path
 ) -> None:
     loaded = load_tokenizer(folder)
     assert encode_reviews(loaded, sample_texts) == encode_reviews(tokenizer, sample_texts)
     assert loaded(sample_texts[0]) == tokenizer(sample_texts[0])
-    assert loaded("[EOS]").input_ids == tokenizer("[EOS]").input_ids
+    assert plain_ids(loaded, "[EOS]") == plain_ids(tokenizer, "[EOS]")
+    assert fingerprint(loaded) == fingerprint(tokenizer)
+    # fine-tuning saves its base's tokenizer again
+    save_tokenizer(loaded, tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+# tokenizer_config.json of version 0.1.0
+OLD_CONFIG = """{
+  "backend": "tokenizers", "bos_token": "[BOS]", "clean_up_tokenization_spaces": false, "eos_token": "[EOS]",
+  "model_input_names": ["input_ids", "attention_mask"], "model_max_length": 128, "pad_token": "[PAD]",
+  "padding_side": "left", "split_special_tokens": true, "tokenizer_class": "PreTrainedTokenizerFast",
+  "unk_token": "[UNK]"
+}"""
+
+
+def test_an_earlier_versions_tokenizer_encodes_alike(folder: Path, tmp_path: Path, sample_texts: list[str]) -> None:
+    shutil.copytree(folder, tmp_path / "old")
+    (tmp_path / "old" / "tokenizer_config.json").write_text(OLD_CONFIG)
+    old, new = load_tokenizer(tmp_path / "old"), load_tokenizer(folder)
+    texts = [*sample_texts[:20], "the [EOS] of [PAD] texts"]
+    assert encode_reviews(old, texts) == encode_reviews(new, texts)
+    assert fingerprint(old) == fingerprint(new)
 
 
 def test_another_packages_tokenizer_encodes_in_its_own_way(tmp_path: Path) -> None:

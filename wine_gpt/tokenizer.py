@@ -40,12 +40,13 @@ from wine_gpt.files import read_json, write_json
 from wine_gpt.run_folder import TOKENIZER, TOKENIZER_CONFIG
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
-# the special tokens that our tokenizers have, by their names in transformers
 # the word of a line break, with data.line_breaks
 LINE_BREAK = "\n"
+# the special tokens that our tokenizers have, by their names in transformers
 SPECIAL_TOKENS = ("pad", "unk", "bos", "eos")
 # further files of a tokenizer that another version of transformers may have written
 OPTIONAL_FILES = ("special_tokens_map.json", "added_tokens.json")
+LOADING_SETTINGS = ("is_local", "local_files_only")
 # a tokenizer fits a corpus badly above this fraction of unknown words, or above these characters per word on average
 MOST_UNKNOWN, MOST_CHARACTERS = 0.1, 15
 PAD, UNK, BOS, EOS = "[PAD]", "[UNK]", "[BOS]", "[EOS]"
@@ -94,7 +95,7 @@ def train_tokenizer(
     words = sorted(counts, key=lambda word: (counts[word], word), reverse=True)[: vocab_size - 2]
     vocabulary = {word: index for index, word in enumerate([PAD, UNK, *words, BOS, EOS])}
     core = _untrained(vocabulary, line_breaks)
-    core.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, vocabulary[BOS])])
+    core.post_processor = _begin_with_bos(vocabulary[BOS])
     core.decoder = natural_spacing(template, line_breaks)
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
@@ -102,9 +103,8 @@ def train_tokenizer(
         unk_token=UNK,
         bos_token=BOS,
         eos_token=EOS,
-        padding_side="left",
-        # a review that spells [EOS] has the words "[", "eos" and "]", not the end of its text
-        split_special_tokens=True,
+        # GPT-2's positions count columns, so a plain forward pass is right only if padding is on the right
+        padding_side="right",
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
     )
@@ -122,6 +122,10 @@ def _untrained(vocabulary: dict[str, int] | None = None, line_breaks: bool = Fal
     pattern = _WORD_OR_BREAK if line_breaks else _WORD
     core.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
     return core
+
+
+def _begin_with_bos(bos_id: int) -> processors.PostProcessor:
+    return processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, bos_id)])
 
 
 def count_words(texts: Iterable[str], line_breaks: bool = False) -> Counter[str]:
@@ -152,8 +156,14 @@ def encode_reviews(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list
     line_breaks = _line_breaks(tokenizer)
     if line_breaks is None:
         # add_special_tokens is false, because another tokenizer may add other special tokens
-        encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [[tokenizer.bos_token_id, *encoding.ids, tokenizer.eos_token_id] for encoding in encodings]
+        encoded = tokenizer(
+            texts,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        return [[tokenizer.bos_token_id, *ids, tokenizer.eos_token_id] for ids in encoded["input_ids"]]
     ids = _ChunkIds(tokenizer, line_breaks)
     bos, eos = [tokenizer.bos_token_id], [tokenizer.eos_token_id]
     return [[*chain(bos, *map(ids.__getitem__, text.split(" ")), eos)] for text in texts]
@@ -311,13 +321,18 @@ def _encode(table: pa.Table, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:
-    """Save a tokenizer with a class name that transformers 4 knows too, unlike the one that transformers 5 writes."""
+    """Save a tokenizer for transformers 4, 5 and transformers.js; see "What the files say" in docs/other_tools.md."""
     # otherwise the padding and truncation of the last call would be saved as defaults
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.save_pretrained(folder)
     config_file = Path(folder) / TOKENIZER_CONFIG
-    write_json(config_file, {**read_json(config_file), "tokenizer_class": "PreTrainedTokenizerFast"})
+    # how the tokenizer was loaded, which transformers 5 writes too
+    config = {key: value for key, value in read_json(config_file).items() if key not in LOADING_SETTINGS}
+    # transformers.js begins a text with [BOS] only if add_bos_token says so
+    bos = {"add_bos_token": True} if _line_breaks(tokenizer) is not None else {}
+    # transformers 5 writes a class that transformers 4 lacks
+    write_json(config_file, {**bos, **config, "tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def load_tokenizer(path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS) -> PreTrainedTokenizerFast:
@@ -342,6 +357,9 @@ def load_tokenizer(path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS)
     missing = [name for name in required if getattr(tokenizer, f"{name}_token_id") is None]
     if missing:
         raise UserError(f"tokenizer: {path} has no {', '.join(missing)} token; {TOKENIZER_CONFIG} names them")
+    if _line_breaks(tokenizer) is not None:
+        # because of add_bos_token, transformers 5 replaced that of tokenizer.json, which the fingerprint includes
+        tokenizer.backend_tokenizer.post_processor = _begin_with_bos(tokenizer.bos_token_id)
     return tokenizer
 
 

@@ -107,7 +107,7 @@ class ReviewTemplate:
 
     def header_length(self, record: Mapping[str, object], tokenizer: "PreTrainedTokenizerFast") -> int:
         """Return the number of tokens of a record's header, [BOS] not counted."""
-        return len(tokenizer.encode(self.header(record), add_special_tokens=False))
+        return len(tokenizer.encode(self.header(record), add_special_tokens=False, split_special_tokens=True))
 
     def to_dict(self) -> JsonObject:
         """Return the content of ``review_template.json``."""

@@ -86,7 +86,8 @@ def longest_description(real: ReviewParts, tokenizer: PreTrainedTokenizerFast) -
 
     Without a limit, a model that never generates the end of a text would fill all its positions.
     """
-    return 2 * max(len(ids) for ids in tokenizer(real.descriptions, verbose=False)["input_ids"])
+    encoded = tokenizer(real.descriptions, split_special_tokens=True, verbose=False)
+    return 2 * max(len(ids) for ids in encoded["input_ids"])
 
 
 def first_halves(split: Dataset, template: ReviewTemplate, generator: ReviewGenerator) -> list[str]:
@@ -96,7 +97,7 @@ def first_halves(split: Dataset, template: ReviewTemplate, generator: ReviewGene
         description = str(record[template.text_field])
         ends = word_ends(description)
         half = description[: ends[len(ends) // 2 - 1]] if len(ends) > 1 else ""
-        ids = generator.tokenizer(template.render(record), verbose=False)["input_ids"]
+        ids = generator.tokenizer(template.render(record), split_special_tokens=True, verbose=False)["input_ids"]
         if len(ids) < generator.model.config.max_position_embeddings:
             halves.append(template.render({**record, template.text_field: half}))
     return halves

@@ -65,8 +65,15 @@ def predict(
         texts: whole reviews, as :func:`wine_gpt.data.reviews.texts` yields them.
         visible: whether to show progress.
     """
-    encodings = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
-    rows = [[tokenizer.bos_token_id, *encoding.ids, tokenizer.eos_token_id] for encoding in encodings]
+    encoded = tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        split_special_tokens=True,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        verbose=False,
+    )
+    rows = [[tokenizer.bos_token_id, *ids, tokenizer.eos_token_id] for ids in encoded["input_ids"]]
     split = Dataset.from_dict({"input_ids": rows, "length": [len(row) for row in rows]})
     positions = model.config.max_position_embeddings
     budget = max(SCORING_TOKENS * SCORING_VOCABULARY // max(len(tokenizer), SCORING_VOCABULARY), 1)
@@ -82,7 +89,7 @@ def predict(
             of_text = slice(start, end)
             predictions[index] = _prediction(
                 texts[index],
-                encodings[index].offsets,
+                encoded["offset_mapping"][index],
                 ids[of_text],
                 nats[of_text],
                 confidence[of_text],

@@ -48,7 +48,14 @@ def encode_prompts(
     Raises:
         UserError: if a prompt leaves no position for a new word.
     """
-    encoded = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left", verbose=False)
+    encoded = tokenizer(
+        list(prompts),
+        return_tensors="pt",
+        padding=True,
+        padding_side="left",
+        split_special_tokens=True,
+        verbose=False,
+    )
     positions, limit = encoded["input_ids"].shape[1], model.config.max_position_embeddings
     if positions >= limit:
         raise UserError(

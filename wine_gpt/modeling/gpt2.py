@@ -7,6 +7,9 @@ from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, PreTrain
 
 from wine_gpt.config import GenerationDefaults, ModelConfig
 
+# transformers.js on a CPU loads the quantized file by default
+JAVASCRIPT_CONFIG = {"transformers.js_config": {"dtype": "fp32"}}
+
 
 def build_model(
     config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int, generation: GenerationDefaults | None = None
@@ -57,5 +60,5 @@ def gpt2_config(config: ModelConfig, **others: Any) -> GPT2Config:  # noqa: ANN4
         attn_pdrop=config.dropout,
         # equals GPT-2's gelu_new, in one kernel instead of eight: benchmarks/RESULTS.md, "Training speed"
         activation_function="gelu_pytorch_tanh",
-        **others,
+        **{**JAVASCRIPT_CONFIG, **others},
     )

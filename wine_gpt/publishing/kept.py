@@ -15,7 +15,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 from wine_gpt.evaluation import ngram_index
 from wine_gpt.files import sha256
 from wine_gpt.publishing.hub import HUB_ERRORS, MAIN, HubError, RemoteState, StagedRepo, describe_error, with_retries
-from wine_gpt.publishing.published_files import CARD, NGRAM_INDEX, ONNX
+from wine_gpt.publishing.published_files import CARD, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
 from wine_gpt.run_folder import WEIGHTS
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 SPACE_LINK = re.compile(r"https://huggingface\.co/spaces/([\w.-]+/[\w.-]+\w)")
 FIELD_HEADING = re.compile(r"^## Fine-tuned by (.+)$", re.MULTILINE)
 # the option that adds the file
-OPTIONS = {ONNX: "onnx", NGRAM_INDEX: "index"}
+OPTIONS = {ONNX: "onnx", ONNX_QUANTIZED: "onnx", NGRAM_INDEX: "index"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Kept:
     """What stays published.
 
     Attributes:
-        files: of ``onnx/model.onnx`` and the index of training n-grams.
+        files: of the ONNX files and the index of training n-grams.
         space: the demo that the model's card links.
         adapters: the adapters in the metadata of the model's card.
         rows: the rows of the card's table of fine-tuned models, in Markdown.

@@ -23,7 +23,8 @@ CARD, LICENSE = "README.md", "LICENSE"
 # not FINETUNE_CONFIG, which marks a model that was fine-tuned on this machine
 PUBLISHED_FINETUNE_CONFIG = "finetune_config.yaml"
 NGRAM_INDEX = FILE_NAME
-ONNX = "onnx/model.onnx"
+# the names that transformers.js expects, for its dtypes fp32 and q8
+ONNX, ONNX_QUANTIZED = "onnx/model.onnx", "onnx/model_quantized.onnx"
 # config.json, generation_config.json, model.safetensors
 MODEL_FILES = (MODEL_CONFIG, GENERATION_CONFIG, WEIGHTS)
 # tokenizer.json, tokenizer_config.json
@@ -44,6 +45,7 @@ KNOWN_FILES = (
     TEMPLATE,
     NGRAM_INDEX,
     ONNX,
+    ONNX_QUANTIZED,
 )
 
 # a Space gets the demo's files with these suffixes, and the file that names its model

@@ -34,6 +34,7 @@ from wine_gpt.publishing.published_files import (
     MODEL_FILES,
     NGRAM_INDEX,
     ONNX,
+    ONNX_QUANTIZED,
     PUBLISHED_FINETUNE_CONFIG,
     SPACE_SETTINGS,
     SPACE_SUFFIXES,
@@ -152,9 +153,10 @@ def _stage_model(
         (target / EVALUATION).mkdir(exist_ok=True)
         write_json(target / EVALUATION / METRICS, dataclasses.replace(run.evaluation, model=name).to_dict())
     if publication.onnx:
-        from wine_gpt.publishing.onnx_export import export
+        from wine_gpt.publishing.onnx_export import export, quantize
 
         export(run.folder, target / ONNX)
+        quantize(target / ONNX, target / ONNX_QUANTIZED)
     onnx, indexed = ((target / file).exists() or file in kept.files for file in (ONNX, NGRAM_INDEX))
     space = publication.space or kept.space
     card = model_card(run, name, publication.revision, subset_models, space, indexed, onnx, kept, samples)
