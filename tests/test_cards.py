@@ -111,7 +111,7 @@ def test_the_model_index_has_the_figures_of_the_run(run: RunRecord) -> None:
 def test_the_card_shows_javascript_if_there_is_onnx(run: RunRecord) -> None:
     card = model_card(run, NAME, "v2", [], None, False, onnx=True)
     check(card, NAME)
-    assert 'await pipeline("text-generation", "org/wine-gpt", { dtype: "fp32", revision: "v2" });' in card.text
+    assert 'await pipeline("text-generation", "org/wine-gpt", { revision: "v2" });' in card.text
     assert {"onnx", "transformers.js"} <= set(card.data.tags)
     without = model_card(run, NAME, "v2", [], None, False)
     assert "onnx" not in str(without)

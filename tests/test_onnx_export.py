@@ -232,4 +232,5 @@ def test_the_cards_javascript_runs(staged: Path) -> None:
     card = (staged / NAME / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```js\n(.*?)```", card, re.DOTALL)
     stdout = run_node(staged, "--input-type=module", stdin=code)
-    assert stdout.startswith(" wine review : italy :")
+    (prompt,) = re.findall(r'await write\((".*?")', code)
+    assert stdout.strip().startswith(json.loads(prompt).lower())
