@@ -10,6 +10,9 @@ import { ModelError } from "./model_error.js";
 
 /** Above every id: gpt2_config.js allows no larger vocabulary. */
 const MOST_IDS = 2 ** 21;
+const MOST_BITS = 2 ** 31 - 1;
+/** What {@link sortDescending} sorts, kept because each token would leave as much garbage. */
+let keys = new Float64Array(0);
 
 /**
  * @typedef {object} SamplingSettings
@@ -35,10 +38,8 @@ const MOST_IDS = 2 ** 21;
 export function distribution(logits, { temperature = 1, topK = 0, topP = 1, suppress = [] } = {}) {
   const allowed = logits.slice();
   for (const id of Array.from(suppress)) if (id < allowed.length) allowed[id] = -Infinity;
-  const probabilities = softmaxOf(allowed, temperature > 0 ? temperature : 1);
-  const ids = byDescendingProbability(probabilities);
-  const before = new Float32Array(ids.length);
-  for (let rank = 0; rank < ids.length; rank++) before[rank] = probabilities[ids[rank]];
+  softmaxAt(allowed, temperature > 0 ? temperature : 1);
+  const { ids, sorted: before } = sortDescending(allowed);
   const kept = temperature > 0 ? countKept(before, topK, topP) : 1;
   return { ids, before, kept, cumulative: cumulate(before, kept) };
 }
@@ -108,35 +109,36 @@ export function surprises(logits, ids) {
 }
 
 /**
+ * Replace logits by their softmax.
  * @param {Float32Array} logits
  * @param {number} temperature above 0
- * @returns {Float32Array}
  * @throws {ModelError} if all logits are −∞
  */
-export function softmaxOf(logits, temperature) {
+function softmaxAt(logits, temperature) {
   let largest = -Infinity, sum = 0;
   for (let i = 0; i < logits.length; i++) if (logits[i] > largest) largest = logits[i];
   if (largest === -Infinity) throw new ModelError("no token is left to draw: suppress fewer");
-  const probabilities = new Float32Array(logits.length);
-  for (let i = 0; i < logits.length; i++) sum += probabilities[i] = Math.exp((logits[i] - largest) / temperature);
-  for (let i = 0; i < logits.length; i++) probabilities[i] /= sum;
-  return probabilities;
+  for (let i = 0; i < logits.length; i++) sum += logits[i] = Math.exp((logits[i] - largest) / temperature);
+  for (let i = 0; i < logits.length; i++) logits[i] /= sum;
 }
 
 /**
- * @param {Float32Array} probabilities none of them negative
- * @returns {Uint32Array} all ids
+ * @param {Float32Array} probabilities none of them negative; is overwritten
+ * @returns {{ids: Uint32Array, sorted: Float32Array}} all ids and their probabilities, the largest first
  */
-function byDescendingProbability(probabilities) {
+function sortDescending(probabilities) {
   const bits = new Uint32Array(probabilities.buffer, probabilities.byteOffset, probabilities.length);
+  if (keys.length !== bits.length) keys = new Float64Array(bits.length);
   // bits of floats that are not negative are in the floats' order, so a probability's bits and its id make one number,
   // which the sort of typed arrays compares fast
-  const keys = new Float64Array(bits.length);
-  for (let id = 0; id < keys.length; id++) keys[id] = (0x7fffffff - bits[id]) * MOST_IDS + id;
+  for (let id = 0; id < keys.length; id++) keys[id] = (MOST_BITS - bits[id]) * MOST_IDS + id;
   keys.sort();
   const ids = new Uint32Array(keys.length);
-  for (let rank = 0; rank < ids.length; rank++) ids[rank] = keys[rank] % MOST_IDS;
-  return ids;
+  for (let rank = 0; rank < ids.length; rank++) {
+    ids[rank] = keys[rank] % MOST_IDS;
+    bits[rank] = MOST_BITS - (keys[rank] - ids[rank]) / MOST_IDS;
+  }
+  return { ids, sorted: probabilities };
 }
 
 /**
