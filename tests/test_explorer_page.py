@@ -185,15 +185,15 @@ def test_words_come_one_at_a_time_and_the_link_keeps_them(opened: Open) -> None:
         expect(page.locator(".status")).to_contain_text("Words written: 3. The text is cut here")
         page.get_by_role("button", name="Next word").click()
         expect(page.locator(".words .word")).to_have_count(4)
-        expect(page.locator(".chosen-word")).to_be_visible()
+        expect(page.locator("[data-view=next] .chosen-word")).to_be_visible()
         # the next word is the one that the seed gives to a longer text
         with opened({**LINK, "length": 4}) as longer:
             assert text(page) == text(longer)
         page.locator(".wide-pane button.bar").nth(1).focus()
         taken = page.locator(".wide-pane button.bar .bar-word").nth(1).inner_text()
         page.keyboard.press("Enter")
-        expect(page.locator(".chosen-word")).to_have_text(f"“{taken}”")
-        expect(page.locator(".chosen-word")).to_be_focused()
+        expect(page.locator("[data-view=next] .chosen-word")).to_have_text(f"“{taken}”")
+        expect(page.locator("[data-view=next] .chosen-word")).to_be_focused()
         expect(page.locator(".number-line")).to_contain_text("You took this word.")
         page.get_by_role("button", name="Draw again").click()
         expect(page.locator(".number-line")).to_contain_text("fell on")
@@ -241,14 +241,14 @@ def test_the_drawn_number_falls_on_the_word_that_came_out(opened: Open) -> None:
     with opened({**LINK, "temperature": 1.5}) as page:
         page.locator(".words .word:not(.given)").first.click()
         for _ in range(6):
-            chosen = page.locator(".chosen-word").inner_text()
+            chosen = page.locator("[data-view=next] .chosen-word").inner_text()
             expect(page.locator(".number-line")).to_contain_text(f"fell on {chosen}.")
             marker, own = (page.locator(f".cumulative {each}").bounding_box() for each in ("b", "i.own"))
             assert marker is not None
             assert own is not None
             assert own["x"] - 2 <= marker["x"] + 1 <= own["x"] + own["width"] + 2
             page.get_by_role("button", name="Word after").click()
-            expect(page.locator(".chosen-word")).not_to_have_text(chosen)
+            expect(page.locator("[data-view=next] .chosen-word")).not_to_have_text(chosen)
         page.get_by_role("slider", name="Temperature").fill("0")
         expect(page.locator(".number-line")).to_contain_text("At temperature 0 no number is drawn")
 
@@ -261,8 +261,8 @@ def test_the_attention_is_that_of_transformers(
         position = look(page, "wine")
         mean = torch.cat(list(attentions)).mean(dim=(0, 1))[position - 1, :position]
         expect(page.locator(".attended .figure").first).to_have_text(f"{100 * mean.max().item():.1f}%")
-        page.get_by_label("Layer").select_option("0")
-        page.get_by_label("Head").select_option("1")
+        page.locator("[data-view=next]").get_by_label("Layer").select_option("0")
+        page.locator("[data-view=next]").get_by_label("Head").select_option("1")
         weights = attentions[0][0, 1, position - 1]
         expect(page.locator(".attended .figure").first).to_have_text(f"{100 * weights.max().item():.1f}%")
         page.locator(".word").nth(3).hover()
@@ -270,21 +270,139 @@ def test_the_attention_is_that_of_transformers(
         expect(page).to_have_url(re.compile("layer=0&head=1"))
 
 
+def test_the_surprise_is_that_of_transformers(
+    opened: Open, tokenizer: PreTrainedTokenizerFast, eager: PreTrainedModel
+) -> None:
+    with opened({**LINK, "surprise": 1}) as page:
+        ids = ids_of(page, tokenizer)
+        nats = nats_of(eager, ids)
+        mean = nats[page.locator(".word.given").count() - 1 :].mean().item()
+        expect(page.locator(".surprise-legend")).to_contain_text(f"Mean: {mean:.2f} nats")
+        page.locator(".words .word").last.hover()
+        expect(page.locator(".text-card .tip")).to_contain_text(f"end of the text: {nats[-1].item():.2f} nats")
+
+
+def nats_of(model: PreTrainedModel, ids: list[int]) -> torch.Tensor:
+    """Return the surprise of each token after the first."""
+    logits = compute(model, ids).logits[0, :-1]
+    return torch.nn.functional.cross_entropy(logits, torch.tensor(ids[1:]), reduction="none")
+
+
+def test_the_lens_is_the_final_norm_and_head_on_each_residual(
+    opened: Open, tokenizer: PreTrainedTokenizerFast, eager: PreTrainedModel
+) -> None:
+    with opened({**LINK, "tab": "lens"}) as page:
+        ids = ids_of(page, tokenizer)
+        position = look(page, "wine")
+        # the last of transformers' hidden states is normalized already
+        hidden = compute(eager, ids).hidden_states
+        with torch.no_grad():
+            rows = [*(eager.transformer.ln_f(each) for each in hidden[:-1]), hidden[-1]]
+            logits = torch.stack([eager.lm_head(each[0, position - 1]) for each in rows])
+        logits[:, eager.generation_config.suppress_tokens] = -torch.inf
+        for row, probabilities in zip(page.locator(".lens tbody tr").all(), logits.softmax(-1), strict=True):
+            best = probabilities.topk(5)
+            expected = [
+                f"{label} {shown(value)}"
+                for label, value in zip(
+                    tokenizer.convert_ids_to_tokens(best.indices), best.values.tolist(), strict=True
+                )
+            ]
+            expect(row.locator(".lens-word")).to_have_text(
+                [each.replace("[EOS]", "end of the text") for each in expected]
+            )
+            expect(row.locator(".figure")).to_have_text(shown(probabilities[ids[position]].item()))
+
+
+def shown(value: float) -> str:
+    """Return a probability as the page shows it."""
+    return "<\u20090.1%" if 0 < value < 0.0005 else f"{100 * value:.1f}%"
+
+
+def test_a_head_that_is_off_changes_the_surprise_as_in_transformers(
+    opened: Open, tokenizer: PreTrainedTokenizerFast, eager: PreTrainedModel
+) -> None:
+    with opened({**LINK, "tab": "heads"}) as page:
+        ids, given = ids_of(page, tokenizer), page.locator(".word.given").count()
+        before, first = nats_of(eager, ids)[given - 1 :].mean().item(), text(page)
+        expect(page.locator(".head-loss")).to_contain_text(f"{before:.3f} nats per word")
+        page.get_by_role("button", name="Layer 1, head 0").click()
+        page.get_by_role("button", name="Switch this head off").click()
+        with head_off(eager, 1, 0):
+            after = nats_of(eager, ids)[given - 1 :].mean().item()
+        expect(page.locator(".head-loss")).to_contain_text(
+            f"{after:.3f} now ({after - before:+.3f})".replace("-", "−")
+        )
+        page.get_by_role("button", name="Measure every head").click()
+        effect = page.locator('[data-key="1.0"] .head-effect')
+        expect(effect).to_have_text(f"{after - before:+.3f}".replace("-", "−"))
+        expect(page.locator('[data-key="1.1"] .head-effect')).not_to_be_empty()
+        page.reload()
+        written(page)
+        assert text(page) == first
+        page.get_by_role("button", name="Write again with these heads").click()
+        expect(page).not_to_have_url(re.compile("ids="))
+        with head_off(eager, 1, 0):
+            rewritten = ids_of(page, tokenizer)
+            loss = nats_of(eager, rewritten)[given - 1 :].mean().item()
+        expect(page.locator(".head-loss")).to_contain_text(f"{loss:.3f} now")
+
+
+@contextmanager
+def head_off(model: PreTrainedModel, layer: int, head: int) -> Iterator[None]:
+    """Replace a head's output by zeros."""
+    width = model.config.n_embd // model.config.n_head
+
+    def without(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        heads = inputs[0].clone()
+        heads[..., head * width : (head + 1) * width] = 0
+        return (heads,)
+
+    hook = model.transformer.h[layer].attn.c_proj.register_forward_pre_hook(without)
+    yield
+    hook.remove()
+
+
+def test_query_and_key_give_the_attention_of_transformers(
+    opened: Open, tokenizer: PreTrainedTokenizerFast, eager: PreTrainedModel
+) -> None:
+    with opened({**LINK, "tab": "scores", "layer": 1, "head": 1}) as page:
+        ids = ids_of(page, tokenizer)
+        page.get_by_label("The word that looks").select_option("12")
+        page.get_by_label("The word that is looked at").select_option("5")
+        block = eager.transformer.h[1]
+        output = compute(eager, ids)
+        with torch.no_grad():
+            query, key, _ = block.attn.c_attn(block.ln_1(output.hidden_states[1][0])).split(32, dim=-1)
+        products = query[12, 16:] * key[5, 16:]
+        expect(page.locator(".vectors tr").nth(2).locator("td")).to_have_text(
+            [f"{each:z.2f}" for each in products.tolist()]
+        )
+        steps = page.locator(".score-steps")
+        expect(steps).to_contain_text(f"The sum of the products is {products.sum().item():z.3f}.")
+        expect(steps).to_contain_text(f"Times 0.2500 it is the score {products.sum().item() / 4:z.3f}")
+        weights = output.attentions[1][0, 1, 12]
+        expect(steps).to_contain_text(f"is the weight {shown(weights[5].item())}.")
+        rows = page.locator(".score-row tr")
+        expect(rows.nth(5).locator(".figure").last).to_have_text(shown(weights[5].item()))
+        expect(rows.nth(13).locator(".figure")).to_have_text(["−∞", "0.0%"])
+
+
 def test_the_keyboard_alone_steps_through_the_words(opened: Open) -> None:
     with opened() as page:
         page.locator(".words button.word:not(.given)").first.focus()
         page.keyboard.press("ArrowRight")
-        expect(page.locator(".chosen-word")).to_be_visible()
-        first = page.locator(".chosen-word").inner_text()
+        expect(page.locator("[data-view=next] .chosen-word")).to_be_visible()
+        first = page.locator("[data-view=next] .chosen-word").inner_text()
         page.keyboard.press("ArrowRight")
-        expect(page.locator(".chosen-word")).not_to_have_text(first)
+        expect(page.locator("[data-view=next] .chosen-word")).not_to_have_text(first)
         page.keyboard.press("ArrowLeft")
-        expect(page.locator(".chosen-word")).to_have_text(first)
+        expect(page.locator("[data-view=next] .chosen-word")).to_have_text(first)
         page.keyboard.press("Shift+ArrowLeft")
         expect(page.locator(".text-card .tip")).to_contain_text("of the attention")
-        expect(page.locator(".chosen-word")).to_have_text(first)
+        expect(page.locator("[data-view=next] .chosen-word")).to_have_text(first)
         page.keyboard.press("End")
-        expect(page.locator(".chosen-word")).to_have_text("end of the text")
+        expect(page.locator("[data-view=next] .chosen-word")).to_have_text("end of the text")
         page.keyboard.press("Escape")
         expect(page.locator(".panel .content").first).to_be_hidden()
 
@@ -381,21 +499,22 @@ def test_every_view_is_accessible_in_both_lights_and_widths(
     with opened(color_scheme=scheme, viewport=viewport) as page:
         page.get_by_text("Another model").click()
         look(page, "wine")
+        assert serious(page) == []
         for tab in page.get_by_role("tab").all():
             tab.click()
             expect(page.get_by_role("tabpanel")).to_be_visible()
             page.screenshot(
                 path=SCREENSHOTS / f"{tab.get_attribute('data-tab')}-{device}-{scheme}.png", full_page=True
             )
-            assert serious(page) == []
+            assert serious(page, "[role=tabpanel]:not([hidden])") == []
             assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
 
 
-def serious(page: Page) -> list[str]:
-    """Return the serious violations that axe finds."""
+def serious(page: Page, part: str = "html") -> list[str]:
+    """Return the serious violations that axe finds in a part of the page."""
     page.mouse.move(0, 0)
     page.wait_for_function("() => document.getAnimations().every(animation => animation.playState === 'finished')")
-    found = Axe().run(page).response["violations"]
+    found = Axe().run(page, context=part).response["violations"]
     return [
         f"{violation['id']}: {node['html']}"
         for violation in found

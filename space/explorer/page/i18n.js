@@ -42,7 +42,7 @@ export function makeText(language) {
     count: format({ maximumFractionDigits: 0 }),
     number: format({ maximumSignificantDigits: 3 }),
     percent: (/** @type {number} */ fraction) => (fraction > 0 && fraction < 0.0005 ? `<\u2009${oneDigit(0.001)}` : oneDigit(fraction)),
-    fixed: (/** @type {number} */ value, digits = 2) => format({ minimumFractionDigits: digits, maximumFractionDigits: digits })(value),
+    fixed: (/** @type {number} */ value, digits = 2) => format({ minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: "negative" })(value),
   });
 }
 

@@ -78,3 +78,13 @@ export function surprisesOf({ inner, ids }) {
   if (!known.has(values)) known.set(values, surprises(values.logits, ids));
   return /** @type {Float32Array} */ (known.get(values));
 }
+
+/**
+ * @param {Float32Array} nats the surprise of each token after the first
+ * @param {number} given how many of the first tokens are the prompt's
+ * @returns {number} the mean over the written tokens, or over all if none is written
+ */
+export function meanSurprise(nats, given) {
+  const written = nats.subarray(Math.max(given - 1, 0)), values = written.length ? written : nats;
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

@@ -5,6 +5,7 @@
  * @property {string} text what it adds to the text, with the white space before it; "" for a special token
  * @property {string} label the token as the vocabulary has it
  * @property {boolean} known whether the typed word is in the vocabulary
+ * @property {boolean} [taken] whether the visitor took it
  */
 
 /**
@@ -33,7 +34,7 @@
  * @property {number} given how many of the first tokens are the prompt's
  * @property {(import("../gpt2.js").Step | null)[]} draws for each id the draw that chose it; null for the prompt's and taken words
  * @property {string | null} begun the prompt of the text
- * @property {boolean} edited whether a word was taken, drawn again or added by itself, so that the seed alone does not give the text
+ * @property {boolean} edited whether the prompt, settings and seed alone do not give the text, so that a link holds its ids
  * @property {AbortController | null} writing not null while a text is written
  * @property {"end" | "length" | "stopped" | null} reason why the text has no more words
  * @property {number | null} chosen position of the word to look into

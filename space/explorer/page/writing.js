@@ -66,7 +66,7 @@ export async function drawAgain(store) {
 export async function take(store, position, id) {
   stop(store);
   cut(store, position);
-  await append(store, [{ id, draw: null }]);
+  await append(store, [{ id, draw: null, taken: true }]);
   const ends = store.state.model?.generation.ends.includes(id);
   store.set({ edited: true, chosen: position, reason: ends ? "end" : null });
 }
@@ -186,7 +186,7 @@ async function extend(store, { seed, skip, most }) {
 
 /**
  * @param {Store} store
- * @param {{id: number, draw: import("../gpt2.js").Step | null}[]} added
+ * @param {{id: number, draw: import("../gpt2.js").Step | null, taken?: boolean}[]} added
  * @param {() => boolean} [isCurrent] whether the text is still wanted
  */
 async function append(store, added, isCurrent = () => true) {
@@ -197,7 +197,7 @@ async function append(store, added, isCurrent = () => true) {
   if (!isCurrent() || store.state.ids !== before) return;
   // unknown words are missing in the decoded text, and with them the space after them
   if (before.length && !store.state.words[before.length - 1].known && /^[\p{L}\p{N}]/u.test(pieces[0])) pieces[0] = ` ${pieces[0]}`;
-  const words = pieces.map((text, at) => ({ text, label: labels[at], known: true }));
+  const words = pieces.map((text, at) => ({ text, label: labels[at], known: true, taken: added[at].taken }));
   store.set({ ids, words: [...store.state.words, ...words], draws: [...store.state.draws, ...added.map(({ draw }) => draw)] });
 }
 

@@ -113,7 +113,7 @@ export function mount(element, store, text) {
     line.replaceChildren(...parts);
     const chosen = /** @type {number} */ (state.chosen), { temperature } = state.settings;
     const key = chosen < state.given ? "number_prompt" : temperature === 0 || number === null ? "number_greedy"
-      : drawn === own ? "number_drew" : state.draws[chosen] ? "number_now" : "number_taken";
+      : state.words[chosen].taken ? "number_taken" : drawn === own ? "number_drew" : "number_now";
     find(".number-line").textContent = text(key, { number: text.fixed(number ?? 0, 4), word: name });
   }
 
@@ -154,7 +154,8 @@ export function mount(element, store, text) {
   const sliders = [["temperature", "temperature"], ["top-k", "topK"], ["top-p", "topP"]];
   for (const [name, key] of sliders) {
     find(`.${name}`).addEventListener("input", () => {
-      store.set({ settings: { ...store.state.settings, [key]: find(`.${name}`).valueAsNumber } });
+      // the text was written with other settings, so that its link must hold its words
+      store.set({ settings: { ...store.state.settings, [key]: find(`.${name}`).valueAsNumber }, edited: true });
     });
   }
   for (const key of /** @type {("layer" | "head")[]} */ (["layer", "head"])) {

@@ -1,8 +1,11 @@
 /** The tabs: which view of the text is open. */
+import { mount as heads } from "./heads.js";
+import { mount as lens } from "./lens.js";
 import { mount as next } from "./next.js";
+import { mount as scores } from "./scores.js";
 
 /** @type {Record<string, (element: HTMLElement, store: import("../store.js").Store, text: import("../i18n.js").Text) => void>} */
-const VIEWS = { next };
+const VIEWS = { next, lens, heads, scores };
 
 export const TABS = Object.keys(VIEWS);
 

@@ -1,7 +1,7 @@
 /** The text: its words, what they are colored by, and the buttons that change it. */
 import { withCapitals } from "../casing.js";
 import { copy, finder, make, showTips } from "../dom.js";
-import { attentionRow, surprisesOf } from "../inner_values.js";
+import { attentionRow, meanSurprise, surprisesOf } from "../inner_values.js";
 import { nameOfWord } from "../names.js";
 import { headerLength } from "../template.js";
 import { drawAgain, nextWord, stop, writeOn } from "../writing.js";
@@ -90,8 +90,7 @@ export function mount(element, store, text, { address }) {
   }
 
   function legendOf(/** @type {import("../store.js").State} */ { given }, /** @type {Float32Array} */ nats) {
-    const written = nats.subarray(Math.max(given - 1, 0)), values = written.length ? written : nats;
-    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    const mean = meanSurprise(nats, given);
     return text("surprise_legend", { mean: text.fixed(mean), perplexity: text.number(Math.exp(mean)) });
   }
 

@@ -28,10 +28,10 @@ export function mount(element, store, text, { load, loadFiles }) {
     find("form").requestSubmit();
   });
   length.addEventListener("change", () => {
-    if (length.checkValidity()) store.set({ settings: { ...store.state.settings, length: length.valueAsNumber } });
+    if (length.checkValidity()) store.set({ settings: { ...store.state.settings, length: length.valueAsNumber }, edited: true });
   });
   seed.addEventListener("change", () => {
-    if (seed.checkValidity()) store.set({ settings: { ...store.state.settings, seed: seed.valueAsNumber }, seedIsGiven: true });
+    if (seed.checkValidity()) store.set({ settings: { ...store.state.settings, seed: seed.valueAsNumber }, seedIsGiven: true, edited: true });
   });
   find(".model-form").addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
