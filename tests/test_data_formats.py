@@ -370,6 +370,12 @@ ENCODED = {
     "gb18030": "酒,这是一种非常好的葡萄酒，味道很好",
     "cp949": "술,이것은 아주 좋은 포도주입니다",
     "cp1252": "vin,Château “très” doux",
+    "cp1250": "wino,miód i żółty kwiat",
+    "cp1253": "κρασί,Κόκκινο κρασί με αρώματα",
+    "koi8_r": "вино,Красное сухое вино",
+    "cp866": "вино,Красное сухое вино",
+    "cp850": "vin,Château très doux",
+    "mac_roman": "vin,Château très doux",
     **dict.fromkeys(("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"), "vin,Château “très”"),
 }
 
@@ -386,8 +392,17 @@ def test_the_advised_encoding_reads_the_file(tmp_path: Path, encoding: str) -> N
     rows = "".join(f"{ENCODED[encoding]} {number}\n" for number in range(30))
     path = write(tmp_path / "a.csv", f"kind,note\n{rows}", encoding)
     for setting in ("utf-8", "ascii", "utf-16" if encoding != "utf-16" else "utf-32"):
-        assert load_error(path, encoding=setting, **OWN).endswith(f"e.g. --data.encoding {encoding}"), setting
+        assert f"e.g. --data.encoding {encoding}" in load_error(path, encoding=setting, **OWN), setting
     assert len(load(path, encoding=encoding, **OWN)) == 30
+
+
+def test_a_wrong_encoding_names_others_and_how_they_read_a_word(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "kind,note\na,miód i żółty kwiat\n", "cp1250")
+    message = load_error(path, **OWN)
+    assert message.endswith("--data.encoding cp1250, which reads 'żółty' (cp1252 '¿ó³ty', cp850 '┐¾│ty')")
+    # the encoding that was refused is not among them
+    path = write(tmp_path / "b.csv", "kind,note\na,Ё ž\n", "utf-8")
+    assert load_error(path, encoding="cp1252", **OWN).endswith("e.g. --data.encoding utf-8")
 
 
 def test_a_byte_order_mark_contradicts_another_encoding(tmp_path: Path) -> None:

@@ -303,6 +303,62 @@ def test_a_path_with_the_characters_of_a_pattern_is_a_file(tmp_path: Path, expec
     assert load(save(tmp_path / "reviews [1]*?.csv", CSV)) == expected
     (tmp_path / "[a]").mkdir()
     assert load(save(tmp_path / "[a]" / "b.csv", CSV)) == expected
+    for pattern in ("*.csv", "**/b*", "[b].csv"):
+        assert load(tmp_path / "[a]" / pattern) == expected
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_folders_may_name_the_value_of_a_column(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "hive"
+    for country, province in {"US": "New%20York", "Spain": "Rioja", "__HIVE_DEFAULT_PARTITION__": "x"}.items():
+        frame = pd.DataFrame({"variety": ["Red", "White"], "description": [f"{country} red.", f"{country} white."]})
+        part = folder / f"country={country}" / f"province={province}" / f"part-0.{suffix}"
+        part.parent.mkdir(parents=True)
+        frame.to_parquet(part) if suffix == "parquet" else frame.to_csv(part)
+    rows = load(folder)
+    assert [(row["country"], row["province"]) for row in rows] == [("Spain", "Rioja")] * 2 + [("US", "New York")] * 2
+    assert load(folder / "*" / "*" / f"*.{suffix}") == rows
+    assert load(folder / "country=Spain" / "province=Rioja" / f"part-0.{suffix}") == rows[:2]
+    # a file's own column is kept
+    assert len(load(save(tmp_path / "country=all" / "a.csv", CSV))) == 40
+    assert {row["country"] for row in load(tmp_path / "country=all")} == {"US"}
+
+
+def test_empty_parts_of_spark_are_left_out(tmp_path: Path, expected: list[dict]) -> None:
+    for index, content in enumerate([b"", CSV, b""]):
+        save(tmp_path / "parts" / f"part-0000{index}.csv", content)
+    save(tmp_path / "parts" / "part-00003.csv.gz", gzip.compress(b""))
+    assert load(tmp_path / "parts") == expected
+    save(tmp_path / "parts" / "part-00001.csv", b"")
+    assert "part-00000.csv: is empty" in load_error(tmp_path / "parts")
+
+
+def test_a_gzip_file_may_be_padded_with_zeros(tmp_path: Path, expected: list[dict]) -> None:
+    assert load(save(tmp_path / "a.csv.gz", gzip.compress(CSV) + bytes(512))) == expected
+    assert "is cut short or damaged" in load_error(save(tmp_path / "b.csv.gz", gzip.compress(CSV) + b"more"))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_of_members_with_one_name_the_last_is_read(tmp_path: Path, expected: list[dict]) -> None:
+    zipped, tarred = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive, tarfile.open(fileobj=tarred, mode="w") as tar:
+        for content in (b"kind,note\na,b\n", CSV):
+            archive.writestr("reviews.csv", content)
+            entry = tarfile.TarInfo("reviews.csv")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    assert load(save(tmp_path / "a.zip", zipped.getvalue())) == expected
+    assert load(save(tmp_path / "a.tar", tarred.getvalue())) == expected
+
+
+def test_a_link_to_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "parts" / "a.csv", CSV)
+    (tmp_path / "parts" / "b.csv").symlink_to("/nowhere/b.csv")
+    for path in (tmp_path / "parts", tmp_path / "parts" / "*.csv", tmp_path / "parts" / "b.csv"):
+        assert "b.csv: is a link to /nowhere/b.csv, which is not there" in load_error(path)
+    save(tmp_path / "good" / "a.csv", CSV)
+    (tmp_path / "good" / "README.md").symlink_to("/nowhere/README.md")
+    assert len(load(tmp_path / "good")) == 40
 
 
 def test_a_folder_of_save_to_disk_is_read(tmp_path: Path, expected: list[dict]) -> None:
@@ -449,4 +505,41 @@ def test_tables_in_memory_are_read(tmp_path: Path, expected: list[dict]) -> None
     assert load(save_table(frame)) == expected
     settings = api._with_data_path({"data": {"path": frame, "split_seed": 3}, "output_dir": "x"})
     assert settings == {"data": {"path": save_table(frame), "split_seed": 3}, "output_dir": "x"}
-    assert "DataFrame can't be saved as Parquet" in refused(api.load_reviews, pd.DataFrame({"a": [object()]}))
+
+
+# a column, and its texts; none if it has no text form
+FRAME_COLUMNS: dict[str, tuple[object, list[str | None] | None]] = {
+    "period": (pd.period_range("2020-01", periods=3, freq="M"), ["2020-01", "2020-02", "2020-03"]),
+    "interval": (pd.interval_range(0, 3), ["(0, 1]", "(1, 2]", "(2, 3]"]),
+    "mixed": ([1, "a", None], ["1", "a", None]),
+    "large integers": ([2**70, 1, 2], [str(2**70), "1", "2"]),
+    "paths": ([Path("a"), Path("b"), None], ["a", "b", None]),
+    "category": (pd.Categorical(["a", "b", None]), ["a", "b", None]),
+    "empty objects": ([{}, {}, {}], None),
+    "lists and texts": ([[1], "a", None], None),
+    "objects": ([object(), object(), object()], None),
+}
+
+
+@pytest.mark.parametrize("name", FRAME_COLUMNS)
+def test_a_column_of_a_data_frame_is_converted_if_it_is_needed(caplog: pytest.LogCaptureFixture, name: str) -> None:
+    values, expected = FRAME_COLUMNS[name]
+    frame = pd.DataFrame({"note": ["one", "two", "three"]}).assign(kind=pd.Series(values))
+    assert len(rows_of(api.load_reviews(frame, text_field="note", **TEXTS))) == 3
+    settings = {**TEXTS, "prompt_fields": ["kind"], "text_field": "note"}
+    if expected is None:
+        assert "no column 'kind'" in refused(api.load_reviews, frame, **settings)
+        assert "column 'kind' of the DataFrame is left out: its values are neither texts nor numbers" in caplog.text
+    else:
+        rows = api.load_reviews(frame, **settings).splits["train"]
+        assert rows["kind"][:] == [text for text in expected if text is not None]
+
+
+def test_a_named_index_of_a_data_frame_is_a_column() -> None:
+    frame = pd.DataFrame({"kind": ["a", "b"], "note": ["one", "two"], 3: [1, 2]})
+    settings = {**TEXTS, "prompt_fields": ["kind"], "text_field": "note"}
+    for indexed in (frame.set_index("kind"), frame.set_index("kind", drop=False), frame.set_index(["kind", 3])):
+        assert [row[COMPOSED] for row in rows_of(api.load_reviews(indexed, **settings))] == ["a : one", "b : two"]
+    doubled = pd.concat([frame, frame[["kind"]]], axis=1)
+    assert len(rows_of(api.load_reviews(doubled, text_field="note", **TEXTS))) == 2
+    assert "column 'kind' is there more than once" in refused(api.load_reviews, doubled, **settings)

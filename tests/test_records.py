@@ -204,6 +204,15 @@ def test_the_error_of_an_empty_split_names_the_duplicates(tmp_path: Path) -> Non
     assert "--data.deduplicate record" in message
 
 
+def test_texts_are_compared_as_far_as_they_are_kept(tmp_path: Path) -> None:
+    records = with_values("description", [f"The same beginning. {end}" for end in ("One", "Two", "Three")])
+    report = reviews_of(tmp_path / "a.jsonl", records, max_characters=20).report
+    assert (report.duplicates, report.cut_duplicates, report.cut) == (2, 2, 40)
+    assert "2 duplicates were cut at data.max_characters before the comparison" in str(report)
+    report = reviews_of(tmp_path / "b.jsonl", [*RECORDS, RECORDS[0]]).report
+    assert (report.duplicates, report.cut_duplicates) == (1, 0)
+
+
 # Unicode
 
 

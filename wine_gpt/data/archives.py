@@ -5,7 +5,9 @@ archive, are first unpacked to a temporary file.
 """
 
 import fnmatch
+import gzip
 import io
+import itertools
 import lzma
 import os
 import shutil
@@ -42,6 +44,10 @@ TABLE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parque
 LINES_SUFFIX = ".txt"
 # files about a dataset that lie beside its data
 METADATA = ("dataset-metadata.json", "dataset_info.json", "dataset_infos.json", "croissant.json", "datapackage.json")
+OWN_CODECS: dict[str, Callable[[IO[bytes]], object]] = {
+    "xz": lzma.LZMAFile,
+    "gzip": lambda compressed: gzip.GzipFile(fileobj=compressed),
+}
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)
 
 # opens a file's bytes and leaves to the stack what must be closed
@@ -96,6 +102,12 @@ class DataFile:
         with self.open() as stream:
             return stream.read(HEAD_BYTES)
 
+    def is_empty(self) -> bool:
+        """Return whether there are no bytes, decompressed."""
+        head = self.head()
+        codec = compression_of(head)
+        return not (self._decompressed(codec).head() if codec else head)
+
     def require_whole(self) -> None:
         """Read compressed bytes to their end.
 
@@ -124,8 +136,9 @@ class DataFile:
         if codec := compression_of(head):
             yield from self._decompressed(codec).content(member, depth + 1)
         elif kind := archive_kind(head):
-            for name in choose_members(self._members(kind), self.name, member):
-                opener = self._member_opener(kind, name)
+            members = self._members(kind)
+            for name in choose_members(list(dict.fromkeys(members)), self.name, member):
+                opener = self._member_opener(kind, name, members.count(name))
                 yield from DataFile(f"{self.name}:{name}", name, opener).content(None, depth + 1)
         elif member is not None:
             raise UserError(f"{self.name}: is no archive, so it has no member {member}")
@@ -135,8 +148,8 @@ class DataFile:
     def _decompressed(self, codec: str) -> "DataFile":
         def open_decompressed(stack: ExitStack) -> IO[bytes]:
             compressed = self.opener(stack)
-            # pyarrow has no xz
-            decompress = lzma.LZMAFile if codec == "xz" else partial(pa.CompressedInputStream, compression=codec)
+            # pyarrow has no xz, and refuses the zeros with which tapes and some archives pad gzip
+            decompress = OWN_CODECS.get(codec, partial(pa.CompressedInputStream, compression=codec))
             return stack.enter_context(cast(IO[bytes], decompress(compressed)))
 
         file_name = PurePosixPath(self.file_name)
@@ -152,7 +165,9 @@ class DataFile:
         refuse_documents(members, self.name)
         return members
 
-    def _member_opener(self, kind: str, member: str) -> Opener:
+    def _member_opener(self, kind: str, member: str, count: int) -> Opener:
+        """Return the opener of a member; of ``count`` members with its name the last, which replaced the others."""
+
         def open_in_zip(stack: ExitStack) -> IO[bytes]:
             archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(self.open_random())))
             return stack.enter_context(archive.open(member))
@@ -160,8 +175,10 @@ class DataFile:
         def open_in_tar(stack: ExitStack) -> IO[bytes]:
             archive = tarfile.open(fileobj=self.opener(stack), mode="r|")  # noqa: SIM115 - the stack closes it
             stack.callback(archive.close)
-            found = next(entry for entry in archive if entry.name == member)
-            return stack.enter_context(cast(IO[bytes], archive.extractfile(found)))
+            named = (entry for entry in archive if entry.name == member)
+            return stack.enter_context(
+                cast(IO[bytes], archive.extractfile(next(itertools.islice(named, count - 1, None))))
+            )
 
         return open_in_zip if kind == "zip" else open_in_tar
 

@@ -1,11 +1,14 @@
 """Choose the columns to read, and name the batches in which every format yields them."""
 
+import dataclasses
 import difflib
 import logging
+import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -21,6 +24,8 @@ REMOVED = "\0"
 UNREAD, UNREAD_EXAMPLE = b"unread", b"unread_example"
 # key of a batch's metadata: how many lines a reader skipped because they repeat the header or are drawn
 SKIPPED = b"skipped"
+# the value of a folder such as country=…, in which the column is null
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 # longest list of column names in a message, in characters
 SHOWN_NAMES = 300
 
@@ -35,11 +40,13 @@ class RequestedColumns:
         required: texts are composed of these columns.
         optional: these columns may be missing.
         separator: the character between the columns of a CSV file; none finds it in the header.
+        constants: the columns that a file need not have, because its path names their value for all records.
     """
 
     required: tuple[str, ...]
     optional: frozenset[str]
     separator: str | None = None
+    constants: Mapping[str, str | None] = field(default_factory=dict)
 
     def choose(self, found: Sequence[str], name: str, advice: str = "") -> dict[str, str]:
         """Return which of the columns ``found`` to read, in their order: the source's name of each requested column.
@@ -61,10 +68,25 @@ class RequestedColumns:
             if self.requires(column):
                 raise UserError(f"{name}: column {column!r} is there more than once")
             logger.warning("%s: column %r is there more than once, and no text needs it: it is not read", name, column)
-        missing = [column for column in self.required if column not in dict(chosen)]
+        missing = [column for column in self.required if column not in {**dict(chosen), **self.constants}]
         if missing:
             raise UserError(f"{name}: {self._missing(missing, found, advice)}")
         return {column: source for column, source in chosen if column not in doubled}
+
+    def of_path(self, name: str) -> "RequestedColumns":
+        """Return the columns for a file whose folders may name values, as Hive's and Spark's ``country=Italy``."""
+        pairs = [part.partition("=") for part in re.split(r"[/\\:]", name)[:-1]]
+        named = {column_name(unquote(key)): unquote(value) for key, equals, value in pairs if equals}
+        requested = {*self.required, *self.optional}
+        constants = {key: None if value == HIVE_NULL else value for key, value in named.items() if key in requested}
+        return dataclasses.replace(self, constants=constants)
+
+    def add_constants(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Add the columns whose values the path names, unless the file has them."""
+        for column, value in self.constants.items():
+            if column not in batch.schema.names:
+                batch = batch.append_column(column, pa.repeat(pa.scalar(value, pa.string()), batch.num_rows))
+        return batch
 
     def requires(self, column: str) -> bool:
         """Return whether texts are composed of the column."""

@@ -101,7 +101,7 @@ class _Table:
 
     def _records(self) -> Iterator[list[str]]:
         """Yield the rows with as many cells as the header, without repeated headers and drawn lines."""
-        width, index = len(self.header), self.indices[self.names.index(self.columns.required[0])]
+        width, index = len(self.header), self.indices[0]
         # a file that was appended may begin with a byte order mark
         names = {f"{mark}{name}" for mark in ("", "\ufeff") for name in (*self.header, *self.names)}
         is_below_header = True

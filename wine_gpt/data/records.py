@@ -53,6 +53,7 @@ class Tally:
     duplicates: int = 0
     splits: Counter[str] = field(default_factory=Counter)
     cut: int = 0
+    cut_duplicates: int = 0
     characters_removed: int = 0
     line_breaks_lost: int = 0
     lines_skipped: int = 0
@@ -74,6 +75,7 @@ class Tally:
             duplicates=self.duplicates,
             splits={name: self.splits[name] for name in SPLITS},
             cut=self.cut,
+            cut_duplicates=self.cut_duplicates,
             characters_removed=self.characters_removed,
             line_breaks_lost=self.line_breaks_lost,
             lines_skipped=self.lines_skipped,
@@ -110,8 +112,10 @@ class ReviewFilter:
             columns = self._typed(batch)
             self.tally.read += batch.num_rows
             usable = self._usable(columns)
-            columns[self.config.text_field] = self._shortened(columns[self.config.text_field], usable)
+            too_long = self._too_long(columns[self.config.text_field], usable)
+            columns[self.config.text_field] = self._shortened(columns[self.config.text_field], too_long)
             splits = self._assigned(self._compared(columns), usable)
+            self.tally.cut_duplicates += int((too_long & (splits == "")).sum())
             self._count_line_breaks(columns[self.config.text_field].filter(pa.array(splits != "")))
             columns[COMPOSED] = self.template.render_columns(columns)
             yield from self._by_split(pa.table(columns), splits)
@@ -181,15 +185,17 @@ class ReviewFilter:
             usable &= mask
         return usable
 
-    def _shortened(self, texts: pa.Array, usable: Mask) -> pa.Array:
-        limit = self.config.max_characters
-        too_long = pc.and_(pc.greater(pc.utf8_length(texts), limit), pa.array(usable))
-        cut = too_long.true_count
-        if not cut:
+    def _too_long(self, texts: pa.Array, usable: Mask) -> Mask:
+        too_long: Mask = np.asarray(pc.fill_null(pc.greater(pc.utf8_length(texts), self.config.max_characters), False))
+        return too_long & usable
+
+    def _shortened(self, texts: pa.Array, too_long: Mask) -> pa.Array:
+        mask = pa.array(too_long)
+        if not mask.true_count:
             return texts
-        self.tally.cut += cut
-        shortened = [shorten(text, limit) for text in texts.filter(too_long).to_pylist()]
-        return pc.replace_with_mask(texts, too_long, pa.array(shortened, pa.string()))
+        self.tally.cut += mask.true_count
+        shortened = [shorten(text, self.config.max_characters) for text in texts.filter(mask).to_pylist()]
+        return pc.replace_with_mask(texts, mask, pa.array(shortened, pa.string()))
 
     def _count_line_breaks(self, texts: pa.Array) -> None:
         if not self.config.line_breaks:

@@ -32,6 +32,7 @@ class DataReport:
         duplicates: records that equal an earlier one, as ``data.deduplicate`` compares them.
         splits: for each split, its reviews.
         cut: running texts that had more than ``data.max_characters`` characters.
+        cut_duplicates: those of ``duplicates`` that were cut, so that what follows was not compared.
         characters_removed: NUL characters and lone surrogates that were removed.
         line_breaks_lost: texts whose line breaks are read as spaces.
         lines_skipped: lines of a CSV file that repeat the header or are drawn, such as ``|---|---|``.
@@ -47,6 +48,7 @@ class DataReport:
     splits: dict[str, int]
     cut: int
     characters_removed: int
+    cut_duplicates: int = 0
     line_breaks_lost: int = 0
     lines_skipped: int = 0
     unread: dict[str, UnreadValues] = field(default_factory=dict)
@@ -104,9 +106,15 @@ class DataReport:
         lost = f"{self.line_breaks_lost:,} {texts} line breaks: --data.line_breaks true keeps them as words"
         lines = "line repeats the header or is" if self.lines_skipped == 1 else "lines repeat the header or are"
         skipped = f"{self.lines_skipped:,} {lines} drawn with dashes: skipped"
-        return (
-            unread + spelled + [skipped] * (self.lines_skipped > 0) + [lost] * self._is_notable(self.line_breaks_lost)
-        )
+        duplicates = "duplicate was" if self.cut_duplicates == 1 else "duplicates were"
+        cut = f"{self.cut_duplicates:,} {duplicates} cut at data.max_characters before the comparison"
+        return [
+            *unread,
+            *spelled,
+            *[skipped] * (self.lines_skipped > 0),
+            *[cut] * (self.cut_duplicates > 0),
+            *[lost] * self._is_notable(self.line_breaks_lost),
+        ]
 
     def _is_notable(self, count: int) -> bool:
         return count >= NOTED_RECORDS or count >= max(NOTED_FRACTION * self.read, 1)

@@ -87,7 +87,7 @@ def is_hub_dataset(path: str) -> bool:
     return (
         HUB_ID.fullmatch(path) is not None
         and data_suffix(path) not in SUFFIXES
-        and not os.path.exists(path)
+        and not os.path.lexists(path)
         and is_hub_id(path)
     )
 
@@ -99,7 +99,7 @@ def _local_source(config: DataConfig) -> Source:
         if is_saved_dataset(path):
             return _dataset_source(load_saved_dataset(path, config.path), config.path)
         return _file_source(_files_in(path, config.path), config)
-    if os.path.exists(path):
+    if os.path.lexists(path):
         return _file_source([path], config)
     if named := _split_member(str(path)):
         archive, member = named
@@ -126,6 +126,8 @@ def _file_source(
                 raise UserError(f"{path}: is no file that can be read twice; save its content to a file")
             path.open("rb").close()
         except OSError as error:
+            if path.is_symlink() and not path.exists():
+                raise UserError(f"{path}: is a link to {os.readlink(path)}, which is not there") from error
             raise UserError(f"{path}: can't be read: {error.strerror}") from error
         key += [str(path.resolve()), status.st_size, status.st_mtime_ns]
     names = [name] if len(paths) == 1 and member is None else [str(path) for path in paths]
@@ -140,8 +142,9 @@ def _read_parts(files: Sequence[DataFile], member: str | None, encoding: str, co
         UserError: if a part can't be read, or has other columns than the first.
     """
     first: tuple[str, list[str]] | None = None
-    for part in (content for file in files for content in file.content(member)):
-        for batch in _read_file(part, encoding, columns):
+    for part in (content for file in _without_empty_parts(files) for content in file.content(member)):
+        named = columns.of_path(part.name)
+        for batch in map(named.add_constants, _read_file(part, encoding, named)):
             first = first or (part.name, batch.schema.names)
             if difference := set(first[1]) ^ set(batch.schema.names):
                 raise UserError(
@@ -149,6 +152,11 @@ def _read_parts(files: Sequence[DataFile], member: str | None, encoding: str, co
                     "the parts of a dataset must have the same columns"
                 )
             yield batch.select(first[1])
+
+
+def _without_empty_parts(files: Sequence[DataFile]) -> Sequence[DataFile]:
+    """Leave out the empty files that Spark and Hadoop write for partitions without records."""
+    return [file for file in files if not (file.file_name.startswith("part-") and file.is_empty())] or files
 
 
 def _read_file(file: DataFile, encoding: str, columns: RequestedColumns) -> Batches:
@@ -174,7 +182,9 @@ def _read_file(file: DataFile, encoding: str, columns: RequestedColumns) -> Batc
 def _files_in(folder: Path, name: str) -> list[Path]:
     """Return the data files of a folder and its subfolders."""
     try:
-        names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+        # a link to a file that is not there is an error too
+        files = (file for file in folder.rglob("*") if file.is_file() or not file.exists())
+        names = [file.relative_to(folder).as_posix() for file in files]
     except OSError as error:
         raise UserError(f"{name}: can't be read: {error.strerror}") from error
     found = select_data(names)
@@ -186,9 +196,10 @@ def _files_in(folder: Path, name: str) -> list[Path]:
 
 def _matching_files(path: Path, name: str) -> list[Path]:
     """Return the data files that a glob matches."""
-    base = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
-    matches = [Path(match) for match in glob.glob(str(path), recursive=True) if os.path.isfile(match)]
-    names = [match.relative_to(base).as_posix() for match in matches]
+    # a folder that is there may have the characters of a pattern in its name
+    base = next(parent for parent in path.parents if os.path.isdir(parent))
+    found_paths = glob.glob(str(path.relative_to(base)), root_dir=base, recursive=True)
+    names = [match for match in found_paths if not os.path.isdir(base / match)]
     found = select_data(names)
     if not found:
         raise UserError(f"data.path: no file matches {name}" + (f" but {', '.join(names[:10])}" if names else ""))

@@ -2,15 +2,23 @@
 
 import hashlib
 import io
+import logging
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict
 
+from wine_gpt.data.columns import REMOVED
 from wine_gpt.data.hub_dataset import all_splits
+from wine_gpt.data.json_format import LONE_SURROGATE
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import make_folder, write_atomically
+
+logger = logging.getLogger(__name__)
 
 TABLES = (Dataset, DatasetDict, pd.DataFrame)
 
@@ -19,15 +27,16 @@ def save_table(data: Dataset | DatasetDict | pd.DataFrame) -> Path:
     """Save a table in the cache folder of ``datasets`` and return its path, which names its content.
 
     Args:
-        data: a dataset, all splits of a ``DatasetDict`` together, or a pandas data frame without its index.
+        data: a dataset, all splits of a ``DatasetDict`` together, or a pandas data frame, whose index is a column if
+            it has a name.
 
     Raises:
-        UserError: if a column can't be saved, or the folder can't be written.
+        UserError: if the dataset can't be saved, or the folder can't be written.
     """
     stream = io.BytesIO()
     try:
         if isinstance(data, pd.DataFrame):
-            data.to_parquet(stream, index=False)
+            pq.write_table(_arrow_table(data), stream)
         else:
             all_splits(data).to_parquet(stream)
         content = stream.getvalue()
@@ -39,3 +48,40 @@ def save_table(data: Dataset | DatasetDict | pd.DataFrame) -> Path:
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"data: the {type(data).__name__} can't be saved as Parquet: {one_line(error)}") from error
     return path
+
+
+def _arrow_table(frame: pd.DataFrame) -> pa.Table:
+    """Convert a data frame column by column, because a column that no text needs must not be an error."""
+    index = {name for name in frame.index.names if name is not None}
+    if index and not index & set(frame.columns):
+        frame = frame.reset_index()
+    labels = [str(label) for label in frame.columns]
+    arrays = [_arrow_array(frame.iloc[:, position]) for position in range(len(labels))]
+    for label in (label for label, array in zip(labels, arrays, strict=True) if array is None):
+        logger.warning("data: column %r of the DataFrame is left out: its values are neither texts nor numbers", label)
+    kept = {position: array for position, array in enumerate(arrays) if array is not None}
+    return pa.Table.from_arrays(list(kept.values()), [labels[position] for position in kept])
+
+
+def _arrow_array(values: pd.Series) -> pa.Array | pa.ChunkedArray | None:
+    """Convert a column, other values than Parquet's to texts; none if they have no text form."""
+    try:
+        array = pa.array(values, from_pandas=True)
+        # raises for types that Parquet lacks
+        pq.write_table(pa.table({"values": array.slice(0, 0)}), io.BytesIO())
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        pass
+    else:
+        # of a period, an interval or a UUID, Arrow stores numbers and bytes
+        if not isinstance(array.type, pa.BaseExtensionType):
+            return array
+    present = values.notna()
+    if not all(map(_has_text, values[present])):
+        return None
+    texts = [str(value) if there else None for value, there in zip(values, present, strict=True)]
+    return pa.array([text and LONE_SURROGATE.sub(REMOVED, text) for text in texts], pa.string())
+
+
+def _has_text(value: object) -> bool:
+    nested = (list, tuple, dict, set, np.ndarray)
+    return not isinstance(value, nested) and type(value).__repr__ is not object.__repr__

@@ -35,8 +35,14 @@ SCRIPTS = {
     "cp932": (_beside_another("\u3041-\u3096\u30a1-\u30fa"), 0.3),
     "cp949": (_beside_another("\uac00-\ud7a3"), 0.85),
     "gb18030": (_beside_another("\u4e00-\u9fff"), 0.7),
-    "cp1251": (_beside_another("\u0430-\u044f"), 0.5),
+    # letters with an accent, which nearly every Greek word has; their bytes are rare letters in cp1251
+    "cp1253": (re.compile("(?<=[\u03ac-\u03ce])[\u03ac-\u03af\u03cc-\u03ce]"), 0.07),
+    **dict.fromkeys(("cp1251", "koi8_r", "cp866"), (_beside_another("\u0430-\u044f"), 0.5)),
 }
+# encodings of one byte per character between which only a reader can decide
+ALPHABETS = (("cp1253", "cp1251", "koi8_r", "cp866"), ("cp1252", "cp1250", "cp850", "mac_roman"))
+SHOWN_ENCODINGS = 3
+WORD = re.compile(r"[^\W\d_]*[^\x00-\x7f][^\W\d_]*")
 NON_ASCII = re.compile(r"[^\x00-\x7f]")
 # how Python's error handler surrogateescape decodes a wrong byte
 ESCAPED = re.compile("[\udc80-\udcff]")
@@ -121,19 +127,20 @@ class TextFile:
         return UserError(f"{self.name}: byte {offset:,} is not {self.encoding}{location}: {named}")
 
     def _guess(self, refused: str) -> str:
+        """Return an encoding in which the file can be read, and if others are likely too, how each reads a word."""
         with self.open() as binary:
             sample = binary.read(CHUNK)
         if 0 in sample[:4]:
             return _unmarked_unicode(sample)
-        for encoding, (letters, fraction) in SCRIPTS.items():
-            try:
-                text = codecs.getincrementaldecoder(encoding)().decode(sample)
-            except UnicodeDecodeError:
-                continue
-            if encoding != refused and len(letters.findall(text)) > fraction * len(NON_ASCII.findall(text)):
-                return encoding
-        # Latin-1 has a character for each byte
-        return "latin-1" if refused == "cp1252" or self._first_error("cp1252") else "cp1252"
+        script = _encoding_of_script(sample, refused)
+        alphabet = next((names for names in ALPHABETS if script in names), () if script else ALPHABETS[-1])
+        likely = [name for name in alphabet if name != refused and not self._first_error(name)]
+        if not likely:
+            # Latin-1 has a character for each byte
+            return script or "latin-1"
+        texts = {name: sample.decode(name) for name in likely}
+        likely.sort(key=lambda name: (name != script, _misfits(texts[name])))
+        return _compare(likely, texts)
 
     def _blocks(self) -> Iterator[bytes]:
         """Yield the file's blocks and an empty one."""
@@ -169,6 +176,40 @@ class TextFile:
             wrong += escaped
             characters += len(NON_ASCII.findall(text)) - escaped
         return Utf8Check(characters, wrong, 1 + (ends["\n"] or ends["\r"]))
+
+
+def _encoding_of_script(sample: bytes, refused: str) -> str | None:
+    """Return the encoding of :data:`SCRIPTS` in which the text is of that script."""
+    for encoding, (letters, fraction) in SCRIPTS.items():
+        try:
+            text = codecs.getincrementaldecoder(encoding)().decode(sample)
+        except UnicodeDecodeError:
+            continue
+        if encoding != refused and len(letters.findall(text)) > fraction * len(NON_ASCII.findall(text)):
+            return encoding
+    return None
+
+
+def _misfits(text: str) -> int:
+    """Return how many capital letters and symbols stand between two small letters, where no word has them."""
+    inside = (
+        character
+        for before, character, after in zip(text, text[1:], text[2:], strict=False)
+        if character > "\x7f" and before.islower() and after.islower()
+    )
+    return sum(not character.islower() and character not in "’‘" for character in inside)
+
+
+def _compare(encodings: list[str], texts: dict[str, str]) -> str:
+    """Return the first encoding and how it reads a word, then the others that read the word differently."""
+    first, *others = encodings
+    spans = [match.span() for match in itertools.islice(WORD.finditer(texts[first]), 1000)]
+    # one byte per character, so the word is at the same place in each text
+    readings = [{name: texts[name][start:end] for name in encodings} for start, end in spans]
+    shown = max(readings, key=lambda words: len(set(words.values())), default={first: ""})
+    different = [f"{name} {shown[name]!r}" for name in others if shown[name] != shown[first]]
+    alternatives = f" ({', '.join(different[: SHOWN_ENCODINGS - 1])})" if different else ""
+    return f"{first}, which reads {shown[first]!r}{alternatives}" if spans else first
 
 
 def _unmarked_unicode(start: bytes) -> str:
