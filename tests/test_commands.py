@@ -20,6 +20,7 @@ USAGES = {
     "score": "usage: wine-gpt score MODEL [--section.setting value ...]",
     "train-tokenizer": "usage: wine-gpt train-tokenizer [FILE.yaml] [--section.setting value ...]",
     "generate": "usage: wine-gpt generate [-h]",
+    "explore": "usage: wine-gpt explore [-h] [--port PORT] [--no_browser] RUN",
     "publish": "usage: wine-gpt publish [-h] --repo ORG/NAME",
     "quickstart": "usage: wine-gpt quickstart [-h]",
 }

@@ -12,6 +12,7 @@ COMMANDS = {
     "quickstart": "train on the bundled synthetic sample and generate reviews",
     "pretrain": "pretrain a GPT-2 from scratch on reviews",
     "generate": "generate a review and explain each word",
+    "explore": "look inside a model in the browser, on this machine",
     "score": "score a model on reviews that it never saw",
     "finetune": "fine-tune a pretrained model on one subset, such as a grape variety",
     "publish": "publish model, fine-tuned models and demo on the Hugging Face Hub",

@@ -1,0 +1,90 @@
+"""The files and settings of the explorer, a static page that runs a GPT-2 in the visitor's browser."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from wine_gpt.errors import UserError
+from wine_gpt.files import JsonObject, bundled
+from wine_gpt.publishing.published_files import EXPLORER_SUFFIXES, MODEL_FILES, TOKENIZER_FILES
+from wine_gpt.run_folder import (
+    ADAPTER_CONFIG,
+    CHECKPOINTS,
+    EPOCH_INDEX,
+    EPOCHS,
+    METRICS,
+    MODEL_CONFIG,
+    TEMPLATE,
+    WEIGHTS,
+)
+from wine_gpt.training.epoch_weights import read_index
+
+EXPLORER = bundled("space") / "explorer"
+
+
+class ExplorerSettings(NamedTuple):
+    """What ``settings.json`` beside the page says.
+
+    Attributes:
+        model: org/name on the Hub, or an address relative to the page.
+        revision: branch, tag or commit on the Hub; None for main or another address.
+        language: ISO 639 code of the model's texts; None if it is not known.
+    """
+
+    model: str
+    revision: str | None = None
+    language: str | None = None
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object of what is set."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
+def explorer_files() -> dict[str, Path]:
+    """Return the page's files by their path in it, without hidden files and documentation.
+
+    Raises:
+        UserError: if the explorer is not installed.
+    """
+    if not (EXPLORER / "index.html").is_file():
+        raise UserError(f"no explorer at {EXPLORER}: install wine_gpt again")
+    found = {path.relative_to(EXPLORER): path for path in sorted(EXPLORER.rglob("*")) if path.is_file()}
+    return {
+        name.as_posix(): path
+        for name, path in found.items()
+        if path.suffix in EXPLORER_SUFFIXES and not any(part.startswith(".") for part in name.parts)
+    }
+
+
+def run_files(run: Path) -> dict[str, Path]:
+    """Return the files of a model's folder that the explorer reads, by their path in it.
+
+    Raises:
+        UserError: if the folder has no finished model, or its index of epochs is damaged.
+    """
+    _require_model(run)
+    names = [*MODEL_FILES, *TOKENIZER_FILES, TEMPLATE]
+    if epochs := epoch_files(run):
+        names += epochs
+    return {name: run / name for name in names if (run / name).is_file()}
+
+
+def epoch_files(run: Path) -> list[str]:
+    """Return the index of a run's epochs and the files that it lists, by their path in the run; empty without epochs.
+
+    Raises:
+        UserError: if the index is damaged.
+    """
+    epochs = read_index(run / EPOCHS)
+    return [f"{EPOCHS}/{name}" for name in (EPOCH_INDEX, *(epoch.file for epoch in epochs))] if epochs else []
+
+
+def _require_model(run: Path) -> None:
+    if not run.is_dir():
+        raise UserError(f"{run} is no folder: name the folder of a finished run, such as runs/sample")
+    if (run / ADAPTER_CONFIG).is_file():
+        raise UserError(f"{run} holds an adapter, and the explorer runs whole models: name its base")
+    if not (run / METRICS).is_file() and any((run / CHECKPOINTS).glob("step-*")):
+        raise UserError(f"{run} holds an unfinished run: finish it with --resume first")
+    for name in (MODEL_CONFIG, WEIGHTS):
+        if not (run / name).is_file():
+            raise UserError(f"{run} holds no model: {name} is missing")
