@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from wine_gpt.commands import generate, publish
+from wine_gpt.commands import explore, generate, publish
 from wine_gpt.config import FinetuneConfig, PretrainConfig, ScoreConfig, TokenizerRunConfig
 from wine_gpt.config_io import leaf_types, parse_config
 
@@ -41,6 +41,7 @@ PARSERS: dict[str, Callable[[list[str]], Any]] = {
     "score": lambda arguments: parse_config(ScoreConfig, ["--model", *arguments]),
     "generate": generate.read_arguments,
     "publish": publish.read_arguments,
+    "explore": explore.read_arguments,
     "quickstart": lambda arguments: None,
 }
 
@@ -117,7 +118,7 @@ def test_command_lines_are_accepted(page: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_flags_in_the_text_exist(capsys: pytest.CaptureFixture[str]) -> None:
     known = {f"--{key}" for config_class in (*CONFIGS.values(), ScoreConfig) for key, _ in leaf_types(config_class)}
-    for module in (generate, publish):
+    for module in (explore, generate, publish):
         with pytest.raises(SystemExit):
             module.read_arguments(["--help"])
         known |= set(re.findall(r"--\w+", capsys.readouterr().out))
