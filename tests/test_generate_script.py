@@ -1,7 +1,9 @@
 """Test ``scripts/generate.py``: its output, its page, and its errors."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +13,7 @@ import pytest
 from conftest import TOY_POSITIONS
 
 from wine_gpt.commands import generate
+from wine_gpt.errors import UserError
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer
@@ -61,6 +64,19 @@ def test_the_options_set_the_sampling(toy_run: Path, run: Run) -> None:
     for name in settings:
         others = [text for key, value in settings.items() if key != name for text in (f"--{key}", value)]
         assert run(toy_run, "--seed", 7, *others)[0] != f"{expected}\n", name
+
+
+def test_a_models_own_beam_search_is_printed_at_the_end(toy_run: Path, run: Run, tmp_path: Path) -> None:
+    shutil.copytree(toy_run, tmp_path / "model")
+    file = tmp_path / "model" / "generation_config.json"
+    settings = {**json.loads(file.read_text()), "num_beams": 2, "num_return_sequences": 2, "do_sample": False}
+    file.write_text(json.dumps({**settings, "temperature": None, "top_k": None, "top_p": None}))
+    out, err = run(tmp_path / "model", "--prompt", "Wine review: Italy")
+    assert (out.count("\n"), err) == (1, "")
+    assert out.startswith("Wine review: Italy : ")
+    file.write_text(json.dumps({**settings, "bad_words_ids": "plum"}))
+    with pytest.raises(UserError, match=r"^generation: .*bad_words_ids.*; see the model's generation_config\.json"):
+        generate_texts(load_model(tmp_path / "model"), load_tokenizer(toy_run), ["wine"], seed=0)
 
 
 def test_without_a_seed_each_call_generates_another_text(toy_run: Path, run: Run) -> None:

@@ -11,6 +11,7 @@ from conftest import TOY_POSITIONS
 from support.refused import refused
 from support.space_model import write_adapter
 from support.without_wine_gpt import run_without_wine_gpt
+from tokenizers import Tokenizer, models
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.template import default_prompt
@@ -249,3 +250,12 @@ def test_an_adapter_is_loaded_without_warnings(
     recwarn.clear()
     load_model(tmp_path)
     assert not [str(one.message) for one in recwarn]
+
+
+def test_each_prompt_begins_with_bos_although_the_tokenizer_adds_none(model: GPT2LMHeadModel) -> None:
+    """As a byte-level BPE tokenizer that is given by ``tokenizer.path``."""
+    core = Tokenizer(models.BPE(vocab={"a": 0, "b": 1, "[PAD]": 2, "[BOS]": 3, "[EOS]": 4}, merges=[]))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="[PAD]", bos_token="[BOS]", eos_token="[EOS]")
+    inputs = encode_prompts(model, tokenizer, ["ab", "", "a"])
+    assert inputs["input_ids"].tolist() == [[3, 0, 1], [2, 2, 3], [2, 3, 0]]
+    assert inputs["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1], [0, 1, 1]]

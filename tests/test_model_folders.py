@@ -12,9 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.refused import refused
 from support.space_model import write_adapter
+from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import FinetuneConfig, LoraConfig, ModelConfig, PretrainConfig
 from wine_gpt.config_io import to_yaml
+from wine_gpt.finetuning.base import load_base
+from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import load_model
 
 Tensors = dict[str, torch.Tensor]
@@ -160,6 +163,26 @@ def test_gpt2s_masks_in_old_files_are_ignored(folder: Path) -> None:
     load_model(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "https://huggingface.co/org/wine-gpt",
+            "no such folder: https://huggingface.co/org/wine-gpt; the model's id on",
+        ),
+        ("x/" * 200, "no such folder: "),
+        ("", "no such folder: "),
+    ],
+)
+def test_what_is_no_folder_gets_one_line(name: str, message: str) -> None:
+    for load in (load_model, load_base):
+        assert message in refused(load, name)
+
+
+def test_the_folder_around_a_model_names_it(folder: Path) -> None:
+    assert f"it has no config.json; its folder model holds one: name {folder}" in refused(load_model, folder.parent)
+
+
 def test_metrics_without_results_are_named(recorded: Path) -> None:
     (recorded / "metrics.json").write_text("{}")
     assert f"{recorded / 'metrics.json'} has no training: restore it" in refused(load_model, recorded)
@@ -205,6 +228,11 @@ def test_an_adapter_is_compared_with_its_runs_config(adapter: Path, field: str, 
     load_model(adapter)
     change_json(adapter / "adapter_config.json", **{field: value})
     assert f"{field} is {value!r}, but by finetune.yaml the weights were trained with" in refused(load_model, adapter)
+
+
+def test_a_model_larger_than_memory_is_refused_before_it_is_built(tokenizer: PreTrainedTokenizerFast) -> None:
+    huge = ModelConfig(n_layer=1000, n_embd=2**16, n_inner=2**18)
+    assert "parameters take 206," in refused(build_model, huge, tokenizer, seed=0)
 
 
 def test_an_adapter_of_an_adapter_is_refused(adapter: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, ParamSpec, TextIO
 
-from wine_gpt.errors import RunInterrupted, UserError
+from wine_gpt.errors import RunInterrupted, UserError, one_line
 from wine_gpt.processes import prints, wait_until_printed
 
 P = ParamSpec("P")
@@ -91,12 +91,25 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
                 _discard_output(sys.stdout)
                 raise SystemExit(141) from None
             except (KeyboardInterrupt, Exception) as error:
+                if is_out_of_memory(error):
+                    _print_error(
+                        f"error: out of memory: lower the batch size or the model's sizes ({one_line(error)})"
+                    )
+                    raise SystemExit(2) from None
                 if not (interrupt.is_set() or isinstance(error, KeyboardInterrupt)):
                     raise
                 _print_error("stopped by Ctrl-C")
                 raise SystemExit(130) from None
 
     return wrapped
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error is Python's, NumPy's or torch's for memory that can't be allocated."""
+    # by name and message, because torch need not be loaded, and raises a RuntimeError on a CPU
+    return isinstance(error, MemoryError) or any(
+        sign in f"{type(error).__name__}: {error}" for sign in ("OutOfMemoryError", "can't allocate memory")
+    )
 
 
 def command_main(name: str) -> Callable[[], None]:

@@ -15,6 +15,12 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 METHODS = ("lora", "full")
+# the largest integer of any setting
+LARGEST = 2**32 - 1
+# the smallest and largest temperature: beyond them the logits overflow, or all words are equally likely
+TEMPERATURES = (0.01, 100)
+# the largest sizes of a model; beyond them not even its first tensor fits into memory
+LARGEST_SIZES = {"n_layer": 1000, "n_head": 1000, "n_embd": 2**16, "n_inner": 2**20, "block_size": 2**20}
 DEDUPLICATION = ("text", "record")
 # names of separators that are hard to type
 SEPARATORS = {"tab": "\t", "\\t": "\t"}
@@ -128,6 +134,9 @@ class ModelConfig:
         """Check the shapes against each other."""
         for name in ("n_layer", "n_head", "n_embd", "n_inner"):
             require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "must be at least 1")
+        for name, largest in LARGEST_SIZES.items():
+            value = getattr(self, name)
+            require(value <= largest, f"model.{name}", value, f"must be at most {largest:,}")
         require(self.block_size >= 8, "model.block_size", self.block_size, "must be at least 8")
         divides = f"must be a multiple of model.n_head, {self.n_head}"
         require(self.n_embd % self.n_head == 0, "model.n_embd", self.n_embd, divides)
@@ -151,7 +160,8 @@ class GenerationDefaults:
     def __post_init__(self) -> None:
         """Check the ranges."""
         name = "generation.temperature"
-        require(0 < self.temperature < math.inf, name, self.temperature, "must be above 0 and finite")
+        low, high = TEMPERATURES
+        require(low <= self.temperature <= high, name, self.temperature, f"must be from {low} to {high}")
         require(0 < self.top_p <= 1, "generation.top_p", self.top_p, "must be in (0, 1]")
         require(self.top_k >= 0, "generation.top_k", self.top_k, "must not be negative")
 

@@ -15,6 +15,7 @@ import draccus
 import yaml
 from draccus.wrappers.docstring import get_attribute_docstring
 
+from wine_gpt.config import LARGEST, FinetuneConfig, PretrainConfig, ScoreConfig
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import bundled
 from wine_gpt.yaml_files import Settings, Types, empty_advice, from_text, read_settings, type_name
@@ -27,6 +28,8 @@ NOT_INHERIT = ("base", "extends", "include", "defaults")
 STARTING_FLAGS = ("resume", "overwrite")
 # the values of flags without a value; a boolean flag without one is true
 BARE_FLAGS = {"resume": "latest"}
+# the commands whose settings another command may be given
+COMMANDS = {"pretrain": PretrainConfig, "finetune": FinetuneConfig, "score": ScoreConfig}
 USAGE = "[FILE.yaml] [--section.setting value ...]"
 
 ConfigT = TypeVar("ConfigT")
@@ -55,7 +58,7 @@ def parse_config(
     arguments = list(arguments)
     named = arguments.pop(0) if arguments and not arguments[0].startswith("-") else default_file
     types = dict(leaf_types(config_class))
-    values = (defaults or {}) | (_read_part(named, types, whole_class) if named else {})
+    values = (defaults or {}) | (_read_part(named, types, whole_class) if named is not None else {})
     return build_config(config_class, values | _read_flags(arguments, types))
 
 
@@ -112,6 +115,7 @@ def build_config(config_class: type[ConfigT], values: Settings) -> ConfigT:
     """
     nested: Settings = {}
     for key, value in values.items():
+        _require_storable(key, value)
         *sections, name = key.split(".")
         target = nested
         for section in sections:
@@ -123,6 +127,15 @@ def build_config(config_class: type[ConfigT], values: Settings) -> ConfigT:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise UserError(f"config: {one_line(error)}") from error
+
+
+def _require_storable(key: str, value: object) -> None:
+    """Check what no setting may be: an integer beyond 64 bits' use, or a text that no file name can have."""
+    for item in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(item, int) and abs(item) > LARGEST:
+            raise UserError(f"config: {key} is {item}: must be at most {LARGEST:,}")
+        if isinstance(item, str) and "\0" in item:
+            raise UserError(f"config: {key} is {item!r}: must not hold a NUL character")
 
 
 def read_config_file(name: str, types: Types) -> Settings:
@@ -174,12 +187,15 @@ def find_config(name: str, folder: Path = Path()) -> Path:
     Raises:
         UserError: if there is neither; the message names the most similar config.
     """
+    if not name.strip():
+        raise UserError("config: the name of the config is empty: name a file, or leave it out")
     path = folder / name
-    if name and path.exists():
+    # Path.exists raises for a name that is too long
+    if os.path.exists(path):
         return path
     configs = bundled("configs")
     installed = configs / name.removeprefix("configs/")
-    if installed.is_file():
+    if os.path.isfile(installed):
         return installed
     names = [file.relative_to(configs).as_posix() for file in sorted(configs.rglob("*.yaml"))]
     nearest = difflib.get_close_matches(name.removeprefix("configs/"), names, n=1)
@@ -300,6 +316,9 @@ def _from_flag(key: str, text: str, annotation: object) -> object:
 def _require_known(key: str, types: Types, where: str) -> None:
     if key not in types:
         is_inherit = key in NOT_INHERIT and INHERIT in types
+        owners = [name for name, config_class in COMMANDS.items() if key in dict(leaf_types(config_class))]
+        if owners and not is_inherit:
+            raise UserError(f"config: {where}: {key} is no setting of this command, but of {owners[0]}")
         nearest = [INHERIT] if is_inherit else difflib.get_close_matches(key, types, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(types)}"
         raise UserError(f"config: {where}: unknown key {key}; {hint}")

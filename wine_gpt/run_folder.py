@@ -72,7 +72,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: if the folder can't be written, or another process has locked it.
     """
-    missing = [path for path in (folder / CHECKPOINTS, folder, *folder.parents) if not path.exists()]
+    missing = [path for path in (folder / CHECKPOINTS, folder, *folder.parents) if not os.path.exists(path)]
     require_writable(folder / CHECKPOINTS)
     owner = folder / CHECKPOINTS / ".owner"
     lock = FileLock(folder / CHECKPOINTS / ".lock", timeout=0)
@@ -201,7 +201,8 @@ def adapter_settings(folder: Path) -> Settings:
 def _config_of(run: str | Path) -> Path | None:
     """Return the config.yaml of a run or, for a fine-tuned model, of its base."""
     folders = (folder for folder in (Path(run), base_of(run)) if folder is not None)
-    return next((folder / CONFIG for folder in folders if (folder / CONFIG).is_file()), None)
+    # Path.is_file raises for a name that is too long
+    return next((folder / CONFIG for folder in folders if os.path.isfile(folder / CONFIG)), None)
 
 
 def _read_section(file: Path, config_class: type, section: str) -> Settings:
@@ -227,9 +228,20 @@ def is_hub_id(model: str) -> bool:
     A path in an existing folder is a mistyped one, because its id on the Hub could belong to anyone.
     """
     is_path = (
-        model.startswith((".", "/", "~")) or model.count("/") > 1 or ("/" in model and Path(model).parent.is_dir())
+        not model.strip()
+        or model.startswith((".", "/", "~"))
+        or model.count("/") > 1
+        or ("/" in model and Path(model).parent.is_dir())
     )
     return not is_path
+
+
+def describe_missing(model: str) -> str:
+    """Return the error for a model that is neither a folder nor an id on the Hub."""
+    is_address = re.match(r"(https?://)?(www\.)?(huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)", model)
+    return f"no such folder: {model or repr(model)}" + (
+        f"; the model's id on the Hub is {is_address[4]}" if is_address else ""
+    )
 
 
 def base_of(folder: str | Path) -> Path | None:
@@ -294,7 +306,7 @@ def _base_sha256(folder: Path) -> str | None:
 
 def _json_value(file: Path, *keys: str) -> object:
     """Return the value of nested keys of a JSON file; none if the file or a key is missing."""
-    value: object = read_json(file) if file.is_file() else None
+    value: object = read_json(file) if os.path.isfile(file) else None
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value

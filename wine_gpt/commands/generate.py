@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wine_gpt.cli import Parser, exits_cleanly, number
+from wine_gpt.config import TEMPERATURES
 from wine_gpt.errors import UserError
 
 
@@ -74,7 +75,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     decoding = parser.add_mutually_exclusive_group()
     decoding.add_argument(
         "--temperature",
-        type=number(float, 0.01, 100, "; --greedy takes the likeliest word each time"),
+        type=number(float, *TEMPERATURES, "; --greedy takes the likeliest word each time"),
         help="below 1 for likelier words, above 1 for more varied ones (default: the model's own)",
     )
     decoding.add_argument("--greedy", action="store_true", help="take the most likely word each time")

@@ -1,6 +1,7 @@
 """The base model of a fine-tuning and the reviews that it was trained on."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +47,12 @@ def load_base(path: str) -> Base:
     Raises:
         UserError: if the folder holds no finished run of ``scripts/pretrain.py``.
     """
+    # Path.is_dir raises for a name that is too long
+    if not os.path.isdir(path):
+        is_id = path.count("/") == 1 and run_folder.is_hub_id(path)
+        advice = f"; download it first: hf download {path} --local-dir FOLDER" if is_id else ""
+        raise UserError(f"base: {run_folder.describe_missing(path)}{advice}")
     folder = Path(path).resolve()
-    if not folder.is_dir():
-        advice = f"; download it first: hf download {path} --local-dir FOLDER" if path.count("/") == 1 else ""
-        raise UserError(f"base: no such folder: {path}{advice if run_folder.is_hub_id(path) else ''}")
     if (folder / run_folder.ADAPTER_CONFIG).is_file() or (folder / run_folder.FINETUNE_CONFIG).is_file():
         base = run_folder.base_of(folder)
         raise UserError(

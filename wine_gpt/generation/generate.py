@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, TextStreamer, set_seed
 
-from wine_gpt.errors import UserError
-from wine_gpt.generation.decoding import decode, supported_config
+from wine_gpt.errors import UserError, one_line
+from wine_gpt.generation.decoding import Streamer, decode, supported_config
 from wine_gpt.modeling.pretrained import quiet_transformers
+from wine_gpt.run_folder import GENERATION_CONFIG
 from wine_gpt.tokenizer import LINE_BREAK
 
 
@@ -45,17 +47,20 @@ def encode_prompts(
 ) -> dict[str, torch.Tensor]:
     """Return ``input_ids`` and ``attention_mask``, int64 of shape (prompts, positions), padded on the left.
 
+    Each prompt begins with [BOS], as the texts of training do, whether the tokenizer adds it or not.
+
     Raises:
         UserError: if a prompt leaves no position for a new word.
     """
-    encoded = tokenizer(
-        list(prompts),
-        return_tensors="pt",
-        padding=True,
-        padding_side="left",
-        split_special_tokens=True,
-        verbose=False,
-    )
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    rows = [
+        torch.tensor(ids if ids[:1] == bos else [*bos, *ids], dtype=torch.int64)
+        for ids in tokenizer(list(prompts), split_special_tokens=True, verbose=False)["input_ids"]
+    ]
+    encoded = {
+        "input_ids": pad_sequence(rows, True, tokenizer.pad_token_id, "left"),
+        "attention_mask": pad_sequence([torch.ones_like(row) for row in rows], True, 0, "left"),
+    }
     positions, limit = encoded["input_ids"].shape[1], model.config.max_position_embeddings
     if positions >= limit:
         raise UserError(
@@ -80,6 +85,9 @@ def generate_ids(
         seed: the sampling's seed, set with ``set_seed``.
         max_new_tokens: largest number of new tokens; the model's number of positions is a limit, too.
         settings: fields of :class:`transformers.GenerationConfig`, which override the model's, and a ``streamer``.
+
+    Raises:
+        UserError: if transformers refuses a setting or a field of the model's generation config.
     """
     limit = model.config.max_position_embeddings
     if max_new_tokens is not None:
@@ -88,14 +96,38 @@ def generate_ids(
     set_seed(seed)
     streamer = settings.pop("streamer", None)
     config = supported_config(model, settings)
-    # Any, because transformers types generate as the method of another class
-    generate: Any = model.generate
     # quiet, because transformers warns about the padding that generate adds after a text's end
     with torch.inference_mode(), quiet_transformers():
         if config is not None:
             return decode(typing.cast(GPT2LMHeadModel, model), **inputs, config=config, limit=limit, streamer=streamer)
-        # max_new_tokens is None, because transformers warns if both limits are set
-        ids: torch.Tensor = generate(**inputs, max_length=limit, max_new_tokens=None, streamer=streamer, **settings)
+        try:
+            return _generate(model, inputs, limit, settings, streamer)
+        # the errors of transformers for wrong settings share no class
+        except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+            raise UserError(f"generation: {one_line(error)}; see the model's {GENERATION_CONFIG}") from error
+
+
+def _generate(
+    model: PreTrainedModel,
+    inputs: Mapping[str, torch.Tensor],
+    limit: int,
+    settings: Mapping[str, Any],  # as for generate_ids
+    streamer: Streamer | None,
+) -> torch.Tensor:
+    """Call ``model.generate`` for one text per prompt; a beam search streams the whole text at the end."""
+    # Any, because transformers types generate as the method of another class
+    generate: Any = model.generate
+    one_text = {"num_return_sequences": 1, "return_dict_in_generate": False}
+    # max_new_tokens is None, because transformers warns if both limits are set
+    limits = {"max_length": limit, "max_new_tokens": None}
+    beams = settings.get("num_beams", model.generation_config.num_beams) or 1
+    streams = {"streamer": streamer} if beams == 1 else {}
+    ids: torch.Tensor = generate(**inputs, **{**settings, **one_text, **limits, **streams})
+    if streamer is not None and not streams:
+        length = inputs["input_ids"].shape[1]
+        streamer.put(ids[:, :length].cpu())
+        streamer.put(ids[0, length:].cpu())
+        streamer.end()
     return ids
 
 

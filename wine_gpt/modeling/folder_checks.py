@@ -8,15 +8,14 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, GenerationConfig, PretrainedConfig, PreTrainedModel
 
 from wine_gpt.config import FinetuneConfig, PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_json
-from wine_gpt.modeling.gpt2 import gpt2_config
+from wine_gpt.modeling.gpt2 import count_parameters, gpt2_config
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -192,7 +191,11 @@ def listed(names: Iterable[str]) -> str:
 
 def _read_config(file: Path) -> PretrainedConfig:
     if not file.is_file():
-        raise UserError(f"model: {file.parent} holds no model: it has no {file.name}")
+        inside = sorted(
+            path.parent for name in (MODEL_CONFIG, ADAPTER_CONFIG) for path in file.parent.glob(f"*/{name}")
+        )
+        hint = f"; its folder {inside[0].name} holds one: name {inside[0]}" if inside else ""
+        raise UserError(f"model: {file.parent} holds no model: it has no {file.name}{hint}")
     try:
         content = read_json(file)
     except UserError as error:
@@ -264,7 +267,7 @@ def _require_size(folder: Path, config: PretrainedConfig) -> None:
     stored, layers = _count_stored(folder), getattr(config, "num_hidden_layers", 0)
     try:
         # each layer stores more than one value, and a meta model of very many layers takes memory too
-        count = layers if layers > stored else _count_parameters(config)
+        count = layers if layers > stored else count_parameters(config)
     # the errors of transformers and torch share no class
     except Exception as error:
         raise UserError(f"model: {folder / MODEL_CONFIG}: {reason(error)}") from error
@@ -273,12 +276,6 @@ def _require_size(folder: Path, config: PretrainedConfig) -> None:
             f"model: {folder / MODEL_CONFIG} describes a {config.model_type} of {count:,} parameters, "
             f"but {folder} has weights for {stored:,}: they do not belong together"
         )
-
-
-def _count_parameters(config: PretrainedConfig) -> int:
-    with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    return model.num_parameters()
 
 
 def _require_generation_config(file: Path, vocab_size: float) -> None:

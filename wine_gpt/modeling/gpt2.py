@@ -3,9 +3,20 @@
 import dataclasses
 from typing import Any
 
-from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
+import psutil  # type: ignore[import-untyped]  # a dependency of accelerate
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
 
 from wine_gpt.config import GenerationDefaults, ModelConfig
+from wine_gpt.errors import UserError
 
 # transformers.js on a CPU loads the quantized file by default
 JAVASCRIPT_CONFIG = {"transformers.js_config": {"dtype": "fp32"}}
@@ -21,14 +32,19 @@ def build_model(
         tokenizer: determines the vocabulary size and the special tokens.
         seed: seeds torch, NumPy and Python with :func:`transformers.set_seed` before the weights are drawn.
         generation: sampling defaults; a default :class:`GenerationDefaults` if none.
+
+    Raises:
+        UserError: if the weights alone take more than this machine's memory.
     """
     special = {
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
+    shape = gpt2_config(config, vocab_size=len(tokenizer), **special)
+    _require_memory(shape)
     set_seed(seed)
-    model = GPT2LMHeadModel(gpt2_config(config, vocab_size=len(tokenizer), **special))
+    model = GPT2LMHeadModel(shape)
     model.generation_config = GenerationConfig(
         **special,
         do_sample=True,
@@ -62,3 +78,20 @@ def gpt2_config(config: ModelConfig, **others: Any) -> GPT2Config:  # noqa: ANN4
         activation_function="gelu_pytorch_tanh",
         **{**JAVASCRIPT_CONFIG, **others},
     )
+
+
+def count_parameters(config: PretrainedConfig) -> int:
+    """Return the number of parameters of a causal language model without allocating them."""
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    return int(model.num_parameters())
+
+
+def _require_memory(config: GPT2Config) -> None:
+    """Check that the weights fit into memory in float32, because Linux ends a process that uses too much."""
+    parameters, memory = count_parameters(config), psutil.virtual_memory().total
+    if 4 * parameters > memory:
+        raise UserError(
+            f"model: {parameters:,} parameters take {4 * parameters / 1e9:,.0f} GB, but the machine has "
+            f"{memory / 1e9:,.0f} GB: lower model.n_embd, model.n_layer, model.n_inner or model.block_size"
+        )

@@ -22,7 +22,7 @@ from wine_gpt.modeling.folder_checks import (
     require_floats,
     require_loadable,
 )
-from wine_gpt.run_folder import ADAPTER_CONFIG, TOKENIZER, is_hub_id, require_base
+from wine_gpt.run_folder import ADAPTER_CONFIG, TOKENIZER, describe_missing, is_hub_id, require_base
 from wine_gpt.tokenizer import SPECIAL_TOKENS, load_tokenizer, save_tokenizer
 
 
@@ -40,13 +40,14 @@ def load_model(path: str | Path, base: Path | None = None) -> PreTrainedModel:
             files do not fit together; see :mod:`wine_gpt.modeling.folder_checks`.
     """
     folder = Path(path)
-    if (folder / ADAPTER_CONFIG).is_file():
-        return _load_adapted(folder, base or require_base(folder))
+    # Path.is_dir raises for a name that is too long
     is_folder = os.path.isdir(path)
+    if is_folder and (folder / ADAPTER_CONFIG).is_file():
+        return _load_adapted(folder, base or require_base(folder))
     if is_folder:
         require_loadable(folder)
     elif not is_hub_id(str(path)):
-        raise UserError(f"model: no such folder: {path}")
+        raise UserError(f"model: {describe_missing(str(path))}")
     try:
         with quiet_transformers():
             loaded: Any = AutoModelForCausalLM.from_pretrained(

@@ -1,5 +1,6 @@
 """Save the state of training in checkpoints, and resume from one if the settings that decide the result are equal."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -156,6 +157,11 @@ def find_checkpoint(folder: Path, requested: str) -> tuple[Checkpoint | None, li
     """
     if requested == "latest":
         return checkpoint.load_newest(folder)
+    if not os.path.isdir(requested):
+        raise UserError(
+            f"checkpoint {requested}: no such folder: --resume alone takes the newest checkpoint, "
+            f"--resume {folder}/step-00000500 another"
+        )
     return checkpoint.load(Path(requested)), []
 
 
