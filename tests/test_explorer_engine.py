@@ -19,7 +19,15 @@ from support.explorer_texts import TOKENIZERS, write_texts
 from support.local_server import PATIENCE, serving
 from support.static_hub import StaticFiles, StaticHub, static_hub
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from wine_gpt.generation.generate import encode_prompts, generate_ids
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -99,6 +107,25 @@ def run_node(file: str, **environment: str) -> None:
 @needs_node
 def test_all_inner_values_and_50_greedy_texts_equal_transformers_in_node(folder: Path) -> None:
     run_node("parity.test.js", MODELS=str(folder))
+
+
+@needs_node
+def test_50_greedy_texts_of_a_trained_model_equal_wine_gpts(
+    toy_run: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    regions = ("", "italy", "Italy : Tuscany", "germany : mosel", "spain : rioja", "mars")
+    parts = itertools.product(regions, ("riesling", "Sangiovese", "merlot"), ("", " :", " : it's a"))
+    prompts = [" : ".join(filter(None, ("wine review", region, grape))) + start for region, grape, start in parts]
+    reference = [{"prompt": prompt, "continuation": continued(model, tokenizer, prompt)} for prompt in prompts[:50]]
+    (tmp_path / "reference.json").write_text(json.dumps(reference))
+    run_node("text.test.js", MODEL=str(toy_run), REFERENCE=str(tmp_path / "reference.json"))
+
+
+def continued(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompt: str) -> str:
+    """Return wine_gpt's greedy continuation of a prompt."""
+    encoded = encode_prompts(model, tokenizer, [prompt])
+    ids = generate_ids(model, encoded, seed=0, do_sample=False)
+    return str(tokenizer.decode(ids[0, encoded["input_ids"].shape[1] :], skip_special_tokens=True))
 
 
 @needs_node

@@ -124,7 +124,7 @@ export class GPT2 {
    * @throws {ModelError} if the ids are none of the model's, or too many
    */
   forward(ids, { switchedOff = [] } = {}) {
-    this.#check(ids);
+    this.#check(ids, switchedOff);
     const { layers, heads, width, vocabSize } = this.config;
     const count = ids.length * (vocabSize + (4 * layers + 1) * width + layers * heads * ids.length);
     if (count > MOST_VALUES) {
@@ -144,7 +144,7 @@ export class GPT2 {
    * @throws {ModelError} if the ids are none of the model's, or too many
    */
   next(ids, { switchedOff = [] } = {}) {
-    this.#check(ids);
+    this.#check(ids, switchedOff);
     this.#cache.keepPrefix(ids, switchedOff);
     const residual = this.#run(Array.from(ids).slice(this.#cache.ids.length), this.#cache, switchedOff);
     return this.lens(residual.subarray(-this.config.width));
@@ -174,23 +174,23 @@ export class GPT2 {
    * @returns {Promise<{ids: number[], reason: "end" | "length" | "stopped"}>} the new ids and why there are no more
    */
   async generate(ids, settings = {}, onToken) {
-    const { temperature, topK, topP, suppress, seed = 0, skip = 0, maxNewTokens = Infinity, switchedOff, signal } = {
-      ...this.generation,
-      ...settings,
-    };
+    const { temperature, topK, topP, suppress, ends } = this.generation;
+    const sampling = defined({ temperature, topK, topP, suppress }, settings);
+    const { seed = 0, skip = 0, maxNewTokens = Infinity, switchedOff, signal } = settings;
+    checkNumbers({ ...sampling, seed, skip, maxNewTokens });
     const text = Array.from(ids), uniform = uniformNumbers(seed);
-    for (let i = 0; i < skip; i++) uniform();
+    for (let i = 0; i < Math.min(skip, this.config.positions); i++) uniform();
     const limit = Math.min(this.config.positions, text.length + maxNewTokens);
-    const reason = () => (signal?.aborted ? "stopped" : this.generation.ends.includes(text.at(-1) ?? -1) ? "end" : "length");
-    while (text.length < limit) {
-      const step = this.#chooseNext(text, { temperature, topK, topP, suppress }, { switchedOff }, uniform);
+    /** @type {"end" | "length" | "stopped"} */ let reason = "length";
+    while (text.length < limit && reason === "length") {
+      const step = this.#chooseNext(text, sampling, { switchedOff }, uniform);
       text.push(step.id);
       onToken?.(step);
-      if (step.ends) break;
       await nextTask();
-      if (signal?.aborted) break;
+      if (ends.includes(step.id)) reason = "end";
+      else if (signal?.aborted) reason = "stopped";
     }
-    return { ids: text.slice(ids.length), reason: reason() };
+    return { ids: text.slice(ids.length), reason };
   }
 
   /**
@@ -226,9 +226,15 @@ export class GPT2 {
     return rows;
   }
 
-  /** @param {ArrayLike<number>} ids */
-  #check(ids) {
-    const { positions, vocabSize } = this.config;
+  /**
+   * @param {ArrayLike<number>} ids
+   * @param {[number, number][]} [switchedOff]
+   */
+  #check(ids, switchedOff = []) {
+    const { positions, vocabSize, layers, heads } = this.config;
+    for (const [layer, head] of switchedOff) {
+      if (!isId(layer, layers) || !isId(head, heads)) throw new ModelError(`the model has no head ${head} in layer ${layer}`);
+    }
     if (!ids.length) throw new ModelError("the text has no token: type a word");
     if (ids.length > positions) throw new ModelError(`the text has ${ids.length} tokens; the model has ${positions} positions`);
     for (let i = 0; i < ids.length; i++) if (!isId(ids[i], vocabSize)) throw unknownId(ids[i], vocabSize);
@@ -433,6 +439,26 @@ function grown(values, size) {
   const larger = new Float32Array(size);
   larger.set(values);
   return larger;
+}
+
+/**
+ * Return the defaults, replaced by the settings that are not undefined.
+ * @template {object} T
+ * @param {T} defaults
+ * @param {Partial<T>} settings
+ * @returns {T}
+ */
+function defined(defaults, settings) {
+  const given = Object.entries(settings).filter(([name, value]) => name in defaults && value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
+}
+
+/** @param {Record<string, unknown>} settings */
+function checkNumbers({ suppress: _, ...settings }) {
+  for (const [name, value] of Object.entries(settings)) {
+    const least = name === "seed" ? -Infinity : 0;
+    if (typeof value !== "number" || !(value >= least)) throw new ModelError(`${name} must be a number from ${least}, not ${value}`);
+  }
 }
 
 /**

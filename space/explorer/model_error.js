@@ -13,7 +13,15 @@ export class ModelError extends Error {
  * @returns {string}
  */
 export function shown(value) {
-  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? String(value));
-  const line = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ");
+  const line = written(value).slice(0, 1000).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ");
   return line.length > 60 ? `${line.slice(0, 60)}…` : line;
+}
+
+/** @param {unknown} value */
+function written(value) {
+  if (typeof value === "string") return value;
+  if (typeof value !== "object" || value === null) return String(value);
+  // nested deeply enough, a value can't be written without an overflow of the stack
+  const flat = Array.isArray(value) && value.every((item) => typeof item !== "object");
+  return flat ? `[${value.slice(0, 20).join(", ")}]` : "an object";
 }

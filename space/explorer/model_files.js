@@ -115,11 +115,8 @@ export class ModelFiles {
     });
     if (response.status === 404) return undefined;
     if (!response.ok || !response.body) throw new ModelError(this.#refusal(response.status, name));
-    const partial = response.status === 206;
-    // the length of a compressed answer is not the file's
-    const length = response.headers.get("Content-Encoding") ? null : response.headers.get("Content-Length");
-    const size = length === null ? null : Number(length) + (partial ? start : 0);
-    return { start: partial ? start : 0, size, reader: response.body.getReader() };
+    // no size: another origin hides whether an answer is compressed, and then Content-Length is not the file's size
+    return { start: response.status === 206 ? start : 0, size: null, reader: response.body.getReader() };
   }
 
   /**

@@ -19,8 +19,7 @@ self.onmessage = async ({ data }) => {
     const result = await answer(id, method, args);
     self.postMessage({ id, result }, { transfer: buffersOf(result) });
   } catch (error) {
-    const told = error instanceof ModelError || error instanceof RangeError;
-    if (!told) console.error(error);
+    if (!(error instanceof ModelError)) console.error(error);
     self.postMessage({ id, problem: error instanceof ModelError ? error.message : `the explorer failed: ${error}` });
   }
 };

@@ -53,6 +53,7 @@ const REFUSED = {
   "no config": [{ files: { "config.json": null } }, /no config.json/],
   "a config that is no JSON": [{ files: { "config.json": '{"n_embd": NaN}' } }, /config.json of the files is not JSON/],
   "a config of 2 MB": [{ files: { "config.json": " ".repeat(2e6) } }, /config.json is larger than 1 MB/],
+  "a value nested 200,000 times": [{ files: { "config.json": `{"model_type": ${"[".repeat(2e5)}${"]".repeat(2e5)}}` } }, /this model is a “an object”/],
   "a config that is a list": [{ files: { "config.json": "[]" } }, /must hold a JSON object/],
   "another kind of model": [{ changed: { model_type: "llama" } }, /runs GPT-2 models, and this model is a “llama”/],
   "another architecture": [{ changed: { architectures: ["GPT2ForSequenceClassification"] } }, /this model is a “GPT2ForSeq/],
@@ -102,6 +103,13 @@ test("ids and texts that the model can't take are one line", async () => {
   assert.throws(() => model.forward([]), { name: "ModelError", message: /no token/ });
   for (const id of [-1, vocabSize, 1.5, NaN, "1", null]) assert.throws(() => model.next([id]), { name: "ModelError", message: /the model has no token/ });
   assert.throws(() => model.forward(new Uint32Array(positions + 1)), { name: "ModelError", message: /41 tokens; the model has 40 positions/ });
+  for (const switchedOff of [[[2, 0]], [[0, 3]], [[-1, 0]], [[0.5, 0]], [["x", null]]]) {
+    assert.throws(() => model.forward([1], { switchedOff }), { name: "ModelError", message: /the model has no head/ });
+  }
+  for (const settings of [{ temperature: NaN }, { temperature: -1 }, { topK: "5" }, { topP: null }, { maxNewTokens: -1 }, { seed: "x" }]) {
+    await assert.rejects(model.generate([1], settings), { name: "ModelError", message: /must be a number/ });
+  }
+  assert.equal((await model.generate([1], { skip: 1e15, maxNewTokens: 1 })).ids.length, 1);
   const full = await model.generate(new Uint32Array(positions), { temperature: 1 });
   assert.deepEqual(full, { ids: [], reason: "length" });
 });
@@ -117,4 +125,13 @@ test("settings of generation that the explorer lacks are named", async () => {
   const settings = { temperature: 0.7, top_k: 0, repetition_penalty: 1.2, num_beams: 1, suppress_tokens: [3, 1e9, "x"], eos_token_id: [5, 6] };
   const { generation } = await load({ files: { "generation_config.json": JSON.stringify(settings) } });
   assert.deepEqual(generation, { temperature: 0.7, topK: 0, topP: 1, suppress: [3], ends: [5, 6], bos: null, ignored: ["repetition_penalty"] });
+});
+
+test("a setting that is undefined is the model's own", async () => {
+  const model = await load({ files: { "generation_config.json": '{"temperature": 0.5, "top_k": 3, "eos_token_id": []}' } });
+  const own = await model.generate([1], { seed: 2 });
+  assert.deepEqual(await model.generate([1], { seed: 2, temperature: undefined, topK: undefined }), own);
+  assert.notDeepEqual(await model.generate([1], { seed: 2, temperature: 3, topK: 0 }), own);
+  assert.equal(own.ids.length, model.config.positions - 1);
+  assert.deepEqual(await model.generate([1], { maxNewTokens: 0 }), { ids: [], reason: "length" });
 });
