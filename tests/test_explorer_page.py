@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -386,6 +387,70 @@ def test_query_and_key_give_the_attention_of_transformers(
         rows = page.locator(".score-row tr")
         expect(rows.nth(5).locator(".figure").last).to_have_text(shown(weights[5].item()))
         expect(rows.nth(13).locator(".figure")).to_have_text(["−∞", "0.0%"])
+
+
+def test_a_guess_is_scored_against_the_model(
+    opened: Open, tokenizer: PreTrainedTokenizerFast, eager: PreTrainedModel
+) -> None:
+    with opened({**LINK, "tab": "guess"}) as page:
+        ids, position = ids_of(page, tokenizer), page.locator(".word.given").count()
+        page.get_by_role("button", name="Start guessing").click()
+        expect(page.locator(".words")).to_have_text(re.compile(r"^\W*\?\s*$"))
+        expect(page.get_by_role("button", name="Copy text")).to_be_disabled()
+        page.get_by_label("How sure are you?").select_option("0.9")
+        answer = tokenizer.convert_ids_to_tokens(ids[position])
+        choices = page.locator("button.choice").all_inner_texts()
+        assert len(set(choices)) == 5
+        page.locator("button.choice", has_text=re.compile(f"^{answer}$")).click()
+        probabilities = compute(eager, ids).logits[0, position - 1].softmax(-1)
+        five = probabilities[
+            tokenizer.convert_tokens_to_ids([each.replace("end of the text", "[EOS]") for each in choices])
+        ]
+        own, blind = -math.log(0.9), math.log(5)
+        nats = -math.log(probabilities[ids[position]] / five.sum())
+        expect(page.locator(".verdict")).to_contain_text(
+            f"Your surprise: {own:.2f} nats; the model's among the five: {nats:.2f}"
+        )
+        expect(page.locator(".scores")).to_contain_text(
+            f"Right: 1 of 1. Mean surprise: you {own:.2f} nats, the model {nats:.2f}"
+        )
+        expect(page.locator(".scores")).to_contain_text(f"blind guessing {blind:.2f}")
+        page.get_by_role("button", name="Next guess").click()
+        wrong = tokenizer.convert_ids_to_tokens(ids[position + 1])
+        page.locator("button.choice", has_not_text=re.compile(f"^{re.escape(wrong)}$")).first.click()
+        expect(page.locator(".verdict")).to_contain_text(f"It was “{wrong}”.")
+        page.get_by_role("tab", name="Heads").click()
+        expect(page.locator(".words")).to_contain_text("∎")
+
+
+def test_the_word_map_has_the_nearest_words_and_the_principal_components(
+    opened: Open, eager: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with opened({**LINK, "tab": "map"}) as page:
+        page.get_by_label("Word", exact=True).fill("plum")
+        page.get_by_role("button", name="Show", exact=True).click()
+        expect(page.locator(".nearest-line")).to_contain_text("Nearest to “plum”")
+        rows = torch.nn.functional.normalize(eager.transformer.wte.weight.detach(), dim=-1)
+        best = (rows @ rows[tokenizer.convert_tokens_to_ids("plum")]).topk(11)
+        names = [
+            each.replace("[EOS]", "end of the text") for each in tokenizer.convert_ids_to_tokens(best.indices[1:])
+        ]
+        expect(page.locator(".nearest .bar-word")).to_have_text(names)
+        expect(page.locator(".nearest .figure")).to_have_text([f"{each:z.2f}" for each in best.values[1:].tolist()])
+        page.get_by_role("button", name="Fruits").click()
+        expect(page.get_by_role("button", name="Fruits")).to_have_attribute("aria-pressed", "true")
+        page.get_by_label("Word", exact=True).fill("<b>")
+        page.get_by_label("Word", exact=True).press("Enter")
+        expect(page.locator(".nearest-line")).to_contain_text("no word “<b>”")
+        sample = torch.randn(30, 6, generator=torch.Generator().manual_seed(0)) * torch.tensor([5.0, 3.0, 1, 1, 1, 1])
+        script = """async rows => {
+          const { principalPlane, project } = await import("/page/projection.js");
+          const flat = Float32Array.from(rows.flat());
+          return project(flat, principalPlane(flat, rows[0].length));
+        }"""
+        found = torch.tensor(page.evaluate(script, sample.tolist()))
+        left, values, _ = torch.linalg.svd(sample - sample.mean(dim=0), full_matrices=False)
+        torch.testing.assert_close(found.abs(), (left[:, :2] * values[:2]).abs(), atol=1e-3, rtol=1e-3)
 
 
 def test_the_keyboard_alone_steps_through_the_words(opened: Open) -> None:

@@ -1,11 +1,13 @@
 /** The tabs: which view of the text is open. */
+import { mount as guess } from "./guess.js";
 import { mount as heads } from "./heads.js";
 import { mount as lens } from "./lens.js";
+import { mount as map } from "./map.js";
 import { mount as next } from "./next.js";
 import { mount as scores } from "./scores.js";
 
 /** @type {Record<string, (element: HTMLElement, store: import("../store.js").Store, text: import("../i18n.js").Text) => void>} */
-const VIEWS = { next, lens, heads, scores };
+const VIEWS = { next, guess, lens, heads, scores, map };
 
 export const TABS = Object.keys(VIEWS);
 

@@ -1,9 +1,8 @@
 /** The text: its words, what they are colored by, and the buttons that change it. */
-import { withCapitals } from "../casing.js";
 import { copy, finder, make, showTips } from "../dom.js";
 import { attentionRow, meanSurprise, surprisesOf } from "../inner_values.js";
 import { nameOfWord } from "../names.js";
-import { headerLength } from "../template.js";
+import { isMark, plainText, shownWords } from "../shown_words.js";
 import { drawAgain, nextWord, stop, writeOn } from "../writing.js";
 
 /** Views in which the words' shades are the attention of the chosen step. */
@@ -71,13 +70,13 @@ export function mount(element, store, text, { address }) {
   }
 
   function drawShades(/** @type {import("../store.js").State} */ state) {
-    const { chosen, tab, inner, surprise, layer, head } = state;
+    const { chosen, tab, inner, surprise, layer, head, hiddenFrom } = state;
     const nats = surprise && inner ? surprisesOf(state) : null;
     const attends = !nats && inner && chosen !== null && SHOW_ATTENTION.has(tab);
     const weights = attends ? attentionRow(state, chosen - 1, layer, head) : null;
     const highest = weights ? Math.max(...weights) : 1;
     spans.forEach((span, at) => {
-      const strength = nats ? (at ? Math.min(nats[at - 1] / DARKEST, 1) : 0) : weights && at < weights.length ? weights[at] / highest : 0;
+      const strength = hiddenFrom !== null && at >= hiddenFrom ? 0 : nats ? (at ? Math.min(nats[at - 1] / DARKEST, 1) : 0) : weights && at < weights.length ? weights[at] / highest : 0;
       span.style.setProperty("--strength", String(strength));
       span.classList.toggle("chosen", at === chosen);
       span.classList.toggle("later", chosen !== null && !nats && at > chosen);
@@ -121,7 +120,7 @@ export function mount(element, store, text, { address }) {
     for (const name of ["copy", "link"]) find(`.${name}`).disabled = !words.length || hiddenFrom !== null;
     const count = text.count(ids.length - given - (ended && ids.length > given ? 1 : 0));
     const key = writing ? "writing" : reason === "stopped" ? "stopped" : reason === "length" ? "written_cut" : "written";
-    find(".status").textContent = !words.length ? "" : writing ? text("writing") : `${text(key, { count })} ${text("hint")}`;
+    find(".status").textContent = !words.length || hiddenFrom !== null ? "" : writing ? text("writing") : `${text(key, { count })} ${text("hint")}`;
     const unknown = [...new Set(words.filter(({ known }) => !known).map((word) => word.text.trim()))];
     find(".unknown-note").textContent = unknown.length ? text("unknown_note", { words: unknown.join(" ") }) : "";
     find(".off-note").textContent = switchedOff.length ? text("off_note", { count: switchedOff.length }) : "";
@@ -168,46 +167,4 @@ export function mount(element, store, text, { address }) {
   store.watch(["words", "writing", "reason", "given", "model", "hiddenFrom", "switchedOff"], drawState);
   store.watch(["raw"], ({ raw }) => element.classList.toggle("as-is", raw));
   store.watch(["surprise"], ({ surprise }) => { find(".surprise").checked = surprise; });
-}
-
-/** @param {string} bare */
-const isMark = (bare) => bare === "▸" || bare === "∎";
-
-/**
- * @param {import("../store.js").State} state
- * @param {import("../i18n.js").Text} text
- * @returns {{bare: string[], header: number}} words without spaces, and how many are in the header
- */
-function shownWords(state, text) {
-  const { words, ids, given, model, template, vocabulary, raw } = state;
-  if (raw) return { bare: words.map(({ label }, at) => (isStart(state, at) ? "▸" : label || `#${ids[at]}`)), header: 0 };
-  const first = words.length && isStart(state, 0) ? 1 : 0;
-  const pieces = words.map((word) => word.text);
-  const header = vocabulary?.wordLevel ? headerLength(template, pieces.slice(first)) : 0;
-  const capitals = vocabulary?.wordLevel ? [...pieces.slice(0, first), ...withCapitals(pieces.slice(first), header)] : pieces;
-  // what the visitor typed stays as typed
-  const shown = capitals.map((word, at) => (at >= header + first && at < given ? pieces[at] : word));
-  const bare = shown.map((word, at) => {
-    if (isStart(state, at)) return "▸";
-    if (model?.generation.ends.includes(ids[at])) return "∎";
-    return at < header + first && word.trim() === ":" ? "·" : word.trim() || nameOfWord(state, text, at);
-  });
-  return { bare, header: header ? header + first : 0 };
-}
-
-/** @returns {boolean} whether a token is the start token */
-function isStart(/** @type {import("../store.js").State} */ { words, ids, model }, /** @type {number} */ at) {
-  return at === 0 && !words[0].text && ids[0] === model?.generation.bos;
-}
-
-/**
- * @param {import("../store.js").State} state
- * @param {import("../i18n.js").Text} text
- * @returns {string} the text with its spaces, for the clipboard
- */
-function plainText(state, text) {
-  const { bare } = shownWords(state, text);
-  if (state.raw) return bare.filter((word) => !isMark(word)).join(" ");
-  const spaced = state.words.map((word, at) => (isMark(bare[at]) ? "" : word.text.replace(word.text.trim(), () => bare[at].replace("·", ":"))));
-  return spaced.join("").trim();
 }
