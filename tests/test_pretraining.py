@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
@@ -24,6 +25,7 @@ from support.refused import error_line
 from support.small_run import ROOT, SMALL, command, flags
 from support.system_faults import disk, run_in_subprocess
 from support.training_processes import script
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from tools.sample_grammar.grammar import generate_records
@@ -136,7 +138,18 @@ def test_the_folder_has_samples_plots_and_the_data_report(finished: tuple[Path, 
     report = json.loads((folder / "data_report.json").read_text(encoding="utf-8"))
     assert report["read"] == 150
     assert sum(report["splits"].values()) == report["kept"]
-    assert any(folder.glob("**/events.out.tfevents*"))
+    events = EventAccumulator(str(folder / "wine_gpt"))
+    events.Reload()
+    test = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["test"]
+    assert events.Scalars("test/nats_per_word")[0].value == pytest.approx(test["nats_per_word"])
+    assert events.Scalars("best_epoch")[0].value in (1, 2)
+    assert events.Scalars("train/tokens_per_second")[-1].value > 0
+    assert [event.step for event in events.Tensors("samples/1/text_summary")] == [
+        event.step for event in events.Scalars("validation/perplexity")
+    ]
+    hparams = yaml.safe_load(next(folder.glob("wine_gpt/*/hparams.yml")).read_text())
+    assert hparams["training.epochs"] == 2
+    assert isinstance(hparams["training.learning_rate"], float)
     assert not [file for file in folder.rglob("*") if file.name.startswith(".tmp") or file.suffix in (".bin", ".pkl")]
 
 

@@ -17,7 +17,7 @@ from transformers import GPT2LMHeadModel
 
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
-from wine_gpt.config_io import to_flat, to_yaml
+from wine_gpt.config_io import to_yaml
 from wine_gpt.data.batching import Indices
 from wine_gpt.data.subsets import Subset
 from wine_gpt.data.template import ReviewTemplate
@@ -36,6 +36,7 @@ from wine_gpt.tokenizer import require_known_words
 from wine_gpt.training.pretrain import resume, summarize
 from wine_gpt.training.record import Environment
 from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume, trained_weights
+from wine_gpt.training.trackers import log_results, start_trackers
 from wine_gpt.training.trainer import Trainer
 
 logger = get_logger(__name__)
@@ -135,7 +136,8 @@ class SubsetRun:
         # count the seconds before the interruption too
         started -= trainer.state.seconds
         self._clear_folder()
-        self._init_trackers()
+        name = f"{self.folder.resolve().parent.name}-{self.subset.slug}"
+        start_trackers(self.accelerator, self.folder, name, self.config, trainer.state)
         trainer.run()
         alpha, validation_by_alpha = keep_best_alpha(trainer, base_weights, self._headers("validation"))
         metrics = SubsetMetrics(
@@ -156,6 +158,7 @@ class SubsetRun:
             header=_commonest_header(self.reviews["train"], self.base.template),
         )
         logger.info(_summary(metrics))
+        log_results(self.accelerator, trainer.state, _test_figures(metrics))
         if self.accelerator.is_main_process:
             metrics = self._save(trainer.module.model, metrics, started)
         # only the main process measures copying, seconds and size
@@ -185,14 +188,6 @@ class SubsetRun:
             if self.config.overwrite:
                 run_folder.remove_run(self.folder)
             run_folder.mark_unfinished(self.folder)
-
-    def _init_trackers(self) -> None:
-        """Start a separate tracker run for this subset."""
-        for tracker in self.accelerator.trackers:
-            tracker.finish()
-        self.accelerator.trackers.clear()
-        settings = {key: str(value) for key, value in to_flat(self.config).items()}
-        self.accelerator.init_trackers(self.subset.slug, config=settings)
 
     def _save(self, model: GPT2LMHeadModel, metrics: SubsetMetrics, started: float) -> SubsetMetrics:
         """Write the folder's files, the metrics last, and return the metrics with copying, seconds and size."""
@@ -226,6 +221,16 @@ class SubsetRun:
         )
         train = read_reviews(self.reviews["train"], self.base.template).descriptions
         return CopyCheck(copying(generated, train).mean_longest, copying(real.descriptions, train).mean_longest)
+
+
+def _test_figures(metrics: SubsetMetrics) -> dict[str, float]:
+    """Return the figures of the test split for trackers."""
+    whole = metrics.comparison.whole
+    return {
+        "test/nats_per_word": whole.tuned.nats_per_word,
+        "test/perplexity": whole.tuned.perplexity,
+        "test/perplexity_change": whole.perplexity_change.value,
+    }
 
 
 def _summary(metrics: SubsetMetrics) -> str:

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
 from wine_gpt.config import DataConfig, PretrainConfig
-from wine_gpt.config_io import parse_config, to_flat, to_yaml
+from wine_gpt.config_io import parse_config, to_yaml
 from wine_gpt.data.batching import Indices
 from wine_gpt.data.reviews import Reviews, describe_empty_split, load_reviews
 from wine_gpt.data.template import ReviewTemplate
@@ -37,6 +37,7 @@ from wine_gpt.training.accelerator import accelerator_session, require_equal_set
 from wine_gpt.training.calibration import calibrate
 from wine_gpt.training.record import Environment, EpochLoss, PeakMemory, RunMetrics, TrainingSummary
 from wine_gpt.training.resume import describe_mismatch, find_checkpoint, settings_fixed_on_resume
+from wine_gpt.training.trackers import log_results, start_trackers
 from wine_gpt.training.trainer import Trainer
 
 logger = get_logger(__name__)
@@ -114,14 +115,20 @@ def _pretrain(
         f"model: {trainer.module.model.num_parameters():,} parameters, {len(tokenizer):,} words; "
         f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"
     )
-    # as text, because TensorBoard takes neither lists nor None
-    accelerator.init_trackers("wine_gpt", config={key: str(value) for key, value in to_flat(config).items()})
+    start_trackers(accelerator, folder, folder.resolve().name, config, trainer.state)
     trainer.run()
     metrics = _evaluate(trainer, splits, reviews.fingerprint)
+    log_results(accelerator, trainer.state, _test_figures(metrics))
     with shared_errors():
         if accelerator.is_main_process:
             _save_run(folder, config, trainer, reviews, metrics)
     return FinishedRun(folder, _held_out(metrics))
+
+
+def _test_figures(metrics: RunMetrics) -> dict[str, float]:
+    """Return the figures of the test split for trackers."""
+    test = metrics.test
+    return {"test/nats_per_word": test.nats_per_word, "test/perplexity": test.perplexity} if test else {}
 
 
 def _held_out(metrics: RunMetrics) -> Score:
@@ -291,7 +298,7 @@ def summarize(trainer: Trainer) -> TrainingSummary:
         best_epoch=state.best.epoch if state.best else None,
         tokens=state.total_tokens,
         seconds=round(state.seconds, 1),
-        tokens_per_second=round(state.total_tokens / state.seconds) if state.seconds else None,
+        tokens_per_second=round(state.tokens_per_second) if state.seconds else None,
         padding_fraction=round(trainer.plan.padding_fraction(), 4),
         reviews_cut=cut.cut,
         words_cut=round(cut.words_cut, 4),

@@ -67,6 +67,7 @@ class TrainingState:
         total_tokens: the number of tokens trained on in all steps.
         seconds: time of all steps, without validation and checkpoints.
         energy_kwh: energy used up to the last checkpoint; none if some of it was not measured.
+        tracker_run: the id of the training's run in trackers; empty without trackers.
     """
 
     step: int = 0
@@ -77,6 +78,12 @@ class TrainingState:
     total_tokens: int = 0
     seconds: float = 0.0
     energy_kwh: float | None = 0.0
+    tracker_run: str = ""
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The mean number of tokens trained on per second; 0 before the first step."""
+        return self.total_tokens / self.seconds if self.seconds else 0.0
 
     @property
     def best(self) -> EpochResult | None:

@@ -31,6 +31,7 @@ from wine_gpt.training.record import EpochResult, TrainingState
 from wine_gpt.training.resume import TrainingCheckpoints
 from wine_gpt.training.signals import GracefulShutdown
 from wine_gpt.training.step import TrainStep
+from wine_gpt.training.trackers import log_epoch
 
 logger = get_logger(__name__)
 
@@ -173,11 +174,7 @@ class Trainer:
             self.checkpoints.keep_best_weights()
         # before the checkpoint, because a run that is killed between the two writes the epoch again
         self._keep_epoch(epoch, validation)
-        figures = {
-            "validation/nats_per_word": validation.nats_per_word,
-            "validation/perplexity": validation.perplexity,
-        }
-        self.accelerator.log(figures, step=self.state.step)
+        log_epoch(self.accelerator, result)
         progress.say(
             f"epoch {epoch} of {self.config.epochs}: validation {validation.nats_per_word:.3f} nats per "
             f"word, perplexity {validation.perplexity:.1f}{', the best so far' if is_best else ''}"
@@ -251,13 +248,16 @@ class Trainer:
 
     def _log_loss(self) -> None:
         loss = self.state.add_curve_point()
-        rate = self.updater.optimizer.param_groups[0]["lr"]
-        self.accelerator.log({"train/nats_per_token": loss, "train/learning_rate": rate}, step=self.state.step)
+        figures = {
+            "train/nats_per_token": loss,
+            "train/learning_rate": self.updater.optimizer.param_groups[0]["lr"],
+            "train/tokens_per_second": self.state.tokens_per_second,
+        }
+        self.accelerator.log(figures, step=self.state.step)
 
     def _note(self) -> str:
-        rate = self.state.total_tokens / max(self.state.seconds, 1e-9)
         loss = f"loss {self.state.curve[-1][1]:.3f}, " if self.state.curve else ""
-        return f"{loss}{rate:,.0f} tokens/s"
+        return f"{loss}{self.state.tokens_per_second:,.0f} tokens/s"
 
     def _sample(self) -> list[str]:
         prompts = [self.prompt] * SAMPLES_PER_EVALUATION

@@ -1,0 +1,66 @@
+"""Send a training to the trackers that ``training.trackers`` names: TensorBoard, trackio or Weights & Biases."""
+
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from wine_gpt.config_io import to_flat
+from wine_gpt.training.record import EpochResult, TrainingState
+
+PROJECT = "wine_gpt"
+
+
+def start_trackers(accelerator: Accelerator, folder: Path, name: str, config: object, state: TrainingState) -> None:
+    """Start a run in each tracker, or continue the run of a training that was resumed.
+
+    Args:
+        accelerator: its trackers of an earlier training are finished.
+        folder: the folder that TensorBoard writes to.
+        name: the run's name in trackio and Weights & Biases.
+        config: a root config. Numbers stay numbers; lists and None become text, which all trackers take.
+        state: the training's state, which gets the run's id.
+    """
+    for tracker in accelerator.trackers:
+        tracker.finish()
+    accelerator.trackers.clear()
+    if not accelerator.log_with:
+        return
+    is_resumed = bool(state.tracker_run)
+    state.tracker_run = state.tracker_run or uuid.uuid4().hex[:8]
+    accelerator.project_configuration.logging_dir = str(folder)
+    settings = {
+        key: value if isinstance(value, bool | int | float | str) else str(value)
+        for key, value in to_flat(config).items()
+    }
+    # trackio continues the newest run of a name, Weights & Biases the run of an id
+    runs = {
+        "trackio": {"name": name, "resume": "allow" if is_resumed else "never"},
+        "wandb": {"name": name, "id": state.tracker_run, "resume": "allow"},
+    }
+    accelerator.init_trackers(PROJECT, config=settings, init_kwargs=runs)
+
+
+def log_epoch(accelerator: Accelerator, result: EpochResult) -> None:
+    """Log an epoch's validation figures and samples: as a table where the tracker has tables, otherwise as texts."""
+    figures = {
+        "validation/nats_per_word": result.score.nats_per_word,
+        "validation/perplexity": result.score.perplexity,
+    }
+    accelerator.log(figures, step=result.step)
+    rows = [[result.epoch, text] for text in result.samples]
+    for tracker in accelerator.trackers:
+        if hasattr(tracker, "log_table"):
+            tracker.log_table("samples", columns=["epoch", "text"], data=rows, step=result.step)
+        else:
+            texts = {f"samples/{number}": text for number, text in enumerate(result.samples, start=1)}
+            tracker.log(texts, step=result.step)
+
+
+def log_results(accelerator: Accelerator, state: TrainingState, figures: Mapping[str, float]) -> None:
+    """Log a finished training's figures with its best epoch and its lowest validation loss."""
+    best = state.best
+    if best:
+        figures = {**figures, "best_epoch": best.epoch, "best/validation_nats_per_word": best.score.nats_per_word}
+    accelerator.log(dict(figures), step=state.step)
