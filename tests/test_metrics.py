@@ -3,10 +3,15 @@
 import json
 import math
 import random
+import re
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
+import evaluate
 import pytest
+from huggingface_hub import RepoCard
 from support.without_wine_gpt import run_without_wine_gpt
 
 from wine_gpt.evaluation.metrics import METRICS, load_metric
@@ -214,3 +219,53 @@ def test_figures_are_json(wines: dict[str, Any]) -> None:
         "word_perplexity": {"predictions": [[-1.0]], "references": [[5]], "end_id": END, "characters": [3]},
     }.items():
         assert json.loads(json.dumps(figures(metric, **inputs))), metric
+
+
+TEXTS = ["Ripe plum, ripe oak.", "Dry plum!"]
+WORDS = [["ripe", "plum", ",", "ripe", "oak", "."], ["dry", "plum", "!"]]
+
+
+def test_texts_and_their_words_give_the_same_figures(wines: dict[str, Any]) -> None:
+    assert figures("diversity", predictions=TEXTS) == figures("diversity", predictions=WORDS)
+    assert figures("copying", predictions=TEXTS, corpus=TEXTS[:1]) == figures(
+        "copying", predictions=WORDS, corpus=WORDS[:1]
+    )
+    split = {name: [text.split() for text in wines[name]] for name in ("predictions", "train_texts")}
+    assert figures("conditioning", **wines | split) == figures("conditioning", **wines)
+
+
+def test_combined_metrics_ignore_each_others_settings() -> None:
+    combined = evaluate.combine([load_metric("copying"), load_metric("diversity")])
+    found = combined.compute(predictions=TEXTS, corpus=TEXTS[:1], thresholds=[3], real_lengths=[4])
+    assert found == {
+        **figures("copying", predictions=TEXTS, corpus=TEXTS[:1], thresholds=[3]),
+        **figures("diversity", predictions=TEXTS, real_lengths=[4]),
+    }
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_no_texts_and_a_misspelled_setting_are_errors(name: str) -> None:
+    with pytest.raises(ValueError, match="there is no text: predictions is empty"):
+        figures(name, predictions=[], references=[])
+    own = {
+        "word_perplexity": "end_ids",
+        "copying": "threshold",
+        "diversity": "real_length",
+        "conditioning": "min_text",
+    }
+    with pytest.raises(ValueError, match=f"unknown setting {own[name]}: did you mean {own[name][:6]}"):
+        figures(name, predictions=TEXTS, references=TEXTS, **{own[name]: 3})
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_each_folder_is_a_metric_space(name: str) -> None:
+    folder = FOLDER / name
+    card = RepoCard.load(folder / "README.md", ignore_metadata_errors=False)
+    assert (card.data.sdk, card.data.app_file) == ("gradio", "app.py")
+    assert {"evaluate", "metric"} <= set(card.data.tags)
+    assert runpy.run_path(str(folder / "app.py"), run_name="app")["metric"].name == name
+    required = (folder / "requirements.txt").read_text().split()
+    imports = re.findall(r"^(?:import|from) (\w+)", (folder / f"{name}.py").read_text(), re.MULTILINE)
+    packages = {"sklearn": "scikit-learn"}
+    outside = {packages.get(module, module) for module in imports if module not in sys.stdlib_module_names}
+    assert outside <= {re.split("[<>=]", line)[0] for line in required}

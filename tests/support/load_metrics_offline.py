@@ -33,6 +33,6 @@ for path in sys.argv[2:]:
         "failed": result.failed,
         "tried": result.attempted,
         "description": metric.description,
-        "features": {name: str(feature) for name, feature in metric.features.items()},
+        "features": metric._feature_names(),
     }
 print(json.dumps(seen))

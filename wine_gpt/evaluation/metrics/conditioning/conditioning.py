@@ -1,7 +1,10 @@
 """How often a classifier, trained on real texts, recovers the label of a generated text's prompt."""
 
+import difflib
+import inspect
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import datasets
 import evaluate
@@ -18,9 +21,9 @@ real texts too, so compare the rate on generated texts with the rate on real tex
 
 INPUTS = """
 Args:
-    predictions: the texts.
+    predictions: texts, or the words of each text.
     references: the label in the prompt of each.
-    train_texts: real texts.
+    train_texts: real texts, or their words.
     train_labels: their labels.
     min_texts: labels with fewer real texts are left out, and so are the predictions with these labels.
     max_train_texts: the classifier is trained on a sample of at most this many real texts.
@@ -51,6 +54,11 @@ Examples:
 """
 
 
+def text_of(text: str | Sequence[str]) -> str:
+    """Return a text whose words may be given as a list."""
+    return text if isinstance(text, str) else " ".join(text)
+
+
 class Conditioning(evaluate.Metric):
     """See ``DESCRIPTION``."""
 
@@ -59,20 +67,32 @@ class Conditioning(evaluate.Metric):
             description=DESCRIPTION,
             citation="",
             inputs_description=INPUTS,
-            features=datasets.Features(
-                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
-            ),
+            features=[
+                datasets.Features({"predictions": prediction, "references": datasets.Value("string")})
+                for prediction in (datasets.List(datasets.Value("string")), datasets.Value("string"))
+            ],
         )
+
+    def compute(self, *, predictions: Any = None, references: Any = None, **settings: Any) -> Any:  # noqa: ANN401 - untyped in evaluate
+        """Refuse an empty list of texts, and settings that are misspelled instead of another metric's."""
+        if predictions is not None and not len(predictions):
+            raise ValueError("there is no text: predictions is empty")
+        own = list(inspect.signature(self._compute).parameters)
+        for name in settings.keys() - set(own):
+            if close := difflib.get_close_matches(name, own, n=1):
+                raise ValueError(f"unknown setting {name}: did you mean {close[0]}?")
+        return super().compute(predictions=predictions, references=references, **settings)
 
     def _compute(
         self,
-        predictions: Sequence[str],
+        predictions: Sequence[str | Sequence[str]],
         references: Sequence[str],
-        train_texts: Sequence[str],
+        train_texts: Sequence[str | Sequence[str]],
         train_labels: Sequence[str],
         min_texts: int = 20,
         max_train_texts: int = 20_000,
         seed: int = 42,
+        **_: object,
     ) -> dict[str, float | list[float | None]]:
         counts = Counter(train_labels)
         classes = {label for label, count in counts.items() if count >= min_texts}
@@ -87,8 +107,8 @@ class Conditioning(evaluate.Metric):
             TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2, max_features=20_000),
             LogisticRegression(C=10, max_iter=200),
         )
-        classifier.fit([train_texts[index] for index in sampled], [train_labels[index] for index in sampled])
-        guessed = classifier.predict([predictions[index] for index in scored])
+        classifier.fit([text_of(train_texts[index]) for index in sampled], [train_labels[index] for index in sampled])
+        guessed = classifier.predict([text_of(predictions[index]) for index in scored])
         correct = [float(label == references[index]) for index, label in zip(scored, guessed, strict=True)]
         recovered: list[float | None] = [None] * len(references)
         for index, value in zip(scored, correct, strict=True):

@@ -1,6 +1,10 @@
 """How much of a text occurs word for word in the texts that a model was trained on."""
 
+import difflib
+import inspect
+import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import datasets
 import evaluate
@@ -15,8 +19,8 @@ real texts that are not in the corpus.
 
 INPUTS = """
 Args:
-    predictions: the words of each text.
-    corpus: the words of each text that may have been copied from; read once, so it can be a generator.
+    predictions: texts, or the words of each text.
+    corpus: the texts that may have been copied from, or their words; read once, so it can be a generator.
     thresholds: spans of at least this many words count as long.
 
 Returns:
@@ -33,6 +37,15 @@ Examples:
     (3, 1.5, 0.5)
 """
 
+# a punctuation mark or what stands between marks and white space
+WORD = re.compile(r"[!-/:-@\[-`{-~]|[^!-/:-@\[-`{-~\s]+")
+
+
+def words_of(text: str | Sequence[str]) -> Sequence[str]:
+    """Return a text's words in lower case; a text that is a list of words already is returned unchanged."""
+    return WORD.findall(text.lower()) if isinstance(text, str) else text
+
+
 Positions = npt.NDArray[np.int64]
 
 
@@ -44,16 +57,30 @@ class Copying(evaluate.Metric):
             description=DESCRIPTION,
             citation="",
             inputs_description=INPUTS,
-            features=datasets.Features({"predictions": datasets.List(datasets.Value("string"))}),
+            features=[
+                datasets.Features({"predictions": datasets.List(datasets.Value("string"))}),
+                datasets.Features({"predictions": datasets.Value("string")}),
+            ],
         )
+
+    def compute(self, *, predictions: Any = None, references: Any = None, **settings: Any) -> Any:  # noqa: ANN401 - untyped in evaluate
+        """Refuse an empty list of texts, and settings that are misspelled instead of another metric's."""
+        if predictions is not None and not len(predictions):
+            raise ValueError("there is no text: predictions is empty")
+        own = list(inspect.signature(self._compute).parameters)
+        for name in settings.keys() - set(own):
+            if close := difflib.get_close_matches(name, own, n=1):
+                raise ValueError(f"unknown setting {name}: did you mean {close[0]}?")
+        return super().compute(predictions=predictions, references=references, **settings)
 
     def _compute(
         self,
-        predictions: Sequence[Sequence[str]],
-        corpus: Iterable[Sequence[str]],
+        predictions: Sequence[str | Sequence[str]],
+        corpus: Iterable[str | Sequence[str]],
         thresholds: Sequence[int] = (10, 15, 20),
+        **_: object,
     ) -> dict[str, float]:
-        spans = longest_shared_spans(predictions, corpus)
+        spans = longest_shared_spans([*map(words_of, predictions)], map(words_of, corpus))
         return {
             "texts": len(spans),
             "mean_longest": float(spans.mean()),

@@ -1,8 +1,12 @@
 """How much texts differ from one another, and each within itself."""
 
+import difflib
+import inspect
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import datasets
 import evaluate
@@ -28,7 +32,7 @@ CITATION = """
 
 INPUTS = """
 Args:
-    predictions: the words of each text.
+    predictions: texts, or the words of each text.
     real_lengths: numbers of words of real texts; None: length_distance is not computed.
 
 Returns:
@@ -44,6 +48,15 @@ Examples:
     (0.75, 1.0, 1.0)
 """
 
+# a punctuation mark or what stands between marks and white space
+WORD = re.compile(r"[!-/:-@\[-`{-~]|[^!-/:-@\[-`{-~\s]+")
+
+
+def words_of(text: str | Sequence[str]) -> Sequence[str]:
+    """Return a text's words in lower case; a text that is a list of words already is returned unchanged."""
+    return WORD.findall(text.lower()) if isinstance(text, str) else text
+
+
 Span = tuple[str, ...]
 
 
@@ -55,12 +68,26 @@ class Diversity(evaluate.Metric):
             description=DESCRIPTION,
             citation=CITATION,
             inputs_description=INPUTS,
-            features=datasets.Features({"predictions": datasets.List(datasets.Value("string"))}),
+            features=[
+                datasets.Features({"predictions": datasets.List(datasets.Value("string"))}),
+                datasets.Features({"predictions": datasets.Value("string")}),
+            ],
         )
 
+    def compute(self, *, predictions: Any = None, references: Any = None, **settings: Any) -> Any:  # noqa: ANN401 - untyped in evaluate
+        """Refuse an empty list of texts, and settings that are misspelled instead of another metric's."""
+        if predictions is not None and not len(predictions):
+            raise ValueError("there is no text: predictions is empty")
+        own = list(inspect.signature(self._compute).parameters)
+        for name in settings.keys() - set(own):
+            if close := difflib.get_close_matches(name, own, n=1):
+                raise ValueError(f"unknown setting {name}: did you mean {close[0]}?")
+        return super().compute(predictions=predictions, references=references, **settings)
+
     def _compute(
-        self, predictions: Sequence[Sequence[str]], real_lengths: Sequence[int] | None = None
+        self, predictions: Sequence[str | Sequence[str]], real_lengths: Sequence[int] | None = None, **_: object
     ) -> dict[str, float]:
+        predictions = [*map(words_of, predictions)]
         lengths = np.array([len(text) for text in predictions])
         figures = {
             **{f"distinct_{n}": distinct(predictions, n) for n in (1, 2, 3)},

@@ -1,7 +1,10 @@
 """How well a model predicts the words of held-out texts: nats per word and word perplexity."""
 
+import difflib
+import inspect
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import datasets
 import evaluate
@@ -61,6 +64,16 @@ class WordPerplexity(evaluate.Metric):
             ),
         )
 
+    def compute(self, *, predictions: Any = None, references: Any = None, **settings: Any) -> Any:  # noqa: ANN401 - untyped in evaluate
+        """Refuse an empty list of texts, and settings that are misspelled instead of another metric's."""
+        if predictions is not None and not len(predictions):
+            raise ValueError("there is no text: predictions is empty")
+        own = list(inspect.signature(self._compute).parameters)
+        for name in settings.keys() - set(own):
+            if close := difflib.get_close_matches(name, own, n=1):
+                raise ValueError(f"unknown setting {name}: did you mean {close[0]}?")
+        return super().compute(predictions=predictions, references=references, **settings)
+
     def _compute(
         self,
         predictions: Sequence[Sequence[float]],
@@ -70,6 +83,7 @@ class WordPerplexity(evaluate.Metric):
         padding_id: int | None = None,
         words: Sequence[int] | None = None,
         characters: Sequence[int] | None = None,
+        **_: object,
     ) -> dict[str, float | None]:
         for text, (logs, ids) in enumerate(zip(predictions, references, strict=True)):
             if len(logs) != len(ids):
