@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import httpx
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -161,11 +160,13 @@ def test_the_queue_position_is_shown_and_a_full_queue_reported(browser: Browser,
         expect(page.locator("#review .status")).to_contain_text("número 1 de la cola")
         hold.unlink()
         first.result(PATIENCE)
+        # the status of the first review is the same, so wait for the second one's seed
+        expect(page.locator('#review .card[data-seed="7"]')).to_have_count(0)
+        expect(page.locator('#review .card[data-state="written"]')).to_be_visible()
         expect(page.locator("#review .status")).to_contain_text("Escrita")
         hold.touch()
         jobs = [program.submit(api_name="/generate") for _ in range(2)]
-        while httpx.get(f"{address}/gradio_api/queue/status", timeout=PATIENCE).json()["queue_size"] != 1:
-            page.wait_for_timeout(50)
+        page.wait_for_function("async () => (await (await fetch('/gradio_api/queue/status')).json()).queue_size === 1")
         page.locator("#write").click()
         expect(page.get_by_test_id("toast-text")).to_contain_text("la cola está llena")
         expect(page.locator("#review .status")).to_contain_text("Escrita")
