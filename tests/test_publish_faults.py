@@ -3,13 +3,15 @@
 ``benchmarks/publish_faults.py`` tries every fault at every request; these tests try each fault at each endpoint once.
 """
 
+import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from support.finished_runs import adapt, finish
 from support.hub_faults import ALL, LOST_ANSWERS, PERMANENT, RETRY_AFTER, TRANSIENT, Scenario, Trial, leaked
-from support.hub_server import Fault, HubServer
+from support.hub_server import Fault, HubServer, Request
 from support.publisher import Publisher
 
 MODEL = "org/wine-gpt"
@@ -99,3 +101,72 @@ def test_the_hubs_rate_limit_header_is_respected(hub: HubServer, publisher: Publ
         done = publisher.run(*scenario.arguments, reuse_staged=True)
         done.succeeded()
         assert done.waits == [56]
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("/xet-write-token/", Fault("refuse", 403)),
+        ("/v1/xorbs/", Fault("refuse", 500)),
+        ("/v1/shards", Fault("drop")),
+        ("/v1/shards", Fault("drop", lost=True)),
+    ],
+    ids=str,
+)
+def test_files_that_xet_does_not_upload_are_uploaded_by_git_lfs(
+    hub: HubServer, publisher: Publisher, scenario: Scenario, tmp_path: Path, path: str, fault: Fault
+) -> None:
+    hub.forget()
+    run = new_files(scenario, tmp_path)
+    assert publish_with_lfs(hub, publisher, run, path, fault)
+
+
+def test_large_files_are_uploaded_with_xet(
+    hub: HubServer, publisher: Publisher, scenario: Scenario, tmp_path: Path
+) -> None:
+    hub.forget()
+    done = publisher.run(new_files(scenario, tmp_path), "--repo", MODEL)
+    done.succeeded()
+    assert "Git LFS" not in done.stderr
+    assert [request for request in hub.xet_requests if request.path.startswith("/v1/xorbs/")]
+    assert not [request for request in hub.requests if "/lfs/" in request.path]
+
+
+def test_a_xet_store_that_does_not_answer_is_left_after_one_timeout(
+    hub: HubServer, publisher: Publisher, scenario: Scenario, tmp_path: Path
+) -> None:
+    hub.forget()
+    environment = {**hub.environment(), "HF_XET_CLIENT_READ_TIMEOUT": "1s"}
+    impatient = Publisher(environment, publisher.space, tmp_path / "home")
+    publish_with_lfs(hub, impatient, new_files(scenario, tmp_path), "/v1/", Fault("hang"))
+    impatient.close()
+    assert len([request for request in hub.xet_requests if "/v1/" in request.path]) == 1
+
+
+def new_files(scenario: Scenario, folder: Path) -> Path:
+    """Return a copy of the run with a picture that hf_xet has not uploaded."""
+    run = shutil.copytree(str(scenario.arguments[0]), folder / "run")
+    (run / "loss.png").write_bytes(os.urandom(64))
+    return run
+
+
+def publish_with_lfs(hub: HubServer, publisher: Publisher, run: Path, path: str, fault: Fault) -> bool:
+    """Publish while Xet fails, and check that the files are published once, with a line that says how to avoid Xet."""
+    failed: list[str] = []
+
+    def fails(request: Request) -> Fault | None:
+        if path in request.path:
+            failed.append(request.path)
+            return fault
+        return None
+
+    hub.xet_fault = fails
+    done = publisher.run(run, "--repo", MODEL)
+    done.succeeded()
+    warning = rf"^model repository {MODEL}: Xet: .+; uploading with Git LFS, as HF_HUB_DISABLE_XET=1 does at once$"
+    assert len(re.findall(warning, done.stderr, re.MULTILINE)) == 1
+    repository = hub.repository(MODEL)
+    assert len(repository.history()) == 2
+    picture = hub.objects[repository.files()["loss.png"].removeprefix("sha256:")]
+    assert picture == (run / "loss.png").read_bytes()
+    return bool(failed)

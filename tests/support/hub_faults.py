@@ -142,7 +142,7 @@ def endpoint(request: str) -> str:
 def leaked(server: HubServer, *texts: str) -> list[str]:
     """Return which outputs and requests contain a token's value, other than in the Authorization header."""
     searched = {f"output {number}": text for number, text in enumerate(texts)}
-    for number, request in enumerate(server.requests):
+    for number, request in enumerate([*server.requests, *server.xet_requests]):
         head = f"{request.path} {request.query} {request.headers}"
         searched[f"request {number}"] = head + request.body.decode("latin-1")
     return [name for name, text in searched.items() if any(token in text for token in ACCOUNTS)]

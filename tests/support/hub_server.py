@@ -6,16 +6,18 @@ commits as NDJSON with the parent checked, pull requests, resolve with HEAD and 
 content-addressed as in git: blobs have git's ids, a commit's id is a hash of its tree, parent and title, and a branch
 is a name for a commit. Any request can be made to fail; see :class:`Fault`.
 
-It lacks Xet (run clients with ``HF_HUB_DISABLE_XET=1``), LFS uploads in parts, redirects to a CDN, paginated listings,
-git itself (trees are flat, so their ids are not git's), gated repositories, rate limits, merging or closing pull
-requests, building Spaces, and search. Of validate-yaml's rules it checks license, identifiers, lengths, SDK and the
-shape of model-index, but not whether a dataset or model in the metadata exists.
+Large files are uploaded and downloaded with Xet (``xet_store.py``), or with Git LFS by clients without it.
+
+It lacks LFS uploads in parts, redirects to a CDN, paginated listings, git itself (trees are flat, so their ids are not
+git's), rate limits, merging or closing pull requests, building Spaces, and search. Of validate-yaml's rules it checks
+license, identifiers, lengths, SDK and the shape of model-index, but not whether a dataset or model exists.
 """
 
 import hashlib
 import json
 import re
 import select
+import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,12 +30,14 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 import yaml
 
 from support.local_server import serving
+from support.xet_store import XetStore
 
 # tokens, which may appear in Authorization headers only
 WRITER, READER, OUTSIDER, SCOPED, UNSCOPED = (
     f"hf_canary{name}0123456789" for name in ("Writer", "Reader", "Outsider", "Scoped", "Unscoped")
 )
 ORGANIZATION = "org"
+XET_PATH = re.compile(r"/(v1|v2)/|/xorbs/|/api/.+/xet-(read|write)-token/")
 USER = "somebody"
 DATE = "2026-01-01T00:00:00.000Z"
 # as in the Hub's .gitattributes; binary files are stored by LFS too
@@ -188,7 +192,8 @@ class HubServer(ThreadingHTTPServer):
 
     ``requests`` lists the requests since the last :meth:`forget`; ``fault`` takes a request's number in that list and
     the request, and returns how it fails; ``before`` runs before a request is answered; ``retry_after`` is the header
-    sent with status 429 and 503, in seconds, and ``rate_limit`` is the header RateLimit of status 429.
+    sent with status 429 and 503, in seconds, and ``rate_limit`` is the header RateLimit of status 429. Requests of
+    hf_xet, which sends several at once, are in ``xet_requests`` instead and fail as ``xet_fault`` says.
     """
 
     daemon_threads = True
@@ -197,6 +202,8 @@ class HubServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.lock = Lock()
+        # never emptied, because clients remember what they have uploaded
+        self.xet = XetStore()
         self.forget()
 
     def forget(self) -> None:
@@ -205,6 +212,8 @@ class HubServer(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.collections: dict[str, dict[str, Any]] = {}
         self.requests: list[Request] = []
+        self.xet_requests: list[Request] = []
+        self.xet_fault: Callable[[Request], Fault | None] = lambda request: None
         # old name to new
         self.renamed: dict[str, str] = {}
         # whether accounts have a paid plan, without which the Hub creates no Gradio Space
@@ -226,8 +235,10 @@ class HubServer(ThreadingHTTPServer):
         token_variable = {"HF_TOKEN": token} if token else {}
         return {
             "HF_ENDPOINT": self.url,
-            "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_XET_TELEMETRY_ENABLED": "0",
+            "HF_XET_XORB_COMPRESSION_POLICY": "none",
+            "HF_XET_CLIENT_RETRY_BASE_DELAY": "10ms",
             "NO_PROXY": "127.0.0.1",
             **token_variable,
         }
@@ -278,10 +289,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         request = self._read()
+        of_xet = XET_PATH.match(request.path) is not None
         with self.server.lock:
-            number = len(self.server.requests)
-            self.server.requests.append(request)
-        fault = self.server.fault(number, request)
+            requests = self.server.xet_requests if of_xet else self.server.requests
+            number = len(requests)
+            requests.append(request)
+        fault = self.server.xet_fault(request) if of_xet else self.server.fault(number, request)
         self.server.before(request)
         answer = None
         if fault is None or fault.lost:
@@ -662,12 +675,68 @@ def _resolve(server: HubServer, request: Request, name: str, revision: str, path
     headers |= {"ETag": f'"{file.lfs or file.blob}"', "Content-Type": "application/octet-stream"}
     if file.lfs:
         headers |= {"X-Linked-Etag": f'"{file.lfs}"', "X-Linked-Size": str(file.size)}
+        if file.lfs in server.xet.hashes:
+            route = f"{server.url}/api/{kind}s/{name}/xet-read-token/{commit.oid}"
+            headers |= {"X-Xet-Hash": server.xet.hashes[file.lfs], "Link": f'<{route}>; rel="xet-auth"'}
+    return _part(request, content, headers)
+
+
+def _part(request: Request, content: bytes, headers: dict[str, str]) -> Answer:
+    """Return the content, or the range of it that is asked for."""
     byte_range = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
     if not byte_range:
         return Answer(content, 200, headers)
     start, end = int(byte_range[1]), min(int(byte_range[2] or len(content) - 1), len(content) - 1)
     headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
     return Answer(content[start : end + 1], 206, headers)
+
+
+# Xet
+
+
+@_route("GET", rf"/api/{REPO}/xet-(?P<scope>read|write)-token/(?P<revision>.+)")
+def _xet_token(server: HubServer, request: Request, kind: str, name: str, scope: str, revision: str) -> Answer:
+    _find(server, request, kind, name)
+    if scope == "write" and request.query.get("create_pr") != "1":
+        _require_writer(request)
+    expiry = int(time.time()) + 3600
+    headers = {"X-Xet-Cas-Url": server.url, "X-Xet-Access-Token": "xet", "X-Xet-Token-Expiration": str(expiry)}
+    return Answer({"casUrl": server.url, "accessToken": "xet", "exp": expiry}, 200, headers)
+
+
+@_route("POST", "/v1/xorbs/default/(?P<xorb>[0-9a-f]{64})")
+def _add_xorb(server: HubServer, request: Request, xorb: str) -> Answer:
+    _require_xet_token(request)
+    is_new = xorb not in server.xet.xorbs
+    server.xet.xorbs[xorb] = request.body
+    return Answer({"was_inserted": is_new})
+
+
+@_route("POST", "/v1/shards")
+def _add_shard(server: HubServer, request: Request) -> Answer:
+    _require_xet_token(request)
+    server.objects |= dict(server.xet.add_shard(request.body))
+    return Answer({"result": 1})
+
+
+@_route("GET", "/v1/reconstructions/(?P<file>[0-9a-f]{64})")
+def _reconstruct(server: HubServer, request: Request, file: str) -> Answer:
+    _require_xet_token(request)
+    found = server.xet.reconstruction(file, f"{server.url}/xorbs")
+    return Answer(found) if found else Answer({"error": "no such file"}, 404)
+
+
+@_route("GET", "/xorbs/(?P<xorb>[0-9a-f]{64})")
+def _xorb(server: HubServer, request: Request, xorb: str) -> Answer:
+    return _part(request, server.xet.xorbs[xorb], {"Content-Type": "application/octet-stream"})
+
+
+def _require_xet_token(request: Request) -> None:
+    if request.token != "xet":
+        raise Refusal(401, "Unauthorized")
+
+
+# collections
 
 
 @_route("POST", "/api/collections")

@@ -1,13 +1,15 @@
 """Commit to a Hub repository exactly once or not at all, although requests fail, time out or lose their response.
 
 huggingface_hub retries uploads and listings itself, and :func:`with_retries` retries all other requests. A commit
-whose response was lost may have landed, so :func:`commit` reads the repository before it retries.
+whose response was lost may have landed, so :func:`commit` reads the repository before it retries. A file that Xet
+cannot upload is uploaded by Git LFS.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -36,6 +38,14 @@ COMMIT_TITLE = "Publish with wine_gpt"
 PAUSES = (1.0, 2.0, 4.0, 8.0)
 # seconds after which connecting, or a read or write without progress, fails
 TIMEOUT = 60.0
+# hf_xet reads these when its first transfer starts; by default it waits an hour for a silent server
+XET_LIMITS = {
+    "HF_XET_CLIENT_CONNECT_TIMEOUT": f"{TIMEOUT:g}s",
+    "HF_XET_CLIENT_READ_TIMEOUT": f"{TIMEOUT:g}s",
+    "HF_XET_CLIENT_RETRY_MAX_ATTEMPTS": "0",
+    # new weights have no chunks in common with others' files, so asking for these is one more wait
+    "HF_XET_DEDUPLICATION_GLOBAL_DEDUP_QUERY_ENABLED": "0",
+}
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
 # what huggingface_hub raises for a response that is not JSON, lacks a key or has another type
 ANSWER_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
@@ -211,7 +221,12 @@ def commit(api: HfApi, repo: StagedRepo, operations: list[CommitOperation], head
     Raises:
         UserError: if the branch has moved away from ``head``; nothing is overwritten.
     """
-    _upload(api, repo, operations)
+    with ExitStack() as opened_files:
+        operations = _upload(api, repo, operations, opened_files)
+        return _commit_uploaded(api, repo, operations, head)
+
+
+def _commit_uploaded(api: HfApi, repo: StagedRepo, operations: list[CommitOperation], head: str) -> CommitResult:
     tried = False
 
     def commit_once() -> CommitResult:
@@ -239,9 +254,49 @@ def commit(api: HfApi, repo: StagedRepo, operations: list[CommitOperation], head
     return with_retries(commit_once)
 
 
+def _upload(
+    api: HfApi, repo: StagedRepo, operations: list[CommitOperation], opened_files: ExitStack
+) -> list[CommitOperation]:
+    """Upload large files, with Xet or else with Git LFS, and return the operations to commit."""
+    try:
+        with _limited_xet():
+            _upload_large_files(api, repo, operations)
+        return operations
+    except (OSError, RuntimeError) as error:
+        # an HTTP error is of the Hub or of Git LFS
+        if any(isinstance(cause, httpx2.HTTPError) for cause in _causes(error)):
+            raise
+        logger.warning(
+            f"{repo.title}: Xet: {describe_error(error)}; uploading with Git LFS, as HF_HUB_DISABLE_XET=1 does at once"
+        )
+    operations = [_as_stream(operation, opened_files) for operation in operations]
+    _upload_large_files(api, repo, operations)
+    return operations
+
+
+@contextmanager
+def _limited_xet() -> Iterator[None]:
+    """Set :data:`XET_LIMITS`, unless the user has set them."""
+    added = {name: value for name, value in XET_LIMITS.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _as_stream(operation: CommitOperation, opened_files: ExitStack) -> CommitOperation:
+    """Return the operation with an open file instead of a path, because huggingface_hub uploads these with Git LFS."""
+    if not isinstance(operation, CommitOperationAdd):
+        return operation
+    stream = opened_files.enter_context(Path(str(operation.path_or_fileobj)).open("rb"))  # noqa: SIM115
+    return CommitOperationAdd(path_in_repo=operation.path_in_repo, path_or_fileobj=stream)
+
+
 @bounded_waits()
-def _upload(api: HfApi, repo: StagedRepo, operations: list[CommitOperation]) -> None:
-    """Upload LFS files outside of :func:`with_retries`, because huggingface_hub retries uploads itself."""
+def _upload_large_files(api: HfApi, repo: StagedRepo, operations: list[CommitOperation]) -> None:
+    """Upload outside of :func:`with_retries`, because huggingface_hub retries uploads itself."""
     additions = [operation for operation in operations if isinstance(operation, CommitOperationAdd)]
     api.preupload_lfs_files(
         repo.name,
