@@ -2,8 +2,10 @@
 
 python benchmarks/publish_faults.py
 
-There are two scenarios: the first publish of a model, an adapter and a demo, and a publish that changes all three.
-They run against tests/support/hub_server.py, without waiting before retries. Each failed publish is run once more.
+There are three scenarios: the first publish of a model, an adapter and a demo with Xet, the same with Git LFS, and a
+publish that changes all three. They run against tests/support/hub_server.py, without waiting before retries. Each
+failed publish is run once more. Faults are errors, lost answers, answers of another JSON type or an HTML page, and
+errors of hf_xet's requests.
 """
 
 import json
@@ -16,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.finished_runs import METRICS, adapt, demo, finish
-from support.hub_faults import ALL, Scenario, Trial
+from support.hub_faults import ALL, ODD_ANSWERS, XET_FAULTS, XET_PATHS, Scenario, Trial
 from support.hub_server import Fault, HubServer, hub_server
 from support.publisher import Publisher
 from support.toy_training import MODEL, make_tokenizer
@@ -32,16 +34,20 @@ def main() -> None:
             print(f"\n{title}: {len(scenario.requests)} requests\n")
             print("| fault | trials | survived | left old and new | second run finished | wrong |")
             print("|---|---|---|---|---|---|")
-            for fault in ALL:
+            for fault in (*ALL, *ODD_ANSWERS):
                 trials = [scenario.trial(number, fault) for number in range(len(scenario.requests))]
                 print(row(str(fault), trials), flush=True)
             for fault in (Fault("drop"), Fault("refuse", 503)):
                 trials = [scenario.trial(number, fault, permanently=True) for number in range(len(scenario.requests))]
                 print(row(f"{fault}, at all later requests too", trials), flush=True)
+            if scenario.uses_xet:
+                for fault in XET_FAULTS:
+                    trials = [scenario.xet_trial(path, fault) for path in XET_PATHS]
+                    print(row(f"{fault} of Xet", trials), flush=True)
 
 
 def scenarios(folder: Path, server: HubServer) -> Iterator[tuple[str, Scenario]]:
-    """Yield the first publish, and a publish that changes all three repositories."""
+    """Yield the first publish with Xet and with Git LFS, and a publish that changes all three repositories."""
     toy = folder / "toy"
     tokenizer = make_tokenizer()
     build_model(MODEL, tokenizer, seed=0).save_pretrained(toy)
@@ -52,6 +58,10 @@ def scenarios(folder: Path, server: HubServer) -> Iterator[tuple[str, Scenario]]
     arguments = [run, "--repo", "org/wine-gpt", "--adapters", folder / "varieties", "--space", "org/demo"]
     publisher = Publisher(server.environment(), space, folder / "home")
     yield "first publish", Scenario(server, publisher, [*arguments, "--collection", "Wine GPT"])
+    publisher.close()
+    server.forget()
+    publisher = Publisher({**server.environment(), "HF_HUB_DISABLE_XET": "1"}, space, folder / "home")
+    yield "first publish, Git LFS", Scenario(server, publisher, [*arguments, "--collection", "Wine GPT"])
     publisher.close()
     change(run, folder / "varieties", space)
     publisher = Publisher(server.environment(), space, folder / "home")

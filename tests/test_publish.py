@@ -22,6 +22,7 @@ from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.evaluation.ngram_index import load_index
 from wine_gpt.publishing.hub import bounded_waits
+from wine_gpt.publishing.staging import BRANCH_NAME
 from wine_gpt.tokenizer import class_words
 
 MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"
@@ -463,7 +464,8 @@ def test_another_corpus_needs_a_license(hub: HubServer, publisher: Publisher, to
     assert "--license Apache: is not listed at" in publisher.run(run, "--repo", MODEL, "--license", "Apache").refused()
     # the tests' Hub knows some licenses only
     assert (
-        "the Hub refuses the card's metadata: " in publisher.run(run, "--repo", MODEL, "--license", "wtfpl").refused()
+        'the Hub refuses the card\'s metadata: "license" must be one of ['
+        in publisher.run(run, "--repo", MODEL, "--license", "wtfpl").refused()
     )
     assert hub.repositories == {}
     publisher.run(run, "--repo", MODEL, "--license", "cc-by-4.0").succeeded()
@@ -534,10 +536,31 @@ def test_swapped_names_of_model_and_space_are_refused(hub: HubServer, publisher:
         (["{work}/run", "--repo", "org/wine gpt"], "--repo: Repo id must use alphanumeric chars"),
         (["{work}/run", "--repo", "a/b/c"], "--repo: Repo id must be in the form"),
         (["{work}/run", "--repo", MODEL, "--space", "org/--"], "--space: "),
+        (["{work}/run", "--repo", MODEL, "--space", ""], "--space: "),
+        (
+            ["{work}/run", "--repo", f"https://huggingface.co/{MODEL}/tree/main"],
+            f"--repo: https://huggingface.co/{MODEL}/tree/main is an address, not a name: --repo {MODEL}",
+        ),
+        (
+            ["{work}/run", "--repo", MODEL, "--space", f"hf.co/spaces/{SPACE}"],
+            f"--space: hf.co/spaces/{SPACE} is an address",
+        ),
         (["{work}/run", "--repo", MODEL, "--adapters", "{work}/empty"], "--adapters: {work}/empty holds no model of"),
         (
             ["{work}/run", "--repo", MODEL, "--license", "mit"],
             "--license mit: a model trained on synthetic wine reviews",
+        ),
+        (
+            ["{work}/run", "--repo", MODEL, "--adapters", "{work}/varieties/syrah"],
+            "--adapters: {work}/varieties/syrah is one fine-tuned model: name the folder of all, --adapters ",
+        ),
+        (
+            ["{work}/run", "--repo", MODEL, "--adapters", "{work}/run"],
+            "--adapters: {work}/run is a run of scripts/pretrain.py: name the output folder of scripts/finetune.py",
+        ),
+        (
+            ["{work}/run", "--repo", MODEL, "--collection", " ", "--dry_run"],
+            "--collection: a title has 1 to 60 characters",
         ),
         (["{work}/run", "--repo", MODEL, "--token", "x"], "unrecognized arguments: --token x; see --help"),
     ],
@@ -548,6 +571,41 @@ def test_wrong_arguments_are_refused_in_one_line(
     done = publisher.run(*(part.format(work=work) for part in arguments))
     assert done.refused().startswith(message.format(work=work))
     assert hub.requests == []
+
+
+def test_revisions_are_names_of_branches() -> None:
+    wrong = (
+        "",
+        "my branch",
+        "../x",
+        "a..b",
+        "/a",
+        "a/",
+        "a//b",
+        ".a",
+        "a/.b",
+        "-x",
+        "a.lock",
+        "a~1",
+        "a:b",
+        "@",
+        "a@{b",
+        "a\n",
+    )
+    assert [name for name in wrong if BRANCH_NAME.fullmatch(name)] == []
+    right = ("main", "v2", "release/1.0", "féature", "refs/pr/1", "a-b_c.d", "x@y")
+    assert [name for name in right if BRANCH_NAME.fullmatch(name)] == [*right]
+
+
+def test_log_in_pages_and_missing_servers_are_named(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    hub.fault = lambda number, request: Fault("page")
+    line = publisher.run(work / "run", "--repo", MODEL, reuse_staged=True).refused()
+    assert line.startswith(
+        f"whoami: {hub.url} did not answer with JSON, but perhaps with the log-in page of a network"
+    )
+    hub.fault = lambda number, request: Fault("drop")
+    line = publisher.run(work / "run", "--repo", MODEL, reuse_staged=True).refused()
+    assert line.startswith(f"whoami: the connection to {hub.url} failed: ")
 
 
 @pytest.mark.parametrize(

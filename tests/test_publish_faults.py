@@ -42,7 +42,9 @@ def assert_sound(trial: Trial) -> None:
     assert trial.first.code in (0, 2), trial
     assert "Traceback" not in trial.first.stderr, trial
     if trial.first.code:
-        assert any(advice in trial.first.error for advice in ("to resume: python ", "permission", "token")), trial
+        assert any(
+            advice in trial.first.error for advice in ("to resume: python ", "permission", "token", "paid plan")
+        ), trial
 
 
 @pytest.mark.parametrize("fault", TRANSIENT, ids=str)

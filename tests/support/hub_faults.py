@@ -14,8 +14,14 @@ TRANSIENT = (Fault("drop"), Fault("hang"), Fault("refuse", 429), Fault("refuse",
 # transient faults after the server has done what the request asked for
 LOST_ANSWERS = (Fault("drop", lost=True), Fault("hang", lost=True), Fault("refuse", 500, lost=True))
 # errors that a retry does not help
-PERMANENT = (Fault("refuse", 401), Fault("refuse", 403), Fault("refuse", 409))
+PERMANENT = (Fault("refuse", 401), Fault("refuse", 402), Fault("refuse", 403), Fault("refuse", 409))
 ALL = (*TRANSIENT, *LOST_ANSWERS, *PERMANENT)
+# of hf_xet's requests
+XET_PATHS = ("/xet-write-token/", "/v1/shards")
+XET_FAULTS = (Fault("drop"), Fault("drop", lost=True), Fault("refuse", 403), Fault("refuse", 500))
+# answers of another type than expected, and a page of a proxy
+ODD_ANSWERS = (*(Fault("json", content=content) for content in (None, [], {}, "text", [None])), Fault("page"))
+PAYMENT_REQUIRED = 402
 # seconds in the Retry-After header of status 429 and 503
 RETRY_AFTER = 7
 
@@ -57,6 +63,13 @@ class Scenario:
         self.requests = [str(request) for request in server.requests]
         self.new = state(server)
         self.items = collection_items(server)
+        self.uses_xet = bool(server.xet_requests)
+        # without a paid plan all but the Space is published, and the model's card does not link the Space
+        server.forget()
+        self._restore()
+        server.paid_plan = False
+        self._run()
+        self.unpaid = state(server)
         self.old = {name: self.old.get(name) for name in self.new}
 
     def endpoints(self) -> dict[str, list[int]]:
@@ -73,17 +86,30 @@ class Scenario:
             return fault if count == number or (permanently and count > number) else None
 
         first = self._publish(fails, number if fault.kind == "hang" else None)
-        left = {name: self._compare(name, files) for name, files in state(self.server).items()}
+        return self._result(self.requests[number], fault, first)
+
+    def xet_trial(self, path: str, fault: Fault) -> Trial:
+        """Fail hf_xet's requests to a path; a run that fails is repeated without faults."""
+        self._restore()
+        self.server.xet_fault = lambda request: fault if path in request.path else None
+        return self._result(f"{path} of Xet", fault, self._run())
+
+    def _result(self, request: str, fault: Fault, first: Done) -> Trial:
+        left = {name: self._compare(name, files, fault) for name, files in state(self.server).items()}
         left |= {name: "old" for name in self.new.keys() - left.keys()}
         second = self._run() if first.code else None
-        return Trial(self.requests[number], fault, first, left, second, tuple(self._problems(second)))
+        return Trial(request, fault, first, left, second, tuple(self._problems(second, fault)))
+
+    def _restore(self) -> None:
+        """Put the Hub into its old state."""
+        self.server.forget()
+        self.server.repositories, self.server.objects, self.server.collections = deepcopy(self.before)
+        self.server.retry_after = RETRY_AFTER
 
     def _publish(
         self, fault: Callable[[int, Request], Fault | None] | None = None, hanging: int | None = None
     ) -> Done:
-        self.server.forget()
-        self.server.repositories, self.server.objects, self.server.collections = deepcopy(self.before)
-        self.server.retry_after = RETRY_AFTER
+        self._restore()
         if fault:
             self.server.fault = fault
         return self._run(hanging)
@@ -91,22 +117,25 @@ class Scenario:
     def _run(self, hanging: int | None = None) -> Done:
         done = self.publisher.run(*self.arguments, reuse_staged=True, hanging=hanging)
         self.server.fault = lambda number, request: None
+        self.server.xet_fault = lambda request: None
         return done
 
-    def _compare(self, name: str, files: dict[str, str] | None) -> str:
-        if files == self.new[name]:
+    def _compare(self, name: str, files: dict[str, str] | None, fault: Fault) -> str:
+        if files == self.new[name] or (fault.status == PAYMENT_REQUIRED and files == self.unpaid.get(name)):
             return "new"
         # a repository that was created and is empty counts as old
         return "old" if files in (self.old[name], {}) else "neither"
 
-    def _problems(self, second: Done | None) -> Iterator[str]:
+    def _problems(self, second: Done | None, fault: Fault) -> Iterator[str]:
         if second and second.code:
             yield f"the second run failed: {second.stderr}"
         if state(self.server) != self.new:
             yield "some repositories are not in the new state"
         for name, count in commits(self.server).items():
             expected = self.old_commits.get(name, 1) + 1
-            if count != expected:
+            # with a paid plan the second run adds the link to the demo
+            is_linked = fault.status == PAYMENT_REQUIRED and self.unpaid.get(name) != self.new[name]
+            if count not in (expected, expected + is_linked):
                 yield f"{name} has {count} commits, not {expected}"
         if collection_items(self.server) != self.items:
             yield "the collection has other items"

@@ -53,8 +53,8 @@ class Fault:
     """How a request fails.
 
     ``drop`` closes the connection without an answer, ``hang`` sends nothing until the client closes the connection,
-    ``refuse`` answers with a status, and ``json`` with status 200 and another ``content``. With ``lost`` the server
-    does what was asked, and only the answer is lost.
+    ``refuse`` answers with a status, ``json`` with status 200 and another ``content``, and ``page`` with HTML. With
+    ``lost`` the server does what was asked, and only the answer is lost.
     """
 
     kind: str
@@ -305,6 +305,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(answer, number)
         elif fault.kind == "refuse":
             self._send(Answer({"error": "injected"}, fault.status), number)
+        elif fault.kind == "page":
+            self._send(Answer(b"<html>Please log in</html>", 200, {"Content-Type": "text/html"}), number)
         elif fault.kind == "json":
             self._send(Answer(fault.content), number)
         else:

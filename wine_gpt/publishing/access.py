@@ -20,9 +20,6 @@ from wine_gpt.publishing.hub import (
     with_retries,
 )
 
-# the Hub's limit, in characters
-COLLECTION_TITLE_LENGTH = 60
-
 
 @dataclass(frozen=True)
 class Account:
@@ -136,10 +133,8 @@ def require_collection_access(account: Account, title: str, owner: str) -> None:
     """Check that the token may create or change the owner's collection.
 
     Raises:
-        UserError: if it may not, or the title is empty or too long.
+        UserError: if it may not.
     """
-    if not title.strip() or len(title) > COLLECTION_TITLE_LENGTH:
-        raise UserError(f"--collection: a title has 1 to {COLLECTION_TITLE_LENGTH} characters, not {len(title)}")
     in_scope = account.collection_scopes is None or owner in account.collection_scopes
     if account.read_only or not in_scope:
         raise UserError(

@@ -5,6 +5,7 @@ whose response was lost may have landed, so :func:`commit` reads the repository 
 cannot upload is uploaded by Git LFS.
 """
 
+import json
 import logging
 import os
 import time
@@ -23,7 +24,7 @@ from huggingface_hub import (
     RepoCard,
     get_session,
 )
-from huggingface_hub.constants import REPO_TYPES_URL_PREFIXES
+from huggingface_hub.constants import ENDPOINT, REPO_TYPES_URL_PREFIXES
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
@@ -181,8 +182,17 @@ def validate_card(repo: StagedRepo) -> None:
         with_retries(repo.card.validate)
     except HUB_ERRORS as error:
         if isinstance(error, ValueError):
-            raise UserError(f"{repo.title}: the Hub refuses the card's metadata: {one_line(error)}") from error
+            raise UserError(f"{repo.title}: the Hub refuses the card's metadata: {_card_problems(error)}") from error
         raise HubError(f"{repo.title}: validating the card: {describe_error(error)}") from error
+
+
+def _card_problems(error: ValueError) -> str:
+    """Return the messages in the JSON of the Hub's answer, in one line."""
+    try:
+        messages = [str(problem["message"]) for problem in json.loads(str(error))["errors"]]
+    except (ValueError, LookupError, TypeError):
+        return one_line(error)
+    return one_line(Exception("; ".join(messages)))
 
 
 @bounded_waits()
@@ -347,12 +357,23 @@ def describe_error(error: BaseException) -> str:
             message = f", {one_line(Exception(cause.server_message))}" if cause.server_message else ""
             return f"status {cause.response.status_code}{message} (request id {cause.request_id})"
         if isinstance(cause, httpx2.TimeoutException):
-            return "the Hub did not answer in time"
+            return f"{_address(cause)} did not answer in time"
         if isinstance(cause, httpx2.TransportError):
-            return f"the connection to the Hub failed: {one_line(cause)}"
+            return f"the connection to {_address(cause)} failed: {one_line(cause)}"
+    if type(error).__name__ == "JSONDecodeError":
+        return f"{ENDPOINT} did not answer with JSON, but perhaps with the log-in page of a network or proxy"
     if isinstance(error, ANSWER_ERRORS):
         return f"the Hub's answer was not understood: {one_line(error)}"
     return one_line(error)
+
+
+def _address(error: httpx2.TransportError) -> str:
+    """Return the scheme, host and port that the request was sent to."""
+    try:
+        return str(error.request.url.join("/")).rstrip("/")
+    except RuntimeError:
+        # the error is not of a request
+        return ENDPOINT
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,6 +1,7 @@
 """Read a finished run and the models fine-tuned from it, for publishing."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,7 +12,7 @@ from wine_gpt.data.report import DataReport
 from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.results import EvaluationReport
-from wine_gpt.files import JsonObject, from_fields, read_record, sha256
+from wine_gpt.files import JsonObject, from_fields, read_json, read_record, sha256
 from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.publishing.corpus import NOTHING_SAID, Corpus, OwnCorpus, corpus_of, published_path
 from wine_gpt.publishing.published_files import ADAPTER_FILES, MODEL_FILES, TOKENIZER_FILES
@@ -201,9 +202,7 @@ def read_subset_models(folder: Path, run: RunRecord, base: str) -> tuple[list[Su
     Raises:
         UserError: if there is no model, or one is damaged or was fine-tuned from other weights than the run's.
     """
-    found = sorted(path.parent for path in folder.glob(f"*/{METRICS}"))
-    if not found:
-        raise UserError(f"--adapters: {folder} holds no model of scripts/finetune.py")
+    found = _subset_folders(folder)
     weights_sha256 = run.weights_sha256
     subset_models, left_out = [], []
     for subfolder in found:
@@ -215,6 +214,23 @@ def read_subset_models(folder: Path, run: RunRecord, base: str) -> tuple[list[Su
             left_out.append(f"{metrics.value}: no better than its base, left out")
     subset_models.sort(key=lambda model: model.metrics.comparison.whole.perplexity_change.value)
     return subset_models, left_out
+
+
+def _subset_folders(folder: Path) -> list[Path]:
+    """Return the folders of the models in the output folder of ``scripts/finetune.py``."""
+    if (folder / METRICS).is_file():
+        if "method" in read_json(folder / METRICS):
+            parent = os.path.normpath(folder / "..")
+            raise UserError(
+                f"--adapters: {folder} is one fine-tuned model: name the folder of all, --adapters {parent}"
+            )
+        raise UserError(
+            f"--adapters: {folder} is a run of scripts/pretrain.py: name the output folder of scripts/finetune.py"
+        )
+    found = sorted(path.parent for path in folder.glob(f"*/{METRICS}"))
+    if not found:
+        raise UserError(f"--adapters: {folder} holds no model of scripts/finetune.py")
+    return found
 
 
 def require_files(folder: Path, names: tuple[str, ...]) -> None:

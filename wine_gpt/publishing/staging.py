@@ -4,6 +4,7 @@ Only the files listed here are published, because a run's folder also holds chec
 """
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,6 +48,13 @@ from wine_gpt.tokenizer import load_tokenizer
 
 STAGED_FOLDERS = ("models", "spaces")
 NOTHING = Kept()
+# git's rules: neither "..", "//", "/.", "@{" nor ".lock/", no space, control character or one of ~^:?*[\\
+BRANCH_NAME = re.compile(r"(?![-./])(?!@$)(?!.*(?:\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$))[^\s\x00-\x1f\x7f~^:?*\[\\]+")
+HUB_ADDRESS = re.compile(
+    r"(?:\w+://[^/]*|(?:www\.)?(?:huggingface\.co|hf\.co))(?:/|$)(?:(?:models|datasets|spaces)/)?"
+)
+# the Hub's limit, in characters
+COLLECTION_TITLE_LENGTH = 60
 # the demo's sources
 SPACE = bundled("space")
 SAMPLER = Path(sampler.__file__)
@@ -259,11 +267,22 @@ def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
 
 def _require_names(publication: Publication) -> None:
     _require_id("--repo", publication.repo)
-    if publication.space:
+    if publication.space is not None:
         _require_id("--space", publication.space)
+    if not BRANCH_NAME.fullmatch(publication.revision):
+        raise UserError(
+            f"--revision: {publication.revision!r} can't be the name of a branch: "
+            "use letters, digits, '-' and '_', as in v2"
+        )
+    title = publication.collection
+    if title is not None and not (title.strip() and len(title) <= COLLECTION_TITLE_LENGTH):
+        raise UserError(f"--collection: a title has 1 to {COLLECTION_TITLE_LENGTH} characters, not {len(title)}")
 
 
 def _require_id(option: str, name: str) -> None:
+    if address := HUB_ADDRESS.match(name):
+        named = "/".join(name[address.end() :].split("/")[:2])
+        raise UserError(f"{option}: {name} is an address, not a name: {option} {named or 'org/wine-gpt'}")
     try:
         validate_repo_id(name)
     except HFValidationError as error:
