@@ -259,7 +259,9 @@ def publish(
         onnx=onnx,
         index=index,
     )
-    return _dry_run(publication, publication.run / "publish") if dry_run else _publish(publication)
+    # staging generates the card's samples
+    with restored_generators():
+        return _dry_run(publication, publication.run / "publish") if dry_run else _publish(publication)
 
 
 def _as_path(data: object) -> object:
