@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
+from support.refused import refused
 
-from wine_gpt.config import PretrainConfig, ScoreConfig
+from wine_gpt.config import DataConfig, FinetuneConfig, LoraConfig, PretrainConfig, ScoreConfig, TrainingConfig
 from wine_gpt.config_io import config_from_settings, leaf_types, parse_config, to_flat, to_yaml
 from wine_gpt.errors import UserError
 from wine_gpt.run_folder import base_of, data_settings
@@ -298,6 +300,30 @@ def test_wrong_keyword_arguments_get_one_line(settings: dict[str, object], messa
         config_from_settings(PretrainConfig, settings)
     assert message in str(error.value)
     assert config_from_settings(PretrainConfig, {"training": None, "data": "x.csv"}).data.path == "x.csv"
+
+
+@pytest.mark.parametrize(
+    ("config_class", "settings", "message"),
+    [
+        (TrainingConfig, {"epochs": "2"}, "training.epochs is '2': must be a Python int"),
+        (TrainingConfig, {"epochs": True}, "training.epochs is True: must be a Python int"),
+        (TrainingConfig, {"epochs": np.int64(2)}, "training.epochs is np.int64(2): must be a Python int"),
+        (TrainingConfig, {"learning_rate": "1e-3"}, "training.learning_rate is '1e-3': must be a Python float"),
+        (TrainingConfig, {"micro_batches": 2.0}, "training.micro_batches is 2.0: must be a Python int or None"),
+        (DataConfig, {"path": Path("a.csv")}, "must be a text"),
+        (DataConfig, {"prompt_fields": "country"}, "data.prompt_fields is 'country': must be a tuple of texts"),
+        (LoraConfig, {"targets": [1]}, "lora.targets is [1]: must be a tuple of texts"),
+        (PretrainConfig, {"data": {"path": "a.csv"}}, "data is {'path': 'a.csv'}: must be a DataConfig"),
+        (FinetuneConfig, {"variety": 3}, "variety is 3: must be a text or None"),
+        (ScoreConfig, {"model": None}, "model is None: must be a text"),
+    ],
+)
+def test_a_value_of_another_type_gets_one_line(config_class: type, settings: dict[str, object], message: str) -> None:
+    assert message in refused(config_class, **settings)
+
+
+def test_an_integer_is_a_number() -> None:
+    assert TrainingConfig(learning_rate=1).learning_rate == 1
 
 
 def test_a_saved_config_does_not_start_the_run_over() -> None:

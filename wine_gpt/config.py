@@ -6,6 +6,7 @@ in settings appear at once.
 
 import dataclasses
 import math
+import typing
 import unicodedata
 from dataclasses import dataclass, field
 
@@ -32,6 +33,39 @@ def require(condition: bool, name: str, value: object, rule: str) -> None:
     """Raise a :class:`UserError` that quotes the setting and its value unless ``condition`` holds."""
     if not condition:
         raise UserError(f"config: {name} is {value!r}: {rule}")
+
+
+def require_types(config: object, section: str = "") -> None:
+    """Raise a :class:`UserError` for a value of another type than its field's, as Python callers may pass.
+
+    Args:
+        config: a dataclass.
+        section: its name in messages, with a dot.
+    """
+    for name, annotation in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if not _fits(value, annotation):
+            raise UserError(f"config: {section}{name} is {value!r}: must be {_kind(annotation)}")
+
+
+def _fits(value: object, annotation: typing.Any) -> bool:  # noqa: ANN401 - the type of a type annotation
+    if typing.get_origin(annotation) is tuple:
+        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    if alternatives := typing.get_args(annotation):
+        return any(_fits(value, alternative) for alternative in alternatives)
+    if annotation in (int, float):
+        # no bool, and no number of NumPy, which YAML and JSON can't hold
+        return type(value) is int or type(value) is annotation
+    return isinstance(value, annotation)
+
+
+def _kind(annotation: typing.Any) -> str:  # noqa: ANN401 - the type of a type annotation
+    if typing.get_origin(annotation) is tuple:
+        return "a tuple of texts"
+    if alternatives := typing.get_args(annotation):
+        return " or ".join(map(_kind, alternatives))
+    kinds = {int: "a Python int", float: "a Python float", str: "a text", bool: "True or False", type(None): "None"}
+    return kinds.get(annotation, f"a {annotation.__name__}")
 
 
 def column_name(name: str) -> str:
@@ -77,6 +111,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check what does not need the data."""
+        require_types(self, "data.")
         require(self.path != "", "data.path", self.path, "name a file, a Hub dataset, 'kaggle' or 'sample'")
         require(column_name(self.text_field) != "", "data.text_field", self.text_field, "name a column")
         self._use_column_names()
@@ -110,6 +145,7 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         """Check that at least one word fits beside [PAD] and [UNK]."""
+        require_types(self, "tokenizer.")
         require(self.vocab_size >= 3, "tokenizer.vocab_size", self.vocab_size, "must be at least 3")
 
 
@@ -132,6 +168,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check the shapes against each other."""
+        require_types(self, "model.")
         for name in ("n_layer", "n_head", "n_embd", "n_inner"):
             require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "must be at least 1")
         for name, largest in LARGEST_SIZES.items():
@@ -159,6 +196,7 @@ class GenerationDefaults:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        require_types(self, "generation.")
         name = "generation.temperature"
         low, high = TEMPERATURES
         require(low <= self.temperature <= high, name, self.temperature, f"must be from {low} to {high}")
@@ -207,6 +245,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        require_types(self, "training.")
         for name in ("epochs", "batch_tokens", "keep_checkpoints"):
             require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "must be at least 1")
         if self.micro_batches is not None:
@@ -253,6 +292,7 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         """Check that resume and overwrite are not both set."""
+        require_types(self)
         require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
         require(not (self.resume and self.overwrite), "overwrite", True, "can't go together with resume")
 
@@ -268,6 +308,7 @@ class TokenizerRunConfig:
 
     def __post_init__(self) -> None:
         """Refuse a trained tokenizer, because it would be ignored."""
+        require_types(self)
         advice = "a new tokenizer is trained, so leave it out; --output_dir names its folder"
         require(self.tokenizer.path is None, "tokenizer.path", self.tokenizer.path, advice)
         require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
@@ -296,6 +337,7 @@ class ScoreConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        require_types(self)
         require(self.model != "", "model", self.model, "name a folder or a model on the Hub")
         require(self.split in ("test", "validation"), "split", self.split, "must be test or validation")
         for name in ("texts", "batch_size", "min_reviews"):
@@ -328,6 +370,7 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        require_types(self, "lora.")
         for name in ("rank", "alpha"):
             require(getattr(self, name) >= 1, f"lora.{name}", getattr(self, name), "must be at least 1")
         require(0 <= self.dropout < 1, "lora.dropout", self.dropout, "must be in [0, 1)")
@@ -362,6 +405,7 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         """Check what does not need the data."""
+        require_types(self)
         known = f"must be one of {', '.join(METHODS)}"
         require(self.method in METHODS, "method", self.method, known)
         require(self.base != "", "base", self.base, "name the folder of a pretrained run")
