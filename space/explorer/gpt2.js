@@ -443,10 +443,9 @@ function grown(values, size) {
 
 /**
  * Return the defaults, replaced by the settings that are not undefined.
- * @template {object} T
- * @param {T} defaults
- * @param {Partial<T>} settings
- * @returns {T}
+ * @param {Required<SamplingSettings>} defaults
+ * @param {SamplingSettings} settings
+ * @returns {Required<SamplingSettings>}
  */
 function defined(defaults, settings) {
   const given = Object.entries(settings).filter(([name, value]) => name in defaults && value !== undefined);

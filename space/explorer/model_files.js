@@ -57,7 +57,7 @@ export class ModelFiles {
     this.source = source;
     this.signal = signal;
     /** @type {string} what error messages call the model */
-    this.name = source.files ? "the files" : (source.hub ?? source.url ?? "");
+    this.name = source.files ? "what was dropped" : (source.hub ?? source.url ?? "");
   }
 
   /**

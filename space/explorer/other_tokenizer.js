@@ -8,10 +8,12 @@ import { ModelError } from "./model_error.js";
 export const LIBRARY = "https://cdn.jsdelivr.net/npm/@huggingface/tokenizers@0.2.0/dist/tokenizers.min.mjs";
 const INTEGRITY = "sha384-Tl2lMbeE3RCGFLOUGQ7LhvaagysxiOw/9dulz2sD6jxNa1MckRJQBbYdVHhOoqEs";
 
+/** @typedef {import("./tokenizer.js").TextTokenizer} TextTokenizer */
+
 /**
  * @param {any} json the parsed tokenizer.json
  * @param {any} config the parsed tokenizer_config.json
- * @returns {Promise<import("./tokenizer.js").TextTokenizer>}
+ * @returns {Promise<TextTokenizer>}
  * @throws {ModelError} if the library can't be loaded or does not know the tokenizer
  */
 export async function loadOtherTokenizer(json, config) {
@@ -37,7 +39,7 @@ async function importLibrary() {
   }
 }
 
-/** @implements {import("./tokenizer.js").TextTokenizer} */
+/** @implements {TextTokenizer} */
 class OtherTokenizer {
   #library;
   /** @type {Set<number>} */ #special;

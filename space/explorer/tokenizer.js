@@ -1,8 +1,8 @@
 /**
  * Texts to ids and back, by a model's tokenizer.json.
  *
- * The word-level tokenizer of wine_gpt is here, exactly as wine_gpt/tokenizer.py makes it. Any other needs
- * @huggingface/tokenizers, which other_tokenizer.js loads.
+ * The word-level tokenizer of wine_gpt is here, exactly as wine_gpt/tokenizer.py makes it; other_tokenizer.js loads a
+ * library for any other.
  */
 import { ModelError } from "./model_error.js";
 import { naturalSpacing, same } from "./natural_spacing.js";
@@ -38,10 +38,10 @@ const MOST_IDS = 2 ** 21;
  * @returns {Promise<{tokenizer: TextTokenizer | null, problem: string}>} null and one line that says why, if it can't be used
  */
 export async function loadTokenizer(files) {
-  const json = await files.json("tokenizer.json", 50e6);
-  if (json === undefined) return { tokenizer: null, problem: `${files.name} has no tokenizer.json` };
-  const config = (await files.json("tokenizer_config.json", 10e6)) ?? {};
   try {
+    const json = await files.json("tokenizer.json", 50e6);
+    if (json === undefined) return { tokenizer: null, problem: `${files.name} has no tokenizer.json` };
+    const config = (await files.json("tokenizer_config.json", 10e6)) ?? {};
     return { tokenizer: wordLevelTokenizer(json, config) ?? (await loadOtherTokenizer(json, config)), problem: "" };
   } catch (error) {
     if (!(error instanceof ModelError)) throw error;

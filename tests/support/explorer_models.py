@@ -28,6 +28,7 @@ class Case:
         dtype: of the weights in the file.
         shards: whether the weights are in several files.
         renamed: other names of fields in config.json.
+        tied_later: whether config.json says that two heads which differ are tied; transformers does not tie them.
         unneeded: whether the file has the mask buffers of old GPT-2s, too.
         deep: whether the reference has every inner value and greedy texts.
     """
@@ -36,6 +37,7 @@ class Case:
     dtype: torch.dtype = torch.float32
     shards: bool = False
     renamed: dict[str, str] = field(default_factory=dict)
+    tied_later: bool = False
     unneeded: bool = False
     deep: bool = True
 
@@ -59,6 +61,7 @@ CASES = {
     "bfloat16": Case(TINY, dtype=torch.bfloat16),
     "float16": Case(TINY, dtype=torch.float16),
     "shards": Case({**TINY, "tie_word_embeddings": False, "n_head": 1}, shards=True),
+    "tied_later": Case({**TINY, "tie_word_embeddings": False}, tied_later=True),
     "buffers": Case(TINY, unneeded=True),
     "other_names": Case(TINY, renamed={"n_embd": "hidden_size", "n_head": "num_attention_heads"}),
     **{
@@ -90,6 +93,8 @@ def build(case: Case, folder: Path, seed: int = 1) -> GPT2LMHeadModel:
         tensors = {name.removeprefix("transformer."): value for name, value in load_file(folder / WEIGHTS).items()}
         save_file({**tensors, **mask}, folder / WEIGHTS, metadata={"format": "pt"})
     fields = json.loads((folder / "config.json").read_text())
+    if case.tied_later:
+        fields["tie_word_embeddings"] = True
     (folder / "config.json").write_text(json.dumps({case.renamed.get(name, name): fields[name] for name in fields}))
     return GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
 

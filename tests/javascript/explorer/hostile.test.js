@@ -51,7 +51,7 @@ const REFUSED = {
   "weights that are NaN": [{ bytes: Buffer.concat([weights.subarray(0, -4), Buffer.from([0, 0, 0xc0, 0x7f])]) }, /NaN or infinite/],
   "no weights": [{ files: { "model.safetensors": null } }, /no model.safetensors: the explorer reads no pickled weights/],
   "no config": [{ files: { "config.json": null } }, /no config.json/],
-  "a config that is no JSON": [{ files: { "config.json": '{"n_embd": NaN}' } }, /config.json of the files is not JSON/],
+  "a config that is no JSON": [{ files: { "config.json": '{"n_embd": NaN}' } }, /config.json of what was dropped is not JSON/],
   "a config of 2 MB": [{ files: { "config.json": " ".repeat(2e6) } }, /config.json is larger than 1 MB/],
   "a value nested 200,000 times": [{ files: { "config.json": `{"model_type": ${"[".repeat(2e5)}${"]".repeat(2e5)}}` } }, /this model is a “an object”/],
   "a config that is a list": [{ files: { "config.json": "[]" } }, /must hold a JSON object/],
@@ -95,6 +95,16 @@ test("tensors and fields that a GPT-2 does not need are no fault", async () => {
   const buffer = { dtype: "BOOL", shape: [0], data_offsets: [weights.length - 8 - headerLength, weights.length - 8 - headerLength] };
   const model = await load({ header: { ...header, "transformer.h.0.attn.bias": buffer, __metadata__: { format: "pt" } }, changed: { unknown: 1 } });
   assert.equal(model.config.width, config.n_embd);
+});
+
+test("a damaged tokenizer is named, and ids still work", async () => {
+  const problems = { "{": /tokenizer.json of what was dropped is not JSON/, "[]": /is not wine_gpt's/, [" ".repeat(51e6)]: /larger than 50 MB/ };
+  for (const [content, problem] of Object.entries(problems)) {
+    const model = await load({ files: { "tokenizer.json": content } });
+    assert.equal(model.tokenizer, null);
+    assert.match(model.tokenizerProblem, problem);
+    assert.equal(model.next([1]).length, model.config.vocabSize);
+  }
 });
 
 test("ids and texts that the model can't take are one line", async () => {
