@@ -453,6 +453,45 @@ def test_the_word_map_has_the_nearest_words_and_the_principal_components(
         torch.testing.assert_close(found.abs(), (left[:, :2] * values[:2]).abs(), atol=1e-3, rtol=1e-3)
 
 
+def test_copied_spans_are_those_of_the_index_in_what_the_model_wrote(
+    opened: Open, tokenizer: PreTrainedTokenizerFast, demo_model: Path
+) -> None:
+    from wine_gpt.evaluation.ngram_index import FILE_NAME, load_index
+
+    with opened({**LINK, "temperature": 0}) as page:
+        words = tokenizer.convert_ids_to_tokens(ids_of(page, tokenizer)[page.locator(".word.given").count() : -1])
+        length = load_index(demo_model / FILE_NAME).longest_span(words)
+        assert length > 0
+        expect(page.locator(".copies-found")).to_contain_text(
+            f"216 training texts: {length} of the {len(words)} words"
+        )
+        expect(page.locator(".word.copied")).to_have_count(length)
+        whole = " ".join([*HEADER.split(), *words])
+    # a visitor may type a training text
+    with opened({**LINK, "prompt": whole}) as page:
+        expect(page.locator(".word.given")).not_to_have_count(0)
+        expect(page.locator(".word.copied")).to_have_count(0)
+
+
+def test_the_tour_shows_each_step_on_the_live_model(opened: Open) -> None:
+    with opened(viewport=PHONE) as page:
+        page.get_by_role("button", name="Take the tour").click()
+        tour = page.get_by_role("region", name="Tour", exact=True)
+        shown = []
+        for step in range(1, 9):
+            expect(tour.get_by_role("heading")).to_contain_text(f"{step} of 8: ")
+            expect(tour.get_by_role("heading")).to_be_focused()
+            expect(tour).to_contain_text("In the class's notebook: ")
+            shown.append(page.get_by_role("tab", selected=True).get_attribute("data-tab"))
+            if step == 4:
+                page.screenshot(path=SCREENSHOTS / "tour-phone-light.png")
+                assert serious(page, ".tour") == []
+            tour.get_by_role("button", name="Next" if step < 8 else "Finish").click()
+        assert shown == ["next", "map", "scores", "heads", "lens", "next", "next", "guess"]
+        expect(tour).to_be_hidden()
+        expect(page.get_by_role("button", name="Take the tour")).to_be_focused()
+
+
 def test_the_keyboard_alone_steps_through_the_words(opened: Open) -> None:
     with opened() as page:
         page.locator(".words button.word:not(.given)").first.focus()

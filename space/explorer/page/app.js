@@ -5,6 +5,8 @@
  * index.html, and it redraws from the store only (README.md beside this file).
  */
 import { addressOf, parseAddress } from "./address.js";
+import { ModelFiles } from "../model_files.js";
+import { loadCopyIndex } from "./copy_check.js";
 import { filesOf } from "./dropped_files.js";
 import { finder } from "./dom.js";
 import { chooseLanguage, makeText, translate } from "./i18n.js";
@@ -13,6 +15,7 @@ import { chosenSource, loadAll, loadSite } from "./model_source.js";
 import { emptyState, Store } from "./store.js";
 import { firstPrompt } from "./template.js";
 import { mount as mountTabs, TABS } from "./views/tabs.js";
+import { mount as mountTour } from "./views/tour.js";
 import { mount as mountText } from "./views/text.js";
 import { mount as mountWrite } from "./views/write.js";
 import { restore, write } from "./writing.js";
@@ -35,6 +38,7 @@ async function start() {
   mountWrite(find("[data-view=write]"), store, text, { load: openModel, loadFiles: (files) => load({ files }, parseAddress("", TABS)) });
   mountText(find("[data-view=text]"), store, text, { address: () => addressOf(store.state, location.href) });
   mountTabs(find(".tabs"), store, text);
+  mountTour(find("[data-view=tour]"), store, text);
   keepLink();
   await loadFirst();
 }
@@ -83,6 +87,8 @@ async function load(source, linked) {
     const onProgress = (/** @type {any} */ progress) => { if (isCurrent()) store.set({ loading: progress }); };
     const loaded = await loadAll(source, { onProgress, signal: controller.signal });
     if (!isCurrent()) return loaded.model?.close();
+    // in the background, because the index can be larger than the model
+    loadCopyIndex(new ModelFiles(source, controller.signal)).then((copyIndex) => { if (isCurrent()) store.set({ copyIndex }); });
     await begin(loaded, linked);
   } catch (error) {
     if (isCurrent()) store.set({ loading: null, problem: messageOf(error) });

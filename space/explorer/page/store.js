@@ -45,6 +45,8 @@
  * @property {boolean} raw whether the words are shown as the model sees them
  * @property {[number, number][]} switchedOff layer and head of each head that is switched off
  * @property {import("../gpt2.js").Inner | null} inner of `ids`, computed when a view needs it (inner_values.js)
+ * @property {import("./copy_check.js").CopyIndex | null} copyIndex of the model's training texts, if it has one
+ * @property {number | null} tour the tour's step, from 0
  * @property {number | null} hiddenFrom position of the first word that the text hides, for guessing
  */
 
@@ -54,7 +56,7 @@ export function emptyState() {
     model: null, vocabulary: null, name: "", source: null, template: { prefix: "", fields: [] }, loading: null, problem: "",
     prompt: "", settings: { temperature: 1, topK: 0, topP: 1, length: 150, seed: 1 }, seedIsGiven: false,
     ids: [], words: [], given: 0, draws: [], begun: null, edited: false, writing: null, reason: null,
-    chosen: null, tab: "next", layer: null, head: null, surprise: false, raw: false, switchedOff: [], inner: null, hiddenFrom: null,
+    chosen: null, tab: "next", layer: null, head: null, surprise: false, raw: false, switchedOff: [], inner: null, hiddenFrom: null, copyIndex: null, tour: null,
   };
 }
 

@@ -88,9 +88,11 @@ export async function restore(store, written) {
   if (!(await begin(store))) return;
   const { model, ids } = store.state;
   const { vocabSize, positions } = /** @type {any} */ (model).config;
-  const sound = written.filter((id) => id < vocabSize).slice(0, positions - ids.length);
-  await append(store, sound.map((id) => ({ id, draw: null })));
-  store.set({ edited: true, reason: model?.generation.ends.includes(sound.at(-1) ?? -1) ? "end" : null });
+  const sound = written.filter((id) => id < vocabSize).slice(0, positions - ids.length), controller = new AbortController();
+  store.set({ writing: controller });
+  await append(store, sound.map((id) => ({ id, draw: null })), () => store.state.writing === controller);
+  if (store.state.writing !== controller) return;
+  store.set({ writing: null, edited: true, reason: model?.generation.ends.includes(sound.at(-1) ?? -1) ? "end" : null });
 }
 
 /**

@@ -1,4 +1,5 @@
 /** The text: its words, what they are colored by, and the buttons that change it. */
+import { longestSpan } from "../copy_check.js";
 import { copy, finder, make, showTips } from "../dom.js";
 import { attentionRow, meanSurprise, surprisesOf } from "../inner_values.js";
 import { nameOfWord } from "../names.js";
@@ -161,10 +162,27 @@ export function mount(element, store, text, { address }) {
     setTimeout(() => { button.textContent = text(key); }, 1500);
   }
 
+  function drawCopies(/** @type {import("../store.js").State} */ state) {
+    const { copyIndex, writing, words, given, ids, model } = state, from = Math.max(given, shownWords(state, text).header);
+    const last = model?.generation.ends.includes(ids.at(-1) ?? -1) ? ids.length - 1 : ids.length, count = last - from;
+    // only what the model wrote: a visitor may type a training text
+    const found = copyIndex && !writing && count > 0 ? longestSpan(copyIndex, words.slice(from, last).map(({ label }) => label)) : null;
+    spans.forEach((span, at) => span.classList.toggle("copied", !!found && at >= from + found.start && at < from + found.start + found.length));
+    find(".copies").hidden = !copyIndex || writing !== null || count < 1 || state.hiddenFrom !== null;
+    if (!copyIndex) return;
+    const figures = { reviews: text.count(copyIndex.reviews), n: copyIndex.n, sure: 2 * copyIndex.n - 1 };
+    find(".copies-found").textContent = found ? text("copies_some", { ...figures, length: found.length, words: count, margin: copyIndex.n - 1 }) : text("copies_none", figures);
+    find(".copies-info").textContent = text("copies_info", figures);
+  }
+
   showTips(element, tipOf);
   store.watch(["words", "given", "raw", "hiddenFrom"], drawWords);
   store.watch(["words", "chosen", "tab", "inner", "surprise", "layer", "head", "raw", "hiddenFrom"], drawShades);
+  store.watch(["words", "writing", "copyIndex", "raw", "hiddenFrom"], drawCopies);
   store.watch(["words", "writing", "reason", "given", "model", "hiddenFrom", "switchedOff"], drawState);
-  store.watch(["raw"], ({ raw }) => element.classList.toggle("as-is", raw));
+  store.watch(["raw"], ({ raw }) => {
+    find(".raw").checked = raw;
+    element.classList.toggle("as-is", raw);
+  });
   store.watch(["surprise"], ({ surprise }) => { find(".surprise").checked = surprise; });
 }
