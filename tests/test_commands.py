@@ -191,10 +191,19 @@ def test_the_help_of_a_script_names_the_script(name: str, tmp_path: Path) -> Non
     assert [*tmp_path.iterdir()] == []
 
 
+def test_the_help_shows_what_the_default_config_sets_otherwise(wine_gpt: Command) -> None:
+    shown = " ".join(wine_gpt("pretrain", "--help")[1].split())
+    assert "(default: 5; sample.yaml has 8)" in shown
+    assert "(default: 42)" in shown
+
+
 def test_training_a_tokenizer_refuses_a_trained_one(wine_gpt: Command) -> None:
     code, _, stderr = wine_gpt("train-tokenizer", "--tokenizer.path", "runs/tokenizer")
     assert (code, stderr.count("\n")) == (2, 1)
     assert "tokenizer.path is 'runs/tokenizer': a new tokenizer is trained, so leave it out" in stderr
+    shown = wine_gpt("train-tokenizer", "--help")[1]
+    assert " --tokenizer.vocab_size " in shown
+    assert " --tokenizer.path text" not in shown
 
 
 def test_training_a_tokenizer_reads_a_config_of_pretraining(

@@ -18,7 +18,7 @@ from wine_gpt.config import FinetuneConfig, LoraConfig, ModelConfig, PretrainCon
 from wine_gpt.config_io import to_yaml
 from wine_gpt.finetuning.base import load_base
 from wine_gpt.modeling.gpt2 import build_model
-from wine_gpt.modeling.pretrained import load_model
+from wine_gpt.modeling.pretrained import load_model, load_model_and_tokenizer
 
 Tensors = dict[str, torch.Tensor]
 Change = Callable[[Tensors], Tensors]
@@ -181,6 +181,15 @@ def test_what_is_no_folder_gets_one_line(name: str, message: str) -> None:
 
 def test_the_folder_around_a_model_names_it(folder: Path) -> None:
     assert f"it has no config.json; its folder model holds one: name {folder}" in refused(load_model, folder.parent)
+
+
+def test_special_tokens_that_differ_are_named(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    swapped = {"bos_token_id": config["eos_token_id"], "eos_token_id": config["bos_token_id"]}
+    change_json(folder / "config.json", **swapped)
+    assert f"bos_token_id is {config['bos_token_id']} in the tokenizer, {config['eos_token_id']} in config.json" in (
+        refused(load_model_and_tokenizer, folder)
+    )
 
 
 def test_metrics_without_results_are_named(recorded: Path) -> None:

@@ -301,6 +301,9 @@ class PretrainConfig:
 class TokenizerRunConfig:
     """The settings of training a tokenizer without a model."""
 
+    # settings that the help leaves out; without an annotation, because it is no setting
+    REFUSED = ("tokenizer.path",)
+
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     # folder of the tokenizer; a config of pretraining names its run's folder, which is not used

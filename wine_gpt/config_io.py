@@ -203,32 +203,54 @@ def find_config(name: str, folder: Path = Path()) -> Path:
     raise UserError(f"config: can't read {name}: no such file; {hint}")
 
 
-def config_help(config_class: type, usage: str, description: str) -> str:
-    """Return the help of a command: its usage, its description, and every setting with its type and default."""
+def config_help(config_class: type, usage: str, description: str, default_file: str | None = None) -> str:
+    """Return the help of a command: its usage, its description, and every setting with its type and default.
+
+    A setting that the config read by default sets otherwise has that value too.
+    """
     parser = argparse.ArgumentParser(
         usage=usage, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    _add_settings(parser, config_class, "")
+    in_file = read_config_file(default_file, dict(leaf_types(config_class))) if default_file else {}
+    _add_settings(parser, config_class, "", {key: (default_file, value) for key, value in in_file.items()})
     return parser.format_help()
 
 
-def _add_settings(parser: argparse.ArgumentParser, config_class: type, prefix: str) -> None:
-    """Add each setting to the help, with the comment above its field as its description."""
+def _add_settings(
+    parser: argparse.ArgumentParser,
+    config_class: type,
+    prefix: str,
+    in_file: Mapping[str, tuple[str | None, object]],
+    refused: Sequence[str] = (),
+) -> None:
+    """Add each setting to the help, with the comment above its field as its description.
+
+    Args:
+        parser: the parser.
+        config_class: the root config or a section.
+        prefix: the section's name and a dot.
+        in_file: the config read by default, and its value, by the setting's key.
+        refused: the settings that the command takes no value for.
+    """
+    refused = (*refused, *getattr(config_class, "REFUSED", ()))
     group = parser.add_argument_group(prefix.removesuffix(".") or "settings", inspect.getdoc(config_class))
     types = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
         annotation = types[field.name]
         if dataclasses.is_dataclass(annotation):
-            _add_settings(parser, typing.cast(type, annotation), f"{prefix}{field.name}.")
-        elif field.default is not dataclasses.MISSING:
+            _add_settings(parser, typing.cast(type, annotation), f"{prefix}{field.name}.", in_file, refused)
+        elif field.default is not dataclasses.MISSING and prefix + field.name not in refused:
             comment = get_attribute_docstring(config_class, field.name).comment_above.replace("\n", " ")
-            help_text = f"{comment} (default: {_shown(field.default)})".strip().replace("%", "%%")
+            file, value = in_file.get(prefix + field.name, (None, field.default))
+            differs = _shown(value) != _shown(field.default)
+            default = _shown(field.default) + (f"; {file} has {_shown(value)}" if differs else "")
+            help_text = f"{comment} (default: {default})".strip().replace("%", "%%")
             group.add_argument(f"--{prefix}{field.name}", metavar=type_name(annotation), help=help_text)
 
 
 def _shown(default: object) -> str:
     """Return a default as it is written on the command line."""
-    if isinstance(default, tuple):
+    if isinstance(default, tuple | list):
         return ",".join(default)
     return {"None": "null", "False": "false", "True": "true"}.get(str(default), str(default))
 

@@ -25,7 +25,7 @@ def read_config(
         UserError: as :func:`wine_gpt.config_io.parse_config`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    exit_with_help(config_class, arguments, f"{program_name(name)} {USAGE}", description)
+    exit_with_help(config_class, arguments, f"{program_name(name)} {USAGE}", description, default_file)
     if not is_launched():
         return parse_config(config_class, arguments, default_file, whole_class=whole_class)
     joins_as_main_process()
@@ -33,8 +33,14 @@ def read_config(
         return parse_config(config_class, arguments, default_file, whole_class=whole_class)
 
 
-def exit_with_help(config_class: type, arguments: Sequence[str], usage: str, description: str | None) -> None:
+def exit_with_help(
+    config_class: type,
+    arguments: Sequence[str],
+    usage: str,
+    description: str | None,
+    default_file: str | None = None,
+) -> None:
     """Print the help and exit if the command line asks for it."""
     if {"-h", "--help"} & set(arguments):
-        print(config_help(config_class, usage, description or ""), end="")
+        print(config_help(config_class, usage, description or "", default_file), end="")
         raise SystemExit

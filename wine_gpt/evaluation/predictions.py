@@ -111,9 +111,10 @@ def _columns(model: PreTrainedModel, batch: Batch) -> tuple[Ints, Floats, Floats
     logs = logits.float().log_softmax(dim=-1)
     best, likeliest = logs.max(dim=-1)
     nats = -logs.gather(1, labels[:, None])[:, 0]
-    confidence = best.double().exp()
     correct = likeliest == labels
-    return labels.cpu().numpy(), nats.double().cpu().numpy(), confidence.cpu().numpy(), correct.cpu().numpy()
+    # float64 on the CPU only, because MPS lacks it
+    confidence = best.cpu().double().exp()
+    return labels.cpu().numpy(), nats.cpu().double().numpy(), confidence.numpy(), correct.cpu().numpy()
 
 
 def _prediction(

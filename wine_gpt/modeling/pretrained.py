@@ -22,7 +22,7 @@ from wine_gpt.modeling.folder_checks import (
     require_floats,
     require_loadable,
 )
-from wine_gpt.run_folder import ADAPTER_CONFIG, TOKENIZER, describe_missing, is_hub_id, require_base
+from wine_gpt.run_folder import ADAPTER_CONFIG, MODEL_CONFIG, TOKENIZER, describe_missing, is_hub_id, require_base
 from wine_gpt.tokenizer import SPECIAL_TOKENS, load_tokenizer, save_tokenizer
 
 
@@ -83,6 +83,13 @@ def load_model_and_tokenizer(
         raise UserError(
             f"{path}: the tokenizer has {words:,} words, the model {embeddings:,}: they do not fit together"
         )
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        own, of_model = getattr(tokenizer, name), getattr(model.config, name, None)
+        # a list of several, or none, in models of other programs
+        if isinstance(own, int) and isinstance(of_model, int) and own != of_model:
+            raise UserError(
+                f"{path}: {name} is {own} in the tokenizer, {of_model} in {MODEL_CONFIG}: they do not fit together"
+            )
     return model, tokenizer
 
 

@@ -111,7 +111,8 @@ def score_reviews(
     module.eval()
     for indices in batches[accelerator.process_index :: accelerator.num_processes]:
         batch = collate(split, indices, block_size, tokenizer.eos_token_id).to(accelerator.device)
-        losses = module.token_losses(batch).double().cpu()
+        # float64 on the CPU only, because MPS lacks it
+        losses = module.token_losses(batch).cpu().double()
         labels = batch.labels.cpu()
         end = labels == tokenizer.eos_token_id
         counted = torch.arange(labels.shape[1]) >= torch.from_numpy(first[indices])[:, None]
@@ -120,4 +121,6 @@ def score_reviews(
         columns = (word, losses * word, unknown, losses * end)
         sums[torch.from_numpy(indices)] = torch.stack([column.double().sum(1) for column in columns], dim=1)
     module.train(was_training)
-    return np.asarray(accelerator.reduce(sums.to(accelerator.device)).cpu())
+    if accelerator.num_processes > 1:
+        sums = accelerator.reduce(sums.to(accelerator.device)).cpu()
+    return np.asarray(sums)
