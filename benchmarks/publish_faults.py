@@ -21,8 +21,9 @@ from support.finished_runs import METRICS, adapt, demo, finish
 from support.hub_faults import ALL, ODD_ANSWERS, XET_FAULTS, XET_PATHS, Scenario, Trial
 from support.hub_server import Fault, HubServer, hub_server
 from support.publisher import Publisher
-from support.toy_training import MODEL, make_tokenizer
+from support.toy_training import make_tokenizer
 
+from wine_gpt.config import ModelConfig
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.tokenizer import save_tokenizer
 
@@ -50,7 +51,10 @@ def scenarios(folder: Path, server: HubServer) -> Iterator[tuple[str, Scenario]]
     """Yield the first publish with Xet and with Git LFS, and a publish that changes all three repositories."""
     toy = folder / "toy"
     tokenizer = make_tokenizer()
-    build_model(MODEL, tokenizer, seed=0).save_pretrained(toy)
+    # the sizes in finish()'s config.yaml
+    shape = ModelConfig(n_layer=2, n_head=2, n_embd=32, n_inner=64, block_size=64)
+    tokenizer.model_max_length = 63
+    build_model(shape, tokenizer, seed=0).save_pretrained(toy)
     save_tokenizer(tokenizer, toy)
     run = finish(toy, folder / "run")
     adapt(run, folder / "varieties", "Pinot Noir")

@@ -11,6 +11,7 @@ from support.hub_server import HubServer
 from support.publisher import Publisher
 
 from wine_gpt.evaluation.ngram_index import build_index
+from wine_gpt.publishing.kept import SPACE_LINK
 
 MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"
 INDEX, ONNX = "training_ngrams.safetensors", "onnx/model.onnx"
@@ -114,6 +115,12 @@ def test_other_adapters_stay_listed_and_odd_cards_are_read(
         hub.upload(MODEL, {"README.md": odd.encode()})
         publisher.run(*base(work)).succeeded()
         assert "## Fine-tuned" not in card(hub)
+
+
+def test_links_to_spaces_of_short_names_are_found() -> None:
+    link = SPACE_LINK.search("[a/b](https://huggingface.co/spaces/a/b).")
+    assert link is not None
+    assert link[1] == "a/b"
 
 
 def test_an_index_from_which_texts_can_be_rebuilt_is_removed(hub: HubServer, publisher: Publisher, work: Path) -> None:

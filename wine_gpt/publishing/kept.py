@@ -20,7 +20,7 @@ from wine_gpt.run_folder import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
-SPACE_LINK = re.compile(r"https://huggingface\.co/spaces/([\w.-]+/[\w.-]+\w)")
+SPACE_LINK = re.compile(r"https://huggingface\.co/spaces/([\w.-]+/[\w.-]*\w)")
 FIELD_HEADING = re.compile(r"^## Fine-tuned by (.+)$", re.MULTILINE)
 # the option that adds the file
 OPTIONS = {ONNX: "onnx", ONNX_QUANTIZED: "onnx", NGRAM_INDEX: "index"}
@@ -165,6 +165,9 @@ def _has_current_format(api: HfApi, name: str, revision: str) -> bool:
 
 
 def _listed_adapters(card: str) -> list[str]:
+    if not card.startswith("---"):
+        # huggingface_hub would warn
+        return []
     try:
         listed = RepoCard(card, ignore_metadata_errors=True).data.to_dict().get("adapters")
     except (ValueError, yaml.YAMLError):
