@@ -492,6 +492,43 @@ def test_the_tour_shows_each_step_on_the_live_model(opened: Open) -> None:
         expect(page.get_by_role("button", name="Take the tour")).to_be_focused()
 
 
+def test_two_temperatures_and_two_models_are_compared(
+    opened: Open, eager: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with opened({**LINK, "tab": "compare", "length": 12}) as page:
+        first = text(page)
+        page.locator(".left-temperature").fill("0.8")
+        page.locator(".right-temperature").fill("2")
+        page.get_by_role("button", name="Write both").click()
+        expect(page.locator(".right-text")).not_to_be_empty()
+        # the same seed and settings give the page's own text
+        left = " ".join(page.locator(".left-text").inner_text().split())
+        assert left.endswith(first)
+        row = page.locator(".left-differ tbody tr").first
+        word, (own, other) = (
+            row.locator("th").inner_text(),
+            (fraction(each) for each in row.locator("td").all_inner_texts()),
+        )
+        ids = [*tokenizer(HEADER)["input_ids"], *tokenizer(first)["input_ids"][1:]]
+        logits = compute(eager, ids).logits[0, :-1]
+        logits[:, eager.generation_config.suppress_tokens] = -torch.inf
+        pairs = [
+            ((logits[at] / 0.8).softmax(-1)[ids[at + 1]].item(), (logits[at] / 2).softmax(-1)[ids[at + 1]].item())
+            for at in range(len(ids) - 13, len(ids) - 1)
+            if tokenizer.convert_ids_to_tokens(ids[at + 1]) == word
+        ]
+        assert any((own, other) == pytest.approx(pair, abs=1.1e-3) for pair in pairs)
+        page.get_by_label("Model, if it is another one").fill("no model")
+        page.get_by_role("button", name="Write both").click()
+        expect(page.locator(".compare-status")).to_contain_text("“no model” is no model")
+        page.get_by_label("Model, if it is another one").fill("./model/")
+        page.locator(".right-temperature").fill("0.8")
+        page.get_by_role("button", name="Write both").click()
+        expect(page.locator(".right-differ")).to_be_hidden()
+        expect(page.locator(".compare-status")).to_be_empty()
+        assert page.locator(".right-text").inner_text() == page.locator(".left-text").inner_text()
+
+
 def test_the_keyboard_alone_steps_through_the_words(opened: Open) -> None:
     with opened() as page:
         page.locator(".words button.word:not(.given)").first.focus()

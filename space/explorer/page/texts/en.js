@@ -208,4 +208,17 @@ export const en = {
   tour_draw_text: "A random number between 0 and 1 falls on one word of the line. Draw 100 times and compare with the bars, or take another word and let the model continue.",
   tour_loss: "Training: fewer surprises",
   tour_loss_text: "The darker a word, the more it surprises the model. Training makes the mean surprise smaller; that is the loss. Guess the next words yourself and compare your nats with the model's.",
+
+  // compare
+  tab_compare: "Compare",
+  compare_heading: "Two texts side by side",
+  compare_info: "Both sides use the same seed, so they differ only by what you change: the beginning, the temperature or the model.",
+  left: "Left",
+  right: "Right",
+  right_model: "Model, if it is another one",
+  write_both: "Write both",
+  differ_heading: "Words whose probability differs most",
+  own_side: "This side",
+  other_side: "Other side",
+  compare_other_words: "The words can't be compared one by one, because the models have other vocabularies or the text is too long.",
 };

@@ -208,4 +208,17 @@ export const es = {
   tour_draw_text: "Un número al azar entre 0 y 1 cae en una palabra de la línea. Sortea 100 veces y compara con las barras, o toma otra palabra y deja que el modelo siga.",
   tour_loss: "Entrenar: menos sorpresas",
   tour_loss_text: "Cuanto más oscura una palabra, más sorprende al modelo. El entrenamiento reduce la sorpresa media; esa es la pérdida. Adivina tú las palabras siguientes y compara tus nats con los del modelo.",
+
+  // compare
+  tab_compare: "Comparar",
+  compare_heading: "Dos textos uno al lado del otro",
+  compare_info: "Ambos lados usan la misma semilla, así que solo difieren en lo que cambies: el comienzo, la temperatura o el modelo.",
+  left: "Izquierda",
+  right: "Derecha",
+  right_model: "Modelo, si es otro",
+  write_both: "Escribir los dos",
+  differ_heading: "Palabras cuya probabilidad más difiere",
+  own_side: "Este lado",
+  other_side: "Otro lado",
+  compare_other_words: "No se pueden comparar las palabras una a una, porque los modelos tienen vocabularios distintos o el texto es demasiado largo.",
 };
