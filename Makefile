@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test quality clean
+.PHONY: quickstart test quality other-tools clean
 
 quickstart: .venv/installed
 	$(BIN)/python scripts/quickstart.py
@@ -16,8 +16,13 @@ quality: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# downloads about 100 MB of packages into .other_tools
+other-tools: .venv/installed-dev
+	test -d .other_tools || PYTHON=$(BIN)/python tests/support/other_tools.sh .other_tools
+	OTHER_TOOLS=$(CURDIR)/.other_tools $(BIN)/python -m pytest tests/test_other_tools.py tests/test_onnx_export.py
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .other_tools build dist *.egg-info
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -29,10 +29,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from tools.sample_grammar.grammar import generate_records
-from wine_gpt.config import PretrainConfig
+from wine_gpt.config import PretrainConfig, TrainingConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
-from wine_gpt.training.accelerator import restored_state
+from wine_gpt.training.accelerator import accelerator_session, restored_state
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.record import RunMetrics
 
@@ -348,6 +348,15 @@ def test_a_launch_that_is_incomplete_or_changes_the_result_is_refused(
     )
     assert message in error_line(done.returncode, done.stderr)
     assert not (work / "launched").exists()
+
+
+def test_sagemakers_launcher_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_SAGEMAKER", "true")
+    with (
+        pytest.raises(UserError, match="not supported: SageMaker's library"),
+        accelerator_session(TrainingConfig(), tmp_path),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("engine", ["FSDP", "DEEPSPEED"])

@@ -41,10 +41,11 @@ logger = get_logger(__name__)
 PATHS = ("path", "base", "output_dir")
 # Accelerate's engines that shard the model: a checkpoint saves whole tensors only
 ENGINES = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
-# environment variables of accelerate that change what a step computes: the value that does not, and advice
+# environment variables of accelerate that are refused unless they have this value, and advice
 REFUSED_VARIABLES: dict[str, tuple[str, str]] = {
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("1", "set training.micro_batches, the forward passes of one step"),
     "ACCELERATE_DYNAMO_BACKEND": ("no", "leave out --dynamo_backend"),
+    "ACCELERATE_USE_SAGEMAKER": ("false", "SageMaker's library of processes is not used, so unset it"),
 }
 
 
