@@ -34,12 +34,34 @@ CHROMIUM_FLAGS = (
 DEMO = {"prompt": "wine review : italy : tuscany : sangiovese :", "temperature": 0.8, "seed": 7}
 DEMO_WORD = 16
 
+# The Space's picture on social networks: words shaded as the demo shades them, for any corpus.
+THUMBNAIL = DOCS.parent / "space" / "thumbnail.png"
+THUMBNAIL_WORDS = (("A", 8), ("small", 30), ("GPT-2", 70), ("writes", 45), ("a", 5), ("text", 85), ("and", 12))
+THUMBNAIL_STYLE = """
+body { margin: 0; width: 1200px; height: 630px; display: flex; align-items: center; background: #fff; color: #2b1a1d }
+p { margin: 0 90px; font: 600 88px/1.5 sans-serif } span { padding: 4px 14px; border-radius: 10px }
+"""
+
 
 def main() -> None:
     """Copy the loss curve, and photograph the explanation page and the demo."""
     shutil.copyfile(RUN / "loss.png", DOCS / "loss.png")
     photograph_explanation()
     photograph_demo()
+    photograph_thumbnail()
+
+
+def photograph_thumbnail() -> None:
+    """Photograph a sentence whose words are shaded."""
+    words = [
+        f'<span style="background: rgb(114 47 55 / {alpha / 2}%)">{word}</span>' for word, alpha in THUMBNAIL_WORDS
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 630})
+        page.set_content(f"<style>{THUMBNAIL_STYLE}</style><p>{' '.join(words)} shows why</p>")
+        page.screenshot(path=THUMBNAIL)
+        browser.close()
 
 
 def photograph_explanation() -> None:

@@ -25,7 +25,7 @@ from wine_gpt.publishing.samples import Sample
 from wine_gpt.publishing.staging import SPACE
 
 GOLDEN = Path(__file__).parent / "golden"
-NAME = "org/wine-gpt"
+NAME, DEMO = "org/wine-gpt", "org/wine-gpt-demo"
 MIT = OwnCorpus("mit")
 SAMPLES = [
     Sample("wine review", "wine review : spain : rioja : riesling : it's a light-bodied, crisp wine."),
@@ -59,12 +59,13 @@ def with_metrics(run: RunRecord, tmp_path: Path, metrics: dict[str, Any]) -> Run
 
 @pytest.mark.parametrize("name", ["model_card.md", "subset_card.md", "space_card.md"])
 def test_a_whole_card(run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path, name: str) -> None:
+    readme = demo(tmp_path / "space", "") / "README.md"
     cards = {
         "model_card.md": lambda: model_card(
             run, NAME, "main", subset_models, "org/wine-gpt-demo", True, samples=SAMPLES
         ),
         "subset_card.md": lambda: subset_card(run, subset_models[-1], NAME, "main", SAMPLES[2:]),
-        "space_card.md": lambda: space_card(run, demo(tmp_path / "space", "") / "README.md", NAME, subset_models),
+        "space_card.md": lambda: space_card(run, readme, DEMO, NAME, subset_models),
     }
     card = cards[name]()
     check(card, name)
@@ -153,10 +154,11 @@ def test_the_license_follows_the_data(run: RunRecord, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (SPACE / "README.md").exists(), reason="the demo is not in this tree")
 def test_the_space_names_the_gradio_version_that_it_was_tested_with(run: RunRecord) -> None:
-    card = space_card(run, SPACE / "README.md", NAME, [])
+    card = space_card(run, SPACE / "README.md", DEMO, NAME, [])
     check(card, "Space")
     assert card.data.sdk_version == importlib.metadata.version("gradio")
     assert card.data.to_dict()["app_file"] == "app.py"
+    assert card.data.thumbnail == "https://huggingface.co/spaces/org/wine-gpt-demo/resolve/main/thumbnail.png"
     assert {"title", "emoji", "short_description", "license", "models", "tags"} <= card.data.to_dict().keys()
 
 
@@ -172,7 +174,7 @@ def test_the_space_of_another_corpus_does_not_mention_wine(
     run: RunRecord, tmp_path: Path, prefix: str, heading: str, short: str
 ) -> None:
     folder = finish(run.folder, tmp_path / "run", path="breads.jsonl", prefix=prefix, text_field="how")
-    card = space_card(read_run(folder, MIT), SPACE / "README.md", "me/recipe-gpt", [])
+    card = space_card(read_run(folder, MIT), SPACE / "README.md", "me/demo", "me/recipe-gpt", [])
     check(card, "Space")
     assert (card.data.title, card.data.to_dict()["short_description"]) == ("recipe-gpt", short)
     assert card.text.strip().splitlines()[0] == heading
@@ -183,7 +185,7 @@ def test_the_space_of_another_corpus_does_not_mention_wine(
 
 
 def test_the_space_of_wine_names_its_own_model(run: RunRecord) -> None:
-    card = space_card(run, SPACE / "README.md", "me/my-wine", [])
+    card = space_card(run, SPACE / "README.md", "me/demo", "me/my-wine", [])
     assert card.data.title == "wine_gpt"
     assert "# A small model writes wine reviews" in card.text
     assert "WINE_GPT_MODEL=me/my-wine python" in card.text
@@ -203,7 +205,7 @@ def test_a_bad_card_is_found_without_the_hub(run: RunRecord, tmp_path: Path, old
     own = demo(tmp_path / "space", "") / "README.md"
     own.write_text(own.read_text().replace(old, new))
     with pytest.raises(UserError, match=re.escape(message)):
-        check(space_card(run, own, NAME, []), "Space org/demo")
+        check(space_card(run, own, DEMO, NAME, []), "Space org/demo")
 
 
 def test_a_template_without_a_value_is_refused() -> None:
@@ -420,7 +422,7 @@ def test_the_cards_link_to_the_source_code(
     for card in (
         model_card(run, NAME, "main", [], None, False),
         subset_card(run, subset_models[-1], NAME, "main"),
-        space_card(run, SPACE / "README.md", NAME, []),
+        space_card(run, SPACE / "README.md", DEMO, NAME, []),
     ):
         assert "](https://git.sr.ht/~me/wine_gpt)" in card.text
     for placeholder in (

@@ -37,11 +37,11 @@ from wine_gpt.publishing.card_tables import (
 from wine_gpt.publishing.corpus import PUBLIC, Corpus
 from wine_gpt.publishing.hub import MAIN
 from wine_gpt.publishing.kept import Kept
-from wine_gpt.publishing.published_files import PUBLISHED_FINETUNE_CONFIG
+from wine_gpt.publishing.published_files import PUBLISHED_FINETUNE_CONFIG, SPACE_THUMBNAIL
 from wine_gpt.publishing.run_record import DOWNLOADS, ModelShape, RunRecord, SubsetModel
 from wine_gpt.publishing.samples import SEED, Sample
 from wine_gpt.publishing.source import source_url
-from wine_gpt.run_folder import CONFIG
+from wine_gpt.run_folder import CONFIG, WEIGHTS
 from wine_gpt.training.record import Environment, TrainingSummary
 from wine_gpt.version import __version__
 
@@ -149,13 +149,19 @@ def subset_card(
 
 
 def space_card(
-    run: RunRecord, readme: Path, model: str, subset_models: Sequence[SubsetModel], kept: Sequence[str] = ()
+    run: RunRecord,
+    readme: Path,
+    name: str,
+    model: str,
+    subset_models: Sequence[SubsetModel],
+    kept: Sequence[str] = (),
 ) -> SpaceCard:
     """Return the demo's card, whose metadata configures the Space on the Hub.
 
     Args:
         run: of the model that the demo loads.
         readme: the demo's README.md.
+        name: of the demo's repository.
         model: the model's repository.
         subset_models: the fine-tuned models that are published with it.
         kept: the fine-tuned models that an earlier publish has listed.
@@ -172,6 +178,7 @@ def space_card(
             **card.data.to_dict(),
             **({} if corpus.wine else _neutral_metadata(model, prefix)),
             "python_version": PYTHON_VERSION,
+            "thumbnail": _thumbnail(readme.parent, name),
             "models": [model, *(subset_model.repository for subset_model in subset_models), *kept],
             "datasets": [corpus.dataset] if corpus.dataset else None,
             "tags": ["text-generation", "gpt2", *_subject_tags(corpus)],
@@ -180,6 +187,12 @@ def space_card(
     text = card.text.strip().replace(README_MODEL, model)
     values = {"text": text, "model": model, "corpus": corpus, "source": source_url() or "", "prefix": escape(prefix)}
     return _card(SpaceCard, data, "space.md", **values)
+
+
+def _thumbnail(demo: Path, name: str) -> str | None:
+    """Return the address of the demo's picture, if it has one."""
+    address = f"https://huggingface.co/spaces/{name}/resolve/main/{SPACE_THUMBNAIL}"
+    return address if (demo / SPACE_THUMBNAIL).is_file() else None
 
 
 def _neutral_metadata(model: str, prefix: str) -> dict[str, str]:
@@ -344,6 +357,7 @@ def _facts(run: RunRecord, space: str | None) -> str:
     rows = [
         ("model", f"GPT-2: {_architecture(run.shape)}"),
         ("tokenizer", "word-level: a token is a word or a punctuation mark, in lower case"),
+        ("size", f"{(run.folder / WEIGHTS).stat().st_size / 1e6:,.1f} MB; a CPU is enough"),
         ("language", ", ".join(corpus.languages)),
         ("training texts", f"{report.splits['train']:,}" if report else None),
         ("test perplexity", f"{perplexity} per word" if perplexity else None),
@@ -358,7 +372,7 @@ def _architecture(shape: ModelShape) -> str:
     inner = 4 * shape.n_embd if shape.n_inner is None else shape.n_inner
     return (
         f"{shape.n_layer:,} layers, {shape.n_head:,} heads, width {shape.n_embd:,}, feed-forward width {inner:,}, "
-        f"{shape.n_positions:,} positions, {shape.vocab_size:,} words in the vocabulary"
+        f"context length {shape.n_positions:,}, {shape.vocab_size:,} words in the vocabulary"
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import unicodedata
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ class Corpus:
     @property
     def dataset_type(self) -> str:
         """The dataset's id in the model index: its id on the Hub, or its name in a-z, 0-9 and hyphens."""
-        return self.dataset or re.sub(r"[^a-z0-9]+", "-", Path(self.name).stem.lower()).strip("-") or "own-corpus"
+        plain = unicodedata.normalize("NFKD", Path(self.name).stem.lower()).encode("ascii", "ignore").decode()
+        return self.dataset or re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "own-corpus"
 
     @property
     def conditions(self) -> str:

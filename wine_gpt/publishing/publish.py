@@ -58,7 +58,7 @@ class PublishResult:
 
     # model first
     repositories: tuple[PublishedRepo, ...]
-    # a line for each fine-tuned model or file that is not published, and why
+    # a line for each fine-tuned model, file or link that is not published, and why
     left_out: tuple[str, ...] = ()
     # the collection's address
     collection: str | None = None

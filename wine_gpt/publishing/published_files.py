@@ -49,7 +49,9 @@ KNOWN_FILES = (
 )
 
 # a Space gets the demo's files with these suffixes, and the file that names its model
-SPACE_SUFFIXES = (".py", ".txt", ".css", ".js", ".html", ".svg", ".json")
+SPACE_SUFFIXES = (".py", ".txt", ".css", ".js", ".html", ".svg", ".png", ".json")
+# the picture that social networks show
+SPACE_THUMBNAIL = "thumbnail.png"
 SPACE_SETTINGS = "settings.json"
 # the explorer has files with these suffixes, besides its documentation
 EXPLORER_SUFFIXES = (".css", ".html", ".js", ".json", ".png", ".svg")

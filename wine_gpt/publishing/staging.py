@@ -43,6 +43,7 @@ from wine_gpt.publishing.published_files import (
 )
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
 from wine_gpt.publishing.samples import TEXTS, Sample, sample_model, sample_texts
+from wine_gpt.publishing.source import source_url
 from wine_gpt.run_folder import CONFIG, EVALUATION, METRICS
 from wine_gpt.tokenizer import load_tokenizer
 
@@ -113,8 +114,8 @@ def stage(publication: Publication, folder: Path, kept: Kept = NOTHING) -> tuple
         kept: what an earlier publish has uploaded and this one keeps; the cards describe it too.
 
     Returns:
-        The repositories in the order in which to publish them, model first, and a line for each fine-tuned model or
-        file that is left out.
+        The repositories in the order in which to publish them, model first, and a line for each fine-tuned model,
+        file or link that is left out.
 
     Raises:
         UserError: if the run, the fine-tuned models, the demo, a name or a card is wrong.
@@ -127,6 +128,8 @@ def stage(publication: Publication, folder: Path, kept: Kept = NOTHING) -> tuple
     if publication.adapters:
         subset_models, left_out = read_subset_models(publication.adapters, run, publication.repo)
     model_folder = _folder(folder, "model", publication.repo)
+    if source_url() is None:
+        left_out.append("the cards have no link to the source code: pyproject.toml has no project.urls.Repository")
     if problem := _write_index(publication, run, model_folder / NGRAM_INDEX):
         left_out.append(f"{NGRAM_INDEX} is left out: {problem}")
     repositories = [_stage_model(publication, run, subset_models, samples, model_folder, kept)]
@@ -232,7 +235,7 @@ def _stage_space(
     copy_demo(target)
     revision = "" if publication.revision == MAIN else f"@{publication.revision}"
     write_json(target / SPACE_SETTINGS, {"model": publication.repo + revision})
-    card = space_card(run, SPACE / CARD, publication.repo, subset_models, kept.fine_tuned)
+    card = space_card(run, SPACE / CARD, name, publication.repo, subset_models, kept.fine_tuned)
     return publication.staged_repo(name, "space", target, card)
 
 
