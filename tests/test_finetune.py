@@ -564,7 +564,10 @@ GIVEN = ["--min_reviews", str(ENOUGH), "--training.mixed_precision", "no"]
             "base: no such folder: org/wine-gpt; download it first: hf download org/wine-gpt --local-dir FOLDER",
         ),
         (["--variety", "gamay", "--data.path", "none.json"], "data.path: no such file: none.json"),
-        (["--variety", "gamay", "--data.prefix", "beer"], "config: command line: unknown key data.prefix"),
+        (
+            ["--variety", "gamay", "--data.prefix", "beer"],
+            "config: command line: data.prefix is no setting of this command, but of pretrain",
+        ),
         ([], "config: value is None: name one"),
         (["--variety", " "], "config: value is ' ': name one"),
         (["--variety", "gamay", "--field", "country"], "config: variety is 'gamay': is short for field and value"),

@@ -331,7 +331,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
             {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"},
             ", but not MASTER_ADDR",
         ),
-        ({"LOCAL_RANK": "0"}, ", but not MASTER_ADDR"),
+        ({"LOCAL_RANK": "0"}, ", but not WORLD_SIZE, RANK, MASTER_ADDR, MASTER_PORT"),
         ({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "not supported: set training.micro_batches"),
         ({"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, "ACCELERATE_DYNAMO_BACKEND=INDUCTOR is not supported"),
         ({"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}, "asks for PARALLELISM_CONFIG, which is not supported"),
