@@ -148,9 +148,12 @@ def test_a_dry_run_lists_the_files_that_a_publish_uploads(hub: HubServer, publis
     stdout = publisher.run(*everything(work), "--dry_run", token="").succeeded()
     assert hub.requests == []
     folder = work / "run" / "publish"
-    staged = snapshot(folder)
-    for name, content in staged.items():
+    both = snapshot(folder)
+    for name, content in both.items():
         assert f"  {len(content):>12,}  {name.split('/', 3)[3]}\n" in stdout
+    # without a token it can't know whether the Gradio app or the explorer would be uploaded
+    assert f"static_spaces/{SPACE}/index.html" in both
+    staged = {name: content for name, content in both.items() if not name.startswith("static_spaces/")}
     assert (folder / "models" / MODEL / "README.md").read_text(encoding="utf-8") in stdout
     publisher.run(*everything(work)).succeeded()
     uploaded = {

@@ -1,13 +1,16 @@
 """Names, visibility and plans: what ``scripts/publish.py`` checks before it creates anything."""
 
+import json
 from pathlib import Path
 
 import pytest
+from huggingface_hub import RepoCard
 from support.finished_runs import adapt, finish
 from support.hub_server import SCOPED, UNSCOPED, Fault, HubServer
 from support.publisher import Publisher
 
 MODEL, PINOT, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-demo"
+EXPLORER = Path(__file__).parents[1] / "space" / "explorer"
 
 
 @pytest.fixture(scope="module")
@@ -33,24 +36,61 @@ def everything(work: Path, space: str = SPACE) -> list[object]:
 
 def test_without_a_paid_plan_all_but_the_space_is_published(hub: HubServer, publisher: Publisher, work: Path) -> None:
     hub.paid_plan = False
-    done = publisher.run(*everything(work), "--collection", "Wine GPT", reuse_staged=True)
+    gradio = [*everything(work), "--space_sdk", "gradio"]
+    done = publisher.run(*gradio, "--collection", "Wine GPT", reuse_staged=True)
     line = done.refused()
     assert line.startswith(
         f"Space {SPACE} was not created: status 402, Subscribe to PRO to create this Space (request"
     )
-    for part in ("paid plan", "ZeroGPU", f"WINE_GPT_MODEL={MODEL} python space/app.py"):
+    for part in ("paid plan", "--space_sdk static", "ZeroGPU", f"WINE_GPT_MODEL={MODEL} python space/app.py"):
         assert part in line
     assert "to resume" not in line
     (collection,) = hub.collections.values()
     assert [item["id"] for item in collection["items"]] == [MODEL, PINOT]
     assert "huggingface.co/spaces" not in hub.repository(MODEL).files()["README.md"]
     before = hub.state()
-    assert publisher.run(*everything(work), reuse_staged=True).code == 2
+    assert publisher.run(*gradio, reuse_staged=True).code == 2
     assert hub.state() == before
     hub.paid_plan = True
-    publisher.run(*everything(work), "--collection", "Wine GPT", reuse_staged=True).succeeded()
+    publisher.run(*gradio, "--collection", "Wine GPT", reuse_staged=True).succeeded()
     assert [item["id"] for item in collection["items"]] == [MODEL, PINOT, SPACE]
     assert f"huggingface.co/spaces/{SPACE}" in hub.repository(MODEL).files()["README.md"]
+
+
+def test_the_plan_chooses_the_demo_and_an_existing_space_stays(
+    hub: HubServer, publisher: Publisher, work: Path
+) -> None:
+    hub.paid_plan = False
+    arguments = everything(work)
+    done = publisher.run(*arguments, "--revision", "v2", reuse_staged=True)
+    done.succeeded()
+    assert (
+        f"Space {SPACE}: the explorer, a static page that runs in the visitor's browser, because org has no paid "
+        "plan, which the Hub wants for a new Gradio Space; --space_sdk chooses"
+    ) in done.stdout
+    space = hub.repository(SPACE, "space")
+    files = space.files()
+    assert space.sdk == "static"
+    sources = {
+        path.relative_to(EXPLORER).as_posix()
+        for path in EXPLORER.rglob("*")
+        if path.is_file() and path.suffix not in (".md", "")
+    }
+    assert {*files} - {".gitattributes"} == {*sources, "README.md", "settings.json"}
+    assert json.loads(files["settings.json"]) == {"model": MODEL, "revision": "v2", "language": "en"}
+    metadata = RepoCard(files["README.md"]).data.to_dict()
+    assert (metadata["sdk"], metadata["app_file"], metadata["models"]) == ("static", "index.html", [MODEL, PINOT])
+    assert f"huggingface.co/spaces/{SPACE}" in hub.repository(MODEL).files("v2")["README.md"]
+    # a paid plan does not replace it
+    hub.paid_plan = True
+    done = publisher.run(*arguments, "--revision", "v2", reuse_staged=True)
+    done.succeeded()
+    assert "because the Space has the SDK static" in done.stdout
+    assert done.stdout.count("already up to date") == 3
+    hub.forget()
+    done = publisher.run(*arguments, reuse_staged=True)
+    assert f"Space {SPACE}: the Gradio app, because org has a paid plan" in done.stdout
+    assert hub.repository(SPACE, "space").sdk == "gradio"
 
 
 # names

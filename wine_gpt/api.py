@@ -202,6 +202,7 @@ def publish(
     *,
     adapters: StrPath | None = None,
     space: str | None = None,
+    space_sdk: str = "auto",
     private: bool = False,
     revision: str = "main",
     create_pr: bool = False,
@@ -222,6 +223,7 @@ def publish(
         repo: the model's repository, ``org/name``.
         adapters: the folder of :func:`finetune`; each subset gets the repository ``org/name-subset``.
         space: the demo's repository.
+        space_sdk: gradio, static (the explorer), or auto, which the owner's plan decides.
         private: create new repositories as private.
         revision: the branch of the model repositories.
         create_pr: open pull requests instead of writing to the branch.
@@ -247,6 +249,7 @@ def publish(
         repo=repo,
         adapters=None if adapters is None else Path(adapters),
         space=space,
+        space_sdk=space_sdk,
         private=private,
         revision=revision,
         create_pr=create_pr,

@@ -20,6 +20,7 @@ const SKIP = 2 ** 20;
  * @property {string} [endpoint] the Hub's address; https://huggingface.co if absent
  * @property {string} [url] of the folder with the files, absolute
  * @property {File[]} [files] dropped files
+ * @property {string} [weights] path of another file with the weights, such as an epoch's; model.safetensors or its shards if absent
  */
 
 /**

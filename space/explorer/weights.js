@@ -97,8 +97,9 @@ async function* readWanted(files, shapes, onBytes) {
 
 /** @param {ModelFiles} files */
 async function* openShards(files) {
-  const whole = await files.open(WHOLE);
+  const { weights } = files.source, whole = await files.open(weights ?? WHOLE);
   if (whole) return yield whole;
+  if (weights) throw new ModelError(`${files.name} has no ${weights}`);
   const index = await files.json(INDEX, 10e6);
   if (index === undefined) return;
   const names = Object.values(/** @type {any} */ (index)?.weight_map ?? {});

@@ -64,11 +64,11 @@ class Scenario:
         self.new = state(server)
         self.items = collection_items(server)
         self.uses_xet = bool(server.xet_requests)
-        # without a paid plan all but the Space is published, and the model's card does not link the Space
+        # without a paid plan all but the Gradio Space is published, and the model's card does not link the Space
         server.forget()
         self._restore()
         server.paid_plan = False
-        self._run()
+        publisher.run(*arguments, "--space_sdk", "gradio", reuse_staged=True)
         self.unpaid = state(server)
         self.old = {name: self.old.get(name) for name in self.new}
 

@@ -427,13 +427,22 @@ def _answer(server: HubServer, request: Request) -> Answer:
 @_route("GET", "/api/whoami-v2")
 def _whoami(server: HubServer, request: Request) -> Answer:
     role, role_in_organization = _account(request)
-    organizations = [{"name": ORGANIZATION, "roleInOrg": role_in_organization}] if role_in_organization else []
+    plan = {"plan": "team"} if server.paid_plan else {}
+    organizations = [{"name": ORGANIZATION, "roleInOrg": role_in_organization, **plan}] if role_in_organization else []
     token: dict[str, Any] = {"displayName": "test", "role": role}
     if role == "fineGrained":
         permissions = ["repo.content.read", *(["repo.write", "collection.write"] if request.token == SCOPED else [])]
         scope = {"entity": {"type": "org", "name": ORGANIZATION}, "permissions": permissions}
         token["fineGrained"] = {"global": [], "scoped": [scope]}
-    return Answer({"type": "user", "name": USER, "orgs": organizations, "auth": {"accessToken": token}})
+    return Answer(
+        {
+            "type": "user",
+            "name": USER,
+            "isPro": server.paid_plan,
+            "orgs": organizations,
+            "auth": {"accessToken": token},
+        }
+    )
 
 
 @_route("POST", "/api/validate-yaml")
@@ -476,7 +485,8 @@ def _space_problems(metadata: dict[str, Any]) -> Iterator[str]:
     for name in ("colorFrom", "colorTo"):
         if metadata.get(name, "red") not in COLORS:
             yield f'"{name}" must be one of [{", ".join(COLORS)}]'
-    if not re.fullmatch(r"\d+\.\d+\.\d+", str(metadata.get("sdk_version", ""))):
+    version = str(metadata.get("sdk_version", ""))
+    if metadata.get("sdk") == "gradio" and not re.fullmatch(r"\d+\.\d+\.\d+", version):
         yield '"sdk_version" must be a version'
     if len(metadata.get("short_description", "")) > 60:
         yield '"short_description" length must be less than or equal to 60 characters long'

@@ -46,6 +46,13 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="output_dir of finetune, such as runs/lora; adds ORG/NAME-VALUE",
     )
     parser.add_argument("--space", metavar="ORG/NAME", help="the demo's repository")
+    parser.add_argument(
+        "--space_sdk",
+        choices=("auto", "gradio", "static"),
+        default="auto",
+        help="the demo as a Gradio app, which needs a paid plan, or the explorer, a static page that is free "
+        "(default: as the Space on the Hub is, or else as its owner's plan allows)",
+    )
     parser.add_argument("--private", action="store_true", help="create new repositories as private")
     parser.add_argument(
         "--revision", default="main", metavar="BRANCH", help="branch of the model repositories (default: %(default)s)"

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from huggingface_hub import HfApi, get_token
+from huggingface_hub.errors import RepositoryNotFoundError
 
 from wine_gpt.errors import UserError
 from wine_gpt.publishing.hub import (
@@ -33,6 +34,8 @@ class Account:
     scopes: frozenset[str] | None
     # accounts whose collections a fine-grained token may change
     collection_scopes: frozenset[str] | None
+    # the accounts, of the owner and the organizations, that have a paid plan
+    paid: frozenset[str] = frozenset()
 
     @classmethod
     def from_whoami(cls, answer: dict[str, Any]) -> "Account":
@@ -44,7 +47,13 @@ class Account:
             read_only=token.get("role") == "read",
             scopes=_scopes(token, "repo.write"),
             collection_scopes=_scopes(token, "collection.write"),
+            paid=frozenset(entry["name"] for entry in [answer, *answer.get("orgs", [])] if _is_paid(entry)),
         )
+
+
+def _is_paid(entry: dict[str, Any]) -> bool:
+    """Return whether a user has PRO, or an organization a plan, by the Hub's ``whoami``."""
+    return bool(entry.get("isPro") or entry.get("isEnterprise") or entry.get("plan") not in (None, "", "free"))
 
 
 def _scopes(token: dict[str, Any], permission: str) -> frozenset[str] | None:
@@ -74,6 +83,26 @@ def connect() -> tuple[HfApi, Account]:
         if status_of(error) == 401:
             raise UserError("the token is not valid: log in again with hf auth login, or set HF_TOKEN") from error
         raise HubError(f"whoami: {describe_error(error)}") from error
+
+
+def choose_space_sdk(api: HfApi, account: Account, name: str) -> tuple[str, str]:
+    """Return ``gradio`` or ``static`` for a demo, and why: a Space that exists keeps its kind.
+
+    Raises:
+        HubError: if a request fails.
+    """
+    try:
+        found = with_retries(lambda: api.space_info(name)).sdk
+    except RepositoryNotFoundError:
+        found = None
+    except HUB_ERRORS as error:
+        raise HubError(f"Space {name}: {describe_error(error)}") from error
+    if found is not None:
+        return ("static" if found == "static" else "gradio"), f"the Space has the SDK {found}"
+    owner = name.split("/")[0]
+    if owner in account.paid:
+        return "gradio", f"{owner} has a paid plan"
+    return "static", f"{owner} has no paid plan, which the Hub wants for a new Gradio Space"
 
 
 def require_access(api: HfApi, account: Account, repo: StagedRepo, others: Collection[str] = ()) -> RemoteState:

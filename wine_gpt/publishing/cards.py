@@ -35,6 +35,7 @@ from wine_gpt.publishing.card_tables import (
     training_table,
 )
 from wine_gpt.publishing.corpus import PUBLIC, Corpus
+from wine_gpt.publishing.explorer import EXPLORER
 from wine_gpt.publishing.hub import MAIN
 from wine_gpt.publishing.kept import Kept
 from wine_gpt.publishing.published_files import PUBLISHED_FINETUNE_CONFIG, SPACE_THUMBNAIL
@@ -193,6 +194,37 @@ def _thumbnail(demo: Path, name: str) -> str | None:
     """Return the address of the demo's picture, if it has one."""
     address = f"https://huggingface.co/spaces/{name}/resolve/main/{SPACE_THUMBNAIL}"
     return address if (demo / SPACE_THUMBNAIL).is_file() else None
+
+
+def explorer_card(
+    run: RunRecord, name: str, model: str, subset_models: Sequence[SubsetModel], kept: Sequence[str] = ()
+) -> SpaceCard:
+    """Return the card of the explorer's static Space, whose metadata configures it on the Hub.
+
+    Args:
+        run: of the model that the explorer loads.
+        name: the Space's repository.
+        model: see :func:`space_card`.
+        subset_models: see :func:`space_card`.
+        kept: see :func:`space_card`.
+    """
+    corpus = run.corpus
+    data = SpaceCardData(
+        title=f"Look inside {model.split('/')[1]}",
+        emoji="🍷" if corpus.wine else "📝",
+        colorFrom="pink",
+        colorTo="red",
+        sdk="static",
+        app_file="index.html",
+        thumbnail=_thumbnail(EXPLORER, name),
+        license="apache-2.0",
+        short_description="A small GPT-2 in your browser, and each of its numbers",
+        models=[model, *(subset_model.repository for subset_model in subset_models), *kept],
+        datasets=[corpus.dataset] if corpus.dataset else None,
+        tags=["text-generation", "gpt2", "interpretability", *_subject_tags(corpus)],
+    )
+    values = {"name": name, "model": model, "corpus": corpus, "source": source_url() or ""}
+    return _card(SpaceCard, data, "explorer.md", **values)
 
 
 def _neutral_metadata(model: str, prefix: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, bundled
-from wine_gpt.publishing.published_files import EXPLORER_SUFFIXES, MODEL_FILES, TOKENIZER_FILES
+from wine_gpt.publishing.published_files import EXPLORER_SUFFIXES, MODEL_FILES, NGRAM_INDEX, TOKENIZER_FILES
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
     CHECKPOINTS,
@@ -62,7 +62,7 @@ def run_files(run: Path) -> dict[str, Path]:
         UserError: if the folder has no finished model, or its index of epochs is damaged.
     """
     _require_model(run)
-    names = [*MODEL_FILES, *TOKENIZER_FILES, TEMPLATE]
+    names = [*MODEL_FILES, *TOKENIZER_FILES, TEMPLATE, NGRAM_INDEX]
     if epochs := epoch_files(run):
         names += epochs
     return {name: run / name for name in names if (run / name).is_file()}

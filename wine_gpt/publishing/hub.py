@@ -74,6 +74,8 @@ class StagedRepo:
     managed_files: tuple[str, ...] = ()
     branch: str = MAIN
     create_pr: bool = False
+    # of a Space: gradio or static
+    space_sdk: str | None = None
 
     @property
     def title(self) -> str:
@@ -216,9 +218,8 @@ def create(api: HfApi, repo: StagedRepo, remote: RemoteState, private: bool) -> 
 
 
 def _create_repo(api: HfApi, repo: StagedRepo, private: bool) -> None:
-    sdk = "gradio" if repo.kind == "space" else None
     try:
-        api.create_repo(repo.name, repo_type=repo.kind, private=private or None, space_sdk=sdk)
+        api.create_repo(repo.name, repo_type=repo.kind, private=private or None, space_sdk=repo.space_sdk)
     except HUB_ERRORS:
         # an earlier try may have created it although its response was lost
         if not fetch_state(api, repo).exists:

@@ -17,7 +17,7 @@ from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
 from wine_gpt.publishing.kept import OPTIONS, Kept, find_kept
 from wine_gpt.publishing.published_files import CARD
-from wine_gpt.publishing.staging import STAGED_FOLDERS, Publication, stage
+from wine_gpt.publishing.staging import STAGED_FOLDERS, Publication, require_names, stage
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ def publish(publication: Publication) -> PublishResult:
         HubError: if the Hub can't be reached or refuses a request. The state of each repository is logged, and calling
             again publishes the rest.
     """
+    publication = _choose_sdk(publication)
     with tempfile.TemporaryDirectory() as folder:
         repositories, left_out = _stage(publication, Path(folder, "first"))
         api, remotes = _require_access(publication, repositories)
@@ -119,7 +120,7 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
             raise UserError(f"--dry_run: can't write to {folder}: {one_line(error)}") from error
     staged = [dataclasses.replace(repo, folder=folder / repo.folder.relative_to(temporary)) for repo in repositories]
     for repo in staged:
-        logger.info(f"{repo.title}:")
+        logger.info(f"{repo.title}{f', {repo.space_sdk}' if repo.space_sdk else ''}:")
         for name, path in repo.files().items():
             logger.info(f"  {path.stat().st_size:>12,}  {name}")
     logger.info(f"\n{staged[0].name}/{CARD}:\n\n{staged[0].card}")
@@ -132,6 +133,26 @@ def _stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], li
     for line in left_out:
         logger.info(line)
     return repositories, left_out
+
+
+def _choose_sdk(publication: Publication) -> Publication:
+    """Choose between the Gradio app and the explorer by the Space on the Hub, or by its owner's plan, and log why.
+
+    Raises:
+        UserError: if a name is wrong, or there is no valid token.
+        HubError: if a request fails.
+    """
+    require_names(publication)
+    if publication.space is None or publication.space_sdk != "auto":
+        return publication
+    api, account = access.connect()
+    sdk, reason = access.choose_space_sdk(api, account, publication.space)
+    published = {
+        "gradio": "the Gradio app",
+        "static": "the explorer, a static page that runs in the visitor's browser",
+    }
+    logger.info(f"Space {publication.space}: {published[sdk]}, because {reason}; --space_sdk chooses")
+    return dataclasses.replace(publication, space_sdk=sdk)
 
 
 def _require_access(publication: Publication, repositories: list[StagedRepo]) -> tuple[HfApi, list[RemoteState]]:
@@ -168,22 +189,35 @@ def _create_space(api: HfApi, repositories: list[StagedRepo], remotes: list[Remo
     try:
         remotes[-1] = hub.create(api, space, remote, private)
     except HUB_ERRORS as error:
-        if hub.status_of(error) == PAYMENT_REQUIRED:
+        if hub.status_of(error) == PAYMENT_REQUIRED and not _exists(api, space):
             return (
                 f"{space.title} was not created: {hub.describe_error(error)}; the Hub wants a paid plan for a Gradio "
-                "Space on a CPU, and all else is published. Free: a ZeroGPU Space of this name in a personal account "
-                "older than 30 days, created at https://huggingface.co/new-space, then this command again; or the "
-                f"demo on your own computer: WINE_GPT_MODEL={repositories[0].name} python space/app.py"
+                "Space on a CPU, and all else is published. Free: this command again with --space_sdk static, which "
+                "publishes the explorer; or a ZeroGPU Space of this name in a personal account older than 30 days, "
+                "created at https://huggingface.co/new-space, then this command again; or the demo on your own "
+                f"computer: WINE_GPT_MODEL={repositories[0].name} python space/app.py"
             )
         _log_states(api, space, repositories[:-1], remotes[:-1])
         raise HubError(f"{space.title}: {hub.describe_error(error)}") from error
     return None
 
 
+def _exists(api: HfApi, repo: StagedRepo) -> bool:
+    """Return whether a repository exists; false if its state can't be read."""
+    with suppress(*HUB_ERRORS):
+        return hub.with_retries(lambda: hub.fetch_state(api, repo)).exists
+    return False
+
+
 def _mention_secret(api: HfApi, repositories: list[StagedRepo]) -> None:
     """Say that the Space of a private model needs a token, because the Hub gives it none."""
     model, space = repositories[0], repositories[-1]
     if space.kind != "space":
+        return
+    if space.space_sdk == "static":
+        logger.warning(
+            f"{space.title} can't load {model.name}, which is private: the explorer reads public models only"
+        )
         return
     with suppress(*HUB_ERRORS):
         if "HF_TOKEN" in hub.with_retries(lambda: api.get_space_secrets(space.name)):

@@ -22,8 +22,17 @@ from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import bundled, read_json, write_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
-from wine_gpt.publishing.cards import check, license_notice, model_card, space_card, subset_card, subset_prompt
+from wine_gpt.publishing.cards import (
+    check,
+    explorer_card,
+    license_notice,
+    model_card,
+    space_card,
+    subset_card,
+    subset_prompt,
+)
 from wine_gpt.publishing.corpus import OwnCorpus, is_kaggle_cached, published_path
+from wine_gpt.publishing.explorer import ExplorerSettings, explorer_files
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.kept import Kept
 from wine_gpt.publishing.leaks import require_no_leak
@@ -47,7 +56,9 @@ from wine_gpt.publishing.source import source_url
 from wine_gpt.run_folder import CONFIG, EVALUATION, METRICS
 from wine_gpt.tokenizer import load_tokenizer
 
-STAGED_FOLDERS = ("models", "spaces")
+STAGED_FOLDERS = ("models", "spaces", "static_spaces")
+# how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
+SPACE_SDKS = ("auto", "gradio", "static")
 NOTHING = Kept()
 # git's rules: neither "..", "//", "/.", "@{" nor ".lock/", no space, control character or one of ~^:?*[\\
 BRANCH_NAME = re.compile(r"(?![-./])(?!@$)(?!.*(?:\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$))[^\s\x00-\x1f\x7f~^:?*\[\\]+")
@@ -73,6 +84,8 @@ class Publication:
     adapters: Path | None = None
     # org/name of the demo's repository
     space: str | None = None
+    # one of SPACE_SDKS; staging with auto stages both
+    space_sdk: str = "auto"
     private: bool = False
     # branch of the model repositories; the Hub runs a Space's main branch only
     revision: str = MAIN
@@ -120,7 +133,7 @@ def stage(publication: Publication, folder: Path, kept: Kept = NOTHING) -> tuple
     Raises:
         UserError: if the run, the fine-tuned models, the demo, a name or a card is wrong.
     """
-    _require_names(publication)
+    require_names(publication)
     run = read_run(publication.run, publication.own_corpus)
     samples = sample_model(*_load(run), run.template)
     subset_models: list[SubsetModel] = []
@@ -135,8 +148,10 @@ def stage(publication: Publication, folder: Path, kept: Kept = NOTHING) -> tuple
     repositories = [_stage_model(publication, run, subset_models, samples, model_folder, kept)]
     for subset_model in subset_models:
         repositories.append(_stage_subset(publication, run, subset_model, folder))
-    if publication.space:
+    if publication.space and publication.space_sdk != "static":
         repositories.append(_stage_space(publication, publication.space, run, subset_models, folder, kept))
+    if publication.space and publication.space_sdk != "gradio":
+        repositories.append(_stage_explorer(publication, publication.space, run, subset_models, folder, kept))
     for repo in repositories:
         _require_id("--adapters", repo.name)
         repo.card.save(repo.folder / CARD)
@@ -236,7 +251,26 @@ def _stage_space(
     revision = "" if publication.revision == MAIN else f"@{publication.revision}"
     write_json(target / SPACE_SETTINGS, {"model": publication.repo + revision})
     card = space_card(run, SPACE / CARD, name, publication.repo, subset_models, kept.fine_tuned)
-    return publication.staged_repo(name, "space", target, card)
+    return dataclasses.replace(publication.staged_repo(name, "space", target, card), space_sdk="gradio")
+
+
+def _stage_explorer(
+    publication: Publication,
+    name: str,
+    run: RunRecord,
+    subset_models: list[SubsetModel],
+    folder: Path,
+    kept: Kept,
+) -> StagedRepo:
+    target = _folder(folder, "static_space", name)
+    for path, file in explorer_files().items():
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target / path)
+    revision = None if publication.revision == MAIN else publication.revision
+    language = next(iter(run.corpus.languages), None)
+    write_json(target / SPACE_SETTINGS, ExplorerSettings(publication.repo, revision, language).to_dict())
+    card = explorer_card(run, name, publication.repo, subset_models, kept.fine_tuned)
+    return dataclasses.replace(publication.staged_repo(name, "space", target, card), space_sdk="static")
 
 
 def copy_demo(target: Path) -> None:
@@ -268,7 +302,14 @@ def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
         shutil.copyfile(source / name, target / name)
 
 
-def _require_names(publication: Publication) -> None:
+def require_names(publication: Publication) -> None:
+    """Check the names of the repositories.
+
+    Raises:
+        UserError: if one is none of the Hub's.
+    """
+    if publication.space_sdk not in SPACE_SDKS:
+        raise UserError(f"--space_sdk: {publication.space_sdk!r} is none of {', '.join(SPACE_SDKS)}")
     _require_id("--repo", publication.repo)
     if publication.space is not None:
         _require_id("--space", publication.space)

@@ -221,4 +221,18 @@ export const en = {
   own_side: "This side",
   other_side: "Other side",
   compare_other_words: "The words can't be compared one by one, because the models have other vocabularies or the text is too long.",
+
+  // epochs
+  tab_epochs: "Training",
+  epochs_heading: "The same text after each epoch of the training",
+  epochs_info: "Move the slider from random weights to the trained model. Choose a word of the text to look at its place.",
+  epochs_loading: "Looking for the weights of each epoch …",
+  epochs_loading_one: "Loading epoch {epoch} …",
+  epochs_none: "This model has no weights of its epochs. A training with training.keep_epochs: true keeps them.",
+  epoch: "Epoch",
+  epoch_line: "Epoch {epoch} of {last}, step {step}: {validation} nats per word on unseen texts, {training} in training.",
+  epoch_line_random: "Random weights, before the first step: {validation} nats per word on unseen texts.",
+  epoch_surprise: "Mean surprise of this text: {nats} nats per word.",
+  epoch_next: "Likeliest words after “{word}”",
+  epoch_text_heading: "What this epoch writes with the same seed",
 };

@@ -221,4 +221,18 @@ export const es = {
   own_side: "Este lado",
   other_side: "Otro lado",
   compare_other_words: "No se pueden comparar las palabras una a una, porque los modelos tienen vocabularios distintos o el texto es demasiado largo.",
+
+  // epochs
+  tab_epochs: "Entrenamiento",
+  epochs_heading: "El mismo texto después de cada época del entrenamiento",
+  epochs_info: "Mueve el control desde los pesos aleatorios hasta el modelo entrenado. Elige una palabra del texto para mirar en su lugar.",
+  epochs_loading: "Buscando los pesos de cada época …",
+  epochs_loading_one: "Cargando la época {epoch} …",
+  epochs_none: "Este modelo no tiene los pesos de sus épocas. Un entrenamiento con training.keep_epochs: true los guarda.",
+  epoch: "Época",
+  epoch_line: "Época {epoch} de {last}, paso {step}: {validation} nats por palabra en textos no vistos, {training} en el entrenamiento.",
+  epoch_line_random: "Pesos aleatorios, antes del primer paso: {validation} nats por palabra en textos no vistos.",
+  epoch_surprise: "Sorpresa media de este texto: {nats} nats por palabra.",
+  epoch_next: "Palabras más probables después de «{word}»",
+  epoch_text_heading: "Lo que escribe esta época con la misma semilla",
 };

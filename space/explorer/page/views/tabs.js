@@ -1,5 +1,6 @@
 /** The tabs: which view of the text is open. */
 import { mount as compare } from "./compare.js";
+import { mount as epochs } from "./epochs.js";
 import { mount as guess } from "./guess.js";
 import { mount as heads } from "./heads.js";
 import { mount as lens } from "./lens.js";
@@ -8,7 +9,7 @@ import { mount as next } from "./next.js";
 import { mount as scores } from "./scores.js";
 
 /** @type {Record<string, (element: HTMLElement, store: import("../store.js").Store, text: import("../i18n.js").Text) => void>} */
-const VIEWS = { next, guess, lens, heads, scores, map, compare };
+const VIEWS = { next, guess, lens, heads, scores, map, compare, epochs };
 
 export const TABS = Object.keys(VIEWS);
 
