@@ -8,12 +8,14 @@ from urllib.parse import urlencode
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.local_server import PATIENCE, serving
+from support.local_server import serving
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 pytest.importorskip("playwright", reason="playwright is not installed")
+pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
+from support.browser import CHROMIUM, SCREENSHOTS, launched, new_page
 
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.explorer_server import ExplorerServer
@@ -21,10 +23,8 @@ from wine_gpt.run_folder import EPOCHS, epoch_weights
 from wine_gpt.training.epoch_weights import KeptEpoch, keep
 from wine_gpt.training.resume import trained_weights
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 
-SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
 PROMPT = "wine review : italy : tuscany : riesling : it's a"
 LINK = {"prompt": PROMPT, "temperature": 0, "length": 12, "tab": "epochs", "seed": 7}
 
@@ -45,18 +45,8 @@ def run(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(run: Path) -> Iterator[Page]:
-    with sync_playwright() as play, serving(ExplorerServer(run)) as server:
-        expect.set_options(timeout=1000 * PATIENCE)
-        flags = [
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-        ]
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=1000 * PATIENCE)
-        opened = browser.new_page(locale="en-US")
-        opened.set_default_timeout(1000 * PATIENCE)
+    with launched() as browser, serving(ExplorerServer(run)) as server:
+        opened = new_page(browser)
         opened.goto(f"{server.address}?{urlencode(LINK)}")
         yield opened
         browser.close()

@@ -19,28 +19,23 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from support.local_server import PATIENCE, serving
+from playwright.sync_api import Browser, Page, expect
+from support.browser import CHROMIUM, DESKTOP, PHONE, SCREENSHOTS, launched, new_page, serious
+from support.local_server import serving
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 
 EXPLORER = Path(__file__).parents[1] / "space" / "explorer"
-SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 HEADER = "wine review : italy : tuscany : riesling :"
 LINK = {"prompt": HEADER, "temperature": 0.8, "seed": 7}
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 Open = Callable[..., AbstractContextManager[Page]]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as play:
-        expect.set_options(timeout=1000 * PATIENCE)
-        yield play.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=1000 * PATIENCE)
+    with launched() as browser:
+        yield browser
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -73,9 +68,7 @@ def opened(browser: Browser, site: tuple[Path, str]) -> Open:
         ready: bool = True,
         **context: Any,  # noqa: ANN401 - of playwright
     ) -> Iterator[Page]:
-        own = browser.new_context(**{"locale": "en-US", "viewport": DESKTOP, **context})
-        own.set_default_timeout(1000 * PATIENCE)
-        page = own.new_page()
+        page = new_page(browser, **{"viewport": DESKTOP, **context})
         wrong: list[str] = []
         asked: list[str] = []
         # a model may lack files that the page asks for, such as its template
@@ -88,7 +81,7 @@ def opened(browser: Browser, site: tuple[Path, str]) -> Open:
         yield page
         assert wrong == []
         assert asked == []
-        own.close()
+        page.context.close()
 
     return open_page
 
@@ -651,16 +644,3 @@ def test_every_view_is_accessible_in_both_lights_and_widths(
             if (scheme == "light") == (device == "desktop"):
                 assert serious(page, "[role=tabpanel]:not([hidden])") == []
             assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-
-
-def serious(page: Page, part: str = "html") -> list[str]:
-    """Return the serious violations that axe finds in a part of the page."""
-    page.mouse.move(0, 0)
-    page.wait_for_function("() => document.getAnimations().every(animation => animation.playState === 'finished')")
-    found = Axe().run(page, context=part).response["violations"]
-    return [
-        f"{violation['id']}: {node['html']}"
-        for violation in found
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    ]

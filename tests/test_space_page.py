@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,28 +16,23 @@ pytest.importorskip("gradio", reason="the demo's packages are not installed")
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
+from support.browser import CHROMIUM, DESKTOP, PHONE, SCREENSHOTS, launched, new_page, serious
 from support.local_server import PATIENCE
 from support.space_server import client_of, serving
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
-SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
 HEADER = "wine review : italy : tuscany : riesling :"
 LINK = {"prompt": HEADER, "temperature": 0.8, "seed": 7}
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 Open = Callable[..., AbstractContextManager[Page]]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as play:
-        expect.set_options(timeout=1000 * PATIENCE)
-        yield play.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=1000 * PATIENCE)
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +68,6 @@ def held_demo(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("held_demo")
     with serving(folder / "log", hold=folder / "hold", WINE_GPT_MODEL=str(demo_model)) as address:
         yield address, folder / "hold"
-
-
-def new_page(browser: Browser, **context: Any) -> Page:  # noqa: ANN401 - of playwright
-    """Open a window of its own; ``expect`` and the page wait for PATIENCE."""
-    own = browser.new_context(**{"locale": "en-US", **context})
-    own.set_default_timeout(1000 * PATIENCE)
-    return own.new_page()
 
 
 def written(page: Page, seed: str | int) -> None:
@@ -392,20 +379,6 @@ def test_it_is_accessible_in_both_lights_and_widths(
         page.screenshot(path=SCREENSHOTS / f"write-{device}-{scheme}.png", full_page=True)
         assert serious(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-
-
-def serious(page: Page) -> list[str]:
-    """Return the serious violations that axe finds."""
-    page.mouse.move(0, 0)
-    # the colors' transitions must have ended
-    page.wait_for_function("document.getAnimations().every(animation => animation.playState === 'finished')")
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{violation['id']}: {node['html']}"
-        for violation in found
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    ]
 
 
 def test_the_page_is_in_spanish_for_a_spanish_browser(opened: Open) -> None:

@@ -107,7 +107,7 @@ def _serve(space: Path) -> None:
         lambda publication, kept: stage(publication, Path(tempfile.mkdtemp(dir=space.parent)), kept)
     )
 
-    def stage_from_cache(publication: Any, folder: Path, kept: Any = staging.NOTHING) -> Any:  # noqa: ANN401
+    def stage_from_cache(publication: Any, folder: Path, kept: Any = staging.NOTHING_KEPT) -> Any:  # noqa: ANN401
         return stage_once(publication, kept)
 
     # of the next requests

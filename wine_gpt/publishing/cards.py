@@ -37,7 +37,7 @@ from wine_gpt.publishing.card_tables import (
 from wine_gpt.publishing.corpus import PUBLIC, Corpus
 from wine_gpt.publishing.explorer import EXPLORER
 from wine_gpt.publishing.hub import MAIN
-from wine_gpt.publishing.kept import Kept
+from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.published_files import PUBLISHED_FINETUNE_CONFIG, SPACE_THUMBNAIL
 from wine_gpt.publishing.run_record import DOWNLOADS, ModelShape, RunRecord, SubsetModel
 from wine_gpt.publishing.samples import SEED, Sample
@@ -49,7 +49,6 @@ from wine_gpt.version import __version__
 CardT = TypeVar("CardT", bound=RepoCard)
 
 TEMPLATES = Path(__file__).parent / "templates"
-NOTHING_KEPT = Kept()
 # the Python version of the Space
 PYTHON_VERSION = "3.11"
 # the model in the demo's README.md, which the card replaces by the published one

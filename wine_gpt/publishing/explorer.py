@@ -5,7 +5,13 @@ from typing import NamedTuple
 
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, bundled
-from wine_gpt.publishing.published_files import EXPLORER_SUFFIXES, MODEL_FILES, NGRAM_INDEX, TOKENIZER_FILES
+from wine_gpt.publishing.published_files import (
+    EXPLORER_SUFFIXES,
+    MODEL_FILES,
+    NGRAM_INDEX,
+    TOKENIZER_FILES,
+    files_below,
+)
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
     CHECKPOINTS,
@@ -47,12 +53,7 @@ def explorer_files() -> dict[str, Path]:
     """
     if not (EXPLORER / "index.html").is_file():
         raise UserError(f"no explorer at {EXPLORER}: install wine_gpt again")
-    found = {path.relative_to(EXPLORER): path for path in sorted(EXPLORER.rglob("*")) if path.is_file()}
-    return {
-        name.as_posix(): path
-        for name, path in found.items()
-        if path.suffix in EXPLORER_SUFFIXES and not any(part.startswith(".") for part in name.parts)
-    }
+    return files_below(EXPLORER, EXPLORER_SUFFIXES)
 
 
 def run_files(run: Path) -> dict[str, Path]:

@@ -55,6 +55,9 @@ class Kept:
         return tuple(dict.fromkeys([*(_linked(row) for row in self.rows), *self.adapters]))
 
 
+NOTHING_KEPT = Kept()
+
+
 def find_kept(
     api: HfApi,
     model: StagedRepo,

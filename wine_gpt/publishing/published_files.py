@@ -4,6 +4,9 @@ A base or a whole fine-tuned model gets ``MODEL_FILES`` and ``TOKENIZER_FILES``,
 ``TOKENIZER_FILES``, each with card, license, config, figures and template; a base also gets index and plots.
 """
 
+from collections.abc import Collection
+from pathlib import Path
+
 from wine_gpt.evaluation.ngram_index import FILE_NAME
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
@@ -55,3 +58,13 @@ SPACE_THUMBNAIL = "thumbnail.png"
 SPACE_SETTINGS = "settings.json"
 # the explorer has files with these suffixes, besides its documentation
 EXPLORER_SUFFIXES = (".css", ".html", ".js", ".json", ".png", ".svg")
+
+
+def files_below(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
+    """Return the files with one of the suffixes by their path in the folder, without hidden files and caches."""
+    found = {file.relative_to(folder): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        name.as_posix(): file
+        for name, file in found.items()
+        if file.suffix in suffixes and not any(part.startswith((".", "__")) for part in name.parts)
+    }

@@ -6,7 +6,7 @@ Only the files listed here are published, because a run's folder also holds chec
 import dataclasses
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from wine_gpt.publishing.cards import (
 from wine_gpt.publishing.corpus import OwnCorpus, is_kaggle_cached, published_path
 from wine_gpt.publishing.explorer import ExplorerSettings, explorer_files
 from wine_gpt.publishing.hub import MAIN, StagedRepo
-from wine_gpt.publishing.kept import Kept
+from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
@@ -49,6 +49,7 @@ from wine_gpt.publishing.published_files import (
     SPACE_SETTINGS,
     SPACE_SUFFIXES,
     TOKENIZER_FILES,
+    files_below,
 )
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
 from wine_gpt.publishing.samples import TEXTS, Sample, sample_model, sample_texts
@@ -59,7 +60,6 @@ from wine_gpt.tokenizer import load_tokenizer
 STAGED_FOLDERS = ("models", "spaces", "static_spaces")
 # how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
 SPACE_SDKS = ("auto", "gradio", "static")
-NOTHING = Kept()
 # git's rules: neither "..", "//", "/.", "@{" nor ".lock/", no space, control character or one of ~^:?*[\\
 BRANCH_NAME = re.compile(r"(?![-./])(?!@$)(?!.*(?:\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$))[^\s\x00-\x1f\x7f~^:?*\[\\]+")
 HUB_ADDRESS = re.compile(
@@ -110,15 +110,16 @@ class Publication:
         """What the arguments say of the user's own corpus."""
         return OwnCorpus(self.license, self.license_name, self.license_link, self.language, self.dataset_name)
 
-    def staged_repo(
-        self, name: str, kind: str, folder: Path, card: RepoCard, managed_files: tuple[str, ...] = ()
-    ) -> StagedRepo:
-        """Return a repository with the branch and the kind of commit that the arguments name."""
-        branch = MAIN if kind == "space" else self.revision
-        return StagedRepo(name, kind, folder, card, managed_files, branch, self.create_pr)
+    def staged_model(self, name: str, folder: Path, card: RepoCard, managed_files: tuple[str, ...]) -> StagedRepo:
+        """Return a model's repository with the branch and the kind of commit that the arguments name."""
+        return StagedRepo(name, "model", folder, card, managed_files, self.revision, self.create_pr)
+
+    def staged_space(self, name: str, folder: Path, card: RepoCard, sdk: str) -> StagedRepo:
+        """Return a Space, of which the Hub runs the main branch only."""
+        return StagedRepo(name, "space", folder, card, (), MAIN, self.create_pr, sdk)
 
 
-def stage(publication: Publication, folder: Path, kept: Kept = NOTHING) -> tuple[list[StagedRepo], list[str]]:
+def stage(publication: Publication, folder: Path, kept: Kept = NOTHING_KEPT) -> tuple[list[StagedRepo], list[str]]:
     """Write the folder of each repository.
 
     Args:
@@ -188,7 +189,7 @@ def _stage_model(
     card = model_card(run, name, publication.revision, subset_models, space, indexed, onnx, kept, samples)
     plot_files = tuple(file for _, file in run.possible_plots)
     managed = (file for file in (*KNOWN_FILES, *plot_files) if file not in kept.files)
-    return publication.staged_repo(name, "model", target, card, tuple(managed))
+    return publication.staged_model(name, target, card, tuple(managed))
 
 
 def _write_index(publication: Publication, run: RunRecord, file: Path) -> str | None:
@@ -233,7 +234,7 @@ def _stage_subset(publication: Publication, run: RunRecord, subset_model: Subset
     model = load_model(subset_model.folder, run.folder)
     samples = sample_texts(model, load_tokenizer(subset_model.folder), [subset_prompt(run, metrics)] * TEXTS)
     card = subset_card(run, subset_model, publication.repo, publication.revision, samples)
-    return publication.staged_repo(subset_model.repository, "model", target, card, KNOWN_FILES)
+    return publication.staged_model(subset_model.repository, target, card, KNOWN_FILES)
 
 
 def _stage_space(
@@ -251,7 +252,7 @@ def _stage_space(
     revision = "" if publication.revision == MAIN else f"@{publication.revision}"
     write_json(target / SPACE_SETTINGS, {"model": publication.repo + revision})
     card = space_card(run, SPACE / CARD, name, publication.repo, subset_models, kept.fine_tuned)
-    return dataclasses.replace(publication.staged_repo(name, "space", target, card), space_sdk="gradio")
+    return publication.staged_space(name, target, card, "gradio")
 
 
 def _stage_explorer(
@@ -263,31 +264,17 @@ def _stage_explorer(
     kept: Kept,
 ) -> StagedRepo:
     target = _folder(folder, "static_space", name)
-    for path, file in explorer_files().items():
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target / path)
+    _copy_files(explorer_files(), target)
     revision = None if publication.revision == MAIN else publication.revision
     language = next(iter(run.corpus.languages), None)
     write_json(target / SPACE_SETTINGS, ExplorerSettings(publication.repo, revision, language).to_dict())
     card = explorer_card(run, name, publication.repo, subset_models, kept.fine_tuned)
-    return dataclasses.replace(publication.staged_repo(name, "space", target, card), space_sdk="static")
+    return publication.staged_space(name, target, card, "static")
 
 
 def copy_demo(target: Path) -> None:
     """Copy the demo's files, and the package's sampler, which the demo imports."""
-    for file in _demo_files():
-        copy = target / file.relative_to(SPACE)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
-    shutil.copyfile(SAMPLER, target / SAMPLER.name)
-
-
-def _demo_files() -> Iterator[Path]:
-    """Yield the demo's sources, without hidden files, caches and files of other types."""
-    for file in sorted(SPACE.rglob("*")):
-        hidden = any(part.startswith((".", "__")) for part in file.relative_to(SPACE).parts)
-        if file.is_file() and file.suffix in SPACE_SUFFIXES and not hidden:
-            yield file
+    _copy_files({**files_below(SPACE, SPACE_SUFFIXES), SAMPLER.name: SAMPLER}, target)
 
 
 def _folder(folder: Path, kind: str, name: str) -> Path:
@@ -297,9 +284,14 @@ def _folder(folder: Path, kind: str, name: str) -> Path:
 
 
 def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
-    for name in names:
-        (target / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(source / name, target / name)
+    _copy_files({name: source / name for name in names}, target)
+
+
+def _copy_files(files: Mapping[str, Path], target: Path) -> None:
+    """Copy files to their paths in the target."""
+    for name, file in files.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target / name)
 
 
 def require_names(publication: Publication) -> None:
