@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -34,7 +35,8 @@ except ModuleNotFoundError:
     from wine_gpt.generation.sampler import TokenSampler
 
 BASE = "base"
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_FILES = ("adapter_config.json", ADAPTER_WEIGHTS)
 # a text is streamed in pieces of this length, after a first piece of one word
 SECONDS_PER_PIECE = 0.05
 
@@ -252,8 +254,7 @@ def _load_model(source: ModelSource) -> PreTrainedModel:
         output_loading_info=True,
     )
     model: PreTrainedModel = loaded
-    wrong = [*report["missing_keys"], *report["mismatched_keys"]]
-    if wrong:
+    if any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")):
         raise UserFacingError("problem_weights", source=source)
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise UserFacingError("problem_finite", source=source)
@@ -301,6 +302,12 @@ def _add_adapter(model: PreTrainedModel | PeftModel, name: str, folder: Path) ->
             model.load_adapter(str(folder), adapter_name=name, torch_device="cpu")
         else:
             model = PeftModel.from_pretrained(model, str(folder), adapter_name=name, torch_device="cpu")
+    # peft ignores tensors that fit no parameter
+    own = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as tensors:
+        unknown = set(tensors.keys()) - own.keys() - model.state_dict().keys()
+    if unknown:
+        raise ValueError(f"the model has no parameter for its tensor {min(unknown)}")
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise ValueError("its weights have NaN or infinity")
     return model

@@ -594,6 +594,7 @@ def test_revisions_are_names_of_branches() -> None:
         "@",
         "a@{b",
         "a\n",
+        "HEAD",
     )
     assert [name for name in wrong if BRANCH_NAME.fullmatch(name)] == []
     right = ("main", "v2", "release/1.0", "féature", "refs/pr/1", "a-b_c.d", "x@y")

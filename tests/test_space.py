@@ -702,11 +702,15 @@ def broken(folder: Path, how: str) -> None:
     elif how == "shape":
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**config, "n_inner": 32}))
+    elif how == "unknown tensor":
+        save_file(
+            {**load_file(weights), "x": load_file(weights)["transformer.ln_f.weight"]}, weights, {"format": "pt"}
+        )
     elif how == "tokenizer":
         (folder / "tokenizer.json").write_text("{")
 
 
-@pytest.mark.parametrize("how", ["cut", "nan", "pickle", "shape", "tokenizer"])
+@pytest.mark.parametrize("how", ["cut", "nan", "pickle", "shape", "unknown tensor", "tokenizer"])
 def test_with_a_broken_model_the_page_opens_and_names_it(
     demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -743,7 +747,7 @@ def shown_problem() -> str:
     return next(value for value in found if 'role="alert"' in str(value))
 
 
-@pytest.mark.parametrize("how", ["missing", "cut", "shape", "pickle", "nan"])
+@pytest.mark.parametrize("how", ["missing", "cut", "shape", "pickle", "nan", "unknown tensor"])
 def test_a_broken_adapter_is_left_out_and_the_others_stay(demo_model: Path, tmp_path: Path, how: str) -> None:
     folder = tmp_path / "wine-gpt-broken"
     if how != "missing":
@@ -759,6 +763,9 @@ def test_a_broken_adapter_is_left_out_and_the_others_stay(demo_model: Path, tmp_
         for name, tensor in tensors.items():
             tensors[name] = tensor * math.nan if how == "nan" else tensor[:, :1].copy()
         save_file(tensors, weights)
+    elif how == "unknown tensor":
+        tensors = load_file(weights)
+        save_file({**tensors, "x": next(iter(tensors.values()))}, weights)
     names = [f"{demo_model}-pinot-noir", str(folder), f"{demo_model}-riesling"]
     engine = Engine(ModelSource(str(demo_model)), [ModelSource.parse(name) for name in names])
     assert list(engine.adapters) == ["pinot-noir", "riesling"]

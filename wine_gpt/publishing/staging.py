@@ -60,8 +60,10 @@ from wine_gpt.tokenizer import load_tokenizer
 STAGED_FOLDERS = ("models", "spaces", "static_spaces")
 # how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
 SPACE_SDKS = ("auto", "gradio", "static")
-# git's rules: neither "..", "//", "/.", "@{" nor ".lock/", no space, control character or one of ~^:?*[\\
-BRANCH_NAME = re.compile(r"(?![-./])(?!@$)(?!.*(?:\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$))[^\s\x00-\x1f\x7f~^:?*\[\\]+")
+# git's rules: neither HEAD, "..", "//", "/.", "@{" nor ".lock/", no space, control character or one of ~^:?*[\\
+BRANCH_NAME = re.compile(
+    r"(?![-./])(?!(?:@|HEAD)$)(?!.*(?:\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$))[^\s\x00-\x1f\x7f~^:?*\[\\]+"
+)
 HUB_ADDRESS = re.compile(
     r"(?:\w+://[^/]*|(?:www\.)?(?:huggingface\.co|hf\.co))(?:/|$)(?:(?:models|datasets|spaces)/)?"
 )
