@@ -18,11 +18,14 @@ from wine_gpt.config import DataConfig, FinetuneConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
 from wine_gpt.publishing import source
-from wine_gpt.publishing.cards import check, fill, license_notice, model_card, space_card, subset_card
+from wine_gpt.publishing.card_parts import check, fill, license_notice
 from wine_gpt.publishing.corpus import SAMPLE, OwnCorpus, corpus_of
+from wine_gpt.publishing.model_card import model_card
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
 from wine_gpt.publishing.samples import Sample
+from wine_gpt.publishing.space_cards import space_card
 from wine_gpt.publishing.staging import SPACE
+from wine_gpt.publishing.subset_card import subset_card
 
 GOLDEN = Path(__file__).parent / "golden"
 NAME, DEMO = "org/wine-gpt", "org/wine-gpt-demo"

@@ -22,20 +22,13 @@ from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import bundled, read_json, write_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
-from wine_gpt.publishing.cards import (
-    check,
-    explorer_card,
-    license_notice,
-    model_card,
-    space_card,
-    subset_card,
-    subset_prompt,
-)
+from wine_gpt.publishing.card_parts import check, license_notice
 from wine_gpt.publishing.corpus import OwnCorpus, is_kaggle_cached, published_path
 from wine_gpt.publishing.explorer import ExplorerSettings, explorer_files
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.leaks import require_no_leak
+from wine_gpt.publishing.model_card import model_card
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
     CARD,
@@ -54,6 +47,8 @@ from wine_gpt.publishing.published_files import (
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
 from wine_gpt.publishing.samples import TEXTS, Sample, sample_model, sample_texts
 from wine_gpt.publishing.source import source_url
+from wine_gpt.publishing.space_cards import explorer_card, space_card
+from wine_gpt.publishing.subset_card import subset_card, subset_prompt
 from wine_gpt.run_folder import CONFIG, EVALUATION, METRICS
 from wine_gpt.tokenizer import load_tokenizer
 

@@ -1,0 +1,235 @@
+"""What all cards have in common: metadata, samples, commands, the check before publishing, and the templates."""
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from huggingface_hub import CardData, EvalResult, RepoCard
+from jinja2 import Environment as TemplateEnvironment
+from jinja2 import FileSystemLoader, StrictUndefined
+
+from wine_gpt.config import GenerationDefaults
+from wine_gpt.data.sources import is_hub_dataset
+from wine_gpt.errors import UserError
+from wine_gpt.markdown import code, escape, fenced
+from wine_gpt.modeling.scoring import Score
+from wine_gpt.publishing.card_tables import GRAMS_PER_KWH, grams_of_co2
+from wine_gpt.publishing.corpus import PUBLIC, Corpus
+from wine_gpt.publishing.hub import MAIN
+from wine_gpt.publishing.run_record import DOWNLOADS, RunRecord
+from wine_gpt.publishing.samples import SEED, Sample
+from wine_gpt.publishing.source import source_url
+from wine_gpt.training.record import Environment, TrainingSummary
+from wine_gpt.version import __version__
+
+CardT = TypeVar("CardT", bound=RepoCard)
+
+TEMPLATES = Path(__file__).parent / "templates"
+# the Hub's limit, in characters
+SHORT_DESCRIPTION_LENGTH = 60
+
+
+def check(card: RepoCard, title: str) -> None:
+    """Check a card's metadata without the Hub.
+
+    Raises:
+        UserError: if the Hub would refuse the metadata.
+    """
+    data = card.data.to_dict()
+    for name, value in data.items():
+        if value in ("", [], {}):
+            raise UserError(f"{title}: the card's {name} is empty")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", data.get("license", "")):
+        raise UserError(f"{title}: {data.get('license')!r} is no license identifier such as mit, cc-by-4.0 or other")
+    if len(data.get("short_description", "")) > SHORT_DESCRIPTION_LENGTH:
+        raise UserError(f"{title}: short_description has more than {SHORT_DESCRIPTION_LENGTH} characters")
+
+
+def license_notice(run: RunRecord) -> str:
+    """Return the LICENSE file of a repository with weights."""
+    corpus, license = run.corpus, run.corpus.license
+    source = f" ({corpus.page})" if corpus.page else ""
+    lines = [f"The weights and the vocabulary in this repository were learned from {corpus.name}{source}."]
+    if corpus.creator:
+        lines.append(f"{corpus.creator} made that dataset {corpus.made_from}.")
+        lines.append(f"It is licensed under {license.name}, and so are the weights and the vocabulary.")
+    else:
+        lines.append(f"They are published under the license {license.name}.")
+    lines += [corpus.conditions] if corpus.conditions else []
+    return "\n".join([*lines, *([f"The text of the license: {license.url}"] if license.url else [])]) + "\n"
+
+
+# Any: the metadata's values are texts, lists and None
+def shared_metadata(corpus: Corpus, samples: Sequence[Sample], *tags: str) -> dict[str, Any]:
+    license = corpus.license
+    named = {"license_name": license.name, "license_link": license.url} if license.id == "other" else {}
+    return {
+        "language": list(corpus.languages) or None,
+        "license": license.id,
+        **named,
+        "datasets": [corpus.dataset] if corpus.dataset else None,
+        "metrics": ["perplexity"],
+        "tags": ["gpt2", "word-level", *tags, *subject_tags(corpus)],
+        "widget": [
+            {"text": sample.prompt, "output": {"text": sample.text}} for sample in _distinct(samples) if sample.prompt
+        ]
+        or None,
+    }
+
+
+def _distinct(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the first sample of each prompt."""
+    return list({sample.prompt: sample for sample in reversed(samples)}.values())[::-1]
+
+
+def subject_tags(corpus: Corpus) -> list[str]:
+    return [tag for tag, applies in (("wine", corpus.wine), ("synthetic", corpus.synthetic)) if applies]
+
+
+def eval_results(corpus: Corpus, score: Score | None, data_name: str) -> list[EvalResult] | None:
+    if score is None or not math.isfinite(score.perplexity):
+        return None
+    return [
+        EvalResult(
+            task_type="text-generation",
+            task_name="Text generation",
+            dataset_type=corpus.dataset_type,
+            dataset_name=data_name,
+            dataset_config=corpus.config,
+            dataset_split="test",
+            metric_type=metric,
+            metric_name=name,
+            metric_value=value,
+        )
+        for metric, name, value in (
+            ("perplexity", "Perplexity", round(score.perplexity, 2)),
+            ("nats_per_word", "Nats per word", round(score.nats_per_word, 3)),
+        )
+    ]
+
+
+def emissions(training: TrainingSummary, environment: Environment, kind: str) -> dict[str, str | float] | None:
+    """Return the emissions in grams, as the Hub's metadata has them; None if no energy was measured."""
+    if not training.energy_kwh:
+        return None
+    return {
+        "emissions": float(f"{grams_of_co2(training.energy_kwh):.2g}"),
+        "source": f"energy estimated by codecarbon, at the world's average of {GRAMS_PER_KWH} g per kWh",
+        "training_type": kind,
+        "hardware_used": environment.device,
+    }
+
+
+def shared_values(run: RunRecord, name: str, revision: str, samples: Sequence[Sample]) -> dict[str, object]:
+    template, packages = run.template, run.metrics.environment.packages
+    return {
+        "name": name,
+        "title": name.split("/")[1],
+        "revision": "" if revision == MAIN else f', revision="{revision}"',
+        "corpus": run.corpus,
+        "corpus_name": escape(run.corpus.name),
+        "pattern": code(template.render({column: column for column in template.columns})),
+        "texts": _texts(run),
+        "temperature": "".join(f", {setting}" for setting in _sampling(run.generation)),
+        "sampling": ", ".join([*_sampling(run.generation), f"seed={SEED}"]),
+        "prompts": _prompts(samples),
+        "samples": [fenced(sample.text) for sample in samples],
+        "parameters": f"{run.metrics.parameters:,}",
+        "version": packages.get("wine_gpt") or __version__,
+        "source": source_url() or "",
+        "has_own_data": _has_own_data(run),
+    }
+
+
+def _texts(run: RunRecord) -> str:
+    """Return what the model writes, in words."""
+    prefix = run.template.prefix
+    return "wine reviews" if run.corpus.wine else f"texts that begin with {code(prefix)}" if prefix else "texts"
+
+
+def string(text: str) -> str:
+    """Return a string in Python's and JavaScript's notation."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _sampling(generation: GenerationDefaults) -> list[str]:
+    """Return the sampling settings, as arguments of a call.
+
+    The temperature is named because pipelines of transformers 4.52 to 5.12 use their own.
+    """
+    settings = [f"temperature={generation.temperature:g}"]
+    if generation.top_p < 1:
+        settings.append(f"top_p={generation.top_p:g}")
+    if generation.top_k > 0:
+        settings.append(f"top_k={generation.top_k}")
+    return settings
+
+
+def _prompts(samples: Sequence[Sample]) -> str:
+    prompts = [code(sample.prompt) if sample.prompt else "empty" for sample in _distinct(samples)]
+    return f"The prompt{'s were' if len(prompts) > 1 else ' was'} {' and '.join(prompts)}."
+
+
+def download(name: str, revision: str, *files: str) -> str:
+    branch = [] if revision == MAIN else ["--revision", revision]
+    return shlex.join(["hf", "download", name, *files, *branch, "--local-dir", download_folder(name)])
+
+
+def download_folder(name: str) -> str:
+    return f"{DOWNLOADS}/{name.split('/')[1]}"
+
+
+def launcher(training: TrainingSummary, environment: Environment) -> str:
+    """Return the beginning of a command with as many processes and threads as a run had."""
+    is_cpu = environment.device.startswith("cpu")
+    threads = f"OMP_NUM_THREADS={environment.threads} " if is_cpu else ""
+    if training.processes == 1:
+        return f"{threads}python"
+    config = f"configs/accelerate/{'cpu_processes' if is_cpu else 'gpus'}.yaml"
+    return f"{threads}accelerate launch --config_file {config} --num_processes {training.processes}"
+
+
+def _has_own_data(run: RunRecord) -> bool:
+    """Return whether the published config can't name the training texts."""
+    path = run.config.data.path
+    return path not in PUBLIC and not is_hub_dataset(path)
+
+
+def data_option(run: RunRecord) -> str:
+    return " --data.path FILE" if _has_own_data(run) else ""
+
+
+# Any: a template's values are texts, lists, booleans and a Corpus
+def fill_card(kind: type[CardT], data: CardData, template: str, **values: Any) -> CardT:  # noqa: ANN401
+    return kind(fill(template, card_data=data.to_yaml(), **values))
+
+
+def fill(template: str, **values: Any) -> str:  # noqa: ANN401
+    """Fill a template of :data:`TEMPLATES`.
+
+    Values are not searched for placeholders, because a text of the corpus may look like one.
+
+    Raises:
+        jinja2.UndefinedError: if a value is missing.
+        ValueError: if a value would be printed as None or nan.
+    """
+    environment = TemplateEnvironment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        finalize=_require_value,
+        keep_trailing_newline=True,
+    )
+    content = environment.get_template(template).render(values)
+    # sections that are left out leave blank lines
+    return re.sub(r"\n{3,}", "\n\n", content).rstrip() + "\n"
+
+
+def _require_value(value: object) -> object:
+    """Raise for a value that a template would print as None or nan."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(f"a card's template has no text for {value}")
+    return value

@@ -1,0 +1,138 @@
+"""Fill the model's card with a run's figures and settings; a section without figures is left out."""
+
+from collections.abc import Sequence
+
+from huggingface_hub import ModelCard, ModelCardData
+
+from wine_gpt.markdown import escape, table
+from wine_gpt.publishing.card_parts import (
+    data_option,
+    download,
+    download_folder,
+    emissions,
+    eval_results,
+    fill_card,
+    launcher,
+    shared_metadata,
+    shared_values,
+    string,
+)
+from wine_gpt.publishing.card_tables import (
+    conditioning_table,
+    copying_table,
+    data_table,
+    diversity_table,
+    figure,
+    score_table,
+    subset_models_table,
+    training_table,
+)
+from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
+from wine_gpt.publishing.run_record import ModelShape, RunRecord, SubsetModel
+from wine_gpt.publishing.samples import Sample
+from wine_gpt.publishing.source import source_url
+from wine_gpt.run_folder import CONFIG, WEIGHTS
+
+
+def model_card(
+    run: RunRecord,
+    name: str,
+    revision: str,
+    subset_models: Sequence[SubsetModel],
+    space: str | None,
+    indexed: bool,
+    onnx: bool = False,
+    kept: Kept = NOTHING_KEPT,
+    samples: Sequence[Sample] = (),
+) -> ModelCard:
+    """Return the card of a run's model.
+
+    Args:
+        run: with or without an evaluation.
+        name: of its repository.
+        revision: the branch it is published to.
+        subset_models: the fine-tuned models that are published with it.
+        space: the demo's repository; None without one.
+        indexed: whether the index of training n-grams is published.
+        onnx: whether an ONNX file is published.
+        kept: the fine-tuned models of an earlier publish that stay listed.
+        samples: texts of the published weights.
+    """
+    data = ModelCardData(
+        **shared_metadata(run.corpus, samples, *(("onnx", "transformers.js") if onnx else ())),
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        model_name=name.split("/")[1],
+        eval_results=eval_results(run.corpus, run.metrics.test, run.corpus.name),
+        adapters=[*(model.repository for model in subset_models if model.is_adapter), *kept.adapters] or None,
+        co2_eq_emissions=emissions(run.metrics.training, run.metrics.environment, "pre-training"),
+    )
+    return fill_card(
+        ModelCard,
+        data,
+        "model.md",
+        **shared_values(run, name, revision, samples),
+        prompt=string(samples[-1].prompt if samples else run.template.prefix),
+        onnx=onnx,
+        space=space or "",
+        subset_models=subset_models_table(subset_models, kept.rows),
+        field=escape(subset_models[0].metrics.field) if subset_models else kept.field,
+        facts=_facts(run, space),
+        data_rows=data_table(run.data_report) if run.data_report else "",
+        training=training_table(run),
+        evaluation=score_table("split", {"test": run.metrics.test, "validation": run.metrics.validation}),
+        indexed=indexed,
+        **_evaluation_sections(run),
+        plots=run.plots,
+        command=_pretrain_command(run, name, revision),
+    )
+
+
+def _facts(run: RunRecord, space: str | None) -> str:
+    """Return the table at the card's beginning."""
+    corpus, report, test, source = run.corpus, run.data_report, run.metrics.test, source_url()
+    perplexity = figure(test.perplexity, ".2f") if test else None
+    non_commercial = ": non-commercial use only" if "-nc" in corpus.license.id else ""
+    rows = [
+        ("model", f"GPT-2: {_architecture(run.shape)}"),
+        ("tokenizer", "word-level: a token is a word or a punctuation mark, in lower case"),
+        ("size", f"{(run.folder / WEIGHTS).stat().st_size / 1e6:,.1f} MB; a CPU is enough"),
+        ("language", ", ".join(corpus.languages)),
+        ("training texts", f"{report.splits['train']:,}" if report else None),
+        ("test perplexity", f"{perplexity} per word" if perplexity else None),
+        ("license", f"{corpus.license.markdown}{non_commercial}"),
+        ("source code", f"[{source}]({source})" if source else None),
+        ("demo", f"[{space}](https://huggingface.co/spaces/{space})" if space else None),
+    ]
+    return table(("", ""), rows)
+
+
+def _architecture(shape: ModelShape) -> str:
+    inner = 4 * shape.n_embd if shape.n_inner is None else shape.n_inner
+    return (
+        f"{shape.n_layer:,} layers, {shape.n_head:,} heads, width {shape.n_embd:,}, feed-forward width {inner:,}, "
+        f"context length {shape.n_positions:,}, {shape.vocab_size:,} words in the vocabulary"
+    )
+
+
+def _evaluation_sections(run: RunRecord) -> dict[str, str]:
+    """Return the sections of an evaluation, empty without one."""
+    report = run.evaluation
+    if report is None:
+        return dict.fromkeys(("copying", "diversity", "conditioning", "provinces"), "")
+    provinces = report.conditioning.existing_provinces if report.conditioning else None
+    return {
+        "copying": copying_table(report),
+        "diversity": diversity_table(report),
+        "conditioning": conditioning_table(run.config.data.prompt_fields, report),
+        "provinces": "" if provinces is None else f"{provinces:.1%}",
+    }
+
+
+def _pretrain_command(run: RunRecord, name: str, revision: str) -> str:
+    """Return the commands that train the model again."""
+    metrics, folder = run.metrics, download_folder(name)
+    return (
+        f"{download(name, revision, CONFIG)}\n"
+        f"{launcher(metrics.training, metrics.environment)} scripts/pretrain.py {folder}/{CONFIG}{data_option(run)}"
+    )

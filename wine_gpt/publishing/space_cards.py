@@ -1,0 +1,105 @@
+"""Fill the cards of the Spaces, the Gradio demo and the explorer, whose metadata configures them on the Hub."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import SpaceCard, SpaceCardData
+
+from wine_gpt.errors import UserError
+from wine_gpt.markdown import escape
+from wine_gpt.publishing.card_parts import SHORT_DESCRIPTION_LENGTH, fill_card, subject_tags
+from wine_gpt.publishing.explorer import EXPLORER
+from wine_gpt.publishing.published_files import SPACE_THUMBNAIL
+from wine_gpt.publishing.run_record import RunRecord, SubsetModel
+from wine_gpt.publishing.source import source_url
+
+# the Python version of the Space
+PYTHON_VERSION = "3.11"
+# the model in the demo's README.md, which the card replaces by the published one
+README_MODEL = "org/wine-gpt"
+
+
+def space_card(
+    run: RunRecord,
+    readme: Path,
+    name: str,
+    model: str,
+    subset_models: Sequence[SubsetModel],
+    kept: Sequence[str] = (),
+) -> SpaceCard:
+    """Return the demo's card, whose metadata configures the Space on the Hub.
+
+    Args:
+        run: of the model that the demo loads.
+        readme: the demo's README.md.
+        name: of the demo's repository.
+        model: the model's repository.
+        subset_models: the fine-tuned models that are published with it.
+        kept: the fine-tuned models that an earlier publish has listed.
+
+    Raises:
+        UserError: if the README has a template placeholder.
+    """
+    card = SpaceCard.load(readme)
+    corpus, prefix = run.corpus, run.template.prefix
+    if placeholder := re.search(r"\{\{|\{%", card.text):
+        raise UserError(f"{readme}: the card's text has a placeholder: {placeholder[0]}")
+    data = SpaceCardData(
+        **{
+            **card.data.to_dict(),
+            **({} if corpus.wine else _neutral_metadata(model, prefix)),
+            "python_version": PYTHON_VERSION,
+            "thumbnail": _thumbnail(readme.parent, name),
+            "models": [model, *(subset_model.repository for subset_model in subset_models), *kept],
+            "datasets": [corpus.dataset] if corpus.dataset else None,
+            "tags": ["text-generation", "gpt2", *subject_tags(corpus)],
+        }
+    )
+    text = card.text.strip().replace(README_MODEL, model)
+    values = {"text": text, "model": model, "corpus": corpus, "source": source_url() or "", "prefix": escape(prefix)}
+    return fill_card(SpaceCard, data, "space.md", **values)
+
+
+def explorer_card(
+    run: RunRecord, name: str, model: str, subset_models: Sequence[SubsetModel], kept: Sequence[str] = ()
+) -> SpaceCard:
+    """Return the card of the explorer's static Space, whose metadata configures it on the Hub.
+
+    Args:
+        run: of the model that the explorer loads.
+        name: the Space's repository.
+        model: see :func:`space_card`.
+        subset_models: see :func:`space_card`.
+        kept: see :func:`space_card`.
+    """
+    corpus = run.corpus
+    data = SpaceCardData(
+        title=f"Look inside {model.split('/')[1]}",
+        emoji="🍷" if corpus.wine else "📝",
+        colorFrom="pink",
+        colorTo="red",
+        sdk="static",
+        app_file="index.html",
+        thumbnail=_thumbnail(EXPLORER, name),
+        license="apache-2.0",
+        short_description="A small GPT-2 in your browser, and each of its numbers",
+        models=[model, *(subset_model.repository for subset_model in subset_models), *kept],
+        datasets=[corpus.dataset] if corpus.dataset else None,
+        tags=["text-generation", "gpt2", "interpretability", *subject_tags(corpus)],
+    )
+    values = {"name": name, "model": model, "corpus": corpus, "source": source_url() or ""}
+    return fill_card(SpaceCard, data, "explorer.md", **values)
+
+
+def _thumbnail(demo: Path, name: str) -> str | None:
+    """Return the address of the demo's picture, if it has one."""
+    address = f"https://huggingface.co/spaces/{name}/resolve/main/{SPACE_THUMBNAIL}"
+    return address if (demo / SPACE_THUMBNAIL).is_file() else None
+
+
+def _neutral_metadata(model: str, prefix: str) -> dict[str, str]:
+    """Return the metadata that the demo's README.md has in wine's words, for another corpus."""
+    named = f"A small GPT-2 writes “{prefix}” texts and shows why"
+    short = named if prefix and len(named) <= SHORT_DESCRIPTION_LENGTH else "A small GPT-2 writes texts and shows why"
+    return {"title": model.split("/")[1], "emoji": "📝", "short_description": short}
