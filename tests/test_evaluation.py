@@ -123,6 +123,15 @@ def test_the_run_is_scored_on_the_reviews_that_it_held_out(base: Path, report: E
     assert {name: likelihood[name] for name in own} == pytest.approx(own, rel=1e-5)
 
 
+def test_the_loss_has_baselines_on_the_same_words(report: EvaluationReport, base: Path) -> None:
+    order = ["uniform", "unigram", "bigram", "5-gram"]
+    losses = [report.baselines[name] for name in order]
+    assert list(report.baselines) == order
+    assert losses == sorted(losses, reverse=True)
+    vocabulary = json.loads((base / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    assert losses[0] == pytest.approx(math.log(vocabulary))
+
+
 def test_a_run_writes_figures_and_plots(base: Path, report: EvaluationReport) -> None:
     folder = base / "evaluation"
     plots = ["loss_by_position.png", "loss_by_variety.png", "reliability.png"]
@@ -180,7 +189,16 @@ def test_sections_that_cannot_be_computed_are_left_out_with_the_reason(base: Pat
     flags = ["--texts", 3, "--min_reviews", 500, "--output_dir", tmp_path, "--data.prompt_fields", "variety"]
     printed = score(base, *flags)
     assert "conditioning: variety left out: 0 labels have 500 texts to train on, and two are needed" in printed
-    assert read(tmp_path).keys() == {"model", "split", "likelihood", "copying", "diversity", "samples", "environment"}
+    assert read(tmp_path).keys() == {
+        "model",
+        "split",
+        "likelihood",
+        "baselines",
+        "copying",
+        "diversity",
+        "samples",
+        "environment",
+    }
 
 
 def test_generated_texts_depend_on_seed_and_settings(base: Path) -> None:

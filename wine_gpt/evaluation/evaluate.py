@@ -26,6 +26,7 @@ from wine_gpt.evaluation.generated import (
     sample_reviews,
 )
 from wine_gpt.evaluation.metrics import load_metric
+from wine_gpt.evaluation.ngram_baselines import baselines
 from wine_gpt.evaluation.predictions import Prediction, predict
 from wine_gpt.evaluation.results import ConditioningResult, EvaluationReport, Sampling
 from wine_gpt.evaluation.sections import copying, diversity, existing_provinces, likelihood, recovery_rates
@@ -60,12 +61,12 @@ def evaluate_model(config: ScoreConfig) -> EvaluationReport:
     logger.info(
         f"scoring {len(held_out):,} reviews, then generating at most {config.texts:,}; --texts sets their number"
     )
-    predictions = predict(model, tokenizer, list(texts(held_out)))
+    held_out_texts = list(texts(held_out))
+    predictions = predict(model, tokenizer, held_out_texts)
     if not any(prediction.has_known_word(tokenizer.unk_token_id) for prediction in predictions):
         raise no_known_word(config.split)
-    report = _report(
-        config, ReviewGenerator(model, tokenizer, config.batch_size, config.seed, {}), reviews, predictions
-    )
+    generator = ReviewGenerator(model, tokenizer, config.batch_size, config.seed, {})
+    report = _report(config, generator, reviews, held_out_texts, predictions)
     _save_plots(folder, config, held_out, predictions)
     write_json(folder / run_folder.METRICS, report.to_dict())
     return report
@@ -97,7 +98,11 @@ def load_subject(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizer
 
 
 def _report(
-    config: ScoreConfig, generator: ReviewGenerator, reviews: Reviews, predictions: list[Prediction]
+    config: ScoreConfig,
+    generator: ReviewGenerator,
+    reviews: Reviews,
+    held_out_texts: list[str],
+    predictions: list[Prediction],
 ) -> EvaluationReport:
     """Generate texts and compute all sections."""
     template = ReviewTemplate.from_config(config.data)
@@ -116,6 +121,7 @@ def _report(
         model=config.model,
         split=config.split,
         likelihood=likelihood(predictions, generator.tokenizer),
+        baselines=baselines(texts(reviews.splits["train"]), held_out_texts, predictions, generator.tokenizer),
         copying={
             kind: copying(written, train.descriptions)
             for kind, written in {**compared, "continued": continued}.items()

@@ -30,6 +30,7 @@ class Prediction:
 
     Attributes:
         ids: the tokens without the end of text, int64 of shape (tokens,).
+        first: index of the first of them among all tokens of the text.
         nats: −ln p of each, float64 of shape (tokens,).
         confidence: the probability of the most likely token at each position, float64 of shape (tokens,).
         correct: whether the most likely token is the actual one, bool of shape (tokens,).
@@ -39,6 +40,7 @@ class Prediction:
     """
 
     ids: Ints
+    first: int
     nats: Floats
     confidence: Floats
     correct: Bools
@@ -137,6 +139,7 @@ def _prediction(
     counted = np.array([start >= first for start, _ in seen] + [False] * ended, bool)
     return Prediction(
         ids=ids[counted],
+        first=int(counted.argmax()),
         nats=nats[counted],
         confidence=confidence[counted],
         correct=correct[counted],

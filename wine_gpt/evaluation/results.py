@@ -119,6 +119,7 @@ class EvaluationReport:
         model: folder or Hub id.
         split: whose reviews were scored.
         likelihood: of the split's texts.
+        baselines: nats per word of n-gram models by name, over the words of ``likelihood``; empty in earlier files.
         copying: by kind of text: ``generated``, ``real``, ``continued`` (from the first halves of training texts).
         diversity: by kind of text: ``generated``, ``real``.
         conditioning: None if no field could be measured.
@@ -129,6 +130,7 @@ class EvaluationReport:
     model: str
     split: str
     likelihood: Likelihood
+    baselines: dict[str, float]
     copying: dict[str, CopyingResult]
     diversity: dict[str, DiversityResult]
     conditioning: ConditioningResult | None
@@ -141,6 +143,7 @@ class EvaluationReport:
             "model": self.model,
             "split": self.split,
             "likelihood": self.likelihood.to_dict(),
+            "baselines": self.baselines,
             "copying": {kind: result.to_dict() for kind, result in self.copying.items()},
             "diversity": {kind: result.to_dict() for kind, result in self.diversity.items()},
             **_optional("conditioning", self.conditioning and self.conditioning.to_dict()),
@@ -160,6 +163,7 @@ class EvaluationReport:
             model=figures["model"],
             split=figures["split"],
             likelihood=Likelihood.from_dict(figures["likelihood"]),
+            baselines=figures.get("baselines", {}),
             copying={kind: CopyingResult.from_dict(result) for kind, result in figures["copying"].items()},
             diversity={kind: DiversityResult.from_dict(result) for kind, result in figures["diversity"].items()},
             conditioning=None if conditioning is None else ConditioningResult.from_dict(conditioning),

@@ -12,6 +12,7 @@ def to_text(report: EvaluationReport) -> str:
     sections = [
         f"{report.model}, {report.split} split",
         _block("likelihood", {"": report.likelihood.to_dict()}),
+        _block("nats per word of baselines", {"": report.baselines}),
         _block("copying", {kind: result.to_dict() for kind, result in report.copying.items()}),
         _block("diversity", {kind: result.to_dict() for kind, result in report.diversity.items()}),
     ]
