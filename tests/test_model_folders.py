@@ -240,8 +240,8 @@ def test_an_adapter_is_compared_with_its_runs_config(adapter: Path, field: str, 
 
 
 def test_a_model_larger_than_memory_is_refused_before_it_is_built(tokenizer: PreTrainedTokenizerFast) -> None:
-    huge = ModelConfig(n_layer=1000, n_embd=2**16, n_inner=2**18)
-    assert "parameters take 206," in refused(build_model, huge, tokenizer, seed=0)
+    huge = ModelConfig(n_layer=100, n_embd=2**16, n_inner=2**18)
+    assert "parameters take 20,6" in refused(build_model, huge, tokenizer, seed=0)
 
 
 def test_an_adapter_of_an_adapter_is_refused(adapter: Path, tmp_path: Path) -> None:
@@ -249,3 +249,50 @@ def test_an_adapter_of_an_adapter_is_refused(adapter: Path, tmp_path: Path) -> N
     for first, second in ((adapter, adapter), (adapter, other)):
         change_json(first / "adapter_config.json", base_model_name_or_path=os.fspath(second))
         assert f"its base {second} is itself an adapter" in refused(load_model, adapter)
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Path]:
+    """Return a function that puts a folder into the Hub's cache under a name, where it is found offline."""
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", tmp_path / "hub")
+
+    def put(folder: Path, name: str) -> Path:
+        repository = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text("0" * 40)
+        return Path(shutil.copytree(folder, repository / "snapshots" / ("0" * 40)))
+
+    return put
+
+
+def test_a_model_of_the_hub_gets_the_same_checks(folder: Path, hub_cache: Callable[[Path, str], Path]) -> None:
+    snapshot = hub_cache(folder, "org/wine-gpt")
+    load_model_and_tokenizer("org/wine-gpt")
+    change_tensors(snapshot / "model.safetensors", lambda tensors: {**tensors, LAYER: tensors[LAYER].to(torch.int8)})
+    assert f"{LAYER} is of type I8, not a float" in refused(load_model, "org/wine-gpt")
+    change_json(snapshot / "config.json", n_layer=10**9)
+    assert "describes a gpt2 of 1,000,000,000 parameters" in refused(load_model, "org/wine-gpt")
+    (snapshot / "model.safetensors").unlink()
+    assert "has no model.safetensors" in refused(load_model, "org/wine-gpt")
+
+
+def test_an_adapter_of_the_hub_is_merged_into_its_base(
+    folder: Path, adapter: Path, hub_cache: Callable[[Path, str], Path]
+) -> None:
+    expected = load_model(adapter)
+    hub_cache(folder, "org/wine-gpt")
+    snapshot = hub_cache(adapter, "org/wine-gpt-riesling")
+    change_json(snapshot / "adapter_config.json", base_model_name_or_path="org/wine-gpt")
+    loaded = load_model("org/wine-gpt-riesling")
+    torch.testing.assert_close(loaded.state_dict(), expected.state_dict())
+    change_tensors(snapshot / "adapter_model.safetensors", renamed)
+    assert "missing base_model.model.transformer.h.0" in refused(load_model, "org/wine-gpt-riesling")
+    change_json(snapshot / "adapter_config.json", base_model_name_or_path="org/wine-gpt-riesling")
+    assert "is itself an adapter" in refused(load_model, "org/wine-gpt-riesling")
+
+
+def test_a_model_that_is_nowhere_gets_one_line(hub_cache: Callable[[Path, str], Path]) -> None:
+    assert refused(load_model, "recetas").startswith("model: no such folder: recetas, and it can't be downloaded: ")

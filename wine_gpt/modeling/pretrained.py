@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import RepositoryNotFoundError
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from wine_gpt.errors import UserError
+from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import install_command
 from wine_gpt.modeling.folder_checks import (
     reason,
@@ -22,14 +24,29 @@ from wine_gpt.modeling.folder_checks import (
     require_floats,
     require_loadable,
 )
-from wine_gpt.run_folder import ADAPTER_CONFIG, MODEL_CONFIG, TOKENIZER, describe_missing, is_hub_id, require_base
+from wine_gpt.run_folder import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    GENERATION_CONFIG,
+    MODEL_CONFIG,
+    TOKENIZER,
+    describe_missing,
+    is_hub_id,
+    require_base,
+)
 from wine_gpt.tokenizer import SPECIAL_TOKENS, load_tokenizer, save_tokenizer
+
+# the files that are downloaded of a model or an adapter on the Hub; large models have several files of weights
+HUB_FILES = (
+    *(MODEL_CONFIG, GENERATION_CONFIG, "model*.safetensors", "model.safetensors.index.json"),
+    *(ADAPTER_CONFIG, ADAPTER_WEIGHTS),
+)
 
 
 def load_model(path: str | Path, base: Path | None = None) -> PreTrainedModel:
     """Load a causal language model from a folder or the Hub, from safetensors only and without remote code.
 
-    For a folder with a PEFT adapter, the result is its base model with the adapter merged into it.
+    For a folder or a repository with a PEFT adapter, the result is its base model with the adapter merged into it.
 
     Args:
         path: a folder or an id on the Hub.
@@ -39,19 +56,14 @@ def load_model(path: str | Path, base: Path | None = None) -> PreTrainedModel:
         UserError: if there is no model, it is pickled, has its own code, its weights are damaged or not finite, or its
             files do not fit together; see :mod:`wine_gpt.modeling.folder_checks`.
     """
-    folder = Path(path)
-    # Path.is_dir raises for a name that is too long
-    is_folder = os.path.isdir(path)
-    if is_folder and (folder / ADAPTER_CONFIG).is_file():
-        return _load_adapted(folder, base or require_base(folder))
-    if is_folder:
-        require_loadable(folder)
-    elif not is_hub_id(str(path)):
-        raise UserError(f"model: {describe_missing(str(path))}")
+    folder = _local_folder(path)
+    if (folder / ADAPTER_CONFIG).is_file():
+        return _load_adapted(folder, _local_folder(base or require_base(folder)))
+    require_loadable(folder)
     try:
         with quiet_transformers():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                path,
+                folder,
                 use_safetensors=True,
                 trust_remote_code=False,
                 # mismatched weights are reported below, with their names
@@ -63,8 +75,7 @@ def load_model(path: str | Path, base: Path | None = None) -> PreTrainedModel:
         raise UserError(f"model: can't load {path}: {reason(error)}") from error
     model: PreTrainedModel = loaded[0]
     require_fit(path, loaded[1])
-    if is_folder:
-        require_floats(folder, model.state_dict())
+    require_floats(folder, model.state_dict())
     require_finite(path, model)
     return model
 
@@ -111,6 +122,27 @@ def save_model(
             # otherwise only the owner could read the files of safetensors
             file.chmod(mode)
             file.replace(folder / file.name)
+
+
+def _local_folder(path: str | Path) -> Path:
+    """Return a folder, or that of the downloaded files of a model or an adapter on the Hub.
+
+    Raises:
+        UserError: if there is neither, or the Hub can't be reached and the files are not in its cache.
+    """
+    # Path.is_dir raises for a name that is too long
+    if os.path.isdir(path):
+        return Path(path)
+    if not is_hub_id(str(path)):
+        raise UserError(f"model: {describe_missing(str(path))}")
+    try:
+        with quiet_transformers():
+            return Path(snapshot_download(str(path), allow_patterns=list(HUB_FILES)))
+    except RepositoryNotFoundError as error:
+        raise UserError(f"model: no such folder: {path}, and on the Hub it is missing or private") from error
+    # the errors of huggingface_hub and of its HTTP client share no class
+    except Exception as error:
+        raise UserError(f"model: no such folder: {path}, and it can't be downloaded: {one_line(error)}") from error
 
 
 def _load_adapted(folder: Path, base: Path) -> PreTrainedModel:
