@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch_file
 from support.finished_runs import adapt, finish
 from support.hub_server import HubServer
 from support.publisher import Publisher
 
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.publishing.kept import SPACE_LINK
+from wine_gpt.run_folder import epoch_weights
+from wine_gpt.training.epoch_weights import KeptEpoch, keep
 
 MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"
 INDEX, ONNX = "training_ngrams.safetensors", "onnx/model.onnx"
@@ -115,6 +118,38 @@ def test_other_adapters_stay_listed_and_odd_cards_are_read(
         hub.upload(MODEL, {"README.md": odd.encode()})
         publisher.run(*base(work)).succeeded()
         assert "## Fine-tuned" not in card(hub)
+
+
+def test_the_epochs_are_published_kept_and_removed(
+    hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(work / "run", tmp_path / "run")
+    options = [run, "--repo", MODEL, "--license", "mit"]
+    assert f"--epochs: {run} kept no epochs: train it" in publisher.run(*options, "--epochs").refused()
+    weights = load_torch_file(run / "model.safetensors")
+    for epoch in range(2):
+        keep(run / "epochs", KeptEpoch(epoch, epoch, 1.0, 2.0, epoch_weights(epoch), ""), weights)
+    (run / "epochs" / "notes.txt").touch()
+    epochs = {"epochs/index.json", "epochs/epoch-000.safetensors", "epochs/epoch-001.safetensors"}
+    hub.upload(MODEL, {"epochs/epoch-002.safetensors": b"of a longer run", "epochs/mine.txt": b"the owner's"})
+
+    def published() -> set[str]:
+        return {name for name in hub.repository(MODEL).files() if name.startswith("epochs/")}
+
+    assert "epochs/epoch-001.safetensors" in publisher.run(*options, "--epochs", "--dry_run").succeeded()
+    assert "epochs/" not in publisher.run(*options, "--dry_run").succeeded()
+    publisher.run(*options, "--epochs").succeeded()
+    assert published() == epochs | {"epochs/mine.txt"}
+    stdout = publisher.run(*options).succeeded()
+    assert (
+        f"model repository {MODEL}: epochs/index.json is kept as published earlier; --no-epochs removes it" in stdout
+    )
+    assert published() == epochs | {"epochs/mine.txt"}
+    publisher.run(*options, "--no-epochs").succeeded()
+    assert published() == {"epochs/mine.txt"}
+    (run / "epochs" / "epoch-001.safetensors").write_bytes(b"")
+    error = publisher.run(*options, "--epochs").refused()
+    assert f"--epochs: {run}/epochs/epoch-001.safetensors is missing or damaged" in error
 
 
 def test_links_to_spaces_of_short_names_are_found() -> None:

@@ -214,6 +214,7 @@ def publish(
     dataset_name: str | None = None,
     onnx: bool | None = None,
     index: bool | None = None,
+    epochs: bool | None = None,
     dry_run: bool = False,
 ) -> PublishResult | list[StagedRepo]:
     """Publish a finished run on the Hub, each repository in one commit.
@@ -235,6 +236,7 @@ def publish(
         dataset_name: your own data in words.
         onnx: add an ONNX export; None keeps the one on the Hub.
         index: add the index of training spans; None adds it for the sample and Kaggle's reviews only.
+        epochs: add the weights of each epoch, for the explorer; None keeps those on the Hub.
         dry_run: write all files to ``run/publish`` and upload nothing.
 
     Returns:
@@ -261,6 +263,7 @@ def publish(
         dataset_name=dataset_name,
         onnx=onnx,
         index=index,
+        epochs=epochs,
     )
     # staging generates the card's samples
     with restored_generators():

@@ -75,5 +75,11 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="add the index with which the demo finds copied spans; it shows whoever knows 12 words in a row whether "
         "they were trained on (default: for the sample and Kaggle's reviews only)",
     )
+    parser.add_argument(
+        "--epochs",
+        action=argparse.BooleanOptionalAction,
+        help="add the weights of each epoch that training.keep_epochs kept, for the explorer (default: keep those on "
+        "the Hub)",
+    )
     parser.add_argument("--dry_run", action="store_true", help="write all files to RUN/publish and upload nothing")
     return parser.parse_args(arguments)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,7 +71,7 @@ class StagedRepo:
     folder: Path
     # saved as README.md
     card: RepoCard
-    # files that publishing owns: deleted on the Hub if they are not in the folder
+    # glob patterns of the files that publishing owns: deleted on the Hub if they are not in the folder
     managed_files: tuple[str, ...] = ()
     branch: str = MAIN
     create_pr: bool = False
@@ -202,9 +203,10 @@ def plan_changes(api: HfApi, repo: StagedRepo, revision: str) -> list[CommitOper
     """Return what a commit on top of a revision must add and delete; empty if the revision is up to date."""
     found = api.verify_repo_checksums(repo.name, repo_type=repo.kind, revision=revision, local_dir=repo.folder)
     changed = sorted([*found.extra_paths, *(mismatch["path"] for mismatch in found.mismatches)])
+    removed = [path for path in found.missing_paths if any(fnmatchcase(path, file) for file in repo.managed_files)]
     return [
         *(CommitOperationAdd(path_in_repo=path, path_or_fileobj=repo.folder / path) for path in changed),
-        *(CommitOperationDelete(path_in_repo=path) for path in found.missing_paths if path in repo.managed_files),
+        *(CommitOperationDelete(path_in_repo=path) for path in removed),
     ]
 
 

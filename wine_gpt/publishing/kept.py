@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from fnmatch import filter as matching
 from functools import partial
 
 import yaml
@@ -15,15 +16,15 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 from wine_gpt.evaluation import ngram_index
 from wine_gpt.files import sha256
 from wine_gpt.publishing.hub import HUB_ERRORS, MAIN, HubError, RemoteState, StagedRepo, describe_error, with_retries
-from wine_gpt.publishing.published_files import CARD, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
+from wine_gpt.publishing.published_files import CARD, EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
 from wine_gpt.run_folder import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
 SPACE_LINK = re.compile(r"https://huggingface\.co/spaces/([\w.-]+/[\w.-]*\w)")
 FIELD_HEADING = re.compile(r"^## Fine-tuned by (.+)$", re.MULTILINE)
-# the option that adds the file
-OPTIONS = {ONNX: "onnx", ONNX_QUANTIZED: "onnx", NGRAM_INDEX: "index"}
+# the option that adds the files of a glob pattern
+OPTIONS = {ONNX: "onnx", ONNX_QUANTIZED: "onnx", NGRAM_INDEX: "index", **dict.fromkeys(EPOCH_FILES, "epochs")}
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Kept:
     """What stays published.
 
     Attributes:
-        files: of the ONNX files and the index of training n-grams.
+        files: those of :data:`OPTIONS` that stay.
         space: the demo that the model's card links.
         adapters: the adapters in the metadata of the model's card.
         rows: the rows of the card's table of fine-tuned models, in Markdown.
@@ -88,7 +89,7 @@ def find_kept(
         files = with_retries(lambda: _list_files(api, model.name, revision))
         card = with_retries(lambda: _read_card(api, model.name, revision))
         same_weights = files.get(WEIGHTS) == sha256(model.folder / WEIGHTS)
-        absent = [path for path in OPTIONS if path in files and not (model.folder / path).exists()]
+        absent = [path for path in OPTIONS if matching(files, path) and not matching(model.files(), path)]
         keeps = partial(_keep_file, api, model, unwanted, same_weights, revision)
         kept_files = tuple(path for path in absent if keeps(path))
         kept = _keep_models(api, model, card, published, same_weights)

@@ -7,6 +7,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -256,7 +257,7 @@ def _push(api: HfApi, repo: StagedRepo, remote: RemoteState, private: bool) -> P
     if not operations:
         return result(Outcome.UP_TO_DATE, head)
     removed = [operation.path_in_repo for operation in operations if isinstance(operation, CommitOperationDelete)]
-    if removed := [path for path in removed if path not in OPTIONS]:
+    if removed := [path for path in removed if not any(fnmatchcase(path, file) for file in OPTIONS)]:
         logger.info(f"{repo.title}: removes {', '.join(removed)}")
     if repo.create_pr and (found := hub.with_retries(lambda: hub.find_open_pull_request(api, repo))):
         return result(Outcome.ALREADY_PROPOSED, pull_request=found.pull_request)

@@ -12,6 +12,9 @@ from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     CONFIG,
+    EPOCH_INDEX,
+    EPOCH_WEIGHTS,
+    EPOCHS,
     EVALUATION,
     GENERATION_CONFIG,
     METRICS,
@@ -34,7 +37,9 @@ MODEL_FILES = (MODEL_CONFIG, GENERATION_CONFIG, WEIGHTS)
 TOKENIZER_FILES = (TOKENIZER, TOKENIZER_CONFIG)
 # adapter_config.json, adapter_model.safetensors
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
-# every file that a model repository may get, except plots
+# index and weights of the epochs, for the explorer
+EPOCH_FILES = (f"{EPOCHS}/{EPOCH_INDEX}", f"{EPOCHS}/{EPOCH_WEIGHTS}")
+# every file that a model repository may get, as glob patterns, except plots
 KNOWN_FILES = (
     CARD,
     LICENSE,
@@ -49,6 +54,7 @@ KNOWN_FILES = (
     NGRAM_INDEX,
     ONNX,
     ONNX_QUANTIZED,
+    *EPOCH_FILES,
 )
 
 # a Space gets the demo's files with these suffixes, and the file that names its model

@@ -19,12 +19,12 @@ from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import build_index
-from wine_gpt.files import bundled, read_json, write_json
+from wine_gpt.files import bundled, read_json, sha256, write_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.card_parts import check, license_notice
 from wine_gpt.publishing.corpus import OwnCorpus, is_kaggle_cached, published_path
-from wine_gpt.publishing.explorer import ExplorerSettings, explorer_files
+from wine_gpt.publishing.explorer import ExplorerSettings, epoch_files, explorer_files
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.leaks import require_no_leak
@@ -49,8 +49,9 @@ from wine_gpt.publishing.samples import TEXTS, Sample, sample_model, sample_text
 from wine_gpt.publishing.source import source_url
 from wine_gpt.publishing.space_cards import explorer_card, space_card
 from wine_gpt.publishing.subset_card import subset_card, subset_prompt
-from wine_gpt.run_folder import CONFIG, EVALUATION, METRICS
+from wine_gpt.run_folder import CONFIG, EPOCHS, EVALUATION, METRICS
 from wine_gpt.tokenizer import load_tokenizer
+from wine_gpt.training.epoch_weights import read_index
 
 STAGED_FOLDERS = ("models", "spaces", "static_spaces")
 # how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
@@ -101,6 +102,8 @@ class Publication:
     onnx: bool | None = None
     # publish the index of training spans; None: for the bundled sample and Kaggle's reviews, which are public
     index: bool | None = None
+    # publish the weights of each epoch, for the explorer; None: keep those that an earlier publish has uploaded
+    epochs: bool | None = None
 
     @property
     def own_corpus(self) -> OwnCorpus:
@@ -181,12 +184,32 @@ def _stage_model(
 
         export(run.folder, target / ONNX)
         quantize(target / ONNX, target / ONNX_QUANTIZED)
+    if publication.epochs:
+        _copy(run.folder, target, _kept_epochs(run.folder))
     onnx, indexed = ((target / file).exists() or file in kept.files for file in (ONNX, NGRAM_INDEX))
     space = publication.space or kept.space
     card = model_card(run, name, publication.revision, subset_models, space, indexed, onnx, kept, samples)
     plot_files = tuple(file for _, file in run.possible_plots)
     managed = (file for file in (*KNOWN_FILES, *plot_files) if file not in kept.files)
     return publication.staged_model(name, target, card, tuple(managed))
+
+
+def _kept_epochs(run: Path) -> tuple[str, ...]:
+    """Return the files of a run's epochs, by their path in the run.
+
+    Raises:
+        UserError: if the run kept none, or one is missing or damaged.
+    """
+    epochs = read_index(run / EPOCHS)
+    if not epochs:
+        raise UserError(
+            f"--epochs: {run} kept no epochs: train it with training.keep_epochs, as configs/sample.yaml does"
+        )
+    for epoch in epochs:
+        file = run / EPOCHS / epoch.file
+        if not file.is_file() or sha256(file) != epoch.sha256:
+            raise UserError(f"--epochs: {file} is missing or damaged: publish without --epochs, or train again")
+    return tuple(epoch_files(run))
 
 
 def _write_index(publication: Publication, run: RunRecord, file: Path) -> str | None:
