@@ -107,7 +107,7 @@ def run_script(name: str, *arguments: object) -> None:
 
 @pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
 def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Corpus]:
-    """Write 200 notes and run pretrain, generate, score, finetune and publish on them."""
+    """Write 200 notes and run train_tokenizer, pretrain, generate, score, finetune and publish on them."""
     case: Case = request.param
     field, text_field = case.field, case.text_field
     vocabulary = [*case.words, *(f"w{number}" for number in range(40 - len(case.words)))]
@@ -124,6 +124,7 @@ def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
         run = folder / "run"
         path = ["--data.path", folder / "notes.jsonl"]
+        run_script("train_tokenizer", *path, *columns, *splits, "--output_dir", folder / "tokenizer")
         run_script("pretrain", *path, *columns, *splits, *SHAPE, *TRAINING, "--output_dir", run)
         run_script("score", run, "--texts", 100)
         tuned = ["--field", field, "--value", case.values[0], "--output_dir", folder / "tuned"]
@@ -196,7 +197,8 @@ def test_the_template_goes_with_the_model(corpus: Corpus) -> None:
 
 
 def test_nothing_is_written_outside_the_folders_of_the_runs(corpus: Corpus) -> None:
-    assert {path.name for path in corpus.folder.iterdir()} == {"notes.jsonl", "cache", "run", "tuned", "generated"}
+    written = {"tokenizer", "run", "tuned", "generated"}
+    assert {path.name for path in corpus.folder.iterdir()} == {"notes.jsonl", "cache", *written}
     (subset,) = (path for path in (corpus.folder / "tuned").iterdir() if path.is_dir())
     assert subset.name == "con" or all(character.isalnum() or character == "-" for character in subset.name)
     plots = {path.name for path in (corpus.folder / "run" / "evaluation").iterdir()}
@@ -215,3 +217,34 @@ def test_a_published_adapter_names_no_local_path(corpus: Corpus) -> None:
 def test_generation_begins_with_the_runs_own_prefix(corpus: Corpus) -> None:
     prefix = corpus.case.prefix.lower()
     assert "".join(corpus.generated.lower().split()).startswith("".join(prefix.split()))
+
+
+def test_the_tokenizer_trained_alone_is_the_runs(corpus: Corpus) -> None:
+    files = ((corpus.folder / folder / "tokenizer.json").read_bytes() for folder in ("tokenizer", "run"))
+    alone, of_run = files
+    assert alone == of_run
+
+
+def test_the_demo_writes_and_shows_the_corpus(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gradio", reason="the demo's packages are not installed")
+    from demo import Demo
+    from page import build
+
+    models = corpus.folder / "run" / "publish" / "models" / "org"
+    (adapter,) = models.glob("notes-*")
+    monkeypatch.setenv("WINE_GPT_MODEL", str(models / "notes"))
+    monkeypatch.setenv("WINE_GPT_ADAPTERS", str(adapter))
+    demo = Demo()
+    assert [str(problem) for problem in demo.problems] == []
+    assert demo.engine is not None
+    assert demo.template.fields == (corpus.field,)
+    (name,) = demo.engine.adapters
+    assert next(demo.generate(seed=1)).startswith(corpus.case.prefix.lower())
+    header = " : ".join(filter(None, [corpus.case.prefix, corpus.case.values[1]]))
+    *_, review = demo.write(f"{header} : {' '.join(corpus.case.words)} w1", name, 0.8, 1.0, 5, 1)
+    # with [BOS] and the colon that ends the header
+    assert review["header"] == len(class_words(header)) + 2
+    assert review["copy_check"]["words"] == len(review["words"]) - review["header"]
+    # the prompt's field begins with what every text begins with
+    parts = {part["props"].get("elem_id"): part["props"] for part in build(demo).get_config_file()["components"]}
+    assert parts["prompt"]["value"] == corpus.case.prefix.lower()
