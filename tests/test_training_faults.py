@@ -62,9 +62,15 @@ def terminate(call: Callable[[], Any]) -> Any:  # noqa: ANN401
     return call()
 
 
-def terminate_twice(call: Callable[[], Any]) -> Any:  # noqa: ANN401
-    os.kill(os.getpid(), signal.SIGTERM)
+def interrupt_and_terminate(call: Callable[[], Any]) -> Any:  # noqa: ANN401
+    os.kill(os.getpid(), signal.SIGINT)
     return terminate(call)
+
+
+def interrupt_twice(call: Callable[[], Any]) -> Any:  # noqa: ANN401
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+    return call()
 
 
 def poison_the_weights(call: functools.partial[Any]) -> Any:  # noqa: ANN401
@@ -194,11 +200,18 @@ def test_a_signal_to_one_process_stops_both_after_a_save(tmp_path: Path, whole: 
     require_equal_ends(tmp_path, whole(2, 2))
 
 
-def test_a_second_signal_leaves_at_once_and_the_older_checkpoint_stays(tmp_path: Path, undisturbed: Path) -> None:
+@pytest.mark.parametrize(("signals", "code"), [(interrupt_twice, 130), (interrupt_and_terminate, 143)])
+def test_a_second_signal_leaves_at_once_and_the_older_checkpoint_stays(
+    tmp_path: Path, undisturbed: Path, signals: Callable[[], Any], code: int
+) -> None:
     run = Run(tmp_path, dataclasses.replace(OFTEN, micro_batches=1))
     # each save syncs seven times: in the middle of the third
-    hurried = dataclasses.replace(run, faults=(Fault(SYNC, 17, terminate_twice),))
-    assert train(hurried) == [143]
+    hurried = dataclasses.replace(run, faults=(Fault(SYNC, 17, signals),))
+    assert train(hurried) == [code]
+    assert output_of(run).endswith(
+        "\nstopped at once: the last steps are not saved; --resume continues from the last checkpoint\n"
+    )
+    assert "Traceback" not in output_of(run)
     assert (tmp_path / ".tmp-step-00000003").exists()
     newest, problems = checkpoint.load_newest(tmp_path)
     assert newest is not None

@@ -119,7 +119,7 @@ class Trainer:
         if self.state.step == 0:
             self._keep_random_weights()
         metered = self.energy_meter if self.accelerator.is_main_process else contextlib.nullcontext()
-        with metered, GracefulShutdown() as shutdown:
+        with metered, GracefulShutdown(self.accelerator.is_local_main_process) as shutdown:
             for step in range(self.state.step, total):
                 self.train_step(step)
                 progress.step(self._note())
