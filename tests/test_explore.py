@@ -148,12 +148,12 @@ def test_a_model_without_metrics_is_served_but_an_unfinished_run_is_not(toy_run:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (None, "is no folder: name the folder of a finished run"),
-        ([], "holds no model: config.json is missing"),
-        (["config.json"], "holds no model: model.safetensors is missing"),
+        (None, "no such folder: {run}; name the folder of a finished run"),
+        ([], "{run} holds no model: config.json is missing"),
+        (["config.json"], "{run} holds no model: model.safetensors is missing"),
         (
             ["config.json", "adapter_config.json"],
-            "holds an adapter, and the explorer runs whole models: name its base",
+            "{run} holds an adapter, and the explorer runs whole models: name its base",
         ),
     ],
 )
@@ -162,7 +162,7 @@ def test_a_folder_without_a_model_is_one_line(tmp_path: Path, files: list[str] |
         (tmp_path / "run").mkdir()
     for name in files or ():
         (tmp_path / "run" / name).write_text("{}")
-    with pytest.raises(UserError, match=f"^{tmp_path}/run {message}"):
+    with pytest.raises(UserError, match="^" + message.format(run=tmp_path / "run")):
         ExplorerServer(tmp_path / "run")
 
 

@@ -2,11 +2,13 @@
 
 import json
 import pickle
+import shutil
 import struct
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
 from torch import nn
@@ -137,10 +139,29 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     assert "holds no model: it has no config.json" in refused(tmp_path)
 
 
-def test_a_mistyped_run_is_not_looked_for_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistyped_run_is_not_looked_for_on_the_hub(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
-    assert refused(Path("runs/typo")) == "model: no such folder: runs/typo"
+    for there in (False, True):
+        if there:
+            shutil.copytree(folder, tmp_path / "runs" / "recetas")
+        for name, advice in (
+            ("recetas", "did you mean runs/recetas?" if there else "a model on the Hub is named owner/name"),
+            ("runs/recetsa", "did you mean runs/recetas?" if there else "train it first: pretrain with --output_dir"),
+            ("runs/other", "train it first: pretrain with --output_dir runs/other"),
+            ("sub/../recetas", "did you mean runs/recetas?" if there else ""),
+        ):
+            assert f"no such folder: {name}" in refused(Path(name))
+            assert advice in refused(Path(name))
+
+
+def test_an_unreachable_hub_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    # the message of transformers, after retries of more than a minute, is another one
+    assert refused(Path("org/wine-gpt")).startswith(
+        "model: no such folder: org/wine-gpt; nor can the Hub be reached for that id: "
+    )
 
 
 def test_a_pickle_is_refused_and_not_run(folder: Path, tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ RUN_FILES = (
     SAMPLES,
     LOSS_PLOT,
 )
+# the folder that the configs of the package write to
+RUNS = "runs"
 # folder of the checkpoints, which also holds the lock
 CHECKPOINTS = "checkpoints"
 # folder of the weights of each epoch, which EPOCH_INDEX lists
@@ -223,25 +225,13 @@ def loss_by_field_plot(field: str) -> str:
 
 
 def is_hub_id(model: str) -> bool:
-    """Return whether a model that is no folder may be an id on the Hub.
+    """Return whether a model that is no folder may be an id on the Hub, ``owner/name``.
 
-    A path in an existing folder is a mistyped one, because its id on the Hub could belong to anyone.
+    A path in an existing folder or in ``runs`` is a mistyped one, because its id on the Hub could belong to anyone.
     """
-    is_path = (
-        not model.strip()
-        or model.startswith((".", "/", "~"))
-        or model.count("/") > 1
-        or ("/" in model and Path(model).parent.is_dir())
-    )
-    return not is_path
-
-
-def describe_missing(model: str) -> str:
-    """Return the error for a model that is neither a folder nor an id on the Hub."""
-    is_address = re.match(r"(https?://)?(www\.)?(huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)", model)
-    return f"no such folder: {model or repr(model)}" + (
-        f"; the model's id on the Hub is {is_address[4]}" if is_address else ""
-    )
+    owner, _, name = model.partition("/")
+    may_be_owner = owner not in ("", RUNS) and not owner.startswith((".", "~")) and not os.path.isdir(owner)
+    return may_be_owner and name != "" and "/" not in name
 
 
 def base_of(folder: str | Path) -> Path | None:

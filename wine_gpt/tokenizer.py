@@ -37,6 +37,7 @@ from wine_gpt.data.reviews import texts
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import read_json, write_json
+from wine_gpt.model_path import require_available
 from wine_gpt.run_folder import TOKENIZER, TOKENIZER_CONFIG
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
@@ -347,6 +348,7 @@ def load_tokenizer(path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS)
     """
     if Path(path).is_dir():
         _require_readable(Path(path))
+    require_available(str(path), "tokenizer")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     # tokenizers raises bare Exceptions for a damaged tokenizer.json

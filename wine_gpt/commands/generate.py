@@ -15,6 +15,7 @@ from pathlib import Path
 from wine_gpt.cli import Parser, exits_cleanly, number
 from wine_gpt.config import TEMPERATURES
 from wine_gpt.errors import UserError
+from wine_gpt.model_path import require_available
 
 
 @exits_cleanly
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = read_arguments(arguments)
     if options.html:
         require_page(options.html)
+    require_available(options.model)
+    # imported after the command line is checked, because importing torch takes seconds
     from wine_gpt.data.template import default_prompt
     from wine_gpt.generation.explain import explain, require_attention, to_html, to_terminal
     from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids

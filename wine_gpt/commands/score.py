@@ -16,6 +16,7 @@ from wine_gpt.commands import exit_with_help
 from wine_gpt.config import ScoreConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
+from wine_gpt.model_path import require_available
 from wine_gpt.run_folder import data_settings
 
 
@@ -37,10 +38,11 @@ def read_config(arguments: Sequence[str]) -> ScoreConfig:
     exit_with_help(ScoreConfig, arguments, usage, __doc__)
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"name a model first: {usage}; see --help")
-    # imported after the check for --help, because importing datasets takes seconds
+    model, *rest = arguments
+    require_available(model)
+    # imported after these checks, because importing datasets takes seconds
     from wine_gpt.data.template import training_data_settings
 
-    model, *rest = arguments
     config = parse_config(ScoreConfig, ["--model", model, *rest], defaults=training_data_settings(model))
     if not data_settings(model):
         print(f"{model} does not say what it was trained on: it may have seen these reviews", file=sys.stderr)

@@ -17,7 +17,8 @@ from wine_gpt.config import DataConfig, PretrainConfig, column_name
 from wine_gpt.config_io import build_config
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_record, write_json
-from wine_gpt.run_folder import CONFIG, TEMPLATE, data_settings, is_hub_id
+from wine_gpt.model_path import require_available
+from wine_gpt.run_folder import CONFIG, TEMPLATE, data_settings
 from wine_gpt.yaml_files import Settings
 
 if TYPE_CHECKING:
@@ -203,8 +204,7 @@ def _letters(text: str) -> str:
 
 
 def _download(repository: str) -> Path | None:
-    if not is_hub_id(repository):
-        return None
+    require_available(repository)
     try:
         return Path(hf_hub_download(repository, TEMPLATE))
     except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError):

@@ -14,6 +14,7 @@ from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.files import read_json, sha256
+from wine_gpt.model_path import describe_missing
 from wine_gpt.tokenizer import load_tokenizer
 
 
@@ -49,9 +50,9 @@ def load_base(path: str) -> Base:
     """
     # Path.is_dir raises for a name that is too long
     if not os.path.isdir(path):
-        is_id = path.count("/") == 1 and run_folder.is_hub_id(path)
+        is_id = run_folder.is_hub_id(path)
         advice = f"; download it first: hf download {path} --local-dir FOLDER" if is_id else ""
-        raise UserError(f"base: {run_folder.describe_missing(path)}{advice}")
+        raise UserError(f"base: {describe_missing(path)}{advice}")
     folder = Path(path).resolve()
     if (folder / run_folder.ADAPTER_CONFIG).is_file() or (folder / run_folder.FINETUNE_CONFIG).is_file():
         base = run_folder.base_of(folder)

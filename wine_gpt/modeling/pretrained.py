@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import RepositoryNotFoundError
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import install_command
+from wine_gpt.model_path import require_available
 from wine_gpt.modeling.folder_checks import (
     reason,
     require_adapter,
@@ -30,8 +30,6 @@ from wine_gpt.run_folder import (
     GENERATION_CONFIG,
     MODEL_CONFIG,
     TOKENIZER,
-    describe_missing,
-    is_hub_id,
     require_base,
 )
 from wine_gpt.tokenizer import SPECIAL_TOKENS, load_tokenizer, save_tokenizer
@@ -133,13 +131,10 @@ def _local_folder(path: str | Path) -> Path:
     # Path.is_dir raises for a name that is too long
     if os.path.isdir(path):
         return Path(path)
-    if not is_hub_id(str(path)):
-        raise UserError(f"model: {describe_missing(str(path))}")
+    require_available(str(path))
     try:
         with quiet_transformers():
             return Path(snapshot_download(str(path), allow_patterns=list(HUB_FILES)))
-    except RepositoryNotFoundError as error:
-        raise UserError(f"model: no such folder: {path}, and on the Hub it is missing or private") from error
     # the errors of huggingface_hub and of its HTTP client share no class
     except Exception as error:
         raise UserError(f"model: no such folder: {path}, and it can't be downloaded: {one_line(error)}") from error

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, bundled
+from wine_gpt.model_path import describe_missing
 from wine_gpt.publishing.published_files import (
     EXPLORER_SUFFIXES,
     MODEL_FILES,
@@ -81,7 +82,7 @@ def epoch_files(run: Path) -> list[str]:
 
 def _require_model(run: Path) -> None:
     if not run.is_dir():
-        raise UserError(f"{run} is no folder: name the folder of a finished run, such as runs/sample")
+        raise UserError(describe_missing(str(run), "name the folder of a finished run, such as runs/sample"))
     if (run / ADAPTER_CONFIG).is_file():
         raise UserError(f"{run} holds an adapter, and the explorer runs whole models: name its base")
     if not (run / METRICS).is_file() and any((run / CHECKPOINTS).glob("step-*")):

@@ -14,6 +14,7 @@ from wine_gpt.errors import UserError
 from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.files import JsonObject, from_fields, read_json, read_record, sha256
 from wine_gpt.finetuning.results import SubsetMetrics
+from wine_gpt.model_path import describe_missing
 from wine_gpt.publishing.corpus import NOTHING_SAID, Corpus, OwnCorpus, corpus_of, published_path
 from wine_gpt.publishing.published_files import ADAPTER_FILES, MODEL_FILES, TOKENIZER_FILES
 from wine_gpt.run_folder import (
@@ -171,9 +172,12 @@ def read_run(folder: Path, own: OwnCorpus = NOTHING_SAID) -> RunRecord:
         UserError: if the folder holds no finished run, or a file is missing or damaged.
     """
     if not folder.is_dir():
-        raise UserError(f"no such folder: {folder}")
+        raise UserError(describe_missing(str(folder)))
     if not (folder / METRICS).exists():
-        raise UserError(f"{folder} holds no finished run: it has no {METRICS}; scripts/pretrain.py writes it last")
+        raise UserError(
+            f"{folder} holds no finished run: it has no {METRICS}, which scripts/pretrain.py writes last: "
+            "train it first, or finish it with --resume"
+        )
     require_files(folder, (*MODEL_FILES, *TOKENIZER_FILES, CONFIG))
     config = parse_config(PretrainConfig, [str(folder / CONFIG)])
     require_template(folder, config.data)

@@ -168,8 +168,8 @@ def _warn_of_few_steps(trainer: Trainer) -> None:
     steps, config = trainer.plan.total_steps, trainer.config
     if steps < FEW_STEPS:
         logger.warning(
-            f"only {steps} optimizer steps in {config.epochs} epochs, too few to learn from: raise training.epochs, "
-            f"or lower training.batch_tokens (now {config.batch_tokens:,}), until there are {FEW_STEPS} or more"
+            f"only {steps} optimizer steps in {config.epochs} epochs: a model learns more from {FEW_STEPS} or more: "
+            f"raise training.epochs, or lower training.batch_tokens (now {config.batch_tokens:,})"
         )
 
 
