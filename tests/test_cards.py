@@ -17,8 +17,10 @@ from support.finished_runs import METRICS, TRAINING, adapt, demo, evaluate, fini
 from wine_gpt.config import DataConfig, FinetuneConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
+from wine_gpt.evaluation.results import ConditioningResult
 from wine_gpt.publishing import source
 from wine_gpt.publishing.card_parts import check, fill, license_notice
+from wine_gpt.publishing.card_tables import Section, change_after_header, compare_spans, conditioning_section
 from wine_gpt.publishing.corpus import SAMPLE, OwnCorpus, corpus_of
 from wine_gpt.publishing.model_card import model_card
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
@@ -83,13 +85,14 @@ def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: R
     check(card, NAME)
     headings = re.findall(r"^##+ (.*)$", card.text, re.MULTILINE)
     assert headings == [
-        *("Uses and limits", "How to use", "Evaluation", "Training", "Reproduce", "License", "Citation")
+        *("Uses and limits", "How to use", "Evaluation", "Training data", "Training"),
+        *("Reproduce", "License", "Citation"),
     ]
     assert "| time | 3 s |" in card.text
     for absent in ("| epochs |", "tokens per second", "peak memory", "| validation |"):
         assert absent not in card.text
     for line in card.text.splitlines():
-        assert not re.search(r"\| *\||None|nan\b", line) or line == "|  |  |"
+        assert not re.search(r"\| *\||None|nan\b", line)
 
 
 def test_a_nan_drops_its_row(run: RunRecord, tmp_path: Path) -> None:
@@ -113,9 +116,11 @@ def test_the_model_index_has_the_figures_of_the_run(run: RunRecord) -> None:
 
 
 def test_the_card_shows_javascript_if_there_is_onnx(run: RunRecord) -> None:
-    card = model_card(run, NAME, "v2", [], None, False, onnx=True)
+    card = model_card(run, NAME, "v2", [], None, False, onnx=True, quantized=True)
     check(card, NAME)
-    assert 'await pipeline("text-generation", "org/wine-gpt", { revision: "v2" });' in card.text
+    # as an earlier version published
+    assert '"org/wine-gpt");' in model_card(run, NAME, "main", [], None, False, onnx=True).text
+    assert 'await pipeline("text-generation", "org/wine-gpt", { revision: "v2", dtype: "q8" });' in card.text
     assert {"onnx", "transformers.js"} <= set(card.data.tags)
     without = model_card(run, NAME, "v2", [], None, False)
     assert "onnx" not in str(without)
@@ -168,9 +173,13 @@ def test_the_space_names_the_gradio_version_that_it_was_tested_with(run: RunReco
 @pytest.mark.parametrize(
     ("prefix", "heading", "short"),
     [
-        ("recipe", "# A small model writes “recipe” texts", "A small GPT-2 writes “recipe” texts and shows why"),
-        ("", "# A small model writes texts", "A small GPT-2 writes texts and shows why"),
-        ("x" * 30, f"# A small model writes “{'x' * 30}” texts", "A small GPT-2 writes texts and shows why"),
+        (
+            "recipe",
+            "# A small model writes “recipe” texts",
+            "A small GPT-2 writes “recipe” texts and shows its attention",
+        ),
+        ("", "# A small model writes texts", "A small GPT-2 writes texts and shows its attention"),
+        ("x" * 30, f"# A small model writes “{'x' * 30}” texts", "A small GPT-2 writes texts and shows its attention"),
     ],
 )
 def test_the_space_of_another_corpus_does_not_mention_wine(
@@ -181,7 +190,7 @@ def test_the_space_of_another_corpus_does_not_mention_wine(
     check(card, "Space")
     assert (card.data.title, card.data.to_dict()["short_description"]) == ("recipe-gpt", short)
     assert card.text.strip().splitlines()[0] == heading
-    assert "WINE_GPT_MODEL=me/recipe-gpt python" in card.text
+    assert "hf download me/demo --repo-type space --local-dir demo\ncd demo\n" in card.text
     assert not re.search(
         r"(?<!WINE_GPT_)wine|review|🍷|(?<!opensource\.)org/", str(card).replace("WINE_GPT_MODEL", "")
     )
@@ -191,7 +200,7 @@ def test_the_space_of_wine_names_its_own_model(run: RunRecord) -> None:
     card = space_card(run, SPACE / "README.md", "me/demo", "me/my-wine", [])
     assert card.data.title == "wine_gpt"
     assert "# A small model writes wine reviews" in card.text
-    assert "WINE_GPT_MODEL=me/my-wine python" in card.text
+    assert "The demo loads [me/my-wine]" in card.text
     assert "org/wine-gpt" not in str(card)
 
 
@@ -201,7 +210,6 @@ def test_the_space_of_wine_names_its_own_model(run: RunRecord) -> None:
         ("license: apache-2.0", "license: Do What You Want", "is no license identifier"),
         ("title: a demo", "title: ''", "the card's title is empty"),
         ("app_file: app.py", f"short_description: {'x' * 61}", "short_description has more than 60 characters"),
-        ("It writes.", "It is {{ nothing }}.", "the card's text has a placeholder"),
     ],
 )
 def test_a_bad_card_is_found_without_the_hub(run: RunRecord, tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -214,7 +222,7 @@ def test_a_bad_card_is_found_without_the_hub(run: RunRecord, tmp_path: Path, old
 def test_a_template_without_a_value_is_refused() -> None:
     for nothing in (None, math.nan):
         with pytest.raises(ValueError, match="no text for"):
-            fill("space.md", card_data="", text="", model=nothing, corpus=SAMPLE, source="", prefix="")
+            fill("space.md", card_data="", name="me/demo", model=nothing, corpus=SAMPLE, source="", prefix="")
 
 
 def test_a_corpus_may_contain_any_words(run: RunRecord, tmp_path: Path) -> None:
@@ -261,14 +269,17 @@ def test_the_card_of_another_corpus_has_its_name_and_language(
 
 
 def test_a_dataset_of_the_hub_is_linked(run: RunRecord, tmp_path: Path) -> None:
-    own = own_run(run, tmp_path, path="me/recipes", name="breads")
+    own = own_run(run, tmp_path, path="me/recipes", name="breads", revision="v2")
     card = model_card(own, NAME, "main", [], None, False)
     assert card.data.datasets == ["me/recipes"]
     assert (card.data.eval_results[0].dataset_type, card.data.eval_results[0].dataset_config) == (
         "me/recipes",
         "breads",
     )
-    assert "[me/recipes](https://huggingface.co/datasets/me/recipes)" in card.text
+    assert (
+        "\n[me/recipes](https://huggingface.co/datasets/me/recipes), configuration `breads`, revision `v2`.\n"
+        in card.text
+    )
     assert "--data.path" not in card.text
     # nothing is known of the dataset's license
     assert "The weights are licensed under [MIT]" in card.text
@@ -330,6 +341,53 @@ def test_kaggles_reviews_are_recognized_by_their_texts(tmp_path: Path) -> None:
         form = {"prompt_fields": (), "text_field": "text"} if name.endswith(".txt") else {}
         data = DataConfig(path=str(file), **form)
         assert (corpus_of(data, OwnCorpus("cc-by-nc-sa-4.0")).name == "Wine Reviews") == is_kaggle
+
+
+# what the figures show
+
+
+@pytest.mark.parametrize(
+    ("rates", "conclusion"),
+    [
+        ({"country": 0.9, "variety": 0.81}, "Generated texts reflect the country and variety in their header."),
+        (
+            {"country": 0.45, "variety": 0.81},
+            "Generated texts reflect the variety in their header. They do not measurably reflect the country.",
+        ),
+        ({"country": 0.45}, "Generated texts do not measurably reflect the country in their header."),
+    ],
+)
+def test_a_field_is_followed_if_it_is_recognized_significantly_more_often_than_guessed(
+    run: RunRecord, rates: dict[str, float], conclusion: str
+) -> None:
+    assert run.evaluation is not None
+    found = ConditioningResult({"generated": rates, "commonest": {"variety": 0.1, "country": 0.4}}, None)
+    report = dataclasses.replace(run.evaluation, conditioning=found)
+    section = conditioning_section(("country", "province", "variety"), report)
+    assert isinstance(section, Section)
+    assert section.conclusion == conclusion
+
+
+@pytest.mark.parametrize(
+    ("generated", "held_out", "comparison"),
+    [(9.3, 8.8, "about as long as"), (9.3, 8.2, "longer than"), (8, 9.5, "shorter than")],
+)
+def test_spans_in_common_are_compared(generated: float, held_out: float, comparison: str) -> None:
+    assert f"training texts are {comparison} those of held-out texts" in compare_spans(generated, held_out)
+
+
+def test_a_change_that_includes_zero_shows_no_gain(subset_models: list[SubsetModel]) -> None:
+    comparison = subset_models[0].metrics.comparison
+    assert change_after_header(comparison) == "-1.0% (-3.0% to +1.0%), no gain shown"
+    gain = dataclasses.replace(comparison, after_header=comparison.whole)
+    assert "no gain" not in change_after_header(gain)
+
+
+def test_alpha_is_shown_only_if_weights_were_interpolated(run: RunRecord, subset_models: list[SubsetModel]) -> None:
+    model = subset_models[-1]
+    assert "(WiSE-FT): 0 is the base, 1 the trained weights | 0.5 |" in subset_card(run, model, NAME, "main").text
+    whole = dataclasses.replace(model, metrics=dataclasses.replace(model.metrics, alpha=1.0))
+    assert "WiSE-FT" not in subset_card(run, whole, NAME, "main").text
 
 
 # what a reader can repeat
@@ -406,8 +464,8 @@ def test_the_snippets_are_python_whatever_the_prefix(
         (subset_card(own, subset_models[-1], NAME, "main"), None),
     ):
         check(card, NAME)
-        (snippet,) = re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)
-        calls = [node for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Call)]
+        snippets = [ast.parse(snippet) for snippet in re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)]
+        calls = [node for snippet in snippets for node in ast.walk(snippet) if isinstance(node, ast.Call)]
         (write,) = [call for call in calls if getattr(call.func, "id", "") == "write"]
         assert prompt in (None, ast.literal_eval(write.args[0]))
         # pipelines of transformers 4.52 to 5.12 use their own temperature
@@ -428,6 +486,10 @@ def test_the_cards_link_to_the_source_code(
         space_card(run, SPACE / "README.md", DEMO, NAME, []),
     ):
         assert "](https://git.sr.ht/~me/wine_gpt)" in card.text
+    assert (
+        "```bash\ngit clone https://git.sr.ht/~me/wine_gpt wine_gpt\ncd wine_gpt\npip install -e .\nhf download"
+        in (model_card(run, NAME, "main", [], None, False).text)
+    )
     for placeholder in (
         "https://github.com/OWNER/wine_gpt",
         "https://example.com/x",

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.generation.generate import generate_texts, join
 from wine_gpt.publishing.published_files import ONNX, ONNX_QUANTIZED
-from wine_gpt.publishing.staging import Publication, stage
+from wine_gpt.publishing.staging import Publication, stage, write_cards
 
 pytest.importorskip("onnxscript", reason='not installed: pip install "wine_gpt[onnx]"')
 onnx = pytest.importorskip("onnx", reason="not installed")
@@ -36,7 +36,7 @@ def staged(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = finish(toy_run, folder / "run")
     (folder / "repositories").mkdir()
     handlers = list(logging.root.handlers)
-    stage(Publication(run, NAME, onnx=True), folder / "repositories")
+    write_cards(stage(Publication(run, NAME, onnx=True), folder / "repositories"))
     assert logging.root.handlers == handlers
     return folder / "repositories" / "models"
 

@@ -130,8 +130,8 @@ def test_fine_tuned_models_name_their_base_on_the_hub(hub: HubServer, publisher:
     card = hub.repository(MODEL).files()["README.md"]
     assert f"adapters:\n- {PINOT}\n" in card
     assert (
-        f"[{SYRAH}](https://huggingface.co/{SYRAH}) | 3.50 | 3.20 | -8.7% (-12.0% to -5.0%) | -1.0% (-3.0% to +1.0%) |"
-        in card
+        f"[{SYRAH}](https://huggingface.co/{SYRAH}) | 21 | 3.50 | 3.20 | -8.7% (-12.0% to -5.0%) | "
+        "-1.0% (-3.0% to +1.0%), no gain shown |" in card
     )
     assert "Merlot" not in card
 
@@ -195,7 +195,7 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
     words = class_words(str(train[0]["description"]))
     assert load_index(file).longest_span(words) == 12
     assert load_index(file).longest_span(words[::-1]) == 0
-    assert "`training_ngrams.safetensors` is a Bloom filter" in files["README.md"]
+    assert "`training_ngrams.safetensors` lets the demo mark copied spans" in files["README.md"]
     # what an earlier version has published is removed
     publisher.run(run, "--repo", MODEL, *mit, "--no-index").succeeded()
     assert "training_ngrams.safetensors" not in hub.repository(MODEL).files()
@@ -296,7 +296,10 @@ def test_changed_and_removed_files_are_one_commit(
     hub.change(MODEL, **{"notes.md": "the owner's notes"})
     shutil.rmtree(run / "evaluation")
     (run / "loss.png").write_bytes(b"\x89PNG another")
-    publisher.run(run, "--repo", MODEL).succeeded()
+    stdout = publisher.run(run, "--repo", MODEL).succeeded()
+    assert re.search(
+        rf"^the card has no evaluation of the generated texts: python \S*score\.py {run} adds it$", stdout, re.M
+    )
     files = hub.repository(MODEL).files()
     assert files["notes.md"] == "the owner's notes"
     assert not [name for name in files if name.startswith("evaluation/")]

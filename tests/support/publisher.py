@@ -103,12 +103,10 @@ def _serve(space: Path) -> None:
     publish = importlib.import_module("wine_gpt.publishing.publish")
 
     stage = publish.stage
-    stage_once = functools.cache(
-        lambda publication, kept: stage(publication, Path(tempfile.mkdtemp(dir=space.parent)), kept)
-    )
+    stage_once = functools.cache(lambda publication: stage(publication, Path(tempfile.mkdtemp(dir=space.parent))))
 
-    def stage_from_cache(publication: Any, folder: Path, kept: Any = staging.NOTHING_KEPT) -> Any:  # noqa: ANN401
-        return stage_once(publication, kept)
+    def stage_from_cache(publication: Any, folder: Path) -> Any:  # noqa: ANN401
+        return stage_once(publication)
 
     # of the next requests
     timeouts: list[float] = []

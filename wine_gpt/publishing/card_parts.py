@@ -1,4 +1,4 @@
-"""What all cards have in common: metadata, samples, commands, the check before publishing, and the templates."""
+"""What the cards have in common: metadata, samples, commands, the check before publishing, and the templates."""
 
 import json
 import math
@@ -14,6 +14,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 
 from wine_gpt.config import GenerationDefaults
 from wine_gpt.data.sources import is_hub_dataset
+from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
 from wine_gpt.markdown import code, escape, fenced
 from wine_gpt.modeling.scoring import Score
@@ -65,6 +66,7 @@ def license_notice(run: RunRecord) -> str:
 
 # Any: the metadata's values are texts, lists and None
 def shared_metadata(corpus: Corpus, samples: Sequence[Sample], *tags: str) -> dict[str, Any]:
+    """Return the metadata that all models have; None drops a key."""
     license = corpus.license
     named = {"license_name": license.name, "license_link": license.url} if license.id == "other" else {}
     return {
@@ -87,10 +89,12 @@ def _distinct(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def subject_tags(corpus: Corpus) -> list[str]:
+    """Return the tags of the corpus's subject."""
     return [tag for tag, applies in (("wine", corpus.wine), ("synthetic", corpus.synthetic)) if applies]
 
 
 def eval_results(corpus: Corpus, score: Score | None, data_name: str) -> list[EvalResult] | None:
+    """Return the results for the Hub's model index; None without finite figures."""
     if score is None or not math.isfinite(score.perplexity):
         return None
     return [
@@ -125,24 +129,37 @@ def emissions(training: TrainingSummary, environment: Environment, kind: str) ->
 
 
 def shared_values(run: RunRecord, name: str, revision: str, samples: Sequence[Sample]) -> dict[str, object]:
-    template, packages = run.template, run.metrics.environment.packages
+    """Return the values that the templates of all models have."""
     return {
         "name": name,
         "title": name.split("/")[1],
         "revision": "" if revision == MAIN else f', revision="{revision}"',
         "corpus": run.corpus,
         "corpus_name": escape(run.corpus.name),
-        "pattern": code(template.render({column: column for column in template.columns})),
+        "form": _form(run.template),
         "texts": _texts(run),
         "temperature": "".join(f", {setting}" for setting in _sampling(run.generation)),
         "sampling": ", ".join([*_sampling(run.generation), f"seed={SEED}"]),
-        "prompts": _prompts(samples),
-        "samples": [fenced(sample.text) for sample in samples],
-        "parameters": f"{run.metrics.parameters:,}",
-        "version": packages.get("wine_gpt") or __version__,
+        "samples": [(_prompt_label(sample.prompt), fenced(sample.text)) for sample in samples],
+        "version": run.metrics.environment.packages.get("wine_gpt") or __version__,
         "source": source_url() or "",
         "has_own_data": _has_own_data(run),
     }
+
+
+def _form(template: ReviewTemplate) -> str:
+    """Return what a text of the template looks like, and what its header is."""
+    pattern = code(template.render({column: column for column in template.columns}))
+    form, text = f"A text has the form {pattern}.", code(template.text_field)
+    return (
+        f"{form} The part before {text} is the *header*, and {text} is the *running text*."
+        if template.fields
+        else form
+    )
+
+
+def _prompt_label(prompt: str) -> str:
+    return f"Prompt {code(prompt)}:" if prompt else "Empty prompt:"
 
 
 def _texts(run: RunRecord) -> str:
@@ -169,21 +186,37 @@ def _sampling(generation: GenerationDefaults) -> list[str]:
     return settings
 
 
-def _prompts(samples: Sequence[Sample]) -> str:
-    prompts = [code(sample.prompt) if sample.prompt else "empty" for sample in _distinct(samples)]
-    return f"The prompt{'s were' if len(prompts) > 1 else ' was'} {' and '.join(prompts)}."
+def repeat_command(
+    run: RunRecord, downloads: Sequence[str], script: str, training: TrainingSummary, environment: Environment
+) -> dict[str, str]:
+    """Return how to install wine_gpt and to train again, for the template ``reproduce.md``.
+
+    Args:
+        run: of the base model.
+        downloads: commands that download the config and the base.
+        script: the script and its config.
+        training: of the training to repeat.
+        environment: of that training.
+    """
+    install = 'pip install -e ".[adapters]"' if "finetune" in script else "pip install -e ."
+    source = source_url()
+    clone = [f"git clone {source} wine_gpt", "cd wine_gpt", install] if source else []
+    train = f"{_launcher(training, environment)} {script}{' --data.path FILE' if _has_own_data(run) else ''}"
+    return {"install": install, "command": "\n".join([*clone, *downloads, train])}
 
 
 def download(name: str, revision: str, *files: str) -> str:
+    """Return the command that downloads files, by default all, of a repository to :func:`download_folder`."""
     branch = [] if revision == MAIN else ["--revision", revision]
     return shlex.join(["hf", "download", name, *files, *branch, "--local-dir", download_folder(name)])
 
 
 def download_folder(name: str) -> str:
+    """Return the folder that the card's commands download a repository to."""
     return f"{DOWNLOADS}/{name.split('/')[1]}"
 
 
-def launcher(training: TrainingSummary, environment: Environment) -> str:
+def _launcher(training: TrainingSummary, environment: Environment) -> str:
     """Return the beginning of a command with as many processes and threads as a run had."""
     is_cpu = environment.device.startswith("cpu")
     threads = f"OMP_NUM_THREADS={environment.threads} " if is_cpu else ""
@@ -199,12 +232,9 @@ def _has_own_data(run: RunRecord) -> bool:
     return path not in PUBLIC and not is_hub_dataset(path)
 
 
-def data_option(run: RunRecord) -> str:
-    return " --data.path FILE" if _has_own_data(run) else ""
-
-
 # Any: a template's values are texts, lists, booleans and a Corpus
 def fill_card(kind: type[CardT], data: CardData, template: str, **values: Any) -> CardT:  # noqa: ANN401
+    """Return a card with the metadata and the filled template."""
     return kind(fill(template, card_data=data.to_yaml(), **values))
 
 

@@ -1,24 +1,38 @@
 """The tables of the model cards, in Markdown; a row whose figure is missing is left out."""
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from wine_gpt.config_io import to_flat
 from wine_gpt.data.report import DataReport
 from wine_gpt.evaluation.results import EvaluationReport
+from wine_gpt.files import read_json
+from wine_gpt.finetuning.results import Comparison
 from wine_gpt.markdown import escape, table
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel
+from wine_gpt.run_folder import ADAPTER_CONFIG
 from wine_gpt.training.record import Environment, TrainingSummary
 
 Row = tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table and one sentence on what it shows."""
+
+    conclusion: str
+    table: str
+
 
 # the world's average emissions of electricity, as in codecarbon
 GRAMS_PER_KWH = 475
 
 # the packages whose versions decide what a run computes
-SHOWN_PACKAGES = ("wine_gpt", "torch", "transformers", "tokenizers", "datasets", "accelerate")
+SHOWN_PACKAGES = ("wine_gpt", "torch", "transformers", "tokenizers", "datasets", "accelerate", "peft")
 SHOWN_SETTINGS = {
     "training.batch_tokens": "tokens in a batch, padding included",
     "training.optimizer": "optimizer",
@@ -41,7 +55,7 @@ SHOWN_FINETUNE_SETTINGS = {
 
 def subset_models_table(subset_models: Sequence[SubsetModel], kept_rows: Sequence[str] = ()) -> str:
     """Return the fine-tuned models with their perplexity beside the base's, and rows of an earlier card."""
-    header = ("", "model", "test perplexity of the base", "fine-tuned", "change", "change after the header")
+    header = ("subset", "model", "test texts", "base's perplexity", "fine-tuned", "change", "change after the header")
     rows = []
     for subset_model in subset_models:
         comparison, repository = subset_model.metrics.comparison, subset_model.repository
@@ -49,24 +63,35 @@ def subset_models_table(subset_models: Sequence[SubsetModel], kept_rows: Sequenc
             (
                 escape(subset_model.metrics.value),
                 f"[{repository}](https://huggingface.co/{repository})",
+                f"{comparison.whole.tuned.reviews:,}",
                 f"{comparison.whole.base.perplexity:.2f}",
                 f"{comparison.whole.tuned.perplexity:.2f}",
                 comparison.whole.perplexity_change.as_percent(),
-                comparison.after_header.perplexity_change.as_percent(),
+                change_after_header(comparison),
             )
         )
     kept_cells = ([cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in kept_rows)
-    # an earlier version's table may have other columns
+    # the table of version 0.1.0 has no number of texts
+    kept_cells = ([*cells[:2], "?", *cells[2:]] if len(cells) == len(header) - 1 else cells for cells in kept_cells)
     return table(header, [*rows, *(cells for cells in kept_cells if len(cells) == len(header))])
 
 
+def change_after_header(comparison: Comparison) -> str:
+    """Return the change of the running text's perplexity, and whether it shows a gain."""
+    change = comparison.after_header.perplexity_change
+    return change.as_percent() if change.high < 0 else f"{change.as_percent()}, no gain shown"
+
+
 def data_table(report: DataReport) -> str:
-    """Return how many records were read, dropped, kept and put into each split."""
+    """Return how many records were read, dropped, kept and put into each split; zeros are left out."""
+    dropped = {
+        "blank": report.blank,
+        **{f"without {field}": count for field, count in report.dropped.items()},
+        "duplicates, removed before the split": report.duplicates,
+    }
     rows = [
-        ("records read", report.read),
-        ("blank", report.blank),
-        *((f"without {field}", count) for field, count in report.dropped.items()),
-        ("duplicates, removed before the split", report.duplicates),
+        ("read", report.read),
+        *((label, count) for label, count in dropped.items() if count),
         ("kept", report.kept),
         *((f"{split} split", count) for split, count in report.splits.items()),
     ]
@@ -88,7 +113,7 @@ def training_table(run: RunRecord) -> str:
         ("precision", "float32" if mixed == "no" else f"{mixed}, mixed with float32"),
         *_machine_rows(training, run.metrics.environment, run.metrics.peak_memory.resident),
     ]
-    return table(("", ""), rows)
+    return table(("setting", "value"), rows)
 
 
 def finetuning_table(subset_model: SubsetModel) -> str:
@@ -96,17 +121,30 @@ def finetuning_table(subset_model: SubsetModel) -> str:
     metrics, config = subset_model.metrics, subset_model.config
     settings = to_flat(config) if config else {}
     shown = SHOWN_LORA_SETTINGS | SHOWN_FINETUNE_SETTINGS if subset_model.is_adapter else SHOWN_FINETUNE_SETTINGS
+    # with 1 nothing is interpolated
+    alpha = None if metrics.alpha == 1 else f"{metrics.alpha:g}"
     rows: list[Row] = [
         *((f"texts of the {split} split", f"{count:,}") for split, count in metrics.reviews.items()),
         *((label, _setting(settings[key])) for key, label in shown.items() if key in settings),
         ("optimizer steps", figure(metrics.training.steps, ",")),
         *_cut_rows(metrics.training),
-        ("interpolation weight alpha (WiSE-FT): 0 the base, 1 the trained weights", f"{metrics.alpha:g}"),
+        ("interpolation weight alpha (WiSE-FT): 0 is the base, 1 the trained weights", alpha),
         ("time", _duration(metrics.seconds)),
         ("size", f"{metrics.size_bytes / 1e6:,.2f} MB"),
-        *_machine_rows(metrics.training, metrics.environment, None),
+        *_machine_rows(metrics.training, _with_peft(subset_model), None),
     ]
-    return table(("", ""), rows)
+    return table(("setting", "value"), rows)
+
+
+def _with_peft(subset_model: SubsetModel) -> Environment:
+    """Return the environment with PEFT's version, which an adapter's config has."""
+    environment = subset_model.metrics.environment
+    if not subset_model.is_adapter:
+        return environment
+    version = read_json(subset_model.folder / ADAPTER_CONFIG).get("peft_version")
+    return dataclasses.replace(
+        environment, packages={**environment.packages, **({"peft": version} if version else {})}
+    )
 
 
 def _cut_rows(training: TrainingSummary) -> list[Row]:
@@ -161,7 +199,7 @@ def score_table(label: str, scores: Mapping[str, Score | None]) -> str:
     return table(header, rows)
 
 
-def copying_table(evaluation: EvaluationReport) -> str:
+def copying_section(evaluation: EvaluationReport) -> Section:
     """Return the spans in common with training texts, by kind of text."""
     labels = {
         "generated": "generated",
@@ -173,20 +211,40 @@ def copying_table(evaluation: EvaluationReport) -> str:
         if result := evaluation.copying.get(kind):
             fractions = (f"{fraction:.1%}" for fraction in (result.share_10, result.share_15, result.share_20))
             rows.append((label, f"{result.texts:,}", f"{result.mean_longest:.1f} words", *fractions))
-    return table(("texts", "number", "longest span, mean", "of 10 words or more", "of 15", "of 20"), rows)
+    header = ("texts", "number", "longest span, mean", "of 10 words or more", "of 15 or more", "of 20 or more")
+    generated, real = (evaluation.copying.get(kind) for kind in ("generated", "real"))
+    conclusion = f"{compare_spans(generated.mean_longest, real.mean_longest)}." if generated and real else ""
+    return Section(conclusion, table(header, rows))
 
 
-def diversity_table(evaluation: EvaluationReport) -> str:
+def compare_spans(generated: float, held_out: float) -> str:
+    """Return what the mean lengths, in words, of spans in common with training texts say of copying."""
+    if abs(generated - held_out) < 1:
+        comparison = "about as long as"
+    else:
+        comparison = "longer than" if generated > held_out else "shorter than"
+    return (
+        f"The spans that generated texts have in common with training texts are {comparison} those of held-out texts"
+    )
+
+
+def diversity_section(evaluation: EvaluationReport) -> Section:
     """Return distinct n-grams and lengths, by kind of text."""
     rows = []
     for kind, label in {"generated": "generated", "real": "held-out texts"}.items():
         if result := evaluation.diversity.get(kind):
             distinct = (f"{rate:.3f}" for rate in (result.distinct_1, result.distinct_2, result.distinct_3))
             rows.append((label, *distinct, f"{result.mean_length:.1f}"))
-    return table(("texts", "distinct words", "distinct pairs", "distinct triples", "words per text"), rows)
+    header = ("texts", "distinct words", "distinct pairs", "distinct triples", "words per text")
+    generated, real = (evaluation.diversity.get(kind) for kind in ("generated", "real"))
+    conclusion = ""
+    if generated and real:
+        more = "more" if generated.distinct_3 < real.distinct_3 else "no more"
+        conclusion = f"Generated texts repeat triples of words {more} often than held-out texts do."
+    return Section(conclusion, table(header, rows))
 
 
-def conditioning_table(prompt_fields: Sequence[str], evaluation: EvaluationReport) -> str:
+def conditioning_section(prompt_fields: Sequence[str], evaluation: EvaluationReport) -> Section | str:
     """Return how often a classifier recognizes each prompt field, by kind of text; empty without a field."""
     rates = evaluation.conditioning.rates if evaluation.conditioning else {}
     fields = [field for field in prompt_fields if field in rates.get("generated", {})]
@@ -196,13 +254,39 @@ def conditioning_table(prompt_fields: Sequence[str], evaluation: EvaluationRepor
     rows = [
         (label, *(figure(rates.get(kind, {}).get(field), ".1%") for field in fields)) for kind, label in labels.items()
     ]
-    return table(("texts", *fields), rows)
+    followed = [field for field in fields if _is_followed(rates, field, generated_texts(evaluation))]
+    others = [field for field in fields if field not in followed]
+    subject = "They" if followed else "Generated texts"
+    sentences = [
+        f"Generated texts reflect the {_listed(followed)} in their header." if followed else "",
+        f"{subject} do not measurably reflect the {_listed(others)}{'' if followed else ' in their header'}."
+        if others
+        else "",
+    ]
+    conclusion = " ".join(filter(None, sentences))
+    return Section(conclusion, table(("texts", *fields), rows))
+
+
+def generated_texts(evaluation: EvaluationReport) -> int:
+    """Return how many texts were generated, which may be fewer than the configured number."""
+    return evaluation.copying["generated"].texts if "generated" in evaluation.copying else evaluation.samples.texts
+
+
+def _is_followed(rates: Mapping[str, Mapping[str, float]], field: str, texts: int) -> bool:
+    """Return whether the rate's 95% interval, of the normal approximation, lies above that of the commonest value."""
+    rate = rates["generated"][field]
+    return rate - 1.96 * math.sqrt(rate * (1 - rate) / texts) > rates.get("commonest", {}).get(field, 0.0)
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = map(escape, names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _epochs(training: TrainingSummary) -> str | None:
     if not training.epochs or training.best_epoch is None:
         return None
-    return f"{len(training.epochs)}; epoch {training.best_epoch} had the lowest validation loss"
+    return f"{len(training.epochs)}; the weights are those of epoch {training.best_epoch}, by validation loss"
 
 
 def figure(value: float | None, form: str) -> str | None:

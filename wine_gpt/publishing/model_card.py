@@ -4,29 +4,34 @@ from collections.abc import Sequence
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from wine_gpt.markdown import escape, table
+from wine_gpt.data.kaggle import KAGGLE_FILES
+from wine_gpt.data.sources import SAMPLE_PATH
+from wine_gpt.markdown import code, escape, table
 from wine_gpt.publishing.card_parts import (
-    data_option,
     download,
     download_folder,
     emissions,
     eval_results,
     fill_card,
-    launcher,
+    repeat_command,
     shared_metadata,
     shared_values,
     string,
 )
 from wine_gpt.publishing.card_tables import (
-    conditioning_table,
-    copying_table,
+    Section,
+    conditioning_section,
+    copying_section,
     data_table,
-    diversity_table,
+    diversity_section,
     figure,
+    generated_texts,
     score_table,
     subset_models_table,
     training_table,
 )
+from wine_gpt.publishing.corpus import published_path
+from wine_gpt.publishing.hub import MAIN
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.run_record import ModelShape, RunRecord, SubsetModel
 from wine_gpt.publishing.samples import Sample
@@ -42,6 +47,7 @@ def model_card(
     space: str | None,
     indexed: bool,
     onnx: bool = False,
+    quantized: bool = False,
     kept: Kept = NOTHING_KEPT,
     samples: Sequence[Sample] = (),
 ) -> ModelCard:
@@ -55,6 +61,7 @@ def model_card(
         space: the demo's repository; None without one.
         indexed: whether the index of training n-grams is published.
         onnx: whether an ONNX file is published.
+        quantized: whether a quantized one is published too.
         kept: the fine-tuned models of an earlier publish that stay listed.
         samples: texts of the published weights.
     """
@@ -64,6 +71,7 @@ def model_card(
         pipeline_tag="text-generation",
         model_name=name.split("/")[1],
         eval_results=eval_results(run.corpus, run.metrics.test, run.corpus.name),
+        # the demo reads this key, which is not one of the Hub's
         adapters=[*(model.repository for model in subset_models if model.is_adapter), *kept.adapters] or None,
         co2_eq_emissions=emissions(run.metrics.training, run.metrics.environment, "pre-training"),
     )
@@ -73,19 +81,33 @@ def model_card(
         "model.md",
         **shared_values(run, name, revision, samples),
         prompt=string(samples[-1].prompt if samples else run.template.prefix),
+        parameters=f"{run.metrics.parameters:,}",
+        vocabulary=f"{run.shape.vocab_size:,}",
+        # the first position is that of [BOS]
+        longest_text=f"{run.shape.n_positions - 1:,}",
         onnx=onnx,
+        quantized=quantized,
+        js_options=_javascript_options(revision, quantized),
         space=space or "",
         subset_models=subset_models_table(subset_models, kept.rows),
         field=escape(subset_models[0].metrics.field) if subset_models else kept.field,
         facts=_facts(run, space),
+        training_data=_training_data(run),
         data_rows=data_table(run.data_report) if run.data_report else "",
         training=training_table(run),
         evaluation=score_table("split", {"test": run.metrics.test, "validation": run.metrics.validation}),
         indexed=indexed,
         **_evaluation_sections(run),
         plots=run.plots,
-        command=_pretrain_command(run, name, revision),
+        **_pretrain_command(run, name, revision),
     )
+
+
+def _javascript_options(revision: str, quantized: bool) -> str:
+    """Return the third argument of transformers.js's ``pipeline``, after a comma; empty without options."""
+    options = {"revision": "" if revision == MAIN else revision, "dtype": "q8" if quantized else ""}
+    given = ", ".join(f"{name}: {string(value)}" for name, value in options.items() if value)
+    return f", {{ {given} }}" if given else ""
 
 
 def _facts(run: RunRecord, space: str | None) -> str:
@@ -104,7 +126,7 @@ def _facts(run: RunRecord, space: str | None) -> str:
         ("source code", f"[{source}]({source})" if source else None),
         ("demo", f"[{space}](https://huggingface.co/spaces/{space})" if space else None),
     ]
-    return table(("", ""), rows)
+    return table(("property", "value"), rows)
 
 
 def _architecture(shape: ModelShape) -> str:
@@ -115,24 +137,38 @@ def _architecture(shape: ModelShape) -> str:
     )
 
 
-def _evaluation_sections(run: RunRecord) -> dict[str, str]:
+def _training_data(run: RunRecord) -> str:
+    """Return where the training texts are, and their license if it is known."""
+    corpus, data = run.corpus, run.config.data
+    if corpus.synthetic:
+        return f"The file {code(SAMPLE_PATH.name)} of wine\\_gpt, licensed under {corpus.license.markdown}."
+    source = f"[{escape(corpus.name)}]({corpus.page})" if corpus.page else escape(corpus.name)
+    if corpus.dataset:
+        chosen = {"configuration": data.name, "revision": data.revision}
+        details = "".join(f", {label} {code(value)}" for label, value in chosen.items() if value)
+    else:
+        details = f", file {code(KAGGLE_FILES[0] if data.path == 'kaggle' else published_path(data.path))}"
+    license = f", licensed under {corpus.license.markdown}" if corpus.creator else ""
+    return f"{source}{details}{license}."
+
+
+def _evaluation_sections(run: RunRecord) -> dict[str, str | Section]:
     """Return the sections of an evaluation, empty without one."""
     report = run.evaluation
     if report is None:
-        return dict.fromkeys(("copying", "diversity", "conditioning", "provinces"), "")
+        return dict.fromkeys(("copying", "diversity", "conditioning", "provinces", "generated_texts"), "")
     provinces = report.conditioning.existing_provinces if report.conditioning else None
     return {
-        "copying": copying_table(report),
-        "diversity": diversity_table(report),
-        "conditioning": conditioning_table(run.config.data.prompt_fields, report),
+        "copying": copying_section(report),
+        "diversity": diversity_section(report),
+        "conditioning": conditioning_section(run.config.data.prompt_fields, report),
         "provinces": "" if provinces is None else f"{provinces:.1%}",
+        "generated_texts": f"{generated_texts(report):,}",
     }
 
 
-def _pretrain_command(run: RunRecord, name: str, revision: str) -> str:
-    """Return the commands that train the model again."""
-    metrics, folder = run.metrics, download_folder(name)
-    return (
-        f"{download(name, revision, CONFIG)}\n"
-        f"{launcher(metrics.training, metrics.environment)} scripts/pretrain.py {folder}/{CONFIG}{data_option(run)}"
-    )
+def _pretrain_command(run: RunRecord, name: str, revision: str) -> dict[str, str]:
+    """Return how to train the model again."""
+    config, metrics = f"{download_folder(name)}/{CONFIG}", run.metrics
+    downloads = [download(name, revision, CONFIG)]
+    return repeat_command(run, downloads, f"scripts/pretrain.py {config}", metrics.training, metrics.environment)

@@ -18,7 +18,7 @@ from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
 from wine_gpt.publishing.kept import OPTIONS, Kept, find_kept
 from wine_gpt.publishing.published_files import CARD
-from wine_gpt.publishing.staging import STAGED_FOLDERS, Publication, require_names, stage
+from wine_gpt.publishing.staging import STAGED_FOLDERS, Publication, StagedFiles, require_names, stage, write_cards
 
 logger = logging.getLogger(__name__)
 
@@ -81,23 +81,22 @@ def publish(publication: Publication) -> PublishResult:
     """
     publication = _choose_sdk(publication)
     with tempfile.TemporaryDirectory() as folder:
-        repositories, left_out = _stage(publication, Path(folder, "first"))
+        staged, repositories = _stage(publication, Path(folder))
         api, remotes = _require_access(publication, repositories)
         kept = _find_kept(api, publication, repositories, remotes)
         if kept.changes_cards:
-            repositories, _ = stage(publication, Path(folder, "kept"), kept)
+            repositories = write_cards(staged, kept)
         for repo in repositories:
             hub.validate_card(repo)
         space_refused = _create_space(api, repositories, remotes, publication.private)
         if space_refused:
-            without_space = dataclasses.replace(publication, space=None)
-            repositories, _ = stage(without_space, Path(folder, "without_space"), kept)
+            repositories = write_cards(staged, kept, with_space=False)
             remotes.pop()
         published = _push_all(api, repositories, remotes, publication.private)
         collection = _collect(api, publication, repositories) if publication.collection else None
         if publication.private or remotes[0].private:
             _mention_secret(api, repositories)
-    return PublishResult(tuple(published), tuple(left_out), collection, space_refused)
+    return PublishResult(tuple(published), staged.left_out, collection, space_refused)
 
 
 def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
@@ -112,7 +111,7 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
         UserError: if the run, a name or a card is wrong, or ``folder`` can't be written to.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        repositories, _ = _stage(publication, Path(temporary))
+        _, repositories = _stage(publication, Path(temporary))
         try:
             for kind in STAGED_FOLDERS:
                 shutil.rmtree(folder / kind, ignore_errors=True)
@@ -129,11 +128,13 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
     return staged
 
 
-def _stage(publication: Publication, folder: Path) -> tuple[list[StagedRepo], list[str]]:
-    repositories, left_out = stage(publication, folder)
-    for line in left_out:
+def _stage(publication: Publication, folder: Path) -> tuple[StagedFiles, list[StagedRepo]]:
+    """Stage all repositories as if none were on the Hub, and log what is left out."""
+    staged = stage(publication, folder)
+    repositories = write_cards(staged)
+    for line in staged.left_out:
         logger.info(line)
-    return repositories, left_out
+    return staged, repositories
 
 
 def _choose_sdk(publication: Publication) -> Publication:

@@ -1,12 +1,10 @@
 """Fill the cards of the Spaces, the Gradio demo and the explorer, whose metadata configures them on the Hub."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import SpaceCard, SpaceCardData
 
-from wine_gpt.errors import UserError
 from wine_gpt.markdown import escape
 from wine_gpt.publishing.card_parts import SHORT_DESCRIPTION_LENGTH, fill_card, subject_tags
 from wine_gpt.publishing.explorer import EXPLORER
@@ -16,8 +14,6 @@ from wine_gpt.publishing.source import source_url
 
 # the Python version of the Space
 PYTHON_VERSION = "3.11"
-# the model in the demo's README.md, which the card replaces by the published one
-README_MODEL = "org/wine-gpt"
 
 
 def space_card(
@@ -32,22 +28,16 @@ def space_card(
 
     Args:
         run: of the model that the demo loads.
-        readme: the demo's README.md.
+        readme: the demo's README.md, for its metadata.
         name: of the demo's repository.
         model: the model's repository.
         subset_models: the fine-tuned models that are published with it.
         kept: the fine-tuned models that an earlier publish has listed.
-
-    Raises:
-        UserError: if the README has a template placeholder.
     """
-    card = SpaceCard.load(readme)
     corpus, prefix = run.corpus, run.template.prefix
-    if placeholder := re.search(r"\{\{|\{%", card.text):
-        raise UserError(f"{readme}: the card's text has a placeholder: {placeholder[0]}")
     data = SpaceCardData(
         **{
-            **card.data.to_dict(),
+            **SpaceCard.load(readme).data.to_dict(),
             **({} if corpus.wine else _neutral_metadata(model, prefix)),
             "python_version": PYTHON_VERSION,
             "thumbnail": _thumbnail(readme.parent, name),
@@ -56,8 +46,7 @@ def space_card(
             "tags": ["text-generation", "gpt2", *subject_tags(corpus)],
         }
     )
-    text = card.text.strip().replace(README_MODEL, model)
-    values = {"text": text, "model": model, "corpus": corpus, "source": source_url() or "", "prefix": escape(prefix)}
+    values = {"name": name, "model": model, "corpus": corpus, "source": source_url() or "", "prefix": escape(prefix)}
     return fill_card(SpaceCard, data, "space.md", **values)
 
 
@@ -100,6 +89,10 @@ def _thumbnail(demo: Path, name: str) -> str | None:
 
 def _neutral_metadata(model: str, prefix: str) -> dict[str, str]:
     """Return the metadata that the demo's README.md has in wine's words, for another corpus."""
-    named = f"A small GPT-2 writes “{prefix}” texts and shows why"
-    short = named if prefix and len(named) <= SHORT_DESCRIPTION_LENGTH else "A small GPT-2 writes texts and shows why"
+    named = f"A small GPT-2 writes “{prefix}” texts and shows its attention"
+    short = (
+        named
+        if prefix and len(named) <= SHORT_DESCRIPTION_LENGTH
+        else "A small GPT-2 writes texts and shows its attention"
+    )
     return {"title": model.split("/")[1], "emoji": "📝", "short_description": short}

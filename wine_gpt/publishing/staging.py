@@ -6,7 +6,7 @@ Only the files listed here are published, because a run's folder also holds chec
 import dataclasses
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from wine_gpt.cli import sibling_command
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
@@ -119,56 +120,127 @@ class Publication:
         return StagedRepo(name, "space", folder, card, (), MAIN, self.create_pr, sdk)
 
 
-def stage(publication: Publication, folder: Path, kept: Kept = NOTHING_KEPT) -> tuple[list[StagedRepo], list[str]]:
-    """Write the folder of each repository.
+@dataclass(frozen=True)
+class StagedFiles:
+    """All files to publish except the cards, which also describe what an earlier publish left on the Hub.
+
+    Attributes:
+        publication: what to publish.
+        folder: has ``models/org/name`` or ``spaces/org/name`` for each repository.
+        run: of the model.
+        samples: of the model.
+        subset_models: the fine-tuned models to publish.
+        subset_samples: of each fine-tuned model.
+        left_out: a line for each fine-tuned model, file, link or section that is left out.
+    """
+
+    publication: Publication
+    folder: Path
+    run: RunRecord
+    samples: Sequence[Sample]
+    subset_models: Sequence[SubsetModel]
+    subset_samples: Sequence[Sequence[Sample]]
+    left_out: tuple[str, ...]
+
+
+def stage(publication: Publication, folder: Path) -> StagedFiles:
+    """Write the folder of each repository, without its card.
 
     Args:
         publication: what to publish.
-        folder: empty; each repository gets ``models/org/name`` or ``spaces/org/name`` in it.
-        kept: what an earlier publish has uploaded and this one keeps; the cards describe it too.
-
-    Returns:
-        The repositories in the order in which to publish them, model first, and a line for each fine-tuned model,
-        file or link that is left out.
+        folder: empty.
 
     Raises:
-        UserError: if the run, the fine-tuned models, the demo, a name or a card is wrong.
+        UserError: if the run, the fine-tuned models, the demo or a name is wrong.
     """
     require_names(publication)
     run = read_run(publication.run, publication.own_corpus)
     samples = sample_model(*_load(run), run.template)
     subset_models: list[SubsetModel] = []
-    left_out: list[str] = []
+    not_better: list[str] = []
     if publication.adapters:
-        subset_models, left_out = read_subset_models(publication.adapters, run, publication.repo)
-    model_folder = _folder(folder, "model", publication.repo)
-    if source_url() is None:
-        left_out.append("the cards have no link to the source code: pyproject.toml has no project.urls.Repository")
+        subset_models, not_better = read_subset_models(publication.adapters, run, publication.repo)
+    for subset_model in subset_models:
+        _require_id("--adapters", subset_model.repository)
+    model_folder = _new_folder(folder, "model", publication.repo)
+    left_out = [*not_better, *_left_out_of_card(run)]
     if problem := _write_index(publication, run, model_folder / NGRAM_INDEX):
         left_out.append(f"{NGRAM_INDEX} is left out: {problem}")
-    repositories = [_stage_model(publication, run, subset_models, samples, model_folder, kept)]
-    for subset_model in subset_models:
-        repositories.append(_stage_subset(publication, run, subset_model, folder))
-    if publication.space and publication.space_sdk != "static":
-        repositories.append(_stage_space(publication, publication.space, run, subset_models, folder, kept))
-    if publication.space and publication.space_sdk != "gradio":
-        repositories.append(_stage_explorer(publication, publication.space, run, subset_models, folder, kept))
+    _stage_model(publication, run, model_folder)
+    subset_samples = [_stage_subset(publication, run, subset_model, folder) for subset_model in subset_models]
+    _stage_spaces(publication, run, folder)
+    return StagedFiles(publication, folder, run, samples, subset_models, subset_samples, tuple(left_out))
+
+
+def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool = True) -> list[StagedRepo]:
+    """Write the card of each staged repository, or replace it.
+
+    Args:
+        staged: the other files.
+        kept: what an earlier publish has uploaded and this one keeps; the cards describe it too.
+        with_space: whether to publish the demo; if not, no card links it.
+
+    Returns:
+        The repositories in the order in which to publish them, model first.
+
+    Raises:
+        UserError: if a card is wrong, or a file has a token or a local path.
+    """
+    publication = staged.publication if with_space else dataclasses.replace(staged.publication, space=None)
+    repositories = [_model_repo(staged, publication, kept)]
+    for subset_model, samples in zip(staged.subset_models, staged.subset_samples, strict=True):
+        card = subset_card(staged.run, subset_model, publication.repo, publication.revision, samples)
+        folder = _folder(staged.folder, "model", subset_model.repository)
+        repositories.append(publication.staged_model(subset_model.repository, folder, card, KNOWN_FILES))
+    repositories += _space_repos(staged, publication, kept)
     for repo in repositories:
-        _require_id("--adapters", repo.name)
         repo.card.save(repo.folder / CARD)
         check(repo.card, repo.title)
-    require_no_leak(repositories, publication.run, run.config.data)
-    return repositories, left_out
+    require_no_leak(repositories, publication.run, staged.run.config.data)
+    return repositories
 
 
-def _stage_model(
-    publication: Publication,
-    run: RunRecord,
-    subset_models: list[SubsetModel],
-    samples: list[Sample],
-    target: Path,
-    kept: Kept,
-) -> StagedRepo:
+def _left_out_of_card(run: RunRecord) -> list[str]:
+    lines = []
+    if source_url() is None:
+        lines.append("the cards have no link to the source code: pyproject.toml has no project.urls.Repository")
+    if run.evaluation is None:
+        command = f"{sibling_command('score')} {run.folder}"
+        lines.append(f"the card has no evaluation of the generated texts: {command} adds it")
+    return lines
+
+
+def _model_repo(staged: StagedFiles, publication: Publication, kept: Kept) -> StagedRepo:
+    run, name = staged.run, publication.repo
+    folder = _folder(staged.folder, "model", name)
+    optional = (NGRAM_INDEX, ONNX, ONNX_QUANTIZED)
+    indexed, onnx, quantized = ((folder / file).exists() or file in kept.files for file in optional)
+    space = publication.space or kept.space
+    card = model_card(
+        run, name, publication.revision, staged.subset_models, space, indexed, onnx, quantized, kept, staged.samples
+    )
+    plot_files = (file for _, file in run.possible_plots)
+    managed = (file for file in (*KNOWN_FILES, *plot_files) if file not in kept.files)
+    return publication.staged_model(name, folder, card, tuple(managed))
+
+
+def _space_repos(staged: StagedFiles, publication: Publication, kept: Kept) -> list[StagedRepo]:
+    run, name, model, subset_models = staged.run, publication.space, publication.repo, staged.subset_models
+    if name is None:
+        return []
+    repositories = []
+    if publication.space_sdk != "static":
+        card = space_card(run, SPACE / CARD, name, model, subset_models, kept.fine_tuned)
+        folder = _folder(staged.folder, "space", name)
+        repositories.append(publication.staged_space(name, folder, card, "gradio"))
+    if publication.space_sdk != "gradio":
+        card = explorer_card(run, name, model, subset_models, kept.fine_tuned)
+        folder = _folder(staged.folder, "static_space", name)
+        repositories.append(publication.staged_space(name, folder, card, "static"))
+    return repositories
+
+
+def _stage_model(publication: Publication, run: RunRecord, target: Path) -> None:
     name = publication.repo
     plots = tuple(file for _, file in run.plots)
     _copy(run.folder, target, (*MODEL_FILES, *TOKENIZER_FILES, *plots))
@@ -186,12 +258,6 @@ def _stage_model(
         quantize(target / ONNX, target / ONNX_QUANTIZED)
     if publication.epochs:
         _copy(run.folder, target, _kept_epochs(run.folder))
-    onnx, indexed = ((target / file).exists() or file in kept.files for file in (ONNX, NGRAM_INDEX))
-    space = publication.space or kept.space
-    card = model_card(run, name, publication.revision, subset_models, space, indexed, onnx, kept, samples)
-    plot_files = tuple(file for _, file in run.possible_plots)
-    managed = (file for file in (*KNOWN_FILES, *plot_files) if file not in kept.files)
-    return publication.staged_model(name, target, card, tuple(managed))
 
 
 def _kept_epochs(run: Path) -> tuple[str, ...]:
@@ -233,8 +299,9 @@ def _write_index(publication: Publication, run: RunRecord, file: Path) -> str | 
     return None
 
 
-def _stage_subset(publication: Publication, run: RunRecord, subset_model: SubsetModel, folder: Path) -> StagedRepo:
-    target = _folder(folder, "model", subset_model.repository)
+def _stage_subset(publication: Publication, run: RunRecord, subset_model: SubsetModel, folder: Path) -> list[Sample]:
+    """Write the files of a fine-tuned model, and return texts that it generated."""
+    target = _new_folder(folder, "model", subset_model.repository)
     weights = ADAPTER_FILES if subset_model.is_adapter else MODEL_FILES
     _copy(subset_model.folder, target, (*weights, *TOKENIZER_FILES))
     run.template.save(target)
@@ -252,44 +319,25 @@ def _stage_subset(publication: Publication, run: RunRecord, subset_model: Subset
     write_json(target / METRICS, dataclasses.replace(metrics, base=base, settings={}).to_dict())
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
     model = load_model(subset_model.folder, run.folder)
-    samples = sample_texts(model, load_tokenizer(subset_model.folder), [subset_prompt(run, metrics)] * TEXTS)
-    card = subset_card(run, subset_model, publication.repo, publication.revision, samples)
-    return publication.staged_model(subset_model.repository, target, card, KNOWN_FILES)
+    return sample_texts(model, load_tokenizer(subset_model.folder), [subset_prompt(run, metrics)] * TEXTS)
 
 
-def _stage_space(
-    publication: Publication,
-    name: str,
-    run: RunRecord,
-    subset_models: list[SubsetModel],
-    folder: Path,
-    kept: Kept,
-) -> StagedRepo:
-    if not (SPACE / "app.py").is_file() or not (SPACE / CARD).is_file():
-        raise UserError(f"--space: no demo at {SPACE}: install wine_gpt again")
-    target = _folder(folder, "space", name)
-    copy_demo(target)
-    revision = "" if publication.revision == MAIN else f"@{publication.revision}"
-    write_json(target / SPACE_SETTINGS, {"model": publication.repo + revision})
-    card = space_card(run, SPACE / CARD, name, publication.repo, subset_models, kept.fine_tuned)
-    return publication.staged_space(name, target, card, "gradio")
-
-
-def _stage_explorer(
-    publication: Publication,
-    name: str,
-    run: RunRecord,
-    subset_models: list[SubsetModel],
-    folder: Path,
-    kept: Kept,
-) -> StagedRepo:
-    target = _folder(folder, "static_space", name)
-    _copy_files(explorer_files(), target)
-    revision = None if publication.revision == MAIN else publication.revision
-    language = next(iter(run.corpus.languages), None)
-    write_json(target / SPACE_SETTINGS, ExplorerSettings(publication.repo, revision, language).to_dict())
-    card = explorer_card(run, name, publication.repo, subset_models, kept.fine_tuned)
-    return publication.staged_space(name, target, card, "static")
+def _stage_spaces(publication: Publication, run: RunRecord, folder: Path) -> None:
+    """Write the files of the Gradio app, of the explorer, or of both if the Space's kind is not chosen yet."""
+    name, revision = publication.space, None if publication.revision == MAIN else publication.revision
+    if name is None:
+        return
+    if publication.space_sdk != "static":
+        if not (SPACE / "app.py").is_file() or not (SPACE / CARD).is_file():
+            raise UserError(f"--space: no demo at {SPACE}: install wine_gpt again")
+        target = _new_folder(folder, "space", name)
+        copy_demo(target)
+        write_json(target / SPACE_SETTINGS, {"model": publication.repo + (f"@{revision}" if revision else "")})
+    if publication.space_sdk != "gradio":
+        target = _new_folder(folder, "static_space", name)
+        _copy_files(explorer_files(), target)
+        language = next(iter(run.corpus.languages), None)
+        write_json(target / SPACE_SETTINGS, ExplorerSettings(publication.repo, revision, language).to_dict())
 
 
 def copy_demo(target: Path) -> None:
@@ -298,7 +346,11 @@ def copy_demo(target: Path) -> None:
 
 
 def _folder(folder: Path, kind: str, name: str) -> Path:
-    target = folder / f"{kind}s" / name
+    return folder / f"{kind}s" / name
+
+
+def _new_folder(folder: Path, kind: str, name: str) -> Path:
+    target = _folder(folder, kind, name)
     target.mkdir(parents=True)
     return target
 

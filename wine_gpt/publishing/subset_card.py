@@ -7,18 +7,17 @@ from huggingface_hub import ModelCard, ModelCardData
 from wine_gpt.finetuning.results import CopyCheck, SubsetMetrics
 from wine_gpt.markdown import escape
 from wine_gpt.publishing.card_parts import (
-    data_option,
     download,
     download_folder,
     emissions,
     eval_results,
     fill_card,
-    launcher,
+    repeat_command,
     shared_metadata,
     shared_values,
     string,
 )
-from wine_gpt.publishing.card_tables import finetuning_table, score_table
+from wine_gpt.publishing.card_tables import change_after_header, compare_spans, finetuning_table, score_table
 from wine_gpt.publishing.published_files import PUBLISHED_FINETUNE_CONFIG
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel
 from wine_gpt.publishing.samples import Sample
@@ -54,10 +53,11 @@ def subset_card(
         is_adapter=subset_model.is_adapter,
         evaluation=score_table("model", {"base": comparison.whole.base, "this one": comparison.whole.tuned}),
         change=comparison.whole.perplexity_change.as_percent(),
-        after_header=comparison.after_header.perplexity_change.as_percent(),
-        copying=_copy_check(metrics.copying) if metrics.copying else "",
+        after_header=change_after_header(comparison),
+        test_texts=f"{comparison.whole.tuned.reviews:,}",
+        copying=_copying(metrics.copying) if metrics.copying else "",
         training=finetuning_table(subset_model),
-        command=_finetune_command(run, subset_model, base, revision),
+        **_finetune_command(run, subset_model, base, revision),
     )
 
 
@@ -74,18 +74,17 @@ def subset_prompt(run: RunRecord, metrics: SubsetMetrics) -> str:
     return run.template.prompt(known)
 
 
-def _copy_check(copying: CopyCheck) -> str:
-    return f"{copying.generated:.1f} words in generated texts, {copying.real:.1f} in held-out ones"
+def _copying(copying: CopyCheck) -> str:
+    """Return what the spans in common with training texts show."""
+    comparison = compare_spans(copying.generated, copying.real)
+    return f"{comparison}: the longest has {copying.generated:.1f} and {copying.real:.1f} words on average."
 
 
-def _finetune_command(run: RunRecord, subset_model: SubsetModel, base: str, revision: str) -> str:
-    """Return the commands that fine-tune the model again; empty if its settings are not known."""
+def _finetune_command(run: RunRecord, subset_model: SubsetModel, base: str, revision: str) -> dict[str, str]:
+    """Return how to fine-tune the model again; no command if its settings are not known."""
     if subset_model.config is None:
-        return ""
+        return {"install": "", "command": ""}
     metrics, name = subset_model.metrics, subset_model.repository
     config = f"{download_folder(name)}/{PUBLISHED_FINETUNE_CONFIG}"
-    return (
-        f"{download(base, revision)}\n"
-        f"{download(name, revision, PUBLISHED_FINETUNE_CONFIG)}\n"
-        f"{launcher(metrics.training, metrics.environment)} scripts/finetune.py {config}{data_option(run)}"
-    )
+    downloads = [download(base, revision), download(name, revision, PUBLISHED_FINETUNE_CONFIG)]
+    return repeat_command(run, downloads, f"scripts/finetune.py {config}", metrics.training, metrics.environment)
