@@ -19,6 +19,7 @@ from wine_gpt.config_io import to_yaml
 from wine_gpt.finetuning.base import load_base
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import load_model, load_model_and_tokenizer
+from wine_gpt.tokenizer import vocabulary_sha256
 
 Tensors = dict[str, torch.Tensor]
 Change = Callable[[Tensors], Tensors]
@@ -190,6 +191,29 @@ def test_special_tokens_that_differ_are_named(folder: Path) -> None:
     assert f"bos_token_id is {config['bos_token_id']} in the tokenizer, {config['eos_token_id']} in config.json" in (
         refused(load_model_and_tokenizer, folder)
     )
+
+
+def swap_words(file: Path) -> None:
+    content = json.loads(file.read_text(encoding="utf-8"))
+    vocabulary = content["model"]["vocab"]
+    vocabulary["plum"], vocabulary["cherry"] = vocabulary["cherry"], vocabulary["plum"]
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_swapped_ids_of_two_words_are_found(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorded = {"vocabulary_sha256": vocabulary_sha256(tokenizer), "data_fingerprint": "x"}
+    (folder / "metrics.json").write_text(json.dumps(recorded))
+    load_model_and_tokenizer(folder)
+    assert caplog.messages == []
+    swap_words(folder / "tokenizer.json")
+    load_model_and_tokenizer(folder)
+    (message,) = caplog.messages
+    assert message.startswith(f"tokenizer: the words of {folder / 'tokenizer.json'} or their ids are not those that")
+    # training on them would waste hours
+    (folder / "config.yaml").write_text(to_yaml(PretrainConfig(model=TOY_SHAPE)), encoding="utf-8")
+    assert "restore the file" in refused(load_base, str(folder))
 
 
 def test_metrics_without_results_are_named(recorded: Path) -> None:

@@ -19,6 +19,8 @@ from wine_gpt.yaml_files import Settings
 
 # written last: a folder that has this file holds a finished run
 METRICS = "metrics.json"
+# the key of the vocabulary's hash in METRICS
+VOCABULARY_SHA256 = "vocabulary_sha256"
 # the settings of a pretraining run
 CONFIG = "config.yaml"
 # the settings of a fine-tuning run; its data settings are in the base run's CONFIG
@@ -278,6 +280,13 @@ def require_base(folder: Path) -> Path:
         f"model: {folder} is an adapter of {named}, which is no folder: "
         f"write the path of its base into base_model_name_or_path of {file}"
     )
+
+
+def recorded_vocabulary(run: str | Path) -> str | None:
+    """Return the hash of the words that a run or, for a fine-tuned model, its base recorded; none in older runs."""
+    folders = (folder for folder in (Path(run), base_of(run)) if folder is not None)
+    values = (_json_value(folder / METRICS, VOCABULARY_SHA256) for folder in folders)
+    return next((value for value in values if isinstance(value, str)), None)
 
 
 def _named_base(folder: Path) -> str | None:

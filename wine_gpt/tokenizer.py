@@ -38,7 +38,7 @@ from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import read_json, write_json
 from wine_gpt.model_path import require_available
-from wine_gpt.run_folder import TOKENIZER, TOKENIZER_CONFIG
+from wine_gpt.run_folder import METRICS, TOKENIZER, TOKENIZER_CONFIG, recorded_vocabulary
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
 # the word of a line break, with data.line_breaks
@@ -211,6 +211,23 @@ def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
     content = tokenizer.backend_tokenizer.to_str()
     ours = json.dumps(_stages(_word_finder(line_breaks=False))[0], separators=(",", ":"))
     return hashlib.sha256(content.replace(ours, '{"type":"Lowercase"}').encode()).hexdigest()
+
+
+def vocabulary_sha256(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Return a hash of the words in the order of their ids, which decides what the model's embeddings mean."""
+    vocabulary = tokenizer.get_vocab()
+    words = sorted(vocabulary, key=vocabulary.__getitem__)
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()
+
+
+def describe_other_words(run: str | Path, tokenizer: PreTrainedTokenizerFast) -> str:
+    """Return what is wrong if a run's tokenizer has other words or ids than when the model was trained; else ""."""
+    if recorded_vocabulary(run) in (None, vocabulary_sha256(tokenizer)):
+        return ""
+    return (
+        f"the words of {Path(run) / TOKENIZER} or their ids are not those that the model was trained with, by "
+        f"{METRICS}: restore the file, because the model reads a changed id as another word"
+    )
 
 
 @functools.cache

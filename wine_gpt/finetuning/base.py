@@ -15,7 +15,7 @@ from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.files import read_json, sha256
 from wine_gpt.model_path import describe_missing
-from wine_gpt.tokenizer import load_tokenizer
+from wine_gpt.tokenizer import describe_other_words, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,10 @@ def load_base(path: str) -> Base:
         raise UserError(f"base: {folder / run_folder.METRICS} has no data_fingerprint: pretrain the base again")
     data = build_config(PretrainConfig, run_folder.data_settings(folder)).data
     require_template(folder, data)
-    return Base(str(folder), data, fingerprint, sha256(folder / run_folder.WEIGHTS), load_tokenizer(folder))
+    tokenizer = load_tokenizer(folder)
+    if other_words := describe_other_words(folder, tokenizer):
+        raise UserError(f"base: {other_words}")
+    return Base(str(folder), data, fingerprint, sha256(folder / run_folder.WEIGHTS), tokenizer)
 
 
 def load_base_reviews(base: Base, config: FinetuneConfig) -> Reviews:

@@ -1,6 +1,7 @@
 """Load and save models in transformers' format, from safetensors only and without remote code."""
 
 import contextlib
+import logging
 import os
 import tempfile
 import warnings
@@ -32,7 +33,9 @@ from wine_gpt.run_folder import (
     TOKENIZER,
     require_base,
 )
-from wine_gpt.tokenizer import SPECIAL_TOKENS, load_tokenizer, save_tokenizer
+from wine_gpt.tokenizer import SPECIAL_TOKENS, describe_other_words, load_tokenizer, save_tokenizer
+
+logger = logging.getLogger(__name__)
 
 # the files that are downloaded of a model or an adapter on the Hub; large models have several files of weights
 HUB_FILES = (
@@ -99,6 +102,8 @@ def load_model_and_tokenizer(
             raise UserError(
                 f"{path}: {name} is {own} in the tokenizer, {of_model} in {MODEL_CONFIG}: they do not fit together"
             )
+    if other_words := describe_other_words(path, tokenizer):
+        logger.warning("tokenizer: %s", other_words)
     return model, tokenizer
 
 

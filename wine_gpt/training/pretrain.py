@@ -31,6 +31,7 @@ from wine_gpt.tokenizer import (
     require_known_words,
     tokenize_splits,
     train_on_reviews,
+    vocabulary_sha256,
 )
 from wine_gpt.training import epoch_weights, record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
@@ -275,6 +276,7 @@ def _evaluate(trainer: Trainer, splits: DatasetDict, data_fingerprint: str) -> R
         parameters=trainer.module.model.num_parameters(),
         peak_memory=PeakMemory.of_this_process(),
         environment=Environment.of(trainer.accelerator.device),
+        vocabulary_sha256=vocabulary_sha256(trainer.tokenizer),
     )
 
 

@@ -14,7 +14,7 @@ from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_record, write_atomically, write_json
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
-from wine_gpt.run_folder import LOSS_PLOT, METRICS, SAMPLES
+from wine_gpt.run_folder import LOSS_PLOT, METRICS, SAMPLES, VOCABULARY_SHA256
 from wine_gpt.version import __version__
 
 PACKAGES = (
@@ -253,6 +253,7 @@ class RunMetrics:
         parameters: the number of the model's parameters.
         peak_memory: see :class:`PeakMemory`.
         environment: see :class:`Environment`.
+        vocabulary_sha256: see :func:`wine_gpt.tokenizer.vocabulary_sha256`; none in older files.
     """
 
     validation: Score | None
@@ -262,6 +263,7 @@ class RunMetrics:
     parameters: int
     peak_memory: PeakMemory
     environment: Environment
+    vocabulary_sha256: str | None = None
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> "RunMetrics":
@@ -274,11 +276,13 @@ class RunMetrics:
             parameters=content["parameters"],
             peak_memory=PeakMemory.from_dict(content["peak_memory_bytes"]),
             environment=Environment.from_dict(content["environment"]),
+            vocabulary_sha256=content.get(VOCABULARY_SHA256),
         )
 
     def to_dict(self) -> JsonObject:
-        """Return a JSON object without the scores of empty splits."""
+        """Return a JSON object without the scores of empty splits and without a missing hash."""
         scores = {"validation": self.validation, "test": self.test}
+        vocabulary = {} if self.vocabulary_sha256 is None else {VOCABULARY_SHA256: self.vocabulary_sha256}
         return {
             **{name: score.to_dict() for name, score in scores.items() if score is not None},
             "data_fingerprint": self.data_fingerprint,
@@ -286,6 +290,7 @@ class RunMetrics:
             "parameters": self.parameters,
             "peak_memory_bytes": self.peak_memory.to_dict(),
             "environment": self.environment.to_dict(),
+            **vocabulary,
         }
 
     @classmethod
