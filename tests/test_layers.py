@@ -14,6 +14,7 @@ GROUND = [
     "yaml_files",
     "files",
     "run_folder",
+    "model_path",
     "progress",
     "markdown",
     "plots",
