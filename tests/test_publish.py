@@ -525,6 +525,15 @@ def test_one_repository_without_write_permission_stops_the_publish(
     assert {request.method for request in hub.requests[count:]} == {"GET"}
 
 
+def test_a_gated_repository_is_read_by_whoever_has_access(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    run = [work / "run", "--repo", MODEL]
+    publisher.run(*run).succeeded()
+    hub.gated = {MODEL}
+    line = publisher.run(*run, "--create_pr", token=READER).refused()
+    assert line == f"model repository {MODEL} is gated: accept its terms at {hub.url}/{MODEL}"
+    assert "already up to date" in publisher.run(*run).succeeded()
+
+
 def test_swapped_names_of_model_and_space_are_refused(hub: HubServer, publisher: Publisher, work: Path) -> None:
     publisher.run(*everything(work)).succeeded()
     swapped = publisher.run(work / "run", "--repo", SPACE, "--space", MODEL)

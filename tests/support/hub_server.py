@@ -216,6 +216,8 @@ class HubServer(ThreadingHTTPServer):
         self.xet_fault: Callable[[Request], Fault | None] = lambda request: None
         # old name to new
         self.renamed: dict[str, str] = {}
+        # names of repositories whose files only their owners may read, while anybody may list them
+        self.gated: set[str] = set()
         # whether accounts have a paid plan, without which the Hub creates no Gradio Space
         self.paid_plan = True
         # Space to the names of its secrets
@@ -247,9 +249,16 @@ class HubServer(ThreadingHTTPServer):
         """Return a repository."""
         return self.repositories[kind, name]
 
-    def upload(self, name: str, files: dict[str, bytes]) -> None:
-        """Commit files to a model's repository as its owner would."""
-        repository = self.repositories["model", name]
+    def add_repository(self, name: str, kind: str = "model", private: bool = False, sdk: str | None = None) -> None:
+        """Create a repository with the Hub's first commit."""
+        repository = Repository(kind, name, private, sdk)
+        attributes = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES).encode()
+        repository.add(Commit({".gitattributes": File(attributes, size=len(attributes))}, "", "initial commit"))
+        self.repositories[kind, name] = repository
+
+    def upload(self, name: str, files: dict[str, bytes], kind: str = "model") -> None:
+        """Commit files to a repository as its owner would."""
+        repository = self.repositories[kind, name]
         head = repository.find("main")
         tree = dict(head.tree)
         for path, content in files.items():
@@ -386,6 +395,13 @@ def _require_writer(request: Request) -> None:
         raise Refusal(403, "Forbidden: you don't have write access")
 
 
+def _require_terms(server: HubServer, request: Request, kind: str, name: str) -> None:
+    """Refuse whoever has not accepted the terms of a gated repository."""
+    if name in server.gated and request.token not in (WRITER, SCOPED):
+        status, advice = (403, "ask for access") if request.token in ACCOUNTS else (401, "log in")
+        raise Refusal(status, f"Access to {kind} {name} is restricted: {advice} at its page", code="GatedRepo")
+
+
 def _find(server: HubServer, request: Request, kind: str, name: str) -> Repository:
     found = server.repositories.get((kind, name))
     if found is None and (current := server.current_name(kind, name)):
@@ -502,10 +518,7 @@ def _create(server: HubServer, request: Request) -> Answer:
         raise Refusal(402, "Subscribe to PRO to create this Space")
     if server.current_name(kind, name):
         raise Refusal(409, f"You already created this {kind} repo", url=url)
-    repository = Repository(kind, name, sent.get("visibility") == "private", sent.get("sdk"))
-    attributes = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES).encode()
-    repository.add(Commit({".gitattributes": File(attributes, size=len(attributes))}, "", "initial commit"))
-    server.repositories[kind, name] = repository
+    server.add_repository(name, kind, sent.get("visibility") == "private", sent.get("sdk"))
     return Answer({"url": url, "name": name})
 
 
@@ -518,6 +531,7 @@ def _info(server: HubServer, request: Request, kind: str, name: str, revision: s
             "id": name,
             "sha": commit.oid,
             "private": repository.private,
+            "gated": "manual" if name in server.gated else False,
             "sdk": repository.sdk,
             "lastModified": DATE,
             "createdAt": DATE,
@@ -678,6 +692,7 @@ def _discussions(server: HubServer, request: Request, kind: str, name: str) -> A
 @_route("GET", rf"/{WEB}/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 def _resolve(server: HubServer, request: Request, name: str, revision: str, path: str, kind: str = "model") -> Answer:
     commit = _find(server, request, kind, name).find(revision)
+    _require_terms(server, request, kind, name)
     headers = {"X-Repo-Commit": commit.oid}
     if path not in commit.tree:
         refusal = Refusal(404, "Entry not found", code="EntryNotFound")

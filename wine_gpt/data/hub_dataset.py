@@ -22,6 +22,9 @@ from wine_gpt.errors import UserError, one_line
 TIMEOUT = 10.0
 # the files that datasets.save_to_disk writes for a DatasetDict and for a Dataset
 SAVED_FILES = ("dataset_dict.json", "state.json")
+GATED_ADVICE = "accept its terms on its page, and log in with hf auth login"
+# how load_dataset's ValueErrors begin for a wrong or missing data.name
+CONFIGURATION_ERRORS = ("BuilderConfig ", "Config name is missing")
 LOAD_ERRORS = (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError, httpx2.HTTPError)
 
 
@@ -36,6 +39,12 @@ def load_hub_dataset(config: DataConfig) -> Dataset:
     try:
         return all_splits(datasets.load_dataset(config.path, config.name, revision=config.revision))
     except LOAD_ERRORS as error:
+        # load_dataset drops the cause
+        if "gated dataset" in str(error):
+            raise UserError(f"{name} is gated: {GATED_ADVICE}") from error
+        if str(error).startswith(CONFIGURATION_ERRORS):
+            known = ", ".join(datasets.get_dataset_config_names(config.path, revision=config.revision))
+            raise UserError(f"{name} has these configurations, of which data.name must be one: {known}") from error
         raise UserError(f"{name} can't be loaded: {one_line(error)}") from error
 
 
@@ -75,7 +84,7 @@ def _require_access(config: DataConfig, name: str) -> None:
     except OfflineModeIsEnabled:
         return
     except GatedRepoError as error:
-        raise UserError(f"{name} is gated: accept its terms on its page, and log in with hf auth login") from error
+        raise UserError(f"{name} is gated: {GATED_ADVICE}") from error
     except RepositoryNotFoundError as error:
         raise UserError(f"{name} is not there, or is private: no file has that name either") from error
     except RevisionNotFoundError as error:

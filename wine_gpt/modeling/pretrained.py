@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import GatedRepoError
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
@@ -140,6 +141,10 @@ def _local_folder(path: str | Path) -> Path:
     try:
         with quiet_transformers():
             return Path(snapshot_download(str(path), allow_patterns=list(HUB_FILES)))
+    except GatedRepoError as error:
+        raise UserError(
+            f"model: {path} is gated: accept its terms on its page, and log in with hf auth login"
+        ) from error
     # the errors of huggingface_hub and of its HTTP client share no class
     except Exception as error:
         raise UserError(f"model: no such folder: {path}, and it can't be downloaded: {one_line(error)}") from error

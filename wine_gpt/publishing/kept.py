@@ -10,9 +10,10 @@ from functools import partial
 
 import yaml
 from huggingface_hub import HfApi, RepoCard, RepoFile, get_session, hf_hub_url
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
+from wine_gpt.errors import UserError
 from wine_gpt.evaluation import ngram_index
 from wine_gpt.files import sha256
 from wine_gpt.publishing.hub import HUB_ERRORS, MAIN, HubError, RemoteState, StagedRepo, describe_error, with_retries
@@ -80,6 +81,7 @@ def find_kept(
         look_for_space: whether the card may name the demo that it names now.
 
     Raises:
+        UserError: if the repository is gated, and the token's owner has not accepted its terms.
         HubError: if a request fails.
     """
     if not remote.exists:
@@ -94,6 +96,8 @@ def find_kept(
         kept_files = tuple(path for path in absent if keeps(path))
         kept = _keep_models(api, model, card, published, same_weights)
         space = _find_space(api, card) if look_for_space else None
+    except GatedRepoError as error:
+        raise UserError(f"{model.title} is gated: accept its terms at {model.url(api)}") from error
     except HUB_ERRORS as error:
         raise HubError(f"{model.title}: reading what was published: {describe_error(error)}") from error
     for name in (*kept.fine_tuned, *([space] if space else [])):
