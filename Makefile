@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test quality other-tools clean
+.PHONY: quickstart test quality notebooks other-tools clean
 
 quickstart: .venv/installed
 	$(BIN)/python scripts/quickstart.py
@@ -15,6 +15,9 @@ quality: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+notebooks: .venv/installed-dev
+	$(BIN)/python docs/notebooks/build.py
 
 # downloads about 100 MB of packages into .other_tools
 other-tools: .venv/installed-dev

@@ -1,0 +1,438 @@
+# %% [markdown] lang="en"
+# # A reduced GPT on wine reviews, step by step
+#
+# This notebook repeats the class's notebook (chapter 9 of David Foster's *Generative Deep Learning*, 2nd edition) with the tools of the
+# Hugging Face ecosystem. Each section says what the class's cell does, what replaces it here, and why. Each ends with an exercise; the
+# answer is folded below it.
+#
+# It runs on the bundled sample in a few minutes on two CPU cores. The sample is **synthetic**: a grammar wrote its reviews, and no wine in
+# it is real. In Colab, Kaggle and Jupyter the next cell installs everything. If the package is not on your machine's package index, put the
+# path of a wheel or `git+https://…` in place of `wine_gpt`.
+# %% [markdown] lang="es"
+# # Un GPT reducido sobre reseñas de vinos, paso a paso
+#
+# Este cuaderno repite el de la clase (capítulo 9 de *Generative Deep Learning*, 2.ª edición, de David Foster) con las herramientas del
+# ecosistema de Hugging Face. Cada sección dice qué hace la celda de la clase, qué la reemplaza aquí y por qué. Cada una termina con un
+# ejercicio; la respuesta está plegada debajo.
+#
+# Con la muestra incluida tarda unos minutos en dos núcleos de CPU. La muestra es **sintética**: una gramática escribió sus reseñas y ningún
+# vino es real. En Colab, Kaggle y Jupyter la celda siguiente instala todo. Si el paquete no está en el índice de paquetes de tu máquina,
+# escribe la ruta de un *wheel* o `git+https://…` en lugar de `wine_gpt`.
+
+# %% tags=["install"]
+# %pip install -q "wine_gpt[evaluation,adapters]"
+
+# %% [markdown] lang="en"
+# Change this cell only for other data: `DATA = "kaggle"` downloads the 130,000 real reviews (`pip install kagglehub`), a file name reads your
+# own. For real reviews `CONFIG = "base.yaml"` is the model to publish, `"class.yaml"` has the class's dimensions. A GPU is used if there is one.
+# %% [markdown] lang="es"
+# Para otros datos cambia solo esta celda: `DATA = "kaggle"` descarga las 130 000 reseñas reales (`pip install kagglehub`) y un nombre de
+# archivo lee las tuyas. Para reseñas reales, `CONFIG = "base.yaml"` es el modelo que se publica y `"class.yaml"` tiene las dimensiones de la
+# clase. Si hay una GPU, se usa.
+
+# %% tags=["settings"]
+DATA = "sample"
+CONFIG = "sample.yaml"
+RUN = "runs/notebook"
+TEXTS = 100
+
+# %%
+from html import escape
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import HTML, Image
+
+import wine_gpt
+from wine_gpt.data import COMPOSED
+from wine_gpt.tokenizer import class_words
+
+# %% [markdown] lang="en"
+# ## 1. Load and filter
+#
+# *Class:* reads the JSON file and keeps the records that have a country, a province, a variety and a description.
+#
+# *Here:* `load_reviews` does the same for JSON, CSV, Parquet, zip and datasets of the Hub. It also removes duplicates **before** it splits the
+# reviews into training, validation and test, because a review that is in two splits would be scored from memory.
+# %% [markdown] lang="es"
+# ## 1. Cargar y filtrar
+#
+# *Clase:* lee el archivo JSON y conserva los registros que tienen país, provincia, variedad y descripción.
+#
+# *Aquí:* `load_reviews` hace lo mismo con JSON, CSV, Parquet, zip y conjuntos de datos del Hub. Además quita los duplicados **antes** de
+# separar entrenamiento, validación y prueba, porque una reseña que está en dos partes se evaluaría de memoria.
+
+# %%
+reviews = wine_gpt.load_reviews(DATA)
+report = reviews.report
+print(f"{report.read:,} read, {report.duplicates:,} duplicates, {report.kept:,} kept")
+print({name: len(split) for name, split in reviews.splits.items()})
+columns = ["country", "province", "variety", "description"]
+reviews.splits["train"].select_columns(columns).to_pandas().head()
+
+# %% [markdown] lang="en"
+# **Exercise.** The class trains on all reviews and prints the training loss. What can that loss not tell?
+#
+# <details><summary>Answer</summary>
+#
+# Whether the model predicts reviews that it has not seen. A model that learns the training reviews by heart has a training loss near 0 and
+# writes nothing new. Section 10 measures the loss on the test split, section 11 the copying.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** La clase entrena con todas las reseñas e imprime la pérdida de entrenamiento. ¿Qué no puede decir esa pérdida?
+#
+# <details><summary>Respuesta</summary>
+#
+# Si el modelo predice reseñas que no ha visto. Un modelo que aprende las reseñas de memoria tiene una pérdida de entrenamiento cercana a 0 y
+# no escribe nada nuevo. La sección 10 mide la pérdida en la parte de prueba y la sección 11, las copias.
+# </details>
+
+# %% [markdown] lang="en"
+# ## 2. The review as one text, punctuation as words
+#
+# *Class:* joins the fields to `wine review : country : province : variety : description`, and `pad_punctuation` puts spaces around each
+# punctuation character, so that it becomes a word of its own.
+#
+# *Here:* the text is the same; prefix and fields are settings, so the same code serves other corpora. The tokenizer splits punctuation itself
+# with the class's expression, and all words are lower case.
+# %% [markdown] lang="es"
+# ## 2. La reseña como un texto, la puntuación como palabras
+#
+# *Clase:* une los campos en `wine review : país : provincia : variedad : descripción`, y `pad_punctuation` rodea cada signo de puntuación de
+# espacios para que sea una palabra.
+#
+# *Aquí:* el texto es el mismo; el prefijo y los campos son ajustes, así que el mismo código sirve para otros textos. El tokenizador separa la
+# puntuación con la expresión de la clase, y todas las palabras van en minúsculas.
+
+# %%
+review = reviews.splits["train"][0][COMPOSED]
+print(review, "\n")
+print(class_words(review))
+
+# %% [markdown] lang="en"
+# ## 3. Vocabulary and ids
+#
+# *Class:* `TextVectorization` keeps the 10,000 commonest words. Id 0 is padding, id 1 any unknown word, and then the words follow by frequency.
+#
+# *Here:* `train_tokenizer` gives the same words the same ids, in a tokenizer that the Hub and every tool of the ecosystem can load. It adds
+# `[BOS]` and `[EOS]` after the vocabulary, so that the model knows where a review begins and ends.
+# %% [markdown] lang="es"
+# ## 3. Vocabulario e identificadores
+#
+# *Clase:* `TextVectorization` conserva las 10 000 palabras más frecuentes. El identificador 0 es el relleno, el 1 cualquier palabra
+# desconocida, y después siguen las palabras por frecuencia.
+#
+# *Aquí:* `train_tokenizer` da a las mismas palabras los mismos identificadores, en un tokenizador que pueden cargar el Hub y todas las
+# herramientas del ecosistema. Añade `[BOS]` y `[EOS]` después del vocabulario para que el modelo sepa dónde empieza y termina una reseña.
+
+# %%
+tokenizer = wine_gpt.train_tokenizer(data=DATA)
+print(f"{len(tokenizer):,} tokens; the first:", tokenizer.convert_ids_to_tokens(range(12)))
+ids = tokenizer("wine review : italy : a zzyzx wine .", add_special_tokens=False)["input_ids"]
+pd.DataFrame({"word": tokenizer.convert_ids_to_tokens(ids), "id": ids}).T
+
+# %% [markdown] lang="en"
+# **Exercise.** `zzyzx` became `[UNK]`. Why must the model never *write* `[UNK]`, and why does a smaller vocabulary make the loss look better?
+#
+# <details><summary>Answer</summary>
+#
+# `[UNK]` stands for no word, so a reader could not make sense of it; `generation_config.json` suppresses it. A small vocabulary turns many
+# rare words into the one common token `[UNK]`, which is easy to predict, so compare losses only at an equal rate of unknown words.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** `zzyzx` se volvió `[UNK]`. ¿Por qué el modelo nunca debe *escribir* `[UNK]`, y por qué un vocabulario menor hace que la pérdida
+# parezca mejor?
+#
+# <details><summary>Respuesta</summary>
+#
+# `[UNK]` no representa ninguna palabra, así que nadie podría leerlo; `generation_config.json` lo suprime. Un vocabulario pequeño convierte
+# muchas palabras raras en el único símbolo frecuente `[UNK]`, fácil de predecir: compara pérdidas solo con la misma tasa de palabras
+# desconocidas.
+# </details>
+
+# %% [markdown] lang="en"
+# ## 4. Inputs and targets
+#
+# *Class:* `prepare_inputs` shifts a review by one word: the target of each position is the next word.
+#
+# *Here:* the same shift happens inside the model's loss. The class pads every review to 80 words and counts the padding in the loss; here
+# reviews of similar length share a batch, and padding never counts.
+# %% [markdown] lang="es"
+# ## 4. Entradas y objetivos
+#
+# *Clase:* `prepare_inputs` desplaza la reseña una palabra: el objetivo de cada posición es la palabra siguiente.
+#
+# *Aquí:* el mismo desplazamiento ocurre dentro de la pérdida del modelo. La clase rellena cada reseña hasta 80 palabras y cuenta el relleno
+# en la pérdida; aquí las reseñas de longitud parecida comparten un lote y el relleno nunca cuenta.
+
+# %%
+tokens = tokenizer.convert_ids_to_tokens(tokenizer(review)["input_ids"][:12])
+pd.DataFrame({"input": tokens[:-1], "target": tokens[1:]}).T
+
+# %% [markdown] lang="en"
+# ## 5. Causal attention
+#
+# *Class:* `causal_attention_mask` builds a triangle of ones, so that no word sees a later one.
+#
+# *Here:* `GPT2LMHeadModel` has the same mask. Below are the weights of an untrained model: each row is a word, each column a word that it
+# attends to. Nothing stands right of the diagonal, and each row is spread almost evenly, because nothing was learned yet.
+# %% [markdown] lang="es"
+# ## 5. Atención causal
+#
+# *Clase:* `causal_attention_mask` construye un triángulo de unos para que ninguna palabra vea una posterior.
+#
+# *Aquí:* `GPT2LMHeadModel` tiene la misma máscara. Abajo están los pesos de un modelo sin entrenar: cada fila es una palabra y cada columna,
+# una palabra a la que atiende. A la derecha de la diagonal no hay nada, y cada fila se reparte casi por igual porque aún no se aprendió nada.
+
+# %%
+untrained = wine_gpt.build_model(tokenizer, n_layer=2, n_head=4, n_embd=128, n_inner=512, block_size=128)
+untrained.set_attn_implementation("eager")
+
+# %%
+encoded = tokenizer("wine review : italy : tuscany : sangiovese :", return_tensors="pt")
+weights = untrained(**encoded, output_attentions=True).attentions[0][0].mean(0).detach()
+words = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist())
+plt.imshow(weights, cmap="Reds", vmin=0, vmax=0.5)
+plt.xticks(range(len(words)), words, rotation=90)
+plt.yticks(range(len(words)), words)
+# %% [markdown] lang="en"
+# ## 6. The model and its parameters
+#
+# *Class:* one `TransformerBlock` between `TokenAndPositionEmbedding` and a `Dense` layer with a softmax.
+#
+# *Here:* a `GPT2LMHeadModel` of the same parts, with two blocks in the sample's config. The output layer shares its weights with the word
+# embedding (*tied*), which saves a matrix of vocabulary × width.
+# %% [markdown] lang="es"
+# ## 6. El modelo y sus parámetros
+#
+# *Clase:* un `TransformerBlock` entre `TokenAndPositionEmbedding` y una capa `Dense` con softmax.
+#
+# *Aquí:* un `GPT2LMHeadModel` con las mismas partes y, en la configuración de la muestra, dos bloques. La capa de salida comparte sus pesos
+# con la de palabras (*tied*), lo que ahorra una matriz de vocabulario × ancho.
+
+# %%
+names = {"wte": "word embedding", "wpe": "positions", "attn": "attention", "mlp": "feed-forward"}
+sizes = pd.Series({name: weights.numel() for name, weights in untrained.named_parameters()})
+parts = sizes.groupby(lambda name: next((names[key] for key in names if key in name), "norms")).sum()
+parts.sort_values().map("{:,}".format).to_frame(f"of {sizes.sum():,} parameters")
+
+# %% [markdown] lang="en"
+# **Exercise.** How many parameters would the model have with an untied output layer? Which part holds most of them?
+#
+# <details><summary>Answer</summary>
+#
+# As many more as the word embedding has: vocabulary × width. In a model this small the embedding is already the largest single part on real
+# reviews, where the vocabulary has 10,002 entries.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** ¿Cuántos parámetros tendría el modelo con una capa de salida propia? ¿Qué parte tiene la mayoría?
+#
+# <details><summary>Respuesta</summary>
+#
+# Tantos más como tiene la matriz de palabras: vocabulario × ancho. En un modelo tan pequeño esa matriz ya es la parte más grande con reseñas
+# reales, donde el vocabulario tiene 10 002 entradas.
+# </details>
+
+# %% [markdown] lang="en"
+# ## 7. Training, with a text after each epoch
+#
+# *Class:* `gpt.fit`, with the callback `TextGenerator` after each epoch.
+#
+# *Here:* `pretrain` trains, writes a text after each epoch to `samples.jsonl`, keeps the epoch with the lowest validation loss, and saves a
+# folder that `transformers` loads. It can be stopped and resumed, and runs on several processes or GPUs:
+#
+# ```python
+# from accelerate import notebook_launcher
+#
+# notebook_launcher(lambda: wine_gpt.pretrain(CONFIG, data=DATA, output_dir=RUN), num_processes=2)
+# ```
+# %% [markdown] lang="es"
+# ## 7. Entrenar, con un texto después de cada época
+#
+# *Clase:* `gpt.fit`, con `TextGenerator` después de cada época.
+#
+# *Aquí:* `pretrain` entrena, escribe un texto después de cada época en `samples.jsonl`, conserva la época con la menor pérdida de validación
+# y guarda una carpeta que `transformers` carga. Se puede interrumpir y reanudar, y corre en varios procesos o GPU:
+#
+# ```python
+# from accelerate import notebook_launcher
+#
+# notebook_launcher(lambda: wine_gpt.pretrain(CONFIG, data=DATA, output_dir=RUN), num_processes=2)
+# ```
+
+# %%
+run = wine_gpt.pretrain(CONFIG, data=DATA, output_dir=RUN)
+print(f"test loss {run.score.nats_per_word:.3f} nats per word, perplexity {run.score.perplexity:.1f}")
+
+# %%
+for number, text in pd.read_json(f"{RUN}/samples.jsonl", lines=True).groupby("epoch").text.first().items():
+    print(f"epoch {number}: {text}\n")
+Image(f"{RUN}/loss.png", width=500)
+
+# %% [markdown] lang="en"
+# **Exercise.** How would these curves look if the model trained too long?
+#
+# <details><summary>Answer</summary>
+#
+# The training loss would fall on while the validation loss rises: the model learns its training reviews by heart. `pretrain` keeps the epoch
+# with the lowest validation loss. Try it with `training={"epochs": 40}`.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** ¿Cómo serían estas curvas si el modelo entrenara demasiado?
+#
+# <details><summary>Respuesta</summary>
+#
+# La pérdida de entrenamiento seguiría bajando mientras la de validación sube: el modelo aprende de memoria sus reseñas de entrenamiento.
+# `pretrain` conserva la época con la menor pérdida de validación. Pruébalo con `training={"epochs": 40}`.
+# </details>
+
+# %% [markdown] lang="en"
+# ## 8. Writing at several temperatures
+#
+# *Class:* `TextGenerator.generate` with a temperature; from `wine review : us` at 1.0, from Italy and Germany at 0.5.
+#
+# *Here:* the trained folder is an ordinary model, so `pipeline("text-generation", model=RUN)` works without this package. `generate` adds a
+# seed. A temperature divides the logits: below 1 the likely words win more often, above 1 rare ones do.
+# %% [markdown] lang="es"
+# ## 8. Escribir con varias temperaturas
+#
+# *Clase:* `TextGenerator.generate` con una temperatura; desde `wine review : us` con 1.0, desde Italia y Alemania con 0.5.
+#
+# *Aquí:* la carpeta entrenada es un modelo corriente, así que `pipeline("text-generation", model=RUN)` funciona sin este paquete. `generate`
+# añade una semilla. La temperatura divide los logits: por debajo de 1 ganan más las palabras probables; por encima, las raras.
+
+# %%
+for temperature in (0.3, 1.0, 1.5):
+    print(temperature, wine_gpt.generate(RUN, "wine review : italy", seed=1, temperature=temperature), "\n")
+
+# %% [markdown] lang="en"
+# ## 9. Attention highlights and next-word probabilities
+#
+# *Class:* `print_probs` shades the earlier words by attention and lists the likeliest next words.
+#
+# *Here:* `explain` returns the same figures for every written word. Below is the word of which the model was least certain. In a terminal `wine-gpt generate RUN --explain` prints them, and
+# `wine-gpt explore RUN` opens a page on which words can be clicked, heads switched off and other words taken.
+# %% [markdown] lang="es"
+# ## 9. Atención y probabilidades de la palabra siguiente
+#
+# *Clase:* `print_probs` sombrea las palabras anteriores según la atención y enumera las palabras siguientes más probables.
+#
+# *Aquí:* `explain` devuelve las mismas cifras para cada palabra escrita. Abajo está la palabra de la que el modelo estaba menos seguro. En una terminal `wine-gpt generate RUN --explain` las imprime, y
+# `wine-gpt explore RUN` abre una página en la que se puede hacer clic en las palabras, apagar cabezas y elegir otras palabras.
+
+# %%
+explanation = wine_gpt.explain(RUN, "wine review : italy :", seed=1)
+step = min(explanation.steps, key=lambda step: step.alternatives[0][1])
+pd.Series(dict(step.alternatives))[::-1].plot.barh(figsize=(5, 3), xlabel="probability")
+print(f"{step.word}: {step.probability:.0%}, the model's choice number {step.rank}")
+
+# %%
+shade = '<span style="background: rgb(225 87 89 / {:.0%})">{}</span>'
+weights = [weight / max(step.attention) for weight in step.attention]
+earlier = zip(weights, map(escape, explanation.words), strict=False)
+HTML("".join(shade.format(weight, word) for weight, word in earlier) + f" <b>{escape(step.word)}</b>")
+
+# %% [markdown] lang="en"
+# **Exercise.** Is attention the *reason* for a word?
+#
+# <details><summary>Answer</summary>
+#
+# No. It says which earlier positions the heads read from, not what they took from there or how it changed the next word. Switch heads off in
+# `wine-gpt explore` and watch the loss: some heads with strong attention hardly matter.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** ¿Es la atención la *razón* de una palabra?
+#
+# <details><summary>Respuesta</summary>
+#
+# No. Dice de qué posiciones anteriores leen las cabezas, no qué tomaron de ahí ni cómo cambió la palabra siguiente. Apaga cabezas en
+# `wine-gpt explore` y mira la pérdida: algunas cabezas con mucha atención apenas importan.
+# </details>
+
+# %% [markdown] lang="en"
+# ## 10. Beyond the class: how good is the loss?
+#
+# `evaluate_model` scores the test split, which nothing was chosen on, beside models that only count: a uniform guess, and Kneser-Ney models of
+# one, two and five words. Beyond the loss it compares written reviews with real ones.
+# %% [markdown] lang="es"
+# ## 10. Más allá de la clase: ¿qué tan buena es la pérdida?
+#
+# `evaluate_model` evalúa la parte de prueba, con la que no se eligió nada, junto a modelos que solo cuentan: una elección uniforme y modelos de
+# Kneser-Ney de una, dos y cinco palabras. Además compara las reseñas escritas con las reales.
+
+# %%
+report = wine_gpt.evaluate_model(RUN, texts=TEXTS)
+losses = pd.Series({**report.baselines, "this model": report.likelihood.nats_per_word})
+losses.plot.bar(figsize=(5, 3), ylabel="nats per word", rot=30)
+losses.round(3).to_frame("nats per word").T
+
+# %% [markdown] lang="en"
+# ## 11. Beyond the class: does it copy?
+#
+# For each text, the longest run of words that also stands in a training review. Real reviews have such runs too (stock phrases, and in the
+# synthetic sample the grammar's sentences), so the figure of held-out real reviews is the natural level.
+# %% [markdown] lang="es"
+# ## 11. Más allá de la clase: ¿copia?
+#
+# Para cada texto, la secuencia de palabras más larga que también está en una reseña de entrenamiento. Las reseñas reales también tienen
+# secuencias así (frases hechas y, en la muestra sintética, las oraciones de la gramática), así que la cifra de las reseñas reales reservadas es
+# el nivel natural.
+
+# %%
+pd.DataFrame(
+    {
+        kind: {"longest run, mean": result.mean_longest, "of 10 words or more": result.share_10}
+        for kind, result in report.copying.items()
+    }
+).round(2)
+
+# %% [markdown] lang="en"
+# ## 12. Beyond the class: an adapter for one variety
+#
+# `finetune` trains a LoRA adapter, a few thousand weights beside the model, on the reviews of one variety and compares it with the base on
+# unseen reviews of that variety.
+# %% [markdown] lang="es"
+# ## 12. Más allá de la clase: un adaptador para una variedad
+#
+# `finetune` entrena un adaptador LoRA, unos miles de pesos junto al modelo, con las reseñas de una variedad y lo compara con la base en reseñas
+# no vistas de esa variedad.
+
+# %%
+(adapter,) = wine_gpt.finetune(RUN, variety="Chardonnay", output_dir=f"{RUN}-lora")
+change = adapter.comparison.whole.perplexity_change
+print(f"perplexity {change.value:+.1%}, 95% interval {change.low:+.1%} to {change.high:+.1%}")
+print(adapter.reviews["test"], "test reviews")
+
+# %% [markdown] lang="en"
+# **Exercise.** What decides the width of the interval, and when would you not publish an adapter?
+#
+# <details><summary>Answer</summary>
+#
+# The number of unseen reviews of that variety. If the interval contains 0, the test can't tell the adapter from the base: `publish` leaves out
+# adapters that are not better.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** ¿Qué decide el ancho del intervalo y cuándo no publicarías un adaptador?
+#
+# <details><summary>Respuesta</summary>
+#
+# El número de reseñas no vistas de esa variedad. Si el intervalo contiene el 0, la prueba no distingue el adaptador de la base: `publish` omite
+# los adaptadores que no son mejores.
+# </details>
+
+# %% [markdown] lang="en"
+# ## 13. Beyond the class: publish
+#
+# A dry run writes everything that would be uploaded to `RUN/publish`: model, tokenizer, model card, adapters, demo. Without `dry_run` and after
+# `hf auth login` it makes one commit for each repository. A model trained on Kaggle's reviews has their license, CC BY-NC-SA 4.0.
+# %% [markdown] lang="es"
+# ## 13. Más allá de la clase: publicar
+#
+# Un ensayo (`dry_run`) escribe en `RUN/publish` todo lo que se subiría: modelo, tokenizador, ficha del modelo, adaptadores y demostración. Sin
+# `dry_run`, y después de `hf auth login`, hace una sola confirmación por repositorio. Un modelo entrenado con las reseñas de Kaggle tiene la
+# licencia de ellas, CC BY-NC-SA 4.0.
+
+# %%
+staged = wine_gpt.publish(RUN, "org/wine-gpt", adapters=f"{RUN}-lora", dry_run=True)
+print([repo.name for repo in staged])
+print(*sorted(path.name for path in staged[0].folder.iterdir()), sep="\n")

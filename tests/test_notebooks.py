@@ -1,0 +1,60 @@
+"""The class's notebook: its code runs, and the committed files are those of the source in two languages."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from docs.notebooks.build import NOTEBOOKS, execute, in_language, read_source
+
+TINY = """inherit: sample.yaml
+model: {n_layer: 1, n_head: 2, n_embd: 32, n_inner: 64}
+training: {epochs: 1, learning_rate: 1.0e-2, keep_epochs: false}
+"""
+
+
+@pytest.fixture(scope="module")
+def source() -> NotebookNode:
+    return read_source()
+
+
+def text_cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
+    return (cell for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def test_each_text_is_there_in_both_languages(source: NotebookNode) -> None:
+    languages = [cell.metadata.lang for cell in text_cells(source)]
+    assert languages == ["en", "es"] * (len(languages) // 2)
+    english, spanish = ([cell.source for cell in text_cells(in_language(source, name))] for name in ("en", "es"))
+    for one, other in zip(english, spanish, strict=True):
+        for part in (r"^#+ (?:\d+\.)?", "<details>"):
+            assert re.findall(part, one, re.M) == re.findall(part, other, re.M)
+
+
+@pytest.mark.parametrize("language", NOTEBOOKS)
+def test_the_committed_notebook_is_the_source(source: NotebookNode, language: str) -> None:
+    """``make notebooks`` writes them."""
+    committed = nbformat.read(NOTEBOOKS[language], as_version=4)
+    nbformat.validate(committed)
+    assert [cell.source for cell in committed.cells] == [cell.source for cell in in_language(source, language).cells]
+    code = [
+        cell for cell in committed.cells if cell.cell_type == "code" and "install" not in cell.metadata.get("tags", ())
+    ]
+    assert [cell.execution_count for cell in code] == sorted(cell.execution_count for cell in code)
+    assert "/home/" not in nbformat.writes(committed)
+    assert "/tmp/" not in nbformat.writes(committed)
+
+
+def test_the_code_runs_in_an_empty_folder(tmp_path: Path) -> None:
+    notebook = read_source()
+    (settings,) = (cell for cell in notebook.cells if "settings" in cell.metadata.get("tags", ()))
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    settings.source = 'DATA, CONFIG, RUN, TEXTS = "sample", "tiny.yaml", "runs/tiny", 5'
+    executed = execute(notebook, tmp_path)
+    printed = "".join(output.get("text", "") for cell in executed.cells for output in cell.get("outputs", ()))
+    assert "2,000 read" in printed
+    assert "org/wine-gpt-chardonnay" in printed
+    assert (tmp_path / "runs/tiny/publish").is_dir()
