@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import wine_gpt
@@ -112,6 +113,28 @@ def test_a_wrong_keyword_gets_the_error_of_the_command_line(settings: dict[str, 
         config_from_settings(PretrainConfig, settings)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_errors_name_keyword_arguments_instead_of_flags(tmp_path: Path) -> None:
+    (tmp_path / "latin.csv").write_bytes(
+        "country,province,variety,description\nItalia,Toscana,x,a\xf1ejo\n".encode("latin-1")
+    )
+    with pytest.raises(UserError, match=r"name the file's encoding, e\.g\. data\.encoding cp1252"):
+        wine_gpt.load_reviews(tmp_path / "latin.csv")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.json").write_text("{}")
+    advice = r'name another output_dir, overwrite=True to start over, or resume="latest" with more training\.epochs'
+    with pytest.raises(UserError, match=advice):
+        wine_gpt.pretrain(output_dir=tmp_path / "run")
+
+
+def test_a_data_frame_with_its_own_columns_is_read() -> None:
+    methods = [f"Cook {dish} for {minutes} minutes." for dish in ("rice", "beans", "soup") for minutes in range(10)]
+    recipes = pd.DataFrame({"cuisine": "Italian", "method": methods})
+    settings = {"prefix": "recipe", "prompt_fields": ["cuisine"], "text_field": "method", "validation_fraction": 0.2}
+    reviews = wine_gpt.load_reviews(recipes, **settings)
+    assert reviews.report.kept == 30
+    assert reviews.splits["train"]["<review>"][0].startswith("recipe : Italian : Cook ")
 
 
 def test_a_missing_setting_is_named() -> None:

@@ -10,7 +10,7 @@ import pytest
 from support.finished_runs import ENVIRONMENT, TRAINING, adapt
 
 from wine_gpt.evaluation.bootstrap import Interval, nats_per_word, perplexity_change
-from wine_gpt.finetuning.comparison import compare
+from wine_gpt.finetuning.comparison import compare, verdict
 from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.finetuning.table import read_subsets, save_table
 from wine_gpt.modeling.scoring import Sums
@@ -97,6 +97,26 @@ def test_better_means_a_significant_gain_and_no_significant_loss_after_the_heade
     assert found.after_header.tuned.perplexity == pytest.approx(math.exp(3 + text))
 
 
+@pytest.mark.parametrize(
+    ("changes", "better", "expected"),
+    [
+        ([-0.1] * 20, True, "yes (20 reviews)"),
+        ([-0.1] * 8, True, "likely (8 reviews: too few to be sure)"),
+        ([-0.1] * 4, False, "too few to tell (4 reviews): the base is kept"),
+        ([-0.1], False, "too few to tell (1 review): the base is kept"),
+        ([-0.1, 0.1] * 15, False, "too few to tell (30 reviews): the base is kept"),
+        ([0.1] * 30, False, "no (30 reviews): the base is kept"),
+        # alpha 0: the model is the base
+        ([0.0] * 30, False, "no (30 reviews): the base is kept"),
+    ],
+)
+def test_the_verdict_names_the_number_of_reviews(changes: list[float], better: bool, expected: str) -> None:
+    before = sums([10.0] * len(changes), [30.0] * len(changes))
+    after = sums([10.0] * len(changes), [30.0 + 10 * change for change in changes])
+    found = compare((before, before), (after, after), seed=0)
+    assert (found.better, verdict(found, len(changes))) == (better, expected)
+
+
 def write_metrics(folder: Path, value: str, reviews: int, change: float) -> None:
     folder.mkdir()
     before = sums([10.0] * 6, [30.0] * 6)
@@ -126,8 +146,8 @@ def test_the_table_has_a_row_for_each_value(tmp_path: Path) -> None:
     table = (tmp_path / "subsets.md").read_text(encoding="utf-8").splitlines()
     assert len(table) == 4
     assert "| Gamay | lora | 100 (91, 3, 6) | 20.1 | 18.2 | -9.5% (-9.5% to -9.5%) |" in table[3]
-    assert "no: the base is kept" in table[2]
-    assert "no: the base is kept" not in table[3]
+    assert "| no (6 reviews): the base is kept |" in table[2]
+    assert "| likely (6 reviews: too few to be sure) |" in table[3]
     assert table[2].startswith(r'| A\|"b", \$1 \\ \_c &lt;b&gt; | lora |')
     assert (tmp_path / "subsets.png").read_bytes().startswith(b"\x89PNG")
     assert rows[1]["alpha"] == "0.5"

@@ -125,7 +125,7 @@ def test_capitals_and_lookalikes_are_named(tmp_path: Path) -> None:
     assert "set data.prompt_fields to [country, PROVINCE, Variety] and data.text_field to Description" in message
     # the second letter is Cyrillic
     message = load_error(write(tmp_path / "b.csv", "kind,n\u043ete\na,b\n"), **OWN)
-    assert "nearest to 'note': 'n\\u043ete'" in message
+    assert "nearest to 'note': 'n\u043ete', typed 'n\\u043ete'" in message
 
 
 def test_only_a_column_that_is_read_must_be_unique(tmp_path: Path) -> None:

@@ -87,6 +87,19 @@ def test_an_empty_prompt_generates_a_whole_review(toy_run: Path, run: Run) -> No
     assert run(toy_run, "--prompt", "", "--greedy")[0].startswith("wine review : ")
 
 
+@pytest.mark.parametrize("prompt", ["Germany", "receta : Italy", "wine : review"])
+def test_a_prompt_without_the_prefix_gets_a_note(toy_run: Path, run: Run, prompt: str) -> None:
+    out, err = run(toy_run, "--prompt", prompt, "--greedy")
+    assert out.startswith(prompt)
+    form = "wine review : COUNTRY : PROVINCE : VARIETY : DESCRIPTION"
+    assert err == f'note: the model\'s texts have the form "{form}"\n'
+
+
+@pytest.mark.parametrize("prompt", ["wine", "WINE  review", "wine review: germany", ""])
+def test_a_prompt_that_agrees_with_the_prefix_gets_no_note(toy_run: Path, run: Run, prompt: str) -> None:
+    assert run(toy_run, "--prompt", prompt, "--max_new_tokens", 1)[1] == ""
+
+
 def test_the_explanation_follows_the_text(toy_run: Path, run: Run) -> None:
     text, _, explanation = run(toy_run, "--seed", 1, "--temperature", 0.5, "--explain", "--head", 1)[0].partition(
         "\n\n"

@@ -2,16 +2,18 @@
 
 Each function builds the stage's config, as the command of that name does, and calls the stage. A section's settings
 are a mapping (``training={"epochs": 2}``); a string sets the section's ``path`` (``data="reviews.csv"``). A wrong
-setting raises :class:`wine_gpt.errors.UserError` with the message that the command prints. ``docs/api.md`` has an
-example.
+setting raises :class:`wine_gpt.errors.UserError` with the message that the command prints, in which settings are named
+without dashes. ``docs/api.md`` has an example.
 """
 
 import contextlib
+import functools
+import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TypeAlias, overload
+from typing import ParamSpec, TypeAlias, TypeVar, overload
 
 import pandas as pd
 from datasets import Dataset, DatasetDict
@@ -44,6 +46,13 @@ from wine_gpt.training import pretrain as _pretrain
 from wine_gpt.training.accelerator import restored_generators
 from wine_gpt.training.pretrain import FinishedRun
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z]\w*(?:\.\w+)*)")
+# the flags without a value, and what their keyword arguments are
+SWITCHES = {"resume": '"latest"', **dict.fromkeys(("overwrite", "private", "create_pr", "onnx", "index"), "True")}
+
 StrPath = str | PathLike[str]
 # A folder or Hub id, or a model in memory together with its tokenizer.
 Model = StrPath | tuple[PreTrainedModel, PreTrainedTokenizerFast]
@@ -53,6 +62,27 @@ Model = StrPath | tuple[PreTrainedModel, PreTrainedTokenizerFast]
 Data: TypeAlias = StrPath | Dataset | DatasetDict | pd.DataFrame
 
 
+def _names_keywords(function: Callable[P, R]) -> Callable[P, R]:
+    """Name the settings in a function's errors as Python does: ``overwrite=True`` for ``--overwrite``."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            error.args = (FLAG.sub(_keyword, str(error)), *error.args[1:])
+            raise
+
+    return call
+
+
+def _keyword(flag: re.Match[str]) -> str:
+    negated, name = flag.groups()
+    value = "False" if negated else SWITCHES.get(name)
+    return f"{name}={value}" if value else name
+
+
+@_names_keywords
 def load_reviews(data: Data = "sample", **settings: object) -> Reviews:
     """Load distinct reviews in three splits.
 
@@ -63,6 +93,7 @@ def load_reviews(data: Data = "sample", **settings: object) -> Reviews:
     return _load_reviews(config_from_settings(DataConfig, {"path": _as_path(data), **settings}))
 
 
+@_names_keywords
 def train_tokenizer(output_dir: StrPath | None = None, **settings: object) -> PreTrainedTokenizerFast:
     """Train the word-level tokenizer on the train split.
 
@@ -80,6 +111,7 @@ def train_tokenizer(output_dir: StrPath | None = None, **settings: object) -> Pr
     return tokenizer
 
 
+@_names_keywords
 def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int = 42, **settings: object) -> GPT2LMHeadModel:
     """Build an untrained GPT-2.
 
@@ -92,6 +124,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int = 42, **setting
         return _build_model(config_from_settings(ModelConfig, settings), tokenizer, seed)
 
 
+@_names_keywords
 def pretrain(config: StrPath = "sample.yaml", **settings: object) -> FinishedRun:
     """Pretrain a model from scratch and save it to a folder that transformers loads.
 
@@ -102,6 +135,7 @@ def pretrain(config: StrPath = "sample.yaml", **settings: object) -> FinishedRun
     return _pretrain(config_from_settings(PretrainConfig, _with_data_path(settings), config))
 
 
+@_names_keywords
 def finetune(base: StrPath, config: StrPath = "finetune/lora.yaml", **settings: object) -> list[SubsetMetrics]:
     """Fine-tune a pretrained model on each requested subset.
 
@@ -122,6 +156,7 @@ def generate(  # type: ignore[overload-overlap] # a str is a Sequence[str]
 ) -> str: ...
 @overload
 def generate(model: Model, prompts: Sequence[str], *, seed: int | None = ..., **settings: object) -> list[str]: ...
+@_names_keywords
 def generate(
     model: Model, prompts: str | Sequence[str] | None = None, *, seed: int | None = None, **settings: object
 ) -> str | list[str]:
@@ -147,6 +182,7 @@ def generate(
     return texts[0] if isinstance(prompts, str) else texts
 
 
+@_names_keywords
 def explain(
     model: Model,
     prompt: str | None = None,
@@ -182,6 +218,7 @@ def explain(
     return _explain(loaded, tokenizer, ids[0].tolist(), length, temperature=temperature, layer=layer, head=head)
 
 
+@_names_keywords
 def evaluate_model(model: StrPath, **settings: object) -> EvaluationReport:
     """Score a model on held-out reviews: loss, copying, diversity, conditioning.
 
@@ -196,6 +233,7 @@ def evaluate_model(model: StrPath, **settings: object) -> EvaluationReport:
         return _evaluate_model(config)
 
 
+@_names_keywords
 def publish(
     run: StrPath,
     repo: str,

@@ -26,16 +26,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         require_page(options.html)
     require_available(options.model)
     # imported after the command line is checked, because importing torch takes seconds
-    from wine_gpt.data.template import default_prompt
+    from wine_gpt.data.template import ReviewTemplate
     from wine_gpt.generation.explain import explain, require_attention, to_html, to_terminal
     from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids
     from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 
     model, tokenizer = load_model_and_tokenizer(options.model)
+    template = ReviewTemplate.load(options.model)
     if options.prompt is None:
-        options.prompt = default_prompt(options.model)
+        options.prompt = template.prefix if template else ""
     require_attention(model, options.layer, options.head)
     inputs = encode_prompts(model, tokenizer, [options.prompt])
+    if template and not template.may_begin(options.prompt):
+        form = template.render({name: name.upper() for name in template.columns})
+        print(f'note: the model\'s texts have the form "{form}"', file=sys.stderr)
     ids = generate_ids(
         model,
         inputs,

@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from wine_gpt.modeling.pretrained import quiet_transformers
     from wine_gpt.run_folder import METRICS
     from wine_gpt.training.pretrain import pretrain
+    from wine_gpt.training.record import RunMetrics
 
     folder = Path(config.output_dir)
     if not (folder / METRICS).exists():
@@ -35,9 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     set_seed(config.training.seed)
     for prompt in PROMPTS:
         print(f"  {write(prompt)[0]['generated_text']}\n")
+    test = RunMetrics.load(folder).test
+    loss = f"; test loss {test.nats_per_word:.3f} nats per word" if test else ""
     print(
-        f"model: {folder} (trained on synthetic reviews)\n"
+        f"model: {folder}, trained on synthetic reviews{loss}\n"
         f"next:  {_sibling('generate')} {folder} --explain\n"
+        f"       {_sibling('explore')} {folder}\n"
         f"       {_sibling('pretrain')} configs/base.yaml --data.path FILE --output_dir runs/base"
     )
 

@@ -5,6 +5,7 @@ import difflib
 import logging
 import re
 import textwrap
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,8 +117,11 @@ class RequestedColumns:
 
 
 def _nearest(column: str, found: Sequence[str]) -> str:
-    """Return the most similar name, its letters outside ASCII escaped if the wanted name has none."""
+    """Return the most similar name, with escapes if it only looks like the wanted one, as Cyrillic letters do."""
     spellings = {name.casefold(): name for name in map(column_name, found) if name}
     match = difflib.get_close_matches(column.casefold(), spellings, n=1)
-    shown = ascii if column.isascii() else repr
-    return shown(spellings[match[0]]) if match else ""
+    if not match:
+        return ""
+    name = spellings[match[0]]
+    plain = "".join(filter(str.isalpha, unicodedata.normalize("NFKD", name)))
+    return f"{name!r}, typed {name!a}" if column.isascii() and not plain.isascii() else repr(name)

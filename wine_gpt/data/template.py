@@ -106,6 +106,11 @@ class ReviewTemplate:
         parsed = dict(zip(self.fields, parts[len(prefix) : -1], strict=False))
         return {**parsed, self.text_field: running} if len(parsed) == len(self.fields) else parsed
 
+    def may_begin(self, prompt: str) -> bool:
+        """Return whether a prompt agrees with the prefix as far as both go; case and white space do not count."""
+        prefix, typed = _letters(self.prefix), _letters(prompt)
+        return typed.startswith(prefix) or prefix.startswith(typed)
+
     def header_length(self, record: Mapping[str, object], tokenizer: "PreTrainedTokenizerFast") -> int:
         """Return the number of tokens of a record's header, [BOS] not counted."""
         return len(tokenizer.encode(self.header(record), add_special_tokens=False, split_special_tokens=True))

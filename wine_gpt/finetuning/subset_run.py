@@ -27,7 +27,7 @@ from wine_gpt.evaluation.sections import copying
 from wine_gpt.files import read_record, write_atomically, write_json
 from wine_gpt.finetuning.adapter import build_adapter
 from wine_gpt.finetuning.base import Base
-from wine_gpt.finetuning.comparison import compare
+from wine_gpt.finetuning.comparison import compare, verdict
 from wine_gpt.finetuning.interpolation import header_words, keep_best_alpha, score_with_and_without_header
 from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
 from wine_gpt.modeling.pretrained import load_model, save_model
@@ -238,8 +238,8 @@ def _summary(metrics: SubsetMetrics) -> str:
     return (
         f"test: perplexity {whole.base.perplexity:.1f} -> {whole.tuned.perplexity:.1f} "
         f"({whole.perplexity_change.value:+.1%}; after the header {text.perplexity_change.value:+.1%}), "
-        f"interpolation weight alpha {metrics.alpha:g}"
-        f"{'' if metrics.comparison.better else '; no better than the base'}"
+        f"interpolation weight alpha {metrics.alpha:g}; "
+        f"better than the base: {verdict(metrics.comparison, metrics.reviews['test'])}"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wine_gpt.files import read_record, write_atomically
+from wine_gpt.finetuning.comparison import verdict
 from wine_gpt.finetuning.results import ScorePair, SubsetMetrics
 from wine_gpt.markdown import escape
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
@@ -20,7 +21,8 @@ TABLE = "subsets"
 OLD_TABLE = "varieties"
 HEADER = (
     "| value | method | reviews (train, validation, test) | perplexity: base | fine-tuned | change (95% interval) "
-    "| after the header | better | longest span in common with training, words: generated (real) | seconds | MB |"
+    "| after the header | better on the test reviews | longest span in common with training, words: generated (real) "
+    "| seconds | MB |"
 )
 
 Subsets = Mapping[str, SubsetMetrics]
@@ -59,7 +61,7 @@ def to_markdown(subsets: Subsets) -> str:
             f"{whole.tuned.perplexity:.1f}",
             whole.perplexity_change.as_percent(),
             metrics.comparison.after_header.perplexity_change.as_percent(),
-            "yes" if metrics.comparison.better else "no: the base is kept",
+            verdict(metrics.comparison, reviews["test"]),
             f"{copying.generated:.1f} ({copying.real:.1f})" if copying else "",
             f"{metrics.seconds:.0f}",
             f"{metrics.size_bytes / 1e6:.2f}",
