@@ -9,7 +9,7 @@ quickstart: .venv/installed
 
 test: quality
 	tests/system_packages.sh
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 quality: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -23,6 +23,8 @@ from support.publisher import Publisher
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 TOY_POSITIONS = 64
+# the files that take longest, which several processes must begin with so that none is left alone with one at the end
+LONGEST_FILES = ("test_pretraining", "test_terminal", "test_machines", "test_publish_end_to_end", "test_notebooks")
 
 # without limits of time, because tests must pass on a busy machine, and without a folder of examples in the checkout
 hypothesis.settings.register_profile(
@@ -34,6 +36,11 @@ hypothesis.settings.load_profile("untimed")
 def pytest_unconfigure() -> None:
     """Delete this process's caches."""
     shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the longest files to the front."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST_FILES)
 
 
 @pytest.fixture
