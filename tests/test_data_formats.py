@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import tracemalloc
 import unicodedata
 from pathlib import Path
@@ -376,6 +377,12 @@ ENCODED = {
     "cp866": "вино,Красное сухое вино",
     "cp850": "vin,Château très doux",
     "mac_roman": "vin,Château très doux",
+    "iso8859_2": "wino,miód i żółty kwiat i wiśnie",
+    "mac_cyrillic": "вино,Красное сухое вино",
+    "cp1255": "יין,יין אדום עם ריחות של שזיף ודובדבן גוף מלא",
+    "cp1256": "نبيذ,نبيذ أحمر برائحة البرقوق والكرز",
+    "cp874": "ไวน์,ไวน์แดงกลิ่นพลัมและเชอร์รี่",
+    "euc_jp": "酒,とても おいしい ワインです",
     **dict.fromkeys(("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"), "vin,Château “très”"),
 }
 
@@ -396,10 +403,33 @@ def test_the_advised_encoding_reads_the_file(tmp_path: Path, encoding: str) -> N
     assert len(load(path, encoding=encoding, **OWN)) == 30
 
 
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp852", "miód i żółty kwiat"),
+        ("iso8859_2", "tři švestky a řízná žlutá"),
+        ("cp1250", "őszi hangulatú, könnyű"),
+        ("cp1254", "Şarap kırmızı, ağızda uzun"),
+        ("mac_cyrillic", "Червоне вино, повне тіло"),
+        ("big5", "紅酒有李子和櫻桃的香氣"),
+    ],
+)
+def test_the_encoding_is_among_those_whose_reading_is_shown(tmp_path: Path, encoding: str, text: str) -> None:
+    message = load_error(write(tmp_path / "a.csv", f"kind;note\na;{text}\n", encoding), separator=";", **OWN)
+    readings = [
+        *re.findall("--data.encoding (.+), which reads '(.+?)'", message),
+        *re.findall(r"(\w+) '(.+?)'", message),
+    ]
+    assert encoding in dict(readings)
+    assert any(reading in text for name, reading in readings if name == encoding)
+
+
 def test_a_wrong_encoding_names_others_and_how_they_read_a_word(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "kind,note\na,miód i żółty kwiat\n", "cp1250")
     message = load_error(path, **OWN)
-    assert message.endswith("--data.encoding cp1250, which reads 'żółty' (cp1252 '¿ó³ty', cp850 '┐¾│ty')")
+    assert message.endswith(
+        "--data.encoding cp1250, which reads 'żółty' (cp1252 '¿ó³ty', cp850 '┐¾│ty', cp852 '┐ˇ│ty')"
+    )
     # the encoding that was refused is not among them
     path = write(tmp_path / "b.csv", "kind,note\na,Ё ž\n", "utf-8")
     assert load_error(path, encoding="cp1252", **OWN).endswith("e.g. --data.encoding utf-8")

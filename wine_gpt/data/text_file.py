@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, TextIO
 
+from charset_normalizer import from_bytes
+
 from wine_gpt.data.columns import Batches, RequestedColumns
 from wine_gpt.data.mojibake import warn_of_mojibake
 from wine_gpt.errors import UserError
@@ -25,24 +27,28 @@ MARKS = {
 }
 
 
-def _beside_another(letters: str) -> re.Pattern[str]:
-    """Match a letter beside another one, because Western text that is decoded wrongly has only single ones."""
-    return re.compile(f"(?<=[{letters}])[{letters}]|[{letters}](?=[{letters}])")
-
-
-# encodings of other scripts: the letters of the script, and their least fraction of the characters outside ASCII
-SCRIPTS = {
-    "cp932": (_beside_another("\u3041-\u3096\u30a1-\u30fa"), 0.3),
-    "cp949": (_beside_another("\uac00-\ud7a3"), 0.85),
-    "gb18030": (_beside_another("\u4e00-\u9fff"), 0.7),
-    # letters with an accent, which nearly every Greek word has; their bytes are rare letters in cp1251
-    "cp1253": (re.compile("(?<=[\u03ac-\u03ce])[\u03ac-\u03af\u03cc-\u03ce]"), 0.07),
-    **dict.fromkeys(("cp1251", "koi8_r", "cp866"), (_beside_another("\u0430-\u044f"), 0.5)),
+# encodings of Latin letters, the most common one first; between some of them only a reader can decide
+LATIN = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp850", "cp852", "mac_roman")
+# encodings of other scripts with one byte per character
+OTHERS = ("cp1251", "koi8_u", "koi8_r", "cp866", "mac_cyrillic", "cp1253", "cp1255", "cp1256", "cp874")
+# encodings of two bytes per character: the letters of the script, and their least fraction of the characters outside
+# ASCII; only letters beside another one count, because Western text that is decoded wrongly has single ones
+WIDE = {
+    "cp932": ("\u3041-\u3096\u30a1-\u30fa", 0.3),
+    "euc_jp": ("\u3041-\u3096\u30a1-\u30fa", 0.3),
+    "cp949": ("\uac00-\ud7a3", 0.85),
+    "gb18030": ("\u4e00-\u9fff", 0.7),
+    "big5": ("\u4e00-\u9fff", 0.7),
 }
-# encodings of one byte per character between which only a reader can decide
-ALPHABETS = (("cp1253", "cp1251", "koi8_r", "cp866"), ("cp1252", "cp1250", "cp850", "mac_roman"))
-SHOWN_ENCODINGS = 3
-WORD = re.compile(r"[^\W\d_]*[^\x00-\x7f][^\W\d_]*")
+# the first letter after the Latin ones in Unicode
+AFTER_LATIN = "\u0250"
+# characters that are no letters and may follow one
+TYPOGRAPHIC = "’‘“”…–—°®™»"
+SHOWN_ENCODINGS = 4
+# letters of a word in which a reader sees the right encoding
+SHORTEST_WORD = 4
+# a word with a byte outside ASCII, in an encoding of any script
+WORD = re.compile(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*")
 NON_ASCII = re.compile(r"[^\x00-\x7f]")
 # how Python's error handler surrogateescape decodes a wrong byte
 ESCAPED = re.compile("[\udc80-\udcff]")
@@ -127,20 +133,17 @@ class TextFile:
         return UserError(f"{self.name}: byte {offset:,} is not {self.encoding}{location}: {named}")
 
     def _guess(self, refused: str) -> str:
-        """Return an encoding in which the file can be read, and if others are likely too, how each reads a word."""
+        """Return an encoding in which the file can be read and how it reads a word, and how others read the word."""
         with self.open() as binary:
             sample = binary.read(CHUNK)
         if 0 in sample[:4]:
             return _unmarked_unicode(sample)
-        script = _encoding_of_script(sample, refused)
-        alphabet = next((names for names in ALPHABETS if script in names), () if script else ALPHABETS[-1])
-        likely = [name for name in alphabet if name != refused and not self._first_error(name)]
-        if not likely:
-            # Latin-1 has a character for each byte
-            return script or "latin-1"
-        texts = {name: sample.decode(name) for name in likely}
-        likely.sort(key=lambda name: (name != script, _misfits(texts[name])))
-        return _compare(likely, texts)
+        lines = [line for line in sample.splitlines(keepends=True) if not line.isascii()]
+        # the last line may end within a character
+        foreign = b"".join(lines[:-1] or lines)
+        likely = [name for name in _rank(foreign) if name != refused and not self._first_error(name)]
+        # Latin-1 has a character for each byte
+        return _compare(likely, foreign) if likely else "latin-1"
 
     def _blocks(self) -> Iterator[bytes]:
         """Yield the file's blocks and an empty one."""
@@ -178,38 +181,57 @@ class TextFile:
         return Utf8Check(characters, wrong, 1 + (ends["\n"] or ends["\r"]))
 
 
-def _encoding_of_script(sample: bytes, refused: str) -> str | None:
-    """Return the encoding of :data:`SCRIPTS` in which the text is of that script."""
-    for encoding, (letters, fraction) in SCRIPTS.items():
-        try:
-            text = codecs.getincrementaldecoder(encoding)().decode(sample)
-        except UnicodeDecodeError:
-            continue
-        if encoding != refused and len(letters.findall(text)) > fraction * len(NON_ASCII.findall(text)):
-            return encoding
-    return None
+def _rank(sample: bytes) -> list[str]:
+    """Return the encodings that a text may have, the likeliest first."""
+    if wide := [name for name in WIDE if _is_wide(sample, name)]:
+        return wide
+    found = [match.encoding for match in from_bytes(sample, cp_isolation=[*LATIN, *OTHERS])]
+    letters = re.findall(r"[^\W\d_\x00-\x7f]", sample.decode(found[0])) if found else []
+    if sum(letter < AFTER_LATIN for letter in letters) >= len(letters) / 2:
+        found = [name for name in LATIN if "\ufffd" not in sample.decode(name, "replace")]
+    # sorting is stable, so equal ones stay in this order
+    return sorted(found, key=lambda name: _misfits(sample.decode(name)))
+
+
+def _is_wide(sample: bytes, encoding: str) -> bool:
+    """Return whether a text is of the script of an encoding of :data:`WIDE`."""
+    letters, fraction = WIDE[encoding]
+    try:
+        text = sample.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    beside_another = re.findall(f"(?<=[{letters}])[{letters}]|[{letters}](?=[{letters}])", text)
+    return len(beside_another) > fraction * len(NON_ASCII.findall(text))
 
 
 def _misfits(text: str) -> int:
-    """Return how many capital letters and symbols stand between two small letters, where no word has them."""
-    inside = (
-        character
-        for before, character, after in zip(text, text[1:], text[2:], strict=False)
-        if character > "\x7f" and before.islower() and after.islower()
+    """Return how many of a thousand characters a word can't have: a capital after a small letter, or a symbol."""
+    pairs = ((before, after) for before, after in itertools.pairwise(text) if after > "\x7f" and before.isalpha())
+    wrong = sum(
+        (after.isupper() and before.islower()) or not (after.isalpha() or after.isspace() or after in TYPOGRAPHIC)
+        for before, after in pairs
     )
-    return sum(not character.islower() and character not in "’‘" for character in inside)
+    return 1000 * wrong // len(text)
 
 
-def _compare(encodings: list[str], texts: dict[str, str]) -> str:
-    """Return the first encoding and how it reads a word, then the others that read the word differently."""
-    first, *others = encodings
-    spans = [match.span() for match in itertools.islice(WORD.finditer(texts[first]), 1000)]
-    # one byte per character, so the word is at the same place in each text
-    readings = [{name: texts[name][start:end] for name in encodings} for start, end in spans]
-    shown = max(readings, key=lambda words: len(set(words.values())), default={first: ""})
-    different = [f"{name} {shown[name]!r}" for name in others if shown[name] != shown[first]]
+def _compare(encodings: list[str], sample: bytes) -> str:
+    """Return the first encoding and how it reads a word, then others that read the word differently."""
+    words = itertools.islice(WORD.findall(sample), 1000)
+    readings = [{name: word.decode(name, "replace") for name in encodings} for word in words]
+    (_, first), *others = max(readings, key=_clarity).items()
+    names: dict[str, str] = {}
+    for name, reading in others:
+        names.setdefault(reading, name)
+    different = [f"{name} {reading!r}" for reading, name in names.items() if reading != first]
     alternatives = f" ({', '.join(different[: SHOWN_ENCODINGS - 1])})" if different else ""
-    return f"{first}, which reads {shown[first]!r}{alternatives}" if spans else first
+    return f"{encodings[0]}, which reads {first!r}{alternatives}"
+
+
+def _clarity(readings: dict[str, str]) -> tuple[bool, int, int]:
+    """Return how well the readings of a word, the likeliest first, show which one is right."""
+    first = next(iter(readings.values()))
+    is_word = "\ufffd" not in first and len(first) >= SHORTEST_WORD
+    return is_word, len(set(readings.values())), -len(first)
 
 
 def _unmarked_unicode(start: bytes) -> str:
