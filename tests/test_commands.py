@@ -118,6 +118,21 @@ def test_a_closed_stdout_ends_a_command_that_logs_without_traceback() -> None:
     assert process.wait() == 141
 
 
+def test_bash_completes_commands_and_options(wine_gpt: Command) -> None:
+    code, script, stderr = wine_gpt("--completion")
+    assert (code, stderr) == (0, "")
+
+    def complete(*words: str) -> list[str]:
+        ask = f'COMP_WORDS=({" ".join(words)}) COMP_CWORD={len(words) - 1}; _wine_gpt; echo "${{COMPREPLY[@]}}"'
+        done = subprocess.run(["bash", "-c", f"{script}\n{ask}"], capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    assert complete("wine-gpt", "p") == ["pretrain", "publish"]
+    assert complete("wine-gpt", "pretrain", "--training.e") == ["--training.epochs"]
+    assert complete("wine-gpt", "generate", "--to") == ["--top_p"]
+    assert complete("wine-gpt", "pretrain", "rec") == []
+
+
 def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "wine_gpt", "--version"], capture_output=True, text=True, cwd=tmp_path

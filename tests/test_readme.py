@@ -61,7 +61,8 @@ def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
         for script, script_arguments, command, command_arguments in COMMAND.findall(text):
             # a command inside bash -c '…' ends with the quote
             arguments = (script_arguments or command_arguments).partition("…")[0].rstrip().removesuffix("'")
-            yield script or command.replace("-", "_"), shlex.split(arguments)
+            if not command.startswith("-"):
+                yield script or command.replace("-", "_"), shlex.split(arguments)
 
 
 def anchors(page: Path) -> set[str]:

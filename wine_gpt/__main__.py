@@ -6,6 +6,7 @@ import sys
 
 from wine_gpt import __version__
 from wine_gpt.cli import exits_cleanly
+from wine_gpt.commands.completion import completion
 from wine_gpt.errors import UserError
 
 COMMANDS = {
@@ -26,7 +27,8 @@ HELP = "\n".join(
         "",
         *(f"  {name:<17}{purpose}" for name, purpose in COMMANDS.items()),
         "",
-        "wine-gpt COMMAND --help shows the options of a command; wine-gpt --version shows the version.",
+        "wine-gpt COMMAND --help shows the options of a command; wine-gpt --version shows the version;",
+        "wine-gpt --completion prints the completion for bash and zsh.",
     ]
 )
 
@@ -39,6 +41,8 @@ def main() -> None:
         print(HELP)
     elif name == "--version":
         print(f"wine_gpt {__version__}")
+    elif name == "--completion":
+        print(completion(COMMANDS))
     elif name in COMMANDS:
         importlib.import_module(f"wine_gpt.commands.{name.replace('-', '_')}").main(arguments)
     else:
