@@ -207,6 +207,8 @@ TABLES: dict[str, tuple[str, str, list[str], int]] = {
     "psql -A": ("a.csv", 'kind|note\na|"b\nc|d "e"\n(2 rows)\n', ['"b', 'd "e"'], 1),
     "R's row names": ("a.csv", '"kind","note"\n"1","a","b"\n"2","c","d"\n', ["b", "d"], 0),
     "R's row names, tabs": ("a.tsv", '"kind"\t"note"\n"1"\t"a"\t"b"\n"2"\t"c"\t"d"\n', ["b", "d"], 0),
+    "R's spaces": ("a.txt", '"kind" "note"\n"1" "a" "b c, d"\n"2" "e" "f ""g"" h"\n', ["b c, d", 'f "g" h'], 0),
+    "R's spaces without row names": ("a.csv", "kind id note\na 1 'b'\nc NA d\n", ["'b'", "d"], 0),
     "escaped separators": ("a.csv", "kind,note\na,one\\, two\\, three\nb,c\\\n", ["one, two, three", "c\\"], 0),
     "^Z": ("a.csv", "kind,note\na,b\n\x1a", ["b"], 0),
     "zeros": ("a.csv", "kind,note\na,b\n" + "\0" * 600, ["b"], 0),

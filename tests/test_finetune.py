@@ -36,18 +36,21 @@ from wine_gpt.config import (
 )
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
+from wine_gpt.data.subsets import Subset
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.files import install_command
 from wine_gpt.finetuning.adapter import build_adapter
+from wine_gpt.finetuning.base import load_base
 from wine_gpt.finetuning.finetune import finetune
 from wine_gpt.finetuning.interpolation import ALPHAS, best_alpha, header_words, keep_best_alpha
 from wine_gpt.finetuning.results import BaseReference, SubsetMetrics, ValidationLoss
+from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.modeling.scoring import score
 from wine_gpt.run_folder import base_of, data_settings
-from wine_gpt.tokenizer import load_tokenizer
+from wine_gpt.tokenizer import TOKENIZED, load_tokenizer
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.resume import trained_weights
 from wine_gpt.training.trainer import Trainer
@@ -609,6 +612,18 @@ def test_other_reviews_than_the_bases_are_refused(work: Path, refused: Callable[
     shutil.copy(work / "reviews.json", work / "moved.json")
     moved = ReviewsConfig(path=str(work / "moved.json"))
     finetune(config(work, "moved", variety="gamay", data=moved, training=dataclasses.replace(TRAINING, epochs=1)))
+
+
+def test_a_subset_whose_words_are_all_unknown_is_named(work: Path, tmp_path: Path) -> None:
+    base = load_base(str(work / "base"))
+    ids = [base.tokenizer.bos_token_id, *[base.tokenizer.unk_token_id] * 3, base.tokenizer.eos_token_id]
+    unknown = datasets.Dataset.from_dict({"input_ids": [ids], "length": [len(ids)]}, features=TOKENIZED)
+    splits = datasets.DatasetDict(dict.fromkeys(("train", "validation", "test"), unknown))
+    settings = FinetuneConfig(base=base.path, output_dir=str(tmp_path), value="梅酒")
+    run = SubsetRun(base, Subset("梅酒", "x", {}), datasets.DatasetDict(), splits, settings, Accelerator(cpu=True))
+    message = refused_call(run.require_ready)
+    assert message.startswith("variety 梅酒: data: the validation split has nothing to score, because the tokenizer")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_base_without_a_data_fingerprint_is_refused(work: Path) -> None:

@@ -15,7 +15,7 @@ from wine_gpt.data.csv_rows import Lines, RowReader
 from wine_gpt.data.json_format import BLANK_CHARACTERS, begins_with_json, parse_json
 from wine_gpt.errors import UserError
 
-DETECTED = (",", ";", "\t", "|")
+DETECTED = (",", ";", "\t", "|", " ")
 # the line with which Excel names the separator; a spreadsheet that saved it again may have quoted it
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*\s*', re.IGNORECASE)
 # a line that Markdown, psql or MySQL draws in a table, and psql's last line
@@ -64,7 +64,11 @@ def detect(header: list[str], columns: RequestedColumns) -> str:
 
     def quality(separator: str) -> tuple[int, int]:
         cells = next(csv.reader(header, delimiter=separator, skipinitialspace=True))
-        return columns.present(cells), len(cells)
+        present = columns.present(cells)
+        # names and texts have spaces, so a space separates only if nothing else gives every name
+        if separator == " ":
+            return (present if present == len(columns.required) else 0), 0
+        return present, len(cells)
 
     return max(DETECTED, key=quality)
 
