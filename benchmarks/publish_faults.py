@@ -1,18 +1,22 @@
 """Inject every fault into every request of a publish, one at a time, and count the states that are left.
 
-python benchmarks/publish_faults.py
+python benchmarks/publish_faults.py faults.jsonl
+python benchmarks/publish_faults.py faults.jsonl --slice 3/20
 
 There are three scenarios: the first publish of a model, an adapter and a demo with Xet, the same with Git LFS, and a
 publish that changes all three. They run against tests/support/hub_server.py, without waiting before retries. Each
 failed publish is run once more. Faults are errors, lost answers, answers of another JSON type or an HTML page, and
-errors of hf_xet's requests.
+errors of hf_xet's requests. Each trial is appended to the file, trials that the file has are not repeated, and at the
+end the file's table is printed.
 """
 
+import argparse
 import json
+import random
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -27,24 +31,95 @@ from wine_gpt.config import ModelConfig
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.tokenizer import save_tokenizer
 
+# what a trial's line in the file has
+Result = dict[str, str | int]
+
 
 def main() -> None:
-    """Print a row for each fault, and every trial that went wrong."""
+    """Run the trials of a slice that the file lacks, and print the file's tables and every trial that went wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--slice", default="1/1", metavar="K/N", help="run the Kth of N random slices of the trials")
+    options = parser.parse_args()
+    first, step = map(int, options.slice.split("/"))
+    done = {(result["scenario"], result["trial"]) for result in read_results(options.file)}
     with tempfile.TemporaryDirectory() as folder, hub_server() as server:
         for title, scenario in scenarios(Path(folder), server):
-            print(f"\n{title}: {len(scenario.requests)} requests\n")
-            print("| fault | trials | survived | left old and new | second run finished | wrong |")
-            print("|---|---|---|---|---|---|")
-            for fault in (*ALL, *ODD_ANSWERS):
-                trials = [scenario.trial(number, fault) for number in range(len(scenario.requests))]
-                print(row(str(fault), trials), flush=True)
-            for fault in (Fault("drop"), Fault("refuse", 503)):
-                trials = [scenario.trial(number, fault, permanently=True) for number in range(len(scenario.requests))]
-                print(row(f"{fault}, at all later requests too", trials), flush=True)
-            if scenario.uses_xet:
-                for fault in XET_FAULTS:
-                    trials = [scenario.xet_trial(path, fault) for path in XET_PATHS]
-                    print(row(f"{fault} of Xet", trials), flush=True)
+            shuffled = random.Random(0).sample(ordered := [*trials(scenario)], len(ordered))
+            for name, label, run in shuffled[first - 1 :: step]:
+                if (title, name) not in done:
+                    append(options.file, {"scenario": title, "trial": name, "fault": label, **outcome(run())})
+    print_tables(read_results(options.file))
+
+
+def read_results(file: Path) -> list[Result]:
+    """Return the trials in the file."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+
+def append(file: Path, result: Result) -> None:
+    """Add a trial to the file."""
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(result) + "\n")
+
+
+def trials(scenario: Scenario) -> Iterator[tuple[str, str, Callable[[], Trial]]]:
+    """Yield a name, the fault and the trial itself, for each fault at each request."""
+    for number, request in enumerate(scenario.requests):
+        for fault in (*ALL, *ODD_ANSWERS):
+            label = describe(fault)
+            yield f"{label} at {number}, {request}", label, lambda n=number, f=fault: scenario.trial(n, f)
+        for fault in (Fault("drop"), Fault("refuse", 503)):
+            label = f"{fault}, at all later requests too"
+            run = lambda n=number, f=fault: scenario.trial(n, f, permanently=True)  # noqa: E731 - binds both
+            yield f"{label} at {number}, {request}", label, run
+    for fault in XET_FAULTS if scenario.uses_xet else ():
+        for path in XET_PATHS:
+            yield f"{fault} at Xet's {path}", f"{fault} of Xet", lambda p=path, f=fault: scenario.xet_trial(p, f)
+
+
+def describe(fault: Fault) -> str:
+    """Return the fault, with the JSON that it answers."""
+    return f"JSON {json.dumps(fault.content)}" if fault.kind == "json" else str(fault)
+
+
+def outcome(trial: Trial) -> Result:
+    """Return what the trial left; a trial that went wrong is printed in full."""
+    failed = trial.first.code != 0
+    left = Counter(trial.left.values()) if failed else Counter()
+    wrong = trial.problems or "neither" in trial.left.values() or "Traceback" in trial.first.stderr
+    if wrong:
+        print(f"{trial}: {trial.left} {trial.problems} {trial.first.stderr}", file=sys.stderr)
+    finished = trial.second is not None and trial.second.code == 0
+    counts = {"failed": failed, "old": left["old"], "new": left["new"], "finished": finished, "wrong": bool(wrong)}
+    return {name: int(count) for name, count in counts.items()}
+
+
+def print_tables(results: list[Result]) -> None:
+    """Print a table for each scenario, with a row for each fault."""
+    for title in dict.fromkeys(result["scenario"] for result in results):
+        of_scenario = [result for result in results if result["scenario"] == title]
+        print(f"\n{title}: {len(of_scenario)} trials\n")
+        print("| fault | trials | survived | left old / new | second run finished | wrong |")
+        print("|---|---|---|---|---|---|")
+        for label in dict.fromkeys(result["fault"] for result in of_scenario):
+            print(row(str(label), [result for result in of_scenario if result["fault"] == label]))
+
+
+def row(label: str, results: list[Result]) -> str:
+    """Return a row of the table."""
+    total = {
+        name: sum(int(result[name]) for result in results) for name in ("failed", "old", "new", "finished", "wrong")
+    }
+    cells = [
+        label,
+        len(results),
+        len(results) - total["failed"],
+        f"{total['old']} / {total['new']}",
+        f"{total['finished']} of {total['failed']}",
+        total["wrong"],
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def scenarios(folder: Path, server: HubServer) -> Iterator[tuple[str, Scenario]]:
@@ -81,23 +156,6 @@ def change(run: Path, varieties: Path, space: Path) -> None:
     metrics = varieties / "pinot-noir" / "metrics.json"
     metrics.write_text(metrics.read_text().replace("12.3", "45.6"))
     (space / "app.py").write_text("print('another demo')\n")
-
-
-def row(label: str, trials: list[Trial]) -> str:
-    """Return a row of the table; trials that went wrong are printed in full."""
-    wrong = [
-        trial
-        for trial in trials
-        if trial.problems or "neither" in trial.left.values() or "Trace" in trial.first.stderr
-    ]
-    for trial in wrong:
-        print(f"{trial}: {trial.left} {trial.problems} {trial.first.stderr}", file=sys.stderr)
-    left = Counter(state for trial in trials if trial.first.code for state in trial.left.values())
-    survived = sum(trial.first.code == 0 for trial in trials)
-    finished = sum(trial.second is not None and trial.second.code == 0 for trial in trials)
-    states = f"{left['old']} and {left['new']}"
-    cells = [label, len(trials), survived, states, f"{finished} of {len(trials) - survived}"]
-    return f"| {' | '.join(map(str, cells))} | {len(wrong)} |"
 
 
 if __name__ == "__main__":
