@@ -247,7 +247,7 @@ def test_publishing_again_makes_no_commit(hub: HubServer, publisher: Publisher, 
 
 
 def test_publishing_again_from_another_process_and_folder_makes_no_commit(
-    hub: HubServer, toy_run: Path, tmp_path: Path
+    hub: HubServer, publisher: Publisher, toy_run: Path, tmp_path: Path
 ) -> None:
     """With an ONNX file and an index, whose bytes could depend on hashes of strings or on paths."""
     pytest.importorskip("onnxscript", reason='not installed: pip install "wine_gpt[onnx]"')
@@ -257,34 +257,23 @@ def test_publishing_again_from_another_process_and_folder_makes_no_commit(
     data.write_text(json.dumps(records))
     run = finish(toy_run, tmp_path / "run", path=str(data))
     report_train_texts_of(data, run)
-    script = Path(__file__).parents[1] / "scripts" / "publish.py"
-    numbers = iter(range(1, 9))
+    copied = shutil.copytree(run, tmp_path / "copied" / "run")
+    options = ("--repo", MODEL, "--index", "--license", "mit")
+    environment = {**hub.environment(), "PYTHONHASHSEED": "7"}
+    other = Publisher(environment, publisher.space, tmp_path / "home", cwd=tmp_path / "copied")
 
-    def publish(run: Path, *options: str) -> str:
-        number = next(numbers)
-        folder = tmp_path / f"folder{number}"
-        folder.mkdir()
-        environment = {
-            **os.environ,
-            **hub.environment(),
-            "HF_HOME": str(folder / "home"),
-            "PYTHONHASHSEED": str(number),
-        }
-        command = [sys.executable, script, run, "--repo", MODEL, "--index", "--onnx", "--license", "mit", *options]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    publish(run)
+    publisher.run(run, *options, "--onnx").succeeded()
     before = hub.state()
     added = {"training_ngrams.safetensors", "onnx/model.onnx", "onnx/model_quantized.onnx"}
     assert added <= hub.repository(MODEL).files().keys()
-    copied = shutil.copytree(run, tmp_path / "copied" / "run")
-    assert "already up to date" in publish(copied, "--create_pr")
+    assert "already up to date" in other.run(copied, *options, "--onnx", "--create_pr").succeeded()
     assert hub.state() == before
-    (run / "loss.png").write_bytes(b"\x89PNG another")
-    assert "proposed" in publish(run, "--create_pr")
-    assert "already proposed" in publish(run, "--create_pr")
+    # the ONNX files are kept
+    for folder in (run, copied):
+        (folder / "loss.png").write_bytes(b"\x89PNG another")
+    assert "proposed" in publisher.run(run, *options, "--create_pr").succeeded()
+    assert "already proposed" in other.run(copied, *options, "--create_pr").succeeded()
+    other.close()
     assert len(hub.repository(MODEL).pull_requests) == 1
 
 

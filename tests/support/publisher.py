@@ -55,15 +55,16 @@ class Done:
 class Publisher:
     """The process; ``run`` sends it a command line."""
 
-    def __init__(self, environment: dict[str, str], space: Path, home: Path) -> None:
+    def __init__(self, environment: dict[str, str], space: Path, home: Path, cwd: Path = TESTS) -> None:
         self.space = space
         # the process's stderr, to which loggers write that were set up at its start
         self.log = home.with_suffix(".log")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE"))}
+        python_path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.process = subprocess.Popen(
             [sys.executable, "-m", "support.publisher", str(space)],
-            cwd=TESTS,
-            env={**kept, "HF_HOME": str(home), "OMP_NUM_THREADS": "1", **environment},
+            cwd=cwd,
+            env={**kept, "HF_HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log.open("w"),

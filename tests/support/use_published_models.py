@@ -1,6 +1,6 @@
-"""Generate greedily with a model and its first adapter, and print the texts and both adapters' logits as JSON.
+"""Generate greedily with models and their first adapters, and print the texts and both adapters' logits as JSON.
 
-python use_published_models.py BASE ADAPTER ADAPTER PROMPT ...
+python use_published_models.py '[[BASE, ADAPTER, ADAPTER], ...]' PROMPT ...
 
 BASE and the adapters are folders or names on the Hub; transformers and peft load them without wine_gpt.
 """
@@ -11,7 +11,7 @@ import sys
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
-base, first, second, *prompts = sys.argv[1:]
+prompts = sys.argv[2:]
 
 
 def greedy(name: str) -> list[str]:
@@ -20,19 +20,23 @@ def greedy(name: str) -> list[str]:
     return [generate(prompt, do_sample=False)[0]["generated_text"] for prompt in prompts]
 
 
-tokenizer = AutoTokenizer.from_pretrained(base)
-inputs = tokenizer(prompts[0], return_tensors="pt")
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), first, adapter_name="first")
-model.load_adapter(second, adapter_name="second")
-logits = {}
-for name in ("first", "second"):
-    model.set_adapter(name)
-    logits[name] = model.eval()(**inputs).logits[0, -1].tolist()
-results = {
-    "texts": greedy(base),
-    "adapted texts": greedy(first),
-    "ids": tokenizer(prompts)["input_ids"],
-    "positions": tokenizer.model_max_length,
-    **logits,
-}
-print(json.dumps(results))
+def use(base: str, first: str, second: str) -> dict[str, object]:
+    """Return what a test compares."""
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    inputs = tokenizer(prompts[0], return_tensors="pt")
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), first, adapter_name="first")
+    model.load_adapter(second, adapter_name="second")
+    logits = {}
+    for name in ("first", "second"):
+        model.set_adapter(name)
+        logits[name] = model.eval()(**inputs).logits[0, -1].tolist()
+    return {
+        "texts": greedy(base),
+        "adapted texts": greedy(first),
+        "ids": tokenizer(prompts)["input_ids"],
+        "positions": tokenizer.model_max_length,
+        **logits,
+    }
+
+
+print(json.dumps([use(*names) for names in json.loads(sys.argv[1])]))
