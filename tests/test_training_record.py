@@ -12,9 +12,7 @@ from wine_gpt.training.record import (
     EpochResult,
     PeakMemory,
     RunMetrics,
-    Sample,
     TrainingState,
-    read_samples,
     save_samples,
 )
 
@@ -80,10 +78,8 @@ def test_a_damaged_metrics_file_is_named(tmp_path: Path, content: str | None, me
         RunMetrics.load(tmp_path)
 
 
-def test_samples_of_an_older_run_are_read_and_written_again(tmp_path: Path) -> None:
-    (tmp_path / "samples.jsonl").write_text(OLD_SAMPLES, encoding="utf-8")
-    assert read_samples(tmp_path) == [Sample(1, 20, "wine review : Österreich"), Sample(2, 40, "wine")]
-    epochs = [EpochResult(sample.epoch, sample.step, SCORE, [sample.text]) for sample in read_samples(tmp_path)]
+def test_samples_are_written_as_by_older_versions(tmp_path: Path) -> None:
+    epochs = [EpochResult(1, 20, SCORE, ["wine review : Österreich"]), EpochResult(2, 40, SCORE, ["wine"])]
     save_samples(tmp_path, TrainingState(epochs=epochs))
     assert (tmp_path / "samples.jsonl").read_text(encoding="utf-8") == OLD_SAMPLES
 

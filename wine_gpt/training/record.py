@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_record, write_atomically, write_json
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
@@ -321,21 +320,6 @@ def save_samples(folder: Path, state: TrainingState) -> None:
     samples = [Sample(epoch.epoch, epoch.step, text) for epoch in state.epochs for text in epoch.samples]
     lines = [json.dumps(dataclasses.asdict(sample), ensure_ascii=False) for sample in samples]
     write_atomically(folder / SAMPLES, "\n".join(lines) + "\n")
-
-
-def read_samples(folder: Path) -> list[Sample]:
-    """Read what :func:`save_samples` wrote; none if the file is missing.
-
-    Raises:
-        UserError: if the file can't be read or is damaged.
-    """
-    path = folder / SAMPLES
-    if not path.exists():
-        return []
-    try:
-        return [Sample(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"can't read {path}: {one_line(error)}") from error
 
 
 def save_loss_curve(folder: Path, state: TrainingState) -> None:
