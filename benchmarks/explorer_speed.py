@@ -1,31 +1,35 @@
 """Measure the explorer in Chromium: loading, first word, words per second, longest freeze of the page, memory.
 
-python benchmarks/explorer_speed.py
+    python benchmarks/explorer_speed.py
+    python benchmarks/explorer_speed.py --explorer OTHER_CHECKOUT/space/explorer
 
 A headless Chromium loads GPT-2s with random weights from loopback: the shape of configs/base.yaml and that of GPT-2
 with 124 million parameters. CPU seconds are those of the page with all its threads; on an idle core they are the
-seconds that a visitor waits.
+seconds that a visitor waits. No debugger is attached, because for one Chromium keeps copies of what a page downloads.
 """
 
+import argparse
+import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import psutil
-from playwright.sync_api import sync_playwright
 from transformers import GPT2Config, GPT2LMHeadModel
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support.local_server import serving  # noqa: E402 - of the tests
-from support.static_hub import StaticFiles  # noqa: E402
+from support.static_hub import StaticFiles, StaticHandler  # noqa: E402
 
 SHAPES = {
     # shows what the explorer itself takes
@@ -35,42 +39,65 @@ SHAPES = {
 }
 WORDS = {"tiny": 50, "base": 180, "gpt2": 20}
 REPETITIONS = 5
-FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+# seconds until the page's next report
+PATIENCE = 600
 
 PAGE = """<!doctype html><title>-</title><script type="module">
 import { loadRemoteModel } from "/explorer/remote_model.js";
-let last = performance.now(), longest = 0;
-setInterval(() => { const now = performance.now(); longest = Math.max(longest, now - last); last = now; }, 5);
-window.load = async (name) => {
-    window.model?.close();
+const { shape, words, repetitions } = Object.fromEntries(new URLSearchParams(location.search));
+const report = (figures) => fetch("/report", { method: "POST", body: JSON.stringify(figures) });
+const timed = async (call) => {
     const start = performance.now();
-    window.model = await loadRemoteModel({ url: `${location.origin}/models/${name}/` });
+    await call();
     return (performance.now() - start) / 1000;
 };
-window.write = async (count, seed) => {
-    longest = 0;
-    const start = performance.now();
-    let first;
-    // never the end of the text
-    const settings = { temperature: 0.9, topK: 0, seed, maxNewTokens: count, suppress: model.generation.ends };
-    await model.generate([1, 2, 3], settings, () => { first ??= (performance.now() - start) / 1000; });
-    return { first, seconds: (performance.now() - start) / 1000, longest };
-};
-window.ready = true;
+// so that this page's process is the one that used the processor
+let sum = 0;
+for (let i = 0; i < 1e9; i++) sum += Math.sqrt(i);
+await report({ sum });
+let last = performance.now(), longest = 0;
+setInterval(() => { const now = performance.now(); longest = Math.max(longest, now - last); last = now; }, 5);
+let model;
+const source = { url: `${location.origin}/models/${shape}/` };
+const load = await timed(async () => { model = await loadRemoteModel(source); });
+// never the end of the text
+const settings = { temperature: 0.9, topK: 0, suppress: model.generation.ends };
+const write = (seed, maxNewTokens) => model.generate([1, 2, 3], { ...settings, seed, maxNewTokens });
+const first = await timed(() => write(0, 1));
+await report({ load, first });
+longest = 0;
+const texts = [];
+for (let seed = 0; seed < repetitions; seed++) texts.push(await timed(() => write(seed, Number(words))));
+await report({ texts, longest });
 </script>"""
+
+
+class Reports(StaticHandler):
+    """Serves files, and queues what the page posts."""
+
+    queue: SimpleQueue[dict[str, Any]] = SimpleQueue()
+
+    def do_POST(self) -> None:
+        """Queue the figures."""
+        self.queue.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
 
 
 def main() -> None:
     """Measure each shape and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--explorer", type=Path, default=ROOT / "space" / "explorer", help="the explorer's folder")
+    explorer = parser.parse_args().explorer
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "index.html").write_text(PAGE)
         for shape, fields in SHAPES.items():
-            GPT2LMHeadModel(GPT2Config(**fields, bos_token_id=None, eos_token_id=0)).save_pretrained(
-                folder / "models" / shape
-            )
-        mounts = {"/explorer/": ROOT / "space" / "explorer", "/models/": folder / "models", "/": folder}
-        with serving(StaticFiles(mounts)) as server:
+            model = GPT2LMHeadModel(GPT2Config(**fields, bos_token_id=None, eos_token_id=0))
+            model.save_pretrained(folder / "models" / shape)
+        mounts = {"/explorer/": explorer, "/models/": folder / "models", "/": folder}
+        with serving(StaticFiles(mounts, handler=Reports)) as server:
             print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
             for shape in SHAPES:
                 weights = (folder / "models" / shape / "model.safetensors").stat().st_size / 1e6
@@ -79,61 +106,72 @@ def main() -> None:
 
 def measure(address: str, shape: str, weights: float) -> None:
     """Print a model's figures, from a browser of its own."""
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
-        page = browser.new_page()
-        page.set_default_timeout(600_000)
-        page.goto(f"{address}/index.html")
-        page.wait_for_function("window.ready")
-        processes = renderers()
-        before = memory(processes)
-        with peak_memory(processes) as peak:
-            loaded, load_cpu = timed(processes, lambda: page.evaluate("name => load(name)", shape))
-            first = page.evaluate("write(1, 0)")["first"]
-            count = WORDS[shape]
-            texts, cpu = timed(
-                processes,
-                lambda: [page.evaluate("([n, s]) => write(n, s)", [count, seed]) for seed in range(REPETITIONS)],
-            )
-        browser.close()
-    rates = [count / text["seconds"] for text in texts]
+    count = WORDS[shape]
+    with chromium(f"{address}/index.html?shape={shape}&words={count}&repetitions={REPETITIONS}") as browser:
+        Reports.queue.get(timeout=PATIENCE)
+        page = page_of(browser)
+        before = memory(page)
+        with peak_memory(page) as peak:
+            loading, load_cpu = timed(page, lambda: Reports.queue.get(timeout=PATIENCE))
+            writing, cpu = timed(page, lambda: Reports.queue.get(timeout=PATIENCE))
+            grown = peak() - before
+    rates = [count / seconds for seconds in writing["texts"]]
     print(f"{shape}: {weights:.1f} MB of weights")
-    print(f"  loading {loaded:.2f} s ({load_cpu:.2f} CPU s), first word after loading {first:.3f} s")
+    print(
+        f"  loading {loading['load']:.2f} s, first word after loading {loading['first']:.3f} s; {load_cpu:.2f} CPU s"
+    )
     print(f"  words/s: {min(rates):.1f} to {max(rates):.1f}; per CPU second {REPETITIONS * count / cpu:.1f}")
-    print(f"  longest freeze of the page while writing: {max(text['longest'] for text in texts):.0f} ms")
-    grown = peak() - before
+    print(f"  longest freeze of the page while writing: {writing['longest']:.0f} ms")
     print(f"  memory: at most {grown:.0f} MB more than the empty page, {grown / weights:.1f} x the weights")
 
 
-def timed(processes: list[psutil.Process], call: Callable[[], Any]) -> tuple[Any, float]:
-    """Return a call's result and the CPU seconds of processes meanwhile."""
-    start = cpu_seconds(processes)
-    return call(), cpu_seconds(processes) - start
+@contextmanager
+def chromium(address: str) -> Iterator[psutil.Process]:
+    """Open a page."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [str(shutil.which("chromium")), f"--user-data-dir={profile}", *FLAGS, address]
+        started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        browser = psutil.Process(started.pid)
+        try:
+            yield browser
+        finally:
+            children = browser.children(recursive=True)
+            started.terminate()
+            started.wait()
+            psutil.wait_procs(children, timeout=10)
 
 
-def renderers() -> list[psutil.Process]:
-    """Return the browser's processes that run pages: the page's, and an empty one that Chromium keeps ready."""
-    return [process for process in psutil.Process().children(recursive=True) if "--type=renderer" in process.cmdline()]
+def page_of(browser: psutil.Process) -> psutil.Process:
+    """Return the browser's process that used the processor most; the others that run pages are kept ready, empty."""
+    children = browser.children(recursive=True)
+    return max((child for child in children if "--type=renderer" in child.cmdline()), key=cpu_seconds)
 
 
-def memory(processes: list[psutil.Process]) -> float:
-    """Return the resident memory of processes in MB."""
-    return sum(process.memory_info().rss for process in processes) / 1e6
+def timed(process: psutil.Process, call: Callable[[], Any]) -> tuple[Any, float]:
+    """Return a call's result and the CPU seconds of a process meanwhile."""
+    start = cpu_seconds(process)
+    return call(), cpu_seconds(process) - start
 
 
-def cpu_seconds(processes: list[psutil.Process]) -> float:
-    """Return the CPU seconds that processes have used."""
-    return sum(process.cpu_times().user + process.cpu_times().system for process in processes)
+def memory(process: psutil.Process) -> float:
+    """Return the resident memory of a process in MB."""
+    return float(process.memory_info().rss / 1e6)
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Return the CPU seconds that a process has used."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 @contextmanager
-def peak_memory(processes: list[psutil.Process]) -> Iterator[Callable[[], float]]:
-    """Watch processes; yield a function that returns their largest resident memory in MB."""
+def peak_memory(process: psutil.Process) -> Iterator[Callable[[], float]]:
+    """Yield a function that returns a process's largest resident memory in the block, in MB."""
     largest, ended = [0.0], threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.02):
-            largest[0] = max(largest[0], memory(processes))
+            largest[0] = max(largest[0], memory(process))
 
     thread = threading.Thread(target=watch)
     thread.start()

@@ -16,7 +16,7 @@ import pytest
 import torch
 from support.explorer_models import CASES, write_case
 from support.explorer_texts import TOKENIZERS, write_texts
-from support.local_server import PATIENCE, serving
+from support.local_server import serving
 from support.static_hub import StaticFiles, StaticHub, static_hub
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parent / "javascript"
 EXPLORER = Path(__file__).parents[1] / "space" / "explorer"
 LIBRARY = TESTS / "node_modules" / "@huggingface" / "tokenizers" / "dist" / "tokenizers.min.mjs"
-NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
+NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="no node")
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 DEEP = [name for name, case in CASES.items() if case.deep]
 # a worker has the policy of its own file's answer, so that only the page's scripts are limited
 POLICY = "default-src 'none'; script-src 'self'; connect-src http://127.0.0.1:*"
@@ -66,16 +65,17 @@ def hub(folder: Path, toy_run: Path) -> Iterator[StaticHub]:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Page]":
     """Open an empty page on a third host, which serves the explorer."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    pytest.importorskip("axe_playwright_python", reason="axe is not installed")
+    from support import browser
+
+    if browser.CHROMIUM is None:
         pytest.skip("no chromium")
     folder = tmp_path_factory.mktemp("page")
     (folder / "index.html").write_text(HTML)
     mounts = {"/explorer/": EXPLORER, "/tests/": TESTS / "explorer", "/": folder}
-    with serving(StaticFiles(mounts)) as server, playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=1000 * PATIENCE)
-        opened = browser.new_page()
-        opened.set_default_timeout(1000 * PATIENCE)
+    with serving(StaticFiles(mounts)) as server, browser.launched() as chromium:
+        opened = browser.new_page(chromium)
         opened.goto(f"{server.address}/index.html")
         yield opened
 

@@ -127,24 +127,6 @@ export function softmax(scores, from, count) {
 }
 
 /**
- * @param {Float32Array} matrix (rows, columns)
- * @param {number} rows
- * @param {number} columns
- * @returns {Float32Array} (columns, rows)
- */
-export function transpose(matrix, rows, columns) {
-  const result = new Float32Array(matrix.length), block = 32;
-  // block by block, because a whole column of a large matrix does not fit into the processor's cache
-  for (let top = 0; top < rows; top += block) {
-    const bottom = Math.min(top + block, rows);
-    for (let column = 0; column < columns; column++) {
-      for (let row = top; row < bottom; row++) result[column * rows + row] = matrix[row * columns + column];
-    }
-  }
-  return result;
-}
-
-/**
  * @param {Float32Array} values
  * @returns {boolean} whether none is NaN or infinite
  */

@@ -12,6 +12,8 @@ const PATIENCE = 60_000;
 const RETRIES = 3;
 /** Fewer bytes than these are read and discarded, because a request takes as long as reading them. */
 const SKIP = 2 ** 20;
+/** Bytes of the buffer that a download fills again and again, because a new one for each chunk would be as much garbage as the file. */
+const BUFFER = 2 ** 18;
 
 /**
  * @typedef {object} Source where a model's files are; one of `hub`, `url` and `files` is set
@@ -117,7 +119,7 @@ export class ModelFiles {
     if (response.status === 404) return undefined;
     if (!response.ok || !response.body) throw new ModelError(this.#refusal(response.status, name));
     // no size: another origin hides whether an answer is compressed, and then Content-Length is not the file's size
-    return { start: response.status === 206 ? start : 0, size: null, reader: response.body.getReader() };
+    return { start: response.status === 206 ? start : 0, size: null, reader: new ChunkReader(response.body) };
   }
 
   /**
@@ -136,7 +138,7 @@ export class ModelFiles {
  * @typedef {object} Opened
  * @property {number} start offset of the first byte that comes
  * @property {number | null} size of the whole file, null if unknown
- * @property {ReadableStreamDefaultReader<Uint8Array>} reader
+ * @property {ChunkReader} reader
  */
 
 /**
@@ -145,7 +147,35 @@ export class ModelFiles {
  * @returns {Promise<Opened>}
  */
 async function openLocal(file, start) {
-  return { start, size: file.size, reader: file.slice(start).stream().getReader() };
+  return { start, size: file.size, reader: new ChunkReader(file.slice(start).stream()) };
+}
+
+/** Reads a stream chunk by chunk, into one buffer where the browser allows that. */
+class ChunkReader {
+  #reader;
+  /** @type {ArrayBuffer | null} null if the stream brings its own buffers */ #buffer = null;
+
+  /** @param {ReadableStream<Uint8Array>} stream */
+  constructor(stream) {
+    try {
+      this.#reader = stream.getReader({ mode: "byob" });
+      this.#buffer = new ArrayBuffer(BUFFER);
+    } catch {
+      this.#reader = stream.getReader();
+    }
+  }
+
+  /** @returns {Promise<Uint8Array | undefined>} valid until the next call; undefined at the stream's end */
+  async read() {
+    const { done, value } = await this.#reader.read(this.#buffer && new Uint8Array(this.#buffer));
+    if (this.#buffer && value) this.#buffer = value.buffer;
+    return done ? undefined : value;
+  }
+
+  /** End the download. */
+  cancel() {
+    this.#reader.cancel().catch(() => {});
+  }
 }
 
 /** A file that is read forwards. */
@@ -165,7 +195,7 @@ export class ByteStream {
   }
 
   /** @type {(start: number) => Promise<Opened | undefined>} */ #open;
-  /** @type {ReadableStreamDefaultReader<Uint8Array>} */ #reader;
+  /** @type {ChunkReader} */ #reader;
 
   /**
    * @param {string} name for error messages
@@ -212,7 +242,7 @@ export class ByteStream {
       if (length + chunk.length > limit) {
         throw new ModelError(`${this.name} is larger than ${(limit / 1e6).toLocaleString("en")} MB`);
       }
-      chunks.push(chunk);
+      chunks.push(chunk.slice());
     }
     const all = new Uint8Array(length);
     let filled = 0;
@@ -233,7 +263,7 @@ export class ByteStream {
   }
 
   close() {
-    this.#reader.cancel().catch(() => {});
+    this.#reader.cancel();
   }
 
   async #discard(count) {
@@ -246,14 +276,14 @@ export class ByteStream {
 
   /**
    * @param {number} most
-   * @returns {Promise<Uint8Array | undefined>} at most as many bytes; undefined at the file's end
+   * @returns {Promise<Uint8Array | undefined>} at most as many bytes, valid until the next call; undefined at the file's end
    */
   async #next(most) {
     for (let retries = 0; !this.#chunk.length; ) {
       try {
-        const { done, value } = await within(this.#reader.read(), this.name);
-        if (done) return undefined;
-        this.#chunk = value;
+        const chunk = await within(this.#reader.read(), this.name);
+        if (!chunk) return undefined;
+        this.#chunk = chunk;
       } catch (error) {
         if (this.signal?.aborted || ++retries > RETRIES) throw this.signal?.aborted ? error : this.#lost();
         const offset = this.#position;

@@ -9,6 +9,8 @@ import { ModelError, shown } from "./model_error.js";
 /** @typedef {import("./model_files.js").ByteStream} ByteStream */
 
 const MOST_HEADER_BYTES = 10e6;
+/** The number of elements that are read at once. */
+const PIECE = 2 ** 16;
 /** Bytes of an element, for the types that are read. */
 const BYTES = { F32: 4, F16: 2, BF16: 2 };
 
@@ -82,39 +84,64 @@ function parseEntry(name, entry, start, wrong) {
 }
 
 /**
- * Read one tensor.
+ * Read one tensor, piece by piece, so that memory is needed for its elements only.
  * @param {ByteStream} stream before the tensor's first byte
- * @param {TensorEntry} entry
+ * @param {TensorEntry} entry of at least one dimension
+ * @param {boolean} isTransposed whether to transpose a matrix
  * @param {(count: number) => void} [onBytes] is given the number of bytes of each chunk
- * @returns {Promise<Float32Array>} its elements, row by row
+ * @returns {Promise<Float32Array>} its elements, row by row, or column by column if transposed
  * @throws {ModelError} if its type is not read, the file ends too early, or a value is NaN or infinite
  */
-export async function readTensor(stream, entry, onBytes) {
-  const { dtype, begin, end, name } = entry;
+export async function readTensor(stream, entry, isTransposed, onBytes) {
+  const { dtype, begin, end, name, shape } = entry;
   if (!Object.hasOwn(BYTES, dtype)) {
     throw new ModelError(`${stream.name}: ${shown(name)} is of type ${shown(dtype)}; the explorer reads F32, F16 and BF16`);
   }
   await stream.skipTo(begin);
-  const bytes = new Uint8Array(end - begin);
-  await stream.read(bytes, onBytes);
-  const values = dtype === "F32" ? new Float32Array(bytes.buffer) : widen(new Uint16Array(bytes.buffer), dtype);
-  if (!areFinite(values)) throw new ModelError(`${stream.name}: ${shown(name)} has values that are NaN or infinite`);
+  const columns = shape[shape.length - 1], values = new Float32Array((end - begin) / BYTES[dtype]);
+  const rows = values.length / columns, most = Math.max(1, Math.floor(PIECE / columns));
+  const bytes = new Uint8Array(Math.min(most, rows) * columns * BYTES[dtype]);
+  for (let row = 0; row < rows; row += most) {
+    const read = bytes.subarray(0, Math.min(most, rows - row) * columns * BYTES[dtype]);
+    await stream.read(read, onBytes);
+    const piece = widen(read, dtype);
+    if (!areFinite(piece)) throw new ModelError(`${stream.name}: ${shown(name)} has values that are NaN or infinite`);
+    if (isTransposed) placeTransposed(piece, row, columns, values, rows);
+    else values.set(piece, row * columns);
+  }
   return values;
 }
 
 /**
- * @param {Uint16Array} halves
- * @param {string} dtype F16 or BF16
- * @returns {Float32Array}
+ * @param {Float32Array} piece whole rows of a matrix
+ * @param {number} first index of the first of them
+ * @param {number} columns of the matrix
+ * @param {Float32Array} transposed (columns, rows), into which the piece is written
+ * @param {number} rows of the matrix
  */
-function widen(halves, dtype) {
-  const values = new Float32Array(halves.length), bits = new Uint32Array(values.buffer);
+function placeTransposed(piece, first, columns, transposed, rows) {
+  const count = piece.length / columns;
+  for (let column = 0; column < columns; column++) {
+    for (let row = 0; row < count; row++) transposed[column * rows + first + row] = piece[row * columns + column];
+  }
+}
+
+/**
+ * @param {Uint8Array} bytes at the start of their buffer
+ * @param {string} dtype F32, F16 or BF16
+ * @returns {Float32Array} of the same buffer for F32
+ */
+function widen(bytes, dtype) {
+  const length = bytes.length / BYTES[dtype];
+  if (dtype === "F32") return new Float32Array(bytes.buffer, 0, length);
+  const halves = new Uint16Array(bytes.buffer, 0, length), values = new Float32Array(length);
   if (dtype === "BF16") {
-    for (let i = 0; i < halves.length; i++) bits[i] = halves[i] << 16;
+    const bits = new Uint32Array(values.buffer);
+    for (let i = 0; i < length; i++) bits[i] = halves[i] << 16;
     return values;
   }
   const table = float16Table();
-  for (let i = 0; i < halves.length; i++) values[i] = table[halves[i]];
+  for (let i = 0; i < length; i++) values[i] = table[halves[i]];
   return values;
 }
 

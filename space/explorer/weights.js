@@ -1,5 +1,4 @@
 /** Load a GPT-2's weights, whole or sharded, into the layout that the forward pass reads. */
-import { transpose } from "./linear_algebra.js";
 import { ModelError, shown } from "./model_error.js";
 import { readHeader, readTensor } from "./safetensors.js";
 
@@ -59,7 +58,7 @@ export async function loadWeights(files, config, onProgress) {
   /** @type {Map<string, Float32Array>} */ const tensors = new Map();
   for await (const [name, values] of readWanted(files, shapes, progressOf(config, onProgress))) {
     if (tensors.has(name)) throw new ModelError(`${files.name} has ${name} twice`);
-    tensors.set(name, isConv1D(name) ? transpose(values, shapes[name][0], shapes[name][1]) : values);
+    tensors.set(name, values);
   }
   return arrange(tensors, config, files.name);
 }
@@ -84,7 +83,7 @@ async function* readWanted(files, shapes, onBytes) {
             `${stream.name}: ${name} has the shape ${shown(entry.shape)}; config.json says ${shown(shapes[name])}`,
           );
         }
-        yield [name, await readTensor(stream, entry, onBytes)];
+        yield [name, await readTensor(stream, entry, isConv1D(name), onBytes)];
       }
     } finally {
       stream.close();
@@ -138,7 +137,10 @@ function expectedShapes({ vocabSize, positions, width, layers, inner }) {
   return shapes;
 }
 
-/** @param {string} name */
+/**
+ * Whether transformers stores a matrix as (inputs, outputs).
+ * @param {string} name
+ */
 function isConv1D(name) {
   return /\.c_(attn|proj|fc)\.weight$/.test(name);
 }

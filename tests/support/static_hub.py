@@ -37,8 +37,13 @@ class StaticFiles(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, mounts: dict[str, Path], cdn: "StaticFiles | None" = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(
+        self,
+        mounts: dict[str, Path],
+        cdn: "StaticFiles | None" = None,
+        handler: "type[StaticHandler] | None" = None,
+    ) -> None:
+        super().__init__(("127.0.0.1", 0), handler or StaticHandler)
         self.mounts, self.cdn = mounts, cdn
         self.behavior = Behavior()
 
@@ -73,17 +78,21 @@ class StaticHub:
         self.front.behavior, self.cdn.behavior = Behavior(), Behavior()
 
 
-class _Handler(SimpleHTTPRequestHandler):
+class StaticHandler(SimpleHTTPRequestHandler):
+    """Answers with the server's files."""
+
     server: StaticFiles
 
     def log_message(self, *_: Any) -> None:  # noqa: ANN401 - of the standard library
         """Print nothing."""
 
     def end_headers(self) -> None:
+        """Let pages of other origins read the answer."""
         self.send_header("Access-Control-Allow-Origin", "*")
         super().end_headers()
 
     def do_GET(self) -> None:
+        """Send a file, or redirect to the CDN."""
         path, behavior = unquote(urlsplit(self.path).path), self.server.behavior
         behavior.asked.append((path, self.headers["Range"]))
         if behavior.status is not None:
