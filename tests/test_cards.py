@@ -20,7 +20,7 @@ from wine_gpt.errors import UserError
 from wine_gpt.evaluation.results import ConditioningResult
 from wine_gpt.publishing import source
 from wine_gpt.publishing.card_parts import check, fill, license_notice
-from wine_gpt.publishing.card_tables import Section, change_after_header, compare_spans, conditioning_section
+from wine_gpt.publishing.card_tables import change_after_header, compare_spans, conditioning_section
 from wine_gpt.publishing.corpus import SAMPLE, OwnCorpus, corpus_of
 from wine_gpt.publishing.model_card import model_card
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
@@ -354,7 +354,10 @@ def test_kaggles_reviews_are_recognized_by_their_texts(tmp_path: Path) -> None:
             {"country": 0.45, "variety": 0.81},
             "Generated texts reflect the variety in their header. They do not measurably reflect the country.",
         ),
-        ({"country": 0.45}, "Generated texts do not measurably reflect the country in their header."),
+        (
+            {"country": 0.45, "variety": math.nan},
+            "Generated texts do not measurably reflect the country in their header.",
+        ),
     ],
 )
 def test_a_field_is_followed_if_it_is_recognized_significantly_more_often_than_guessed(
@@ -363,9 +366,7 @@ def test_a_field_is_followed_if_it_is_recognized_significantly_more_often_than_g
     assert run.evaluation is not None
     found = ConditioningResult({"generated": rates, "commonest": {"variety": 0.1, "country": 0.4}}, None)
     report = dataclasses.replace(run.evaluation, conditioning=found)
-    section = conditioning_section(("country", "province", "variety"), report)
-    assert isinstance(section, Section)
-    assert section.conclusion == conclusion
+    assert conditioning_section(("country", "province", "variety"), report).conclusion == conclusion
 
 
 @pytest.mark.parametrize(
@@ -374,6 +375,14 @@ def test_a_field_is_followed_if_it_is_recognized_significantly_more_often_than_g
 )
 def test_spans_in_common_are_compared(generated: float, held_out: float, comparison: str) -> None:
     assert f"training texts are {comparison} those of held-out texts" in compare_spans(generated, held_out)
+    assert compare_spans(math.nan, held_out) == ""
+
+
+def test_an_evaluation_without_texts_has_no_section(run: RunRecord, tmp_path: Path) -> None:
+    assert run.evaluation is not None
+    report = dataclasses.replace(run.evaluation, copying={}, diversity={}, conditioning=None)
+    card = model_card(dataclasses.replace(run, evaluation=report), NAME, "main", [], None, False)
+    assert not re.findall(r"^### Does", card.text, re.MULTILINE)
 
 
 def test_a_change_that_includes_zero_shows_no_gain(subset_models: list[SubsetModel]) -> None:

@@ -22,10 +22,13 @@ Row = tuple[str | None, ...]
 
 @dataclass(frozen=True)
 class Section:
-    """A table and one sentence on what it shows."""
+    """A table and one sentence on what it shows; false without a table."""
 
     conclusion: str
     table: str
+
+    def __bool__(self) -> bool:
+        return bool(self.table)
 
 
 # the world's average emissions of electricity, as in codecarbon
@@ -210,15 +213,25 @@ def copying_section(evaluation: EvaluationReport) -> Section:
     for kind, label in labels.items():
         if result := evaluation.copying.get(kind):
             fractions = (f"{fraction:.1%}" for fraction in (result.share_10, result.share_15, result.share_20))
-            rows.append((label, f"{result.texts:,}", f"{result.mean_longest:.1f} words", *fractions))
-    header = ("texts", "number", "longest span, mean", "of 10 words or more", "of 15 or more", "of 20 or more")
+            rows.append((label, f"{result.texts:,}", figure(result.mean_longest, ".1f"), *fractions))
+    header = (
+        "texts",
+        "number",
+        "words of the longest span, mean",
+        "of 10 words or more",
+        "of 15 or more",
+        "of 20 or more",
+    )
     generated, real = (evaluation.copying.get(kind) for kind in ("generated", "real"))
-    conclusion = f"{compare_spans(generated.mean_longest, real.mean_longest)}." if generated and real else ""
+    comparison = compare_spans(generated.mean_longest, real.mean_longest) if generated and real else ""
+    conclusion = f"{comparison}." if comparison else ""
     return Section(conclusion, table(header, rows))
 
 
 def compare_spans(generated: float, held_out: float) -> str:
-    """Return what the mean lengths, in words, of spans in common with training texts say of copying."""
+    """Return what the mean lengths, in words, of spans in common with training texts say of copying; empty for NaN."""
+    if not math.isfinite(generated - held_out):
+        return ""
     if abs(generated - held_out) < 1:
         comparison = "about as long as"
     else:
@@ -244,12 +257,11 @@ def diversity_section(evaluation: EvaluationReport) -> Section:
     return Section(conclusion, table(header, rows))
 
 
-def conditioning_section(prompt_fields: Sequence[str], evaluation: EvaluationReport) -> Section | str:
-    """Return how often a classifier recognizes each prompt field, by kind of text; empty without a field."""
+def conditioning_section(prompt_fields: Sequence[str], evaluation: EvaluationReport) -> Section:
+    """Return how often a classifier recognizes each prompt field, by kind of text; no table without a field."""
     rates = evaluation.conditioning.rates if evaluation.conditioning else {}
-    fields = [field for field in prompt_fields if field in rates.get("generated", {})]
-    if not fields:
-        return ""
+    generated = rates.get("generated", {})
+    fields = [field for field in prompt_fields if math.isfinite(generated.get(field, math.nan))]
     labels = {"generated": "generated", "real": "held-out texts", "commonest": "always guessing the commonest value"}
     rows = [
         (label, *(figure(rates.get(kind, {}).get(field), ".1%") for field in fields)) for kind, label in labels.items()
@@ -264,7 +276,7 @@ def conditioning_section(prompt_fields: Sequence[str], evaluation: EvaluationRep
         else "",
     ]
     conclusion = " ".join(filter(None, sentences))
-    return Section(conclusion, table(("texts", *fields), rows))
+    return Section(conclusion, table(("texts", *fields), rows) if fields else "")
 
 
 def generated_texts(evaluation: EvaluationReport) -> int:
@@ -275,7 +287,9 @@ def generated_texts(evaluation: EvaluationReport) -> int:
 def _is_followed(rates: Mapping[str, Mapping[str, float]], field: str, texts: int) -> bool:
     """Return whether the rate's 95% interval, of the normal approximation, lies above that of the commonest value."""
     rate = rates["generated"][field]
-    return rate - 1.96 * math.sqrt(rate * (1 - rate) / texts) > rates.get("commonest", {}).get(field, 0.0)
+    return texts > 0 and rate - 1.96 * math.sqrt(rate * (1 - rate) / texts) > rates.get("commonest", {}).get(
+        field, 0.0
+    )
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -301,4 +315,6 @@ def _setting(value: object) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -147,7 +147,8 @@ def _training_data(run: RunRecord) -> str:
         chosen = {"configuration": data.name, "revision": data.revision}
         details = "".join(f", {label} {code(value)}" for label, value in chosen.items() if value)
     else:
-        details = f", file {code(KAGGLE_FILES[0] if data.path == 'kaggle' else published_path(data.path))}"
+        file = KAGGLE_FILES[0] if data.path == "kaggle" else published_path(data.path)
+        details = "" if file == corpus.name else f", file {code(file)}"
     license = f", licensed under {corpus.license.markdown}" if corpus.creator else ""
     return f"{source}{details}{license}."
 

@@ -77,7 +77,8 @@ def subset_prompt(run: RunRecord, metrics: SubsetMetrics) -> str:
 def _copying(copying: CopyCheck) -> str:
     """Return what the spans in common with training texts show."""
     comparison = compare_spans(copying.generated, copying.real)
-    return f"{comparison}: the longest has {copying.generated:.1f} and {copying.real:.1f} words on average."
+    words = f"the longest has {copying.generated:.1f} and {copying.real:.1f} words on average"
+    return f"{comparison}: {words}." if comparison else ""
 
 
 def _finetune_command(run: RunRecord, subset_model: SubsetModel, base: str, revision: str) -> dict[str, str]:
