@@ -312,6 +312,7 @@ def test_wrong_keyword_arguments_get_one_line(settings: dict[str, object], messa
         (TrainingConfig, {"micro_batches": 2.0}, "training.micro_batches is 2.0: must be a Python int or None"),
         (DataConfig, {"path": Path("a.csv")}, "must be a text"),
         (DataConfig, {"prompt_fields": "country"}, "data.prompt_fields is 'country': must be a tuple of texts"),
+        (DataConfig, {"max_characters": 10**30}, "must be at most 4,294,967,295"),
         (LoraConfig, {"targets": [1]}, "lora.targets is [1]: must be a tuple of texts"),
         (PretrainConfig, {"data": {"path": "a.csv"}}, "data is {'path': 'a.csv'}: must be a DataConfig"),
         (FinetuneConfig, {"variety": 3}, "variety is 3: must be a text or None"),

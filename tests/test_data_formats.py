@@ -175,7 +175,7 @@ def test_blank_rows_and_separators_at_a_lines_end_are_no_cells(tmp_path: Path) -
 def test_a_ragged_row_gets_advice(tmp_path: Path) -> None:
     assert "line 2 has 1 cell, the header 2" in load_error(write(tmp_path / "a.csv", "kind,note\na\n"), **OWN)
     message = load_error(write(tmp_path / "b.csv", "kind,note\na,b\nc,d, e\n"), **OWN)
-    assert "line 3 has 3 cells, the header 2; a cell with the separator or a line break needs quotes" in message
+    assert "line 3 has 3 cells, the header 2; a cell with the separator or a line break needs double quotes" in message
     message = load_error(write(tmp_path / "c.csv", 'kind,note\na,"the \\"best\\" one"\n'), **OWN)
     assert "the record that starts in line 2 is broken" in message
     assert 'write a quote inside a cell as "", not as \\"' in message
@@ -238,6 +238,12 @@ def test_a_table_of_another_program_or_suffix_is_read(tmp_path: Path, name: str)
 AMBIGUOUS = {
     "another order": ("kind,note\na,b\nnote,kind\n", "line 3 is a header with another order of columns: make it"),
     "other columns": ("kind,note\na,b\nkind,id,note\n", "line 3 is a header with other columns than the first"),
+    "fixed width": (
+        "kind      note\na         b c\n",
+        "line 2 has 11 cells, the header 7; its cells are separated by spaces",
+    ),
+    "another separator": ("kind~note\na~b\n", "the header is one cell: name its separator with --data.separator"),
+    "single quotes": ("kind,note\n'a','b, c'\n", "needs double quotes around it"),
     "row names": ("kind,note\n1,a,b\n", "if the first cells are R's row names: write.table(..., row.names = FALSE)"),
     "texts in JSON": ('["a, b", "c"]\n', "record 1 is a text, not an object with the columns as keys"),
     "a quote in tabs": ('kind\tnote\na\n"b\tc\td\n', "line 2 has 1 cell, the header 2"),
@@ -253,7 +259,15 @@ def test_a_table_that_could_be_read_in_two_ways_is_named(tmp_path: Path, name: s
 
 @pytest.mark.parametrize(
     "text",
-    ["note, to self\nBuy wine\n", "note\n", "One, two\nthree, four\n", '{x}\n["a" or\n', "[sic]\n", "kind,note\na\n"],
+    [
+        "note, to self\nBuy wine\n",
+        "my note one\nmy note two\n",
+        "note\n",
+        "One, two\nthree, four\n",
+        '{x}\n["a" or\n',
+        "[sic]\n",
+        "kind,note\na\n",
+    ],
 )
 def test_lines_of_text_are_no_table(tmp_path: Path, text: str) -> None:
     assert notes(tmp_path / "a.txt", text, prompt_fields=()) == text.split("\n")[:-1]

@@ -165,6 +165,7 @@ ARCHIVES: dict[str, Callable[[], bytes]] = {
     ),
     "zip.csv": lambda: zip_bytes({"reviews.csv": CSV}),
     "a.tar": lambda: tar_bytes({**CLUTTER, "reviews.csv": CSV}),
+    "twice.csv.gz.gz": lambda: gzip.compress(gzip.compress(CSV)),
     "a.tar.gz": lambda: gzip.compress(tar_bytes({**CLUTTER, "lines.json": lines_text(RECORDS).encode()})),
     "a.tgz": lambda: gzip.compress(tar_bytes({**CLUTTER, "data/reviews.parquet": parquet_bytes()})),
     "a.tar.zst": lambda: COMPRESS["zst"](tar_bytes({"inner.zip": zip_bytes({"reviews.csv": CSV})})),

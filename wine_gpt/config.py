@@ -46,6 +46,8 @@ def require_types(config: object, section: str = "") -> None:
         value = getattr(config, name)
         if not _fits(value, annotation):
             raise UserError(f"config: {section}{name} is {value!r}: must be {_kind(annotation)}")
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise UserError(f"config: {section}{name} is {value}: must be at most {LARGEST:,}")
 
 
 def _fits(value: object, annotation: typing.Any) -> bool:  # noqa: ANN401 - the type of a type annotation

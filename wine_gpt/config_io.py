@@ -15,7 +15,7 @@ import draccus
 import yaml
 from draccus.wrappers.docstring import get_attribute_docstring
 
-from wine_gpt.config import LARGEST, FinetuneConfig, PretrainConfig, ScoreConfig
+from wine_gpt.config import FinetuneConfig, PretrainConfig, ScoreConfig
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import bundled
 from wine_gpt.yaml_files import Settings, Types, empty_advice, from_text, read_settings, type_name
@@ -130,10 +130,8 @@ def build_config(config_class: type[ConfigT], values: Settings) -> ConfigT:
 
 
 def _require_storable(key: str, value: object) -> None:
-    """Check what no setting may be: an integer beyond 64 bits' use, or a text that no file name can have."""
+    """Check that no text holds what no file name can have."""
     for item in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(item, int) and abs(item) > LARGEST:
-            raise UserError(f"config: {key} is {item}: must be at most {LARGEST:,}")
         if isinstance(item, str) and "\0" in item:
             raise UserError(f"config: {key} is {item!r}: must not hold a NUL character")
 

@@ -46,7 +46,8 @@ LINES_SUFFIX = ".txt"
 METADATA = ("dataset-metadata.json", "dataset_info.json", "dataset_infos.json", "croissant.json", "datapackage.json")
 OWN_CODECS: dict[str, Callable[[IO[bytes]], object]] = {
     "xz": lzma.LZMAFile,
-    "gzip": lambda compressed: gzip.GzipFile(fileobj=compressed),
+    # with the mode, because the one of a gzip file within another is no text
+    "gzip": lambda compressed: gzip.GzipFile(fileobj=compressed, mode="rb"),
 }
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)
 

@@ -65,9 +65,9 @@ def detect(header: list[str], columns: RequestedColumns) -> str:
     def quality(separator: str) -> tuple[int, int]:
         cells = next(csv.reader(header, delimiter=separator, skipinitialspace=True))
         present = columns.present(cells)
-        # names and texts have spaces, so a space separates only if nothing else gives every name
+        # names and texts have spaces, so a space separates only if nothing else gives all of several names
         if separator == " ":
-            return (present if present == len(columns.required) else 0), 0
+            return (present if present == len(columns.required) > 1 else 0), 0
         return present, len(cells)
 
     return max(DETECTED, key=quality)
@@ -141,7 +141,9 @@ class _Table:
         location = f"{self.reader.name}: line {self.reader.lines.number:,}"
         if self.columns.present(row) == len(self.columns.required):
             return UserError(f"{location} is a header with other columns than the first: make it a file of its own")
-        advice = "; a cell with the separator or a line break needs quotes around it" if more else ""
+        advice = "; a cell with the separator or a line break needs double quotes around it" if more else ""
+        if self.reader.separator == " ":
+            advice = "; its cells are separated by spaces: save a table of fixed width as CSV"
         if len(row) == width + 1 and row[0] == "1":
             advice += "; if the first cells are R's row names: write.table(..., row.names = FALSE)"
         cells = f"{len(row)} cell{'' if len(row) == 1 else 's'}"
@@ -163,6 +165,8 @@ class _Table:
         """Return what may be wrong if the header has no required column."""
         if self.columns.present(self.header):
             return ""
+        if len(self.header) == 1 and all(column in self.header[0] for column in self.columns.required):
+            return "the header is one cell: name its separator with --data.separator"
         for row in itertools.islice(self.rows, SEARCHED):
             if self.columns.present(row) == len(self.columns.required):
                 return f"{HEADER}, but line {self.reader.lines.number:,} has these names: delete the lines above it"
