@@ -66,11 +66,13 @@ def opened(browser: Browser, site: tuple[Path, str]) -> Open:
     def open_page(
         link: dict[str, Any] = LINK,
         ready: bool = True,
+        blocked: bool = False,
         **context: Any,  # noqa: ANN401 - of playwright
     ) -> Iterator[Page]:
         page = new_page(browser, **{"viewport": DESKTOP, **context})
         wrong: list[str] = []
         asked: list[str] = []
+        told = functools.partial(errors, blocked=blocked)
         # a model may lack files that the page asks for, such as its template
         page.on("console", lambda message: wrong.extend(told(message.text) if message.type == "error" else ()))
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -86,8 +88,9 @@ def opened(browser: Browser, site: tuple[Path, str]) -> Open:
     return open_page
 
 
-def told(message: str) -> list[str]:
-    return [] if "404" in message else [message]
+def errors(message: str, blocked: bool) -> list[str]:
+    """Return an error of the console, unless it is of a missing file, or of a request that the policy blocks."""
+    return [] if "404" in message or (blocked and "Content Security Policy" in message) else [message]
 
 
 def foreign(url: str, site: str) -> list[str]:
@@ -539,6 +542,24 @@ def test_the_keyboard_alone_steps_through_the_words(opened: Open) -> None:
         expect(page.locator("[data-view=next] .chosen-word")).to_have_text("end of the text")
         page.keyboard.press("Escape")
         expect(page.locator(".panel .content").first).to_be_hidden()
+
+
+def test_neither_the_page_nor_its_worker_may_ask_another_host(opened: Open, site: tuple[Path, str]) -> None:
+    other = site[1].replace("127.0.0.1", "localhost")
+    # no-cors, so that only the policy can stop it
+    script = """address => new Promise((resolve) => {
+        addEventListener("securitypolicyviolation", ({ effectiveDirective }) => resolve(effectiveDirective));
+        fetch(address, { mode: "no-cors" }).then(() => resolve("answered"), () => {});
+    })"""
+    with opened(blocked=True) as page:
+        (worker,) = page.workers
+        assert worker.evaluate(script, f"{site[1]}/settings.json") == "answered"
+        assert worker.evaluate(script, f"{other}/settings.json") == "connect-src"
+        assert page.evaluate(script, f"{other}/settings.json") == "connect-src"
+        page.locator(".right-model").evaluate("(each, value) => { each.value = value; }", f"{other}/model/")
+        page.get_by_role("tab", name="Compare").click()
+        page.get_by_role("button", name="Write both").click()
+        expect(page.locator(".compare-status")).to_contain_text("may ask no other address")
 
 
 def test_markup_is_shown_and_never_run(opened: Open) -> None:

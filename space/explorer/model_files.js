@@ -6,7 +6,7 @@
  */
 import { ModelError, shown } from "./model_error.js";
 
-const HUB = "https://huggingface.co";
+export const HUB = "https://huggingface.co";
 /** Milliseconds without a byte after which a download has failed. */
 const PATIENCE = 60_000;
 const RETRIES = 3;

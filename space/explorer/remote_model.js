@@ -110,9 +110,19 @@ export class RemoteTokenizer {
   }
 }
 
+/**
+ * Start worker.js by a blob that imports it: a worker has the Content-Security-Policy of the page only if its address is
+ * a blob's. Loaded from its own address it would have that of the server's answer, and a static Space sends none.
+ */
+function startWorker() {
+  const code = `import ${JSON.stringify(new URL("./worker.js", import.meta.url).href)};`;
+  const address = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+  return new Worker(address, { type: "module" });
+}
+
 /** Calls of a worker's methods that wait for their answers. */
 class WorkerCalls {
-  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  #worker = startWorker();
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void, onEvent?: (event: any) => void}>} */
   #waiting = new Map();
   #count = 0;

@@ -12,6 +12,7 @@ import { finder } from "./dom.js";
 import { chooseLanguage, makeText, translate } from "./i18n.js";
 import { keepInnerValues } from "./inner_values.js";
 import { chosenSource, loadAll, loadSite } from "./model_source.js";
+import { isAllowed, limitRequests } from "./policy.js";
 import { emptyState, Store } from "./store.js";
 import { firstPrompt } from "./template.js";
 import { mount as mountTabs, TABS } from "./views/tabs.js";
@@ -46,13 +47,15 @@ async function start() {
 async function loadFirst() {
   const site = await loadSite();
   for (const each of document.querySelectorAll(".words, .eyebrow")) each.setAttribute("lang", typeof site.language === "string" ? site.language : "");
+  /** @type {import("../model_files.js").Source | null} */ let source = null;
   try {
-    const source = chosenSource(location.search, site);
-    if (source) await load(source, parseAddress(location.search, TABS));
-    else store.set({ problem: text("no_model") });
+    source = chosenSource(location.search, site);
   } catch (error) {
     store.set({ problem: messageOf(error) });
   }
+  limitRequests(source);
+  if (source) await load(source, parseAddress(location.search, TABS));
+  else if (!store.state.problem) store.set({ problem: text("no_model") });
 }
 
 /** @param {string} name */
@@ -64,6 +67,7 @@ async function openModel(name) {
   try {
     const source = chosenSource(link.search, {});
     if (!source) return;
+    if (!isAllowed(source)) return location.assign(link);
     history.replaceState(null, "", link);
     await load(source, parseAddress("", TABS));
   } catch (error) {

@@ -221,6 +221,7 @@ export const en = {
   own_side: "This side",
   other_side: "Other side",
   compare_other_words: "The words can't be compared one by one, because the models have other vocabularies or the text is too long.",
+  compare_other_host: "The page may ask no other address than this model's: open the other model first, then compare it with one of the Hub.",
 
   // epochs
   tab_epochs: "Training",

@@ -221,6 +221,7 @@ export const es = {
   own_side: "Este lado",
   other_side: "Otro lado",
   compare_other_words: "No se pueden comparar las palabras una a una, porque los modelos tienen vocabularios distintos o el texto es demasiado largo.",
+  compare_other_host: "La página no puede consultar otra dirección que la de este modelo: abre primero el otro modelo y compáralo después con uno del Hub.",
 
   // epochs
   tab_epochs: "Entrenamiento",

@@ -1,10 +1,12 @@
 /** Compare two texts side by side: two beginnings, two temperatures or two models, with the same seed. */
+import { ModelError } from "../../model_error.js";
 import { parseSource } from "../../model_files.js";
 import { loadRemoteModel } from "../../remote_model.js";
 import { surprises } from "../../sampling.js";
 import { finder, make } from "../dom.js";
 import { idTokenizer } from "../id_tokenizer.js";
 import { nameOfWord } from "../names.js";
+import { isAllowed } from "../policy.js";
 import { isMark, shownWords } from "../shown_words.js";
 import { piecesAfter, promptOf } from "../writing.js";
 
@@ -65,7 +67,9 @@ export function mount(element, store, text) {
     if (!name || other) return other?.model ?? null;
     status.textContent = text("loading_start", { name });
     const source = parseSource(name, undefined, document.baseURI), endpoint = store.state.source?.endpoint;
-    const model = await loadRemoteModel(source.hub && endpoint ? { ...source, endpoint } : source, { signal });
+    if (source.hub && endpoint) source.endpoint = endpoint;
+    if (!isAllowed(source)) throw new ModelError(text("compare_other_host"));
+    const model = await loadRemoteModel(source, { signal });
     other = { name, model };
     return model;
   }
