@@ -107,7 +107,7 @@ class RequestedColumns:
             )
         nearest = {column: match for column in missing if (match := _nearest(column, found))}
         hints = "".join(f"; nearest to {column!r}: {match}" for column, match in nearest.items())
-        if advice and not nearest and not self.present(found):
+        if advice and (not nearest or len(found) == 1) and not self.present(found):
             hints = f"; {advice}"
         names = textwrap.shorten(", ".join(filter(None, map(column_name, found))), SHOWN_NAMES, placeholder=" …")
         return (

@@ -51,7 +51,9 @@ GENERATION_RANGES: dict[str, tuple[type, float, float]] = {
     "top_p": (float, 1e-6, 1),
     "top_k": (int, 0, math.inf),
     "repetition_penalty": (float, 1e-6, 1e6),
-    **{name: (int, 1, math.inf) for name in ("max_length", "max_new_tokens", "num_beams", "num_return_sequences")},
+    **{name: (int, 1, math.inf) for name in ("max_length", "max_new_tokens")},
+    # each one is a row of the batch, so a large number takes all memory
+    **{name: (int, 1, 1000) for name in ("num_beams", "num_return_sequences")},
     **{name: (int, 0, math.inf) for name in ("min_length", "min_new_tokens", "no_repeat_ngram_size")},
 }
 ADAPTER_RANGES: dict[str, tuple[type, float, float]] = {"r": (int, 1, math.inf), "lora_alpha": (float, 1e-6, 1e6)}
