@@ -15,6 +15,7 @@ from playwright.sync_api import sync_playwright
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
+from wine_gpt.publishing.explorer_server import ExplorerServer
 
 DOCS = Path(__file__).parent
 RUN = DOCS.parent / "runs" / "sample"
@@ -34,6 +35,10 @@ CHROMIUM_FLAGS = (
 DEMO = {"prompt": "wine review : italy : tuscany : sangiovese :", "temperature": 0.8, "seed": 7}
 DEMO_WORD = 16
 
+# The same review in the explorer, which draws other numbers of a seed, and a word with several likely alternatives.
+EXPLORER = {"prompt": "wine review : italy : tuscany : sangiovese :", "temperature": 0.8, "seed": 3, "word": 18}
+EXPLORER_THUMBNAIL = DOCS.parent / "space" / "explorer" / "thumbnail.png"
+
 # The Space's picture on social networks: words shaded as the demo shades them, for any corpus.
 THUMBNAIL = DOCS.parent / "space" / "thumbnail.png"
 THUMBNAIL_WORDS = (("A", 8), ("small", 30), ("GPT-2", 70), ("writes", 45), ("a", 5), ("text", 85), ("and", 12))
@@ -44,10 +49,11 @@ p { margin: 0 90px; font: 600 88px/1.5 sans-serif } span { padding: 4px 14px; bo
 
 
 def main() -> None:
-    """Copy the loss curve, and photograph the explanation page and the demo."""
+    """Copy the loss curve, and photograph the explanation page, the demo and the explorer."""
     shutil.copyfile(RUN / "loss.png", DOCS / "loss.png")
     photograph_explanation()
     photograph_demo()
+    photograph_explorer()
     photograph_thumbnail()
 
 
@@ -83,6 +89,23 @@ def photograph_explanation() -> None:
             check=True,
             stderr=subprocess.DEVNULL,
         )
+
+
+def photograph_explorer() -> None:
+    """Serve the explorer with the run, and photograph a review and its thumbnail for social networks."""
+    sys.path.insert(0, str(DOCS.parent / "tests"))
+    from support.local_server import serving
+
+    with serving(ExplorerServer(RUN)) as server, sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        for file, width, height in ((DOCS / "explorer.png", 1280, 1284), (EXPLORER_THUMBNAIL, 1200, 630)):
+            page = browser.new_page(viewport={"width": width, "height": height}, locale="en-US")
+            page.goto(f"{server.address}?{urlencode(EXPLORER)}")
+            page.locator(".word.chosen").wait_for()
+            # Colors fade in.
+            page.wait_for_timeout(1000)
+            page.screenshot(path=file)
+        browser.close()
 
 
 def photograph_demo() -> None:
