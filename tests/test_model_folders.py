@@ -217,6 +217,11 @@ def test_swapped_ids_of_two_words_are_found(
     assert "restore the file" in refused(load_base, str(folder))
 
 
+def test_a_tokenizers_length_that_is_no_number_is_named(folder: Path) -> None:
+    change_json(folder / "tokenizer_config.json", model_max_length="many")
+    assert "model_max_length of tokenizer_config.json is 'many'" in refused(load_model_and_tokenizer, folder)
+
+
 def test_metrics_without_results_are_named(recorded: Path) -> None:
     (recorded / "metrics.json").write_text("{}")
     assert f"{recorded / 'metrics.json'} has no training: restore it" in refused(load_model, recorded)

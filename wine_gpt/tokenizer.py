@@ -373,6 +373,9 @@ def load_tokenizer(path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS)
         raise UserError(f"tokenizer: can't load {path}: {one_line(error)}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(f"tokenizer: {path} is no fast tokenizer, one with a {TOKENIZER}")
+    if not isinstance(tokenizer.model_max_length, int | float):
+        length = tokenizer.model_max_length
+        raise UserError(f"tokenizer: {path}: model_max_length of {TOKENIZER_CONFIG} is {length!r}: must be a number")
     missing = [name for name in required if getattr(tokenizer, f"{name}_token_id") is None]
     if missing:
         raise UserError(f"tokenizer: {path} has no {', '.join(missing)} token; {TOKENIZER_CONFIG} names them")
