@@ -15,7 +15,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 
 from playwright.sync_api import Page, expect
-from support.browser import CHROMIUM, SCREENSHOTS, launched, new_page
+from support.browser import CHROMIUM, DESKTOP, SCREENSHOTS, launched, new_page
 
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.explorer_server import ExplorerServer
@@ -125,6 +125,32 @@ def test_the_slider_works_by_keyboard_and_says_what_it_shows(page: Page) -> None
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.screenshot(path=SCREENSHOTS / "explorer-epochs-phone.png", full_page=True)
+
+
+def test_a_dropped_folder_has_its_epochs(page: Page, run: Path) -> None:
+    page.set_viewport_size(DESKTOP)
+    page.evaluate(DROP, [f"/run/{run.name}/", *(path.relative_to(run).as_posix() for path in files_to_drop(run))])
+    expect(page.locator(".model-name")).to_have_text("config.json")
+    expect(page.locator(".epoch-line")).to_contain_text("Epoch 2 of 2, step 40")
+    move_to(page, 0)
+    expect(page.locator(".epoch-line")).to_contain_text("Random weights")
+
+
+def files_to_drop(run: Path) -> list[Path]:
+    return [run / "config.json", run / "model.safetensors", run / "tokenizer.json", *sorted((run / EPOCHS).iterdir())]
+
+
+# drops a folder whose files are fetched, since only a visitor's own drop makes real entries
+DROP = """async ([folder, ...paths]) => {
+  const entries = await Promise.all(paths.map(async (path) => {
+    const content = await (await fetch(folder + path)).blob();
+    const file = (resolve) => resolve(new File([content], path.split("/").at(-1)));
+    return { isFile: true, fullPath: `/run/${path}`, file };
+  }));
+  const event = new Event("drop"), items = entries.map((entry) => ({ webkitGetAsEntry: () => entry }));
+  Object.defineProperty(event, "dataTransfer", { value: { types: ["Files"], items } });
+  dispatchEvent(event);
+}"""
 
 
 def test_a_missing_file_and_a_run_without_epochs_are_one_line(page: Page, run: Path) -> None:

@@ -21,7 +21,7 @@ const BUFFER = 2 ** 18;
  * @property {string} [revision] of the Hub: a branch, tag or commit; main if absent
  * @property {string} [endpoint] the Hub's address; https://huggingface.co if absent
  * @property {string} [url] of the folder with the files, absolute
- * @property {File[]} [files] dropped files
+ * @property {File[]} [files] dropped files, named by their path in a dropped folder
  * @property {string} [weights] path of another file with the weights, such as an epoch's; model.safetensors or its shards if absent
  */
 
@@ -90,7 +90,9 @@ export class ModelFiles {
    */
   async open(name) {
     if (this.source.files) {
-      const file = this.source.files.find((candidate) => candidate.name === name);
+      const { files } = this.source;
+      // what lies deeper in a dropped folder is the model's only if nothing at its top is
+      const file = files.find((each) => each.name === name) ?? files.find((each) => each.name.endsWith(`/${name}`));
       return file && ByteStream.open(name, (start) => openLocal(file, start), this.signal);
     }
     const address = this.#address(name);

@@ -2,7 +2,7 @@
 
 /**
  * @param {DataTransfer} transfer
- * @returns {Promise<File[]>} the files, with those of a dropped folder
+ * @returns {Promise<File[]>} the files; those of a dropped folder are named by their path in it, "epochs/index.json"
  */
 export async function filesOf(transfer) {
   // entries must be read before the event ends
@@ -15,7 +15,12 @@ export async function filesOf(transfer) {
  * @returns {Promise<File[]>}
  */
 async function filesOfEntry(entry) {
-  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+  if (entry.isFile) {
+    /** @type {File} */ const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    // the full path begins with a slash and the name of what was dropped
+    const path = entry.fullPath.split("/").slice(2).join("/");
+    return [path ? new File([file], path) : file];
+  }
   const reader = entry.createReader();
   /** @type {any[]} */ const files = [];
   // a reader gives a folder's entries in parts
