@@ -137,6 +137,8 @@ def refused(folder: Path) -> str:
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     assert "no such folder" in refused(tmp_path / "none")
     assert "holds no model: it has no config.json" in refused(tmp_path)
+    (tmp_path / "checkpoints" / "step-00000001").mkdir(parents=True)
+    assert refused(tmp_path).endswith("; its training is not finished: --resume continues it")
 
 
 def test_a_mistyped_run_is_not_looked_for_on_the_hub(

@@ -89,6 +89,8 @@ def test_the_run_prints_its_data_progress_and_next_command(finished: tuple[Path,
     assert f"data: {folder.parent / 'reviews.json'}" in lines
     assert lines[0].startswith("precision: mixed no, float32 matmuls by ")
     assert [line.split(":")[0] for line in progress if line.startswith("epoch")] == ["epoch 1 of 2", "epoch 2 of 2"]
+    few_steps = r"optimizer steps: \d+; with fewer than 300 most models are still learning at the end: raise training"
+    assert sum(bool(re.match(few_steps, line)) for line in progress) == 1
     assert any(line.startswith("test: ") and "nats per word" in line for line in lines)
     assert lines[-2] == f"saved: {folder}"
     assert lines[-1].startswith(f"next:  python scripts/generate.py {folder} --prompt")

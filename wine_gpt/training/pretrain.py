@@ -169,7 +169,7 @@ def _warn_of_few_steps(trainer: Trainer) -> None:
     steps, config = trainer.plan.total_steps, trainer.config
     if steps < FEW_STEPS:
         logger.warning(
-            f"only {steps} optimizer steps in {config.epochs} epochs: a model learns more from {FEW_STEPS} or more: "
+            f"optimizer steps: {steps}; with fewer than {FEW_STEPS} most models are still learning at the end: "
             f"raise training.epochs, or lower training.batch_tokens (now {config.batch_tokens:,})"
         )
 
