@@ -175,6 +175,8 @@ def test_a_link_writes_the_text_that_it_was_made_from(opened: Open) -> None:
         expect(page.get_by_role("alert")).to_have_text(
             "The link has invalid settings, which are ignored: temperature, tab, ids."
         )
+        page.goto(f"{page.url.split('?')[0]}?ids=999999.20.30")
+        expect(page.get_by_role("alert")).to_have_text("The link has invalid settings, which are ignored: ids.")
 
 
 def test_words_come_one_at_a_time_and_the_link_keeps_them(opened: Open) -> None:

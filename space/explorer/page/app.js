@@ -117,7 +117,9 @@ async function begin(loaded, { state, settings, written, word, ignored }) {
   if (written) await restore(store, written);
   else if (store.state.prompt || generation.bos !== null) await write(store);
   if (word !== undefined && word < store.state.ids.length) store.set({ chosen: word });
-  if (ignored.length && !store.state.problem) store.set({ problem: text("link_bad", { names: ignored.join(", ") }) });
+  // a link that was made with another model may have more ids
+  const wrong = written?.some((id) => id >= config.vocabSize) ? [...ignored, "ids"] : ignored;
+  if (wrong.length && !store.state.problem) store.set({ problem: text("link_bad", { names: wrong.join(", ") }) });
 }
 
 function showProblems() {
