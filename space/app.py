@@ -1,12 +1,11 @@
-"""Start the demo: a page on which a small GPT-2 writes reviews and shows how it chose each word, and an API.
+"""Start the demo: a page on which a small GPT-2 writes reviews, the explorer that looks inside it, and an API.
 
-python app.py
+python app.py, or with hot reload: gradio app.py
 
 WINE_GPT_MODEL names a model: a folder, or a repository on the Hub (org/name or org/name@revision).
 WINE_GPT_ADAPTERS names its adapters, separated by commas.
 """
 
-import importlib.util
 import os
 import sys
 
@@ -15,21 +14,21 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
 os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000000"
 
+import gradio as gr
 import torch
 
-from demo import Demo
-from page import build, launch_options
+from backend import Backend
+from page import build
+from serving import launch_options
 
-
-def main() -> None:
-    """Load the model and serve the page until stopped."""
+if gr.NO_RELOAD:
     # one thread, because a single token's matmuls are too small for several
     torch.set_num_threads(1)
-    demo = Demo()
-    for problem in demo.problems:
+    backend = Backend()
+    for problem in backend.problems:
         print(problem, file=sys.stderr)
-    build(demo).launch(**launch_options(demo), mcp_server=importlib.util.find_spec("mcp") is not None)
 
+demo = build(backend)
 
 if __name__ == "__main__":
-    main()
+    demo.launch(**launch_options(backend))

@@ -128,19 +128,24 @@ class Engine:
             end = max(end, stop)
         return Prompt(ids, words, [index != self.tokenizer.unk_token_id for index in ids])
 
-    def spaced_words(self, ids: Sequence[int]) -> list[str]:
-        """Return the text that each id adds to the decoded text; "" for [EOS]."""
-        words, text, decoded = [], "", []
-        for index in ids:
-            decoded.append(index)
-            longer = str(self.tokenizer.decode(decoded, skip_special_tokens=True))
-            words.append(longer[len(text) :])
-            text = longer
-        return words
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text that tokens add to a prompt."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def is_complete(self, prompt: Sequence[int], ids: Sequence[int], settings: Settings) -> bool:
+        """Return whether the tokens after a prompt end the text or reach its length."""
+        ended = bool(ids) and ids[-1] == self.tokenizer.eos_token_id
+        return ended or len(ids) >= min(settings.length, self.positions - len(prompt))
 
     def label(self, index: int) -> str:
         """Return the word of an id, or ∎ for [EOS]."""
         return "∎" if index == self.tokenizer.eos_token_id else str(self.tokenizer.convert_ids_to_tokens(index))
+
+    def save_merged(self, folder: Path) -> None:
+        """Write a folder with the whole model for each adapter, because the explorer runs whole models only."""
+        for name in self.adapters:
+            adapted: Any = copy.deepcopy(self._model)
+            adapted.merge_and_unload(adapter_names=[name]).save_pretrained(folder / name)
 
     @contextmanager
     def using(self, adapter: str, attention: bool = False) -> Iterator[PreTrainedModel | PeftModel]:

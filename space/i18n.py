@@ -1,5 +1,6 @@
-"""The page's texts and error messages in each language; page.js reads the same texts."""
+"""The page's texts and error messages in each language."""
 
+import html
 import json
 import re
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ DEFAULT_LANGUAGE = "en"
 OTHER = "_other"
 # the suffix of those that name the prefix of its texts
 NAMED = "_named"
+# the suffix of those for a page without a model
+NO_MODEL = "_no_model"
 
 
 class UserFacingError(Exception):
@@ -37,31 +40,39 @@ class UserFacingError(Exception):
         return texts[self.key].format(**values)
 
 
-def page_texts(about_wine: bool, prefix: str = "", form: str = "") -> Texts:
+def page_texts(about_wine: bool, prefix: str = "", form: str = "", model: str = "") -> Texts:
     """Return the page's texts by language and key.
 
     Args:
         about_wine: whether the model's texts are wine reviews.
         prefix: of another corpus's texts; empty if they have none.
         form: of another corpus's texts, see :attr:`template.Template.form`.
+        model: link to the model in Markdown; empty if there is no model.
     """
-    suffixes = [""] if about_wine else [*([NAMED] if prefix else []), OTHER, ""]
+    corpus = [] if about_wine else [*([NAMED] if prefix else []), OTHER]
+    suffixes = [*([] if model else [NO_MODEL]), *corpus, ""]
+    values = {"prefix": prefix, "form": form, "model": model}
     return {
         language: {
-            key: _fill(next(texts[key + suffix] for suffix in suffixes if key + suffix in texts), prefix, form)
+            key: _fill(key, next(texts[key + suffix] for suffix in suffixes if key + suffix in texts), values)
             for key in texts
-            if not key.endswith((OTHER, NAMED))
+            if not key.endswith((OTHER, NAMED, NO_MODEL))
         }
         for language, texts in TEXTS.items()
     }
 
 
-def _fill(text: str, prefix: str, form: str) -> str:
-    values = {"{prefix}": prefix, "{form}": form}
-    return re.sub("{prefix}|{form}", lambda found: values[found[0]], text)
+def _fill(key: str, text: str, values: Mapping[str, str]) -> str:
+    """Return a text with the values of ``page_texts``; its other values are filled in by the page."""
+
+    def value(found: re.Match[str]) -> str:
+        # the heading is Markdown, which may contain HTML
+        return html.escape(values[found[1]]) if key == "heading" else values[found[1]]
+
+    return re.sub(f"{{({'|'.join(values)})}}", value, text)
 
 
-def language_of(query: Mapping[str, str], headers: Mapping[str, str]) -> str:
-    """Return a request's language, as ``page.js`` does: the URL's ``lang``, otherwise the browser's first language."""
-    tags = (query.get("lang"), headers.get("accept-language", "")[:2])
-    return next((language for language in tags if language in TEXTS), DEFAULT_LANGUAGE)
+def language_of(headers: Mapping[str, str]) -> str:
+    """Return a request's language: the browser's first one, as gradio does on the page."""
+    language = headers.get("accept-language", "")[:2].lower()
+    return language if language in TEXTS else DEFAULT_LANGUAGE

@@ -1,10 +1,12 @@
 """Choose the model and its adapters: from the environment, settings.json, or the quickstart's run."""
 
+import html
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from huggingface_hub import ModelCard, hf_hub_download
 
@@ -44,6 +46,13 @@ class ModelSource:
     def short_name(self) -> str:
         """The name of the folder or repository, without its parents or organization."""
         return Path(self.name).name
+
+    @property
+    def markdown(self) -> str:
+        """The name in Markdown, with a link to the Hub unless it is a folder's."""
+        if self.revision is None:
+            return html.escape(self.short_name)
+        return f"[{self}](https://huggingface.co/{self.name}/tree/{quote(self.revision)})"
 
     def file(self, name: str) -> Path | None:
         """Return the path of a file, downloaded if necessary; None if the file does not exist.

@@ -78,16 +78,5 @@ def choice(field: str, value: Any, choices: Collection[str]) -> str:  # noqa: AN
     return value
 
 
-def ids(field: str, value: Any, vocabulary: int, most: int) -> list[int]:  # noqa: ANN401 - unvalidated
-    """Return a list of at most ``most`` token ids.
-
-    Raises:
-        UserFacingError: if the value is not such a list.
-    """
-    if not isinstance(value, list) or len(value) > most:
-        raise UserFacingError("problem_list", field=field, most=most)
-    return [whole(field, index, 0, vocabulary - 1) for index in value]
-
-
 def _is_number(value: Any) -> bool:  # noqa: ANN401 - unvalidated
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,5 +1,6 @@
 """The demo's results are those of transformers, and it validates what visitors send."""
 
+import html
 import json
 import math
 import re
@@ -8,13 +9,13 @@ import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
-import httpx
 import pytest
+import safetensors.torch
 import torch
 from safetensors.numpy import load_file, save_file
-from support.local_server import PATIENCE
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, set_seed
+from transformers import AutoModelForCausalLM, PreTrainedModel, set_seed
 
 pytest.importorskip("gradio", reason="the demo's packages are not installed")
 
@@ -23,16 +24,17 @@ import regions
 import template
 import validation
 from attention import View
-from casing import Casing
+from backend import Backend
 from copy_check import FILE, Index
-from demo import Demo
 from engine import BASE, Engine, Settings
 from i18n import UserFacingError, language_of, page_texts
 from model_source import ModelSource, choose_adapters, choose_model
 from regions import Regions
-from template import WINE, Template
+from template import Template
+from wine_gpt import run_folder
 from wine_gpt.data.template import ReviewTemplate
-from wine_gpt.generation.explain import explain
+from wine_gpt.publishing import published_files as run_files
+from wine_gpt.publishing.explorer_files import MODEL_FILES, is_model_file
 from wine_gpt.publishing.staging import copy_demo
 
 SPACE = Path(__file__).parents[1] / "space"
@@ -42,15 +44,15 @@ ADAPTERS = ("pinot-noir", "riesling")
 
 
 @pytest.fixture(scope="module")
-def demo(demo_model: Path) -> Demo:
+def demo(demo_model: Path) -> Backend:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WINE_GPT_MODEL", str(demo_model))
         patch.setenv("WINE_GPT_ADAPTERS", ", ".join(f"{demo_model}-{name}" for name in ADAPTERS))
-        return Demo()
+        return Backend()
 
 
 @pytest.fixture(scope="module")
-def engine(demo: Demo) -> Engine:
+def engine(demo: Backend) -> Engine:
     assert demo.engine is not None
     return demo.engine
 
@@ -105,45 +107,7 @@ def test_texts_written_at_once_are_those_written_alone(engine: Engine) -> None:
     assert written == expected
 
 
-def test_words_are_the_decoded_text_cut_in_pieces(engine: Engine, tokenizer: PreTrainedTokenizerFast) -> None:
-    ids = engine.encode("prompt", HEADER).ids
-    written = [word for piece in engine.write(ids, Settings(0.8, 1.0, 60, 7), BASE) for word in piece]
-    words = engine.spaced_words(written)
-    assert "".join(words) == tokenizer.decode(written, skip_special_tokens=True)
-    assert words[-1] == ""
-    assert all(words[:-1])
-
-
 # ---- explaining -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("adapter", [BASE, "riesling"])
-@pytest.mark.parametrize(("layer", "head"), [(None, None), (0, None), (None, 1), (1, 0)])
-def test_attention_is_what_an_eager_model_returns(
-    engine: Engine, demo_model: Path, adapter: str, layer: int | None, head: int | None
-) -> None:
-    ids = engine.encode("prompt", HEADER).ids
-    ids += [word for piece in engine.write(ids, Settings(1.5, 1.0, 30, 5), adapter) for word in piece]
-    model = alone(demo_model, adapter)
-    with torch.no_grad():
-        output = model(torch.tensor([ids]), output_attentions=True)
-    logits = output.logits[0].clone()
-    logits[:, model.generation_config.suppress_tokens] = -torch.inf
-    plain, tempered = logits.softmax(-1), (logits / 0.5).softmax(-1)
-    weights = torch.stack(output.attentions)[:, 0]
-    weights = weights.mean(0) if layer is None else weights[layer]
-    weights = weights.mean(0) if head is None else weights[head]
-    steps = attention.explain(engine, ids, adapter, 0.5, View(layer, head))
-    assert len(steps) == len(ids) - 1
-    for at, step in enumerate(steps):
-        assert step.probability == pytest.approx(plain[at, ids[at + 1]].item(), abs=1e-5)
-        assert step.probability_at_temperature == pytest.approx(tempered[at, ids[at + 1]].item(), abs=1e-5)
-        assert step.rank == 1 + int((plain[at] > plain[at, ids[at + 1]]).sum())
-        assert [word[2] for word in step.next] == pytest.approx(plain[at].topk(10).values.tolist(), abs=1e-5)
-        for index, word, before, after in step.next:
-            assert word == engine.label(index)
-            assert (before, after) == pytest.approx((plain[at, index].item(), tempered[at, index].item()), abs=1e-5)
-        assert step.attention == pytest.approx(weights[at, : at + 1].tolist(), abs=2e-5)
 
 
 def test_explaining_leaves_generation_to_the_fast_attention(engine: Engine) -> None:
@@ -155,19 +119,7 @@ def test_explaining_leaves_generation_to_the_fast_attention(engine: Engine) -> N
     assert not any(weights is not None for weights in output.attentions)
 
 
-def test_the_command_line_and_the_demo_give_equal_explanations(
-    engine: Engine, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
-) -> None:
-    ids = engine.encode("prompt", HEADER).ids
-    for layer, head in ((None, None), (1, None), (None, 0)):
-        steps = attention.explain(engine, ids, BASE, 1.0, View(layer, head))
-        expected = explain(model, tokenizer, ids, 1, layer=layer, head=head).steps
-        for step, printed in zip(steps, expected, strict=True):
-            assert step.attention == pytest.approx(printed.attention, abs=1e-5)
-            assert step.probability == pytest.approx(printed.probability, abs=1e-5)
-
-
-def test_the_api_returns_what_transformers_computes(demo: Demo, engine: Engine, demo_model: Path) -> None:
+def test_the_api_returns_what_transformers_computes(demo: Backend, engine: Engine, demo_model: Path) -> None:
     tokenizer = engine.tokenizer
     inputs = tokenizer([HEADER], return_tensors="pt")
     with torch.no_grad():
@@ -194,44 +146,63 @@ def test_a_prompt_that_spells_a_special_token_has_plain_words(engine: Engine) ->
     assert not engine.knows("[EOS]")
 
 
-def test_another_word_continues_the_text_from_there(demo: Demo, engine: Engine) -> None:
-    *_, review = demo.write(HEADER, BASE, 0.8, 1.0, 60, 7)
-    explained = demo.explain({**review, "layer": None, "head": None})
-    step = explained["explanation"]["steps"][review["given"] + 3 - 1]
-    other = next(index for index, *_ in step["next"] if index != review["ids"][3])
-    prompt, seed = demo.branch({**review, "ids": [*review["ids"][:3], other]})
-    *_, branched = demo.write(prompt, BASE, 0.8, 1.0, 60, seed)
-    assert engine.encode("prompt", prompt).ids == [
-        *engine.encode("prompt", HEADER).ids,
-        *review["ids"][:3],
-        other,
-    ]
-    assert branched["given"] == review["given"] + 4
+# ---- comparing, links, the explorer's files -------------------------------------------------------------------------
 
 
-# ---- comparing ------------------------------------------------------------------------------------------------------
+def test_compared_texts_are_those_written_alone(demo: Backend) -> None:
+    sides = [(HEADER, BASE, 0.9), ("wine review : spain : rioja : tempranillo :", "riesling", 1.4)]
+    *_, compared = demo.compare(*sides, 11)
+    for (prompt, model, temperature), written in zip(sides, compared, strict=True):
+        *_, written_alone = demo.write(prompt, model, temperature, seed=11)
+        assert written == written_alone
 
 
-def test_compared_words_have_the_probabilities_of_both_sides(demo: Demo, engine: Engine, demo_model: Path) -> None:
-    left = {"prompt": HEADER, "model": BASE, "temperature": 0.9}
-    right = {"prompt": "wine review : spain : rioja : tempranillo :", "model": "riesling", "temperature": 1.4}
-    *_, last = demo.compare(left, right, 11)
-    for own, other in ((0, 1), (1, 0)):
-        review, sides = last["sides"][own], (left, right)
-        for key, side in (("here", sides[own]), ("there", sides[other])):
-            prompt = engine.encode("prompt", side["prompt"]).ids
-            model = alone(demo_model, side["model"])
-            with torch.no_grad():
-                logits = model(torch.tensor([[*prompt, *review["ids"]]])).logits[0]
-            logits[:, model.generation_config.suppress_tokens] = -torch.inf
-            probabilities = (logits / side["temperature"]).softmax(-1)[len(prompt) - 1 : -1]
-            expected = [row[index].item() for row, index in zip(probabilities, review["ids"], strict=True)]
-            assert review["differences"][key] == pytest.approx(expected, abs=1e-5)
-        here, there = review["differences"]["here"], review["differences"]["there"]
-        gaps = [abs(one - two) for one, two in zip(here, there, strict=True)]
-        marked = review["differences"]["marked"]
-        assert marked == sorted(range(len(gaps)), key=lambda at: -gaps[at])[: len(marked)]
-        assert 0 < len(marked) <= attention.MAX_MARKED
+def test_the_link_of_a_stopped_text_writes_what_was_written(demo: Backend) -> None:
+    stopped = next(demo.write(HEADER, "riesling", 1.3, 0.8, 60, 99))
+    assert not stopped.complete
+    link = dict(parse_qsl(stopped.link))
+    assert float(link.pop("temperature")) == 1.3
+    assert float(link.pop("top_p")) == 0.8
+    assert link == {"prompt": HEADER, "model": "riesling", "length": str(len(stopped.ids)), "seed": "99"}
+    *_, again = demo.write(HEADER, "riesling", 1.3, 0.8, len(stopped.ids), 99)
+    assert (again.text, again.complete) == (stopped.text, True)
+
+
+def test_the_explorer_gets_each_model_with_its_adapter_merged(demo: Backend, demo_model: Path) -> None:
+    assert demo.model_file(BASE, "model.safetensors") == demo_model / "model.safetensors"
+    assert demo.model_file("riesling", "tokenizer.json") == demo_model / "tokenizer.json"
+    for name in ADAPTERS:
+        file = demo.model_file(name, "model.safetensors")
+        assert file is not None
+        assert demo.model_file(name, "config.json") == file.with_name("config.json")
+        expected = alone(demo_model, name).state_dict()
+        for key, tensor in safetensors.torch.load_file(file).items():
+            torch.testing.assert_close(tensor, expected[key], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (BASE, "config.yaml"),
+        (BASE, "README.md"),
+        (BASE, "../wine-gpt/config.json"),
+        (BASE, "epochs/../config.json"),
+        (BASE, "epochs/index.json"),
+        ("riesling", "adapter_model.safetensors"),
+        ("riesling", "epochs/index.json"),
+        ("other", "config.json"),
+        ("..", "config.json"),
+    ],
+)
+def test_the_explorer_gets_no_other_file(demo: Backend, model: str, name: str) -> None:
+    assert demo.model_file(model, name) is None
+
+
+def test_the_explorers_files_are_those_of_a_run() -> None:
+    names = (*run_files.MODEL_FILES, *run_files.TOKENIZER_FILES, run_folder.TEMPLATE, run_files.NGRAM_INDEX)
+    assert set(names) == set(MODEL_FILES)
+    assert is_model_file(f"{run_folder.EPOCHS}/{run_folder.EPOCH_INDEX}")
+    assert is_model_file(f"{run_folder.EPOCHS}/{run_folder.epoch_weights(12)}")
 
 
 # ---- copy check -----------------------------------------------------------------------------------------------------
@@ -249,13 +220,23 @@ def test_a_span_of_the_training_reviews_is_found_and_no_other(demo_model: Path) 
     assert 0 < index.error_rate < 0.01
 
 
-def test_the_copied_span_has_its_position_in_the_text(demo: Demo) -> None:
-    *_, review = demo.write(f"{HEADER} Quite so. It's a full-bodied, bright wine with plum and", BASE, 0.1, 1.0, 60, 1)
-    copied = review["copy_check"]
-    words = [word.strip().lower() for word in review["words"][copied["start"] :][: copied["length"]]]
-    assert words[:6] == ["it", "'", "s", "a", "full", "-"]
-    assert copied["length"] < copied["words"]
-    assert copied["reviews"] == 216
+def test_copied_words_are_those_that_the_model_wrote(demo: Backend) -> None:
+    copied = "It's a full-bodied, bright wine with plum and"
+    *_, typed = demo.write(f"{HEADER} {copied} oak", temperature=0.1, length=1, seed=1)
+    check = demo.check_copies(typed)
+    assert check is not None
+    assert (check.run, check.words, check.index.reviews) == ((), 1, 216)
+    *_, written = demo.write(HEADER, temperature=0.8, seed=7)
+    check = demo.check_copies(written)
+    assert check is not None
+    assert " ".join(check.run).startswith("it ' s a")
+    assert len(check.run) >= check.index.n
+    assert check.words == len(written.ids) - 1
+    # the header is not running text
+    *_, with_header = demo.write("wine review", temperature=0.1, length=12, seed=1)
+    check = demo.check_copies(with_header)
+    assert check is not None
+    assert check.words == 12 - (4 + 3)
 
 
 @pytest.mark.parametrize("damage", ["cut", "format", "bits", "hashes", "reviews"])
@@ -273,37 +254,16 @@ def test_a_damaged_index_is_reported(demo_model: Path, tmp_path: Path, damage: s
 
 def test_a_model_without_an_index_reports_no_copying(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINE_GPT_MODEL", str(toy_run))
-    demo = Demo()
+    demo = Backend()
     assert demo.problems == []
-    *_, review = demo.write(HEADER, BASE, 0.8, 1.0, 60, 7)
-    assert review["copy_check"] is None
+    *_, written = demo.write(HEADER, seed=7)
+    assert demo.check_copies(written) is None
 
 
 # ---- casing, regions ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("raw", "shown"),
-    [
-        (
-            "wine review : us : california : pinot noir : this wine is dry . drink it now !",
-            "Wine Review : US : California : Pinot Noir : This wine is dry . Drink it now !",
-        ),
-        (
-            "wine review : italy : tuscany : red blend : a red blend from tuscany",
-            "Wine Review : Italy : Tuscany : Red Blend : A red blend from Tuscany",
-        ),
-        ("i think the u . s . is far away", "I think the u . s . is far away"),
-        ('it says . " yes', 'It says . " Yes'),
-    ],
-)
-def test_sentences_and_names_have_capitals(raw: str, shown: str) -> None:
-    casing = Casing(name for row in regions.read_rows() for name in row)
-    words = [f" {word}" for word in raw.split()]
-    assert "".join(casing.apply(words, WINE.header_length(words))).split() == shown.split()
-
-
-def test_regions_are_the_samples_and_those_that_the_model_knows(demo: Demo) -> None:
+def test_regions_are_the_samples_and_those_that_the_model_knows(demo: Backend) -> None:
     from tools.write_regions import regions as sample_regions
 
     assert json.loads(regions.FILE.read_text(encoding="utf-8")) == sample_regions()
@@ -367,7 +327,7 @@ def test_the_template_is_read_as_the_package_writes_it(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def other_demo(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Demo:
+def other_demo(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Backend:
     """Return the demo of a model whose texts have another prefix and other fields."""
     folder = tmp_path_factory.mktemp("other") / "plum-gpt"
     shutil.copytree(demo_model, folder)
@@ -376,20 +336,19 @@ def other_demo(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> De
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WINE_GPT_MODEL", str(folder))
         patch.setenv("WINE_GPT_ADAPTERS", "")
-        return Demo()
+        return Backend()
 
 
-def test_a_demo_of_another_corpus_uses_its_prefix_and_header(other_demo: Demo) -> None:
+def test_a_demo_of_another_corpus_uses_its_prefix_and_header(other_demo: Backend) -> None:
     assert other_demo.problems == []
     assert next(other_demo.generate(seed=1)).startswith("plum and oak")
-    *_, review = other_demo.write("plum and oak : tuscany : a tuscany", BASE, 0.8, 1.0, 5, 1)
-    assert review["header"] == 1 + len(["plum", "and", "oak", ":", "tuscany", ":"])
-    # the wine regions' names are not those of this corpus
-    assert "".join(review["shown"]).startswith("Plum And Oak : Tuscany : A tuscany")
-    assert review["copy_check"]["words"] == len(review["words"]) - review["header"]
+    *_, written = other_demo.write("plum and oak : tuscany : a", length=4, seed=1)
+    check = other_demo.check_copies(written)
+    assert check is not None
+    assert check.words == 4
 
 
-def demo_of(model: Path, folder: Path, content: object, config: str | None = None) -> Demo:
+def demo_of(model: Path, folder: Path, content: object, config: str | None = None) -> Backend:
     """Return the demo of a copy of a model with another review_template.json and config.yaml; None is no file."""
     shutil.copytree(model, folder)
     for name in (template.FILE, template.CONFIG):
@@ -401,7 +360,7 @@ def demo_of(model: Path, folder: Path, content: object, config: str | None = Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WINE_GPT_MODEL", str(folder))
         patch.setenv("WINE_GPT_ADAPTERS", "")
-        return Demo()
+        return Backend()
 
 
 @pytest.mark.parametrize(
@@ -431,8 +390,8 @@ def test_another_corpus_names_its_prefix_and_fields(
     assert next(demo.generate(seed=1)).startswith(prompt)
     assert demo.attention()["words"][0] == "▸"
     assert len(demo.next_words()) == 10
-    assert demo.texts["en"]["heading"] == english
-    assert spanish in demo.texts["es"]["heading"]
+    assert demo.texts["en"]["heading"] == f"# {html.escape(english)}"
+    assert html.escape(spanish) in demo.texts["es"]["heading"]
     assert demo.texts["en"]["prompt_info"].endswith(f" {info}")
     page = build(demo)
     assert page.title == "recipe-gpt"
@@ -440,8 +399,7 @@ def test_another_corpus_names_its_prefix_and_fields(
     parts = {part["props"].get("elem_id"): part["props"] for part in config["components"]}
     assert parts["prompt"]["value"] == prompt
     assert bool(parts["prompt"].get("info")) == bool(info)
-    assert f"</span>{page.title}</p>" in parts["top"]["value"]
-    described = demo.document(Demo.generate.__doc__ or "")
+    described = demo.document(Backend.generate.__doc__ or "")
     assert described.startswith("Write a text.")
     assert (f'such as "{info}"' in described) == bool(info)
     assert not re.search("wine|review|{text}|{such_as}", described)
@@ -494,7 +452,7 @@ def test_a_damaged_config_of_an_older_model_is_named(demo_model: Path, tmp_path:
     assert demo.default_prompt == ""
 
 
-def test_the_page_of_another_corpus_does_not_mention_wine(other_demo: Demo) -> None:
+def test_the_page_of_another_corpus_does_not_mention_wine(other_demo: Backend) -> None:
     from page import build
 
     config = build(other_demo).get_config_file()
@@ -520,7 +478,7 @@ def test_a_damaged_template_is_named_and_the_demo_works(
     shutil.copytree(demo_model, tmp_path / "model")
     (tmp_path / "model" / template.FILE).write_text(content)
     monkeypatch.setenv("WINE_GPT_MODEL", str(tmp_path / "model"))
-    demo = Demo()
+    demo = Backend()
     assert [str(problem) for problem in demo.problems] == [
         "review_template.json can't be used: it can't be reached or is damaged."
     ]
@@ -535,28 +493,25 @@ def test_both_languages_have_every_text() -> None:
     assert texts["en"].keys() == texts["es"].keys()
     for key, english in texts["en"].items():
         assert set(re.findall(r"{(\w+)", english)) == set(re.findall(r"{(\w+)", texts["es"][key])), key
-    sources = "".join(
-        path.read_text(encoding="utf-8") for path in SPACE.glob("*.*") if path.suffix in (".py", ".js", ".html")
-    )
-    asked = set(re.findall(r"""data-(?:text|label)="(\w+)"|\b(?:t|text|UserFacingError)\("(\w+)\"""", sources))
-    assert {one or other for one, other in asked} <= texts["en"].keys()
+    sources = "".join(path.read_text(encoding="utf-8") for path in SPACE.glob("*.py"))
+    assert set(re.findall(r"""\b(?:t|UserFacingError)\("(\w+)\"""", sources)) <= texts["en"].keys()
+    used = set(re.findall(r"""["'](\w+)["']""", sources))
+    fields = {f"field_{side}{name}" for side in ("", "left_", "right_") for name in used}
+    assert {re.sub("_(other|named|no_model)$", "", key) for key in texts["en"]} <= used | fields | {
+        "left_text",
+        "right_text",
+    }
 
 
 @pytest.mark.parametrize(
-    ("address", "browser", "language"),
-    [
-        ({}, "", "en"),
-        ({}, "es-MX,es;q=0.9,en;q=0.8", "es"),
-        ({}, "fr-FR,es;q=0.9", "en"),
-        ({"lang": "es"}, "en-US,en;q=0.9", "es"),
-        ({"lang": "<b>"}, "es", "es"),
-    ],
+    ("browser", "language"),
+    [("", "en"), ("es-MX,es;q=0.9,en;q=0.8", "es"), ("fr-FR,es;q=0.9", "en"), ("ES", "es"), ("<b>", "en")],
 )
-def test_a_request_has_the_language_of_its_page(address: dict[str, str], browser: str, language: str) -> None:
-    assert language_of(address, {"accept-language": browser}) == language
+def test_a_request_has_the_language_of_its_browser(browser: str, language: str) -> None:
+    assert language_of({"accept-language": browser}) == language
 
 
-def test_an_error_is_reported_in_both_languages(demo: Demo) -> None:
+def test_an_error_is_reported_in_both_languages(demo: Backend) -> None:
     with pytest.raises(UserFacingError) as caught:
         list(demo.generate("a " * 2_000))
     assert caught.value.message() == "prompt: 2,000 words, at most 62 fit into the model"
@@ -593,7 +548,9 @@ def test_an_error_is_reported_in_both_languages(demo: Demo) -> None:
         ({"prompt": "wine\ue000"}, "prompt: character 5 is U+E000, which is invisible; remove it"),
     ],
 )
-def test_a_setting_out_of_bounds_is_named_with_its_range(demo: Demo, settings: dict[str, Any], message: str) -> None:
+def test_a_setting_out_of_bounds_is_named_with_its_range(
+    demo: Backend, settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserFacingError) as caught:
         list(demo.generate(**settings))
     assert str(caught.value) == message
@@ -615,40 +572,16 @@ def test_a_setting_out_of_bounds_is_named_with_its_range(demo: Demo, settings: d
         "\U0001f8ff",
     ],
 )
-def test_joiners_tags_and_new_emoji_are_written_as_typed(demo: Demo, prompt: str) -> None:
+def test_joiners_tags_and_new_emoji_are_written_as_typed(demo: Backend, prompt: str) -> None:
     assert next(demo.generate(prompt, seed=1, length=1)).startswith(prompt)
-    *_, review = demo.write(prompt, BASE, 0.8, 1.0, 1, 1)
-    assert "".join(review["words"][: review["given"]]).strip() == prompt
     assert demo.attention(prompt)["words"][0] == "▸"
 
 
 @pytest.mark.parametrize("pasted", ["\ufeffwine review", "\u200bwine review", "\ufeff\u200bwine review\u200b"])
-def test_a_pasted_byte_order_mark_or_zero_width_space_is_stripped(demo: Demo, pasted: str) -> None:
+def test_a_pasted_byte_order_mark_or_zero_width_space_is_stripped(demo: Backend, pasted: str) -> None:
     (*_, written), (*_, typed) = demo.generate(pasted, seed=1), demo.generate("wine review", seed=1)
     assert written == typed
-    *_, review = demo.write(pasted, BASE, 0.8, 1.0, 5, 1)
-    assert review["prompt"] == "wine review"
     assert demo.next_words(pasted) == demo.next_words("wine review")
-
-
-@pytest.mark.parametrize(
-    ("changed", "field"),
-    [
-        ({"ids": [10**6]}, "ids"),
-        ({"ids": ["<script>"]}, "ids"),
-        ({"ids": [1] * 1000}, "ids"),
-        ({"ids": None}, "ids"),
-        ({"settings": None}, "settings"),
-        ({"prompt": 5}, "prompt"),
-        ({"layer": 2}, "layer"),
-        ({"head": -1}, "head"),
-        ({"head": math.nan}, "head"),
-    ],
-)
-def test_the_data_of_the_page_is_validated(demo: Demo, changed: dict[str, Any], field: str) -> None:
-    *_, review = demo.write(HEADER, BASE, 0.8, 1.0, 60, 7)
-    with pytest.raises(UserFacingError, match=f"^{field}: must be"):
-        demo.explain({**review, **changed})
 
 
 # ---- choosing the model ---------------------------------------------------------------------------------------------
@@ -730,21 +663,16 @@ def test_without_the_hub_the_page_names_repository_and_revision(monkeypatch: pyt
 
 def shown_problem() -> str:
     """Return the error on the page of a demo without a model; its API must return the error too."""
-    from page import build, launch_options
+    from page import build
 
-    demo = Demo()
+    demo = Backend()
     assert demo.engine is None
-    page = build(demo)
-    try:
-        _, address, _ = page.launch(**launch_options(demo), prevent_thread_lock=True, quiet=True)
-        assert httpx.get(address, timeout=PATIENCE).status_code == 200
-        config = httpx.get(f"{address}config", timeout=PATIENCE).json()
-        found = [part["props"].get("value") for part in config["components"]]
-    finally:
-        page.close()
+    config = build(demo).get_config_file()
+    shown = [str(part["props"].get("value")) for part in config["components"] if part["type"] == "markdown"]
+    assert any("problem_0" in value for value in shown)
     with pytest.raises(UserFacingError):
         list(demo.generate())
-    return next(value for value in found if 'role="alert"' in str(value))
+    return demo.texts["en"]["problem_0"]
 
 
 @pytest.mark.parametrize("how", ["missing", "cut", "shape", "pickle", "nan", "unknown tensor"])

@@ -3,10 +3,11 @@
 import itertools
 import json
 import math
-import subprocess
+import os
+import sys
 import threading
-import venv
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ pytest.importorskip("gradio", reason="the demo's packages are not installed")
 
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from packaging.requirements import Requirement
 from support.local_server import PATIENCE
 from support.space_server import SPACE, client_of, serving
 
@@ -52,14 +54,34 @@ def call(address: str, name: str, *values: Any) -> tuple[str, str]:  # noqa: ANN
     return lines[-2].removeprefix("event: "), lines[-1].removeprefix("data: ")
 
 
+def link_packages(requirements: list[str], folder: Path) -> None:
+    """Fill a folder with links to the installed packages that the requirements need, directly or not."""
+    pending, seen = [Requirement(line) for line in requirements], set()
+    while pending:
+        requirement = pending.pop()
+        if (requirement.name, frozenset(requirement.extras)) in seen:
+            continue
+        seen.add((requirement.name, frozenset(requirement.extras)))
+        package = metadata.distribution(requirement.name)
+        for file in package.files or []:
+            if file.parts[0] != ".." and not (link := folder / file.parts[0]).exists():
+                link.symlink_to(package.locate_file(file.parts[0]))
+        needed = (Requirement(line) for line in package.requires or [])
+        extras = ("", *requirement.extras)
+        pending += [
+            each for each in needed if not each.marker or any(each.marker.evaluate({"extra": name}) for name in extras)
+        ]
+
+
 def test_its_requirements_alone_are_enough(demo_model: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = str(tmp_path / "venv" / "bin" / "python")
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    if subprocess.run([*pip, "index", "versions", "gradio"], capture_output=True).returncode:
-        pytest.skip("no package index can be reached")
-    subprocess.run([*pip, "install", "--no-compile", "-r", str(SPACE / "requirements.txt")], check=True)
-    with serving(tmp_path / "log", python, WINE_GPT_MODEL=str(demo_model)) as address:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    link_packages((SPACE / "requirements.txt").read_text().split(), packages)
+    # the interpreter outside of the virtual environment, whose packages it does not see
+    python = os.path.realpath(sys.executable)
+    with serving(
+        tmp_path / "log", python, WINE_GPT_MODEL=str(demo_model), PYTHONPATH=str(packages), PYTHONNOUSERSITE="1"
+    ) as address:
         assert client_of(address).predict(HEADER, seed=7, api_name="/generate").startswith(f"{HEADER} ")
 
 
@@ -176,6 +198,32 @@ def test_no_route_reads_files_or_calls_other_servers(address: str, secret: Path,
     assert SECRET not in answer.text
     assert "root:" not in answer.text
     assert "components" not in answer.text
+
+
+def test_the_explorer_and_its_models_are_served_and_no_other_file(address: str, demo_model: Path) -> None:
+    explorer = f"{address}/explorer"
+    assert httpx.get(f"{explorer}/settings.json", timeout=PATIENCE).json() == {"model": "./model/base/"}
+    page = httpx.get(f"{explorer}/", timeout=PATIENCE)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Content-Security-Policy" in page.text
+    headers = {"range": "bytes=8-15"}
+    part = httpx.get(f"{explorer}/model/base/model.safetensors", headers=headers, timeout=PATIENCE)
+    assert (part.status_code, part.content) == (206, (demo_model / "model.safetensors").read_bytes()[8:16])
+    assert part.headers["x-content-type-options"] == "nosniff"
+    assert httpx.get(f"{explorer}/model/riesling/config.json", timeout=PATIENCE).json()["n_layer"] == 2
+    for path in (
+        "README.md",
+        "../app.py",
+        "..%2fapp.py",
+        "%2e%2e/app.py",
+        "model/base/config.yaml",
+        "model/base/../../../app.py",
+        "model/base/%2e%2e%2f%2e%2e%2fapp.py",
+        "model/riesling/adapter_model.safetensors",
+        "model/none/config.json",
+        "model/base//etc/passwd",
+    ):
+        assert httpx.get(f"{explorer}/{path}", timeout=PATIENCE).status_code == 404, path
 
 
 def test_uploads_are_refused(address: str) -> None:

@@ -36,7 +36,8 @@ def hold_texts(hold: Path) -> None:
 
     engine.Engine.write = write_and_wait  # type: ignore[method-assign]
     routes.cancel_tasks = release_and_cancel
-    page.MAX_CONCURRENT = page.MAX_QUEUE = page.MODEL_CALL["concurrency_limit"] = 1
+    page.MAX_CONCURRENT = page.MAX_QUEUE = 1
+    page.MODEL_CALL["concurrency_limit"] = page.WRITING["concurrency_limit"] = 1
 
 
 if __name__ == "__main__":

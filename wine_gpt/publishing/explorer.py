@@ -6,13 +6,8 @@ from typing import NamedTuple
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, bundled
 from wine_gpt.model_path import describe_missing
-from wine_gpt.publishing.published_files import (
-    EXPLORER_SUFFIXES,
-    MODEL_FILES,
-    NGRAM_INDEX,
-    TOKENIZER_FILES,
-    files_below,
-)
+from wine_gpt.publishing.explorer_files import CONTENT_TYPES, MODEL_FILES
+from wine_gpt.publishing.published_files import files_below
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
     CHECKPOINTS,
@@ -20,7 +15,6 @@ from wine_gpt.run_folder import (
     EPOCHS,
     METRICS,
     MODEL_CONFIG,
-    TEMPLATE,
     WEIGHTS,
 )
 from wine_gpt.training.epoch_weights import read_index
@@ -46,7 +40,7 @@ class ExplorerSettings(NamedTuple):
         return {name: value for name, value in self._asdict().items() if value is not None}
 
 
-def explorer_files() -> dict[str, Path]:
+def page_files() -> dict[str, Path]:
     """Return the page's files by their path in it, without hidden files and documentation.
 
     Raises:
@@ -54,7 +48,7 @@ def explorer_files() -> dict[str, Path]:
     """
     if not (EXPLORER / "index.html").is_file():
         raise UserError(f"no explorer at {EXPLORER}: install wine_gpt again")
-    return files_below(EXPLORER, EXPLORER_SUFFIXES)
+    return files_below(EXPLORER, CONTENT_TYPES)
 
 
 def run_files(run: Path) -> dict[str, Path]:
@@ -64,10 +58,7 @@ def run_files(run: Path) -> dict[str, Path]:
         UserError: if the folder has no finished model, or its index of epochs is damaged.
     """
     _require_model(run)
-    names = [*MODEL_FILES, *TOKENIZER_FILES, TEMPLATE, NGRAM_INDEX]
-    if epochs := epoch_files(run):
-        names += epochs
-    return {name: run / name for name in names if (run / name).is_file()}
+    return {name: run / name for name in (*MODEL_FILES, *epoch_files(run)) if (run / name).is_file()}
 
 
 def epoch_files(run: Path) -> list[str]:

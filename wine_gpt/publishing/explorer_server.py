@@ -13,20 +13,11 @@ from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from wine_gpt.errors import UserError
-from wine_gpt.publishing.explorer import ExplorerSettings, explorer_files, run_files
+from wine_gpt.publishing.explorer import ExplorerSettings, page_files, run_files
+from wine_gpt.publishing.explorer_files import CONTENT_TYPES
 from wine_gpt.publishing.published_files import SPACE_SETTINGS
 
 HOST = "127.0.0.1"
-# not from the operating system's table, which on Windows may have another type for .js
-CONTENT_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".safetensors": "application/octet-stream",
-}
 
 
 class ExplorerServer(ThreadingHTTPServer):
@@ -73,9 +64,9 @@ def contents_of(run: Path) -> dict[str, Path | bytes]:
     name = run.resolve().name or "run"
     settings = ExplorerSettings(model=f"./run/{quote(name, safe='')}/")
     return {
-        **{f"/{path}": file for path, file in explorer_files().items()},
+        **{f"/{path}": file for path, file in page_files().items()},
         **{f"/run/{name}/{path}": file for path, file in run_files(run).items()},
-        "/": explorer_files()["index.html"],
+        "/": page_files()["index.html"],
         f"/{SPACE_SETTINGS}": json.dumps(settings.to_dict()).encode(),
     }
 

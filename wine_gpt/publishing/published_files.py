@@ -62,8 +62,6 @@ SPACE_SUFFIXES = (".py", ".txt", ".css", ".js", ".html", ".svg", ".png", ".json"
 # the picture that social networks show
 SPACE_THUMBNAIL = "thumbnail.png"
 SPACE_SETTINGS = "settings.json"
-# the explorer has files with these suffixes, besides its documentation
-EXPLORER_SUFFIXES = (".css", ".html", ".js", ".json", ".png", ".svg")
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:

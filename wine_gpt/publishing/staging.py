@@ -23,9 +23,10 @@ from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import bundled, read_json, sha256, write_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
+from wine_gpt.publishing import explorer_files
 from wine_gpt.publishing.card_parts import check, license_notice
 from wine_gpt.publishing.corpus import OwnCorpus, is_kaggle_cached, published_path
-from wine_gpt.publishing.explorer import ExplorerSettings, epoch_files, explorer_files
+from wine_gpt.publishing.explorer import ExplorerSettings, epoch_files, page_files
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.leaks import require_no_leak
@@ -68,7 +69,8 @@ HUB_ADDRESS = re.compile(
 COLLECTION_TITLE_LENGTH = 60
 # the demo's sources
 SPACE = bundled("space")
-SAMPLER = Path(sampler.__file__)
+# modules of the package that the demo imports
+SHARED_MODULES = (Path(sampler.__file__), Path(explorer_files.__file__))
 
 
 @dataclass(frozen=True)
@@ -335,14 +337,14 @@ def _stage_spaces(publication: Publication, run: RunRecord, folder: Path) -> Non
         write_json(target / SPACE_SETTINGS, {"model": publication.repo + (f"@{revision}" if revision else "")})
     if publication.space_sdk != "gradio":
         target = _new_folder(folder, "static_space", name)
-        _copy_files(explorer_files(), target)
+        _copy_files(page_files(), target)
         language = next(iter(run.corpus.languages), None)
         write_json(target / SPACE_SETTINGS, ExplorerSettings(publication.repo, revision, language).to_dict())
 
 
 def copy_demo(target: Path) -> None:
-    """Copy the demo's files, and the package's sampler, which the demo imports."""
-    _copy_files({**files_below(SPACE, SPACE_SUFFIXES), SAMPLER.name: SAMPLER}, target)
+    """Copy the demo's files, and the modules of the package that it imports."""
+    _copy_files({**files_below(SPACE, SPACE_SUFFIXES), **{file.name: file for file in SHARED_MODULES}}, target)
 
 
 def _folder(folder: Path, kind: str, name: str) -> Path:

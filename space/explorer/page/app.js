@@ -174,8 +174,9 @@ function keepLink() {
     const link = addressOf(store.state, location.href);
     if (link === location.href) return;
     history.replaceState(null, "", link);
-    // a Space's page on the Hub is a frame, and the Hub copies its query string into the visitor's address bar
-    if (parent !== window) parent.postMessage({ queryString: new URL(link).search.slice(1), hash: "" }, "https://huggingface.co");
+    // a Space's page on the Hub is a frame, and the Hub copies its query string into the visitor's address bar; a
+    // parent of the same origin, which has a frameElement, is the Gradio app
+    if (parent !== window && !frameElement) parent.postMessage({ queryString: new URL(link).search.slice(1), hash: "" }, "https://huggingface.co");
   });
 }
 

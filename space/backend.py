@@ -1,20 +1,23 @@
-"""The functions behind the page and the API: they validate requests and return JSON-like data."""
+"""The functions behind the page and the API: they validate requests and run the model."""
 
+import functools
+import html
 import itertools
 import re
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import attention
 import copy_check
-import regions
 import template
 import validation
 from attention import View
-from casing import Casing
 from copy_check import Index
 from engine import BASE, Engine, Prompt, Settings
 from i18n import Texts, UserFacingError, page_texts
@@ -22,14 +25,20 @@ from model_source import ModelSource, choose_adapters, choose_model
 from regions import Regions
 from template import SEPARATOR, UNKNOWN, WINE, Template
 
+try:
+    # in a Space, into which publishing copies the file
+    from explorer_files import is_model_file
+except ModuleNotFoundError:
+    from wine_gpt.publishing.explorer_files import is_model_file
+
+# prompt, model and temperature of a side of a comparison
+Side = tuple[str, str, float | None]
+
 MAX_LENGTH = 1_024
 # number of texts that the model writes to find values of the fields, their maximum words, a value's maximum characters
 SAMPLED_ROWS = 16
 MAX_HEADER = 40
 MAX_VALUE = 40
-
-# a text and what the page shows about it; page.js declares the keys
-Review = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,51 @@ class Request:
     adapter: str
 
 
-class Demo:
+@dataclass(frozen=True)
+class Written:
+    """A text that the model is writing or has written.
+
+    Attributes:
+        request: what was asked for.
+        ids: tokens after the prompt so far.
+        text: the prompt and what was written so far.
+        complete: whether the end of the text or the requested length was reached.
+    """
+
+    request: Request
+    ids: tuple[int, ...]
+    text: str
+    complete: bool
+
+    @property
+    def link(self) -> str:
+        """The query string with which the page writes this text again."""
+        request = self.request
+        length = request.settings.length if self.complete else len(self.ids)
+        return self._query(model=request.adapter, length=length)
+
+    @property
+    def explorer_link(self) -> str:
+        """The query string with which the explorer shows this text."""
+        ids = ".".join(map(str, self.ids))
+        return self._query(model=f"./model/{self.request.adapter}/", length=self.request.settings.length, ids=ids)
+
+    def _query(self, **more: str | int) -> str:
+        settings = self.request.settings
+        shared = {"temperature": settings.temperature, "top_p": settings.top_p, "seed": settings.seed}
+        return urlencode({"prompt": self.request.text, **shared, **more})
+
+
+@dataclass(frozen=True)
+class CopyCheck:
+    """The longest run of written words that also occurs in the training texts; ``run`` is empty without one."""
+
+    run: tuple[str, ...]
+    words: int
+    index: Index
+
+
+class Backend:
     """The model with its index, template and regions, or the reason why there is no model.
 
     Attributes:
@@ -50,20 +103,19 @@ class Demo:
         template: the template of the model's texts.
         regions: the regions and varieties whose words the model knows.
         problems: errors to show to visitors.
-        title: the model's name and revision.
-        name: the model's name without organization and revision.
+        source: where the model is from; None if none is named.
     """
 
     def __init__(self) -> None:
         """Load the model that the environment or settings.json names; the page shows what goes wrong."""
         self.engine: Engine | None = None
         self.index: Index | None = None
+        self.source: ModelSource | None = None
         self.template = WINE
         self.problems: list[UserFacingError] = []
-        self.title = self.name = ""
         try:
-            source = choose_model()
-            self.template, self.title, self.name = UNKNOWN, str(source), source.short_name
+            self.source = source = choose_model()
+            self.template = UNKNOWN
             self.engine = Engine(source, self._load_adapters(source))
         except UserFacingError as problem:
             self.problems = [problem]
@@ -71,10 +123,11 @@ class Demo:
         self.problems += self.engine.problems
         self._load_template(source)
         self._load_index(source)
-        rows = None if self.about_wine else self._sample_rows(self.engine)
-        self.regions = Regions(self.template, self.engine.knows, rows)
-        names = regions.read_rows() if self.about_wine and self.regions.fields else []
-        self._casing = Casing(name for row in names for name in row)
+        self.regions = Regions(
+            self.template, self.engine.knows, None if self.about_wine else self._sample_rows(self.engine)
+        )
+        self._merged = tempfile.TemporaryDirectory(prefix="wine_gpt-")
+        self.engine.save_merged(Path(self._merged.name))
 
     @property
     def about_wine(self) -> bool:
@@ -82,9 +135,18 @@ class Demo:
         return self.template.prefix == WINE.prefix
 
     @property
+    def name(self) -> str:
+        """The page's title."""
+        return "wine_gpt" if self.about_wine or self.source is None else self.source.short_name
+
+    @functools.cached_property
     def texts(self) -> Texts:
-        """The page's texts, in the words of the model's corpus."""
-        return page_texts(self.about_wine, self.template.prefix, self.template.form)
+        """The page's texts, in the words of the model's corpus, and its problems as ``problem_0`` and so on."""
+        model = self.source.markdown if self.engine and self.source else ""
+        texts = page_texts(self.about_wine, self.template.prefix, self.template.form, model)
+        for language, (number, problem) in itertools.product(texts, enumerate(self.problems)):
+            texts[language][f"problem_{number}"] = html.escape(problem.message(language), quote=False)
+        return texts
 
     @property
     def default_prompt(self) -> str:
@@ -122,13 +184,9 @@ class Demo:
             seed: Equal seeds give equal texts, from 0 to 4294967295; default: random.
             model: "base", or the name of an adapter.
         """
-        engine = self._ready()
         text = self.default_prompt if prompt is None else prompt
-        request = self._request(engine, text, model, temperature, top_p, length, seed)
-        ids: list[int] = []
-        for piece in engine.write(request.prompt.ids, request.settings, request.adapter):
-            ids += piece
-            yield (request.text.rstrip() + "".join(engine.spaced_words(ids))).lstrip()
+        for written in self.write(text, model, temperature, top_p, length, seed):
+            yield written.text
 
     def next_words(
         self, text: str | None = None, temperature: float | None = None, count: int = 10, model: str = BASE
@@ -178,65 +236,69 @@ class Demo:
     # ---- the page ---------------------------------------------------------------------------------------------------
 
     def write(
-        self, prompt: str, model: str, temperature: float, top_p: float, length: int, seed: int
-    ) -> Iterator[Review]:
-        """Write a review for the page."""
+        self,
+        prompt: str,
+        model: str = BASE,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        length: int | None = None,
+        seed: int | None = None,
+        side: str = "",
+    ) -> Iterator[Written]:
+        """Write a text and yield it after each piece; ``side`` precedes the names of fields in errors."""
         engine = self._ready()
-        request = self._request(engine, prompt, model or BASE, temperature, top_p, length, seed)
-        ids: list[int] = []
+        request = self._request(engine, prompt, model, temperature, top_p, length, seed, side)
+        begun, ids = request.text.rstrip(), ()
         for piece in engine.write(request.prompt.ids, request.settings, request.adapter):
-            ids += piece
-            yield self._review(engine, request, ids, writing=True)
-        yield self._review(engine, request, ids)
+            ids = (*ids, *piece)
+            complete = engine.is_complete(request.prompt.ids, ids, request.settings)
+            yield Written(request, ids, (begun + engine.decode(ids)).lstrip(), complete)
 
-    def explain(self, sent: Mapping[str, Any]) -> Review:
-        """Return a written review with a step for each word.
+    def compare(self, left: Side, right: Side, seed: int | None) -> Iterator[tuple[Written, Written]]:
+        """Write two texts at once with the same seed; a side is prompt, model and temperature."""
+        seed = secrets.randbits(32) if seed is None else seed
+        streams = [self.write(*side, None, None, seed, name) for name, side in (("left ", left), ("right ", right))]
+        latest = [next(stream) for stream in streams]
+        while True:
+            yield latest[0], latest[1]
+            pieces = [next(stream, None) for stream in streams]
+            if not any(pieces):
+                return
+            latest = [piece or done for piece, done in zip(pieces, latest, strict=True)]
 
-        Args:
-            sent: the page's data: prompt, ids of the words after it, settings, layer and head.
+    def unknown_words(self, written: Written) -> list[str]:
+        """Return the words of a prompt that the model does not know, each once."""
+        prompt = written.request.prompt
+        unknown = (word.strip() for word, known in zip(prompt.words, prompt.known, strict=True) if not known)
+        return list(dict.fromkeys(unknown))
+
+    def check_copies(self, written: Written) -> CopyCheck | None:
+        """Look for the words that the model wrote after the header in its training texts; None without an index."""
+        if self.index is None or self.engine is None:
+            return None
+        prompt, eos = written.request.prompt, self.engine.tokenizer.eos_token_id
+        words = [self.engine.label(index) for index in written.ids if index != eos]
+        # the first word of a prompt is [BOS]
+        typed = len(prompt.words) - 1
+        header = self.template.header_length([*prompt.words[1:], *words])
+        words = words[max(header - typed, 0) :]
+        span = self.index.longest_span(words)
+        run = words[span.start : span.start + span.length] if span else []
+        return CopyCheck(tuple(run), len(words), self.index)
+
+    def model_file(self, model: str, name: str) -> Path | None:
+        """Return a file of the base or of an adapter that is merged into it; None if there is no such file.
+
+        Raises:
+            OSError: if the Hub can't be reached.
         """
-        engine = self._ready()
-        request, ids = self._parse_request(engine, sent)
-        view = View.parse(engine, sent.get("layer"), sent.get("head"))
-        tokens = [*request.prompt.ids, *ids]
-        steps = attention.explain(engine, tokens, request.adapter, request.settings.temperature, view)
-        explanation = {**asdict(view), "steps": [step.to_dict() for step in steps]}
-        return {**self._review(engine, request, ids), "explanation": explanation}
-
-    def branch(self, sent: Mapping[str, Any]) -> tuple[str, int]:
-        """Return the prompt that ends with the word chosen instead of the written one, and the seed.
-
-        Args:
-            sent: as for :meth:`explain`; the last id is that of the chosen word.
-        """
-        engine = self._ready()
-        request, ids = self._parse_request(engine, sent)
-        return request.text.rstrip() + "".join(engine.spaced_words(ids)), request.settings.seed
-
-    def compare(self, left: Mapping[str, Any], right: Mapping[str, Any], seed: int | None) -> Iterator[dict[str, Any]]:
-        """Write two reviews side by side, then mark the words whose probability differs most between the sides.
-
-        Args:
-            left: prompt, model and temperature.
-            right: prompt, model and temperature.
-            seed: the seed of both sides.
-        """
-        engine = self._ready()
-        requests = [
-            self._request(engine, side["prompt"], side["model"] or BASE, side["temperature"], None, None, seed, name)
-            for name, side in (("left ", left), ("right ", right))
-        ]
-        written: list[list[int]] = [[], []]
-        streams = [engine.write(request.prompt.ids, request.settings, request.adapter) for request in requests]
-        for pieces in itertools.zip_longest(*streams, fillvalue=()):
-            for ids, piece in zip(written, pieces, strict=True):
-                ids += piece
-            sides = zip(requests, written, strict=True)
-            yield {"sides": [self._review(engine, request, ids, writing=True) for request, ids in sides]}
-        reviews = [self._review(engine, request, ids) for request, ids in zip(requests, written, strict=True)]
-        for own, other in ((0, 1), (1, 0)):
-            reviews[own]["differences"] = _differences(engine, requests[own], requests[other], written[own])
-        yield {"sides": reviews}
+        if self.source is None or model not in self.adapters or not is_model_file(name):
+            return None
+        if model == BASE:
+            return self.source.file(name)
+        merged = Path(self._merged.name, model, name)
+        # the epochs are those of the base
+        return merged if merged.is_file() else None if "/" in name else self.source.file(name)
 
     # ---- loading ----------------------------------------------------------------------------------------------------
 
@@ -267,7 +329,7 @@ class Demo:
         for seed in range(SAMPLED_ROWS if fields else 0):
             settings = Settings(engine.temperature, engine.top_p, min(self.length, MAX_HEADER), seed)
             ids = itertools.chain.from_iterable(engine.write(prompt.ids, settings, BASE))
-            text = "".join([*prompt.words, *engine.spaced_words(list(ids))])
+            text = "".join(prompt.words) + engine.decode(tuple(ids))
             row = tuple(self.template.values(text))
             # without its last colon the header is incomplete
             if (
@@ -319,16 +381,6 @@ class Demo:
         adapter = validation.choice(f"{side}model", model, self.adapters)
         return Request(text, prompt, settings, adapter)
 
-    def _parse_request(self, engine: Engine, sent: Mapping[str, Any]) -> tuple[Request, list[int]]:
-        """Validate the page's data about a written review; return the request and the ids after its prompt."""
-        given = sent.get("settings")
-        if not isinstance(given, Mapping):
-            raise UserFacingError("problem_given", field="settings")
-        settings = (given.get(name) for name in ("temperature", "top_p", "length", "seed"))
-        request = self._request(engine, sent.get("prompt"), given.get("model", BASE), *settings)
-        left = engine.positions - len(request.prompt.ids)
-        return request, validation.ids("ids", sent.get("ids"), len(engine.tokenizer), left)
-
     def _prompt(self, engine: Engine, field: str, text: Any) -> Prompt:  # noqa: ANN401 - unvalidated
         return engine.encode(field, validation.text(field, text))
 
@@ -336,54 +388,3 @@ class Demo:
         if value is None:
             return engine.temperature
         return validation.number("temperature", value, *validation.TEMPERATURES)
-
-    # ---- reviews ----------------------------------------------------------------------------------------------------
-
-    def _review(self, engine: Engine, request: Request, ids: list[int], writing: bool = False) -> Review:
-        prompt = request.prompt
-        words = [*prompt.words, *engine.spaced_words(ids)]
-        # the first word is [BOS]
-        header = 1 + self.template.header_length(words[1:])
-        unknown = [position for position, known in enumerate(prompt.known) if not known]
-        shown = self._casing.apply(words, header)
-        for position in unknown:
-            shown[position] = words[position]
-        ended = bool(ids) and ids[-1] == engine.tokenizer.eos_token_id
-        return {
-            "prompt": request.text,
-            "ids": list(ids),
-            "settings": {**asdict(request.settings), "model": request.adapter},
-            "words": words,
-            "shown": shown,
-            "given": len(prompt.words),
-            "header": header if header > 1 else 0,
-            "unknown": unknown,
-            "state": "writing" if writing else "end" if ended else "length",
-            "copy_check": None if writing else self._check_copies(words[header : -1 if ended else None], header),
-        }
-
-    def _check_copies(self, running_text: list[str], header: int) -> dict[str, Any] | None:
-        if self.index is None:
-            return None
-        span = self.index.longest_span([word.strip().lower() for word in running_text])
-        return {
-            "words": len(running_text),
-            "start": header + span.start if span else 0,
-            "length": span.length if span else 0,
-            "n": self.index.n,
-            "reviews": self.index.reviews,
-            "error_rate": self.index.error_rate,
-        }
-
-
-def _differences(engine: Engine, own: Request, other: Request, ids: list[int]) -> dict[str, list[float] | list[int]]:
-    """Compare the probabilities of one side's words with their probabilities on the other side."""
-    here, there = (
-        attention.word_probabilities(engine, side.prompt.ids, ids, side.adapter, side.settings.temperature)
-        for side in (own, other)
-    )
-    return {
-        "marked": attention.most_different(here, there),
-        "here": [round(probability, 6) for probability in here],
-        "there": [round(probability, 6) for probability in there],
-    }
