@@ -33,9 +33,13 @@ MODEL_CALL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": MA
 WRITING: dict[str, Any] = {
     **MODEL_CALL,
     "show_progress": "minimal",
-    "scroll_to_output": True,
     "api_visibility": "private",
 }
+# on a phone the text is below the screen
+SHOW_TEXT = """(...values) => {
+  document.getElementById("review").scrollIntoView({ block: "nearest", behavior: "smooth" });
+  return values;
+}"""
 FRAME = '<iframe class="explorer" src="explorer/?{query}" title="{title}"></iframe>'
 # bounded, because an index of few texts has a meaninglessly small error rate
 LEAST_ERROR_RATE = 1e-6
@@ -103,7 +107,7 @@ def _write_tab(backend: Backend, engine: Engine, demo: gr.Blocks, inside: gr.HTM
     }
     open_page = _opener(backend, engine, examples)
     runs = [
-        gr.on([write.click, prompt.submit], **writing),
+        gr.on([write.click, prompt.submit], **writing, js=SHOW_TEXT),
         demo.load(open_page, None, [link_problem, *dropdowns, prompt, *settings], **QUICK).then(**writing),
     ]
     for name, button in buttons.items():

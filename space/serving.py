@@ -54,6 +54,7 @@ THEME = gr.themes.Base(
     block_info_text_color_dark="#b5a3aa",
     body_text_color_subdued="#6b5a61",
     body_text_color_subdued_dark="#b5a3aa",
+    input_background_fill_dark="#211a1d",
     body_background_fill="#faf7f4",
     body_background_fill_dark="#171214",
 )  # fmt: skip

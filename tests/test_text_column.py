@@ -227,25 +227,27 @@ def test_the_tokenizer_trained_alone_is_the_runs(corpus: Corpus) -> None:
 
 def test_the_demo_writes_and_shows_the_corpus(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gradio", reason="the demo's packages are not installed")
-    from demo import Demo
+    from backend import Backend
     from page import build
 
     models = corpus.folder / "run" / "publish" / "models" / "org"
     (adapter,) = models.glob("notes-*")
     monkeypatch.setenv("WINE_GPT_MODEL", str(models / "notes"))
     monkeypatch.setenv("WINE_GPT_ADAPTERS", str(adapter))
-    demo = Demo()
+    demo = Backend()
     assert [str(problem) for problem in demo.problems] == []
     assert demo.engine is not None
     assert demo.template.fields == (corpus.field,)
     (name,) = demo.engine.adapters
     assert next(demo.generate(seed=1)).startswith(corpus.case.prefix.lower())
     header = " : ".join(filter(None, [corpus.case.prefix, corpus.case.values[1]]))
-    *_, review = demo.write(f"{header} : {' '.join(corpus.case.words)} w1", name, 0.8, 1.0, 5, 1)
-    # with [BOS] and the colon that ends the header
-    assert review["header"] == len(class_words(header)) + 2
+    *_, written = demo.write(f"{header} : {' '.join(corpus.case.words)} w1", name, 0.8, 1.0, 5, 1)
+    # without [BOS], and with the colon that ends the header
+    assert demo.template.header_length(written.request.prompt.words[1:]) == len(class_words(header)) + 1
+    check = demo.check_copies(written)
+    assert check is not None
     # [EOS] adds nothing to the text
-    assert review["copy_check"]["words"] == len([word for word in review["words"][review["header"] :] if word])
+    assert check.words == len([index for index in written.ids if index != demo.engine.tokenizer.eos_token_id])
     # the prompt's field begins with what every text begins with
     parts = {part["props"].get("elem_id"): part["props"] for part in build(demo).get_config_file()["components"]}
     assert parts["prompt"]["value"] == corpus.case.prefix.lower()
