@@ -212,11 +212,13 @@ def _link_dropdowns(backend: Backend, dropdowns: list[gr.Dropdown], prompt: gr.T
         begun = backend.template.prompt({field: value for field, value in zip(fields, chosen, strict=False) if value})
         return [begun, *_dropdown_values(backend, begun)]
 
+    # by default gradio ignores an event while the one before it is answered
+    latest = {**QUICK, "trigger_mode": "always_last"}
     # select, because gradio sends input also when a dropdown loses the focus, which would clear what is chosen
     for count, dropdown in enumerate(dropdowns, 1):
-        dropdown.select(choose, dropdowns[:count], [prompt, *dropdowns], **QUICK)
+        dropdown.select(choose, dropdowns[:count], [prompt, *dropdowns], **latest)
     if dropdowns:
-        prompt.blur(lambda typed: _dropdown_values(backend, typed), prompt, dropdowns, **QUICK)
+        prompt.blur(lambda typed: _dropdown_values(backend, typed), prompt, dropdowns, **latest)
 
 
 def _dropdown_values(backend: Backend, prompt: str) -> list[gr.Dropdown]:

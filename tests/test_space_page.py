@@ -173,10 +173,9 @@ def test_a_spanish_phone_in_the_dark(opened: Open) -> None:
         assert serious(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         page.screenshot(path=SCREENSHOTS / "write-phone-dark.png", full_page=True)
-        page.locator("#write").click()
-        page.wait_for_function("document.querySelector('#review').getBoundingClientRect().top < innerHeight")
         page.locator("#prompt textarea").fill("a " * 100)
         page.locator("#write").click()
+        page.wait_for_function("document.querySelector('#review').getBoundingClientRect().top < innerHeight")
         expect(page.get_by_text("comienzo: 100 palabras; en el modelo caben 62 como máximo")).to_be_visible()
 
 
