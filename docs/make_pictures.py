@@ -33,7 +33,6 @@ CHROMIUM_FLAGS = (
 
 # A review of the demo, and the index of a word with several likely alternatives.
 DEMO = {"prompt": "wine review : italy : tuscany : sangiovese :", "temperature": 0.8, "seed": 7}
-DEMO_WORD = 16
 
 # The same review in the explorer, which draws other numbers of a seed, and a word with several likely alternatives.
 EXPLORER = {"prompt": "wine review : italy : tuscany : sangiovese :", "temperature": 0.8, "seed": 3, "word": 18}
@@ -122,12 +121,7 @@ def photograph_demo() -> None:
             browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
             page = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-US")
             page.goto(f"{address}/?{urlencode(DEMO)}")
-            page.locator(f'#review .card[data-seed="{DEMO["seed"]}"][data-state="written"]').wait_for()
-            page.locator("#review .words button.word").nth(DEMO_WORD).click()
-            page.locator("#review .explanation").wait_for()
-            page.mouse.move(0, 0)
-            # Colors fade in.
-            page.wait_for_timeout(500)
+            page.locator("#notes a").first.wait_for()
             page.screenshot(path=DOCS / "demo.png", full_page=True)
             browser.close()
 
