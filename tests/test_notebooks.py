@@ -1,4 +1,4 @@
-"""The class's notebook: its code runs, and the committed files are those of the source in two languages."""
+"""The class's notebook runs and is in two languages; so does the notebook of a published model."""
 
 import re
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import pytest
 from nbformat import NotebookNode
 
 from docs.notebooks.build import NOTEBOOKS, execute, in_language, read_source
+from wine_gpt.publishing.notebook import model_notebook
 
 TINY = """inherit: sample.yaml
 model: {n_layer: 1, n_head: 2, n_embd: 32, n_inner: 64}
@@ -58,3 +59,20 @@ def test_the_code_runs_in_an_empty_folder(tmp_path: Path) -> None:
     assert "2,000 read" in printed
     assert "org/wine-gpt-chardonnay" in printed
     assert (tmp_path / "runs/tiny/publish").is_dir()
+
+
+def test_the_notebook_of_a_model_runs(toy_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its five cells, with a folder in place of the repository."""
+    notebook = nbformat.from_dict(model_notebook("org/wine-gpt", "main", 'wine review : "x"'))
+    nbformat.validate(notebook)
+    assert [cell.cell_type for cell in notebook.cells] == ["markdown", *["code"] * 4]
+    assert 'revision="new"' in model_notebook("org/wine-gpt", "new", "wine")["cells"][2]["source"]
+    names: dict[str, object] = {}
+    for cell in notebook.cells[2:]:
+        exec(cell.source.replace("org/wine-gpt", str(toy_run)), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith('wine review : "')
+    shown = [float(line.split("%")[0]) for line in lines[1:]]
+    next_words, attention = shown[:10], shown[10:]
+    assert next_words == sorted(next_words, reverse=True)
+    assert sum(attention) == pytest.approx(100, abs=1)

@@ -81,7 +81,7 @@ def test_each_repository_gets_its_files_in_one_commit(hub: HubServer, publisher:
     weights = {"config.json", "generation_config.json", "model.safetensors"}
     evaluation = {"evaluation/metrics.json", "evaluation/reliability.png"}
     assert {name: set(files or {}) for name, files in state(hub).items()} == {
-        f"models/{MODEL}": common | weights | evaluation | {"config.yaml", "loss.png"},
+        f"models/{MODEL}": common | weights | evaluation | {"config.yaml", "loss.png", "notebook.ipynb"},
         f"models/{PINOT}": common | {"adapter_config.json", "adapter_model.safetensors", "finetune_config.yaml"},
         f"models/{SYRAH}": common | weights | {"finetune_config.yaml"},
         f"spaces/{SPACE}": {

@@ -60,6 +60,7 @@ EVALUATION: dict[str, Any] = {
     "model": "/home/somebody/runs/base",
     "split": "test",
     "likelihood": {**SCORE, "bits_per_character": 1.1, "calibration_error": 0.02},
+    "baselines": {"uniform": 9.21, "unigram": 5.8, "bigram": 4.1, "5-gram": 3.6},
     "copying": {
         "generated": {
             "texts": 100,

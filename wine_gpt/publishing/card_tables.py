@@ -202,6 +202,15 @@ def score_table(label: str, scores: Mapping[str, Score | None]) -> str:
     return table(header, rows)
 
 
+def baselines_table(evaluation: EvaluationReport) -> str:
+    """Return the losses of models that only count, beside the model's; empty in earlier evaluations."""
+    if not evaluation.baselines:
+        return ""
+    losses = {**evaluation.baselines, "this model": evaluation.likelihood.nats_per_word}
+    rows = [(name, f"{loss:.3f}", f"{math.exp(loss):,.2f}") for name, loss in losses.items()]
+    return table(("predicted by", "nats per word", "perplexity"), rows)
+
+
 def copying_section(evaluation: EvaluationReport) -> Section:
     """Return the spans in common with training texts, by kind of text."""
     labels = {

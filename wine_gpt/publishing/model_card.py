@@ -20,6 +20,7 @@ from wine_gpt.publishing.card_parts import (
 )
 from wine_gpt.publishing.card_tables import (
     Section,
+    baselines_table,
     conditioning_section,
     copying_section,
     data_table,
@@ -157,9 +158,20 @@ def _evaluation_sections(run: RunRecord) -> dict[str, str | Section]:
     """Return the sections of an evaluation, empty without one."""
     report = run.evaluation
     if report is None:
-        return dict.fromkeys(("copying", "diversity", "conditioning", "provinces", "generated_texts"), "")
+        names = (
+            "evaluated_split",
+            "baselines",
+            "copying",
+            "diversity",
+            "conditioning",
+            "provinces",
+            "generated_texts",
+        )
+        return dict.fromkeys(names, "")
     provinces = report.conditioning.existing_provinces if report.conditioning else None
     return {
+        "evaluated_split": report.split,
+        "baselines": baselines_table(report),
         "copying": copying_section(report),
         "diversity": diversity_section(report),
         "conditioning": conditioning_section(run.config.data.prompt_fields, report),

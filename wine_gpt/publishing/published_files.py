@@ -29,6 +29,8 @@ CARD, LICENSE = "README.md", "LICENSE"
 # not FINETUNE_CONFIG, which marks a model that was fine-tuned on this machine
 PUBLISHED_FINETUNE_CONFIG = "finetune_config.yaml"
 NGRAM_INDEX = FILE_NAME
+# the name that the Hub offers to open in Colab and Kaggle
+NOTEBOOK = "notebook.ipynb"
 # the names that transformers.js expects, for its dtypes fp32 and q8
 ONNX, ONNX_QUANTIZED = "onnx/model.onnx", "onnx/model_quantized.onnx"
 # config.json, generation_config.json, model.safetensors
@@ -52,6 +54,7 @@ KNOWN_FILES = (
     *ADAPTER_FILES,
     TEMPLATE,
     NGRAM_INDEX,
+    NOTEBOOK,
     ONNX,
     ONNX_QUANTIZED,
     *EPOCH_FILES,

@@ -31,6 +31,7 @@ from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.model_card import model_card
+from wine_gpt.publishing.notebook import model_notebook
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
     CARD,
@@ -38,6 +39,7 @@ from wine_gpt.publishing.published_files import (
     LICENSE,
     MODEL_FILES,
     NGRAM_INDEX,
+    NOTEBOOK,
     ONNX,
     ONNX_QUANTIZED,
     PUBLISHED_FINETUNE_CONFIG,
@@ -168,7 +170,7 @@ def stage(publication: Publication, folder: Path) -> StagedFiles:
     left_out = [*not_better, *_left_out_of_card(run)]
     if problem := _write_index(publication, run, model_folder / NGRAM_INDEX):
         left_out.append(f"{NGRAM_INDEX} is left out: {problem}")
-    _stage_model(publication, run, model_folder)
+    _stage_model(publication, run, model_folder, samples[-1].prompt)
     subset_samples = [_stage_subset(publication, run, subset_model, folder) for subset_model in subset_models]
     _stage_spaces(publication, run, folder)
     return StagedFiles(publication, folder, run, samples, subset_models, subset_samples, tuple(left_out))
@@ -242,7 +244,7 @@ def _space_repos(staged: StagedFiles, publication: Publication, kept: Kept) -> l
     return repositories
 
 
-def _stage_model(publication: Publication, run: RunRecord, target: Path) -> None:
+def _stage_model(publication: Publication, run: RunRecord, target: Path, prompt: str) -> None:
     name = publication.repo
     plots = tuple(file for _, file in run.plots)
     _copy(run.folder, target, (*MODEL_FILES, *TOKENIZER_FILES, *plots))
@@ -250,6 +252,7 @@ def _stage_model(publication: Publication, run: RunRecord, target: Path) -> None
     (target / CONFIG).write_text(run.config_yaml(name), encoding="utf-8")
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
     write_json(target / METRICS, run.metrics.to_dict())
+    write_json(target / NOTEBOOK, model_notebook(name, publication.revision, prompt))
     if run.evaluation:
         (target / EVALUATION).mkdir(exist_ok=True)
         write_json(target / EVALUATION / METRICS, dataclasses.replace(run.evaluation, model=name).to_dict())
