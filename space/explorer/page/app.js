@@ -24,6 +24,8 @@ import { restore, write } from "./writing.js";
 const text = makeText(chooseLanguage(new URLSearchParams(location.search).get("lang"), navigator.languages));
 const store = new Store(emptyState());
 const find = finder(document);
+// the Gradio app shows this page in a frame; only a parent of the same origin has a frameElement
+const inGradioApp = window.frameElement !== null;
 /** @type {AbortController | undefined} */ let loading;
 
 start();
@@ -31,6 +33,7 @@ start();
 async function start() {
   document.documentElement.lang = text.language;
   document.title = text("heading");
+  document.body.classList.toggle("framed", inGradioApp);
   translate(document, text);
   showProblems();
   linkLanguages();
@@ -174,9 +177,8 @@ function keepLink() {
     const link = addressOf(store.state, location.href);
     if (link === location.href) return;
     history.replaceState(null, "", link);
-    // a Space's page on the Hub is a frame, and the Hub copies its query string into the visitor's address bar; a
-    // parent of the same origin, which has a frameElement, is the Gradio app
-    if (parent !== window && !frameElement) parent.postMessage({ queryString: new URL(link).search.slice(1), hash: "" }, "https://huggingface.co");
+    // a Space's page on the Hub is a frame, and the Hub copies its query string into the visitor's address bar
+    if (parent !== window && !inGradioApp) parent.postMessage({ queryString: new URL(link).search.slice(1), hash: "" }, "https://huggingface.co");
   });
 }
 
