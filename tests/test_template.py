@@ -140,5 +140,5 @@ def test_a_template_that_contradicts_the_config_is_refused(tmp_path: Path) -> No
 def test_a_mistyped_run_is_not_looked_for_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    # a request would fail, and the failure be reported
-    assert ReviewTemplate.load("runs/typo") is None
+    with pytest.raises(UserError, match="no such folder: runs/typo"):
+        ReviewTemplate.load("runs/typo")

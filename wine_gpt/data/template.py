@@ -148,7 +148,7 @@ class ReviewTemplate:
             the template; none if the model was not trained by wine_gpt.
 
         Raises:
-            UserError: if the file is damaged or can't be downloaded.
+            UserError: if there is no such model, or the file is damaged or can't be downloaded.
         """
         file = Path(model) / TEMPLATE if Path(model).is_dir() else _download(str(model))
         if file is not None and file.is_file():
