@@ -14,6 +14,7 @@ from wine_gpt.commands.score import read_config
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import to_yaml
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate, require_template
+from wine_gpt.errors import UserError
 
 RECORD = {"country": "US", "province": "Oregon", "variety": "Pinot Noir", "description": "Dry: it's crisp."}
 HEADER = "wine review : US : Oregon : Pinot Noir :"
