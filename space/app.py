@@ -14,6 +14,12 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
 os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000000"
 
+try:
+    # only ZeroGPU has it, where it must be imported before torch
+    import spaces
+except ImportError:
+    spaces = None
+
 import gradio as gr
 import torch
 
@@ -27,6 +33,10 @@ if gr.NO_RELOAD:
     backend = Backend()
     for problem in backend.problems:
         print(problem, file=sys.stderr)
+
+if spaces is not None:
+    # ZeroGPU wants a function that asks for a GPU; this model is small enough for the CPU
+    spaces.GPU(lambda: None)
 
 demo = build(backend)
 

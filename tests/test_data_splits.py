@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wine_gpt.config import DataConfig
+from wine_gpt.config import LARGEST, DataConfig
 from wine_gpt.data.records import ReviewFilter, content_hashes, normalized, shorten, split_of
 from wine_gpt.data.reviews import load_reviews
 
@@ -51,7 +51,7 @@ def test_each_description_is_kept_once(texts: list[str]) -> None:
 
 
 @settings(max_examples=25)
-@given(st.integers(), st.floats(0, 0.5), st.floats(0, 0.49))
+@given(st.integers(0, LARGEST), st.floats(0, 0.5), st.floats(0, 0.49))
 def test_splits_have_the_configured_fractions(seed: int, validation: float, test: float) -> None:
     config = DataConfig(split_seed=seed, validation_fraction=validation, test_fraction=test)
     splits = split_of(content_hashes(pa.array(map(str, range(4000))), seed), config)

@@ -89,6 +89,7 @@ def test_each_repository_gets_its_files_in_one_commit(hub: HubServer, publisher:
             "app.py",
             "requirements.txt",
             "sampler.py",
+            "explorer_files.py",
             "static/style.css",
             "settings.json",
         },

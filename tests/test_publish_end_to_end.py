@@ -103,6 +103,7 @@ def test_the_demo_is_downloaded_as_published(empty_folder: Path, publisher: Publ
         "app.py",
         "requirements.txt",
         "sampler.py",
+        "explorer_files.py",
         "settings.json",
         "static/style.css",
     }

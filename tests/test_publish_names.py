@@ -42,7 +42,12 @@ def test_without_a_paid_plan_all_but_the_space_is_published(hub: HubServer, publ
     assert line.startswith(
         f"Space {SPACE} was not created: status 402, Subscribe to PRO to create this Space (request"
     )
-    for part in ("paid plan", "--space_sdk static", "ZeroGPU", f"WINE_GPT_MODEL={MODEL} python space/app.py"):
+    for part in (
+        "paid plan",
+        "--space_sdk static",
+        "--space_hardware zero-a10g",
+        f"WINE_GPT_MODEL={MODEL} python space/app.py",
+    ):
         assert part in line
     assert "to resume" not in line
     (collection,) = hub.collections.values()
@@ -55,6 +60,21 @@ def test_without_a_paid_plan_all_but_the_space_is_published(hub: HubServer, publ
     publisher.run(*gradio, "--collection", "Wine GPT", reuse_staged=True).succeeded()
     assert [item["id"] for item in collection["items"]] == [MODEL, PINOT, SPACE]
     assert f"huggingface.co/spaces/{SPACE}" in hub.repository(MODEL).files()["README.md"]
+
+
+def test_without_a_paid_plan_the_gradio_app_runs_on_zerogpu(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    """With a Python and a torch that ZeroGPU has."""
+    hub.paid_plan = False
+    publisher.run(*everything(work), "--space_sdk", "gradio", "--space_hardware", "zero-a10g").succeeded()
+    created = [request.json() for request in hub.requests if request.path == "/api/repos/create"]
+    assert [sent["hardware"] for sent in created if sent["type"] == "space"] == ["zero-a10g"]
+    files = hub.repository(SPACE, "space").files()
+    requirements = files["requirements.txt"].splitlines()
+    assert {"torch==2.11.0", "spaces"} <= set(requirements)
+    assert len([line for line in requirements if line.startswith("torch==")]) == 1
+    assert "python_version: '3.12'" in files["README.md"]
+    line = publisher.run(*everything(work), "--space_sdk", "static", "--space_hardware", "zero-a10g").refused()
+    assert "--space_hardware is of the Gradio app: add --space_sdk gradio" in line
 
 
 def test_the_plan_chooses_the_demo_and_an_existing_space_stays(

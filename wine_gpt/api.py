@@ -241,6 +241,7 @@ def publish(
     adapters: StrPath | None = None,
     space: str | None = None,
     space_sdk: str = "auto",
+    space_hardware: str | None = None,
     private: bool = False,
     revision: str = "main",
     create_pr: bool = False,
@@ -263,6 +264,7 @@ def publish(
         adapters: the folder of :func:`finetune`; each subset gets the repository ``org/name-subset``.
         space: the demo's repository.
         space_sdk: gradio, static (the explorer), or auto, which the owner's plan decides.
+        space_hardware: cpu-basic or zero-a10g (ZeroGPU) for a new Gradio Space.
         private: create new repositories as private.
         revision: the branch of the model repositories.
         create_pr: open pull requests instead of writing to the branch.
@@ -290,6 +292,7 @@ def publish(
         adapters=None if adapters is None else Path(adapters),
         space=space,
         space_sdk=space_sdk,
+        space_hardware=space_hardware,
         private=private,
         revision=revision,
         create_pr=create_pr,

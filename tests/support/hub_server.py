@@ -218,7 +218,7 @@ class HubServer(ThreadingHTTPServer):
         self.renamed: dict[str, str] = {}
         # names of repositories whose files only their owners may read, while anybody may list them
         self.gated: set[str] = set()
-        # whether accounts have a paid plan, without which the Hub creates no Gradio Space
+        # whether accounts have a paid plan, without which the Hub creates no Gradio Space but on ZeroGPU
         self.paid_plan = True
         # Space to the names of its secrets
         self.secrets: dict[str, list[str]] = {}
@@ -514,7 +514,8 @@ def _create(server: HubServer, request: Request) -> Answer:
     sent = request.json()
     kind, name = sent.get("type", "model"), f"{sent['organization']}/{sent['name']}"
     url = f"{server.url}/{'' if kind == 'model' else f'{kind}s/'}{name}"
-    if kind == "space" and sent["sdk"] != "static" and not server.paid_plan:
+    is_free = sent.get("sdk") == "static" or sent.get("hardware") == "zero-a10g"
+    if kind == "space" and not is_free and not server.paid_plan:
         raise Refusal(402, "Subscribe to PRO to create this Space")
     if server.current_name(kind, name):
         raise Refusal(409, f"You already created this {kind} repo", url=url)

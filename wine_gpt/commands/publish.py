@@ -53,6 +53,12 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="the demo as a Gradio app, which needs a paid plan, or the explorer, a static page that is free "
         "(default: as the Space on the Hub is, or else as its owner's plan allows)",
     )
+    parser.add_argument(
+        "--space_hardware",
+        choices=("cpu-basic", "zero-a10g"),
+        help="of a new Gradio Space: a CPU, which needs a paid plan, or ZeroGPU, which two Spaces of a personal "
+        "account may have without one",
+    )
     parser.add_argument("--private", action="store_true", help="create new repositories as private")
     parser.add_argument(
         "--revision", default="main", metavar="BRANCH", help="branch of the model repositories (default: %(default)s)"

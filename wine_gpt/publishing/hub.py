@@ -77,6 +77,8 @@ class StagedRepo:
     create_pr: bool = False
     # of a Space: gradio or static
     space_sdk: str | None = None
+    # of a new Gradio Space; None is the Hub's default
+    space_hardware: str | None = None
 
     @property
     def title(self) -> str:
@@ -221,7 +223,13 @@ def create(api: HfApi, repo: StagedRepo, remote: RemoteState, private: bool) -> 
 
 def _create_repo(api: HfApi, repo: StagedRepo, private: bool) -> None:
     try:
-        api.create_repo(repo.name, repo_type=repo.kind, private=private or None, space_sdk=repo.space_sdk)
+        api.create_repo(
+            repo.name,
+            repo_type=repo.kind,
+            private=private or None,
+            space_sdk=repo.space_sdk,
+            space_hardware=repo.space_hardware,  # type: ignore[arg-type]
+        )
     except HUB_ERRORS:
         # an earlier try may have created it although its response was lost
         if not fetch_state(api, repo).exists:

@@ -18,7 +18,15 @@ from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
 from wine_gpt.publishing.kept import OPTIONS, Kept, find_kept
 from wine_gpt.publishing.published_files import CARD
-from wine_gpt.publishing.staging import STAGED_FOLDERS, Publication, StagedFiles, require_names, stage, write_cards
+from wine_gpt.publishing.staging import (
+    STAGED_FOLDERS,
+    ZERO_GPU,
+    Publication,
+    StagedFiles,
+    require_names,
+    stage,
+    write_cards,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -195,8 +203,8 @@ def _create_space(api: HfApi, repositories: list[StagedRepo], remotes: list[Remo
             return (
                 f"{space.title} was not created: {hub.describe_error(error)}; the Hub wants a paid plan for a Gradio "
                 "Space on a CPU, and all else is published. Free: this command again with --space_sdk static, which "
-                "publishes the explorer; or a ZeroGPU Space of this name in a personal account older than 30 days, "
-                "created at https://huggingface.co/new-space, then this command again; or the demo on your own "
+                "publishes the explorer; or, in a personal account older than 30 days, with --space_hardware "
+                f"{ZERO_GPU}, two Spaces at most; or the demo on your own "
                 f"computer: WINE_GPT_MODEL={repositories[0].name} python space/app.py"
             )
         _log_states(api, space, repositories[:-1], remotes[:-1])

@@ -12,8 +12,8 @@ from wine_gpt.publishing.published_files import SPACE_THUMBNAIL
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel
 from wine_gpt.publishing.source import source_url
 
-# the Python version of the Space
-PYTHON_VERSION = "3.11"
+# the Python version of the Space, and of one on ZeroGPU
+PYTHON_VERSION, ZERO_GPU_PYTHON_VERSION = "3.11", "3.12"
 
 
 def space_card(
@@ -23,6 +23,7 @@ def space_card(
     model: str,
     subset_models: Sequence[SubsetModel],
     kept: Sequence[str] = (),
+    zero_gpu: bool = False,
 ) -> SpaceCard:
     """Return the demo's card, whose metadata configures the Space on the Hub.
 
@@ -33,13 +34,14 @@ def space_card(
         model: the model's repository.
         subset_models: the fine-tuned models that are published with it.
         kept: the fine-tuned models that an earlier publish has listed.
+        zero_gpu: whether the Space runs on ZeroGPU.
     """
     corpus, prefix = run.corpus, run.template.prefix
     data = SpaceCardData(
         **{
             **SpaceCard.load(readme).data.to_dict(),
             **({} if corpus.wine else _neutral_metadata(model, prefix)),
-            "python_version": PYTHON_VERSION,
+            "python_version": ZERO_GPU_PYTHON_VERSION if zero_gpu else PYTHON_VERSION,
             "thumbnail": _thumbnail(readme.parent, name),
             "models": [model, *(subset_model.repository for subset_model in subset_models), *kept],
             "datasets": [corpus.dataset] if corpus.dataset else None,

@@ -60,6 +60,11 @@ from wine_gpt.training.epoch_weights import read_index
 STAGED_FOLDERS = ("models", "spaces", "static_spaces")
 # how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
 SPACE_SDKS = ("auto", "gradio", "static")
+# the Hub gives personal accounts two Spaces on ZeroGPU without a paid plan
+ZERO_GPU = "zero-a10g"
+SPACE_HARDWARE = ("cpu-basic", ZERO_GPU)
+# the newest torch that ZeroGPU has, and the package of its decorator
+ZERO_GPU_REQUIREMENTS = ("torch==2.11.0", "spaces")
 # git's rules: neither HEAD, "..", "//", "/.", "@{" nor ".lock/", no space, control character or one of ~^:?*[\\
 BRANCH_NAME = re.compile(
     r"(?![-./])(?!(?:@|HEAD)$)(?!.*(?:\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$))[^\s\x00-\x1f\x7f~^:?*\[\\]+"
@@ -69,6 +74,7 @@ HUB_ADDRESS = re.compile(
 )
 # the Hub's limit, in characters
 COLLECTION_TITLE_LENGTH = 60
+REQUIREMENTS = "requirements.txt"
 # the demo's sources
 SPACE = bundled("space")
 # modules of the package that the demo imports
@@ -89,6 +95,8 @@ class Publication:
     space: str | None = None
     # one of SPACE_SDKS; staging with auto stages both
     space_sdk: str = "auto"
+    # one of SPACE_HARDWARE for a new Gradio Space; None is the Hub's default, a CPU
+    space_hardware: str | None = None
     private: bool = False
     # branch of the model repositories; the Hub runs a Space's main branch only
     revision: str = MAIN
@@ -121,7 +129,8 @@ class Publication:
 
     def staged_space(self, name: str, folder: Path, card: RepoCard, sdk: str) -> StagedRepo:
         """Return a Space, of which the Hub runs the main branch only."""
-        return StagedRepo(name, "space", folder, card, (), MAIN, self.create_pr, sdk)
+        hardware = self.space_hardware if sdk == "gradio" else None
+        return StagedRepo(name, "space", folder, card, (), MAIN, self.create_pr, sdk, hardware)
 
 
 @dataclass(frozen=True)
@@ -234,7 +243,8 @@ def _space_repos(staged: StagedFiles, publication: Publication, kept: Kept) -> l
         return []
     repositories = []
     if publication.space_sdk != "static":
-        card = space_card(run, SPACE / CARD, name, model, subset_models, kept.fine_tuned)
+        zero_gpu = publication.space_hardware == ZERO_GPU
+        card = space_card(run, SPACE / CARD, name, model, subset_models, kept.fine_tuned, zero_gpu)
         folder = _folder(staged.folder, "space", name)
         repositories.append(publication.staged_space(name, folder, card, "gradio"))
     if publication.space_sdk != "gradio":
@@ -337,12 +347,21 @@ def _stage_spaces(publication: Publication, run: RunRecord, folder: Path) -> Non
             raise UserError(f"--space: no demo at {SPACE}: install wine_gpt again")
         target = _new_folder(folder, "space", name)
         copy_demo(target)
+        if publication.space_hardware == ZERO_GPU:
+            _require_zero_gpu(target / REQUIREMENTS)
         write_json(target / SPACE_SETTINGS, {"model": publication.repo + (f"@{revision}" if revision else "")})
     if publication.space_sdk != "gradio":
         target = _new_folder(folder, "static_space", name)
         _copy_files(page_files(), target)
         language = next(iter(run.corpus.languages), None)
         write_json(target / SPACE_SETTINGS, ExplorerSettings(publication.repo, revision, language).to_dict())
+
+
+def _require_zero_gpu(requirements: Path) -> None:
+    """Replace torch in the demo's requirements by what ZeroGPU has."""
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    others = [line for line in lines if not line.startswith("torch==")]
+    requirements.write_text("\n".join([*others, *ZERO_GPU_REQUIREMENTS]) + "\n", encoding="utf-8")
 
 
 def copy_demo(target: Path) -> None:
@@ -379,6 +398,10 @@ def require_names(publication: Publication) -> None:
     """
     if publication.space_sdk not in SPACE_SDKS:
         raise UserError(f"--space_sdk: {publication.space_sdk!r} is none of {', '.join(SPACE_SDKS)}")
+    if publication.space_hardware not in (None, *SPACE_HARDWARE):
+        raise UserError(f"--space_hardware: {publication.space_hardware!r} is none of {', '.join(SPACE_HARDWARE)}")
+    if publication.space_hardware and publication.space_sdk != "gradio":
+        raise UserError("--space_hardware is of the Gradio app: add --space_sdk gradio")
     _require_id("--repo", publication.repo)
     if publication.space is not None:
         _require_id("--space", publication.space)
