@@ -551,6 +551,7 @@ def test_swapped_names_of_model_and_space_are_refused(hub: HubServer, publisher:
             f"--space: hf.co/spaces/{SPACE} is an address",
         ),
         (["{work}/run", "--repo", MODEL, "--adapters", "{work}/empty"], "--adapters: {work}/empty holds no model of"),
+        (["{work}/run", "--repo", MODEL, "--adapters", "{work}/typo"], "--adapters: no such folder: {work}/typo; "),
         (
             ["{work}/run", "--repo", MODEL, "--license", "mit"],
             "--license mit: a model trained on synthetic wine reviews",

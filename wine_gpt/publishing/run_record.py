@@ -222,6 +222,8 @@ def read_subset_models(folder: Path, run: RunRecord, base: str) -> tuple[list[Su
 
 def _subset_folders(folder: Path) -> list[Path]:
     """Return the folders of the models in the output folder of ``scripts/finetune.py``."""
+    if not folder.is_dir():
+        raise UserError(f"--adapters: no such folder: {folder}; scripts/finetune.py prints where it saves")
     if (folder / METRICS).is_file():
         if "method" in read_json(folder / METRICS):
             parent = os.path.normpath(folder / "..")
