@@ -207,7 +207,7 @@ def baselines_table(evaluation: EvaluationReport) -> str:
     if not evaluation.baselines:
         return ""
     losses = {**evaluation.baselines, "this model": evaluation.likelihood.nats_per_word}
-    rows = [(name, f"{loss:.3f}", f"{math.exp(loss):,.2f}") for name, loss in losses.items()]
+    rows = [(name, f"{loss:.3f}", f"{math.exp(loss):,.1f}") for name, loss in losses.items()]
     return table(("predicted by", "nats per word", "perplexity"), rows)
 
 
