@@ -245,6 +245,12 @@ def test_a_text_that_names_no_model_is_one_line(call: Call, text: str) -> None:
         call("source", {"text": text})
 
 
+def test_an_address_with_a_password_is_refused_without_showing_it(call: Call) -> None:
+    with pytest.raises(Exception, match="an address with a password can't be read") as raised:
+        call("source", {"text": "https://someone:secret@example.org/model"})
+    assert "secret" not in str(raised.value)
+
+
 def test_writing_stops_after_the_current_word_and_a_closed_model_says_so(call: Call, hub: StaticHub) -> None:
     found = call("stopped", hub.source("tiny"))
     assert found["reason"] == "stopped"

@@ -37,6 +37,8 @@ export function parseSource(text, revision, base) {
   const name = text.trim();
   if (/^(https?:)?\/\/|^\.{0,2}\//i.test(name)) {
     const url = URL.canParse(name, base) ? new URL(name, base) : undefined;
+    // fetch refuses such an address, and a message that quotes it would show the password
+    if (url?.username || url?.password) throw new ModelError("an address with a password can't be read: leave out the part before @");
     if (url && /^https?:$/.test(url.protocol)) return { url: new URL(".", withoutFile(url)).href };
   } else if (/^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(name) && name.length <= 200) {
     return revision ? { hub: name, revision } : { hub: name };
