@@ -348,7 +348,7 @@ def _stage_spaces(publication: Publication, run: RunRecord, folder: Path) -> Non
         target = _new_folder(folder, "space", name)
         copy_demo(target)
         if publication.space_hardware == ZERO_GPU:
-            _require_zero_gpu(target / REQUIREMENTS)
+            _pin_for_zero_gpu(target / REQUIREMENTS)
         write_json(target / SPACE_SETTINGS, {"model": publication.repo + (f"@{revision}" if revision else "")})
     if publication.space_sdk != "gradio":
         target = _new_folder(folder, "static_space", name)
@@ -357,7 +357,7 @@ def _stage_spaces(publication: Publication, run: RunRecord, folder: Path) -> Non
         write_json(target / SPACE_SETTINGS, ExplorerSettings(publication.repo, revision, language).to_dict())
 
 
-def _require_zero_gpu(requirements: Path) -> None:
+def _pin_for_zero_gpu(requirements: Path) -> None:
     """Replace torch in the demo's requirements by what ZeroGPU has."""
     lines = requirements.read_text(encoding="utf-8").splitlines()
     others = [line for line in lines if not line.startswith("torch==")]
