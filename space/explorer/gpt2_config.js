@@ -36,7 +36,10 @@ export const MOST_PARAMETERS = 1e9;
  * @property {string[]} ignored names of settings that the explorer does not apply
  */
 
-/** Other names that transformers accepts in config.json, GPT2Config.attribute_map. */
+/**
+ * Other names that transformers accepts in config.json, GPT2Config.attribute_map.
+ * @type {Record<string, string>}
+ */
 const ALIASES = {
   n_embd: "hidden_size",
   n_positions: "max_position_embeddings",
@@ -44,7 +47,10 @@ const ALIASES = {
   n_layer: "num_hidden_layers",
 };
 
-/** Settings of a generation config that change the text and that the explorer lacks, with the values that are off. */
+/**
+ * Settings of a generation config that change the text and that the explorer lacks, with the values that are off.
+ * @type {Record<string, number | null>}
+ */
 const UNSUPPORTED = {
   num_beams: 1, num_beam_groups: 1, repetition_penalty: 1, no_repeat_ngram_size: 0, min_length: 0,
   min_new_tokens: null, typical_p: 1, epsilon_cutoff: 0, eta_cutoff: 0, min_p: null, top_h: null,
@@ -90,7 +96,7 @@ export function parseConfig(json) {
   };
   config.parameters = countParameters(config);
   if (config.parameters > MOST_PARAMETERS) {
-    const millions = (count) => Math.round(count / 1e6).toLocaleString("en");
+    const millions = (/** @type {number} */ count) => Math.round(count / 1e6).toLocaleString("en");
     throw new ModelError(
       `config.json: the model has ${millions(config.parameters)} million parameters; the explorer runs at most ` +
         `${millions(MOST_PARAMETERS)} million`,
@@ -109,9 +115,8 @@ export function parseGenerationConfig(json, configJson, config) {
   const model = object(configJson, "config.json");
   const file = json === undefined ? "config.json" : "generation_config.json";
   const fields = json === undefined ? model : object(json, file);
-  const isId = (id) => Number.isInteger(id) && id >= 0 && id < config.vocabSize;
-  const ids = (value) => [value ?? []].flat().filter(isId);
-  const differs = ([name, off]) => (fields[name] ?? off) !== off;
+  const isId = (/** @type {any} */ id) => Number.isInteger(id) && id >= 0 && id < config.vocabSize;
+  const ids = (/** @type {unknown} */ value) => /** @type {number[]} */ ( [value ?? []].flat().filter(isId));
   const bos = fields.bos_token_id ?? model.bos_token_id;
   return {
     temperature: fields.do_sample === false ? 0 : number(fields, "temperature", 1, 0, 1e4, file),
@@ -120,7 +125,7 @@ export function parseGenerationConfig(json, configJson, config) {
     suppress: ids(fields.suppress_tokens),
     ends: ids(fields.eos_token_id ?? model.eos_token_id ?? 50256),
     bos: isId(bos) ? bos : null,
-    ignored: Object.entries(UNSUPPORTED).filter(differs).map(([name]) => name),
+    ignored: Object.keys(UNSUPPORTED).filter((name) => (fields[name] ?? UNSUPPORTED[name]) !== UNSUPPORTED[name]),
   };
 }
 
@@ -158,21 +163,43 @@ function object(value, file) {
   return /** @type {Record<string, any>} */ (value);
 }
 
-/** @returns {any} a field's value, by its own name or the other name that transformers accepts */
+/**
+ * @param {Record<string, any>} fields
+ * @param {string} name
+ * @returns {any} a field's value, by its own name or the other name that transformers accepts
+ */
 function field(fields, name) {
   const value = Object.hasOwn(fields, name) ? fields[name] : undefined;
   const alias = ALIASES[name];
   return value ?? (alias && Object.hasOwn(fields, alias) ? fields[alias] : undefined);
 }
 
-/** @returns {number} */
+/**
+ * Return the whole number of a field, checked as {@link number} does.
+ * @param {Record<string, any>} fields
+ * @param {string} name
+ * @param {number} ifAbsent
+ * @param {number} least
+ * @param {number} most
+ * @param {string} [file]
+ * @returns {number}
+ */
 function integer(fields, name, ifAbsent, least, most, file = "config.json") {
   const value = number(fields, name, ifAbsent, least, most, file);
   if (!Number.isInteger(value)) throw new ModelError(`${file}: ${name} must be a whole number, not ${value}`);
   return value;
 }
 
-/** @returns {number} */
+/**
+ * @param {Record<string, any>} fields
+ * @param {string} name
+ * @param {number} ifAbsent
+ * @param {number} least
+ * @param {number} most
+ * @param {string} [file] for the error message
+ * @returns {number}
+ * @throws {ModelError} if the field is no number from `least` to `most`
+ */
 function number(fields, name, ifAbsent, least, most, file = "config.json") {
   const value = field(fields, name) ?? ifAbsent;
   if (typeof value !== "number" || !(value >= least && value <= most)) {
@@ -181,7 +208,12 @@ function number(fields, name, ifAbsent, least, most, file = "config.json") {
   return value;
 }
 
-/** @returns {boolean} */
+/**
+ * @param {Record<string, any>} fields
+ * @param {string} name
+ * @param {boolean} ifAbsent
+ * @returns {boolean}
+ */
 function flag(fields, name, ifAbsent) {
   const value = field(fields, name) ?? ifAbsent;
   if (typeof value !== "boolean") throw new ModelError(`config.json: ${name} must be true or false, not ${shown(value)}`);

@@ -18,6 +18,17 @@ export function multiply(x, rows, weight, bias, y) {
   if (row < rows) oneRow(x, row * inputs, weight, bias, inputs, outputs, y, row * outputs);
 }
 
+/**
+ * Multiply one row of x, eight outputs together.
+ * @param {Float32Array} x
+ * @param {number} from offset of the row in x
+ * @param {Float32Array} weight (outputs, inputs)
+ * @param {Float32Array | null} bias (outputs)
+ * @param {number} inputs
+ * @param {number} outputs
+ * @param {Float32Array} y
+ * @param {number} to offset of the row in y
+ */
 function oneRow(x, from, weight, bias, inputs, outputs, y, to) {
   let out = 0;
   for (; out + 8 <= outputs; out += 8) {
@@ -39,6 +50,17 @@ function oneRow(x, from, weight, bias, inputs, outputs, y, to) {
   if (bias) for (let i = 0; i < outputs; i++) y[to + i] += bias[i];
 }
 
+/**
+ * Multiply two adjacent rows of x, four outputs together.
+ * @param {Float32Array} x
+ * @param {number} from offset of the first row in x
+ * @param {Float32Array} weight (outputs, inputs)
+ * @param {Float32Array | null} bias (outputs)
+ * @param {number} inputs
+ * @param {number} outputs
+ * @param {Float32Array} y
+ * @param {number} to offset of the first row in y
+ */
 function twoRows(x, from, weight, bias, inputs, outputs, y, to) {
   const second = from + inputs, toSecond = to + outputs;
   let out = 0;

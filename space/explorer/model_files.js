@@ -156,8 +156,8 @@ async function openLocal(file, start) {
 
 /** Reads a stream chunk by chunk, into one buffer where the browser allows that. */
 class ChunkReader {
-  #reader;
-  /** @type {ArrayBuffer | null} null if the stream brings its own buffers */ #buffer = null;
+  /** @type {ReadableStreamBYOBReader | ReadableStreamDefaultReader<Uint8Array>} */ #reader;
+  /** @type {ArrayBufferLike | null} null if the stream brings its own buffers */ #buffer = null;
 
   /** @param {ReadableStream<Uint8Array>} stream */
   constructor(stream) {
@@ -171,7 +171,7 @@ class ChunkReader {
 
   /** @returns {Promise<Uint8Array | undefined>} valid until the next call; undefined at the stream's end */
   async read() {
-    const { done, value } = await this.#reader.read(this.#buffer && new Uint8Array(this.#buffer));
+    const { done, value } = await /** @type {any} */ (this.#reader).read(this.#buffer && new Uint8Array(this.#buffer));
     if (this.#buffer && value) this.#buffer = value.buffer;
     return done ? undefined : value;
   }
@@ -186,9 +186,17 @@ class ChunkReader {
 export class ByteStream {
   /** @type {Uint8Array} */ #chunk = new Uint8Array(0);
   #position = 0;
-  #ranges = true;
+  /** Whether the server answers a range with it. */ #ranges = true;
+  /** @type {(start: number) => Promise<Opened | undefined>} */ #open;
+  /** @type {ChunkReader} */ #reader;
 
-  /** @private */
+  /**
+   * @private
+   * @param {string} name for error messages
+   * @param {(start: number) => Promise<Opened | undefined>} open
+   * @param {Opened} opened
+   * @param {AbortSignal} [signal]
+   */
   constructor(name, open, opened, signal) {
     this.name = name;
     this.#open = open;
@@ -197,9 +205,6 @@ export class ByteStream {
     /** @type {number | null} the file's number of bytes, null if unknown */
     this.size = opened.size;
   }
-
-  /** @type {(start: number) => Promise<Opened | undefined>} */ #open;
-  /** @type {ChunkReader} */ #reader;
 
   /**
    * @param {string} name for error messages
@@ -258,7 +263,7 @@ export class ByteStream {
   }
 
   /**
-   * Go on at a later offset.
+   * Continue at a later offset.
    * @param {number} offset
    */
   async skipTo(offset) {
@@ -270,6 +275,7 @@ export class ByteStream {
     this.#reader.cancel();
   }
 
+  /** @param {number} count of bytes */
   async #discard(count) {
     while (count > 0) {
       const chunk = await this.#next(count);

@@ -98,6 +98,6 @@ function markOpeningQuotes(text) {
  */
 export function same(one, other) {
   if (typeof one !== "object" || typeof other !== "object" || !one || !other) return one === other;
-  const keys = Object.keys(one);
-  return keys.length === Object.keys(other).length && keys.every((key) => Object.hasOwn(other, key) && same(one[key], other[key]));
+  const values = Object.entries(one), others = new Map(Object.entries(other));
+  return values.length === others.size && values.every(([key, value]) => others.has(key) && same(value, others.get(key)));
 }

@@ -19,7 +19,7 @@ const INTEGRITY = "sha384-Tl2lMbeE3RCGFLOUGQ7LhvaagysxiOw/9dulz2sD6jxNa1MckRJQBb
 export async function loadOtherTokenizer(json, config) {
   const { Tokenizer } = await importLibrary();
   try {
-    return new OtherTokenizer(new Tokenizer(json, config), json);
+    return new OtherTokenizer(new Tokenizer(json, config));
   } catch {
     throw new ModelError("tokenizer.json is of a kind that @huggingface/tokenizers does not read");
   }
@@ -42,15 +42,10 @@ async function importLibrary() {
 /** @implements {TextTokenizer} */
 class OtherTokenizer {
   #library;
-  /** @type {Set<number>} */ #special;
 
-  /**
-   * @param {any} library
-   * @param {any} json
-   */
-  constructor(library, json) {
+  /** @param {any} library */
+  constructor(library) {
     this.#library = library;
-    this.#special = new Set((json.added_tokens ?? []).filter(({ special }) => special).map(({ id }) => id));
     this.wordLevel = false;
   }
 
@@ -91,10 +86,5 @@ class OtherTokenizer {
   /** @param {string} label */
   idOf(label) {
     return this.#library.token_to_id(label);
-  }
-
-  /** @param {number} id */
-  isSpecial(id) {
-    return this.#special.has(id);
   }
 }

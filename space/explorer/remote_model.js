@@ -50,27 +50,50 @@ export class RemoteModel {
     /** @type {string} one line that says why there is no tokenizer */ this.tokenizerProblem = tokenizerProblem;
   }
 
-  /** @returns {Promise<Inner>} see {@link import("./gpt2.js").GPT2.forward} */
+  /**
+   * See {@link import("./gpt2.js").GPT2.forward}.
+   * @param {ArrayLike<number>} ids
+   * @param {import("./gpt2.js").Ablation} [options]
+   * @returns {Promise<Inner>}
+   */
   forward(ids, options = {}) {
     return this.#calls.call("forward", [ids, options]);
   }
 
-  /** @returns {Promise<Float32Array>} see {@link import("./gpt2.js").GPT2.next} */
+  /**
+   * See {@link import("./gpt2.js").GPT2.next}.
+   * @param {ArrayLike<number>} ids
+   * @param {import("./gpt2.js").Ablation} [options]
+   * @returns {Promise<Float32Array>} (vocabulary)
+   */
   next(ids, options = {}) {
     return this.#calls.call("next", [ids, options]);
   }
 
-  /** @returns {Promise<Float32Array>} see {@link import("./gpt2.js").GPT2.lens} */
+  /**
+   * See {@link import("./gpt2.js").GPT2.lens}.
+   * @param {Float32Array} residuals (rows, width)
+   * @returns {Promise<Float32Array>} (rows, vocabulary)
+   */
   lens(residuals) {
     return this.#calls.call("lens", [residuals]);
   }
 
-  /** @returns {Promise<{id: number, cosine: number}[]>} see {@link import("./gpt2.js").GPT2.nearest} */
+  /**
+   * See {@link import("./gpt2.js").GPT2.nearest}.
+   * @param {number} id
+   * @param {number} count
+   * @returns {Promise<{id: number, cosine: number}[]>}
+   */
   nearest(id, count) {
     return this.#calls.call("nearest", [id, count]);
   }
 
-  /** @returns {Promise<Float32Array>} see {@link import("./gpt2.js").GPT2.embeddings} */
+  /**
+   * See {@link import("./gpt2.js").GPT2.embeddings}.
+   * @param {ArrayLike<number>} ids
+   * @returns {Promise<Float32Array>} (ids, width)
+   */
   embeddings(ids) {
     return this.#calls.call("embeddings", [ids]);
   }

@@ -11,7 +11,10 @@ import { ModelError, shown } from "./model_error.js";
 const MOST_HEADER_BYTES = 10e6;
 /** The number of elements that are read at once. */
 const PIECE = 2 ** 16;
-/** Bytes of an element, for the types that are read. */
+/**
+ * Bytes of an element, for the types that are read.
+ * @type {Record<string, number>}
+ */
 const BYTES = { F32: 4, F16: 2, BF16: 2 };
 
 /**

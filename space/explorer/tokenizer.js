@@ -30,7 +30,6 @@ const MOST_IDS = 2 ** 21;
  * @property {(ids: ArrayLike<number>) => string[]} pieces what each id adds to the decoded text; "" for a special token
  * @property {(ids: ArrayLike<number>) => string[]} labels tokens as the vocabulary has them; "" for an id without one
  * @property {(label: string) => number | undefined} idOf the id of a token
- * @property {(id: number) => boolean} isSpecial
  */
 
 /**
@@ -71,12 +70,26 @@ export function wordLevelTokenizer(json, config) {
   });
 }
 
+/**
+ * @typedef {object} Parts of a word-level tokenizer, from its tokenizer.json
+ * @property {Map<string, number>} vocabulary id of each word
+ * @property {number} unknown id of every word that the vocabulary lacks
+ * @property {{id: number, content: string}[]} added the special tokens
+ * @property {number[]} first ids before each text
+ * @property {(words: string[]) => string} join joins words with natural spacing
+ * @property {string} pattern of one word
+ * @property {boolean} composes whether a text is normalized to NFC
+ * @property {boolean} lineBreaks whether a line break is a word
+ * @property {boolean} splitSpecial whether a text that spells a special token is split as any other
+ */
+
 /** @implements {TextTokenizer} */
 class WordLevelTokenizer {
   #parts;
   /** @type {string[]} */ #labels = [];
   /** @type {Set<number>} */ #special;
 
+  /** @param {Parts} parts */
   constructor(parts) {
     this.#parts = parts;
     for (const [word, id] of parts.vocabulary) this.#labels[id] = word;
@@ -131,11 +144,6 @@ class WordLevelTokenizer {
   /** @param {string} label */
   idOf(label) {
     return this.#parts.vocabulary.get(label);
-  }
-
-  /** @param {number} id */
-  isSpecial(id) {
-    return this.#special.has(id);
   }
 
   /**

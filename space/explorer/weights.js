@@ -94,10 +94,16 @@ async function* readWanted(files, shapes, onBytes) {
   }
 }
 
-/** @param {ModelFiles} files */
+/**
+ * @param {ModelFiles} files
+ * @returns {AsyncGenerator<import("./model_files.js").ByteStream, void>} the files with the weights, which the caller closes
+ */
 async function* openShards(files) {
   const { weights } = files.source, whole = await files.open(weights ?? WHOLE);
-  if (whole) return yield whole;
+  if (whole) {
+    yield whole;
+    return;
+  }
   if (weights) throw new ModelError(`${files.name} has no ${weights}`);
   const index = await files.json(INDEX, 10e6);
   if (index === undefined) return;

@@ -55,6 +55,39 @@ export function makeBar(fraction, className = "") {
   return bar;
 }
 
+/**
+ * Fill a row of a list: a name, bars and figures.
+ * @param {HTMLElement} row
+ * @param {string} name
+ * @param {[number, string][]} bars length, 0 to 1, and class of each
+ * @param {string[]} figures
+ */
+export function fillRow(row, name, bars, figures) {
+  const both = make("span", "both");
+  both.append(...bars.map(([length, kind]) => makeBar(length, kind)));
+  row.append(make("span", "bar-word", name), both, ...figures.map((figure) => make("span", "figure", figure)));
+}
+
+/**
+ * @param {HTMLElement} row
+ * @param {string} [className]
+ * @returns {HTMLElement} an item of a list with the row
+ */
+export function makeItem(row, className = "") {
+  const item = make("li", className);
+  item.append(row);
+  return item;
+}
+
+/**
+ * Scroll an element to the top of the screen, smoothly unless the visitor wants no motion.
+ * @param {Element | null} element
+ */
+export function scrollToTop(element) {
+  const smooth = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  element?.scrollIntoView({ behavior: smooth ? "smooth" : "auto", block: "start" });
+}
+
 /** @param {string} content */
 export async function copy(content) {
   try {
@@ -68,6 +101,19 @@ export async function copy(content) {
     document.execCommand("copy");
     area.remove();
   }
+}
+
+/**
+ * Place a tip above a point, within the sides of its area.
+ * @param {HTMLElement} tip
+ * @param {HTMLElement} area positioned; contains the tip
+ * @param {number} x in the window
+ * @param {number} y in the window
+ */
+export function placeTip(tip, area, x, y) {
+  const frame = area.getBoundingClientRect(), half = tip.offsetWidth / 2;
+  tip.style.left = `${Math.min(Math.max(x - frame.left, half + 4), frame.width - half - 4)}px`;
+  tip.style.top = `${y - frame.top}px`;
 }
 
 /**
@@ -85,9 +131,8 @@ export function showTips(area, tipText) {
     if (!word || !content) return;
     tip.textContent = content;
     word.setAttribute("aria-describedby", tip.id);
-    const at = word.getBoundingClientRect(), frame = area.getBoundingClientRect(), half = tip.offsetWidth / 2;
-    tip.style.left = `${Math.min(Math.max(at.left - frame.left + at.width / 2, half + 4), frame.width - half - 4)}px`;
-    tip.style.top = `${at.top - frame.top}px`;
+    const { left, width, top } = word.getBoundingClientRect();
+    placeTip(tip, area, left + width / 2, top);
   };
   const hide = () => { tip.hidden = true; };
   for (const event of ["pointerover", "focusin"]) area.addEventListener(event, show);

@@ -143,7 +143,7 @@ export async function promptOf(vocabulary, bos, prompt) {
   const split = await vocabulary.split(prompt), labels = await vocabulary.labels(ids);
   // tokens before the typed words are special ones, such as [BOS]
   const first = ids.length - split.length;
-  const typed = split.every(({ id }, /** @type {number} */ at) => ids[first + at] === id);
+  const typed = split.every((/** @type {any} */ { id }, /** @type {number} */ at) => ids[first + at] === id);
   const pieces = typed ? [] : await vocabulary.pieces(ids);
   const word = (/** @type {number} */ at) => {
     if (!typed) return { text: pieces[at], known: true };

@@ -24,7 +24,6 @@ export const en = {
   length: "At most so many new words",
   seed: "Seed",
   seed_info: "The same seed writes the same text. Without a typed one, each text has a new seed.",
-  seed_invalid: "The length and the seed must be whole numbers in their range.",
   other_model: "Another model",
   model_name: "Name on the Hub, or address",
   load: "Load",

@@ -24,7 +24,6 @@ export const es = {
   length: "Palabras nuevas, como máximo",
   seed: "Semilla",
   seed_info: "La misma semilla escribe el mismo texto. Si no escribes ninguna, cada texto tiene una nueva.",
-  seed_invalid: "La longitud y la semilla tienen que ser números enteros dentro de sus límites.",
   other_model: "Otro modelo",
   model_name: "Nombre en el Hub o dirección",
   load: "Cargar",

@@ -3,15 +3,15 @@ import { ModelError } from "../../model_error.js";
 import { ModelFiles } from "../../model_files.js";
 import { loadRemoteModel } from "../../remote_model.js";
 import { distribution, surprises } from "../../sampling.js";
-import { finder, make, makeBar } from "../dom.js";
-import { attentionRow } from "../inner_values.js";
+import { fillRow, finder, make, makeItem } from "../dom.js";
 import { nameOfToken, nameOfWord } from "../names.js";
+import { drawAttention } from "./attention.js";
 
 const FOLDER = "epochs", INDEX = `${FOLDER}/index.json`;
 const MOST_INDEX_BYTES = 1e6, MOST_EPOCHS = 10_000;
 /** Loaded models that are kept, of which one is shown. */
 const CACHED = 2;
-const SHOWN = 8, ATTENDED = 6, WRITTEN = 40;
+const SHOWN = 8, WRITTEN = 40;
 
 /**
  * @typedef {object} Epoch
@@ -104,7 +104,7 @@ export function mount(element, store, text) {
       const found = await nextWords(here, text, position);
       if (!isCurrent()) return;
       drawNext(here, position, found);
-      drawAttention(here, position);
+      drawAttention(find(".epoch-attended"), here, text, position);
       find(".epoch-surprise").textContent = text("epoch_surprise", { nats: text.fixed(mean(surprises(inner.logits, ids)), 3) });
       const { ids: added } = await model.generate(ids.slice(0, given), { ...settings, maxNewTokens: WRITTEN });
       const written = await state.vocabulary.decode([...ids.slice(0, given), ...added]);
@@ -122,21 +122,11 @@ export function mount(element, store, text) {
     find(".epoch-next-heading").textContent = text("epoch_next", { word: nameOfWord(state, text, position - 1) });
     const highest = Math.max(...found.map(({ probability }) => probability));
     find(".epoch-next").replaceChildren(...found.map(({ name, probability, isOwn }) => {
-      const item = makeRow(name, probability / highest, "after", text.percent(probability));
-      if (isOwn) {
-        item.className = "chosen";
-        item.setAttribute("aria-current", "true");
-      }
+      const row = make("div", "bar"), item = makeItem(row, isOwn ? "chosen" : "");
+      fillRow(row, name, [[probability / highest, "after"]], [text.percent(probability)]);
+      if (isOwn) item.setAttribute("aria-current", "true");
       return item;
     }));
-  }
-
-  function drawAttention(/** @type {import("../store.js").State} */ state, /** @type {number} */ position) {
-    const weights = attentionRow(state, position - 1, state.layer, state.head);
-    const order = Array.from(weights, (_, at) => at).sort((one, other) => weights[other] - weights[one]).slice(0, ATTENDED);
-    find(".epoch-attended").replaceChildren(
-      ...order.map((at) => makeRow(nameOfWord(state, text, at), weights[at] / weights[order[0]], "weight", text.percent(weights[at]))),
-    );
   }
 }
 
@@ -215,20 +205,6 @@ async function nextWords(state, text, position) {
   if (own >= ranks.length) ranks.push(own);
   const labels = await vocabulary.labels(ranks.map((rank) => ranked[rank]));
   return ranks.map((rank, at) => ({ name: nameOfToken(state, text, ranked[rank], labels[at]), probability: before[rank], isOwn: rank === own }));
-}
-
-/**
- * @param {string} name
- * @param {number} length of the bar, 0 to 1
- * @param {string} kind
- * @param {string} figure
- */
-function makeRow(name, length, kind, figure) {
-  const item = make("li"), row = make("div", "bar"), both = make("span", "both");
-  both.append(makeBar(length, kind));
-  row.append(make("span", "bar-word", name), both, make("span", "figure", figure));
-  item.append(row);
-  return item;
 }
 
 /** @param {Float32Array} values */

@@ -65,7 +65,7 @@ export function mount(element, store, text) {
     const labels = await state.vocabulary.labels(ids), rows = await model.embeddings(ids);
     if (current !== asked) return;
     near = project(rows, plane).map((at, i) => ({ id: ids[i], name: nameOfToken(state, text, ids[i], labels[i]), at }));
-    find(".nearest").replaceChildren(...found.map(({ cosine }, /** @type {number} */ i) => {
+    find(".nearest").replaceChildren(...found.map((/** @type {any} */ { cosine }, /** @type {number} */ i) => {
       const item = make("li"), row = makeButton("bar", "", () => choose(near[i + 1].name)), both = make("span", "both");
       both.append(makeBar(cosine));
       row.append(make("span", "bar-word", near[i + 1].name), both, make("span", "figure", text.fixed(cosine)));

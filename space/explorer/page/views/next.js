@@ -1,11 +1,19 @@
 /** Why this word: the distribution that it was drawn from, the drawn number, and the attention to earlier words. */
 import { distribution, draw } from "../../sampling.js";
-import { fillSelect, finder, make, makeBar, makeButton } from "../dom.js";
-import { attentionRow, logitsBefore } from "../inner_values.js";
+import { fillRow, fillSelect, finder, make, makeButton, makeItem } from "../dom.js";
+import { logitsBefore } from "../inner_values.js";
 import { nameOfToken, nameOfWord } from "../names.js";
 import { numberOf, take } from "../writing.js";
+import { drawAttention } from "./attention.js";
 
-const SHOWN = 10, ATTENDED = 6, DRAWS = 100;
+const SHOWN = 10, DRAWS = 100;
+
+/**
+ * @typedef {import("../store.js").State} State
+ * @typedef {import("../store.js").Store} Store
+ * @typedef {import("../i18n.js").Text} Text
+ * @typedef {ReturnType<typeof finder>} Find
+ */
 
 /**
  * @typedef {object} Choice one step's distribution
@@ -15,155 +23,77 @@ const SHOWN = 10, ATTENDED = 6, DRAWS = 100;
  */
 
 /**
+ * @typedef {object} Row a word of the distribution
+ * @property {number} rank
+ * @property {string} name
+ */
+
+/**
  * @param {HTMLElement} element
- * @param {import("../store.js").Store} store
- * @param {import("../i18n.js").Text} text
+ * @param {Store} store
+ * @param {Text} text
  */
 export function mount(element, store, text) {
   const find = finder(element);
-  /** @type {Choice | null} */ let choice = null;
-  /** @type {Map<number, number> | null} how often each rank came out */ let counts = null;
-  let drawing = 0;
+  mountSliders(find, store, text);
+  mountHeadSelects(find, store, text);
+  mountSteps(find, store);
+  mountDistribution(find, store, text);
+  store.watch(["inner", "chosen", "layer", "head", "tab"], (state) => {
+    if (state.inner && state.chosen !== null && state.tab === "next") drawAttention(find(".attended"), state, text, state.chosen);
+  });
+}
 
-  async function redraw(/** @type {import("../store.js").State} */ state) {
-    const { chosen, inner, tab, vocabulary, given } = state;
-    find(".ask").hidden = chosen !== null;
-    if (tab !== "next" || chosen === null || !inner) {
-      find(".content").hidden = chosen === null || (find(".content").hidden && !inner);
-      return;
-    }
-    choice = choose(state, chosen);
-    counts = null;
-    const { after, own } = choice, current = ++drawing;
-    const ranks = Array.from({ length: Math.min(SHOWN, after.ids.length) }, (_, rank) => rank);
-    if (own >= ranks.length) ranks.push(own);
-    const number = numberOf(state, chosen), drawnRank = number === null ? 0 : draw(after, number);
-    const labels = await vocabulary.labels([...ranks, drawnRank].map((rank) => after.ids[rank]));
-    if (current !== drawing) return;
-    const names = [...ranks, drawnRank].map((rank, at) => nameOfToken(state, text, after.ids[rank], labels[at]));
-    find(".content").hidden = false;
-    drawHead(state, choice);
-    drawBars(ranks, names, chosen >= given);
-    drawNumber(state, choice, names[ranks.length], number, drawnRank);
-    find(".drawn-hundred").textContent = "";
-  }
+/** @type {[string, "temperature" | "topK" | "topP"][]} class and setting of each slider */
+const SLIDERS = [["temperature", "temperature"], ["top-k", "topK"], ["top-p", "topP"]];
 
-  function drawHead(/** @type {import("../store.js").State} */ state, /** @type {Choice} */ { after, before, own }) {
-    const chosen = /** @type {number} */ (state.chosen);
-    const name = nameOfWord(state, text, chosen), ends = state.model?.generation.ends.includes(state.ids[chosen]);
-    find(".chosen-word").textContent = ends ? name : text("quoted", { word: name });
-    find(".chosen-probability").textContent = [
-      text("probability_before", { probability: text.percent(before[own]) }),
-      text("probability_after", { probability: text.percent(probabilityOf(after, own)) }),
-      own === 0 ? text("likeliest") : text("rank", { rank: text.count(own + 1) }),
-    ].join(" · ");
-    find(".back").disabled = chosen <= 1;
-    find(".forward").disabled = chosen >= state.ids.length - 1;
-  }
-
-  function drawBars(/** @type {number[]} */ ranks, /** @type {string[]} */ names, /** @type {boolean} */ takeable) {
-    const { after, before, own } = /** @type {Choice} */ (choice);
-    const highest = Math.max(before[0], probabilityOf(after, 0));
-    const rows = ranks.map((rank, at) => {
-      const cut = rank >= after.kept, probability = probabilityOf(after, rank), id = after.ids[rank];
-      const item = make("li", `${rank === own ? "chosen" : ""} ${cut ? "cut" : ""}`.trim());
-      const row = takeable && rank !== own ? makeButton("bar", "", () => takeWord(id)) : make("div", "bar");
-      const figures = [text.percent(before[rank]), cut ? text("cut") : text.percent(probability)];
-      fillRow(row, names[at], [[before[rank] / highest, "before"], [probability / highest, "after"]], figures);
-      if (rank === own) item.setAttribute("aria-current", "true");
-      if (row instanceof HTMLButtonElement) {
-        row.setAttribute("aria-label", `${text("take", { word: names[at] })}, ${text("before")} ${figures[0]}, ${text("after")} ${figures[1]}`);
-      }
-      item.dataset.rank = rank;
-      item.append(row);
-      return item;
-    });
-    const sum = (/** @type {(rank: number) => number} */ of) => Math.max(0, 1 - ranks.reduce((total, rank) => total + of(rank), 0));
-    const rest = [sum((rank) => before[rank]), sum((rank) => probabilityOf(after, rank))];
-    const item = make("li", `rest ${after.kept <= ranks.length ? "cut" : ""}`), row = make("div", "bar");
-    const none = rest[1] < 1e-9 && after.kept < after.ids.length;
-    // without bars, which would be many times as long as those of one word
-    fillRow(row, text("all_others", { count: text.count(after.ids.length - ranks.length) }), [], [text.percent(rest[0]), none ? text("cut") : text.percent(rest[1])]);
-    item.append(row);
-    if (after.ids.length > ranks.length) rows.push(item);
-    find(".wide-pane .bars").replaceChildren(...rows);
-  }
-
-  async function takeWord(/** @type {number} */ id) {
-    await take(store, /** @type {number} */ (store.state.chosen), id);
-    find(".chosen-word").tabIndex = -1;
-    find(".chosen-word").focus();
-  }
-
-  function drawNumber(/** @type {import("../store.js").State} */ state, /** @type {Choice} */ { after, own }, /** @type {string} */ name, /** @type {number | null} */ number, /** @type {number} */ drawn) {
-    const line = find(".cumulative");
-    const segment = (/** @type {number} */ rank, /** @type {string} */ kind) => {
-      const part = make("i", kind);
-      part.style.left = `${100 * (rank ? after.cumulative[rank - 1] : 0)}%`;
-      part.style.width = `${100 * probabilityOf(after, rank)}%`;
-      return part;
-    };
-    const parts = Array.from({ length: Math.min(SHOWN, after.kept) }, (_, rank) => segment(rank, rank % 2 ? "odd" : "even"));
-    if (own < after.kept) parts.push(segment(own, "own"));
-    if (number !== null) {
-      const marker = make("b");
-      marker.style.left = `${100 * number}%`;
-      parts.push(marker);
-    }
-    line.replaceChildren(...parts);
-    const chosen = /** @type {number} */ (state.chosen), { temperature } = state.settings;
-    const key = chosen < state.given ? "number_prompt" : temperature === 0 || number === null ? "number_greedy"
-      : state.words[chosen].taken ? "number_taken" : drawn === own ? "number_drew" : "number_now";
-    find(".number-line").textContent = text(key, { number: text.fixed(number ?? 0, 4), word: name });
-  }
-
-  function drawHundred() {
-    if (!choice) return;
-    const { after } = choice;
-    counts = new Map();
-    for (let i = 0; i < DRAWS; i++) {
-      const rank = draw(after, Math.random());
-      counts.set(rank, (counts.get(rank) ?? 0) + 1);
-    }
-    let listed = 0;
-    /** @type {string[]} */ const words = [];
-    for (const item of find(".wide-pane .bars").children) {
-      const rank = item.dataset.rank, count = rank === undefined ? DRAWS - listed : (counts.get(Number(rank)) ?? 0);
-      listed += rank === undefined ? 0 : count;
-      item.querySelector(".count")?.remove();
-      item.querySelector(".bar").append(make("span", "figure count", text("times", { count })));
-      words.push(text("drawn_word", { word: item.querySelector(".bar-word").textContent, count }));
-    }
-    find(".drawn-hundred").textContent = text("drawn_hundred", { words: words.join(", ") });
-  }
-
-  function drawAttention(/** @type {import("../store.js").State} */ state) {
-    const { inner, chosen, tab, layer, head } = state;
-    if (!inner || chosen === null || tab !== "next") return;
-    const weights = attentionRow(state, chosen - 1, layer, head);
-    const order = Array.from(weights, (_, at) => at).sort((one, other) => weights[other] - weights[one]).slice(0, ATTENDED);
-    find(".attended").replaceChildren(...order.map((at) => {
-      const item = make("li"), row = make("div", "bar");
-      fillRow(row, nameOfWord(state, text, at), [[weights[at] / weights[order[0]], "weight"]], [text.percent(weights[at])]);
-      item.append(row);
-      return item;
-    }));
-  }
-
-  /** @type {[string, "temperature" | "topK" | "topP"][]} */
-  const sliders = [["temperature", "temperature"], ["top-k", "topK"], ["top-p", "topP"]];
-  for (const [name, key] of sliders) {
+/**
+ * @param {Find} find
+ * @param {Store} store
+ * @param {Text} text
+ */
+function mountSliders(find, store, text) {
+  for (const [name, key] of SLIDERS) {
     find(`.${name}`).addEventListener("input", () => {
       // the text was written with other settings, so that its link must hold its words
       store.set({ settings: { ...store.state.settings, [key]: find(`.${name}`).valueAsNumber }, edited: true });
     });
   }
+  store.watch(["settings"], ({ settings }) => {
+    for (const [name, key] of SLIDERS) find(`.${name}`).value = settings[key];
+    find(".temperature-value").textContent = settings.temperature === 0 ? text("greedy") : text.number(settings.temperature);
+    find(".top-k-value").textContent = settings.topK ? text.count(settings.topK) : text("off");
+    find(".top-p-value").textContent = settings.topP < 1 ? text.number(settings.topP) : text("off");
+  });
+}
+
+/**
+ * @param {Find} find
+ * @param {Store} store
+ * @param {Text} text
+ */
+function mountHeadSelects(find, store, text) {
   for (const key of /** @type {("layer" | "head")[]} */ (["layer", "head"])) {
     find(`select.${key}`).addEventListener("change", () => {
       const { value } = find(`select.${key}`);
       store.set({ [key]: value === "" ? null : Number(value) });
     });
   }
+  const options = (/** @type {number} */ count) => /** @type {[string, string][]} */ (
+    [["", text("mean")], ...Array.from({ length: count }, (_, at) => [String(at), String(at)])]
+  );
+  store.watch(["model", "layer", "head"], ({ model, layer, head }) => {
+    fillSelect(find("select.layer"), options(model?.config.layers ?? 0), String(layer ?? ""));
+    fillSelect(find("select.head"), options(model?.config.heads ?? 0), String(head ?? ""));
+  });
+}
+
+/**
+ * The buttons to the word before, to the word after, and back to the text.
+ * @param {Find} find
+ * @param {Store} store
+ */
+function mountSteps(find, store) {
   const step = (/** @type {number} */ by) => store.set({ chosen: /** @type {number} */ (store.state.chosen) + by });
   find(".back").addEventListener("click", () => step(-1));
   find(".forward").addEventListener("click", () => step(1));
@@ -172,25 +102,175 @@ export function mount(element, store, text) {
     store.set({ chosen: null });
     /** @type {HTMLElement | null} */ (document.querySelector(`.text-card [data-position="${chosen}"]`))?.focus();
   });
-  find(".draw-hundred").addEventListener("click", drawHundred);
-
-  store.watch(["settings"], ({ settings }) => {
-    for (const [name, key] of sliders) find(`.${name}`).value = settings[key];
-    find(".temperature-value").textContent = settings.temperature === 0 ? text("greedy") : text.number(settings.temperature);
-    find(".top-k-value").textContent = settings.topK ? text.count(settings.topK) : text("off");
-    find(".top-p-value").textContent = settings.topP < 1 ? text.number(settings.topP) : text("off");
-  });
-  store.watch(["model", "layer", "head"], ({ model, layer, head }) => {
-    const options = (/** @type {number} */ count) => /** @type {[string, string][]} */ ([["", text("mean")], ...Array.from({ length: count }, (_, at) => [String(at), String(at)])]);
-    fillSelect(find("select.layer"), options(model?.config.layers ?? 0), layer === null ? "" : String(layer));
-    fillSelect(find("select.head"), options(model?.config.heads ?? 0), head === null ? "" : String(head));
-  });
-  store.watch(["inner", "chosen", "settings", "tab"], redraw);
-  store.watch(["inner", "chosen", "layer", "head", "tab"], drawAttention);
 }
 
 /**
- * @param {import("../store.js").State} state
+ * @param {Find} find
+ * @param {Store} store
+ * @param {Text} text
+ */
+function mountDistribution(find, store, text) {
+  /** @type {Choice | null} */ let choice = null;
+  let drawing = 0;
+
+  async function redraw(/** @type {State} */ state) {
+    const { chosen, inner, tab, vocabulary, given } = state;
+    find(".ask").hidden = chosen !== null;
+    if (tab !== "next" || chosen === null || !inner) {
+      find(".content").hidden = chosen === null || (find(".content").hidden && !inner);
+      return;
+    }
+    choice = choose(state, chosen);
+    const { after } = choice, current = ++drawing, ranks = shownRanks(choice);
+    const number = numberOf(state, chosen), drawnRank = number === null ? 0 : draw(after, number);
+    const labels = await vocabulary.labels([...ranks, drawnRank].map((rank) => after.ids[rank]));
+    if (current !== drawing) return;
+    const rows = [...ranks, drawnRank].map((rank, at) => ({ rank, name: nameOfToken(state, text, after.ids[rank], labels[at]) }));
+    const drawn = /** @type {Row} */ (rows.pop());
+    find(".content").hidden = false;
+    drawHead(find, state, text, choice);
+    find(".wide-pane .bars").replaceChildren(...makeRows(text, choice, rows, chosen >= given ? takeWord : null));
+    drawLine(find(".cumulative"), choice, number);
+    find(".number-line").textContent = describeNumber(state, text, choice, number, drawn);
+    find(".drawn-hundred").textContent = "";
+  }
+
+  async function takeWord(/** @type {number} */ id) {
+    await take(store, /** @type {number} */ (store.state.chosen), id);
+    find(".chosen-word").tabIndex = -1;
+    find(".chosen-word").focus();
+  }
+
+  find(".draw-hundred").addEventListener("click", () => { if (choice) drawHundred(find, text, choice.after); });
+  store.watch(["inner", "chosen", "settings", "tab"], redraw);
+}
+
+/**
+ * @param {Find} find
+ * @param {State} state
+ * @param {Text} text
+ * @param {Choice} choice
+ */
+function drawHead(find, state, text, { after, before, own }) {
+  const chosen = /** @type {number} */ (state.chosen), name = nameOfWord(state, text, chosen);
+  const ends = state.model?.generation.ends.includes(state.ids[chosen]);
+  find(".chosen-word").textContent = ends ? name : text("quoted", { word: name });
+  find(".chosen-probability").textContent = [
+    text("probability_before", { probability: text.percent(before[own]) }),
+    text("probability_after", { probability: text.percent(probabilityOf(after, own)) }),
+    own === 0 ? text("likeliest") : text("rank", { rank: text.count(own + 1) }),
+  ].join(" · ");
+  find(".back").disabled = chosen <= 1;
+  find(".forward").disabled = chosen >= state.ids.length - 1;
+}
+
+/** @returns {number[]} the ranks of the likeliest words, and that of the text's word */
+function shownRanks(/** @type {Choice} */ { after, own }) {
+  const ranks = Array.from({ length: Math.min(SHOWN, after.ids.length) }, (_, rank) => rank);
+  return own < ranks.length ? ranks : [...ranks, own];
+}
+
+/**
+ * @param {Text} text
+ * @param {Choice} choice
+ * @param {Row[]} rows
+ * @param {((id: number) => void) | null} takeWord null for a word of the prompt, which can't be replaced
+ * @returns {HTMLElement[]} an item for each word, and one for all others
+ */
+function makeRows(text, { after, before, own }, rows, takeWord) {
+  const highest = Math.max(before[0], probabilityOf(after, 0));
+  const items = rows.map(({ rank, name }) => {
+    const isCut = rank >= after.kept, probability = probabilityOf(after, rank);
+    const row = takeWord && rank !== own ? makeButton("bar", "", () => takeWord(after.ids[rank])) : make("div", "bar");
+    const figures = [text.percent(before[rank]), isCut ? text("cut") : text.percent(probability)];
+    fillRow(row, name, [[before[rank] / highest, "before"], [probability / highest, "after"]], figures);
+    if (row instanceof HTMLButtonElement) {
+      row.setAttribute("aria-label", `${text("take", { word: name })}, ${text("before")} ${figures[0]}, ${text("after")} ${figures[1]}`);
+    }
+    const item = makeItem(row, `${rank === own ? "chosen" : ""} ${isCut ? "cut" : ""}`.trim());
+    if (rank === own) item.setAttribute("aria-current", "true");
+    item.dataset.rank = String(rank);
+    return item;
+  });
+  return after.ids.length > rows.length ? [...items, makeRest(text, { after, before, own }, rows)] : items;
+}
+
+/** @returns {HTMLElement} the item for all words without a row */
+function makeRest(/** @type {Text} */ text, /** @type {Choice} */ { after, before }, /** @type {Row[]} */ rows) {
+  const rest = (/** @type {(rank: number) => number} */ of) => Math.max(0, 1 - rows.reduce((total, { rank }) => total + of(rank), 0));
+  const [restBefore, restAfter] = [rest((rank) => before[rank]), rest((rank) => probabilityOf(after, rank))];
+  const isCut = restAfter < 1e-9 && after.kept < after.ids.length, row = make("div", "bar");
+  const name = text("all_others", { count: text.count(after.ids.length - rows.length) });
+  // without bars, which would be many times as long as those of one word
+  fillRow(row, name, [], [text.percent(restBefore), isCut ? text("cut") : text.percent(restAfter)]);
+  return makeItem(row, `rest ${after.kept <= rows.length ? "cut" : ""}`.trim());
+}
+
+/**
+ * Draw the words one after the other on a line, each as long as its probability, and the drawn number on it.
+ * @param {HTMLElement} line
+ * @param {Choice} choice
+ * @param {number | null} number null if none was drawn
+ */
+function drawLine(line, { after, own }, number) {
+  const segment = (/** @type {number} */ rank, /** @type {string} */ kind) => {
+    const part = make("i", kind);
+    part.style.left = `${100 * (rank ? after.cumulative[rank - 1] : 0)}%`;
+    part.style.width = `${100 * probabilityOf(after, rank)}%`;
+    return part;
+  };
+  const parts = Array.from({ length: Math.min(SHOWN, after.kept) }, (_, rank) => segment(rank, rank % 2 ? "odd" : "even"));
+  if (own < after.kept) parts.push(segment(own, "own"));
+  if (number !== null) {
+    const marker = make("b");
+    marker.style.left = `${100 * number}%`;
+    parts.push(marker);
+  }
+  line.replaceChildren(...parts);
+}
+
+/**
+ * @param {State} state
+ * @param {Text} text
+ * @param {Choice} choice
+ * @param {number | null} number null if none was drawn
+ * @param {Row} drawn the word that the number draws with the page's settings
+ * @returns {string}
+ */
+function describeNumber({ chosen, given, words, settings }, text, { own }, number, { rank, name }) {
+  const position = /** @type {number} */ (chosen);
+  if (position < given) return text("number_prompt");
+  if (settings.temperature === 0 || number === null) return text("number_greedy");
+  const key = words[position].taken ? "number_taken" : rank === own ? "number_drew" : "number_now";
+  return text(key, { number: text.fixed(number, 4), word: name });
+}
+
+/**
+ * Draw 100 words, and show beside each row how often it came out.
+ * @param {Find} find
+ * @param {Text} text
+ * @param {import("../../sampling.js").Distribution} after
+ */
+function drawHundred(find, text, after) {
+  /** @type {Map<number, number>} how often each rank came out */ const counts = new Map();
+  for (let i = 0; i < DRAWS; i++) {
+    const rank = draw(after, Math.random());
+    counts.set(rank, (counts.get(rank) ?? 0) + 1);
+  }
+  let listed = 0;
+  /** @type {string[]} */ const words = [];
+  for (const item of find(".wide-pane .bars").children) {
+    const rank = item.dataset.rank, count = rank === undefined ? DRAWS - listed : (counts.get(Number(rank)) ?? 0);
+    listed += rank === undefined ? 0 : count;
+    item.querySelector(".count")?.remove();
+    item.querySelector(".bar").append(make("span", "figure count", text("times", { count })));
+    words.push(text("drawn_word", { word: item.querySelector(".bar-word").textContent, count }));
+  }
+  find(".drawn-hundred").textContent = text("drawn_hundred", { words: words.join(", ") });
+}
+
+/**
+ * @param {State} state
  * @param {number} position
  * @returns {Choice}
  */
@@ -210,16 +290,4 @@ function choose(state, position) {
  */
 function probabilityOf({ cumulative, kept }, rank) {
   return rank >= kept ? 0 : cumulative[rank] - (rank ? cumulative[rank - 1] : 0);
-}
-
-/**
- * @param {HTMLElement} row
- * @param {string} name
- * @param {[number, string][]} bars length and class of each
- * @param {string[]} figures
- */
-function fillRow(row, name, bars, figures) {
-  const both = make("span", "both");
-  both.append(...bars.map(([length, kind]) => makeBar(length, kind)));
-  row.append(make("span", "bar-word", name), both, ...figures.map((figure) => make("span", "figure", figure)));
 }

@@ -6,6 +6,12 @@ import { nameOfWord } from "../names.js";
 import { isMark, plainText, shownWords } from "../shown_words.js";
 import { drawAgain, nextWord, stop, writeOn } from "../writing.js";
 
+/**
+ * @typedef {import("../store.js").State} State
+ * @typedef {import("../store.js").Store} Store
+ * @typedef {import("../i18n.js").Text} Text
+ */
+
 /** Views in which the words' shades are the attention of the chosen step. */
 const SHOW_ATTENTION = new Set(["next", "heads", "scores"]);
 /** Nats at which the shade of a surprise is darkest. */
@@ -13,134 +19,249 @@ const DARKEST = 8;
 
 /**
  * @param {HTMLElement} element
- * @param {import("../store.js").Store} store
- * @param {import("../i18n.js").Text} text
+ * @param {Store} store
+ * @param {Text} text
  * @param {{address: () => string}} actions
  */
 export function mount(element, store, text, { address }) {
-  const find = finder(element), box = find(".words");
-  /** @type {HTMLElement[]} */ let spans = [];
-  /** @type {string[]} */ let drawn = [];
+  mountWords(element, store, text);
+  mountShades(element, store, text);
+  mountCopies(element, store, text);
+  mountStatus(element, store, text);
+  chooseByPointerAndKeys(element, store);
+  mountTools(element, store, text, address);
+  showTips(element, (position) => tipOf(store.state, text, position));
+}
 
-  function drawWords(/** @type {import("../store.js").State} */ state) {
+/** @returns {HTMLElement[]} the drawn words, by position */
+const spansOf = (/** @type {HTMLElement} */ element) => [.../** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll(".word"))];
+
+/** @returns {boolean} whether a word is hidden, so that the visitor guesses it */
+const isHidden = (/** @type {State} */ { hiddenFrom }, /** @type {number} */ at) => hiddenFrom !== null && at >= hiddenFrom;
+
+/**
+ * Draw the words, those of the header above the others.
+ * @param {HTMLElement} element
+ * @param {Store} store
+ * @param {Text} text
+ */
+function mountWords(element, store, text) {
+  const find = finder(element), box = find(".words"), eyebrow = find(".eyebrow");
+  /** @type {string[]} what was drawn of each word */ let drawn = [];
+
+  store.watch(["words", "given", "raw", "hiddenFrom"], (state) => {
     const { bare, header } = shownWords(state, text);
-    const kinds = state.words.map((_, at) => `${at < header} ${at < state.given} ${state.words[at].known} ${bare[at]} ${state.hiddenFrom === null || at < state.hiddenFrom}`);
+    const kinds = state.words.map(({ known }, at) => `${at < header} ${at < state.given} ${known} ${bare[at]} ${isHidden(state, at)}`);
     let same = 0;
     while (same < Math.min(kinds.length, drawn.length) && kinds[same] === drawn[same]) same++;
     // while a text is written, only its new words are drawn
     if (same < drawn.length || !same) {
       same = 0;
-      spans = [];
       box.replaceChildren();
-      find(".eyebrow").replaceChildren();
+      eyebrow.replaceChildren();
     }
-    for (let at = same; at < kinds.length; at++) spans.push(addWord(state, at, bare, at < header));
+    for (let at = same; at < kinds.length; at++) {
+      const breaks = at >= header && state.words[at].text.includes("\n");
+      addWord(at < header ? eyebrow : box, makeWord(state, text, at, bare[at]), spaceBefore(state, at, bare[at]), breaks);
+    }
     drawn = kinds;
     if (!kinds.length) box.replaceChildren(make("span", "quiet", text("empty")));
-    find(".eyebrow").hidden = !header;
-    const first = Math.min(state.given, spans.length - 1);
-    spans.forEach((span, at) => { span.tabIndex = at === (state.chosen ?? first) && at > 0 ? 0 : -1; });
-  }
+    eyebrow.hidden = !header;
+    const first = Math.min(state.given, kinds.length - 1);
+    spansOf(element).forEach((span, at) => { span.tabIndex = at === (state.chosen ?? first) && at > 0 ? 0 : -1; });
+  });
+}
 
-  function addWord(/** @type {import("../store.js").State} */ state, /** @type {number} */ at, /** @type {string[]} */ bare, /** @type {boolean} */ inHeader) {
-    const { words, given, hiddenFrom, raw, writing } = state;
-    const parent = inHeader ? find(".eyebrow") : box;
-    const hidden = hiddenFrom !== null && at >= hiddenFrom;
-    const word = make(at && !hidden ? "button" : "span", "word", hidden ? (at === hiddenFrom ? "?" : "") : bare[at]);
-    word.dataset.position = at;
-    if (at && !hidden) word.type = "button";
-    if (at && !hidden && isMark(bare[at])) word.setAttribute("aria-label", nameOfWord(state, text, at));
-    word.classList.toggle("given", at < given);
-    word.classList.toggle("mark", isMark(bare[at]));
-    word.classList.toggle("unknown", !words[at].known);
-    word.classList.toggle("new", writing !== null && at >= given);
-    const last = parent.lastElementChild;
-    const breaks = words[at].text.includes("\n") && !inHeader;
-    if (breaks) parent.append(make("br"));
+/**
+ * @param {State} state
+ * @param {Text} text
+ * @param {number} at position of the word
+ * @param {string} bare the word without spaces
+ * @returns {HTMLElement}
+ */
+function makeWord(state, text, at, bare) {
+  const { words, given, writing } = state, hidden = isHidden(state, at), isButton = at > 0 && !hidden;
+  const word = make(isButton ? "button" : "span", "word", hidden ? (at === state.hiddenFrom ? "?" : "") : bare);
+  word.dataset.position = at;
+  if (isButton) word.type = "button";
+  if (isButton && isMark(bare)) word.setAttribute("aria-label", nameOfWord(state, text, at));
+  word.classList.toggle("given", at < given);
+  word.classList.toggle("mark", isMark(bare));
+  word.classList.toggle("unknown", !words[at].known);
+  word.classList.toggle("new", writing !== null && at >= given);
+  return word;
+}
+
+/** @returns {"apart" | "spaced" | "joined"} whether a word may begin a line, only follows a space, or follows the last word */
+function spaceBefore(/** @type {State} */ { raw, words }, /** @type {number} */ at, /** @type {string} */ bare) {
+  if (bare === "·") return "spaced";
+  return raw || isMark(bare) || /^\s/.test(words[at].text) ? "apart" : "joined";
+}
+
+/**
+ * @param {HTMLElement} parent
+ * @param {HTMLElement} word
+ * @param {"apart" | "spaced" | "joined"} space
+ * @param {boolean} breaks whether a line break comes before it
+ */
+function addWord(parent, word, space, breaks) {
+  const last = parent.lastElementChild;
+  if (breaks) parent.append(make("br"));
+  if (last && !breaks && space !== "apart") {
     // a comma stays on the line of the word before it
-    if (last && !breaks && (bare[at] === "·" || (!raw && !isMark(bare[at]) && !/^\s/.test(words[at].text)))) {
-      if (bare[at] === "·") last.append(" ");
-      last.append(word);
-    } else {
-      const unbroken = make("span", "unbroken");
-      unbroken.append(word);
-      if (last) parent.append(" ");
-      parent.append(unbroken);
-    }
-    return word;
+    last.append(space === "spaced" ? " " : "", word);
+    return;
   }
+  const unbroken = make("span", "unbroken");
+  unbroken.append(word);
+  if (last) parent.append(" ");
+  parent.append(unbroken);
+}
 
-  function drawShades(/** @type {import("../store.js").State} */ state) {
-    const { chosen, tab, inner, surprise, layer, head, hiddenFrom } = state;
-    const nats = surprise && inner ? surprisesOf(state) : null;
-    const attends = !nats && inner && chosen !== null && SHOW_ATTENTION.has(tab);
-    const weights = attends ? attentionRow(state, chosen - 1, layer, head) : null;
-    const highest = weights ? Math.max(...weights) : 1;
-    spans.forEach((span, at) => {
-      const strength = hiddenFrom !== null && at >= hiddenFrom ? 0 : nats ? (at ? Math.min(nats[at - 1] / DARKEST, 1) : 0) : weights && at < weights.length ? weights[at] / highest : 0;
-      span.style.setProperty("--strength", String(strength));
+/**
+ * Color the words by surprise or attention, and mark the chosen one.
+ * @param {HTMLElement} element
+ * @param {Store} store
+ * @param {Text} text
+ */
+function mountShades(element, store, text) {
+  const find = finder(element), legend = find(".surprise-legend");
+
+  store.watch(["words", "chosen", "tab", "inner", "surprise", "layer", "head", "raw", "hiddenFrom"], (state) => {
+    const { chosen, given } = state, nats = state.surprise && state.inner ? surprisesOf(state) : null;
+    const shade = shadesOf(state);
+    spansOf(element).forEach((span, at) => {
+      span.style.setProperty("--strength", String(isHidden(state, at) ? 0 : shade(at)));
       span.classList.toggle("chosen", at === chosen);
       span.classList.toggle("later", chosen !== null && !nats && at > chosen);
       if (at === chosen) span.setAttribute("aria-current", "true");
       else span.removeAttribute("aria-current");
       if (chosen !== null) span.tabIndex = at === chosen ? 0 : -1;
     });
-    find(".surprise-legend").hidden = !nats;
-    if (nats) find(".surprise-legend").textContent = legendOf(state, nats);
-  }
-
-  function legendOf(/** @type {import("../store.js").State} */ { given }, /** @type {Float32Array} */ nats) {
+    legend.hidden = !nats;
+    if (!nats) return;
     const mean = meanSurprise(nats, given);
-    return text("surprise_legend", { mean: text.fixed(mean), perplexity: text.number(Math.exp(mean)) });
-  }
+    legend.textContent = text("surprise_legend", { mean: text.fixed(mean), perplexity: text.number(Math.exp(mean)) });
+  });
+  store.watch(["surprise"], ({ surprise }) => { find(".surprise").checked = surprise; });
+}
 
-  function tipOf(/** @type {number} */ position) {
-    const { state } = store, { words, chosen, inner, surprise, tab, layer, head, hiddenFrom, ids, raw } = state;
-    if (position >= words.length || (hiddenFrom !== null && position >= hiddenFrom)) return "";
-    if (!words[position].known) return text("unknown");
-    const name = nameOfWord(state, text, position);
-    if (surprise && inner && position) {
-      const nats = surprisesOf(state)[position - 1];
-      return `${name}: ${text("nats", { nats: text.fixed(nats) })} · ${text.percent(Math.exp(-nats))}`;
-    }
-    if (chosen !== null && inner && position < chosen && SHOW_ATTENTION.has(tab)) {
-      return `${name}: ${text("of_attention", { weight: text.percent(attentionRow(state, chosen - 1, layer, head)[position]) })}`;
-    }
-    return raw ? `${words[position].label}: ${text("id", { id: ids[position] })}` : "";
+/**
+ * @param {State} state
+ * @returns {(at: number) => number} the shade of each word, 0 to 1
+ */
+function shadesOf(state) {
+  const { inner, surprise, chosen, tab, layer, head } = state;
+  if (inner && surprise) {
+    const nats = surprisesOf(state);
+    return (at) => (at ? Math.min(nats[at - 1] / DARKEST, 1) : 0);
   }
+  if (!inner || chosen === null || !SHOW_ATTENTION.has(tab)) return () => 0;
+  const weights = attentionRow(state, chosen - 1, layer, head), highest = Math.max(...weights);
+  return (at) => (at < weights.length ? weights[at] / highest : 0);
+}
 
-  function drawState(/** @type {import("../store.js").State} */ { writing, words, ids, given, reason, model, hiddenFrom, switchedOff }) {
+/**
+ * @param {State} state
+ * @param {Text} text
+ * @param {number} position
+ * @returns {string} what a word's tip says, "" for no tip
+ */
+function tipOf(state, text, position) {
+  const { words, chosen, inner, surprise, tab, layer, head, ids, raw } = state;
+  if (position >= words.length || isHidden(state, position)) return "";
+  if (!words[position].known) return text("unknown");
+  const name = nameOfWord(state, text, position);
+  if (surprise && inner && position) {
+    const nats = surprisesOf(state)[position - 1];
+    return `${name}: ${text("nats", { nats: text.fixed(nats) })} · ${text.percent(Math.exp(-nats))}`;
+  }
+  if (chosen !== null && inner && position < chosen && SHOW_ATTENTION.has(tab)) {
+    return `${name}: ${text("of_attention", { weight: text.percent(attentionRow(state, chosen - 1, layer, head)[position]) })}`;
+  }
+  return raw ? `${words[position].label}: ${text("id", { id: ids[position] })}` : "";
+}
+
+/**
+ * Underline what the model copied from its training texts, and say it.
+ * @param {HTMLElement} element
+ * @param {Store} store
+ * @param {Text} text
+ */
+function mountCopies(element, store, text) {
+  const find = finder(element);
+
+  store.watch(["words", "writing", "copyIndex", "raw", "hiddenFrom"], (state) => {
+    const { copyIndex, writing, words, given, ids, model } = state, from = Math.max(given, shownWords(state, text).header);
+    const last = model?.generation.ends.includes(ids.at(-1) ?? -1) ? ids.length - 1 : ids.length, count = last - from;
+    // only what the model wrote: a visitor may type a training text
+    const found = copyIndex && !writing && count > 0 ? longestSpan(copyIndex, words.slice(from, last).map(({ label }) => label)) : null;
+    const [start, end] = found ? [from + found.start, from + found.start + found.length] : [0, 0];
+    spansOf(element).forEach((span, at) => span.classList.toggle("copied", at >= start && at < end));
+    find(".copies").hidden = !copyIndex || writing !== null || count < 1 || state.hiddenFrom !== null;
+    if (!copyIndex) return;
+    const figures = { reviews: text.count(copyIndex.reviews), n: copyIndex.n, sure: 2 * copyIndex.n - 1 };
+    const copied = { ...figures, length: found?.length ?? 0, words: count, margin: copyIndex.n - 1 };
+    find(".copies-found").textContent = found ? text("copies_some", copied) : text("copies_none", figures);
+    find(".copies-info").textContent = text("copies_info", figures);
+  });
+}
+
+/**
+ * Say what was written and why the text ends, and enable the buttons that can be used.
+ * @param {HTMLElement} element
+ * @param {Store} store
+ * @param {Text} text
+ */
+function mountStatus(element, store, text) {
+  const find = finder(element);
+
+  store.watch(["words", "writing", "reason", "given", "model", "hiddenFrom", "switchedOff"], (state) => {
+    const { writing, words, ids, given, reason, model, hiddenFrom, switchedOff } = state;
     element.dataset.state = writing ? "writing" : "written";
-    const ended = reason === "end", full = model !== null && ids.length >= model.config.positions;
-    find(".stop").hidden = !writing;
-    for (const [name, disabled] of /** @type {[string, boolean][]} */ ([
-      ["next-word", ended || full], ["draw-again", ids.length <= given], ["write-on", ended || full || !words.length],
-    ])) {
-      find(`.${name}`).disabled = !model || disabled || hiddenFrom !== null;
-    }
+    const isOver = reason === "end" || (model !== null && ids.length >= model.config.positions);
+    /** @type {Record<string, boolean>} */
+    const isUseless = { "next-word": isOver, "draw-again": ids.length <= given, "write-on": isOver || !words.length };
+    for (const name in isUseless) find(`.${name}`).disabled = !model || isUseless[name] || hiddenFrom !== null;
     for (const name of ["copy", "link"]) find(`.${name}`).disabled = !words.length || hiddenFrom !== null;
-    const count = text.count(ids.length - given - (ended && ids.length > given ? 1 : 0));
-    const key = writing ? "writing" : reason === "stopped" ? "stopped" : reason === "length" ? "written_cut" : "written";
-    find(".status").textContent = !words.length || hiddenFrom !== null ? "" : writing ? text("writing") : `${text(key, { count })} ${text("hint")}`;
+    find(".stop").hidden = !writing;
+    find(".status").textContent = words.length && hiddenFrom === null ? statusOf(state, text) : "";
     const unknown = [...new Set(words.filter(({ known }) => !known).map((word) => word.text.trim()))];
     find(".unknown-note").textContent = unknown.length ? text("unknown_note", { words: unknown.join(" ") }) : "";
     find(".off-note").textContent = switchedOff.length ? text("off_note", { count: switchedOff.length }) : "";
-  }
+  });
+}
+
+/** @returns {string} */
+function statusOf(/** @type {State} */ { writing, reason, ids, given }, /** @type {Text} */ text) {
+  if (writing) return text("writing");
+  // the mark of the end is no word
+  const words = ids.length - given - (reason === "end" && ids.length > given ? 1 : 0);
+  const key = reason === "stopped" ? "stopped" : reason === "length" ? "written_cut" : "written";
+  return `${text(key, { count: text.count(words) })} ${text("hint")}`;
+}
+
+/**
+ * Choose the word to look into: by a click, or with the arrow keys, Home and End; Shift only moves the focus.
+ * @param {HTMLElement} element
+ * @param {Store} store
+ */
+function chooseByPointerAndKeys(element, store) {
+  const wordAt = (/** @type {Event} */ event) => /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest(".word"));
 
   function choose(/** @type {number} */ position) {
-    const { words, writing, hiddenFrom } = store.state;
-    if (writing || position < 1 || position >= words.length || (hiddenFrom !== null && position >= hiddenFrom)) return;
-    store.set({ chosen: position });
+    const { words, writing } = store.state;
+    if (!writing && position >= 1 && position < words.length && !isHidden(store.state, position)) store.set({ chosen: position });
   }
 
   element.addEventListener("click", (event) => {
-    const word = /** @type {HTMLElement} */ (event.target).closest("button.word");
-    if (word) choose(Number(/** @type {HTMLElement} */ (word).dataset.position));
+    const word = wordAt(event);
+    if (word instanceof HTMLButtonElement) choose(Number(word.dataset.position));
   });
   element.addEventListener("keydown", (event) => {
-    const word = /** @type {HTMLElement} */ (event.target).closest(".word");
+    const word = wordAt(event);
     if (!word || event.ctrlKey || event.metaKey || event.altKey) return;
-    const here = Number(/** @type {HTMLElement} */ (word).dataset.position);
+    const here = Number(word.dataset.position), spans = spansOf(element);
     const there = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: store.state.given, End: spans.length - 1 }[event.key];
     if (event.key === "Escape") store.set({ chosen: null });
     if (there === undefined || !spans[there]) return;
@@ -148,41 +269,32 @@ export function mount(element, store, text, { address }) {
     if (!event.shiftKey) choose(there);
     spans[there].focus();
   });
-  for (const [name, action] of /** @type {[string, (store: any) => void][]} */ ([
-    ["next-word", nextWord], ["draw-again", drawAgain], ["write-on", (each) => writeOn(each)], ["stop", stop],
-  ])) find(`.${name}`).addEventListener("click", () => action(store));
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {Store} store
+ * @param {Text} text
+ * @param {() => string} address
+ */
+function mountTools(element, store, text, address) {
+  const find = finder(element);
+
+  async function copyFrom(/** @type {string} */ name, /** @type {string} */ content) {
+    await copy(content);
+    find(`.${name}`).textContent = text("copied");
+    setTimeout(() => { find(`.${name}`).textContent = text(name); }, 1500);
+  }
+
+  /** @type {Record<string, (store: Store) => void>} */
+  const actions = { "next-word": nextWord, "draw-again": drawAgain, "write-on": (each) => writeOn(each), stop };
+  for (const name in actions) find(`.${name}`).addEventListener("click", () => actions[name](store));
   find(".surprise").addEventListener("change", () => store.set({ surprise: find(".surprise").checked }));
   find(".raw").addEventListener("change", () => store.set({ raw: find(".raw").checked }));
-  find(".copy").addEventListener("click", () => copyFrom(find(".copy"), "copy", plainText(store.state, text)));
-  find(".link").addEventListener("click", () => copyFrom(find(".link"), "link", address()));
-
-  async function copyFrom(/** @type {HTMLElement} */ button, /** @type {string} */ key, /** @type {string} */ content) {
-    await copy(content);
-    button.textContent = text("copied");
-    setTimeout(() => { button.textContent = text(key); }, 1500);
-  }
-
-  function drawCopies(/** @type {import("../store.js").State} */ state) {
-    const { copyIndex, writing, words, given, ids, model } = state, from = Math.max(given, shownWords(state, text).header);
-    const last = model?.generation.ends.includes(ids.at(-1) ?? -1) ? ids.length - 1 : ids.length, count = last - from;
-    // only what the model wrote: a visitor may type a training text
-    const found = copyIndex && !writing && count > 0 ? longestSpan(copyIndex, words.slice(from, last).map(({ label }) => label)) : null;
-    spans.forEach((span, at) => span.classList.toggle("copied", !!found && at >= from + found.start && at < from + found.start + found.length));
-    find(".copies").hidden = !copyIndex || writing !== null || count < 1 || state.hiddenFrom !== null;
-    if (!copyIndex) return;
-    const figures = { reviews: text.count(copyIndex.reviews), n: copyIndex.n, sure: 2 * copyIndex.n - 1 };
-    find(".copies-found").textContent = found ? text("copies_some", { ...figures, length: found.length, words: count, margin: copyIndex.n - 1 }) : text("copies_none", figures);
-    find(".copies-info").textContent = text("copies_info", figures);
-  }
-
-  showTips(element, tipOf);
-  store.watch(["words", "given", "raw", "hiddenFrom"], drawWords);
-  store.watch(["words", "chosen", "tab", "inner", "surprise", "layer", "head", "raw", "hiddenFrom"], drawShades);
-  store.watch(["words", "writing", "copyIndex", "raw", "hiddenFrom"], drawCopies);
-  store.watch(["words", "writing", "reason", "given", "model", "hiddenFrom", "switchedOff"], drawState);
+  find(".copy").addEventListener("click", () => copyFrom("copy", plainText(store.state, text)));
+  find(".link").addEventListener("click", () => copyFrom("link", address()));
   store.watch(["raw"], ({ raw }) => {
     find(".raw").checked = raw;
     element.classList.toggle("as-is", raw);
   });
-  store.watch(["surprise"], ({ surprise }) => { find(".surprise").checked = surprise; });
 }

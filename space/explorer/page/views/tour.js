@@ -1,5 +1,5 @@
 /** The tour: eight steps from a text to its next word, which act on the live model and name the class's notebook. */
-import { finder } from "../dom.js";
+import { finder, scrollToTop } from "../dom.js";
 import { shownWords } from "../shown_words.js";
 
 /** @typedef {import("../store.js").State} State */
@@ -38,9 +38,7 @@ export function mount(element, store, text) {
     // a word of the running text with some words before it
     const word = chosen ?? Math.min(header + 4, ids.length - 1);
     store.set({ tour: step, raw: false, surprise: false, hiddenFrom: null, ...(word > 0 ? { chosen: word } : {}), ...show });
-    const place = show.raw || show.surprise ? document.querySelector(".text-card") : document.querySelector(".tabs");
-    const smooth = !matchMedia("(prefers-reduced-motion: reduce)").matches;
-    place?.scrollIntoView({ behavior: smooth ? "smooth" : "auto", block: "start" });
+    scrollToTop(document.querySelector(show.raw || show.surprise ? ".text-card" : ".tabs"));
     find(".tour-title").focus({ preventScroll: true });
   }
 

@@ -1,5 +1,5 @@
 /** The controls: prompt, settings and model. */
-import { finder } from "../dom.js";
+import { finder, scrollToTop } from "../dom.js";
 import { form } from "../template.js";
 import { write } from "../writing.js";
 
@@ -59,6 +59,5 @@ export function mount(element, store, text, { load, loadFiles }) {
 /** Scroll to the text where it is below the screen, as on a phone. */
 function showText() {
   const card = /** @type {HTMLElement} */ (document.querySelector(".text-card"));
-  const smooth = !matchMedia("(prefers-reduced-motion: reduce)").matches;
-  if (card.getBoundingClientRect().top > innerHeight / 2) card.scrollIntoView({ behavior: smooth ? "smooth" : "auto", block: "start" });
+  if (card.getBoundingClientRect().top > innerHeight / 2) scrollToTop(card);
 }
