@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from wine_gpt.modeling import cross_entropy as loss_module
-from wine_gpt.modeling.cross_entropy import summed_cross_entropy, token_losses
+from wine_gpt.modeling.cross_entropy import SoftTargets, summed_cross_entropy, token_losses
 
 
 def inputs(rows: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -97,3 +97,77 @@ def test_a_frozen_weight_gets_no_gradient_and_changes_no_other_gradient() -> Non
         assert (weight.grad is not None) == trained
         gradients.append(hidden.grad)
     torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+def soft_targets(rows: int, words: int) -> SoftTargets:
+    """Return the likeliest words of random predictions, and label weights of 0, 1 and in between."""
+    generator = torch.Generator().manual_seed(rows + words)
+    predictions = torch.randn(rows, 50, generator=generator).mul(3).softmax(-1)
+    label_weight = torch.tensor([0.0, 1.0, 0.3]).repeat(rows)[:rows]
+    likeliest, ids = (predictions * (1 - label_weight)[:, None]).topk(words)
+    rest = predictions.scatter(1, ids, 0).sum(1) * (1 - label_weight)
+    return SoftTargets(ids, likeliest, rest, label_weight)
+
+
+def dense_loss(logits: torch.Tensor, labels: torch.Tensor, soft: SoftTargets) -> torch.Tensor:
+    """Return the formula of :class:`SoftTargets`, word by word."""
+    predicted = logits.log_softmax(-1)
+    total = logits.new_zeros(())
+    for row, (ids, probabilities, rest, label_weight) in enumerate(zip(*soft, strict=True)):
+        total = total - label_weight * predicted[row, labels[row]] - (probabilities * predicted[row, ids]).sum()
+        others = torch.ones(logits.shape[1], dtype=torch.bool).index_fill(0, ids, False)
+        if others.any():
+            total = total - rest * predicted[row, others].logsumexp(0)
+    return total
+
+
+@pytest.mark.parametrize("words", [1, 7, 50])
+@pytest.mark.parametrize("rows", [1, 20, 47])
+def test_soft_targets_give_the_values_and_gradients_of_the_formula(rows: int, words: int) -> None:
+    hidden, weight, labels = inputs(rows)
+    soft = soft_targets(rows, words)
+    plain = [tensor.clone().requires_grad_() for tensor in (hidden, weight)]
+    chunked = [tensor.clone().requires_grad_() for tensor in (hidden, weight)]
+    expected = dense_loss(plain[0] @ plain[1].T, labels, soft)
+    found = summed_cross_entropy(chunked[0], chunked[1], labels, soft)
+    expected.backward()
+    found.backward()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
+    for ours, theirs in zip(chunked, plain, strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_all_words_as_soft_targets_give_the_kl_divergence_and_the_teachers_entropy() -> None:
+    hidden, weight, labels = inputs(20)
+    teacher = torch.randn(20, 50, generator=torch.Generator().manual_seed(1)).double().softmax(-1)
+    ids = torch.arange(50).repeat(20, 1)
+    soft = SoftTargets(ids, teacher.float(), torch.zeros(20), torch.zeros(20))
+    predicted = (hidden @ weight.T).log_softmax(-1)
+    entropy = -(teacher * teacher.log()).sum()
+    expected = torch.nn.functional.kl_div(predicted, teacher, reduction="sum") + entropy
+    torch.testing.assert_close(
+        summed_cross_entropy(hidden, weight, labels, soft).double(), expected, rtol=1e-5, atol=0
+    )
+
+
+def test_soft_targets_that_are_only_labels_give_the_loss_of_the_labels() -> None:
+    hidden, weight, labels = inputs(47, torch.float32)
+    soft = SoftTargets(torch.zeros(47, 3, dtype=torch.int64), torch.zeros(47, 3), torch.zeros(47), torch.ones(47))
+    gradients = []
+    for targets in (soft, None):
+        tensors = [tensor.clone().requires_grad_() for tensor in (hidden, weight)]
+        summed_cross_entropy(*tensors, labels, targets).backward()
+        gradients.append([tensor.grad for tensor in tensors])
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("scale", [30.0, 1000.0])
+def test_soft_targets_of_a_certain_model_stay_finite(scale: float) -> None:
+    hidden, weight, labels = inputs(20, torch.float32)
+    hidden.mul_(scale).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = summed_cross_entropy(hidden, weight, labels, soft_targets(20, 7))
+    loss.backward()
+    assert loss.isfinite()
+    assert hidden.grad is not None
+    assert hidden.grad.isfinite().all()

@@ -21,7 +21,17 @@ GROUND = [
     "processes",
     "cli",
 ]
-STAGES = ["data", "tokenizer", "modeling", "generation", "training", "evaluation", "finetuning", "publishing"]
+STAGES = [
+    "data",
+    "tokenizer",
+    "modeling",
+    "generation",
+    "training",
+    "evaluation",
+    "distillation",
+    "finetuning",
+    "publishing",
+]
 # modules that may import all stages
 TOP = ["wine_gpt", "api", "commands", "__main__"]
 

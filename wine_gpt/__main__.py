@@ -12,6 +12,7 @@ from wine_gpt.errors import UserError
 COMMANDS = {
     "quickstart": "train on the bundled synthetic sample and generate reviews",
     "pretrain": "pretrain a GPT-2 from scratch on reviews",
+    "distill": "distill an ensemble of pretrained models into one model",
     "generate": "generate a review and explain each word",
     "explore": "look inside a model in the browser, on this machine",
     "score": "score a model on reviews that it never saw",

@@ -22,6 +22,8 @@ LARGEST = 2**32 - 1
 TEMPERATURES = (0.01, 100)
 # the largest sizes of a model; beyond them not even its first tensor fits into memory
 LARGEST_SIZES = {"n_layer": 1000, "n_head": 1000, "n_embd": 2**16, "n_inner": 2**20, "block_size": 2**20}
+# the most synthetic reviews per real one; the predictions of a review take about 15 kB
+LARGEST_RATIO = 100
 DEDUPLICATION = ("text", "record")
 # names of separators that are hard to type
 SEPARATORS = {"tab": "\t", "\\t": "\t"}
@@ -297,6 +299,53 @@ class PretrainConfig:
         require_types(self)
         require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
         require(not (self.resume and self.overwrite), "overwrite", True, "can't go together with resume")
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """The ensemble whose mean prediction the model learns."""
+
+    # models of the ensemble, pretrained with the seeds training.seed, training.seed + 1 and so on
+    members: int = 4
+    # passes of each member over the train split; training.epochs is for the distilled model
+    member_epochs: int = 16
+    # synthetic reviews that the members write, per real review of the train split
+    synthetic_ratio: float = 1.0
+    # weight of the members' prediction of each word of a real review, from 0 to 1; the word itself has the rest
+    teacher_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require_types(self, "distillation.")
+        for name in ("members", "member_epochs"):
+            require(getattr(self, name) >= 1, f"distillation.{name}", getattr(self, name), "must be at least 1")
+        ratio, largest = self.synthetic_ratio, LARGEST_RATIO
+        require(0 <= ratio <= largest, "distillation.synthetic_ratio", ratio, f"must be from 0 to {largest}")
+        weight = self.teacher_weight
+        require(0 <= weight <= 1, "distillation.teacher_weight", weight, "must be in [0, 1]")
+        learns = ratio > 0 or weight > 0
+        require(learns, "distillation.teacher_weight", weight, "must be above 0 without synthetic reviews")
+
+
+@dataclass(frozen=True)
+class DistillConfig(PretrainConfig):
+    """The settings of a distillation: those of the distilled model's pretraining, and the ensemble's."""
+
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    # folder of the run: the files of pretraining, with the members' runs and their predictions as folders
+    output_dir: str = "runs/distill"
+
+    def __post_init__(self) -> None:
+        """Check that each member has a seed."""
+        super().__post_init__()
+        largest = 2**32 - self.distillation.members
+        seed = self.training.seed
+        require(seed <= largest, "training.seed", seed, f"must be at most {largest:,} for so many members")
+
+    @property
+    def student(self) -> PretrainConfig:
+        """The settings of the distilled model's pretraining."""
+        return PretrainConfig(**{part.name: getattr(self, part.name) for part in dataclasses.fields(PretrainConfig)})
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import draccus
 import yaml
 from draccus.wrappers.docstring import get_attribute_docstring
 
-from wine_gpt.config import FinetuneConfig, PretrainConfig, ScoreConfig
+from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, ScoreConfig
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import bundled
 from wine_gpt.yaml_files import Settings, Types, empty_advice, from_text, read_settings, type_name
@@ -29,7 +29,12 @@ STARTING_FLAGS = ("resume", "overwrite")
 # the values of flags without a value; a boolean flag without one is true
 BARE_FLAGS = {"resume": "latest"}
 # the commands whose settings another command may be given
-COMMANDS = {"pretrain": PretrainConfig, "finetune": FinetuneConfig, "score": ScoreConfig}
+COMMANDS = {
+    "pretrain": PretrainConfig,
+    "distill": DistillConfig,
+    "finetune": FinetuneConfig,
+    "score": ScoreConfig,
+}
 USAGE = "[FILE.yaml] [--section.setting value ...]"
 
 ConfigT = TypeVar("ConfigT")

@@ -17,9 +17,11 @@ class Progress:
         total: the number of steps, finished ones included.
         done: the number of steps that an earlier run finished.
         visible: false on all processes but the main one.
+        later: the number of equally long steps that follow this work, for the remaining time of all.
     """
 
-    def __init__(self, total: int, done: int, visible: bool) -> None:
+    def __init__(self, total: int, done: int, visible: bool, later: int = 0) -> None:
+        self.later = later
         self.visible = visible
         self.total = total
         self.first = self.done = done
@@ -31,12 +33,12 @@ class Progress:
         """Count one step and show the note, such as the loss and the rate."""
         self.done += 1
         if self.bar is not None:
-            self.bar.set_postfix_str(note, refresh=False)
+            self.bar.set_postfix_str(f"{note}{self._left_in_all()}", refresh=False)
             with contextlib.suppress(OSError):
                 self.bar.update()
         elif time.monotonic() - self.shown >= PLAIN_INTERVAL:
             self.shown = time.monotonic()
-            self.say(f"step {self.done:,} of {self.total:,}, {note}, {self._left()} left")
+            self.say(f"step {self.done:,} of {self.total:,}, {note}, {self._left()} left{self._left_in_all()}")
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
@@ -52,6 +54,10 @@ class Progress:
             with contextlib.suppress(OSError):
                 self.bar.close()
 
-    def _left(self) -> str:
-        seconds = (time.monotonic() - self.started) / (self.done - self.first) * (self.total - self.done)
+    def _left_in_all(self) -> str:
+        return f", {self._left(self.later)} left in all" if self.later else ""
+
+    def _left(self, later: int = 0) -> str:
+        steps = self.total - self.done + later
+        seconds = (time.monotonic() - self.started) / (self.done - self.first) * steps
         return f"{int(seconds) // 60} min {int(seconds) % 60:02} s"

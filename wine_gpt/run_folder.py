@@ -61,6 +61,9 @@ CHECKPOINTS = "checkpoints"
 EPOCHS = "epochs"
 EPOCH_INDEX = "index.json"
 EPOCH_WEIGHTS = "epoch-*.safetensors"
+# folders of a distillation: the runs of the ensemble's members, and their predictions
+MEMBERS = "members"
+TARGETS = "targets"
 # folder of the results of scoring
 EVALUATION = "evaluation"
 # longest column name that stands unchanged in a file name

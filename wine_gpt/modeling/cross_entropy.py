@@ -8,7 +8,9 @@ Cut Cross-Entropy (Wijmans et al. 2024) and Liger. For a comparison with
 """
 
 import functools
-from typing import Any
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,6 +20,37 @@ import torch
 CHUNK_BYTES = 40 * 2**20
 # size of a chunk of logits in evaluation; smaller, because evaluation copies the logits to float32
 EVALUATION_CHUNK_BYTES = 4 * 2**20
+
+
+class SoftTargets(NamedTuple):
+    """What a teacher predicts for each row, as its likeliest words and one class for the rest of the vocabulary.
+
+    With the weight a of the label, the probabilities p of the words in ``ids`` and p_rest of all other words, the loss
+    of a row is −a log q(label) − Σ p_k log q_k − p_rest log q_rest, where q is the model's prediction and q_rest = 1 −
+    Σ q_k: the cross entropy with the teacher's predictions of Hinton et al. 2015, "Distilling the Knowledge in a
+    Neural Network", for a truncated distribution. It is averaged over several teachers in Kim et al. 2025,
+    "Pre-training under infinite compute" (arXiv 2509.14786).
+
+    Attributes:
+        ids: int64 of shape (rows, words), the distinct words of each row; rows whose probabilities are all 0 may
+            repeat a word.
+        probabilities: float32 of shape (rows, words).
+        rest: float32 of shape (rows,).
+        label_weight: float32 of shape (rows,). The probabilities, ``rest`` and this weight add up to 1 in each row.
+    """
+
+    ids: torch.Tensor
+    probabilities: torch.Tensor
+    rest: torch.Tensor
+    label_weight: torch.Tensor
+
+    def to(self, device: torch.device) -> "SoftTargets":
+        """Return the targets on ``device``."""
+        return SoftTargets(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+    def split(self, rows: int) -> "Iterator[SoftTargets]":
+        """Yield the targets of so many rows at a time."""
+        return map(SoftTargets._make, zip(*(tensor.split(rows) for tensor in self), strict=True))
 
 
 def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -60,7 +93,9 @@ def embed_tied(weight: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, t
     return embeddings, head
 
 
-def summed_cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def summed_cross_entropy(
+    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, soft_targets: SoftTargets | None = None
+) -> torch.Tensor:
     """Return the sum of −log p(label) over all rows, in nats, as a float32 scalar that can be differentiated once.
 
     Under autocast the matmuls run in its dtype, the sums in float32.
@@ -69,8 +104,9 @@ def summed_cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, labels: tor
         hidden: float of shape (rows, width).
         weight: float of shape (vocabulary, width).
         labels: int64 of shape (rows,), each in [0, vocabulary).
+        soft_targets: replace −log p(label) by the loss of :class:`SoftTargets`.
     """
-    loss: torch.Tensor = _SummedCrossEntropy.apply(hidden, weight, labels)
+    loss: torch.Tensor = _SummedCrossEntropy.apply(hidden, weight, labels, soft_targets)
     return loss
 
 
@@ -92,36 +128,47 @@ class _SummedCrossEntropy(torch.autograd.Function):
     """Computes the gradients in the forward pass, because the backward pass would compute the logits again."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        labels: torch.Tensor,
+        soft_targets: SoftTargets | None,
+    ) -> torch.Tensor:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         with torch.autocast(device, enabled=False):
             # skip the gradient of a frozen weight, as with an adapter, because it takes a third of the matmuls
             loss, hidden_grad, weight_grad = _loss_and_gradients(
-                hidden.to(dtype), weight.to(dtype), labels, weight_trained=ctx.needs_input_grad[1]
+                hidden.to(dtype), weight.to(dtype), labels, soft_targets, weight_trained=ctx.needs_input_grad[1]
             )
         ctx.save_for_backward(hidden_grad.to(hidden.dtype), weight_grad.to(weight.dtype))
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:  # noqa: ANN401
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None, None]:  # noqa: ANN401
         # in place, so that the loss can be differentiated only once
         hidden_grad, weight_grad = (gradient.mul_(upstream[0]) for gradient in ctx.saved_tensors)
-        return hidden_grad, weight_grad if ctx.needs_input_grad[1] else None, None
+        return hidden_grad, weight_grad if ctx.needs_input_grad[1] else None, None, None
 
 
 def _loss_and_gradients(
-    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, weight_trained: bool
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    labels: torch.Tensor,
+    soft_targets: SoftTargets | None,
+    weight_trained: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the loss, the gradient of the hidden rows, and that of the weight, empty if the weight is frozen."""
     loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
     hidden_grad = torch.empty_like(hidden)
     weight_grad = torch.empty(weight.shape if weight_trained else (0, 0), dtype=torch.float32, device=weight.device)
     buffer = _buffer(_rows(CHUNK_BYTES, weight), len(weight), weight.dtype, weight.device)
+    soft_chunks = itertools.repeat(None) if soft_targets is None else soft_targets.split(len(buffer))
     chunks = zip(*(tensor.split(len(buffer)) for tensor in (hidden, labels, hidden_grad)), strict=True)
-    for index, (rows, label, rows_grad) in enumerate(chunks):
+    for index, ((rows, label, rows_grad), soft) in enumerate(zip(chunks, soft_chunks, strict=False)):
         logits = buffer[: len(rows)]
-        loss += _logits_gradient(weight, rows, label, logits)
+        loss += _logits_gradient(weight, rows, label, logits, soft)
         torch.mm(logits, weight, out=rows_grad)
         if not weight_trained:
             continue
@@ -134,9 +181,9 @@ def _loss_and_gradients(
 
 
 def _logits_gradient(
-    weight: torch.Tensor, rows: torch.Tensor, label: torch.Tensor, logits: torch.Tensor
+    weight: torch.Tensor, rows: torch.Tensor, label: torch.Tensor, logits: torch.Tensor, soft: SoftTargets | None
 ) -> torch.Tensor:
-    """Return the sum of −log p(label) of a chunk, and write the gradient of its logits into ``logits``."""
+    """Return the summed loss of a chunk, and write the gradient of its logits into ``logits``."""
     torch.mm(rows, weight.T, out=logits)
     probabilities = torch.softmax(logits, dim=1, out=logits)
     label_index = torch.arange(len(label), device=label.device), label
@@ -146,9 +193,30 @@ def _logits_gradient(
     underflow = label_probability < torch.finfo(logits.dtype).smallest_normal
     if bool(underflow.any()):
         nats[underflow] = token_losses(rows[underflow], weight, label[underflow]).to(nats.dtype)
-    # not scatter_, because it copies the whole chunk
-    probabilities[label_index] = label_probability - 1
-    return nats.sum()
+    if soft is None:
+        # not scatter_, because it copies the whole chunk
+        probabilities[label_index] = label_probability - 1
+        return nats.sum()
+    soft_nats = _soft_gradient(probabilities, soft)
+    probabilities[label_index] -= soft.label_weight.to(logits.dtype)
+    return (nats * soft.label_weight).sum() + soft_nats
+
+
+def _soft_gradient(probabilities: torch.Tensor, soft: SoftTargets) -> torch.Tensor:
+    """Return a chunk's summed loss without the labels, and turn its probabilities into the gradient of the logits.
+
+    The gradient is q_k − p_k for the teacher's words, and q_j (1 − p_rest / q_rest) for all others.
+    """
+    index = torch.arange(len(soft.ids), device=soft.ids.device)[:, None], soft.ids
+    smallest = max(torch.finfo(dtype).smallest_normal for dtype in (probabilities.dtype, torch.float32))
+    chosen = probabilities[index].float()
+    # as a sum of the others, because 1 − Σ q_k would be inexact in bfloat16
+    probabilities[index] = 0
+    rest = probabilities.sum(1, dtype=torch.float32).clamp_(min=smallest)
+    probabilities.mul_((1 - soft.rest / rest).to(probabilities.dtype)[:, None])
+    probabilities[index] = (chosen - soft.probabilities).to(probabilities.dtype)
+    nats = (soft.probabilities * chosen.clamp(min=smallest).log()).sum() + (soft.rest * rest.log()).sum()
+    return -nats
 
 
 def _rows(size: int, weight: torch.Tensor) -> int:

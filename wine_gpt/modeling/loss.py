@@ -7,7 +7,7 @@ from torch import nn
 from transformers import GPT2LMHeadModel
 
 from wine_gpt.data.batching import IGNORED, Batch
-from wine_gpt.modeling.cross_entropy import embed_tied, summed_cross_entropy, token_losses
+from wine_gpt.modeling.cross_entropy import SoftTargets, embed_tied, summed_cross_entropy, token_losses
 from wine_gpt.modeling.dropout import install_per_row_dropout, make_generators
 
 
@@ -26,10 +26,16 @@ class LanguageModelLoss(nn.Module):
         """Seed dropout on a CPU for the next forward passes, one seed per row of the batch."""
         self.generators[:] = make_generators(seeds)
 
-    def forward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, input_ids: torch.Tensor, labels: torch.Tensor, soft_targets: SoftTargets | None = None
+    ) -> torch.Tensor:
         """Return the sum of −log p(label), in nats, over all labels but ``IGNORED``, as a float32 scalar.
 
-        Both arguments are int64 of shape (reviews, positions); see :class:`Batch`.
+        Args:
+            input_ids: int64 of shape (reviews, positions); see :class:`Batch`.
+            labels: int64 of the same shape.
+            soft_targets: replace −log p(label) by the loss of :class:`SoftTargets`, which has a row for each label but
+                ``IGNORED``, one review after the other.
         """
         real = labels != IGNORED
         embedding, head = self.model.transformer.wte, self.model.lm_head.weight
@@ -37,7 +43,7 @@ class LanguageModelLoss(nn.Module):
             embeddings, head = embed_tied(head, input_ids)
         else:
             embeddings = embedding(input_ids)
-        return summed_cross_entropy(self._hidden(embeddings)[real], head, labels[real])
+        return summed_cross_entropy(self._hidden(embeddings)[real], head, labels[real], soft_targets)
 
     @torch.no_grad()
     def token_losses(self, batch: Batch) -> torch.Tensor:
@@ -47,6 +53,13 @@ class LanguageModelLoss(nn.Module):
         losses = torch.zeros(batch.labels.shape, device=batch.labels.device)
         losses[real] = token_losses(hidden, self.model.lm_head.weight, batch.labels[real])
         return losses
+
+    @torch.no_grad()
+    def probabilities(self, batch: Batch) -> torch.Tensor:
+        """Return the prediction for each label but ``IGNORED``: float32 of shape (labels, vocabulary)."""
+        hidden = self._hidden(self.model.transformer.wte(batch.input_ids))[batch.labels != IGNORED]
+        probabilities: torch.Tensor = self.model.lm_head(hidden).float().softmax(-1)
+        return probabilities
 
     def _hidden(self, embeddings: torch.Tensor) -> torch.Tensor:
         hidden: torch.Tensor = self.model.transformer(inputs_embeds=embeddings, use_cache=False).last_hidden_state

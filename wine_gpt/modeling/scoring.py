@@ -3,22 +3,38 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
-from transformers import PreTrainedTokenizerFast
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from wine_gpt.data.batching import IGNORED, Indices, collate, evaluation_batches
+from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches
 from wine_gpt.files import JsonObject, from_fields
-from wine_gpt.modeling.loss import LanguageModelLoss
 
 Sums = npt.NDArray[np.float64]
 
 # positions per forward pass, padding included
 SCORING_TOKENS = 4096
+
+
+class Scorable(Protocol):
+    """A module that predicts words: a :class:`wine_gpt.modeling.loss.LanguageModelLoss` or an ensemble."""
+
+    training: bool
+
+    @property
+    def model(self) -> GPT2LMHeadModel:
+        """A model whose positions are the module's."""
+
+    def token_losses(self, batch: Batch) -> torch.Tensor:
+        """Return −log p(label) of each position; see :class:`wine_gpt.modeling.loss.LanguageModelLoss`."""
+
+    def train(self, mode: bool = True) -> object:
+        """Switch between training and evaluation."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +91,13 @@ class Score:
         return {"nats_per_word": figures.pop("nats_per_word"), "perplexity": self.perplexity, **figures}
 
 
-def score(
-    module: LanguageModelLoss, split: Dataset, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
-) -> Score:
+def score(module: Scorable, split: Dataset, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator) -> Score:
     """Score a tokenized split, its batches divided among the processes; every process returns the same score."""
     return Score.of(score_reviews(module, split, tokenizer, accelerator))
 
 
 def score_reviews(
-    module: LanguageModelLoss,
+    module: Scorable,
     split: Dataset,
     tokenizer: PreTrainedTokenizerFast,
     accelerator: Accelerator,
@@ -92,7 +106,7 @@ def score_reviews(
     """Score each review of a tokenized split, its batches divided among the processes.
 
     Args:
-        module: the model with its loss.
+        module: see :class:`Scorable`.
         split: a tokenized split.
         tokenizer: the model's tokenizer.
         accelerator: determines the device, the index of this process and the number of processes.
@@ -108,7 +122,7 @@ def score_reviews(
     batches = list(evaluation_batches(split, block_size, SCORING_TOKENS))
     sums = torch.zeros(len(split), 4, dtype=torch.float64)
     was_training = module.training
-    module.eval()
+    module.train(False)
     for indices in batches[accelerator.process_index :: accelerator.num_processes]:
         batch = collate(split, indices, block_size, tokenizer.eos_token_id).to(accelerator.device)
         # float64 on the CPU only, because MPS lacks it

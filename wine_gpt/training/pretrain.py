@@ -9,7 +9,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
@@ -20,6 +20,7 @@ from wine_gpt.data.reviews import Reviews, describe_empty_split, load_reviews
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, write_atomically
+from wine_gpt.modeling.cross_entropy import SoftTargets
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Score, score
@@ -36,7 +37,14 @@ from wine_gpt.tokenizer import (
 from wine_gpt.training import epoch_weights, record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate
-from wine_gpt.training.record import Environment, EpochLoss, PeakMemory, RunMetrics, TrainingSummary
+from wine_gpt.training.record import (
+    Distillation,
+    Environment,
+    EpochLoss,
+    PeakMemory,
+    RunMetrics,
+    TrainingSummary,
+)
 from wine_gpt.training.resume import describe_mismatch, find_checkpoint, settings_fixed_on_resume
 from wine_gpt.training.trackers import log_results, start_trackers
 from wine_gpt.training.trainer import Trainer
@@ -55,11 +63,34 @@ class FinishedRun:
     score: Score
 
 
+@dataclass(frozen=True)
+class Teaching:
+    """What a model learns from a teacher.
+
+    Attributes:
+        reviews: the tokenized reviews that replace the training split.
+        soft_targets: see :class:`wine_gpt.training.step.TrainStep`.
+        resume_key: further values that must be equal to resume.
+        record: what the metrics file says of it.
+    """
+
+    reviews: Dataset
+    soft_targets: Callable[[Indices], SoftTargets]
+    resume_key: JsonObject
+    record: Distillation
+
+
+# called on all processes with the reviews, the tokenizer and the tokenized splits
+Teach = Callable[[Reviews, PreTrainedTokenizerFast, DatasetDict, Accelerator], Teaching]
+
+
 def pretrain(
     config: PretrainConfig,
     *,
     on_step: Callable[[int, list[Indices]], None] | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
+    teach: Teach | None = None,
+    followed_by: float = 0.0,
 ) -> FinishedRun:
     """Train a model from scratch and write a run folder that ``from_pretrained`` and ``pipeline`` load.
 
@@ -67,6 +98,9 @@ def pretrain(
         config: see :class:`PretrainConfig`.
         on_step: see :class:`Trainer`.
         on_checkpoint: see :class:`Trainer`.
+        teach: returns what the model learns from a teacher; None trains on the reviews alone.
+        followed_by: how long the trainings that follow this one take, in trainings of this length, for the remaining
+            time of all.
 
     Raises:
         UserError: for anything that the user can fix.
@@ -82,7 +116,7 @@ def pretrain(
                 stack.enter_context(run_folder.locked(folder))
                 if not config.overwrite and config.resume is None:
                     run_folder.require_free(folder)
-        return _pretrain(config, folder, accelerator, on_step, on_checkpoint)
+        return _pretrain(config, folder, accelerator, on_step, on_checkpoint, teach, followed_by)
 
 
 def _pretrain(
@@ -91,10 +125,14 @@ def _pretrain(
     accelerator: Accelerator,
     on_step: Callable[[int, list[Indices]], None] | None,
     on_checkpoint: Callable[[Path], None] | None,
+    teach: Teach | None,
+    followed_by: float,
 ) -> FinishedRun:
     reviews, tokenizer, splits = _load_data(config)
+    teaching = teach(reviews, tokenizer, splits, accelerator) if teach else None
     with shared_errors():
-        trainer = _build_trainer(config, folder, accelerator, reviews, tokenizer, splits)
+        trainer = _build_trainer(config, folder, accelerator, reviews, tokenizer, splits, teaching)
+    trainer.later = round(followed_by * trainer.plan.total_steps)
     trainer.on_step = on_step or trainer.on_step
     trainer.on_checkpoint = on_checkpoint or trainer.on_checkpoint
     if config.resume:
@@ -119,6 +157,8 @@ def _pretrain(
     start_trackers(accelerator, folder, folder.resolve().name, config, trainer.state)
     trainer.run()
     metrics = _evaluate(trainer, splits, reviews.fingerprint)
+    if teaching:
+        metrics = dataclasses.replace(metrics, distillation=teaching.record)
     log_results(accelerator, trainer.state, _test_figures(metrics))
     with shared_errors():
         if accelerator.is_main_process:
@@ -198,17 +238,22 @@ def _build_trainer(
     reviews: Reviews,
     tokenizer: PreTrainedTokenizerFast,
     splits: DatasetDict,
+    teaching: Teaching | None,
 ) -> Trainer:
     return Trainer(
         build_model(config.model, tokenizer, config.training.seed, config.generation),
         tokenizer,
-        splits,
+        splits if teaching is None else DatasetDict({**splits, "train": teaching.reviews}),
         config.training,
         accelerator,
         checkpoints=folder / run_folder.CHECKPOINTS,
         prompt=config.data.prefix,
-        resume_key=_resume_key(config, reviews, tokenizer, accelerator.mixed_precision),
+        resume_key={
+            **_resume_key(config, reviews, tokenizer, accelerator.mixed_precision),
+            **(teaching.resume_key if teaching else {}),
+        },
         epochs=folder / run_folder.EPOCHS if config.training.keep_epochs else None,
+        soft_targets=teaching.soft_targets if teaching else None,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from wine_gpt.files import JsonObject, read_record, write_atomically, write_json
+from wine_gpt.files import JsonObject, from_fields, read_record, write_atomically, write_json
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
 from wine_gpt.run_folder import LOSS_PLOT, METRICS, SAMPLES, VOCABULARY_SHA256
@@ -241,6 +241,54 @@ class PeakMemory:
 
 
 @dataclass(frozen=True)
+class MemberLoss:
+    """The loss of a member of an ensemble, or of the whole ensemble, in nats per word; None for an empty split."""
+
+    name: str
+    validation: float | None
+    test: float | None
+
+    @classmethod
+    def of(cls, name: str, metrics: "RunMetrics") -> "MemberLoss":
+        """Take the losses of a member's run."""
+        validation, test = (
+            None if score is None else score.nats_per_word for score in (metrics.validation, metrics.test)
+        )
+        return cls(name, validation, test)
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """The ensemble that a model was distilled from.
+
+    Attributes:
+        members: the loss of each member; its name is that of its folder.
+        ensemble: the loss of the members' mean probabilities, which the model approximates.
+        synthetic_reviews: the number of reviews that the members wrote for training.
+        teacher_weight: see :class:`wine_gpt.config.DistillationConfig`.
+        member_epochs: see :class:`wine_gpt.config.DistillationConfig`.
+    """
+
+    members: list[MemberLoss]
+    ensemble: MemberLoss
+    synthetic_reviews: int
+    teacher_weight: float
+    member_epochs: int
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "Distillation":
+        """Read what :meth:`to_dict` returned."""
+        members = [from_fields(MemberLoss, member) for member in content["members"]]
+        return from_fields(
+            cls, {**content, "members": members, "ensemble": from_fields(MemberLoss, content["ensemble"])}
+        )
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
 class RunMetrics:
     """The metrics file of a pretraining run.
 
@@ -253,6 +301,7 @@ class RunMetrics:
         peak_memory: see :class:`PeakMemory`.
         environment: see :class:`Environment`.
         vocabulary_sha256: see :func:`wine_gpt.tokenizer.vocabulary_sha256`; none in older files.
+        distillation: see :class:`Distillation`; none for a model that was trained on the reviews alone.
     """
 
     validation: Score | None
@@ -263,6 +312,7 @@ class RunMetrics:
     peak_memory: PeakMemory
     environment: Environment
     vocabulary_sha256: str | None = None
+    distillation: Distillation | None = None
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> "RunMetrics":
@@ -276,6 +326,7 @@ class RunMetrics:
             peak_memory=PeakMemory.from_dict(content["peak_memory_bytes"]),
             environment=Environment.from_dict(content["environment"]),
             vocabulary_sha256=content.get(VOCABULARY_SHA256),
+            distillation=Distillation.from_dict(content["distillation"]) if "distillation" in content else None,
         )
 
     def to_dict(self) -> JsonObject:
@@ -290,6 +341,7 @@ class RunMetrics:
             "peak_memory_bytes": self.peak_memory.to_dict(),
             "environment": self.environment.to_dict(),
             **vocabulary,
+            **({} if self.distillation is None else {"distillation": self.distillation.to_dict()}),
         }
 
     @classmethod

@@ -33,6 +33,7 @@ HASHES = {
     "data": "not the same reviews in the same splits",
     "tokenizer": "not the same words and ids",
     "base": "not the same base weights",
+    "targets": "not the same members or synthetic reviews",
 }
 
 

@@ -4,6 +4,7 @@ A step is a pure function of (weights, optimizer state, seed, step), because the
 dropout is seeded per review. On a CPU the number of micro-batches and processes changes only the rounding.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 from wine_gpt.config import TrainingConfig
 from wine_gpt.data.batching import BatchPlan, Indices, collate, split_into_micro_batches
 from wine_gpt.errors import UserError
+from wine_gpt.modeling.cross_entropy import SoftTargets
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.processes import on_all_processes
 from wine_gpt.training.optimizer import build_optimizer
@@ -49,6 +51,8 @@ class TrainStep:
         filler: the token id of padding; see :func:`wine_gpt.data.batching.collate`.
         config: see :class:`TrainingConfig`.
         accelerator: determines the device, this process's index and the number of processes.
+        soft_targets: returns the targets of all positions of the reviews at some indices, one review after the other;
+            None trains on the labels.
 
     Raises:
         UserError: if a batch can't be divided into micro-batches, or the micro-batches among the processes.
@@ -62,7 +66,9 @@ class TrainStep:
         filler: int,
         config: TrainingConfig,
         accelerator: Accelerator,
+        soft_targets: Callable[[Indices], SoftTargets] | None = None,
     ) -> None:
+        self.soft_targets = soft_targets
         self.module = module
         self.split = split
         self.plan = plan
@@ -116,7 +122,8 @@ class TrainStep:
         self._seed_dropout(batch.step, indices)
         # padded to the global batch's width, because dropout draws random numbers for the whole row of a review
         rows = collate(self.split, indices, self.block_size, self.filler, batch.width).to(self.accelerator.device)
-        nats: torch.Tensor = self.wrapped(rows.input_ids, rows.labels)
+        soft = () if self.soft_targets is None else (self.soft_targets(indices).to(self.accelerator.device),)
+        nats: torch.Tensor = self.wrapped(rows.input_ids, rows.labels, *soft)
         # multiplied by the number of processes, because DDP averages the gradients instead of summing them
         self.accelerator.backward(nats * (self.accelerator.num_processes / batch.tokens))
         return nats.detach()

@@ -19,6 +19,7 @@ from wine_gpt.data.batching import BatchPlan, Indices, cut_texts, positions_of
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.files import JsonObject
 from wine_gpt.generation.generate import generate_texts
+from wine_gpt.modeling.cross_entropy import SoftTargets
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import Score, score
 from wine_gpt.processes import on_all_processes, require_equal, shared_errors
@@ -54,12 +55,14 @@ class Trainer:
         prompt: the prompt of the samples after each epoch.
         resume_key: values that must be equal to resume from a checkpoint; saved in each checkpoint.
         epochs: the folder of the weights of every epoch; none keeps the best ones only.
+        soft_targets: see :class:`TrainStep`.
 
     Attributes:
         on_step: called before each optimizer step with the step, counted from 0, and this process's micro-batches,
             each the indices of its reviews in the training split.
         cut: how much of the training split is not seen, because texts are longer than the model's positions.
         on_checkpoint: called on the main process with the folder of a checkpoint that was saved.
+        later: the number of steps of the trainings that follow, for the remaining time of all.
 
     Raises:
         UserError: if the batches can't be divided into micro-batches or among the processes.
@@ -76,6 +79,7 @@ class Trainer:
         prompt: str,
         resume_key: JsonObject,
         epochs: Path | None = None,
+        soft_targets: Callable[[Indices], SoftTargets] | None = None,
     ) -> None:
         self.config = config
         self.epochs = epochs
@@ -91,7 +95,8 @@ class Trainer:
         positions = positions_of(self.train_split, self.block_size)
         self.plan = BatchPlan(positions, config.batch_tokens, config.seed, config.epochs)
         self.module = LanguageModelLoss(model)
-        self.updater = TrainStep(self.module, self.train_split, self.plan, tokenizer.eos_token_id, config, accelerator)
+        filler = tokenizer.eos_token_id
+        self.updater = TrainStep(self.module, self.train_split, self.plan, filler, config, accelerator, soft_targets)
         self.checkpoints = TrainingCheckpoints(
             checkpoints,
             config.keep_checkpoints,
@@ -105,6 +110,7 @@ class Trainer:
         self.energy_meter = EnergyMeter()
         self.on_step: Callable[[int, list[Indices]], None] = lambda step, micro_batches: None
         self.on_checkpoint: Callable[[Path], None] = lambda path: None
+        self.later = 0
 
     def run(self) -> TrainingState:
         """Train from the current step to the end and put the best weights into the model.
@@ -114,7 +120,7 @@ class Trainer:
             RunInterrupted: after a checkpoint, at the end of the step in which any process got SIGTERM or Ctrl-C.
         """
         total = self.plan.total_steps
-        progress = Progress(total, self.state.step, self.accelerator.is_main_process)
+        progress = Progress(total, self.state.step, self.accelerator.is_main_process, self.later)
         self.module.train()
         if self.state.step == 0:
             self._keep_random_weights()

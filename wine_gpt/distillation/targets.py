@@ -1,0 +1,232 @@
+"""Keep the teacher's predictions for every position of real and synthetic reviews on disk.
+
+The folder of the targets has the synthetic reviews, and for each position the likeliest words, their probabilities
+and the probability of all other words, as NumPy files that are memory-mapped. It is written to a temporary folder and
+renamed when it is complete.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from accelerate.logging import get_logger
+from datasets import Dataset, DatasetInfo, concatenate_datasets
+from transformers import PreTrainedTokenizerFast
+
+from wine_gpt.data.batching import Indices, collate, evaluation_batches, positions_of
+from wine_gpt.distillation.synthetic import sample_reviews
+from wine_gpt.distillation.teacher import Ensemble
+from wine_gpt.errors import UserError
+from wine_gpt.files import JsonObject, make_folder, read_json, sha256, sync, write_json
+from wine_gpt.modeling.cross_entropy import SoftTargets
+from wine_gpt.progress import Progress
+
+logger = get_logger(__name__)
+
+# words of each position whose probabilities are kept
+LIKELIEST = 64
+# positions, padding included, that are labelled at once: their probabilities take 40 MB with 10,000 words
+LABELLED_POSITIONS = 1024
+# increase this when a change to the code changes the targets
+TARGETS_VERSION = 1
+
+# names of the NumPy files
+REVIEWS, LENGTHS = "reviews", "lengths"
+IDS, PROBABILITIES, REST, STARTS = "ids", "probabilities", "rest", "starts"
+# written last
+MANIFEST = "manifest.json"
+
+
+class TargetStore:
+    """The synthetic reviews and the targets of real and synthetic reviews.
+
+    Args:
+        folder: a folder that :func:`load_or_make` wrote.
+        real: the tokenized real reviews.
+        block_size: the model's positions.
+        teacher_weight: weight of the teacher's predictions for real reviews, 0 to 1; that of synthetic ones is 1.
+
+    Attributes:
+        reviews: the real reviews, followed by the synthetic ones.
+        fingerprint: a hash of what the targets were made from.
+    """
+
+    def __init__(self, folder: Path, real: Dataset, block_size: int, teacher_weight: float) -> None:
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r")
+            for name in (REVIEWS, LENGTHS, IDS, PROBABILITIES, REST, STARTS)
+        }
+        synthetic = _dataset(arrays[REVIEWS], arrays[LENGTHS], real)
+        self.reviews: Dataset = concatenate_datasets([real, synthetic])
+        self.fingerprint = _fingerprint(read_json(folder / MANIFEST)["made_from"])
+        self._ids, self._probabilities, self._rest = arrays[IDS], arrays[PROBABILITIES], arrays[REST]
+        self._starts = np.asarray(arrays[STARTS])
+        self._positions = positions_of(self.reviews, block_size)
+        self._weights = np.repeat(np.array([teacher_weight, 1], np.float32), [len(real), len(synthetic)])
+
+    def __call__(self, reviews: Indices) -> SoftTargets:
+        """Return the targets of all positions of some reviews, one review after the other."""
+        positions = self._positions[reviews]
+        rows = np.concatenate(
+            [np.arange(start, start + count) for start, count in zip(self._starts[reviews], positions, strict=True)]
+        )
+        probabilities, rest = (
+            torch.from_numpy(array[rows].astype(np.float32)) for array in (self._probabilities, self._rest)
+        )
+        weight = torch.from_numpy(np.repeat(self._weights[reviews], positions))
+        # rounding to float16 has changed the sum a little
+        scale = weight / (probabilities.sum(1) + rest)
+        ids = torch.from_numpy(self._ids[rows].astype(np.int64))
+        return SoftTargets(ids, probabilities * scale[:, None], rest * scale, 1 - weight)
+
+
+def load_or_make(
+    folder: Path,
+    made_from: JsonObject,
+    ensemble: Ensemble,
+    tokenizer: PreTrainedTokenizerFast,
+    real: Dataset,
+    synthetic_reviews: int,
+    seed: int,
+) -> None:
+    """Make sure that a folder has the targets, and make them if it lacks them, they are damaged or out of date.
+
+    Args:
+        folder: the folder of the targets.
+        made_from: what decides the targets, as a JSON object; other targets are replaced.
+        ensemble: the teacher.
+        tokenizer: its tokenizer.
+        real: the tokenized real reviews.
+        synthetic_reviews: the number of reviews that the ensemble's members write.
+        seed: the seed of the sampling.
+
+    Raises:
+        UserError: if the disk is full or the folder can't be written.
+    """
+    made_from = {**made_from, "synthetic_reviews": synthetic_reviews, "seed": seed, "version": TARGETS_VERSION}
+    if _is_complete(folder, made_from):
+        logger.info(f"targets: those in {folder}")
+        return
+    temporary = folder.with_name(f".tmp-{folder.name}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        make_folder(temporary)
+        _write(temporary, ensemble, tokenizer, real, synthetic_reviews, seed)
+        checksums = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
+        write_json(temporary / MANIFEST, {"made_from": made_from, "sha256": checksums})
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+        sync(folder.parent)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        free = shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 0
+        needed = _size(real, synthetic_reviews)
+        raise UserError(
+            f"targets: can't write {folder}: {error.strerror}; about {needed:,} bytes needed, {free:,} free"
+        ) from error
+
+
+def _write(
+    folder: Path,
+    ensemble: Ensemble,
+    tokenizer: PreTrainedTokenizerFast,
+    real: Dataset,
+    synthetic_reviews: int,
+    seed: int,
+) -> None:
+    """Sample the synthetic reviews and write all files but the manifest."""
+    written = list(sample_reviews(ensemble.models, tokenizer, synthetic_reviews, seed, visible=True))
+    lengths = np.fromiter(map(len, written), np.int32, len(written))
+    flat = np.fromiter((index for review in written for index in review), np.int32, lengths.sum())
+    np.save(folder / f"{REVIEWS}.npy", flat)
+    np.save(folder / f"{LENGTHS}.npy", lengths)
+    reviews = concatenate_datasets([real, _dataset(flat, lengths, real)])
+    block_size = ensemble.model.config.n_positions
+    positions = positions_of(reviews, block_size)
+    batches = list(evaluation_batches(reviews, block_size, LABELLED_POSITIONS))
+    order = np.concatenate(batches)
+    starts = np.empty(len(reviews), np.int64)
+    starts[order] = np.cumsum(positions[order]) - positions[order]
+    np.save(folder / f"{STARTS}.npy", starts)
+    _write_predictions(folder, int(positions.sum()), _predictions(ensemble, reviews, batches, tokenizer.eos_token_id))
+    for file in folder.iterdir():
+        sync(file)
+
+
+def _predictions(
+    ensemble: Ensemble, reviews: Dataset, batches: list[Indices], filler: int
+) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
+    """Yield the rows of :data:`IDS`, :data:`PROBABILITIES` and :data:`REST` of each batch."""
+    vocabulary, block_size = ensemble.model.config.vocab_size, ensemble.model.config.n_positions
+    words = min(LIKELIEST, vocabulary)
+    id_type = np.uint16 if vocabulary <= 2**16 else np.int32
+    progress = Progress(len(batches), 0, visible=True)
+    for indices in batches:
+        batch = collate(reviews, indices, block_size, filler).to(ensemble.model.device)
+        probabilities = ensemble.probabilities(batch)
+        likeliest, ids = probabilities.topk(words)
+        # a sum over the others, because 1 − the sum of the likeliest would be rounded
+        rest = probabilities.scatter_(1, ids, 0).sum(1)
+        yield {
+            IDS: ids.cpu().numpy().astype(id_type),
+            PROBABILITIES: likeliest.half().cpu().numpy(),
+            REST: rest.half().cpu().numpy(),
+        }
+        progress.step("predicting each word with all members")
+    progress.close()
+
+
+def _write_predictions(folder: Path, rows: int, predictions: Iterator[dict[str, npt.NDArray[np.generic]]]) -> None:
+    """Append to NumPy files, not to memory maps, because a full disk would kill a process that writes to a map."""
+    files: dict[str, BinaryIO] = {}
+    try:
+        for chunk in predictions:
+            for name, values in chunk.items():
+                if name not in files:
+                    files[name] = (folder / f"{name}.npy").open("wb")
+                    header = {"descr": values.dtype.str, "fortran_order": False, "shape": (rows, *values.shape[1:])}
+                    np.lib.format.write_array_header_1_0(files[name], header)
+                files[name].write(values.tobytes())
+    finally:
+        for file in files.values():
+            file.close()
+
+
+def _dataset(flat: npt.NDArray[np.int32], lengths: npt.NDArray[np.int32], like: Dataset) -> Dataset:
+    """Return tokenized reviews with the columns of another dataset of reviews."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    ids = pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.asarray(flat)))
+    table = pa.table({"input_ids": ids, "length": pa.array(np.asarray(lengths))})
+    return Dataset(table, info=DatasetInfo(features=like.features))
+
+
+def _is_complete(folder: Path, made_from: JsonObject) -> bool:
+    """Return whether a folder has undamaged targets that were made from the same."""
+    if not (folder / MANIFEST).is_file():
+        return False
+    manifest = read_json(folder / MANIFEST)
+    if manifest.get("made_from") != made_from:
+        logger.info(f"targets: those in {folder} are replaced, because members or settings changed")
+        return False
+    for name, expected in manifest["sha256"].items():
+        if not (folder / name).is_file() or sha256(folder / name) != expected:
+            logger.warning(f"targets: {folder / name} is missing or damaged: made again")
+            return False
+    return True
+
+
+def _fingerprint(made_from: JsonObject) -> str:
+    return hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _size(real: Dataset, synthetic_reviews: int) -> int:
+    """Return about how many bytes the targets take: synthetic reviews are about as long as real ones."""
+    lengths = np.asarray(real.with_format("numpy")["length"][:], np.int64)
+    return int(lengths.sum() * (1 + synthetic_reviews / len(real)) * 4 * LIKELIEST)
