@@ -16,6 +16,7 @@ from wine_gpt.errors import UserError
 ROOT = Path(__file__).parents[1]
 USAGES = {
     "pretrain": "usage: wine-gpt pretrain [FILE.yaml] [--section.setting value ...]",
+    "distill": "usage: wine-gpt distill [FILE.yaml] [--section.setting value ...]",
     "finetune": "usage: wine-gpt finetune [FILE.yaml] [--section.setting value ...]",
     "score": "usage: wine-gpt score MODEL [--section.setting value ...]",
     "train-tokenizer": "usage: wine-gpt train-tokenizer [FILE.yaml] [--section.setting value ...]",

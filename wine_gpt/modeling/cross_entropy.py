@@ -212,7 +212,8 @@ def _soft_gradient(probabilities: torch.Tensor, soft: SoftTargets) -> torch.Tens
     chosen = probabilities[index].float()
     # as a sum of the others, because 1 − Σ q_k would be inexact in bfloat16
     probabilities[index] = 0
-    rest = probabilities.sum(1, dtype=torch.float32).clamp_(min=smallest)
+    # torch sums bfloat16 in float32; with dtype=torch.float32 it would convert each element first
+    rest = probabilities.sum(1).float().clamp_(min=smallest)
     probabilities.mul_((1 - soft.rest / rest).to(probabilities.dtype)[:, None])
     probabilities[index] = (chosen - soft.probabilities).to(probabilities.dtype)
     nats = (soft.probabilities * chosen.clamp(min=smallest).log()).sum() + (soft.rest * rest.log()).sum()
