@@ -105,7 +105,8 @@ def run_baseline(seed: int, arguments: argparse.Namespace) -> None:
         mixed = Subset(subset.value, subset.slug, {**subset.indices, "train": np.sort(sample)})
         with accelerator_session(config.training, Path(config.output_dir)) as accelerator:
             splits = select(reviews.splits, mixed), select(tokenized, mixed)
-            SubsetRun(base, mixed, *splits, config, accelerator).finish()
+            train_fraction = len(sample) / len(tokenized["train"])
+            SubsetRun(base, mixed, *splits, train_fraction, config, accelerator).finish()
 
 
 def read_seeds(folder: Path, name: str) -> Rows:

@@ -460,6 +460,15 @@ def test_a_fine_tuned_model_without_settings_has_no_commands(run: RunRecord, sub
     assert 'write("wine review", ' in card.text
 
 
+def test_an_earlier_fine_tuned_model_has_no_ceiling(run: RunRecord, subset_models: list[SubsetModel]) -> None:
+    metrics = subset_models[-1].metrics
+    earlier = dataclasses.replace(metrics.comparison, train_fraction=None, value_hidden=None)
+    model = dataclasses.replace(subset_models[-1], metrics=dataclasses.replace(metrics, comparison=earlier))
+    card = subset_card(run, model, NAME, "main")
+    assert "Knowing that the variety is" not in card.text
+    assert "[UNK]" not in card.text
+
+
 @pytest.mark.parametrize(
     "prefix", ['a "quoted" one', r"back\slash", "grüße `x`", "{{ x }}", "", "tab\there", "日本語 |"]
 )

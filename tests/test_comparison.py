@@ -11,8 +11,8 @@ from support.finished_runs import ENVIRONMENT, TRAINING, adapt
 
 from wine_gpt.evaluation.bootstrap import Interval, nats_per_word, perplexity_change
 from wine_gpt.finetuning.comparison import compare, verdict
-from wine_gpt.finetuning.results import SubsetMetrics
-from wine_gpt.finetuning.table import read_subsets, save_table
+from wine_gpt.finetuning.results import Comparison, SubsetMetrics
+from wine_gpt.finetuning.table import reached, read_subsets, save_table
 from wine_gpt.modeling.scoring import Sums
 
 
@@ -95,6 +95,23 @@ def test_better_means_a_significant_gain_and_no_significant_loss_after_the_heade
     assert found.whole.tuned.perplexity == pytest.approx(math.exp(3 + whole))
     assert found.whole.base.perplexity == pytest.approx(math.exp(3))
     assert found.after_header.tuned.perplexity == pytest.approx(math.exp(3 + text))
+
+
+def test_the_ceiling_is_what_knowing_the_value_saves() -> None:
+    """With 1 in 4 training reviews of the value, ln 4 nats over 10 words: the perplexity falls by 1 - 4^(-1/10)."""
+    before, after = sums([10.0] * 6, [30.0] * 6), sums([10.0] * 6, [29.0] * 6)
+    hidden = sums([6.0] * 6, [24.0] * 6)
+    text = sums([6.0] * 6, [18.0] * 6)
+    found = compare((before, text), (after, text), 0, 0.25, hidden)
+    assert found.ceiling == pytest.approx(4**-0.1 - 1)
+    assert found.ceiling_reached == pytest.approx((1 - math.exp(-0.1)) / (1 - 4**-0.1))
+    assert found.value_hidden is not None
+    assert found.value_hidden.score.nats_per_word == 4
+    assert found.value_hidden.perplexity_change.value == pytest.approx(math.exp(-1) - 1)
+    assert Comparison.from_dict(found.to_dict()) == found
+    # each review has the value, so that it tells nothing
+    assert reached(compare((before, text), (after, text), 0, 1.0)) == ""
+    assert reached(found) == "74% of -12.9%"
 
 
 @pytest.mark.parametrize(

@@ -304,6 +304,37 @@ def test_the_words_before_the_running_text_are_counted(work: Path) -> None:
     assert counts.tolist() == [9, 11]
 
 
+def test_what_the_value_tells_is_measured_against_headers_without_it(
+    work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics
+) -> None:
+    """Against forward passes over texts in which [UNK] replaces the words of the grape."""
+    base, reviews = load_base(str(work / "base")), reviews_of(work)
+    model = load_model(work / "base").eval()
+    for metrics in (*adapters, whole):
+        nats = []
+        for record in reviews["test"]:
+            if record["variety"] != metrics.value:
+                continue
+            words = len(base.tokenizer.tokenize(metrics.value))
+            text = base.tokenizer.tokenize(CLASS_TEMPLATE.render(record))
+            start = len(base.tokenizer.tokenize(f"wine review : {record['country']} : {record['province']} :"))
+            ids = base.tokenizer.convert_tokens_to_ids(["[BOS]", *text])
+            ids[start + 1 : start + 1 + words] = [base.tokenizer.unk_token_id] * words
+            ids = torch.tensor(ids)
+            with torch.inference_mode():
+                logs = model(ids[None]).logits[0].log_softmax(dim=-1)
+            first = start + 1 + words + 1
+            nats += [-logs[position - 1, ids[position]].item() for position in range(first, len(ids))]
+        hidden = metrics.comparison.value_hidden
+        assert hidden is not None
+        assert hidden.score.words == len(nats) == metrics.comparison.after_header.base.words
+        assert hidden.score.nats_per_word == pytest.approx(np.mean(nats), abs=1e-4)
+        shown = metrics.comparison.after_header.base.nats_per_word
+        assert hidden.perplexity_change.value == pytest.approx(np.expm1(shown - np.mean(nats)), abs=1e-4)
+        train = reviews["train"]["variety"]
+        assert metrics.comparison.train_fraction == train.count(metrics.value) / len(train)
+
+
 # loading without wine_gpt
 
 
@@ -620,7 +651,8 @@ def test_a_subset_whose_words_are_all_unknown_is_named(work: Path, tmp_path: Pat
     unknown = datasets.Dataset.from_dict({"input_ids": [ids], "length": [len(ids)]}, features=TOKENIZED)
     splits = datasets.DatasetDict(dict.fromkeys(("train", "validation", "test"), unknown))
     settings = FinetuneConfig(base=base.path, output_dir=str(tmp_path), value="梅酒")
-    run = SubsetRun(base, Subset("梅酒", "x", {}), datasets.DatasetDict(), splits, settings, Accelerator(cpu=True))
+    empty = datasets.DatasetDict()
+    run = SubsetRun(base, Subset("梅酒", "x", {}), empty, splits, 0.5, settings, Accelerator(cpu=True))
     message = refused_call(run.require_ready)
     assert message.startswith("variety 梅酒: data: the validation split has nothing to score, because the tokenizer")
     assert [*tmp_path.iterdir()] == []

@@ -191,6 +191,11 @@ def adapt(run: Path, folder: Path, value: str, *, better: bool = True, method: s
         **_pair(3.2, -0.086 - seed / 1000, -0.12, -0.05),
         "after_header": _pair(3.4, -0.01, -0.03, 0.01),
         "better": better,
+        "train_fraction": 0.003,
+        "value_hidden": {
+            "base_test": {**SCORE, "nats_per_word": math.log(3.7)},
+            "perplexity_change": {"value": -0.0811, "low": -0.1, "high": -0.06, "level": 0.95},
+        },
         "training": {
             **TRAINING,
             "alpha": 0.5,

@@ -115,6 +115,19 @@ class ReviewTemplate:
         """Return the number of tokens of a record's header, [BOS] not counted."""
         return len(tokenizer.encode(self.header(record), add_special_tokens=False, split_special_tokens=True))
 
+    def value_span(
+        self, record: Mapping[str, object], field: str, tokenizer: "PreTrainedTokenizerFast"
+    ) -> tuple[int, int]:
+        """Return where the tokens of a record's header field begin and end, [BOS] not counted."""
+        index = self.fields.index(field)
+        before = self._join(record, self.fields[:index], end=SEPARATOR.rstrip())
+        value = self._join(record, self.fields[: index + 1])
+        start, end = (
+            len(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+            for text in (before, value)
+        )
+        return start, end
+
     def to_dict(self) -> JsonObject:
         """Return the content of ``review_template.json``."""
         return dataclasses.asdict(self)

@@ -1,7 +1,7 @@
 """Compare a fine-tuned model with its base on the same test reviews."""
 
 from wine_gpt.evaluation.bootstrap import perplexity_change
-from wine_gpt.finetuning.results import Comparison, ScorePair
+from wine_gpt.finetuning.results import Comparison, HiddenValue, ScorePair
 from wine_gpt.modeling.scoring import Score, Sums
 
 # a bootstrap interval over fewer reviews is unreliable
@@ -10,7 +10,13 @@ MIN_REVIEWS = 5
 FEW_REVIEWS = 20
 
 
-def compare(base: tuple[Sums, Sums], tuned: tuple[Sums, Sums], seed: int) -> Comparison:
+def compare(
+    base: tuple[Sums, Sums],
+    tuned: tuple[Sums, Sums],
+    seed: int,
+    train_fraction: float | None = None,
+    hidden: Sums | None = None,
+) -> Comparison:
     """Compare two models on the test split.
 
     Args:
@@ -18,12 +24,18 @@ def compare(base: tuple[Sums, Sums], tuned: tuple[Sums, Sums], seed: int) -> Com
             text after the header.
         tuned: the fine-tuned model's sums, with the reviews in the same order.
         seed: of the bootstrap.
+        train_fraction: see :class:`Comparison`.
+        hidden: the base's sums of the running text after headers whose value is hidden, if there are any.
     """
     whole, text = (_pair(before, after, seed) for before, after in zip(base, tuned, strict=True))
     enough = len(base[0]) >= MIN_REVIEWS
     # a fine-tuned model that is worse after the header is worse than the base with the header as its prompt
     better = enough and whole.perplexity_change.high < 0 and text.perplexity_change.low <= 0
-    return Comparison(whole, text, better)
+    shown = base[1]
+    value_hidden = hidden is not None and HiddenValue(
+        Score.of(hidden), perplexity_change(hidden[:, 1], shown[:, 1], shown[:, 0], seed)
+    )
+    return Comparison(whole, text, better, train_fraction, value_hidden or None)
 
 
 def verdict(comparison: Comparison, reviews: int) -> str:

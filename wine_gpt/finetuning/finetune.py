@@ -59,8 +59,17 @@ def _finetune_subsets(
     for value, problem in left_out.items():
         logger.info(f"left out: {config.field} {value}: {problem}")
     tokenized = main_process_first(lambda: tokenize_splits(reviews.splits, base.tokenizer))
+    train_reviews = len(reviews.splits["train"])
     runs = [
-        SubsetRun(base, subset, select(reviews.splits, subset), select(tokenized, subset), config, accelerator)
+        SubsetRun(
+            base,
+            subset,
+            select(reviews.splits, subset),
+            select(tokenized, subset),
+            len(subset.indices["train"]) / train_reviews,
+            config,
+            accelerator,
+        )
         for subset in subsets
     ]
     with shared_errors():

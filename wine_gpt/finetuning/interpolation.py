@@ -58,6 +58,23 @@ def score_with_and_without_header(trainer: Trainer, split: Dataset, headers: Ind
     return score_reviews(*arguments), score_reviews(*arguments, headers)
 
 
+def score_with_hidden_value(trainer: Trainer, split: Dataset, headers: Indices, spans: Indices) -> Sums:
+    """Score each review's running text after a header in which [UNK] replaces the words of one field's value.
+
+    Args:
+        trainer: with the model to score.
+        split: tokenized reviews.
+        headers: int64 of shape (reviews,), the words before each review's running text.
+        spans: int64 of shape (reviews, 2), where the value's words begin and end, [BOS] not counted.
+    """
+    rows = [*split["input_ids"]]
+    for ids, (start, end) in zip(rows, spans.tolist(), strict=True):
+        # the first id is [BOS]
+        ids[start + 1 : end + 1] = [trainer.tokenizer.unk_token_id] * (end - start)
+    hidden = Dataset.from_dict({"input_ids": rows, "length": split["length"][:]}, features=split.features)
+    return score_reviews(trainer.module, hidden, trainer.tokenizer, trainer.accelerator, headers)
+
+
 def header_words(reviews: Dataset, template: ReviewTemplate, tokenizer: PreTrainedTokenizerFast) -> Indices:
     """Return the number of words, prefix and colons included, before each review's running text."""
     return np.array([template.header_length(record, tokenizer) for record in reviews], np.int64)
@@ -68,3 +85,9 @@ def _interpolate(weights: Tensors, base: Tensors, tuned: Tensors, alpha: float) 
         # an adapter's update is the product B·A: interpolating both factors would scale it by alpha squared
         if ".lora_A." not in name:
             tensor.copy_(torch.lerp(base[name], tuned[name], alpha))
+
+
+def value_spans(reviews: Dataset, field: str, template: ReviewTemplate, tokenizer: PreTrainedTokenizerFast) -> Indices:
+    """Return where the words of a header field begin and end in each review, int64 of shape (reviews, 2)."""
+    spans = [template.value_span(record, field, tokenizer) for record in reviews]
+    return np.array(spans, np.int64).reshape(len(spans), 2)

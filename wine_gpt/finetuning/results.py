@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,6 +41,28 @@ class ScorePair:
 
 
 @dataclass(frozen=True)
+class HiddenValue:
+    """The base without the subset's value: in the header, [UNK] replaces each word of the value.
+
+    Attributes:
+        score: of the running text after such a header.
+        perplexity_change: of the running text, if the header shows the value: what the value tells the base.
+    """
+
+    score: Score
+    perplexity_change: Interval
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object."""
+        return {"base_test": self.score.to_dict(), "perplexity_change": self.perplexity_change.to_dict()}
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> Self:
+        """Read what :meth:`to_dict` returned."""
+        return cls(Score.from_dict(content["base_test"]), Interval.from_dict(content["perplexity_change"]))
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A fine-tuned model beside its base on the test split.
 
@@ -48,21 +71,59 @@ class Comparison:
         after_header: on the running text alone, with the header as context, which names the subset's value.
         better: whether the fine-tuned model is significantly better on whole reviews and not significantly worse
             after the header.
+        train_fraction: the fraction of the base's training reviews that have the subset's value, above 0; None in
+            files of version 0.1.0.
+        value_hidden: see :class:`HiddenValue`; None in files of version 0.1.0, and if the field is not in the header.
     """
 
     whole: ScorePair
     after_header: ScorePair
     better: bool
+    train_fraction: float | None = None
+    value_hidden: HiddenValue | None = None
+
+    @property
+    def ceiling(self) -> float | None:
+        """The change of perplexity on whole reviews that knowing the value can give: −0.06 is 6% lower.
+
+        For a base that predicts perfectly, p(review | value) is at most p(review) / p(value): knowing the value saves
+        at most −ln p(value) nats a review, which are spread over the review's words.
+        """
+        if self.train_fraction is None or not self.whole.base.words:
+            return None
+        return math.expm1(math.log(self.train_fraction) * self.whole.base.reviews / self.whole.base.words)
+
+    @property
+    def ceiling_reached(self) -> float | None:
+        """The change on whole reviews as a fraction of :attr:`ceiling`; None if all reviews have the value."""
+        return self.whole.perplexity_change.value / self.ceiling if self.ceiling else None
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object with the keys of ``whole`` at its top level."""
-        return {**self.whole.to_dict(), "after_header": self.after_header.to_dict(), "better": self.better}
+        optional = {
+            "train_fraction": self.train_fraction,
+            "ceiling": self.ceiling,
+            "ceiling_reached": self.ceiling_reached,
+            "value_hidden": self.value_hidden and self.value_hidden.to_dict(),
+        }
+        return {
+            **self.whole.to_dict(),
+            "after_header": self.after_header.to_dict(),
+            "better": self.better,
+            **{name: value for name, value in optional.items() if value is not None},
+        }
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
-        after_header = ScorePair.from_dict(content["after_header"])
-        return cls(ScorePair.from_dict(content), after_header, content["better"])
+        hidden = content.get("value_hidden")
+        return cls(
+            whole=ScorePair.from_dict(content),
+            after_header=ScorePair.from_dict(content["after_header"]),
+            better=content["better"],
+            train_fraction=content.get("train_fraction"),
+            value_hidden=None if hidden is None else HiddenValue.from_dict(hidden),
+        )
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,16 @@ from wine_gpt.files import read_record, write_atomically, write_json
 from wine_gpt.finetuning.adapter import build_adapter
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.comparison import compare, verdict
-from wine_gpt.finetuning.interpolation import header_words, keep_best_alpha, score_with_and_without_header
+from wine_gpt.finetuning.interpolation import (
+    header_words,
+    keep_best_alpha,
+    score_with_and_without_header,
+    score_with_hidden_value,
+    value_spans,
+)
 from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
 from wine_gpt.modeling.pretrained import load_model, save_model
+from wine_gpt.modeling.scoring import Sums
 from wine_gpt.processes import shared_errors
 from wine_gpt.tokenizer import require_known_words
 from wine_gpt.training.pretrain import resume, summarize
@@ -54,6 +61,7 @@ class SubsetRun:
         subset: the value and the indices of its reviews.
         reviews: the subset's reviews of each split.
         splits: ``reviews``, tokenized.
+        train_fraction: the fraction of the base's training reviews that are in the subset.
         config: see :class:`FinetuneConfig`.
         accelerator: for the device, the index of this process and the number of processes.
     """
@@ -64,6 +72,7 @@ class SubsetRun:
         subset: Subset,
         reviews: DatasetDict,
         splits: DatasetDict,
+        train_fraction: float,
         config: FinetuneConfig,
         accelerator: Accelerator,
     ) -> None:
@@ -71,6 +80,7 @@ class SubsetRun:
         self.subset = subset
         self.splits = splits
         self.reviews = reviews
+        self.train_fraction = train_fraction
         self.config = config
         self.accelerator = accelerator
         self.folder = Path(config.output_dir) / subset.slug
@@ -129,6 +139,7 @@ class SubsetRun:
         base_weights = {name: tensor.clone() for name, tensor in trained_weights(trainer.module.model).items()}
         test = (trainer, self.splits["test"], self._headers("test"))
         base_scores = score_with_and_without_header(*test)
+        hidden = self._score_with_hidden_value(*test)
         if self.config.resume:
             with shared_errors():
                 resume(trainer, "latest")
@@ -146,7 +157,13 @@ class SubsetRun:
             method=self.config.method,
             base=BaseReference(self.base.path, self.base.sha256),
             reviews={name: len(split) for name, split in self.splits.items()},
-            comparison=compare(base_scores, score_with_and_without_header(*test), self.config.training.seed),
+            comparison=compare(
+                base_scores,
+                score_with_and_without_header(*test),
+                self.config.training.seed,
+                self.train_fraction,
+                hidden,
+            ),
             training=summarize(trainer),
             alpha=alpha,
             validation_by_alpha=validation_by_alpha,
@@ -182,6 +199,14 @@ class SubsetRun:
 
     def _headers(self, split: str) -> Indices:
         return header_words(self.reviews[split], self.base.template, self.base.tokenizer)
+
+    def _score_with_hidden_value(self, trainer: Trainer, split: Dataset, headers: Indices) -> Sums | None:
+        """Return the sums of the test reviews without the subset's value; None if the field is not in the header."""
+        field, template = self.config.field, self.base.template
+        if field not in template.fields:
+            return None
+        spans = value_spans(self.reviews["test"], field, template, self.base.tokenizer)
+        return score_with_hidden_value(trainer, split, headers, spans)
 
     def _clear_folder(self) -> None:
         if self.accelerator.is_main_process:

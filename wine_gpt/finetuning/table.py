@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from wine_gpt.files import read_record, write_atomically
 from wine_gpt.finetuning.comparison import verdict
-from wine_gpt.finetuning.results import ScorePair, SubsetMetrics
+from wine_gpt.finetuning.results import Comparison, ScorePair, SubsetMetrics
 from wine_gpt.markdown import escape
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
 from wine_gpt.run_folder import METRICS
@@ -21,8 +21,8 @@ TABLE = "subsets"
 OLD_TABLE = "varieties"
 HEADER = (
     "| value | method | reviews (train, validation, test) | perplexity: base | fine-tuned | change (95% interval) "
-    "| after the header | better on the test reviews | longest span in common with training, words: generated (real) "
-    "| seconds | MB |"
+    "| of what knowing the value can give | after the header | what the value tells the base "
+    "| better on the test reviews | longest span in common with training, words: generated (real) | seconds | MB |"
 )
 
 Subsets = Mapping[str, SubsetMetrics]
@@ -53,6 +53,7 @@ def to_markdown(subsets: Subsets) -> str:
     lines = [HEADER, f"|{'---|' * (HEADER.count('|') - 1)}"]
     for metrics in subsets.values():
         reviews, whole, copying = metrics.reviews, metrics.comparison.whole, metrics.copying
+        hidden = metrics.comparison.value_hidden
         cells = [
             escape(metrics.value),
             metrics.method,
@@ -60,7 +61,9 @@ def to_markdown(subsets: Subsets) -> str:
             f"{whole.base.perplexity:.1f}",
             f"{whole.tuned.perplexity:.1f}",
             whole.perplexity_change.as_percent(),
+            reached(metrics.comparison),
             metrics.comparison.after_header.perplexity_change.as_percent(),
+            hidden.perplexity_change.as_percent() if hidden else "",
             verdict(metrics.comparison, reviews["test"]),
             f"{copying.generated:.1f} ({copying.real:.1f})" if copying else "",
             f"{metrics.seconds:.0f}",
@@ -68,6 +71,13 @@ def to_markdown(subsets: Subsets) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def reached(comparison: Comparison) -> str:
+    """Return the change as a fraction of what knowing the subset's value can give; empty if that is not known."""
+    if comparison.ceiling is None or comparison.ceiling_reached is None:
+        return ""
+    return f"{comparison.ceiling_reached:.0%} of {comparison.ceiling:+.1%}"
 
 
 def _to_csv(subsets: Subsets) -> str:
@@ -81,7 +91,7 @@ def _to_csv(subsets: Subsets) -> str:
 
 def _row(folder: str, metrics: SubsetMetrics) -> dict[str, str | float | None]:
     whole, text = metrics.comparison.whole, metrics.comparison.after_header.perplexity_change
-    copying = metrics.copying
+    copying, hidden = metrics.copying, metrics.comparison.value_hidden
     return {
         "value": metrics.value,
         "method": metrics.method,
@@ -92,9 +102,12 @@ def _row(folder: str, metrics: SubsetMetrics) -> dict[str, str | float | None]:
         "change": whole.perplexity_change.value,
         "low": whole.perplexity_change.low,
         "high": whole.perplexity_change.high,
+        "ceiling": metrics.comparison.ceiling,
+        "ceiling_reached": metrics.comparison.ceiling_reached,
         "text_change": text.value,
         "text_low": text.low,
         "text_high": text.high,
+        "hidden_change": hidden.perplexity_change.value if hidden else None,
         "better": metrics.comparison.better,
         "alpha": metrics.alpha,
         "copied": copying.generated if copying else None,

@@ -52,6 +52,8 @@ def subset_card(
         value=escape(metrics.value),
         is_adapter=subset_model.is_adapter,
         evaluation=score_table("model", {"base": comparison.whole.base, "this one": comparison.whole.tuned}),
+        ceiling=_ceiling(metrics),
+        value_tells=_value_tells(metrics),
         change=comparison.whole.perplexity_change.as_percent(),
         after_header=change_after_header(comparison),
         test_texts=f"{comparison.whole.tuned.reviews:,}",
@@ -72,6 +74,29 @@ def subset_prompt(run: RunRecord, metrics: SubsetMetrics) -> str:
     header = {**metrics.header, field: metrics.value}
     known = {name: header[name].lower() for name in fields[: fields.index(field) + 1] if name in header}
     return run.template.prompt(known)
+
+
+def _ceiling(metrics: SubsetMetrics) -> str:
+    """Return the change beside what knowing the subset's value can give; empty if that is not known."""
+    comparison = metrics.comparison
+    if comparison.ceiling is None or comparison.ceiling_reached is None or comparison.train_fraction is None:
+        return ""
+    return (
+        f"Knowing that the {escape(metrics.field)} is {escape(metrics.value)}, as in {comparison.train_fraction:.1%} of "
+        f"the training texts, changes the perplexity of whole texts by {comparison.ceiling:+.1%} if the base predicts "
+        f"perfectly. This model reaches {comparison.ceiling_reached:.0%} of that."
+    )
+
+
+def _value_tells(metrics: SubsetMetrics) -> str:
+    """Return how much the value in the header tells the base; empty if that was not measured."""
+    hidden, field = metrics.comparison.value_hidden, escape(metrics.field)
+    if hidden is None:
+        return ""
+    return (
+        f"With [UNK] in place of the {field} in the header, the base's running text has a perplexity of "
+        f"{hidden.score.perplexity:.2f}; naming the {field} changes it by {hidden.perplexity_change.as_percent()}."
+    )
 
 
 def _copying(copying: CopyCheck) -> str:
