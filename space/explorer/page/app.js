@@ -155,7 +155,7 @@ function showProblems() {
  * @param {import("../gpt2_config.js").GPT2Config} config
  */
 function describe(name, { layers, heads, width, vocabSize, parameters }) {
-  return { name, layers, heads, width, vocabulary: text.count(vocabSize), parameters: text.number(parameters / 1e6) };
+  return { name, layers, heads, width, vocabulary: text.count(vocabSize), parameters: text.count(parameters) };
 }
 
 function linkLanguages() {

@@ -89,7 +89,8 @@ export function mount(element, store, text) {
     const box = find(`.${name}-text`), marked = new Set(found?.marked.map((at) => at + side.given));
     box.replaceChildren(...side.words.flatMap((word, at) => {
       const shown = make(marked.has(at) ? "mark" : "span", at < side.given || isMark(bare[at]) ? "quiet-word" : "", bare[at]);
-      return /^\s/.test(word.text) || isMark(bare[at]) ? [" ", shown] : [shown];
+      const isApart = /^\s/.test(word.text) || isMark(bare[at]) || isMark(bare[at - 1]);
+      return isApart ? [" ", shown] : [shown];
     }));
     const table = find(`.${name}-differ`);
     table.hidden = !found?.marked.length;

@@ -65,6 +65,7 @@ export function mount(element, store, text) {
       if (listed !== source) return;
       epochs = found;
       say(epochs.length ? "" : text("epochs_none"));
+      find(".epochs-info").hidden = !epochs.length;
     } catch (error) {
       if (listed === source) say(/** @type {Error} */ (error).message);
       return;

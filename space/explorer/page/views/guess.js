@@ -1,6 +1,6 @@
 /** Guess first: the next word is hidden, the visitor picks among five, and both are scored in nats. */
 import { distribution } from "../../sampling.js";
-import { finder, make, makeBar, makeButton } from "../dom.js";
+import { fillRow, finder, make, makeButton, makeItem } from "../dom.js";
 import { logitsBefore } from "../inner_values.js";
 import { nameOfToken } from "../names.js";
 import { shownWords } from "../shown_words.js";
@@ -66,16 +66,12 @@ export function mount(element, store, text) {
     drawScores();
     if (!question) return;
     const { ids: choices, names, probabilities, position, picked } = question, right = choices.indexOf(ids[position]);
+    const highest = Math.max(...probabilities);
     find(".choices").replaceChildren(...choices.map((_, at) => {
-      const item = make("li", picked !== null && at === right ? "chosen" : ""), row = picked === null ? makeButton("bar choice", "", () => pick(at)) : make("div", "bar");
-      row.append(make("span", "bar-word", names[at]));
-      if (picked !== null) {
-        const both = make("span", "both");
-        both.append(makeBar(probabilities[at]));
-        row.append(both, make("span", "figure", text.percent(probabilities[at])), make("span", "figure", at === picked ? text("your_pick") : ""));
-      }
-      item.append(row);
-      return item;
+      if (picked === null) return makeItem(makeButton("bar choice", names[at], () => pick(at)));
+      const row = make("div", "bar"), figures = [text.percent(probabilities[at]), at === picked ? text("your_pick") : ""];
+      fillRow(row, names[at], [[probabilities[at] / highest, ""]], figures);
+      return makeItem(row, at === right ? "chosen" : "");
     }));
     const last = scores.at(-1);
     find(".verdict").textContent = picked === null || !last ? ""

@@ -22,7 +22,7 @@ export function mount(element, store, text) {
     if (store.state.inner !== inner || store.state.chosen !== chosen) return;
     const own = nameOfWord(state, text, chosen);
     find(".chosen-word").textContent = model.generation.ends.includes(ids[chosen]) ? own : text("quoted", { word: own });
-    find(".own-heading").textContent = own;
+    find(".own-heading").textContent = text("lens_own", { word: own });
     find("tbody").replaceChildren(...found.map(drawLayer));
   });
 

@@ -94,7 +94,7 @@ function makeWord(state, text, at, bare) {
 
 /** @returns {"apart" | "spaced" | "joined"} whether a word may begin a line, only follows a space, or follows the last word */
 function spaceBefore(/** @type {State} */ { raw, words }, /** @type {number} */ at, /** @type {string} */ bare) {
-  if (bare === "·") return "spaced";
+  if (bare === "·" || bare === "∎") return "spaced";
   return raw || isMark(bare) || /^\s/.test(words[at].text) ? "apart" : "joined";
 }
 
@@ -179,7 +179,8 @@ function tipOf(state, text, position) {
   if (chosen !== null && inner && position < chosen && SHOW_ATTENTION.has(tab)) {
     return `${name}: ${text("of_attention", { weight: text.percent(attentionRow(state, chosen - 1, layer, head)[position]) })}`;
   }
-  return raw ? `${words[position].label}: ${text("id", { id: ids[position] })}` : "";
+  if (raw) return `${words[position].label}: ${text("id", { id: ids[position] })}`;
+  return words[position].text.trim() ? "" : name;
 }
 
 /**
