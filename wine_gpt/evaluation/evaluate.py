@@ -61,12 +61,11 @@ def evaluate_model(config: ScoreConfig) -> EvaluationReport:
     logger.info(
         f"scoring {len(held_out):,} reviews, then generating at most {config.texts:,}; --texts sets their number"
     )
-    held_out_texts = list(texts(held_out))
-    predictions = predict(model, tokenizer, held_out_texts)
+    predictions = predict(model, tokenizer, list(texts(held_out)))
     if not any(prediction.has_known_word(tokenizer.unk_token_id) for prediction in predictions):
         raise no_known_word(config.split)
     generator = ReviewGenerator(model, tokenizer, config.batch_size, config.seed, {})
-    report = _report(config, generator, reviews, held_out_texts, predictions)
+    report = _report(config, generator, reviews, predictions)
     _save_plots(folder, config, held_out, predictions)
     write_json(folder / run_folder.METRICS, report.to_dict())
     return report
@@ -101,7 +100,6 @@ def _report(
     config: ScoreConfig,
     generator: ReviewGenerator,
     reviews: Reviews,
-    held_out_texts: list[str],
     predictions: list[Prediction],
 ) -> EvaluationReport:
     """Generate texts and compute all sections."""
@@ -121,7 +119,7 @@ def _report(
         model=config.model,
         split=config.split,
         likelihood=likelihood(predictions, generator.tokenizer),
-        baselines=baselines(texts(reviews.splits["train"]), held_out_texts, predictions, generator.tokenizer),
+        baselines=baselines(texts(reviews.splits["train"]), predictions, generator.tokenizer),
         copying={
             kind: copying(written, train.descriptions)
             for kind, written in {**compared, "continued": continued}.items()

@@ -109,7 +109,6 @@ def _index(keys: Ints, wanted: Ints) -> Ints:
 
 def baselines(
     train: Iterable[str],
-    held_out: Sequence[str],
     predictions: Sequence[Prediction],
     tokenizer: PreTrainedTokenizerFast,
 ) -> dict[str, float]:
@@ -117,13 +116,12 @@ def baselines(
 
     Args:
         train: the texts to count.
-        held_out: the texts of the predictions.
-        predictions: a model's, which say which tokens count.
+        predictions: a model's, of the held-out texts.
         tokenizer: the model's.
     """
     words = sum(prediction.words for prediction in predictions)
     tokens = sum(len(prediction.ids) for prediction in predictions)
-    train_rows, rows = _encode(list(train), tokenizer), _encode(held_out, tokenizer)
+    train_rows, rows = _encode(list(train), tokenizer), [prediction.text_ids for prediction in predictions]
     found = {"uniform": tokens * float(np.log(len(tokenizer)))}
     for name, length in LENGTHS.items():
         nats = NgramModel(train_rows, length, tokenizer).nats(rows)

@@ -29,6 +29,7 @@ class Prediction:
     """A model's predictions of one text, from its second word on.
 
     Attributes:
+        text_ids: all tokens of the text without start and end, those beyond the model's positions included.
         ids: the tokens without the end of text, int64 of shape (tokens,).
         first: index of the first of them among all tokens of the text.
         nats: −ln p of each, float64 of shape (tokens,).
@@ -39,6 +40,7 @@ class Prediction:
         characters: how many characters of the text the tokens cover.
     """
 
+    text_ids: list[int]
     ids: Ints
     first: int
     nats: Floats
@@ -91,6 +93,7 @@ def predict(
             of_text = slice(start, end)
             predictions[index] = _prediction(
                 texts[index],
+                encoded["input_ids"][index],
                 encoded["offset_mapping"][index],
                 ids[of_text],
                 nats[of_text],
@@ -120,12 +123,19 @@ def _columns(model: PreTrainedModel, batch: Batch) -> tuple[Ints, Floats, Floats
 
 
 def _prediction(
-    text: str, offsets: Sequence[tuple[int, int]], ids: Ints, nats: Floats, confidence: Floats, correct: Bools
+    text: str,
+    text_ids: list[int],
+    offsets: Sequence[tuple[int, int]],
+    ids: Ints,
+    nats: Floats,
+    confidence: Floats,
+    correct: Bools,
 ) -> Prediction:
     """Leave out the tokens of the first word, and count the words and characters of the rest.
 
     Args:
         text: the whole review.
+        text_ids: see :class:`Prediction`.
         offsets: start and end of each token in ``text``, in characters.
         ids: the tokens and the end of text, cut at the model's last position; the arrays below have the same length.
         nats: see :class:`Prediction`.
@@ -138,6 +148,7 @@ def _prediction(
     first, last = ends[0] if ends else 0, seen[-1][1] if seen else 0
     counted = np.array([start >= first for start, _ in seen] + [False] * ended, bool)
     return Prediction(
+        text_ids=text_ids,
         ids=ids[counted],
         first=int(counted.argmax()),
         nats=nats[counted],

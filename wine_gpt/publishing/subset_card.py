@@ -81,8 +81,9 @@ def _ceiling(metrics: SubsetMetrics) -> str:
     comparison = metrics.comparison
     if comparison.ceiling is None or comparison.ceiling_reached is None or comparison.train_fraction is None:
         return ""
+    field, value = escape(metrics.field), escape(metrics.value)
     return (
-        f"Knowing that the {escape(metrics.field)} is {escape(metrics.value)}, as in {comparison.train_fraction:.1%} of "
+        f"Knowing that the {field} is {value}, as in {comparison.train_fraction:.1%} of "
         f"the training texts, changes the perplexity of whole texts by {comparison.ceiling:+.1%} if the base predicts "
         f"perfectly. This model reaches {comparison.ceiling_reached:.0%} of that."
     )
