@@ -148,6 +148,18 @@ def test_tensors_that_do_not_fit_are_named(folder: Path, change: Change, message
     assert message in refused(load_model, folder)
 
 
+def test_a_head_that_differs_from_tied_embeddings_is_refused(folder: Path) -> None:
+    embeddings = load_file(folder / "model.safetensors")["transformer.wte.weight"]
+    change_tensors(folder / "model.safetensors", lambda tensors: {**tensors, "lm_head.weight": embeddings.clone()})
+    load_model(folder)
+    change_tensors(folder / "model.safetensors", lambda tensors: {**tensors, "lm_head.weight": -embeddings})
+    assert "tie_word_embeddings of config.json is true, but the weights have another lm_head.weight than " in refused(
+        load_model, folder
+    )
+    change_json(folder / "config.json", tie_word_embeddings=False)
+    load_model(folder)
+
+
 def test_a_lowered_number_of_layers_is_refused(folder: Path) -> None:
     change_json(folder / "config.json", n_layer=1)
     assert "unexpected transformer.h.1.attn.c_attn.weight, " in refused(load_model, folder)
@@ -220,6 +232,27 @@ def test_swapped_ids_of_two_words_are_found(
 def test_a_tokenizers_length_that_is_no_number_is_named(folder: Path) -> None:
     change_json(folder / "tokenizer_config.json", model_max_length="many")
     assert "model_max_length of tokenizer_config.json is 'many'" in refused(load_model_and_tokenizer, folder)
+
+
+@pytest.mark.parametrize(
+    ("stage", "value", "message"),
+    [
+        ("pre_tokenizer", None, "has no pre_tokenizer, which separates words: restore the file"),
+        ("normalizer", None, "has no normalizer that lower-cases, as its words are: restore the file"),
+        ("normalizer", {"type": "NFC"}, "has no normalizer that lower-cases"),
+        ("normalizer", {"type": "Sequence", "normalizers": []}, "has no normalizer that lower-cases"),
+    ],
+)
+def test_a_tokenizer_that_lost_a_stage_is_refused(folder: Path, stage: str, value: object, message: str) -> None:
+    change_json(folder / "tokenizer.json", **{stage: value})
+    assert message in refused(load_model_and_tokenizer, folder)
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "tokenizer_config.json", "special_tokens_map.json"])
+def test_a_folder_in_place_of_a_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+    assert f"can't read {folder / name}: Is a directory" in refused(load_model_and_tokenizer, folder)
 
 
 def test_metrics_without_results_are_named(recorded: Path) -> None:

@@ -14,6 +14,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import re
 import string
 import sys
@@ -376,6 +377,7 @@ def load_tokenizer(path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS)
     if not isinstance(tokenizer.model_max_length, int | float):
         length = tokenizer.model_max_length
         raise UserError(f"tokenizer: {path}: model_max_length of {TOKENIZER_CONFIG} is {length!r}: must be a number")
+    _require_separated_words(path, tokenizer.backend_tokenizer)
     missing = [name for name in required if getattr(tokenizer, f"{name}_token_id") is None]
     if missing:
         raise UserError(f"tokenizer: {path} has no {', '.join(missing)} token; {TOKENIZER_CONFIG} names them")
@@ -393,10 +395,25 @@ def _require_readable(folder: Path) -> None:
         if "model" not in read_json(folder / TOKENIZER):
             raise UserError(f"{folder / TOKENIZER} holds no tokenizer")
         for name in (TOKENIZER_CONFIG, *OPTIONAL_FILES):
-            if (folder / name).is_file():
+            if os.path.lexists(folder / name):
                 read_json(folder / name)
     except UserError as error:
         raise UserError(f"tokenizer: {error}") from error
+
+
+def _require_separated_words(path: str | Path, core: Tokenizer) -> None:
+    """Check a word-level tokenizer's first stages, because without them nearly all words are unknown."""
+    if not isinstance(core.model, models.WordLevel):
+        return
+    if core.pre_tokenizer is None:
+        raise UserError(
+            f"tokenizer: {TOKENIZER} of {path} has no pre_tokenizer, which separates words: restore the file"
+        )
+    ours = _stages(core)[1] in [_stages(_word_finder(breaks))[1] for breaks in (False, True)]
+    if ours and (core.normalizer is None or core.normalizer.normalize_str("A") != "a"):
+        raise UserError(
+            f"tokenizer: {TOKENIZER} of {path} has no normalizer that lower-cases, as its words are: restore the file"
+        )
 
 
 def natural_spacing(template: ReviewTemplate, line_breaks: bool = False) -> decoders.Decoder:

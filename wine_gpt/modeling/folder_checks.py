@@ -5,6 +5,7 @@ finetune.yaml, because a changed ``n_head`` or ``lora_alpha`` fits all tensors a
 """
 
 import math
+import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -88,6 +89,21 @@ def require_fit(path: str | Path, report: Mapping[str, Collection[object]]) -> N
             what = problem.removesuffix("_keys")
             names = (str(key if isinstance(key, str) else key[0]) for key in report[problem])  # type: ignore[index]
             raise UserError(f"model: the weights in {path} don't fit its {MODEL_CONFIG}: {what} {listed(names)}")
+
+
+def require_tied(path: str | Path, model: PreTrainedModel) -> None:
+    """Check that the embeddings are tied if the config says so, because transformers unties stored ones that differ.
+
+    Raises:
+        UserError: if they are not.
+    """
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if model.config.tie_word_embeddings and head is not None and head.weight is not embeddings.weight:
+        names = {id(parameter): name for name, parameter in model.named_parameters(remove_duplicate=False)}
+        raise UserError(
+            f"model: {path}: tie_word_embeddings of {MODEL_CONFIG} is true, but the weights have another "
+            f"{names[id(head.weight)]} than {names[id(embeddings.weight)]}: restore the file, or write false"
+        )
 
 
 def require_floats(folder: Path, names: Iterable[str]) -> None:
@@ -285,7 +301,7 @@ def _require_size(folder: Path, config: PretrainedConfig) -> None:
 
 def _require_generation_config(file: Path, vocab_size: float) -> None:
     """Check a generation config, because transformers loads a model without it if the file is damaged."""
-    if not file.is_file():
+    if not os.path.lexists(file):
         return
     try:
         content = read_json(file)

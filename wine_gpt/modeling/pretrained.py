@@ -25,6 +25,7 @@ from wine_gpt.modeling.folder_checks import (
     require_fit,
     require_floats,
     require_loadable,
+    require_tied,
 )
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
@@ -77,6 +78,7 @@ def load_model(path: str | Path, base: Path | None = None) -> PreTrainedModel:
         raise UserError(f"model: can't load {path}: {reason(error)}") from error
     model: PreTrainedModel = loaded[0]
     require_fit(path, loaded[1])
+    require_tied(path, model)
     require_floats(folder, model.state_dict())
     require_finite(path, model)
     return model
