@@ -113,7 +113,7 @@ def report(base: Path) -> EvaluationReport:
     from wine_gpt.commands.score import read_config
     from wine_gpt.evaluation.evaluate import evaluate_model
 
-    return evaluate_model(read_config([str(base), *FEW]))
+    return evaluate_model(*read_config([str(base), *FEW]))
 
 
 def test_the_run_is_scored_on_the_reviews_that_it_held_out(base: Path, report: EvaluationReport) -> None:

@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from support.hub_server import READER, WRITER, HubServer
+from support.hub_server import READER, WRITER, Fault, HubServer
 
-DATASET, GATED, MODEL = "org/reviews", "org/gated-reviews", "org/gated-gpt"
+DATASET, GATED, MODEL, OPEN = "org/reviews", "org/gated-reviews", "org/gated-gpt", "org/gpt"
 SCRIPT = Path(__file__).parent / "support" / "load_from_hub.py"
 CARD = """---
 configs:
@@ -29,14 +30,15 @@ def table(word: str) -> bytes:
 def fill(hub: HubServer, model: Path) -> None:
     """Add a dataset of two configurations and two revisions, and a gated dataset and model."""
     hub.forget()
-    for kind, name in (("dataset", DATASET), ("dataset", GATED), ("model", MODEL)):
+    for kind, name in (("dataset", DATASET), ("dataset", GATED), ("model", MODEL), ("model", OPEN)):
         hub.add_repository(name, kind)
     reds = {"README.md": CARD.encode(), "reds/a.csv": table("red"), "whites/a.csv": table("white")}
     hub.upload(DATASET, reds, "dataset")
     hub.repository(DATASET, "dataset").refs["v1"] = hub.repository(DATASET, "dataset").refs["main"]
     hub.upload(DATASET, {"reds/a.csv": table("new red")}, "dataset")
     hub.upload(GATED, {"a.csv": table("gated")}, "dataset")
-    hub.upload(MODEL, {file.name: file.read_bytes() for file in model.iterdir() if file.is_file()})
+    for name in (MODEL, OPEN):
+        hub.upload(name, {file.name: file.read_bytes() for file in model.iterdir() if file.is_file()})
     hub.gated = {GATED, MODEL}
 
 
@@ -48,7 +50,8 @@ def dataset(**settings: str) -> dict[str, str]:
 NAMED = f"data.path: the Hub's dataset '{DATASET}'"
 ADVICE = "is gated: accept its terms on its page, and log in with hf auth login"
 CONFIGURATIONS = f"{NAMED} has these configurations, of which data.name must be one: reds, whites"
-CASES: dict[str, tuple[str | None, dict[str, str] | str, str]] = {
+Wanted = dict[str, str] | list[str] | str
+CASES: dict[str, tuple[str | None, Wanted, str]] = {
     "configuration": (None, dataset(name="reds"), "new red wine number "),
     "other configuration": (None, dataset(name="whites"), "white wine number "),
     "revision": (None, dataset(name="reds", revision="v1"), "red wine number "),
@@ -62,7 +65,16 @@ CASES: dict[str, tuple[str | None, dict[str, str] | str, str]] = {
     "gated model, no token": (None, MODEL, f"model: {MODEL} {ADVICE}"),
     "gated model, no access": (READER, MODEL, f"model: {MODEL} {ADVICE}"),
     "gated model, access": (WRITER, MODEL, "parameters: "),
+    "generation": (None, ["command", OPEN], "wine review : "),
+    "generation from the cache": (None, ["command", OPEN], "wine review : "),
+    "generation from the cache in Python": (None, ["api", OPEN], "wine review : "),
+    "generation without the Hub": (None, ["command", OPEN], "wine review : "),
 }
+
+
+def revisions_asked(hub: HubServer) -> list[str]:
+    """Return the requests for the newest revision of the open model."""
+    return [str(request) for request in hub.requests if request.path == f"/api/models/{OPEN}"]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +84,8 @@ def results(hub: HubServer, toy_run: Path, tmp_path_factory: pytest.TempPathFact
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {**hub.environment(None), "HF_HOME": str(tmp_path_factory.mktemp("home"))}
     wanted = json.dumps([(token, what) for token, what, _ in CASES.values()])
+    # the last one's request is not answered
+    hub.fault = lambda number, request: Fault("drop") if len(revisions_asked(hub)) > 3 else None
     done = subprocess.run([sys.executable, SCRIPT], input=wanted, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     return dict(zip(CASES, map(json.loads, done.stdout.splitlines()), strict=True))
@@ -81,3 +95,13 @@ def results(hub: HubServer, toy_run: Path, tmp_path_factory: pytest.TempPathFact
 def test_what_the_hub_has_is_loaded_and_what_it_refuses_is_one_line(results: dict[str, str], case: str) -> None:
     assert results[case].startswith(CASES[case][2])
     assert "\n" not in results[case]
+
+
+@pytest.mark.usefixtures("results")
+def test_a_model_is_asked_for_once_and_its_files_are_downloaded_once(hub: HubServer) -> None:
+    generations = [case for case in CASES if case.startswith("generation")]
+    assert len(revisions_asked(hub)) == len(generations)
+    others = Counter(str(request) for request in hub.requests if OPEN in request.path)
+    del others[f"GET /api/models/{OPEN}"]
+    assert set(others.values()) == {1}, others
+    assert any("review_template.json" in request for request in others)

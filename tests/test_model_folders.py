@@ -358,4 +358,6 @@ def test_an_adapter_of_the_hub_is_merged_into_its_base(
 
 
 def test_a_model_that_is_nowhere_gets_one_line(hub_cache: Callable[[Path, str], Path]) -> None:
-    assert refused(load_model, "org/x").startswith("model: no such folder: org/x, and it can't be downloaded: ")
+    assert refused(load_model, "org/x").startswith(
+        "model: no such folder: org/x; nor can it be downloaded from the Hub: "
+    )

@@ -125,7 +125,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: str, message: str) -> 
 
 def test_scoring_a_model_without_a_config_reads_the_texts_form_from_the_template(tmp_path: Path) -> None:
     ReviewTemplate("note", ("topic",), "text").save(tmp_path)
-    config = read_config([str(tmp_path), "--data.path", "notes.jsonl"])
+    config, _ = read_config([str(tmp_path), "--data.path", "notes.jsonl"])
     assert ReviewTemplate.from_config(config.data) == ReviewTemplate("note", ("topic",), "text")
 
 

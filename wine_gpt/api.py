@@ -33,6 +33,7 @@ from wine_gpt.finetuning import finetune as _finetune
 from wine_gpt.generation.explain import Explanation, require_attention
 from wine_gpt.generation.explain import explain as _explain
 from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_texts
+from wine_gpt.model_path import local_folder
 from wine_gpt.modeling import build_model as _build_model
 from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 from wine_gpt.publishing import Publication
@@ -172,6 +173,7 @@ def generate(
     Raises:
         UserError: if the model cannot be loaded, a prompt is too long for it, or a setting is unknown or wrong.
     """
+    model = _downloaded(model)
     loaded, tokenizer = _load(model)
     prompts = _default_prompt(model) if prompts is None else prompts
     several = [prompts] if isinstance(prompts, str) else list(prompts)
@@ -207,6 +209,7 @@ def explain(
     Raises:
         UserError: as :func:`generate`, and if the model has no such layer or head.
     """
+    model = _downloaded(model)
     loaded, tokenizer = _load(model)
     require_attention(loaded, layer, head)
     if temperature is None:
@@ -227,10 +230,11 @@ def evaluate_model(model: StrPath, **settings: object) -> EvaluationReport:
         settings: sections and fields of :class:`wine_gpt.config.ScoreConfig`. By default ``data`` is as in the run
             that trained the model.
     """
-    defaults = training_data_settings(fspath(model))
+    folder = local_folder(fspath(model))
+    defaults = training_data_settings(fspath(model), folder)
     config = config_from_settings(ScoreConfig, {"model": model, **_with_data_path(settings)}, defaults=defaults)
     with restored_generators():
-        return _evaluate_model(config)
+        return _evaluate_model(config, folder)
 
 
 @_names_keywords
@@ -321,6 +325,11 @@ def _with_data_path(settings: dict[str, object]) -> dict[str, object]:
     if isinstance(data, dict) and "path" in data:
         data = {**data, "path": _as_path(data["path"])}
     return settings if data is None else {**settings, "data": data}
+
+
+def _downloaded(model: Model) -> Model:
+    """Return the folder of a model on the Hub, so that the Hub is asked once."""
+    return model if isinstance(model, tuple) else local_folder(fspath(model))
 
 
 def _load(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:

@@ -1,53 +1,133 @@
 """Where a model is: in a folder of this machine, or on the Hub under an id such as org/name."""
 
+import contextlib
 import difflib
+import logging
 import os
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import HfApi, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.constants import DEFAULT_REVISION
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.run_folder import ADAPTER_CONFIG, MODEL_CONFIG, RUNS, TOKENIZER, is_hub_id
+from wine_gpt.files import write_atomically
+from wine_gpt.run_folder import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    GENERATION_CONFIG,
+    MODEL_CONFIG,
+    RUNS,
+    TEMPLATE,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    is_hub_id,
+)
+
+logger = logging.getLogger(__name__)
+
+# the files that are downloaded of a model or an adapter on the Hub; large models have several files of weights
+MODEL_FILES = (
+    *(MODEL_CONFIG, GENERATION_CONFIG, "model*.safetensors", "model.safetensors.index.json"),
+    *(ADAPTER_CONFIG, ADAPTER_WEIGHTS, TEMPLATE),
+)
+# those of a tokenizer; old models have the files of SLOW_TOKENIZER only, which transformers converts
+SLOW_TOKENIZER = ("vocab.json", "merges.txt", "*.model")
+TOKENIZER_FILES = (
+    *(TOKENIZER, TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json"),
+    *SLOW_TOKENIZER,
+)
 
 # seconds after which the Hub counts as not reachable
 TIMEOUT = 10.0
 
 
-def require_available(model: str, kind: str = "model") -> None:
-    """Check that a model is a folder, or else may be loaded from the Hub.
+def local_folder(model: str | Path, kind: str = "model") -> Path:
+    """Return a folder, or that of the downloaded files of a model on the Hub.
 
-    The Hub is asked once, because transformers retries an unreachable Hub for more than a minute.
+    The Hub is asked once for the newest revision, and only for files that are not in its cache. Resolve a name once
+    and use the folder after that.
 
     Args:
-        model: what was named.
-        kind: what it should be, for messages: model or tokenizer.
+        model: what was named: a folder, or an id on the Hub.
+        kind: what it should be, which decides what is downloaded: model or tokenizer.
 
     Raises:
-        UserError: if it is no folder and can be no id on the Hub, the Hub has no such model, or it can't be reached
-            and the model is not in its cache.
+        UserError: if it is no folder and can be no id on the Hub, the Hub has no such model or refuses it, or the Hub
+            can't be reached and the files are not in its cache.
     """
     # Path.is_dir raises for a name that is too long
     if os.path.isdir(model):
-        return
-    if not is_hub_id(model):
-        raise UserError(f"{kind}: {describe_missing(model, 'a model on the Hub is named owner/name')}")
+        return Path(model)
+    name = str(model)
+    if not is_hub_id(name):
+        raise UserError(f"{kind}: {describe_missing(name, 'a model on the Hub is named owner/name')}")
+    patterns = [*TOKENIZER_FILES, *(MODEL_FILES if kind == "model" else ())]
     try:
-        HfApi().model_info(model, timeout=TIMEOUT)
-    except (OfflineModeIsEnabled, HfHubHTTPError) as error:
-        # other answers of the Hub are reported by the loading
-        if isinstance(error, RepositoryNotFoundError):
-            raise UserError(
-                f"{kind}: {describe_missing(model)}; nor has the Hub such a model, unless it is private: hf auth login"
-            ) from error
-    except httpx2.HTTPError as error:
-        cached = (try_to_load_from_cache(model, name) for name in (MODEL_CONFIG, TOKENIZER))
-        if not any(isinstance(file, str) for file in cached):
-            raise UserError(
-                f"{kind}: {describe_missing(model)}; nor can the Hub be reached for that id: {one_line(error)}"
-            ) from error
+        revision = HfApi().model_info(name, timeout=TIMEOUT).sha
+        with _bars_on_terminals_only():
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+        _record_revision(folder)
+    except GatedRepoError as error:
+        raise UserError(
+            f"{kind}: {name} is gated: accept its terms on its page, and log in with hf auth login"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"{kind}: {describe_missing(name)}; nor has the Hub such a model, unless it is private: hf auth login"
+        ) from error
+    except HFValidationError as error:
+        raise UserError(f"{kind}: {describe_missing(name)}; nor is it an id on the Hub: {one_line(error)}") from error
+    # an answer that is no JSON, as of a login page, is a ValueError; hf_xet raises RuntimeError
+    except (httpx2.HTTPError, OSError, ValueError, RuntimeError) as error:
+        return _cached_folder(name, kind, patterns, error)
+    return folder
+
+
+def _cached_folder(name: str, kind: str, patterns: list[str], error: Exception) -> Path:
+    """Return the files of a model in the Hub's cache, because the Hub can't be reached."""
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+    except LocalEntryNotFoundError:
+        raise UserError(
+            f"{kind}: {describe_missing(name)}; nor can it be downloaded from the Hub: {one_line(error)}"
+        ) from error
+    if not isinstance(error, OfflineModeIsEnabled):
+        logger.warning("%s: the files of %s are those of the Hub's cache: %s", kind, name, one_line(error))
+    return folder
+
+
+def _record_revision(folder: Path) -> None:
+    """Record a snapshot as that of the branch main, by which the cache is read if the Hub can't be reached."""
+    branch = folder.parents[1] / "refs" / DEFAULT_REVISION
+    # a cache that can't be written
+    with contextlib.suppress(OSError):
+        branch.parent.mkdir(exist_ok=True)
+        write_atomically(branch, folder.name)
+
+
+@contextlib.contextmanager
+def _bars_on_terminals_only() -> Iterator[None]:
+    """Hide the bars of downloads elsewhere, because they would fill a log."""
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def describe_missing(model: str, advice: str = "") -> str:

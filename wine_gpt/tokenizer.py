@@ -38,7 +38,7 @@ from wine_gpt.data.reviews import texts
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import read_json, write_json
-from wine_gpt.model_path import require_available
+from wine_gpt.model_path import SLOW_TOKENIZER, local_folder
 from wine_gpt.run_folder import METRICS, TOKENIZER, TOKENIZER_CONFIG, recorded_vocabulary
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
@@ -364,11 +364,10 @@ def load_tokenizer(path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS)
     Raises:
         UserError: if there is no tokenizer, or it is damaged, is not a fast tokenizer or lacks a special token.
     """
-    if Path(path).is_dir():
-        _require_readable(Path(path))
-    require_available(str(path), "tokenizer")
+    folder = local_folder(path, "tokenizer")
+    _require_readable(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     # tokenizers raises bare Exceptions for a damaged tokenizer.json
     except Exception as error:
         raise UserError(f"tokenizer: can't load {path}: {one_line(error)}") from error
@@ -389,10 +388,11 @@ def load_tokenizer(path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS)
 
 def _require_readable(folder: Path) -> None:
     """Check the files of a tokenizer, because the errors of transformers do not name the damaged one."""
-    if not (folder / TOKENIZER).is_file():
+    is_fast = (folder / TOKENIZER).is_file()
+    if not is_fast and not any(any(folder.glob(pattern)) for pattern in SLOW_TOKENIZER):
         raise UserError(f"tokenizer: {folder} holds no {TOKENIZER}")
     try:
-        if "model" not in read_json(folder / TOKENIZER):
+        if is_fast and "model" not in read_json(folder / TOKENIZER):
             raise UserError(f"{folder / TOKENIZER} holds no tokenizer")
         for name in (TOKENIZER_CONFIG, *OPTIONAL_FILES):
             if os.path.lexists(folder / name):

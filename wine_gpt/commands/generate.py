@@ -15,7 +15,7 @@ from pathlib import Path
 from wine_gpt.cli import Parser, exits_cleanly, number
 from wine_gpt.config import TEMPERATURES
 from wine_gpt.errors import UserError
-from wine_gpt.model_path import require_available
+from wine_gpt.model_path import local_folder
 
 
 @exits_cleanly
@@ -24,15 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = read_arguments(arguments)
     if options.html:
         require_page(options.html)
-    require_available(options.model)
+    folder = local_folder(options.model)
     # imported after the command line is checked, because importing torch takes seconds
     from wine_gpt.data.template import ReviewTemplate
     from wine_gpt.generation.explain import explain, require_attention, to_html, to_terminal
     from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids
     from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 
-    model, tokenizer = load_model_and_tokenizer(options.model)
-    template = ReviewTemplate.load(options.model)
+    model, tokenizer = load_model_and_tokenizer(folder)
+    template = ReviewTemplate.load(folder)
     if options.prompt is None:
         options.prompt = template.prefix if template else ""
     require_attention(model, options.layer, options.head)

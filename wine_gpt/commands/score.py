@@ -10,42 +10,46 @@ run are its own; other settings have the defaults below. Results and plots go to
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from wine_gpt.cli import exits_cleanly, program_name
 from wine_gpt.commands import exit_with_help
 from wine_gpt.config import ScoreConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
-from wine_gpt.model_path import require_available
+from wine_gpt.model_path import local_folder
 from wine_gpt.run_folder import data_settings
 
 
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, evaluate, and print the table of results."""
-    config = read_config(sys.argv[1:] if arguments is None else arguments)
+    config, folder = read_config(sys.argv[1:] if arguments is None else arguments)
     # imported after the settings are checked, because importing torch takes seconds
     from wine_gpt.evaluation.evaluate import evaluate_model, output_folder
     from wine_gpt.evaluation.table import to_text
 
-    print(to_text(evaluate_model(config)))
+    print(to_text(evaluate_model(config, folder)))
     print(f"\nsaved: {output_folder(config)}")
 
 
-def read_config(arguments: Sequence[str]) -> ScoreConfig:
-    """Parse the command line; the run's own data settings are the defaults, so that its test split is scored."""
+def read_config(arguments: Sequence[str]) -> tuple[ScoreConfig, Path]:
+    """Parse the command line, and return the config and the folder of the model's files.
+
+    The run's own data settings are the defaults, so that its test split is scored.
+    """
     usage = f"{program_name('score')} MODEL [--section.setting value ...]"
     exit_with_help(ScoreConfig, arguments, usage, __doc__)
     if not arguments or arguments[0].startswith("-"):
         raise UserError(f"name a model first: {usage}; see --help")
     model, *rest = arguments
-    require_available(model)
+    folder = local_folder(model)
     # imported after these checks, because importing datasets takes seconds
     from wine_gpt.data.template import training_data_settings
 
-    config = parse_config(ScoreConfig, ["--model", model, *rest], defaults=training_data_settings(model))
+    config = parse_config(ScoreConfig, ["--model", model, *rest], defaults=training_data_settings(model, folder))
     if not data_settings(model):
         print(f"{model} does not say what it was trained on: it may have seen these reviews", file=sys.stderr)
     if config.data.path == "sample":
         print("data: the bundled synthetic sample; for real reviews: --data.path FILE (or kaggle)", file=sys.stderr)
-    return config
+    return config, folder

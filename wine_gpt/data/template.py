@@ -1,6 +1,7 @@
 """The form of a review's text, "prefix : field : … : running text": compose it, split it, save it with the model."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +11,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
 
 from wine_gpt.config import DataConfig, PretrainConfig, column_name
 from wine_gpt.config_io import build_config
-from wine_gpt.errors import UserError, one_line
+from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, read_record, write_json
-from wine_gpt.model_path import require_available
+from wine_gpt.model_path import local_folder
 from wine_gpt.run_folder import CONFIG, TEMPLATE, data_settings
 from wine_gpt.yaml_files import Settings
 
@@ -163,8 +162,8 @@ class ReviewTemplate:
         Raises:
             UserError: if there is no such model, or the file is damaged or can't be downloaded.
         """
-        file = Path(model) / TEMPLATE if Path(model).is_dir() else _download(str(model))
-        if file is not None and file.is_file():
+        file = local_folder(model) / TEMPLATE
+        if os.path.lexists(file):
             return read_record(file, cls.from_dict)
         settings = data_settings(model)
         return cls.from_config(build_config(PretrainConfig, settings).data) if settings else None
@@ -195,9 +194,14 @@ def default_prompt(model: str | Path) -> str:
     return template.prefix if template else ""
 
 
-def training_data_settings(model: str | Path) -> Settings:
-    """Return the data settings of the run that trained a model; for a model on the Hub only those in its template."""
-    template = ReviewTemplate.load(model)
+def training_data_settings(model: str | Path, folder: Path) -> Settings:
+    """Return the data settings of the run that trained a model; for a model on the Hub only those in its template.
+
+    Args:
+        model: a folder, or an id on the Hub.
+        folder: of the model's files; see :func:`wine_gpt.model_path.local_folder`.
+    """
+    template = ReviewTemplate.load(folder)
     return {**data_settings(model), **(template.settings() if template else {})}
 
 
@@ -219,14 +223,3 @@ def _as_text(value: object) -> str:
 def _letters(text: str) -> str:
     """Return a text without case and white space, which encoding and decoding change."""
     return "".join(text.lower().split())
-
-
-def _download(repository: str) -> Path | None:
-    require_available(repository)
-    try:
-        return Path(hf_hub_download(repository, TEMPLATE))
-    except (EntryNotFoundError, RepositoryNotFoundError, HFValidationError):
-        # not reported here, because loading the model reports a path that is no repository
-        return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"model: can't download {TEMPLATE} of {repository}: {one_line(error)}") from error

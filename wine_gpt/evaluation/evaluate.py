@@ -38,17 +38,21 @@ from wine_gpt.training.record import Environment
 logger = logging.getLogger(__name__)
 
 
-def evaluate_model(config: ScoreConfig) -> EvaluationReport:
+def evaluate_model(config: ScoreConfig, model_folder: Path) -> EvaluationReport:
     """Compute every figure, write figures and plots to the output folder, and return the figures.
 
     A section that can't be computed, such as a classifier with too few reviews, is left out, and the log says why.
+
+    Args:
+        config: what to compute.
+        model_folder: of the model's files; see :func:`wine_gpt.model_path.local_folder`.
 
     Raises:
         UserError: for anything that the user can put right.
     """
     # a missing package must be reported before the long computation
     load_metric("conditioning")
-    model, tokenizer = load_subject(config.model)
+    model, tokenizer = load_subject(model_folder)
     reviews = load_reviews(config.data)
     held_out = reviews.splits[config.split]
     if not len(held_out):

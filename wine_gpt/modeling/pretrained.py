@@ -2,21 +2,18 @@
 
 import contextlib
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from wine_gpt.errors import UserError, one_line
+from wine_gpt.errors import UserError
 from wine_gpt.files import install_command
-from wine_gpt.model_path import require_available
+from wine_gpt.model_path import local_folder
 from wine_gpt.modeling.folder_checks import (
     reason,
     require_adapter,
@@ -29,8 +26,6 @@ from wine_gpt.modeling.folder_checks import (
 )
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
-    GENERATION_CONFIG,
     MODEL_CONFIG,
     TOKENIZER,
     require_base,
@@ -38,12 +33,6 @@ from wine_gpt.run_folder import (
 from wine_gpt.tokenizer import SPECIAL_TOKENS, describe_other_words, load_tokenizer, save_tokenizer
 
 logger = logging.getLogger(__name__)
-
-# the files that are downloaded of a model or an adapter on the Hub; large models have several files of weights
-HUB_FILES = (
-    *(MODEL_CONFIG, GENERATION_CONFIG, "model*.safetensors", "model.safetensors.index.json"),
-    *(ADAPTER_CONFIG, ADAPTER_WEIGHTS),
-)
 
 
 def load_model(path: str | Path, base: Path | None = None) -> PreTrainedModel:
@@ -59,9 +48,9 @@ def load_model(path: str | Path, base: Path | None = None) -> PreTrainedModel:
         UserError: if there is no model, it is pickled, has its own code, its weights are damaged or not finite, or its
             files do not fit together; see :mod:`wine_gpt.modeling.folder_checks`.
     """
-    folder = _local_folder(path)
+    folder = local_folder(path)
     if (folder / ADAPTER_CONFIG).is_file():
-        return _load_adapted(folder, _local_folder(base or require_base(folder)))
+        return _load_adapted(folder, local_folder(base or require_base(folder)))
     require_loadable(folder)
     try:
         with quiet_transformers():
@@ -92,6 +81,7 @@ def load_model_and_tokenizer(
     Raises:
         UserError: as these functions, and if the tokenizer has words that the model has no embedding for.
     """
+    path = local_folder(path)
     model, tokenizer = load_model(path), load_tokenizer(path, required)
     words, embeddings = len(tokenizer), model.config.vocab_size
     if words > embeddings:
@@ -128,28 +118,6 @@ def save_model(
             # otherwise only the owner could read the files of safetensors
             file.chmod(mode)
             file.replace(folder / file.name)
-
-
-def _local_folder(path: str | Path) -> Path:
-    """Return a folder, or that of the downloaded files of a model or an adapter on the Hub.
-
-    Raises:
-        UserError: if there is neither, or the Hub can't be reached and the files are not in its cache.
-    """
-    # Path.is_dir raises for a name that is too long
-    if os.path.isdir(path):
-        return Path(path)
-    require_available(str(path))
-    try:
-        with quiet_transformers():
-            return Path(snapshot_download(str(path), allow_patterns=list(HUB_FILES)))
-    except GatedRepoError as error:
-        raise UserError(
-            f"model: {path} is gated: accept its terms on its page, and log in with hf auth login"
-        ) from error
-    # the errors of huggingface_hub and of its HTTP client share no class
-    except Exception as error:
-        raise UserError(f"model: no such folder: {path}, and it can't be downloaded: {one_line(error)}") from error
 
 
 def _load_adapted(folder: Path, base: Path) -> PreTrainedModel:
