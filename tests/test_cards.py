@@ -136,6 +136,23 @@ def test_the_card_shows_energy_if_it_was_measured(run: RunRecord, tmp_path: Path
     assert "co2_eq_emissions" not in model_card(run, NAME, "main", [], None, False).data.to_dict()
 
 
+def test_the_card_says_what_a_model_was_distilled_from(run: RunRecord, tmp_path: Path) -> None:
+    distillation = {
+        "members": [{"name": f"seed_{seed}", "validation": 3.0, "test": seed / 10} for seed in (31, 30)],
+        "ensemble": {"name": "ensemble", "validation": 2.9, "test": 2.951},
+        "synthetic_reviews": 7113,
+        "settings": {"members": 2, "member_epochs": 16, "synthetic_ratio": 1.0, "teacher_weight": 0.0},
+    }
+    card = str(
+        model_card(
+            with_metrics(run, tmp_path, {**METRICS, "distillation": distillation}), NAME, "main", [], None, False
+        )
+    )
+    assert "It was distilled from 2 models of its size, trained for 16 epochs with other seeds" in card
+    assert "have 3.000 to 3.100 nats per word each, and 2.951 together" in card
+    assert "scripts/distill.py downloads/wine-gpt/config.yaml --distillation.members 2 " in card
+
+
 def test_the_cards_show_what_is_beyond_the_positions(run: RunRecord, tmp_path: Path) -> None:
     cut = {**METRICS, "training": {**METRICS["training"], "reviews_cut": 1234, "words_cut": 0.0625}}
     text = model_card(with_metrics(run, tmp_path, cut), NAME, "main", [], None, False).text

@@ -8,20 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from support.small_run import ROOT, SMALL, flags
-from transformers import GPT2LMHeadModel
+from support.system_faults import disk, run_in_subprocess
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from tools.sample_grammar.grammar import generate_records
 from wine_gpt.config import DistillConfig
 from wine_gpt.config_io import parse_config
-from wine_gpt.distillation import distill, synthetic
-from wine_gpt.errors import RunInterrupted
+from wine_gpt.data.reviews import load_reviews
+from wine_gpt.distillation import distill, synthetic, targets
+from wine_gpt.distillation.targets import TargetStore, load_or_make
+from wine_gpt.distillation.teacher import load_ensemble
+from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.modeling.pretrained import load_model
+from wine_gpt.run_folder import mark_unfinished
+from wine_gpt.tokenizer import load_tokenizer, tokenize_splits
+from wine_gpt.training.accelerator import accelerator_session, restored_state
 from wine_gpt.training.record import RunMetrics
 from wine_gpt.training.trainer import Trainer
 
+BLOCK_SIZE = int(str(SMALL["model.block_size"]))
 SETTINGS = {
     **SMALL,
     "training.epochs": 2,
@@ -55,11 +65,6 @@ def config(work: Path, output: str, *more: str) -> DistillConfig:
 @pytest.fixture(scope="module")
 def finished(work: Path) -> Path:
     return distill(config(work, "finished")).folder
-
-
-@pytest.fixture
-def copied(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "copied"))
 
 
 def test_the_metrics_have_members_and_ensemble(finished: Path) -> None:
@@ -117,3 +122,128 @@ def test_a_run_that_is_interrupted_everywhere_ends_with_equal_bits(
     for name in ("model.safetensors", "members/seed_43/model.safetensors", "targets/probabilities.npy"):
         assert (folder / name).read_bytes() == (finished / name).read_bytes(), name
     assert RunMetrics.load(folder).distillation == RunMetrics.load(finished).distillation
+
+
+def members(run: Path) -> list[Path]:
+    return sorted((run / "members").iterdir())
+
+
+def real_reviews(work: Path, run: Path) -> Dataset:
+    return tokenize_splits(load_reviews(config(work, "x").data).splits, load_tokenizer(run))["train"]
+
+
+def test_the_targets_are_the_mean_probabilities_of_the_members(finished: Path, work: Path) -> None:
+    real = real_reviews(work, finished)
+    store = TargetStore(finished / "targets", real, BLOCK_SIZE, teacher_weight=0.25)
+    models = [load_model(member) for member in members(finished)]
+    assert len(store.reviews) == len(real) + round(len(real) / 2)
+    end = load_tokenizer(finished).eos_token_id
+    for review, weight in ((3, 0.25), (len(real) + 2, 1.0)):
+        ids = store.reviews[review]["input_ids"][: BLOCK_SIZE + 1]
+        assert ids.count(end) <= 1
+        found = store(np.array([review]))
+        with torch.no_grad():
+            logits = [model(torch.tensor([ids[:-1]])).logits[0].float() for model in models]
+        mean = torch.stack([row.softmax(-1) for row in logits]).mean(0)
+        torch.testing.assert_close(found.probabilities, mean.gather(1, found.ids) * weight, rtol=2e-3, atol=1e-6)
+        torch.testing.assert_close(found.probabilities[:, 0], mean.amax(1) * weight, rtol=2e-3, atol=1e-6)
+        torch.testing.assert_close(found.label_weight, torch.full((len(ids) - 1,), 1 - weight))
+        torch.testing.assert_close(found.probabilities.sum(1) + found.rest + found.label_weight, torch.ones(len(mean)))
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "unfinished", "older"])
+def test_targets_that_are_damaged_or_out_of_date_are_made_again(
+    finished: Path, work: Path, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(finished / "targets", tmp_path / "targets"))
+    file, manifest = folder / "probabilities.npy", folder / "manifest.json"
+    before, content = file.read_bytes(), json.loads(manifest.read_text())
+    if damage == "cut":
+        file.write_bytes(before[:-100])
+    elif damage == "missing":
+        file.unlink()
+    elif damage == "unfinished":
+        folder.rename(tmp_path / ".tmp-targets")
+    else:
+        manifest.write_text(json.dumps({**content, "made_from": {}}))
+    made_from = content["made_from"]
+    given = {name: made_from.pop(name) for name in ("synthetic_reviews", "seed")}
+    del made_from["version"]
+    tokenizer = load_tokenizer(finished)
+    # with the matmuls of the run that made them
+    with accelerator_session(config(work, "x").training, tmp_path):
+        ensemble = load_ensemble(members(finished), tokenizer)
+        arguments = (folder, made_from, ensemble, tokenizer, real_reviews(work, finished), *given.values())
+        load_or_make(*arguments)
+        assert file.read_bytes() == before
+        assert not (tmp_path / ".tmp-targets").exists()
+        monkeypatch.setattr(targets, "_write", None)
+        # complete now, so they are not made again
+        load_or_make(*arguments)
+
+
+def make_on_small_disk(folder: Path, run: Path, real: Path) -> str:
+    tokenizer = load_tokenizer(run)
+    with disk(folder, "size=256k"), restored_state():
+        ensemble = load_ensemble(members(run), tokenizer)
+        with pytest.raises(UserError) as error:
+            load_or_make(folder / "targets", {}, ensemble, tokenizer, datasets.load_from_disk(str(real)), 2, 42)
+        assert [*folder.iterdir()] == []
+    return str(error.value)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(finished: Path, work: Path, tmp_path: Path) -> None:
+    real_reviews(work, finished).save_to_disk(tmp_path / "real")
+    error = run_in_subprocess(make_on_small_disk, tmp_path / "disk", finished, tmp_path / "real")
+    assert error.startswith(f"targets: can't write {tmp_path / 'disk' / 'targets'}: No space left on device; about ")
+    assert error.endswith(" free")
+
+
+def test_a_member_with_other_words_is_refused(finished: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(UserError, match=r"seed_42: its words or their ids are not the student's: remove it"):
+        load_ensemble(members(finished), tokenizer)
+
+
+def test_a_member_with_other_settings_is_refused(finished: Path, work: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"^member 1 of 2, .*seed_42: .*training.learning_rate: checkpoint 0.004, now 0.5$"
+    ):
+        distill(config(work, "finished", "--training.learning_rate", "0.5", "--overwrite"))
+    assert (finished / "metrics.json").is_file()
+
+
+def test_a_run_is_not_replaced_unasked(finished: Path, work: Path) -> None:
+    with pytest.raises(UserError, match="finished holds a finished run: name another --output_dir"):
+        distill(config(work, "finished"))
+    assert distill(config(work, "finished", "--resume")).folder == finished
+
+
+def test_the_members_predictions_may_not_change_on_resume(finished: Path, work: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    mark_unfinished(run)
+    changed = ("--output_dir", str(run), "--resume", "--distillation.synthetic_ratio", "0.6")
+    with pytest.raises(UserError, match="targets: not the same members or synthetic reviews"):
+        distill(config(work, "x", *changed))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "rule"),
+    [
+        ("distillation.members", "0", "must be at least 1"),
+        ("distillation.members", "two", "Couldn't parse 'two' into an int"),
+        ("distillation.member_epochs", "0", "must be at least 1"),
+        ("distillation.synthetic_ratio", "-1", "must be from 0 to 100"),
+        ("distillation.synthetic_ratio", ".nan", "must be from 0 to 100"),
+        ("distillation.teacher_weight", "1.5", r"must be in \[0, 1\]"),
+        (
+            "distillation.teacher_weight",
+            "0 --distillation.synthetic_ratio 0",
+            "must be above 0 without synthetic reviews",
+        ),
+        ("training.seed", "4294967295", "must be at most 4,294,967,292 for so many members"),
+    ],
+)
+def test_wrong_settings_are_refused(setting: str, value: str, rule: str) -> None:
+    with pytest.raises(UserError, match=f"{setting}.*{rule}") as error:
+        parse_config(DistillConfig, ["best.yaml", f"--{setting}", *value.split()])
+    assert "\n" not in str(error.value)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from wine_gpt.commands import explore, generate, publish
-from wine_gpt.config import FinetuneConfig, PretrainConfig, ScoreConfig, TokenizerRunConfig
+from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, ScoreConfig, TokenizerRunConfig
 from wine_gpt.config_io import leaf_types, parse_config
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,12 @@ COMMAND = re.compile(
     r"(?:python|accelerate launch)\b[^#\n]*?\bscripts/(\w+)\.py\b([^#\n]*)|\bwine-gpt ([\w-]+)([^#\n]*)"
 )
 
-CONFIGS = {"pretrain": PretrainConfig, "finetune": FinetuneConfig, "train_tokenizer": TokenizerRunConfig}
+CONFIGS = {
+    "pretrain": PretrainConfig,
+    "distill": DistillConfig,
+    "finetune": FinetuneConfig,
+    "train_tokenizer": TokenizerRunConfig,
+}
 PARSERS: dict[str, Callable[[list[str]], Any]] = {
     **{name: functools.partial(parse_config, config_class) for name, config_class in CONFIGS.items()},
     "score": lambda arguments: parse_config(ScoreConfig, ["--model", *arguments]),

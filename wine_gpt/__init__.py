@@ -10,6 +10,7 @@ from wine_gpt.version import __version__ as __version__
 if TYPE_CHECKING:
     from wine_gpt.api import (
         build_model,
+        distill,
         evaluate_model,
         explain,
         finetune,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "build_model",
+    "distill",
     "evaluate_model",
     "explain",
     "finetune",

@@ -19,12 +19,21 @@ import pandas as pd
 from datasets import Dataset, DatasetDict
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
-from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainConfig, ScoreConfig, TokenizerRunConfig
+from wine_gpt.config import (
+    DataConfig,
+    DistillConfig,
+    FinetuneConfig,
+    ModelConfig,
+    PretrainConfig,
+    ScoreConfig,
+    TokenizerRunConfig,
+)
 from wine_gpt.config_io import config_from_settings
 from wine_gpt.data import Reviews
 from wine_gpt.data import load_reviews as _load_reviews
 from wine_gpt.data.table_object import TABLES, save_table
 from wine_gpt.data.template import default_prompt, training_data_settings
+from wine_gpt.distillation import distill as _distill
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.evaluation import EvaluationReport
 from wine_gpt.evaluation import evaluate_model as _evaluate_model
@@ -134,6 +143,17 @@ def pretrain(config: StrPath = "sample.yaml", **settings: object) -> FinishedRun
         settings: sections and fields of :class:`wine_gpt.config.PretrainConfig`, which override the file.
     """
     return _pretrain(config_from_settings(PretrainConfig, _with_data_path(settings), config))
+
+
+@_names_keywords
+def distill(config: StrPath = "best.yaml", **settings: object) -> FinishedRun:
+    """Distill an ensemble of pretrained models into one model of the same size.
+
+    Args:
+        config: a YAML file, or a config of the package: ``best.yaml``, or one of pretraining.
+        settings: sections and fields of :class:`wine_gpt.config.DistillConfig`, which override the file.
+    """
+    return _distill(config_from_settings(DistillConfig, _with_data_path(settings), config))
 
 
 @_names_keywords

@@ -75,8 +75,7 @@ def _teach(
         members=[MemberLoss.of(member.name, RunMetrics.load(member)) for member in members],
         ensemble=MemberLoss("ensemble", losses.get("validation"), losses.get("test")),
         synthetic_reviews=synthetic,
-        teacher_weight=settings.teacher_weight,
-        member_epochs=settings.member_epochs,
+        settings=settings,
     )
     key = {"targets": store.fingerprint, "distillation.teacher_weight": settings.teacher_weight}
     return Teaching(store.reviews, store, key, record)

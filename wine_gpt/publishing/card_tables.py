@@ -15,7 +15,7 @@ from wine_gpt.markdown import escape, table
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel
 from wine_gpt.run_folder import ADAPTER_CONFIG
-from wine_gpt.training.record import Environment, TrainingSummary
+from wine_gpt.training.record import Distillation, Environment, TrainingSummary
 
 Row = tuple[str | None, ...]
 
@@ -117,6 +117,22 @@ def training_table(run: RunRecord) -> str:
         *_machine_rows(training, run.metrics.environment, run.metrics.peak_memory.resident),
     ]
     return table(("setting", "value"), rows)
+
+
+def distillation_text(found: Distillation) -> str:
+    """Return what a model was distilled from, and the losses of its members and of the ensemble."""
+    settings, losses = found.settings, [member.test for member in found.members if member.test is not None]
+    text = (
+        f"It was distilled from {settings.members:,} models of its size, trained for {settings.member_epochs:,} "
+        f"epochs with other seeds: it learned their mean prediction of each word, on {found.synthetic_reviews:,} "
+        "synthetic texts that they wrote, beside the training texts."
+    )
+    if found.ensemble.test is None:
+        return text
+    return (
+        f"{text} On the test split those models have {min(losses):.3f} to {max(losses):.3f} nats per word each, and "
+        f"{found.ensemble.test:.3f} together, which the model approximates."
+    )
 
 
 def finetuning_table(subset_model: SubsetModel) -> str:

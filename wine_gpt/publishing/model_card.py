@@ -1,5 +1,6 @@
 """Fill the model's card with a run's figures and settings; a section without figures is left out."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from huggingface_hub import ModelCard, ModelCardData
@@ -24,6 +25,7 @@ from wine_gpt.publishing.card_tables import (
     conditioning_section,
     copying_section,
     data_table,
+    distillation_text,
     diversity_section,
     figure,
     generated_texts,
@@ -95,6 +97,7 @@ def model_card(
         facts=_facts(run, space),
         training_data=_training_data(run),
         data_rows=data_table(run.data_report) if run.data_report else "",
+        distillation=distillation_text(run.metrics.distillation) if run.metrics.distillation else "",
         training=training_table(run),
         evaluation=score_table("split", {"test": run.metrics.test, "validation": run.metrics.validation}),
         indexed=indexed,
@@ -184,4 +187,9 @@ def _pretrain_command(run: RunRecord, name: str, revision: str) -> dict[str, str
     """Return how to train the model again."""
     config, metrics = f"{download_folder(name)}/{CONFIG}", run.metrics
     downloads = [download(name, revision, CONFIG)]
-    return repeat_command(run, downloads, f"scripts/pretrain.py {config}", metrics.training, metrics.environment)
+    script = f"scripts/pretrain.py {config}"
+    if metrics.distillation:
+        settings = dataclasses.asdict(metrics.distillation.settings)
+        flags = (f"--distillation.{name} {value}" for name, value in settings.items())
+        script = " ".join([f"scripts/distill.py {config}", *flags])
+    return repeat_command(run, downloads, script, metrics.training, metrics.environment)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from wine_gpt.config import DistillationConfig
 from wine_gpt.files import JsonObject, from_fields, read_record, write_atomically, write_json
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
@@ -265,22 +266,22 @@ class Distillation:
         members: the loss of each member; its name is that of its folder.
         ensemble: the loss of the members' mean probabilities, which the model approximates.
         synthetic_reviews: the number of reviews that the members wrote for training.
-        teacher_weight: see :class:`wine_gpt.config.DistillationConfig`.
-        member_epochs: see :class:`wine_gpt.config.DistillationConfig`.
+        settings: the settings of the distillation.
     """
 
     members: list[MemberLoss]
     ensemble: MemberLoss
     synthetic_reviews: int
-    teacher_weight: float
-    member_epochs: int
+    settings: DistillationConfig
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> "Distillation":
         """Read what :meth:`to_dict` returned."""
-        members = [from_fields(MemberLoss, member) for member in content["members"]]
-        return from_fields(
-            cls, {**content, "members": members, "ensemble": from_fields(MemberLoss, content["ensemble"])}
+        return cls(
+            members=[from_fields(MemberLoss, member) for member in content["members"]],
+            ensemble=from_fields(MemberLoss, content["ensemble"]),
+            synthetic_reviews=content["synthetic_reviews"],
+            settings=from_fields(DistillationConfig, content["settings"]),
         )
 
     def to_dict(self) -> JsonObject:
