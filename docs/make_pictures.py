@@ -40,10 +40,10 @@ EXPLORER_THUMBNAIL = DOCS.parent / "space" / "explorer" / "thumbnail.png"
 
 # The Space's picture on social networks: words shaded as the demo shades them, for any corpus.
 THUMBNAIL = DOCS.parent / "space" / "thumbnail.png"
-THUMBNAIL_WORDS = (("A", 8), ("small", 30), ("GPT-2", 70), ("writes", 45), ("a", 5), ("text", 85), ("and", 12))
+THUMBNAIL_WORDS = (("A", 8), ("small", 30), ("GPT-2", 70), ("writes", 45), ("a", 5), ("text", 85))
 THUMBNAIL_STYLE = """
 body { margin: 0; width: 1200px; height: 630px; display: flex; align-items: center; background: #fff; color: #2b1a1d }
-p { margin: 0 90px; font: 600 88px/1.5 sans-serif } span { padding: 4px 14px; border-radius: 10px }
+p { margin: 0 90px; font: 600 72px/1.6 sans-serif } span { padding: 4px 14px; border-radius: 10px }
 """
 
 
@@ -64,7 +64,8 @@ def photograph_thumbnail() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1200, "height": 630})
-        page.set_content(f"<style>{THUMBNAIL_STYLE}</style><p>{' '.join(words)} shows why</p>")
+        text = f"{' '.join(words)}, and shows next-word probabilities and attention"
+        page.set_content(f"<style>{THUMBNAIL_STYLE}</style><p>{text}</p>")
         page.screenshot(path=THUMBNAIL)
         browser.close()
 

@@ -12,6 +12,8 @@ import pytest
 
 import wine_gpt
 from tools.sample_grammar.grammar import generate_records
+from wine_gpt.api import FLAG, SWITCHES, _keyword
+from wine_gpt.commands.publish import read_arguments
 from wine_gpt.config import PretrainConfig, ScoreConfig
 from wine_gpt.config_io import config_from_settings, parse_config
 from wine_gpt.errors import UserError
@@ -168,3 +170,12 @@ def test_the_first_use_of_a_function_leaves_the_environment_as_it_was() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == "None\n"
+
+
+def test_the_switches_are_those_of_the_command_publish() -> None:
+    options = vars(read_arguments(["run", "--repo", "org/x"]))
+    switches = {name for name, value in options.items() if value is False} | {"onnx", "index", "epochs"}
+    assert switches | {"resume", "overwrite"} == SWITCHES.keys()
+    assert FLAG.sub(_keyword, "publish without --epochs, or with --no-index") == (
+        "publish without epochs=True, or with index=False"
+    )

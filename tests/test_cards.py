@@ -126,6 +126,12 @@ def test_the_card_shows_javascript_if_there_is_onnx(run: RunRecord) -> None:
     assert "onnx" not in str(without)
 
 
+def test_the_card_says_that_the_weights_of_the_epochs_are_there(run: RunRecord) -> None:
+    sentence = "The folder `epochs` has the weights after each epoch"
+    assert sentence in model_card(run, NAME, "main", [], None, False, epochs=True).text
+    assert sentence not in model_card(run, NAME, "main", [], None, False).text
+
+
 def test_the_card_shows_energy_if_it_was_measured(run: RunRecord, tmp_path: Path) -> None:
     measured = {**METRICS, "training": {**METRICS["training"], "energy_kwh": 0.00123}}
     card = model_card(with_metrics(run, tmp_path, measured), NAME, "main", [], None, False)

@@ -149,7 +149,7 @@ def test_the_report_adds_up(tmp_path: Path) -> None:
     assert ["  texts kept", "9"] in table
     *lines, note = str(report).splitlines()[1:]
     assert len({len(line) for line in lines}) == 1
-    assert note == "  9 texts lose their line breaks: --data.line_breaks true keeps them as words"
+    assert note == "  9 texts lose their line breaks: data.line_breaks true keeps them as words"
 
 
 def test_blank_rows_are_counted_not_kept(tmp_path: Path) -> None:

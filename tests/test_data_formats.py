@@ -480,7 +480,7 @@ def test_a_byte_order_mark_contradicts_another_encoding(tmp_path: Path) -> None:
         (
             FRENCH.encode("cp1252"),
             "latin-1",
-            "record 1: note has the control character '\\x93': try --data.encoding cp1252",
+            "record 1: note has the control character '\\x93': try data.encoding cp1252",
         ),
         (FRENCH.replace("â", "\ufffd").encode(), "utf-8", "record 1: note has U+FFFD in place of a character"),
     ],

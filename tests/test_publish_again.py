@@ -60,8 +60,8 @@ def test_fewer_options_keep_what_is_published(hub: HubServer, publisher: Publish
     assert "- transformers.js\n" in text
     assert INDEX in text
     for line in (
-        f"model repository {MODEL}: {ONNX} is kept as published earlier; --no-onnx removes it",
-        f"model repository {MODEL}: {INDEX} is kept as published earlier; --no-index removes it",
+        f"model repository {MODEL}: {ONNX} is kept as published earlier, unless the option onnx is false",
+        f"model repository {MODEL}: {INDEX} is kept as published earlier, unless the option index is false",
         f"model repository {MODEL}: the card still names {PINOT}, which was published earlier",
         f"model repository {MODEL}: the card still names {SPACE}, which was published earlier",
     ):
@@ -77,8 +77,8 @@ def test_fewer_options_keep_what_is_published(hub: HubServer, publisher: Publish
 def test_options_and_deleted_repositories_remove(hub: HubServer, publisher: Publisher, work: Path) -> None:
     del hub.repositories["model", PINOT], hub.repositories["space", SPACE]
     stdout = publisher.run(*base(work), "--no-onnx", "--no-index").succeeded()
-    assert f"model repository {MODEL}: {ONNX} is removed, because of --no-onnx" in stdout
-    assert f"model repository {MODEL}: {INDEX} is removed, because of --no-index" in stdout
+    assert f"model repository {MODEL}: {ONNX} is removed, because the option onnx is false" in stdout
+    assert f"model repository {MODEL}: {INDEX} is removed, because the option index is false" in stdout
     assert not {ONNX, INDEX} & hub.repository(MODEL).files().keys()
     text = card(hub)
     assert SYRAH in text
@@ -93,8 +93,8 @@ def test_what_was_made_for_other_weights_is_removed(
     save_file({**weights, "transformer.ln_f.bias": weights["transformer.ln_f.bias"] + 1}, run / "model.safetensors")
     stdout = publisher.run(run, "--repo", MODEL, "--license", "mit").succeeded()
     for line in (
-        f"{ONNX} is removed, because it was made for other weights; --onnx makes a new one",
-        f"{INDEX} is removed, because it was made for other weights; --index makes a new one",
+        f"{ONNX} is removed, because it was made for other weights; the option onnx makes a new one",
+        f"{INDEX} is removed, because it was made for other weights; the option index makes a new one",
         f"the card no longer lists {PINOT}, which was fine-tuned from other weights",
         f"the card no longer lists {SYRAH}, which was fine-tuned from other weights",
     ):
@@ -142,7 +142,8 @@ def test_the_epochs_are_published_kept_and_removed(
     assert published() == epochs | {"epochs/mine.txt"}
     stdout = publisher.run(*options).succeeded()
     assert (
-        f"model repository {MODEL}: epochs/index.json is kept as published earlier; --no-epochs removes it" in stdout
+        f"model repository {MODEL}: epochs/index.json is kept as published earlier, unless the option epochs is false"
+        in stdout
     )
     assert published() == epochs | {"epochs/mine.txt"}
     publisher.run(*options, "--no-epochs").succeeded()

@@ -86,7 +86,7 @@ def test_the_plan_chooses_the_demo_and_an_existing_space_stays(
     done.succeeded()
     assert (
         f"Space {SPACE}: the explorer, a static page that runs in the visitor's browser, because org has no paid "
-        "plan, which the Hub wants for a new Gradio Space; --space_sdk chooses"
+        "plan, which the Hub wants for a new Gradio Space; the option space_sdk chooses"
     ) in done.stdout
     space = hub.repository(SPACE, "space")
     files = space.files()

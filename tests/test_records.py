@@ -128,11 +128,11 @@ def test_a_spelled_missing_value_is_reported_and_can_be_made_null(tmp_path: Path
     records = with_values("country", [spelling] * 12)
     name = spelling.strip()
     report = reviews_of(tmp_path / "a.jsonl", records).report
-    assert f"12 values of country read '{name}': --data.missing '{name}' makes them null" in str(report)
+    assert f"12 values of country read '{name}': data.missing '{name}' makes them null" in str(report)
     assert report.dropped["country"] == 0
     report = reviews_of(tmp_path / "a.jsonl", records, missing=(name,)).report
     assert report.dropped["country"] == 12
-    assert "--data.missing" not in str(report)
+    assert "data.missing" not in str(report)
 
 
 def test_a_number_may_spell_a_missing_value(tmp_path: Path) -> None:
@@ -154,20 +154,20 @@ def test_a_text_of_invisible_characters_is_blank(tmp_path: Path, text: str) -> N
 
 def test_several_spellings_are_one_line(tmp_path: Path) -> None:
     report = reviews_of(tmp_path / "a.jsonl", with_values("country", ["-"] * 3 + ["NA"] * 4)).report
-    assert "7 values of country read '-', 'NA': --data.missing '-,NA' makes them null" in str(report)
+    assert "7 values of country read '-', 'NA': data.missing '-,NA' makes them null" in str(report)
 
 
 @pytest.mark.parametrize("word", ["Nan", "none", "Na", "Namibia", "Null Vineyard", "nan bread", "---", "N"])
 def test_words_are_no_missing_values(tmp_path: Path, word: str) -> None:
     report = reviews_of(tmp_path / "a.jsonl", with_values("country", [word] * 12)).report
-    assert "--data.missing" not in str(report)
+    assert "data.missing" not in str(report)
 
 
 def test_a_few_spellings_among_many_records_are_not_reported(tmp_path: Path) -> None:
     records = make_records(1000)
     for count, reported in ((9, False), (10, True)):
         changed = [{**record, "variety": "None"} for record in records[:count]] + records[count:]
-        assert ("--data.missing" in str(reviews_of(tmp_path / f"{count}.jsonl", changed).report)) is reported
+        assert ("data.missing" in str(reviews_of(tmp_path / f"{count}.jsonl", changed).report)) is reported
 
 
 def test_missing_values_of_a_number_are_not_counted_as_unread(tmp_path: Path) -> None:

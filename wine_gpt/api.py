@@ -7,6 +7,7 @@ without dashes. ``docs/api.md`` has an example.
 """
 
 import contextlib
+import dataclasses
 import functools
 import re
 import secrets
@@ -61,7 +62,11 @@ R = TypeVar("R")
 
 FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z]\w*(?:\.\w+)*)")
 # the flags without a value, and what their keyword arguments are
-SWITCHES = {"resume": '"latest"', **dict.fromkeys(("overwrite", "private", "create_pr", "onnx", "index"), "True")}
+SWITCHES = {
+    "resume": '"latest"',
+    **dict.fromkeys(("overwrite", "dry_run"), "True"),
+    **{field.name: "True" for field in dataclasses.fields(Publication) if field.type in (bool, bool | None)},
+}
 
 StrPath = str | PathLike[str]
 # A folder or Hub id, or a model in memory together with its tokenizer.

@@ -16,6 +16,11 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 METHODS = ("lora", "full")
+# how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
+SPACE_SDKS = ("auto", "gradio", "static")
+# the Hub gives personal accounts two Spaces on ZeroGPU without a paid plan
+ZERO_GPU = "zero-a10g"
+SPACE_HARDWARE = ("cpu-basic", ZERO_GPU)
 # the largest integer of any setting
 LARGEST = 2**32 - 1
 # the smallest and largest temperature: beyond them the logits overflow, or all words are equally likely

@@ -247,7 +247,7 @@ def describe_poor_fit(split: Dataset, tokenized: Dataset, tokenizer: PreTrainedT
     return (
         f"{unknown:.0%} of the validation split's words are unknown to the tokenizer, and a word has {characters:.0f} "
         "characters on average: use more texts, or for a script without spaces between words (Chinese, Japanese, "
-        "Thai) name another tokenizer: --tokenizer.path, see docs/data.md"
+        "Thai) name another tokenizer: tokenizer.path, see docs/data.md"
     )
 
 

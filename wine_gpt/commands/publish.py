@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wine_gpt.cli import Parser, command_line, exits_cleanly
+from wine_gpt.config import SPACE_HARDWARE, SPACE_SDKS
 
 
 @exits_cleanly
@@ -48,14 +49,14 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--space", metavar="ORG/NAME", help="the demo's repository")
     parser.add_argument(
         "--space_sdk",
-        choices=("auto", "gradio", "static"),
+        choices=SPACE_SDKS,
         default="auto",
         help="the demo as a Gradio app, which needs a paid plan, or the explorer, a static page that is free "
         "(default: as the Space on the Hub is, or else as its owner's plan allows)",
     )
     parser.add_argument(
         "--space_hardware",
-        choices=("cpu-basic", "zero-a10g"),
+        choices=SPACE_HARDWARE,
         help="of a new Gradio Space: a CPU, which needs a paid plan, or ZeroGPU, which two Spaces of a personal "
         "account may have without one",
     )

@@ -62,7 +62,7 @@ def _diagnose(value: str, codec: str) -> tuple[str, str]:
         advice = repair if codec.startswith("utf-8") else "leave data.encoding out"
         return "mojibake", f"{runs[0]!r}, which reads like {decoded!r} in UTF-8 decoded as Windows-1252: {advice}"
     if control := CONTROL.search(value):
-        advice = ": try --data.encoding cp1252" if codec.startswith("iso8859") else ", as after a wrong conversion"
+        advice = ": try data.encoding cp1252" if codec.startswith("iso8859") else ", as after a wrong conversion"
         return "control", f"the control character {control[0]!r}{advice}"
     if "\ufffd" in value:
         return "replacement", "U+FFFD in place of a character that an earlier conversion lost"

@@ -100,10 +100,10 @@ class DataReport:
         for name, counts in self.missing_spellings.items():
             if self._is_notable(sum(counts.values())):
                 quoted, setting = ", ".join(f"'{text}'" for text in counts), ",".join(counts)
-                change = f"--data.missing{'=' if setting.startswith('--') else ' '}'{setting}'"
+                change = f"data.missing{'=' if setting.startswith('--') else ' '}'{setting}'"
                 spelled.append(f"{_counted(sum(counts.values()))} of {name} read {quoted}: {change} makes them null")
         texts = "text loses its" if self.line_breaks_lost == 1 else "texts lose their"
-        lost = f"{self.line_breaks_lost:,} {texts} line breaks: --data.line_breaks true keeps them as words"
+        lost = f"{self.line_breaks_lost:,} {texts} line breaks: data.line_breaks true keeps them as words"
         lines = "line repeats the header or is" if self.lines_skipped == 1 else "lines repeat the header or are"
         skipped = f"{self.lines_skipped:,} {lines} drawn with dashes: skipped"
         duplicates = "duplicate was" if self.cut_duplicates == 1 else "duplicates were"

@@ -62,9 +62,7 @@ def evaluate_model(config: ScoreConfig, model_folder: Path) -> EvaluationReport:
     folder = output_folder(config)
     run_folder.require_writable(folder)
     model.to(PartialState().device)
-    logger.info(
-        f"scoring {len(held_out):,} reviews, then generating at most {config.texts:,}; --texts sets their number"
-    )
+    logger.info(f"scoring {len(held_out):,} reviews, then generating at most {config.texts:,} (the setting texts)")
     predictions = predict(model, tokenizer, list(texts(held_out)))
     if not any(prediction.has_known_word(tokenizer.unk_token_id) for prediction in predictions):
         raise no_known_word(config.split)

@@ -111,13 +111,13 @@ def _keep_file(
     """Return whether a file that is not staged stays, and log why."""
     option = OPTIONS[path]
     if path in unwanted:
-        reason = f"because of --no-{option}"
+        reason = f"because the option {option} is false"
     elif not same_weights:
-        reason = f"because it was made for other weights; --{option} makes a new one"
+        reason = f"because it was made for other weights; the option {option} makes a new one"
     elif path == NGRAM_INDEX and not with_retries(lambda: _has_current_format(api, model.name, revision)):
         reason = "because texts can be rebuilt from its older format"
     else:
-        logger.info(f"{model.title}: {path} is kept as published earlier; --no-{option} removes it")
+        logger.info(f"{model.title}: {path} is kept as published earlier, unless the option {option} is false")
         return True
     logger.info(f"{model.title}: {path} is removed, {reason}")
     return False

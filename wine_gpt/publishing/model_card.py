@@ -51,6 +51,7 @@ def model_card(
     indexed: bool,
     onnx: bool = False,
     quantized: bool = False,
+    epochs: bool = False,
     kept: Kept = NOTHING_KEPT,
     samples: Sequence[Sample] = (),
 ) -> ModelCard:
@@ -65,6 +66,7 @@ def model_card(
         indexed: whether the index of training n-grams is published.
         onnx: whether an ONNX file is published.
         quantized: whether a quantized one is published too.
+        epochs: whether the weights of each epoch are published.
         kept: the fine-tuned models of an earlier publish that stay listed.
         samples: texts of the published weights.
     """
@@ -101,6 +103,7 @@ def model_card(
         training=training_table(run),
         evaluation=score_table("split", {"test": run.metrics.test, "validation": run.metrics.validation}),
         indexed=indexed,
+        epochs=epochs,
         **_evaluation_sections(run),
         plots=run.plots,
         **_pretrain_command(run, name, revision),

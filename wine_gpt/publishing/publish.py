@@ -13,6 +13,7 @@ from pathlib import Path
 
 from huggingface_hub import Collection, CommitOperationDelete, HfApi
 
+from wine_gpt.config import ZERO_GPU
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
@@ -20,7 +21,6 @@ from wine_gpt.publishing.kept import OPTIONS, Kept, find_kept
 from wine_gpt.publishing.published_files import CARD
 from wine_gpt.publishing.staging import (
     STAGED_FOLDERS,
-    ZERO_GPU,
     Publication,
     StagedFiles,
     require_names,
@@ -161,7 +161,7 @@ def _choose_sdk(publication: Publication) -> Publication:
         "gradio": "the Gradio app",
         "static": "the explorer, a static page that runs in the visitor's browser",
     }
-    logger.info(f"Space {publication.space}: {published[sdk]}, because {reason}; --space_sdk chooses")
+    logger.info(f"Space {publication.space}: {published[sdk]}, because {reason}; the option space_sdk chooses")
     return dataclasses.replace(publication, space_sdk=sdk)
 
 

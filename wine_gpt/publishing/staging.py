@@ -16,6 +16,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.cli import sibling_command
+from wine_gpt.config import SPACE_HARDWARE, SPACE_SDKS, ZERO_GPU
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
@@ -35,6 +36,7 @@ from wine_gpt.publishing.notebook import model_notebook
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
     CARD,
+    EPOCH_FILES,
     KNOWN_FILES,
     LICENSE,
     MODEL_FILES,
@@ -58,11 +60,6 @@ from wine_gpt.tokenizer import load_tokenizer
 from wine_gpt.training.epoch_weights import read_index
 
 STAGED_FOLDERS = ("models", "spaces", "static_spaces")
-# how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
-SPACE_SDKS = ("auto", "gradio", "static")
-# the Hub gives personal accounts two Spaces on ZeroGPU without a paid plan
-ZERO_GPU = "zero-a10g"
-SPACE_HARDWARE = ("cpu-basic", ZERO_GPU)
 # the newest torch that ZeroGPU has, and the package of its decorator
 ZERO_GPU_REQUIREMENTS = ("torch==2.11.0", "spaces")
 # git's rules: neither HEAD, "..", "//", "/.", "@{" nor ".lock/", no space, control character or one of ~^:?*[\\
@@ -226,12 +223,11 @@ def _left_out_of_card(run: RunRecord) -> list[str]:
 def _model_repo(staged: StagedFiles, publication: Publication, kept: Kept) -> StagedRepo:
     run, name = staged.run, publication.repo
     folder = _folder(staged.folder, "model", name)
-    optional = (NGRAM_INDEX, ONNX, ONNX_QUANTIZED)
-    indexed, onnx, quantized = ((folder / file).exists() or file in kept.files for file in optional)
+    optional = (NGRAM_INDEX, ONNX, ONNX_QUANTIZED, EPOCH_FILES[0])
+    indexed, onnx, quantized, epochs = ((folder / file).exists() or file in kept.files for file in optional)
     space = publication.space or kept.space
-    card = model_card(
-        run, name, publication.revision, staged.subset_models, space, indexed, onnx, quantized, kept, staged.samples
-    )
+    models, samples = staged.subset_models, staged.samples
+    card = model_card(run, name, publication.revision, models, space, indexed, onnx, quantized, epochs, kept, samples)
     plot_files = (file for _, file in run.possible_plots)
     managed = (file for file in (*KNOWN_FILES, *plot_files) if file not in kept.files)
     return publication.staged_model(name, folder, card, tuple(managed))
@@ -298,7 +294,7 @@ def _write_index(publication: Publication, run: RunRecord, file: Path) -> str | 
     data = run.config.data
     wanted = data.path in ("sample", "kaggle") if publication.index is None else publication.index
     if not wanted:
-        return "whoever knows 12 words in a row could check that they were trained on; --index adds it"
+        return "whoever knows 12 words in a row could check that they were trained on; the option index adds it"
     # staging makes no request to the Hub or to Kaggle
     if is_hub_dataset(data.path):
         return f"{data.path} is a dataset of the Hub"
