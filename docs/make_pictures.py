@@ -64,7 +64,7 @@ def photograph_thumbnail() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1200, "height": 630})
-        text = f"{' '.join(words)}, and shows next-word probabilities and attention"
+        text = f"{' '.join(words)}, and shows next&#8209;word probabilities and attention"
         page.set_content(f"<style>{THUMBNAIL_STYLE}</style><p>{text}</p>")
         page.screenshot(path=THUMBNAIL)
         browser.close()

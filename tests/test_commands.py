@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.local_server import PATIENCE
 
 from wine_gpt import __version__, cli
 from wine_gpt.__main__ import COMMANDS, main
@@ -132,6 +133,32 @@ def test_bash_completes_commands_and_options(wine_gpt: Command) -> None:
     assert complete("wine-gpt", "pretrain", "--training.e") == ["--training.epochs"]
     assert complete("wine-gpt", "generate", "--to") == ["--top_p"]
     assert complete("wine-gpt", "pretrain", "rec") == []
+
+
+# a shell in a terminal of its own; reading waits for the completed line
+ZSH = """
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'ZDOTDIR=.; wine-gpt() {{ }}; source ./completion; bindkey "^I" complete-word'
+for typed expected in {pairs}; do
+    zpty -n -w shell "wine-gpt $typed"$'\t'
+    zpty -r shell screen "*wine-gpt $expected*"
+    zpty -n -w shell $'\\C-u'
+done
+print done
+"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_zsh_completes_commands_options_and_files(wine_gpt: Command, tmp_path: Path) -> None:
+    _, script, _ = wine_gpt("--completion")
+    (tmp_path / "completion").write_text(script, encoding="utf-8")
+    (tmp_path / "recipes.yaml").touch()
+    pairs = "pub publish 'generate --top' 'generate --top_p' 'pretrain rec' 'pretrain recipes.yaml'"
+    done = subprocess.run(
+        ["zsh", "-f", "-c", ZSH.format(pairs=pairs)], capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE
+    )
+    assert (done.stdout, done.stderr) == ("done\n", "")
 
 
 def test_the_package_runs_as_a_module(tmp_path: Path) -> None:

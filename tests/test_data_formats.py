@@ -483,6 +483,7 @@ def test_a_byte_order_mark_contradicts_another_encoding(tmp_path: Path) -> None:
             "record 1: note has the control character '\\x93': try data.encoding cp1252",
         ),
         (FRENCH.replace("â", "\ufffd").encode(), "utf-8", "record 1: note has U+FFFD in place of a character"),
+        (FRENCH.encode("utf-7"), "utf-8", "which reads 'â' in UTF-7: name the file's encoding, data.encoding utf-7"),
     ],
 )
 def test_characters_of_a_wrong_encoding_are_a_warning(
@@ -495,8 +496,33 @@ def test_characters_of_a_wrong_encoding_are_a_warning(
     assert expected in message
 
 
+def test_surrogates_in_utf_8_are_named(tmp_path: Path) -> None:
+    written = FRENCH.replace("â", "🍷").encode("utf-16-le", "surrogatepass")
+    units = (written[start : start + 2].decode("utf-16-le", "surrogatepass") for start in range(0, len(written), 2))
+    path = tmp_path / "a.csv"
+    path.write_bytes("".join(units).encode("utf-8", "surrogatepass"))
+    assert "is not utf-8: the file is CESU-8; correct it: data.decode(" in load_error(str(path), **OWN)
+
+
+def test_json_text_sequences_are_read(tmp_path: Path) -> None:
+    for suffix in ("json", "jsonl"):
+        rows = [f'\x1e{{"kind": "a", "note": "text {number}"}}\n' for number in range(4)]
+        assert notes(tmp_path / f"a.{suffix}", "".join(rows)) == [f"text {number}" for number in range(4)]
+
+
 def test_right_characters_are_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    texts = ["«café» … É” à»", "SÃO JOÃO … MAÇÃ”", "Ça, ñ, ÂME", "Ελληνικά", "葡萄酒", "🍷", "Đà Nẵng"]
+    texts = [
+        "«café» … É” à»",
+        "SÃO JOÃO … MAÇÃ”",
+        "Ça, ñ, ÂME",
+        "Ελληνικά",
+        "葡萄酒",
+        "🍷",
+        "Đà Nẵng",
+        "+abc-",
+        "5+5-",
+        "a+AAAA-",
+    ]
     rows = "".join(f'a,"{text}"\n' for text in texts)
     assert notes(tmp_path / "a.csv", f"kind,note\n{rows}") == texts
     assert not caplog.messages

@@ -504,6 +504,8 @@ def test_tables_in_memory_are_read(tmp_path: Path, expected: list[dict]) -> None
     # the config names a file with the content, so that a run can be resumed
     assert save_table(frame) == save_table(frame.copy())
     assert load(save_table(frame)) == expected
+    assert refused(api.load_reviews, frame, text_field="x").startswith("DataFrame: no column 'x'")
+    assert api.load_reviews(data).report.source == "Dataset"
     settings = api._with_data_path({"data": {"path": frame, "split_seed": 3}, "output_dir": "x"})
     assert settings == {"data": {"path": save_table(frame), "split_seed": 3}, "output_dir": "x"}
 

@@ -120,6 +120,24 @@ def test_a_report_keeps_its_counts_and_an_older_one_can_be_read(tmp_path: Path) 
     assert DataReport.from_dict(older).kept == report.kept
 
 
+# HTML entities
+
+
+@pytest.mark.parametrize("entity", ["&amp;", "&eacute;", "&#39;", "&#xE9;", "&nbsp;"])
+def test_html_entities_stay_and_are_reported(tmp_path: Path, entity: str) -> None:
+    records = with_values("description", [f"fruit {entity} oak {number}" for number in range(12)])
+    reviews = reviews_of(tmp_path / "a.jsonl", records)
+    assert f"description: 12 values with HTML entities, e.g. {entity!r}, which stay as they are" in str(reviews.report)
+    assert f"fruit {entity} oak 3" in reviews.splits["train"]["description"]
+    assert DataReport.from_dict(reviews.report.to_dict()) == reviews.report
+
+
+@pytest.mark.parametrize("text", ["AT&T;", "a & b; c", "&x;", "fish&chips", "R&D; it's"])
+def test_an_ampersand_is_no_entity(tmp_path: Path, text: str) -> None:
+    records = with_values("description", [f"{text} {number}" for number in range(12)])
+    assert "HTML" not in str(reviews_of(tmp_path / "a.jsonl", records).report)
+
+
 # spellings of missing values
 
 

@@ -6,7 +6,12 @@ import io
 import re
 from collections.abc import Iterable
 
-SCRIPT = """_wine_gpt() {{
+SCRIPT = """if [ -n "$ZSH_VERSION" ]; then
+    autoload -Uz compinit bashcompinit
+    type compdef >/dev/null 2>&1 || compinit
+    bashcompinit
+fi
+_wine_gpt() {{
     local words=
     case "${{COMP_WORDS[1]}}" in
 {cases}

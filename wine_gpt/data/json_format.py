@@ -24,8 +24,8 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 MULTILINE = re.compile(r"\s*(\[\s*\{|[\[{]\s*[\r\n])")
 # the beginning of an object, or of an array of objects or texts
 BEGINNING = re.compile(r'\s*(\[\s*)?\{\s*"|\s*\[\s*"[^\n]*"\s*[,\]]\s*$', re.MULTILINE)
-# white space, and what pads a file at its end: zeros, and the mark of an end of file in MS-DOS
-BLANK_CHARACTERS = " \t\n\r\0\x1a"
+# white space, what pads a file at its end (zeros, and MS-DOS' mark of an end of file), and RFC 7464's separator
+BLANK_CHARACTERS = " \t\n\r\0\x1a\x1e"
 JSON_SPACE = re.compile(f"[{BLANK_CHARACTERS}]*")
 JSON_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
 # reads NaN and Infinity, which Python writes although JSON does not have them, as null
@@ -110,7 +110,7 @@ def _not_json(text: str, name: str) -> UserError:
 def _line_records(lines: Iterable[str], name: str, first: int) -> Iterator[Record]:
     """Yield the record of each line, the lines numbered from ``first``."""
     for number, line in enumerate(lines, first):
-        content = line.rstrip(BLANK_CHARACTERS)
+        content = line.strip(BLANK_CHARACTERS)
         if not content or content.isspace():
             yield BLANK
             continue

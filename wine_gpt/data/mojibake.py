@@ -19,6 +19,10 @@ CONTINUATION = "".join(character for character, byte in CP1252_BYTES.items() if 
 # the first two bytes of a UTF-8 character decoded as Windows-1252; or other signs of a wrong encoding
 SUSPECT = f"[Â-ô][{CONTINUATION}]|[\x80-\x9f\ufffd]"
 NON_ASCII = re.compile(r"[^\x00-\x7f]+")
+# the first letter after the Latin ones in Unicode
+AFTER_LATIN = "\u0250"
+# a character outside ASCII in UTF-7
+UTF_7 = re.compile(r"\+[A-Za-z0-9+/]{3,}-")
 CONTROL = re.compile(r"[\x80-\x9f]")
 
 
@@ -48,14 +52,22 @@ def _suspects(batch: pa.RecordBatch) -> Iterator[tuple[int, str, str]]:
         if not pa.types.is_string(values.type):
             continue
         # most texts are ASCII, which is faster to test than the pattern
-        rows = pc.indices_nonzero(pc.fill_null(pc.invert(pc.string_is_ascii(values)), False))
+        is_ascii = pc.string_is_ascii(values)
+        rows = pc.indices_nonzero(pc.fill_null(pc.invert(is_ascii), False))
         rows = rows.filter(pc.match_substring_regex(values.take(rows), SUSPECT))
+        ascii_rows = pc.indices_nonzero(pc.fill_null(pc.match_substring_regex(values, UTF_7.pattern), False))
+        rows = pa.concat_arrays([rows, ascii_rows.filter(is_ascii.take(ascii_rows))])
         yield from ((row, column, values[row].as_py()) for row in rows.to_pylist())
 
 
 def _diagnose(value: str, codec: str) -> tuple[str, str]:
     """Return the kind of wrong characters and the message's end, two empty strings if nothing is wrong."""
+    if encoded := next(filter(_of_utf_7, UTF_7.findall(value)), ""):
+        advice = "name the file's encoding, data.encoding utf-7"
+        return "utf-7", f"{encoded!r}, which reads {encoded.encode().decode('utf-7')!r} in UTF-7: {advice}"
     runs: list[str] = NON_ASCII.findall(value)
+    if not runs:
+        return "", ""
     decoded = _repaired(runs)
     if decoded:
         repair = "correct the file: text.encode('cp1252').decode('utf-8')"
@@ -67,6 +79,16 @@ def _diagnose(value: str, codec: str) -> tuple[str, str]:
     if "\ufffd" in value:
         return "replacement", "U+FFFD in place of a character that an earlier conversion lost"
     return "", ""
+
+
+def _of_utf_7(run: str) -> bool:
+    """Return whether a run is letters outside ASCII in UTF-7, and not ASCII between a plus and a hyphen."""
+    try:
+        letters = run.encode().decode("utf-7")
+    except UnicodeDecodeError:
+        return False
+    # other scripts' letters may be chance, such as "+abc-"
+    return all("\x7f" < letter < AFTER_LATIN and letter.isalpha() for letter in letters)
 
 
 def _repaired(runs: list[str]) -> str:

@@ -16,7 +16,7 @@ from wine_gpt.config import DataConfig
 from wine_gpt.data.columns import REMOVED, SKIPPED, UNREAD, UNREAD_EXAMPLE, RequestedColumns
 from wine_gpt.data.report import DataReport, UnreadValues
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
-from wine_gpt.data.values import count_missing_spellings, is_text, read_values, remove_values
+from wine_gpt.data.values import count_entities, count_missing_spellings, is_text, read_values, remove_values
 from wine_gpt.errors import UserError
 
 # column types of Kaggle's winemag-data-130k-v2; any other column is a string
@@ -58,12 +58,18 @@ class Tally:
     line_breaks_lost: int = 0
     lines_skipped: int = 0
     unread: dict[str, UnreadValues] = field(default_factory=dict)
+    entities: dict[str, UnreadValues] = field(default_factory=dict)
     missing_spellings: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def add_unread(self, column: str, count: int, example: str) -> None:
         """Count values that don't fit their column's type; the first example is kept."""
-        earlier = self.unread.get(column, UnreadValues(0, example))
-        self.unread[column] = UnreadValues(earlier.count + count, earlier.example)
+        _add(self.unread, column, count, example)
+
+    def add_entities(self, column: str, values: pa.Array) -> None:
+        """Count values with an HTML entity; the first entity is kept."""
+        count, example = count_entities(values)
+        if count:
+            _add(self.entities, column, count, repr(example))
 
     def report(self, source: str, config: DataConfig) -> DataReport:
         """Return the report of the counts so far."""
@@ -80,6 +86,7 @@ class Tally:
             line_breaks_lost=self.line_breaks_lost,
             lines_skipped=self.lines_skipped,
             unread=self.unread,
+            entities=self.entities,
             missing_spellings={column: dict(found) for column, found in self.missing_spellings.items() if found},
         )
 
@@ -143,6 +150,7 @@ class ReviewFilter:
             if unfit.any():
                 raise self._unfit_value(values, column, type_, int(unfit.argmax()))
             self.tally.missing_spellings[column].update(count_missing_spellings(values))
+            self.tally.add_entities(column, values)
         elif unfit.any():
             self.tally.add_unread(column, int(unfit.sum()), _shown(values[int(unfit.argmax())]))
         return self._with_line_breaks_inside(read, column) if self.config.line_breaks else read
@@ -232,6 +240,11 @@ class ReviewFilter:
             reviews = table.filter(pa.array(splits == split))
             self.tally.splits[split] += reviews.num_rows
             yield split, reviews
+
+
+def _add(counts: dict[str, UnreadValues], column: str, count: int, example: str) -> None:
+    earlier = counts.get(column, UnreadValues(0, example))
+    counts[column] = UnreadValues(earlier.count + count, earlier.example)
 
 
 def normalized(text: str) -> str:

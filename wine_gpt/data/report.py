@@ -14,7 +14,7 @@ NOTED_FRACTION = 0.01
 
 @dataclass(frozen=True)
 class UnreadValues:
-    """The number of a column's values that don't fit its type, and the first of them, quoted."""
+    """The number of a column's values that something is wrong with, and an example, quoted."""
 
     count: int
     example: str
@@ -37,6 +37,7 @@ class DataReport:
         line_breaks_lost: texts whose line breaks are read as spaces.
         lines_skipped: lines of a CSV file that repeat the header or are drawn, such as ``|---|---|``.
         unread: for each column that no text is made of, the values that became null because they don't fit its type.
+        entities: for each column of the texts, the values with an HTML entity, and the first entity.
         missing_spellings: for each required field, the number of values by their spelling of a missing value, e.g. NA.
     """
 
@@ -52,6 +53,7 @@ class DataReport:
     line_breaks_lost: int = 0
     lines_skipped: int = 0
     unread: dict[str, UnreadValues] = field(default_factory=dict)
+    entities: dict[str, UnreadValues] = field(default_factory=dict)
     missing_spellings: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
@@ -68,7 +70,8 @@ class DataReport:
         """Read what :meth:`to_dict` returned; files of earlier versions lack the fields that have a default."""
         names = {entry.name for entry in dataclasses.fields(cls)}
         known = {name: value for name, value in counts.items() if name in names}
-        known["unread"] = {column: UnreadValues(**values) for column, values in counts.get("unread", {}).items()}
+        for name in ("unread", "entities"):
+            known[name] = {column: UnreadValues(**values) for column, values in counts.get(name, {}).items()}
         return cls(**known)
 
     def save(self, path: str | Path) -> None:
@@ -92,9 +95,15 @@ class DataReport:
         return "\n".join([f"data: {self.source}", *lines, *(f"  {note}" for note in self._notes())])
 
     def _notes(self) -> list[str]:
-        """Return a line for each column with values that were not read, or that seem to spell a missing value."""
+        """Return a line for each column with values that were not read or may have to be changed."""
         unread = [
             f"{name}: {_counted(found.count)} not read, e.g. {found.example}" for name, found in self.unread.items()
+        ]
+        entities = [
+            f"{name}: {_counted(found.count)} with HTML entities, e.g. {found.example}, which stay as they are: "
+            "decode the file with Python's html.unescape if it should not have them"
+            for name, found in self.entities.items()
+            if self._is_notable(found.count)
         ]
         spelled = []
         for name, counts in self.missing_spellings.items():
@@ -110,6 +119,7 @@ class DataReport:
         cut = f"{self.cut_duplicates:,} {duplicates} cut at data.max_characters before the comparison"
         return [
             *unread,
+            *entities,
             *spelled,
             *[skipped] * (self.lines_skipped > 0),
             *[cut] * (self.cut_duplicates > 0),

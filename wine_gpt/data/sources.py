@@ -26,6 +26,7 @@ from wine_gpt.data.hub_dataset import is_saved_dataset, load_hub_dataset, load_s
 from wine_gpt.data.json_format import parse_json, parse_json_lines
 from wine_gpt.data.kaggle import KAGGLE_FILES, download_from_kaggle
 from wine_gpt.data.parquet_format import read_parquet
+from wine_gpt.data.table_object import table_name
 from wine_gpt.data.text_file import TextFile
 from wine_gpt.data.text_lines import parse_text_lines
 from wine_gpt.errors import UserError
@@ -100,7 +101,7 @@ def _local_source(config: DataConfig) -> Source:
             return _dataset_source(load_saved_dataset(path, config.path), config.path)
         return _file_source(_files_in(path, config.path), config)
     if os.path.lexists(path):
-        return _file_source([path], config)
+        return _file_source([path], config, table_name(path))
     if named := _split_member(str(path)):
         archive, member = named
         return _file_source([Path(archive)], config, member=member)

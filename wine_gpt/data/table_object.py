@@ -41,13 +41,22 @@ def save_table(data: Dataset | DatasetDict | pd.DataFrame) -> Path:
             all_splits(data).to_parquet(stream)
         content = stream.getvalue()
         name = hashlib.blake2b(content, digest_size=12).hexdigest()
-        path = Path(datasets.config.HF_DATASETS_CACHE).absolute() / "wine_gpt" / "tables" / f"{name}.parquet"
+        path = _tables() / type(data).__name__ / f"{name}.parquet"
         if not path.exists():
             make_folder(path.parent)
             write_atomically(path, content)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"data: the {type(data).__name__} can't be saved as Parquet: {one_line(error)}") from error
     return path
+
+
+def table_name(path: Path) -> str | None:
+    """Return the type of the table that a file was saved from, such as DataFrame; none for another file."""
+    return path.parent.name if path.parent.parent == _tables() else None
+
+
+def _tables() -> Path:
+    return Path(datasets.config.HF_DATASETS_CACHE).absolute() / "wine_gpt" / "tables"
 
 
 def _arrow_table(frame: pd.DataFrame) -> pa.Table:

@@ -11,7 +11,7 @@ from typing import IO, TextIO
 from charset_normalizer import from_bytes
 
 from wine_gpt.data.columns import Batches, RequestedColumns
-from wine_gpt.data.mojibake import warn_of_mojibake
+from wine_gpt.data.mojibake import AFTER_LATIN, warn_of_mojibake
 from wine_gpt.errors import UserError
 
 CHUNK = 1 << 20
@@ -40,8 +40,6 @@ WIDE = {
     "gb18030": ("\u4e00-\u9fff", 0.7),
     "big5": ("\u4e00-\u9fff", 0.7),
 }
-# the first letter after the Latin ones in Unicode
-AFTER_LATIN = "\u0250"
 # characters that are no letters and may follow one
 TYPOGRAPHIC = "’‘“”…–—°®™»"
 SHOWN_ENCODINGS = 4
@@ -112,6 +110,9 @@ class TextFile:
     def _wrong_encoding(self, codec: str) -> UserError:
         """Return the error for a file that can't be decoded, with an encoding in which the file can be read."""
         offset, reason = self._first_error(codec) or (0, "")
+        if codec == UTF_8 and self._first_error(UTF_8, errors="surrogatepass") is None:
+            repair = "data.decode('utf-8', 'surrogatepass').encode('utf-16', 'surrogatepass').decode('utf-16')"
+            return UserError(f"{self.name}: byte {offset:,} is not utf-8: the file is CESU-8; correct it: {repair}")
         check = self._utf_8_check()
         if check.wrong and check.characters > check.wrong:
             cut = codec == UTF_8 and reason == "unexpected end of data"
@@ -150,9 +151,9 @@ class TextFile:
         with self.open() as binary:
             yield from itertools.chain(iter(lambda: binary.read(CHUNK), b""), [b""])
 
-    def _first_error(self, codec: str) -> tuple[int, str] | None:
+    def _first_error(self, codec: str, errors: str = "strict") -> tuple[int, str] | None:
         """Return the offset of the first wrong byte and the reason, none if there is no wrong byte."""
-        decoder = codecs.getincrementaldecoder(codec)()
+        decoder = codecs.getincrementaldecoder(codec)(errors)
         read = 0
         for block in self._blocks():
             read += len(block)

@@ -1,5 +1,8 @@
 """Read a column's raw values as text or numbers, and find texts that spell a missing value."""
 
+import re
+from html.entities import html5
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -11,6 +14,8 @@ MISSING_SPELLINGS = (
     *("NA", "N/A", "n/a", "N.A.", "n.a.", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "-NaN"),
     *("NULL", "Null", "null", "(null)", "(NULL)", "\\N", "None", "-", "--", "–", "—"),
 )
+# an HTML entity; its name is looked up
+ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});")
 # from here on a 64-bit float does not hold every integer
 _MAX_INTEGER = 2.0**53
 # what Arrow can cast to a float; NaN in any case is an empty value
@@ -92,3 +97,17 @@ def _as_numbers(values: pa.Array) -> tuple[pa.Array, pa.Array]:
 def _as_integers(numbers: pa.Array) -> pa.Array:
     whole = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), _MAX_INTEGER))
     return pc.cast(pc.if_else(whole, numbers, None), pa.int64())
+
+
+def count_entities(values: pa.Array) -> tuple[int, str]:
+    """Return the number of texts that have an HTML entity, such as &amp; or &#39;, and the first entity."""
+    if not is_text(values):
+        return 0, ""
+    # most texts have none, and the regular expression of Python is slower
+    suspects = values.filter(pc.fill_null(pc.match_substring_regex(values, ENTITY.pattern), False)).to_pylist()
+    first = [found for text in suspects if (found := next(filter(_is_entity, ENTITY.findall(text)), ""))]
+    return len(first), first[0] if first else ""
+
+
+def _is_entity(found: str) -> bool:
+    return found.startswith("&#") or found[1:] in html5
