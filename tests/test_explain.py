@@ -200,7 +200,10 @@ def test_markup_in_texts_and_settings_is_escaped() -> None:
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium to run the page's script")
 def test_the_page_works_with_mouse_and_keyboard(tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    pytest.importorskip("axe_playwright_python", reason="axe is not installed")
+    from support.browser import launched, new_page
+
     page = to_html(BY_HAND, {"Model": "<b>runs</b>"})
     pointing = """
       const report = [];
@@ -218,15 +221,11 @@ def test_the_page_works_with_mouse_and_keyboard(tmp_path: Path) -> None:
       return [...report, weights];
     """
     (tmp_path / "page.html").write_text(page)
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
+    with launched() as browser:
         # playwright gives the page the focus, which a browser without a window does not have from the start
-        shown = browser.new_page()
+        shown = new_page(browser)
         shown.goto(f"file://{tmp_path}/page.html")
         *seen, weights = shown.evaluate(f"() => {{ {pointing} }}")
-        browser.close()
     assert seen == [
         "“dry”: 12.5%, number 7 of all words",
         "“,”: 50.0%, the likeliest word",

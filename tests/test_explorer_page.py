@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 pytest.importorskip("playwright", reason="playwright is not installed")
@@ -26,6 +27,11 @@ from support.local_server import serving
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 
 EXPLORER = Path(__file__).parents[1] / "space" / "explorer"
+LIBRARY = Path(__file__).parent / "javascript/node_modules/@huggingface/tokenizers/dist/tokenizers.min.mjs"
+CDN = "https://cdn.jsdelivr.net/npm/@huggingface/tokenizers@0.2.0/dist/tokenizers.min.mjs"
+needs_library = pytest.mark.skipif(
+    not LIBRARY.is_file(), reason="needs npm install --ignore-scripts --prefix tests/javascript"
+)
 HEADER = "wine review : italy : tuscany : riesling :"
 LINK = {"prompt": HEADER, "temperature": 0.8, "seed": 7}
 
@@ -67,9 +73,12 @@ def opened(browser: Browser, site: tuple[Path, str]) -> Open:
         link: dict[str, Any] = LINK,
         ready: bool = True,
         blocked: bool = False,
+        library: bool = False,
         **context: Any,  # noqa: ANN401 - of playwright
     ) -> Iterator[Page]:
         page = new_page(browser, **{"viewport": DESKTOP, **context})
+        if library:
+            serve_library(page)
         wrong: list[str] = []
         asked: list[str] = []
         told = functools.partial(errors, blocked=blocked)
@@ -82,10 +91,18 @@ def opened(browser: Browser, site: tuple[Path, str]) -> Open:
             written(page)
         yield page
         assert wrong == []
-        assert asked == []
+        assert asked == ([CDN] if library else [])
         page.context.close()
 
     return open_page
+
+
+def serve_library(page: Page) -> None:
+    """Answer for the CDN with the real package, and let a test move the page's clock."""
+    headers = {"Access-Control-Allow-Origin": "*"}
+    content = LIBRARY.read_text()
+    page.context.route(CDN, lambda route: route.fulfill(body=content, content_type="text/javascript", headers=headers))
+    page.clock.install()
 
 
 def errors(message: str, blocked: bool) -> list[str]:
@@ -621,6 +638,53 @@ def test_dropped_files_without_a_tokenizer_run_on_ids(opened: Open, toy_run: Pat
         page.locator(".prompt").fill("1 20 30")
         page.get_by_role("button", name="Write a text").click()
         expect(page.locator(".word.given")).to_have_text(["1", "20", "30"])
+
+
+def give_tokenizer(site: Path, name: str, **changes: object) -> Tokenizer:
+    """Write a copy of the model with a byte-level tokenizer as GPT-2 has, whose parts may be changed."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    # the toy model has fewer embeddings than there are bytes
+    trainer = trainers.BpeTrainer(vocab_size=60, show_progress=False)
+    tokenizer.train_from_iterator(["a crisp, bright wine!"] * 3, trainer)
+    (site / name).mkdir()
+    for file in ("config.json", "generation_config.json", "model.safetensors"):
+        (site / name / file).symlink_to(site / "model" / file)
+    (site / name / "tokenizer.json").write_text(json.dumps({**json.loads(tokenizer.to_str()), **changes}))
+    return tokenizer
+
+
+@needs_library
+def test_another_tokenizer_is_read_by_the_library_of_the_cdn(opened: Open, site: tuple[Path, str]) -> None:
+    tokenizer = give_tokenizer(site[0], "bytes")
+    prompt = "a wine, bright crisp!"
+    with opened({"model": "./bytes/", "prompt": prompt, "length": 5}, library=True) as page:
+        given = page.locator(".word.given")
+        encoded = tokenizer.encode(prompt)
+        assert "".join(given.all_text_contents()) == prompt.replace(" ", "")
+        page.locator(".raw").check()
+        assert given.all_inner_texts() == encoded.tokens
+        expect(page.locator(".hint")).to_be_empty()
+
+
+SLOW = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+
+
+@needs_library
+def test_a_tokenizer_that_takes_forever_is_one_line(opened: Open, site: tuple[Path, str]) -> None:
+    give_tokenizer(site[0], "slow", pre_tokenizer=SLOW)
+    with opened({"model": "./slow/", "prompt": "a" * 40 + "!"}, ready=False, library=True) as page:
+        expect(page.locator(".model-name")).to_have_text("slow")
+        expect(page.get_by_role("alert")).to_be_hidden()
+        page.clock.fast_forward(11_000)
+        expect(page.get_by_role("alert")).to_have_text(
+            "this model's tokenizer takes longer than 10 seconds for this text, so the model was closed: load it again"
+        )
+        page.get_by_text("Another model").click()
+        page.get_by_label("Name on the Hub, or address").fill("./model/")
+        page.get_by_role("button", name="Load").click()
+        written(page)
+        expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_the_page_is_in_spanish_for_a_spanish_browser(opened: Open) -> None:

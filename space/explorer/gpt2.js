@@ -75,17 +75,21 @@ const MOST_JSON_BYTES = 1e6;
 /**
  * Load a model.
  * @param {string | Source} source org/name, an address, or a {@link Source}
- * @param {{onProgress?: import("./weights.js").OnProgress, signal?: AbortSignal}} [options]
+ * @param {object} [options]
+ * @param {import("./weights.js").OnProgress} [options.onProgress]
+ * @param {AbortSignal} [options.signal] ends the downloads
+ * @param {(isBusy: boolean) => void} [options.onTokenizer] is called before and after the tokenizer is built
+ * @param {string} [options.tokenizerProblem] why the model is loaded without its tokenizer
  * @returns {Promise<GPT2>}
  * @throws {ModelError} whose message is one line for the visitor
  */
-export async function loadModel(source, { onProgress, signal } = {}) {
+export async function loadModel(source, { onProgress, signal, onTokenizer, tokenizerProblem } = {}) {
   const files = new ModelFiles(typeof source === "string" ? parseSource(source) : source, signal);
   const json = await files.json("config.json", MOST_JSON_BYTES);
   if (json === undefined) throw new ModelError(`${files.name} has no config.json: is it a model's folder?`);
   const config = parseConfig(json);
   const generation = parseGenerationConfig(await files.json("generation_config.json", MOST_JSON_BYTES), json, config);
-  const words = await loadTokenizer(files);
+  const words = tokenizerProblem ? { tokenizer: null, problem: tokenizerProblem } : await loadTokenizer(files, onTokenizer);
   try {
     return new GPT2(config, generation, await loadWeights(files, config, onProgress), words);
   } catch (error) {

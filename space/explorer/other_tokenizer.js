@@ -4,6 +4,7 @@
  * The version is pinned and its content checked, because the page executes it. Only models that need it load it.
  */
 import { ModelError } from "./model_error.js";
+import { piecesOf } from "./pieces.js";
 
 export const LIBRARY = "https://cdn.jsdelivr.net/npm/@huggingface/tokenizers@0.2.0/dist/tokenizers.min.mjs";
 const INTEGRITY = "sha384-Tl2lMbeE3RCGFLOUGQ7LhvaagysxiOw/9dulz2sD6jxNa1MckRJQBbYdVHhOoqEs";
@@ -13,15 +14,19 @@ const INTEGRITY = "sha384-Tl2lMbeE3RCGFLOUGQ7LhvaagysxiOw/9dulz2sD6jxNa1MckRJQBb
 /**
  * @param {any} json the parsed tokenizer.json
  * @param {any} config the parsed tokenizer_config.json
+ * @param {(isBusy: boolean) => void} onBusy is called before and after the tokenizer is built
  * @returns {Promise<TextTokenizer>}
  * @throws {ModelError} if the library can't be loaded or does not know the tokenizer
  */
-export async function loadOtherTokenizer(json, config) {
+export async function loadOtherTokenizer(json, config, onBusy) {
   const { Tokenizer } = await importLibrary();
+  onBusy(true);
   try {
     return new OtherTokenizer(new Tokenizer(json, config));
   } catch {
     throw new ModelError("tokenizer.json is of a kind that @huggingface/tokenizers does not read");
+  } finally {
+    onBusy(false);
   }
 }
 
@@ -66,16 +71,12 @@ class OtherTokenizer {
     return this.#library.decode(Array.from(ids), { skip_special_tokens: true });
   }
 
-  /** @param {ArrayLike<number>} ids */
-  pieces(ids) {
-    let length = 0;
-    return Array.from(ids, (_, at) => {
-      // a character's bytes may be in several tokens: the last of them gets the character
-      const longer = this.decode(Array.from(ids).slice(0, at + 1)).replace(/\ufffd+$/, "");
-      const piece = longer.slice(length);
-      length = Math.max(length, longer.length);
-      return piece;
-    });
+  /**
+   * @param {ArrayLike<number>} ids
+   * @param {number} [from]
+   */
+  pieces(ids, from) {
+    return piecesOf(this, ids, from);
   }
 
   /** @param {ArrayLike<number>} ids */

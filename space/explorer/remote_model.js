@@ -8,6 +8,9 @@
  */
 import { ModelError } from "./model_error.js";
 
+/** Milliseconds for one call of a tokenizer: a hostile tokenizer.json can take forever. */
+const TOKENIZER_LIMIT = 10_000;
+
 /**
  * @typedef {import("./gpt2.js").Inner} Inner
  * @typedef {import("./gpt2.js").Step} Step
@@ -20,17 +23,39 @@ import { ModelError } from "./model_error.js";
  * @returns {Promise<RemoteModel>}
  * @throws {ModelError} whose message is one line for the visitor
  */
-export async function loadRemoteModel(source, { onProgress, signal } = {}) {
+export async function loadRemoteModel(source, options = {}) {
+  try {
+    return await load(source, options, "");
+  } catch (error) {
+    if (!(error instanceof SlowTokenizer)) throw error;
+    return load(source, options, `this model's tokenizer takes longer than ${TOKENIZER_LIMIT / 1000} seconds to load`);
+  }
+}
+
+/**
+ * @param {Source} source
+ * @param {{onProgress?: import("./weights.js").OnProgress, signal?: AbortSignal}} options
+ * @param {string} tokenizerProblem why the model is loaded without its tokenizer, or ""
+ * @returns {Promise<RemoteModel>}
+ */
+async function load(source, { onProgress, signal }, tokenizerProblem) {
   const calls = new WorkerCalls();
-  const end = () => calls.close("loading was stopped");
+  const end = () => calls.close(new ModelError("loading was stopped"));
   signal?.addEventListener("abort", end, { once: true });
   try {
-    return new RemoteModel(calls, await calls.call("load", [source], onProgress));
+    return new RemoteModel(calls, await calls.call("load", [source, tokenizerProblem], onProgress));
   } catch (error) {
     calls.close();
     throw error;
   } finally {
     signal?.removeEventListener("abort", end);
+  }
+}
+
+/** The error of a tokenizer that was still at work after {@link TOKENIZER_LIMIT}, when its worker was ended. */
+class SlowTokenizer extends ModelError {
+  constructor() {
+    super(`this model's tokenizer takes longer than ${TOKENIZER_LIMIT / 1000} seconds for this text, so the model was closed: load it again`);
   }
 }
 
@@ -127,7 +152,7 @@ export class RemoteTokenizer {
     /** @type {(text: string) => Promise<number[]>} */ this.encode = method("encode");
     /** @type {(text: string) => Promise<import("./tokenizer.js").Word[]>} */ this.split = method("split");
     /** @type {(ids: ArrayLike<number>) => Promise<string>} */ this.decode = method("decode");
-    /** @type {(ids: ArrayLike<number>) => Promise<string[]>} */ this.pieces = method("pieces");
+    /** @type {(ids: ArrayLike<number>, from?: number) => Promise<string[]>} */ this.pieces = method("pieces");
     /** @type {(ids: ArrayLike<number>) => Promise<string[]>} */ this.labels = method("labels");
     /** @type {(label: string) => Promise<number | undefined>} */ this.idOf = method("idOf");
   }
@@ -149,10 +174,12 @@ class WorkerCalls {
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void, onEvent?: (event: any) => void}>} */
   #waiting = new Map();
   #count = 0;
-  #closed = "";
+  /** @type {ModelError | undefined} why no more calls are answered */ #closed;
+  /** @type {ReturnType<typeof setTimeout> | undefined} ends the worker */ #timer;
 
   constructor() {
-    this.#worker.onmessage = ({ data: { id, event, result, problem } }) => {
+    this.#worker.onmessage = ({ data: { id, event, result, problem, tokenizerIsBusy } }) => {
+      if (tokenizerIsBusy !== undefined) return this.#limitTokenizer(tokenizerIsBusy);
       const call = this.#waiting.get(id);
       if (!call) return;
       if (event !== undefined) return call.onEvent?.(event);
@@ -160,7 +187,7 @@ class WorkerCalls {
       if (problem === undefined) call.resolve(result);
       else call.reject(new ModelError(problem));
     };
-    this.#worker.onerror = () => this.close("the explorer's worker failed: reload the page");
+    this.#worker.onerror = () => this.close(new ModelError("the explorer's worker failed: reload the page"));
   }
 
   /**
@@ -171,7 +198,7 @@ class WorkerCalls {
    * @returns {Promise<any>}
    */
   call(method, args, onEvent, signal) {
-    if (this.#closed) return Promise.reject(new ModelError(this.#closed));
+    if (this.#closed) return Promise.reject(this.#closed);
     const id = this.#count++, stop = () => this.#worker.postMessage({ stop: id });
     const answer = new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject, onEvent }));
     this.#worker.postMessage({ id, method, args });
@@ -181,11 +208,18 @@ class WorkerCalls {
     return answer.finally(() => signal.removeEventListener("abort", stop));
   }
 
-  /** @param {string} [why] */
-  close(why = "the model was closed") {
-    this.#closed ||= why;
+  /** @param {ModelError} [why] */
+  close(why = new ModelError("the model was closed")) {
+    this.#closed ??= why;
+    clearTimeout(this.#timer);
     this.#worker.terminate();
-    for (const { reject } of this.#waiting.values()) reject(new ModelError(this.#closed));
+    for (const { reject } of this.#waiting.values()) reject(this.#closed);
     this.#waiting.clear();
+  }
+
+  /** @param {boolean} isBusy */
+  #limitTokenizer(isBusy) {
+    clearTimeout(this.#timer);
+    if (isBusy) this.#timer = setTimeout(() => this.close(new SlowTokenizer()), TOKENIZER_LIMIT);
   }
 }

@@ -7,6 +7,7 @@
 import { ModelError } from "./model_error.js";
 import { naturalSpacing, same } from "./natural_spacing.js";
 import { loadOtherTokenizer } from "./other_tokenizer.js";
+import { piecesOf } from "./pieces.js";
 
 const PUNCTUATION = "!-/:-@\\[\\]-`{-~";
 const WORD = `[${PUNCTUATION}]|[^${PUNCTUATION} \\t\\n\\x0b\\x0c\\r]+`;
@@ -27,21 +28,25 @@ const MOST_IDS = 2 ** 21;
  * @property {(text: string) => number[]} encode the ids, with [BOS] before them if the tokenizer adds it
  * @property {(text: string) => Word[]} split the words of a text as typed, without [BOS]
  * @property {(ids: ArrayLike<number>) => string} decode the text without special tokens
- * @property {(ids: ArrayLike<number>) => string[]} pieces what each id adds to the decoded text; "" for a special token
+ * @property {(ids: ArrayLike<number>, from?: number) => string[]} pieces what each id from an index on adds to the decoded text; "" for a special token
  * @property {(ids: ArrayLike<number>) => string[]} labels tokens as the vocabulary has them; "" for an id without one
  * @property {(label: string) => number | undefined} idOf the id of a token
  */
 
 /**
  * @param {import("./model_files.js").ModelFiles} files
+ * @param {(isBusy: boolean) => void} [onBusy] is called before and after what takes long with a hostile file
  * @returns {Promise<{tokenizer: TextTokenizer | null, problem: string}>} null and one line that says why, if it can't be used
  */
-export async function loadTokenizer(files) {
+export async function loadTokenizer(files, onBusy = () => {}) {
   try {
     const json = await files.json("tokenizer.json", 50e6);
     if (json === undefined) return { tokenizer: null, problem: `${files.name} has no tokenizer.json` };
     const config = (await files.json("tokenizer_config.json", 10e6)) ?? {};
-    return { tokenizer: wordLevelTokenizer(json, config) ?? (await loadOtherTokenizer(json, config)), problem: "" };
+    onBusy(true);
+    const own = wordLevelTokenizer(json, config);
+    onBusy(false);
+    return { tokenizer: own ?? (await loadOtherTokenizer(json, config, onBusy)), problem: "" };
   } catch (error) {
     if (!(error instanceof ModelError)) throw error;
     return { tokenizer: null, problem: error.message };
@@ -125,15 +130,12 @@ class WordLevelTokenizer {
     return this.#parts.join(words.map((id) => this.#labels[id]));
   }
 
-  /** @param {ArrayLike<number>} ids */
-  pieces(ids) {
-    let length = 0;
-    return Array.from(ids, (_, at) => {
-      // later words never change the text before them
-      const longer = this.decode(Array.from(ids).slice(0, at + 1)), piece = longer.slice(length);
-      length = longer.length;
-      return piece;
-    });
+  /**
+   * @param {ArrayLike<number>} ids
+   * @param {number} [from]
+   */
+  pieces(ids, from) {
+    return piecesOf(this, ids, from);
   }
 
   /** @param {ArrayLike<number>} ids */

@@ -2,10 +2,13 @@
  * The Web Worker that loads and runs a model, so that the page stays responsive. remote_model.js is its other side.
  *
  * A request is `{id, method, args}`, and its answer `{id, result}` or `{id, problem}`. While a request runs, `{id, event}`
- * may come, and `{stop: id}` ends a text. Arrays are moved, not copied.
+ * may come, and `{stop: id}` ends a text. `{tokenizerIsBusy}` comes before and after the tokenizer's work, which the other
+ * side limits in time. Arrays are moved, not copied.
  */
 import { loadModel } from "./gpt2.js";
-import { ModelError } from "./model_error.js";
+import { ModelError, shown } from "./model_error.js";
+
+const TOKENIZER = "tokenizer.";
 
 /** @type {import("./gpt2.js").GPT2 | undefined} */
 let model;
@@ -19,8 +22,7 @@ self.onmessage = async ({ data }) => {
     const result = await answer(id, method, args);
     self.postMessage({ id, result }, { transfer: buffersOf(result) });
   } catch (error) {
-    if (!(error instanceof ModelError)) console.error(error);
-    self.postMessage({ id, problem: error instanceof ModelError ? error.message : `the explorer failed: ${error}` });
+    self.postMessage({ id, problem: describe(method, error) });
   }
 };
 
@@ -31,19 +33,42 @@ self.onmessage = async ({ data }) => {
  */
 async function answer(id, method, args) {
   const post = (/** @type {unknown} */ event) => self.postMessage({ id, event });
-  if (method === "load") return load(args[0], post);
+  if (method === "load") return load(/** @type {any} */ (args), post);
   if (!model) throw new ModelError("no model is loaded");
   if (method === "generate") return generate(id, model, args, post);
-  const [owner, name] = method.startsWith("tokenizer.") ? [model.tokenizer, method.slice(10)] : [model, method];
-  return /** @type {any} */ (owner)[name](...args);
+  if (!method.startsWith(TOKENIZER)) return /** @type {any} */ (model)[method](...args);
+  postBusy(true);
+  try {
+    return /** @type {any} */ (model.tokenizer)[method.slice(TOKENIZER.length)](...args);
+  } finally {
+    postBusy(false);
+  }
+}
+
+/** @param {boolean} tokenizerIsBusy */
+function postBusy(tokenizerIsBusy) {
+  self.postMessage({ tokenizerIsBusy });
 }
 
 /**
- * @param {import("./gpt2.js").Source} source
+ * @param {string} method
+ * @param {unknown} error
+ * @returns {string} one line for the visitor
+ */
+function describe(method, error) {
+  if (error instanceof ModelError) return error.message;
+  // a hostile tokenizer.json makes the library fail in many ways
+  if (method.startsWith(TOKENIZER)) return `this model's tokenizer can't read the text (${shown(String(error))})`;
+  console.error(error);
+  return `the explorer failed: ${error}`;
+}
+
+/**
+ * @param {[import("./gpt2.js").Source, string]} args the source, and why the model is loaded without its tokenizer, or ""
  * @param {(event: unknown) => void} onProgress
  */
-async function load(source, onProgress) {
-  model = await loadModel(source, { onProgress });
+async function load([source, withoutTokenizer], onProgress) {
+  model = await loadModel(source, { onProgress, onTokenizer: postBusy, tokenizerProblem: withoutTokenizer });
   const { config, generation, tokenizer, tokenizerProblem } = model;
   return { config, generation, wordLevel: tokenizer?.wordLevel ?? null, tokenizerProblem };
 }

@@ -20,9 +20,12 @@ export const idTokenizer = {
   async decode(ids) {
     return join(ids);
   },
-  /** @param {ArrayLike<number>} ids */
-  async pieces(ids) {
-    return Array.from(ids, (id) => ` ${id}`);
+  /**
+   * @param {ArrayLike<number>} ids
+   * @param {number} [from]
+   */
+  async pieces(ids, from = 0) {
+    return Array.from(ids, (id) => ` ${id}`).slice(from);
   },
   /** @param {ArrayLike<number>} ids */
   async labels(ids) {

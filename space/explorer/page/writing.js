@@ -195,30 +195,12 @@ async function append(store, added, isCurrent = () => true) {
   const { vocabulary, ids: before } = store.state;
   const ids = [...before, ...added.map(({ id }) => id)];
   const labels = await vocabulary.labels(ids.slice(before.length));
-  const pieces = await piecesAfter(vocabulary, ids, before.length);
+  const pieces = await vocabulary.pieces(ids, before.length);
   if (!isCurrent() || store.state.ids !== before) return;
   // unknown words are missing in the decoded text, and with them the space after them
-  if (before.length && !store.state.words[before.length - 1].known && /^[\p{L}\p{N}]/u.test(pieces[0])) pieces[0] = ` ${pieces[0]}`;
-  const words = pieces.map((text, at) => ({ text, label: labels[at], known: true, taken: added[at].taken }));
+  if (before.length && added.length && !store.state.words[before.length - 1].known && /^[\p{L}\p{N}]/u.test(pieces[0])) pieces[0] = ` ${pieces[0]}`;
+  const words = pieces.map((/** @type {string} */ text, /** @type {number} */ at) => ({ text, label: labels[at], known: true, taken: added[at].taken }));
   store.set({ ids, words: [...store.state.words, ...words], draws: [...store.state.draws, ...added.map(({ draw }) => draw)] });
-}
-
-/**
- * @param {any} vocabulary
- * @param {number[]} ids
- * @param {number} from
- * @returns {Promise<string[]>} what each id from an index on adds to the text
- */
-export async function piecesAfter(vocabulary, ids, from) {
-  const ends = Array.from({ length: ids.length - from + 1 }, (_, at) => from + at);
-  const texts = await Promise.all(ends.map((end) => vocabulary.decode(ids.slice(0, end))));
-  let length = texts[0].replace(/\ufffd+$/, "").length;
-  return texts.slice(1).map((text) => {
-    // a character's bytes may be in several tokens: the last of them gets the character
-    const whole = text.replace(/\ufffd+$/, ""), piece = whole.slice(length);
-    length = Math.max(length, whole.length);
-    return piece;
-  });
 }
 
 /**

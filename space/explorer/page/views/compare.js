@@ -8,7 +8,7 @@ import { idTokenizer } from "../id_tokenizer.js";
 import { nameOfWord } from "../names.js";
 import { isAllowed } from "../policy.js";
 import { isMark, shownWords } from "../shown_words.js";
-import { piecesAfter, promptOf } from "../writing.js";
+import { promptOf } from "../writing.js";
 
 const MARKED = 5, LEAST_DIFFERENCE = 0.01;
 
@@ -80,8 +80,8 @@ export function mount(element, store, text) {
     const { ids, words } = await promptOf(vocabulary, model.generation.bos, find(`.${side}-prompt`).value);
     const { topK, topP, seed, length } = settings;
     const written = await model.generate(ids, { temperature, topK, topP, seed, maxNewTokens: length, signal });
-    const all = [...ids, ...written.ids], pieces = await piecesAfter(vocabulary, all, ids.length), labels = await vocabulary.labels(written.ids);
-    return { model, vocabulary, temperature, ids: all, given: ids.length, words: [...words, ...pieces.map((piece, at) => ({ text: piece, label: labels[at], known: true }))] };
+    const all = [...ids, ...written.ids], pieces = await vocabulary.pieces(all, ids.length), labels = await vocabulary.labels(written.ids);
+    return { model, vocabulary, temperature, ids: all, given: ids.length, words: [...words, ...pieces.map((/** @type {string} */ piece, /** @type {number} */ at) => ({ text: piece, label: labels[at], known: true }))] };
   }
 
   function drawSide(/** @type {string} */ name, /** @type {Side} */ side, /** @type {{own: number[], other: number[], marked: number[]} | null} */ found) {
