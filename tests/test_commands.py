@@ -19,6 +19,7 @@ USAGES = {
     "pretrain": "usage: wine-gpt pretrain [FILE.yaml] [--section.setting value ...]",
     "distill": "usage: wine-gpt distill [FILE.yaml] [--section.setting value ...]",
     "finetune": "usage: wine-gpt finetune [FILE.yaml] [--section.setting value ...]",
+    "refit": "usage: wine-gpt refit RUN [--section.setting value ...]",
     "score": "usage: wine-gpt score MODEL [--section.setting value ...]",
     "train-tokenizer": "usage: wine-gpt train-tokenizer [FILE.yaml] [--section.setting value ...]",
     "generate": "usage: wine-gpt generate [-h]",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from wine_gpt.commands import explore, generate, publish
-from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, ScoreConfig, TokenizerRunConfig
+from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, RefitConfig, ScoreConfig, TokenizerRunConfig
 from wine_gpt.config_io import leaf_types, parse_config
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +44,7 @@ CONFIGS = {
 PARSERS: dict[str, Callable[[list[str]], Any]] = {
     **{name: functools.partial(parse_config, config_class) for name, config_class in CONFIGS.items()},
     "score": lambda arguments: parse_config(ScoreConfig, ["--model", *arguments]),
+    "refit": lambda arguments: parse_config(RefitConfig, ["--run", *arguments]),
     "generate": generate.read_arguments,
     "publish": publish.read_arguments,
     "explore": explore.read_arguments,

@@ -16,6 +16,7 @@ COMMANDS = {
     "generate": "generate a review and explain each word",
     "explore": "look inside a model in the browser, on this machine",
     "score": "score a model on reviews that it never saw",
+    "refit": "train a tested run's model again on all its reviews, for publishing",
     "finetune": "fine-tune a pretrained model on one subset, such as a grape variety",
     "publish": "publish model, fine-tuned models and demo on the Hugging Face Hub",
     "train-tokenizer": "train the tokenizer alone, for several runs to use",

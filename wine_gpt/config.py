@@ -406,12 +406,34 @@ class ScoreConfig:
 
 @dataclass(frozen=True)
 class ReviewsConfig:
-    """Where the base's reviews are, if they were moved; the other data settings are in the base's config.yaml."""
+    """Where a run's reviews are, if they were moved; the other data settings are in the run's config.yaml."""
 
-    # a file, kaggle or sample; null is the base's
+    # a file, kaggle or sample; null is the run's
     path: str | None = None
-    # encoding of a JSON, JSON Lines or CSV file; null is the base's
+    # encoding of a JSON, JSON Lines or CSV file; null is the run's
     encoding: str | None = None
+
+
+@dataclass(frozen=True)
+class RefitConfig:
+    """The settings of a refit; the first argument on the command line is the run."""
+
+    # folder of a finished and tested run of pretraining
+    run: str
+    data: ReviewsConfig = field(default_factory=ReviewsConfig)
+    # folder of the refit; null is RUN-refit
+    output_dir: str | None = None
+    # resume from the newest valid checkpoint
+    resume: bool = False
+    # replace the run in output_dir
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the folders."""
+        require_types(self)
+        require(self.run != "", "run", self.run, "name the folder of a finished run")
+        require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
+        require(not (self.resume and self.overwrite), "overwrite", True, "can't go together with resume")
 
 
 @dataclass(frozen=True)

@@ -292,6 +292,13 @@ def recorded_vocabulary(run: str | Path) -> str | None:
     return next((value for value in values if isinstance(value, str)), None)
 
 
+def refit_of(run: str | Path) -> str | None:
+    """Return the name of the tested run if the model, or its base, is a refit, which has seen all its reviews."""
+    folders = (folder for folder in (Path(run), base_of(run)) if folder is not None)
+    values = (_json_value(folder / METRICS, "refit", "run") for folder in folders)
+    return next((value for value in values if isinstance(value, str)), None)
+
+
 def _named_base(folder: Path) -> str | None:
     for name, keys in ((ADAPTER_CONFIG, ("base_model_name_or_path",)), (METRICS, ("base", "path"))):
         value = _json_value(folder / name, *keys)

@@ -52,6 +52,7 @@ def evaluate_model(config: ScoreConfig, model_folder: Path) -> EvaluationReport:
     """
     # a missing package must be reported before the long computation
     load_metric("conditioning")
+    _require_unseen(config, model_folder)
     model, tokenizer = load_subject(model_folder)
     reviews = load_reviews(config.data)
     held_out = reviews.splits[config.split]
@@ -71,6 +72,15 @@ def evaluate_model(config: ScoreConfig, model_folder: Path) -> EvaluationReport:
     _save_plots(folder, config, held_out, predictions)
     write_json(folder / run_folder.METRICS, report.to_dict())
     return report
+
+
+def _require_unseen(config: ScoreConfig, model_folder: Path) -> None:
+    """Refuse to score a refit on the reviews that it was trained on, whose loss would say nothing."""
+    tested = run_folder.refit_of(model_folder)
+    if tested is not None and config.data.path == run_folder.data_settings(model_folder).get("data.path"):
+        raise UserError(
+            f"model: {config.model} is a refit, which has seen all reviews: score the tested run, {tested}"
+        )
 
 
 def output_folder(config: ScoreConfig) -> Path:

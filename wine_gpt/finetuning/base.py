@@ -62,6 +62,8 @@ def load_base(path: str) -> Base:
     for name in (run_folder.CONFIG, run_folder.METRICS, run_folder.WEIGHTS):
         if not (folder / name).is_file():
             raise UserError(f"base: {path} is no finished run of scripts/pretrain.py: it has no {name}")
+    if (tested := run_folder.refit_of(folder)) is not None:
+        raise UserError(f"base: {path} is a refit, which has seen all reviews: name the tested run, {tested}")
     fingerprint = read_json(folder / run_folder.METRICS).get("data_fingerprint")
     if fingerprint is None:
         raise UserError(f"base: {folder / run_folder.METRICS} has no data_fingerprint: pretrain the base again")

@@ -75,7 +75,8 @@ def model_card(
         library_name="transformers",
         pipeline_tag="text-generation",
         model_name=name.split("/")[1],
-        eval_results=eval_results(run.corpus, run.metrics.test, run.corpus.name),
+        # the Hub's model index is of these weights, on which a refit has no figures
+        eval_results=None if run.metrics.refit else eval_results(run.corpus, run.metrics.test, run.corpus.name),
         # the demo reads this key, which is not one of the Hub's
         adapters=[*(model.repository for model in subset_models if model.is_adapter), *kept.adapters] or None,
         co2_eq_emissions=emissions(run.metrics.training, run.metrics.environment, "pre-training"),
@@ -102,6 +103,7 @@ def model_card(
         distillation=distillation_text(run.metrics.distillation) if run.metrics.distillation else "",
         training=training_table(run),
         evaluation=score_table("split", {"test": run.metrics.test, "validation": run.metrics.validation}),
+        refit=_refit(run),
         indexed=indexed,
         epochs=epochs,
         **_evaluation_sections(run),
@@ -128,7 +130,10 @@ def _facts(run: RunRecord, space: str | None) -> str:
         ("size", f"{(run.folder / WEIGHTS).stat().st_size / 1e6:,.1f} MB; a CPU is enough"),
         ("language", ", ".join(corpus.languages)),
         ("training texts", f"{report.splits['train']:,}" if report else None),
-        ("test perplexity", f"{perplexity} per word" if perplexity else None),
+        (
+            "test perplexity of the tested run" if run.metrics.refit else "test perplexity",
+            f"{perplexity} per word" if perplexity else None,
+        ),
         ("license", f"{corpus.license.markdown}{non_commercial}"),
         ("source code", f"[{source}]({source})" if source else None),
         ("demo", f"[{space}](https://huggingface.co/spaces/{space})" if space else None),
@@ -160,6 +165,19 @@ def _training_data(run: RunRecord) -> str:
     return f"{source}{details}{license}."
 
 
+def _refit(run: RunRecord) -> str:
+    """Return whose figures a refit's card has; empty for a run that held texts out."""
+    refit = run.metrics.refit
+    if refit is None:
+        return ""
+    epochs = f"{refit.epochs:,} epoch{'' if refit.epochs == 1 else 's'}"
+    return (
+        f"**These weights were trained on all {refit.reviews:,} texts in {epochs}, so no text is left to score them "
+        f"on.** The figures are those of the run {code(refit.run)}, which was trained with the same settings on the "
+        "training split alone and tested on texts that it had not seen."
+    )
+
+
 def _evaluation_sections(run: RunRecord) -> dict[str, str | Section]:
     """Return the sections of an evaluation, empty without one."""
     report = run.evaluation
@@ -188,6 +206,9 @@ def _evaluation_sections(run: RunRecord) -> dict[str, str | Section]:
 
 def _pretrain_command(run: RunRecord, name: str, revision: str) -> dict[str, str]:
     """Return how to train the model again."""
+    if run.metrics.refit:
+        # the tested run is not published
+        return {"install": "", "command": ""}
     config, metrics = f"{download_folder(name)}/{CONFIG}", run.metrics
     downloads = [download(name, revision, CONFIG)]
     script = f"scripts/pretrain.py {config}"

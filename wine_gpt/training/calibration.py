@@ -31,7 +31,7 @@ def calibrate(
     Returns:
         The factor, which is equal on all processes.
     """
-    norm = [parameter.data for parameter in module.model.transformer.ln_f.parameters()]
+    norm = _last_norm(module)
     trained = [tensor.clone() for tensor in norm]
 
     def scaled(steps: int) -> float:
@@ -45,3 +45,13 @@ def calibrate(
             best, lowest = best + direction, found
     scaled(best)
     return float(STEP**best)
+
+
+def scale_logits(module: LanguageModelLoss, factor: float) -> None:
+    """Multiply all logits of a model by a factor, as :func:`calibrate` does."""
+    for tensor in _last_norm(module):
+        tensor.mul_(factor)
+
+
+def _last_norm(module: LanguageModelLoss) -> list[torch.Tensor]:
+    return [parameter.data for parameter in module.model.transformer.ln_f.parameters()]

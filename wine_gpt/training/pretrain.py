@@ -19,7 +19,7 @@ from wine_gpt.data.batching import Indices
 from wine_gpt.data.reviews import Reviews, describe_empty_split, load_reviews
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, write_atomically
+from wine_gpt.files import JsonObject, sha256, write_atomically
 from wine_gpt.modeling.cross_entropy import SoftTargets
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import save_model
@@ -36,12 +36,13 @@ from wine_gpt.tokenizer import (
 )
 from wine_gpt.training import epoch_weights, record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
-from wine_gpt.training.calibration import calibrate
+from wine_gpt.training.calibration import calibrate, scale_logits
 from wine_gpt.training.record import (
     Distillation,
     Environment,
     EpochLoss,
     PeakMemory,
+    Refit,
     RunMetrics,
     TrainingSummary,
 )
@@ -80,6 +81,14 @@ class Teaching:
     record: Distillation
 
 
+@dataclass(frozen=True)
+class TestedRun:
+    """The finished run that a refit repeats on all its reviews; see :mod:`wine_gpt.training.refit`."""
+
+    folder: Path
+    metrics: RunMetrics
+
+
 # called on all processes with the reviews, the tokenizer and the tokenized splits
 Teach = Callable[[Reviews, PreTrainedTokenizerFast, DatasetDict, Accelerator], Teaching]
 
@@ -91,6 +100,7 @@ def pretrain(
     on_checkpoint: Callable[[Path], None] | None = None,
     teach: Teach | None = None,
     followed_by: float = 0.0,
+    tested: TestedRun | None = None,
 ) -> FinishedRun:
     """Train a model from scratch and write a run folder that ``from_pretrained`` and ``pipeline`` load.
 
@@ -101,6 +111,7 @@ def pretrain(
         teach: returns what the model learns from a teacher; None trains on the reviews alone.
         followed_by: how long the trainings that follow this one take, in trainings of this length, for the remaining
             time of all.
+        tested: the run whose scores and calibration the model takes over, because no review is held out.
 
     Raises:
         UserError: for anything that the user can fix.
@@ -116,7 +127,7 @@ def pretrain(
                 stack.enter_context(run_folder.locked(folder))
                 if not config.overwrite and config.resume is None:
                     run_folder.require_free(folder)
-        return _pretrain(config, folder, accelerator, on_step, on_checkpoint, teach, followed_by)
+        return _pretrain(config, folder, accelerator, on_step, on_checkpoint, teach, followed_by, tested)
 
 
 def _pretrain(
@@ -127,8 +138,9 @@ def _pretrain(
     on_checkpoint: Callable[[Path], None] | None,
     teach: Teach | None,
     followed_by: float,
+    tested: TestedRun | None,
 ) -> FinishedRun:
-    reviews, tokenizer, splits = _load_data(config)
+    reviews, tokenizer, splits = _load_data(config, held_out=tested is None)
     teaching = teach(reviews, tokenizer, splits, accelerator) if teach else None
     with shared_errors():
         trainer = _build_trainer(config, folder, accelerator, reviews, tokenizer, splits, teaching)
@@ -156,7 +168,7 @@ def _pretrain(
     )
     start_trackers(accelerator, folder, folder.resolve().name, config, trainer.state)
     trainer.run()
-    metrics = _evaluate(trainer, splits, reviews.fingerprint)
+    metrics = _evaluate(trainer, splits, reviews.fingerprint, tested)
     if teaching:
         metrics = dataclasses.replace(metrics, distillation=teaching.record)
     log_results(accelerator, trainer.state, _test_figures(metrics))
@@ -214,19 +226,20 @@ def _warn_of_few_steps(trainer: Trainer) -> None:
         )
 
 
-def _load_data(config: PretrainConfig) -> tuple[Reviews, PreTrainedTokenizerFast, DatasetDict]:
+def _load_data(config: PretrainConfig, held_out: bool) -> tuple[Reviews, PreTrainedTokenizerFast, DatasetDict]:
     """Return the reviews, the tokenizer and the tokenized splits; the main process fills the cache for the others."""
     reviews = main_process_first(lambda: load_reviews(config.data))
     logger.info(str(reviews.report))
     with shared_errors():
-        _require_validation(reviews, config.data)
+        if held_out:
+            _require_validation(reviews, config.data)
         tokenizer = _tokenizer(config, reviews)
     equal = {"data": reviews.fingerprint, "tokenizer": fingerprint(tokenizer)}
     require_equal(equal, "every machine needs the same data file and the same tokenizer")
     splits = main_process_first(lambda: tokenize_splits(reviews.splits, tokenizer))
     with shared_errors():
         require_known_words(splits, tokenizer)
-    if poor_fit := describe_poor_fit(reviews.splits["validation"], splits["validation"], tokenizer):
+    if held_out and (poor_fit := describe_poor_fit(reviews.splits["validation"], splits["validation"], tokenizer)):
         logger.warning(f"tokenizer: {poor_fit}")
     return reviews, tokenizer, splits
 
@@ -305,24 +318,51 @@ def resume(trainer: Trainer, requested: str) -> None:
     logger.info(f"resumed from step {found.step:,}")
 
 
-def _evaluate(trainer: Trainer, splits: DatasetDict, data_fingerprint: str) -> RunMetrics:
-    """Calibrate the trained model and score it."""
-    scoring = (trainer.tokenizer, trainer.accelerator)
-    scale = calibrate(trainer.module, splits["validation"], *scoring)
-    logger.info(f"calibrated on validation: logits x {scale:.2f}")
-    scores = {
-        name: score(trainer.module, splits[name], *scoring) for name in ("validation", "test") if len(splits[name])
-    }
+def _evaluate(trainer: Trainer, splits: DatasetDict, data_fingerprint: str, tested: TestedRun | None) -> RunMetrics:
+    """Calibrate the trained model and score it; a refit takes over the tested run's calibration and scores."""
+    if tested is None:
+        scale, validation, test = _calibrate_and_score(trainer, splits)
+        training, refit = summarize(trainer), None
+    else:
+        scale, validation, test = _take_over(trainer, tested.metrics)
+        refit = Refit(
+            run=tested.folder.resolve().name,
+            weights_sha256=sha256(tested.folder / run_folder.WEIGHTS),
+            epochs=trainer.config.epochs,
+            reviews=len(splits["train"]),
+        )
+        # no epoch has a validation loss
+        training = dataclasses.replace(summarize(trainer), epochs=[], best_epoch=None)
     return RunMetrics(
-        validation=scores.get("validation"),
-        test=scores.get("test"),
+        validation=validation,
+        test=test,
         data_fingerprint=data_fingerprint,
-        training=dataclasses.replace(summarize(trainer), logit_scale=round(scale, 4)),
+        training=dataclasses.replace(training, logit_scale=round(scale, 4)),
         parameters=trainer.module.model.num_parameters(),
         peak_memory=PeakMemory.of_this_process(),
         environment=Environment.of(trainer.accelerator.device),
         vocabulary_sha256=vocabulary_sha256(trainer.tokenizer),
+        refit=refit,
     )
+
+
+def _calibrate_and_score(trainer: Trainer, splits: DatasetDict) -> tuple[float, Score | None, Score | None]:
+    """Return the factor of the logits, and the scores of validation and test; None for an empty split."""
+    scoring = (trainer.tokenizer, trainer.accelerator)
+    scale = calibrate(trainer.module, splits["validation"], *scoring)
+    logger.info(f"calibrated on validation: logits x {scale:.2f}")
+    validation, test = (
+        score(trainer.module, splits[name], *scoring) if len(splits[name]) else None for name in ("validation", "test")
+    )
+    return scale, validation, test
+
+
+def _take_over(trainer: Trainer, tested: RunMetrics) -> tuple[float, Score | None, Score | None]:
+    """Calibrate by the tested run's factor of the logits; return it and that run's scores."""
+    scale = tested.training.logit_scale or 1.0
+    scale_logits(trainer.module, scale)
+    logger.info(f"calibrated as the tested run: logits x {scale:.2f}")
+    return scale, tested.validation, tested.test
 
 
 def _save_run(folder: Path, config: PretrainConfig, trainer: Trainer, reviews: Reviews, metrics: RunMetrics) -> None:

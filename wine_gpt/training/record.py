@@ -87,8 +87,9 @@ class TrainingState:
 
     @property
     def best(self) -> EpochResult | None:
-        """The epoch with the lowest validation loss so far."""
-        return min(self.epochs, key=lambda epoch: epoch.score.nats_per_word, default=None)
+        """The epoch with the lowest validation loss so far; the last one without validation reviews."""
+        validated = [epoch for epoch in self.epochs if epoch.score.reviews]
+        return min(validated or self.epochs[-1:], key=lambda epoch: epoch.score.nats_per_word, default=None)
 
     def add_loss(self, nats: float, tokens: int) -> None:
         """Add the summed loss of one step's batch and its tokens."""
@@ -290,6 +291,23 @@ class Distillation:
 
 
 @dataclass(frozen=True)
+class Refit:
+    """What a model that was trained on all reviews, none held out, is a refit of.
+
+    Attributes:
+        run: the folder's name of the tested run, whose scores the metrics file has.
+        weights_sha256: of the tested run's weights.
+        epochs: passes over the reviews: as many as gave the tested run's lowest validation loss.
+        reviews: the number of reviews trained on.
+    """
+
+    run: str
+    weights_sha256: str
+    epochs: int
+    reviews: int
+
+
+@dataclass(frozen=True)
 class RunMetrics:
     """The metrics file of a pretraining run.
 
@@ -303,6 +321,7 @@ class RunMetrics:
         environment: see :class:`Environment`.
         vocabulary_sha256: see :func:`wine_gpt.tokenizer.vocabulary_sha256`; none in older files.
         distillation: see :class:`Distillation`; none for a model that was trained on the reviews alone.
+        refit: see :class:`Refit`; then the scores are the tested run's. None for a run that held reviews out.
     """
 
     validation: Score | None
@@ -314,6 +333,7 @@ class RunMetrics:
     environment: Environment
     vocabulary_sha256: str | None = None
     distillation: Distillation | None = None
+    refit: Refit | None = None
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> "RunMetrics":
@@ -328,6 +348,7 @@ class RunMetrics:
             environment=Environment.from_dict(content["environment"]),
             vocabulary_sha256=content.get(VOCABULARY_SHA256),
             distillation=Distillation.from_dict(content["distillation"]) if "distillation" in content else None,
+            refit=from_fields(Refit, content["refit"]) if "refit" in content else None,
         )
 
     def to_dict(self) -> JsonObject:
@@ -343,6 +364,7 @@ class RunMetrics:
             "environment": self.environment.to_dict(),
             **vocabulary,
             **({} if self.distillation is None else {"distillation": self.distillation.to_dict()}),
+            **({} if self.refit is None else {"refit": dataclasses.asdict(self.refit)}),
         }
 
     @classmethod
@@ -379,10 +401,11 @@ def save_loss_curve(folder: Path, state: TrainingState) -> None:
     """Draw training loss (nats per token) and validation loss (nats per word) over the optimizer steps."""
     axes = new_axes("optimizer step", "loss in nats")
     axes.plot(*zip(*state.curve, strict=True), color=PALE, linewidth=1, label="training, per token")
-    steps = [epoch.step for epoch in state.epochs]
-    losses = [epoch.score.nats_per_word for epoch in state.epochs]
-    axes.plot(steps, losses, color=WINE, marker="o", label="validation, per word")
-    if state.best:
+    validated = [epoch for epoch in state.epochs if epoch.score.reviews]
+    if validated:
+        losses = [epoch.score.nats_per_word for epoch in validated]
+        axes.plot([epoch.step for epoch in validated], losses, color=WINE, marker="o", label="validation, per word")
+    if validated and state.best:
         loss = state.best.score.nats_per_word
         axes.annotate(f"{loss:.3f}", (state.best.step, loss), (0, 8), textcoords="offset points")
     save_axes(axes, folder / LOSS_PLOT)

@@ -44,6 +44,8 @@ SAMPLES_PER_EVALUATION = 3
 class Trainer:
     """Trains a model on a tokenized ``train`` split and keeps the weights with the lowest ``validation`` loss.
 
+    With an empty ``validation`` split the last epoch's weights are kept.
+
     Args:
         model: changed in place; it has the best weights when :meth:`run` returns. Parameters that need no gradient are
             neither changed nor saved in checkpoints.
@@ -170,7 +172,7 @@ class Trainer:
         """
         epoch = self.plan.epoch_of(self.state.step - 1) + 1
         validation = score(self.module, self.validation_split, self.tokenizer, self.accelerator)
-        if not math.isfinite(validation.perplexity):
+        if len(self.validation_split) and not math.isfinite(validation.perplexity):
             problem = f"epoch {epoch}: the validation perplexity is not finite: lower training.learning_rate"
             raise on_all_processes(UserError(problem))
         result = EpochResult(epoch, self.state.step, validation, self._sample())
@@ -181,10 +183,7 @@ class Trainer:
         # before the checkpoint, because a run that is killed between the two writes the epoch again
         self._keep_epoch(epoch, validation)
         log_epoch(self.accelerator, result)
-        progress.say(
-            f"epoch {epoch} of {self.config.epochs}: validation {validation.nats_per_word:.3f} nats per "
-            f"word, perplexity {validation.perplexity:.1f}{', the best so far' if is_best else ''}"
-        )
+        progress.say(f"epoch {epoch} of {self.config.epochs}{_describe(validation, is_best)}")
         progress.say(f"  {result.samples[0]}")
         self.save_checkpoint()
 
@@ -271,6 +270,15 @@ class Trainer:
         texts = generate_texts(self.module.model, self.tokenizer, prompts, seed=seed)
         self.module.train()
         return texts
+
+
+def _describe(validation: Score, is_best: bool) -> str:
+    if not validation.reviews:
+        return ""
+    return (
+        f": validation {validation.nats_per_word:.3f} nats per "
+        f"word, perplexity {validation.perplexity:.1f}{', the best so far' if is_best else ''}"
+    )
 
 
 def describe_runtime(accelerator: Accelerator, micro_batches: int) -> JsonObject:

@@ -1,0 +1,46 @@
+"""Train a tested run's model again on all its reviews, none held out, for publishing.
+
+    wine-gpt refit runs/base                          # writes runs/base-refit
+    wine-gpt refit runs/base --output_dir runs/all
+    wine-gpt publish runs/base-refit --repo wine-gpt
+
+RUN is the folder of a finished run of pretraining. Settings, tokenizer and calibration are its own, and so are the
+figures on the card, because no review is left to score the refit on. --resume continues an interrupted refit.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from wine_gpt.cli import exits_cleanly, program_name, sibling_command
+from wine_gpt.commands import exit_with_help
+from wine_gpt.config import RefitConfig
+from wine_gpt.config_io import parse_config
+from wine_gpt.errors import UserError
+from wine_gpt.processes import joins_as_main_process
+
+
+@exits_cleanly
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the config, train, and print what was written."""
+    config = read_config(sys.argv[1:] if arguments is None else arguments)
+    is_main_process = joins_as_main_process()
+    # imported after the settings are checked, because importing torch takes seconds
+    from wine_gpt.training.refit import refit
+
+    run = refit(config)
+    if is_main_process:
+        print(
+            f"trained on all reviews, so nothing was scored; the tested run {config.run} has "
+            f"{run.score.nats_per_word:.3f} nats per word\n"
+            f"saved: {run.folder}\n"
+            f"next:  {sibling_command('publish')} {run.folder} --help"
+        )
+
+
+def read_config(arguments: Sequence[str]) -> RefitConfig:
+    """Parse the command line, whose first argument is the tested run."""
+    usage = f"{program_name('refit')} RUN [--section.setting value ...]"
+    exit_with_help(RefitConfig, arguments, usage, __doc__)
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError(f"name a run first: {usage}; see --help")
+    return parse_config(RefitConfig, ["--run", *arguments])
