@@ -2,9 +2,11 @@
 
 import json
 import math
+import os
 import random
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,12 @@ from typing import Any
 import evaluate
 import pytest
 from huggingface_hub import RepoCard
+from support.hub_server import HubServer
 from support.without_wine_gpt import run_without_wine_gpt
 
 from wine_gpt.evaluation.metrics import METRICS, load_metric
 
+PUBLISH_METRICS = Path(__file__).parent / "support" / "publish_metrics.py"
 LOAD_METRICS = Path(__file__).parent / "support" / "load_metrics_offline.py"
 FOLDER = Path(__file__).parents[1] / "wine_gpt" / "evaluation" / "metrics"
 
@@ -36,6 +40,29 @@ def test_each_metric_loads_offline_without_wine_gpt_and_its_examples_are_right(
     assert offline[name]["tried"] >= 3
     assert len(offline[name]["description"]) > 200
     assert "predictions" in offline[name]["features"]
+
+
+@pytest.fixture(scope="module")
+def published(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Upload each metric to a Space, and return the inputs of each as it is loaded from there."""
+    hub.forget()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment |= {**hub.environment(), "HF_HOME": str(tmp_path_factory.mktemp("published"))}
+    command = [sys.executable, PUBLISH_METRICS, *(FOLDER / name for name in METRICS)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(METRICS, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_each_metric_is_a_space_from_which_it_loads(
+    hub: HubServer, published: dict[str, Any], offline: dict[str, Any], name: str
+) -> None:
+    assert published[name] == sorted(offline[name]["features"])
+    files = hub.repository(f"org/{name}", "space").files()
+    # the files of evaluate's template of a module, but for its tests
+    assert set(files) == {"README.md", "__init__.py", "app.py", "requirements.txt", f"{name}.py"}
+    assert all("wine_gpt" not in content for path, content in files.items() if path != f"{name}.py")
 
 
 def figures(metric: str, **inputs: object) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Pretraining as a user runs it: the scripts, the folder they leave, and what they refuse."""
 
+import dataclasses
 import json
 import os
 import random
@@ -605,6 +606,27 @@ def test_pretrain_runs_twice_in_one_process_with_other_settings_and_leaves_no_st
         pretrain(settings(work, "beside_another", training__mixed_precision="no"))
         assert own.mixed_precision == "bf16"
     assert losses(work / "beside_another") == losses(work / "fp32")
+
+
+def test_a_resumed_run_continues_its_log_of_tensorboard(work: Path, cache: Path) -> None:
+    changes: dict[str, object] = {"training__trackers": "tensorboard", "training__mixed_precision": "no"}
+    pretrain(settings(work, "logged", **changes))
+    first = logged_steps(work / "logged")
+    assert len(first["validation/perplexity"]) == 1
+    longer = dataclasses.replace(settings(work, "logged", **changes), resume="latest")
+    pretrain(dataclasses.replace(longer, training=dataclasses.replace(longer.training, epochs=2)))
+    both = logged_steps(work / "logged")
+    assert len(both["validation/perplexity"]) == 2
+    for name, steps in both.items():
+        assert steps == sorted(set(steps)), name
+        assert steps[: len(first[name])] == first[name]
+
+
+def logged_steps(folder: Path) -> dict[str, list[int]]:
+    """Return the steps of each value in a run's log."""
+    events = EventAccumulator(str(folder / "wine_gpt"))
+    events.Reload()
+    return {name: [event.step for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
 
 def test_a_refused_pretrain_leaves_no_state(work: Path, cache: Path) -> None:
