@@ -484,6 +484,16 @@ def test_a_byte_order_mark_contradicts_another_encoding(tmp_path: Path) -> None:
         ),
         (FRENCH.replace("â", "\ufffd").encode(), "utf-8", "record 1: note has U+FFFD in place of a character"),
         (FRENCH.encode("utf-7"), "utf-8", "which reads 'â' in UTF-7: name the file's encoding, data.encoding utf-7"),
+        (
+            FRENCH.replace("â", "番").encode("iso2022_jp", "replace"),
+            "utf-8",
+            "note has '\\x1b$B', as in iso2022_jp: name",
+        ),
+        (
+            FRENCH.replace("â", "号").encode("hz", "replace"),
+            "utf-8",
+            "~}', as in hz: name the file's encoding, data.enc",
+        ),
     ],
 )
 def test_characters_of_a_wrong_encoding_are_a_warning(
@@ -501,7 +511,7 @@ def test_surrogates_in_utf_8_are_named(tmp_path: Path) -> None:
     units = (written[start : start + 2].decode("utf-16-le", "surrogatepass") for start in range(0, len(written), 2))
     path = tmp_path / "a.csv"
     path.write_bytes("".join(units).encode("utf-8", "surrogatepass"))
-    assert "is not utf-8: the file is CESU-8; correct it: data.decode(" in load_error(str(path), **OWN)
+    assert "is not utf-8 but a surrogate, as in CESU-8: correct the file: data.decode(" in load_error(str(path), **OWN)
 
 
 def test_json_text_sequences_are_read(tmp_path: Path) -> None:

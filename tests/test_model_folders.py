@@ -241,10 +241,28 @@ def test_a_tokenizers_length_that_is_no_number_is_named(folder: Path) -> None:
         ("normalizer", None, "has no normalizer that lower-cases, as its words are: restore the file"),
         ("normalizer", {"type": "NFC"}, "has no normalizer that lower-cases"),
         ("normalizer", {"type": "Sequence", "normalizers": []}, "has no normalizer that lower-cases"),
+        ("decoder", None, "has no decoder, which joins words: restore the file"),
     ],
 )
 def test_a_tokenizer_that_lost_a_stage_is_refused(folder: Path, stage: str, value: object, message: str) -> None:
     change_json(folder / "tokenizer.json", **{stage: value})
+    assert message in refused(load_model_and_tokenizer, folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("unk_token", "[OTHER]", "has no word '[OTHER]', its unk_token: restore the file"),
+        ("plum", 5, "has two words with one id: restore the file"),
+        ("plum", 10**6, "the tokenizer has a word with the id 1,000,000, the model"),
+    ],
+)
+def test_a_vocabulary_that_no_text_can_be_read_with_is_refused(
+    folder: Path, key: str, value: object, message: str
+) -> None:
+    model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    changed = {**model, key: value} if key in model else {**model, "vocab": {**model["vocab"], key: value}}
+    change_json(folder / "tokenizer.json", model=changed)
     assert message in refused(load_model_and_tokenizer, folder)
 
 

@@ -376,7 +376,7 @@ def load_tokenizer(path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS)
     if not isinstance(tokenizer.model_max_length, int | float):
         length = tokenizer.model_max_length
         raise UserError(f"tokenizer: {path}: model_max_length of {TOKENIZER_CONFIG} is {length!r}: must be a number")
-    _require_separated_words(path, tokenizer.backend_tokenizer)
+    _require_word_level(path, tokenizer.backend_tokenizer)
     missing = [name for name in required if getattr(tokenizer, f"{name}_token_id") is None]
     if missing:
         raise UserError(f"tokenizer: {path} has no {', '.join(missing)} token; {TOKENIZER_CONFIG} names them")
@@ -401,19 +401,25 @@ def _require_readable(folder: Path) -> None:
         raise UserError(f"tokenizer: {error}") from error
 
 
-def _require_separated_words(path: str | Path, core: Tokenizer) -> None:
-    """Check a word-level tokenizer's first stages, because without them nearly all words are unknown."""
+def _require_word_level(path: str | Path, core: Tokenizer) -> None:
+    """Check a word-level tokenizer's words and stages, because without them words are unknown, mixed up or errors."""
     if not isinstance(core.model, models.WordLevel):
         return
-    if core.pre_tokenizer is None:
-        raise UserError(
-            f"tokenizer: {TOKENIZER} of {path} has no pre_tokenizer, which separates words: restore the file"
-        )
     ours = _stages(core)[1] in [_stages(_word_finder(breaks))[1] for breaks in (False, True)]
-    if ours and (core.normalizer is None or core.normalizer.normalize_str("A") != "a"):
-        raise UserError(
-            f"tokenizer: {TOKENIZER} of {path} has no normalizer that lower-cases, as its words are: restore the file"
-        )
+    ids = core.get_vocab(with_added_tokens=False).values()
+    problems = {
+        "has no pre_tokenizer, which separates words": core.pre_tokenizer is None,
+        "has no normalizer that lower-cases, as its words are": ours and _normalized(core, "A") != "a",
+        "has no decoder, which joins words": ours and core.decoder is None,
+        f"has no word {core.model.unk_token!r}, its unk_token": core.token_to_id(core.model.unk_token) is None,
+        "has two words with one id": len(set(ids)) < len(ids),
+    }
+    if problem := next((problem for problem, is_there in problems.items() if is_there), ""):
+        raise UserError(f"tokenizer: {TOKENIZER} of {path} {problem}: restore the file")
+
+
+def _normalized(core: Tokenizer, text: str) -> str:
+    return text if core.normalizer is None else str(core.normalizer.normalize_str(text))
 
 
 def natural_spacing(template: ReviewTemplate, line_breaks: bool = False) -> decoders.Decoder:

@@ -23,6 +23,9 @@ NON_ASCII = re.compile(r"[^\x00-\x7f]+")
 AFTER_LATIN = "\u0250"
 # a character outside ASCII in UTF-7
 UTF_7 = re.compile(r"\+[A-Za-z0-9+/]{3,}-")
+# the escape sequences of encodings that have ASCII bytes only
+ESCAPES = {"iso2022_jp": re.compile(r"\x1b\$[@B]"), "hz": re.compile(r"~\{(?:[!-}][!-~])+~\}")}
+ASCII_ONLY = "|".join(pattern.pattern for pattern in (UTF_7, *ESCAPES.values()))
 CONTROL = re.compile(r"[\x80-\x9f]")
 
 
@@ -55,7 +58,7 @@ def _suspects(batch: pa.RecordBatch) -> Iterator[tuple[int, str, str]]:
         is_ascii = pc.string_is_ascii(values)
         rows = pc.indices_nonzero(pc.fill_null(pc.invert(is_ascii), False))
         rows = rows.filter(pc.match_substring_regex(values.take(rows), SUSPECT))
-        ascii_rows = pc.indices_nonzero(pc.fill_null(pc.match_substring_regex(values, UTF_7.pattern), False))
+        ascii_rows = pc.indices_nonzero(pc.fill_null(pc.match_substring_regex(values, ASCII_ONLY), False))
         rows = pa.concat_arrays([rows, ascii_rows.filter(is_ascii.take(ascii_rows))])
         yield from ((row, column, values[row].as_py()) for row in rows.to_pylist())
 
@@ -65,6 +68,9 @@ def _diagnose(value: str, codec: str) -> tuple[str, str]:
     if encoded := next(filter(_of_utf_7, UTF_7.findall(value)), ""):
         advice = "name the file's encoding, data.encoding utf-7"
         return "utf-7", f"{encoded!r}, which reads {encoded.encode().decode('utf-7')!r} in UTF-7: {advice}"
+    for encoding, pattern in ESCAPES.items():
+        if escape := pattern.search(value):
+            return encoding, f"{escape[0]!r}, as in {encoding}: name the file's encoding, data.encoding {encoding}"
     runs: list[str] = NON_ASCII.findall(value)
     if not runs:
         return "", ""

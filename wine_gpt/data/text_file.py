@@ -111,8 +111,12 @@ class TextFile:
         """Return the error for a file that can't be decoded, with an encoding in which the file can be read."""
         offset, reason = self._first_error(codec) or (0, "")
         if codec == UTF_8 and self._first_error(UTF_8, errors="surrogatepass") is None:
-            repair = "data.decode('utf-8', 'surrogatepass').encode('utf-16', 'surrogatepass').decode('utf-16')"
-            return UserError(f"{self.name}: byte {offset:,} is not utf-8: the file is CESU-8; correct it: {repair}")
+            repair = (
+                "data.decode('utf-8', 'surrogatepass').encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
+            )
+            return UserError(
+                f"{self.name}: byte {offset:,} is not utf-8 but a surrogate, as in CESU-8: correct the file: {repair}"
+            )
         check = self._utf_8_check()
         if check.wrong and check.characters > check.wrong:
             cut = codec == UTF_8 and reason == "unexpected end of data"

@@ -84,6 +84,9 @@ def load_model_and_tokenizer(
     path = local_folder(path)
     model, tokenizer = load_model(path), load_tokenizer(path, required)
     words, embeddings = len(tokenizer), model.config.vocab_size
+    highest = max(tokenizer.get_vocab().values(), default=0)
+    if highest >= embeddings >= words:
+        raise UserError(f"{path}: the tokenizer has a word with the id {highest:,}, the model {embeddings:,} words")
     if words > embeddings:
         raise UserError(
             f"{path}: the tokenizer has {words:,} words, the model {embeddings:,}: they do not fit together"
