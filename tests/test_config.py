@@ -23,6 +23,7 @@ from wine_gpt.config import (
 from wine_gpt.config_io import config_from_settings, leaf_types, parse_config, to_flat, to_yaml
 from wine_gpt.errors import UserError
 from wine_gpt.run_folder import base_of, data_settings
+from wine_gpt.training.model_size import describe_fitting_size
 
 ROOT = Path(__file__).parents[1]
 
@@ -338,6 +339,17 @@ def test_an_integer_is_a_number() -> None:
 def test_a_saved_config_does_not_start_the_run_over() -> None:
     assert "overwrite" not in to_yaml(parse("--overwrite"))
     assert "resume" not in to_yaml(parse("--resume"))
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [(0, "small.yaml"), (30_000, "small.yaml"), (120_000, "small.yaml"), (120_001, "base.yaml"), (10**8, "base.yaml")],
+)
+def test_the_config_that_fits_the_training_words_is_named(words: int, name: str) -> None:
+    line = describe_fitting_size(words)
+    assert line.startswith(f"{words:,} training words: the sizes of {name} fit, as a rule of thumb")
+    parameters = [parse(each).model for each in ("small.yaml", "base.yaml")]
+    assert parameters[0].n_embd < parameters[1].n_embd
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
@@ -37,6 +38,7 @@ from wine_gpt.tokenizer import (
 from wine_gpt.training import epoch_weights, record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate, scale_logits
+from wine_gpt.training.model_size import describe_fitting_size
 from wine_gpt.training.record import (
     Distillation,
     Environment,
@@ -154,6 +156,9 @@ def _pretrain(
     if (finished := _finished_metrics(config, folder, trainer)) is not None:
         logger.info(f"finished already: {folder} has all {trainer.plan.total_steps:,} steps of this config")
         return FinishedRun(folder, _held_out(finished))
+    if teach is None and tested is None:
+        # a row is [BOS] words [EOS]
+        logger.info(describe_fitting_size(int(np.sum(splits["train"]["length"])) - 2 * len(splits["train"])))
     _warn_of_few_steps(trainer)
     # after all checks, so that a wrong setting does not remove an earlier run
     with shared_errors():
