@@ -1,5 +1,6 @@
 """A distillation: members, targets on disk, a student that resumes bit for bit, and what is refused."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from datasets import Dataset
 from support.small_run import ROOT, SMALL, flags
 from support.system_faults import disk, run_in_subprocess
@@ -21,7 +23,7 @@ from wine_gpt.config import DistillConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.distillation import distill, synthetic, targets
-from wine_gpt.distillation.targets import TargetStore, load_or_make
+from wine_gpt.distillation.targets import Request, TargetStore, load_or_make
 from wine_gpt.distillation.teacher import load_ensemble
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.modeling.pretrained import load_model
@@ -167,13 +169,13 @@ def test_targets_that_are_damaged_or_out_of_date_are_made_again(
     else:
         manifest.write_text(json.dumps({**content, "made_from": {}}))
     made_from = content["made_from"]
-    given = {name: made_from.pop(name) for name in ("synthetic_reviews", "seed")}
-    del made_from["version"]
+    request = Request(**{name.name: made_from.pop(name.name) for name in dataclasses.fields(Request)})
+    del made_from["version"], made_from["words"]
     tokenizer = load_tokenizer(finished)
     # with the matmuls of the run that made them
-    with accelerator_session(config(work, "x").training, tmp_path):
+    with accelerator_session(config(work, "x").training, tmp_path) as accelerator:
         ensemble = load_ensemble(members(finished), tokenizer)
-        arguments = (folder, made_from, ensemble, tokenizer, real_reviews(work, finished), *given.values())
+        arguments = (folder, made_from, ensemble, tokenizer, real_reviews(work, finished), request, accelerator)
         load_or_make(*arguments)
         assert file.read_bytes() == before
         assert not (tmp_path / ".tmp-targets").exists()
@@ -186,8 +188,10 @@ def make_on_small_disk(folder: Path, run: Path, real: Path) -> str:
     tokenizer = load_tokenizer(run)
     with disk(folder, "size=256k"), restored_state():
         ensemble = load_ensemble(members(run), tokenizer)
+        request = Request(synthetic_reviews=2, seed=42, label_real=True)
+        reviews = datasets.load_from_disk(str(real))
         with pytest.raises(UserError) as error:
-            load_or_make(folder / "targets", {}, ensemble, tokenizer, datasets.load_from_disk(str(real)), 2, 42)
+            load_or_make(folder / "targets", {}, ensemble, tokenizer, reviews, request, Accelerator(cpu=True))
         assert [*folder.iterdir()] == []
     return str(error.value)
 
@@ -197,6 +201,20 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(finished: Path, work: Path, 
     error = run_in_subprocess(make_on_small_disk, tmp_path / "disk", finished, tmp_path / "real")
     assert error.startswith(f"targets: can't write {tmp_path / 'disk' / 'targets'}: No space left on device; about ")
     assert error.endswith(" free")
+
+
+def test_real_reviews_are_not_predicted_without_a_weight(finished: Path, work: Path, tmp_path: Path) -> None:
+    tokenizer, real = load_tokenizer(finished), real_reviews(work, finished)
+    with accelerator_session(config(work, "x").training, tmp_path) as accelerator:
+        ensemble = load_ensemble(members(finished), tokenizer)
+        request = Request(synthetic_reviews=2, seed=42, label_real=False)
+        load_or_make(tmp_path / "targets", {}, ensemble, tokenizer, real, request, accelerator)
+    store = TargetStore(tmp_path / "targets", real, BLOCK_SIZE, teacher_weight=0)
+    counts = [min(len(store.reviews[review]["input_ids"]) - 1, BLOCK_SIZE) for review in (0, len(real), len(real) + 1)]
+    found = store(np.array([0, len(real)]))
+    assert found.label_weight.tolist() == [1.0] * counts[0] + [0.0] * counts[1]
+    assert not found.probabilities[: counts[0]].any()
+    assert len(np.load(tmp_path / "targets" / "ids.npy")) == sum(counts[1:])
 
 
 def test_a_member_with_other_words_is_refused(finished: Path, tokenizer: PreTrainedTokenizerFast) -> None:

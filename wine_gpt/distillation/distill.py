@@ -13,7 +13,7 @@ from wine_gpt import run_folder
 from wine_gpt.config import DistillConfig
 from wine_gpt.data.reviews import Reviews
 from wine_gpt.distillation.members import train_members
-from wine_gpt.distillation.targets import LIKELIEST, TargetStore, load_or_make
+from wine_gpt.distillation.targets import Request, TargetStore, load_or_make
 from wine_gpt.distillation.teacher import load_ensemble
 from wine_gpt.files import sha256
 from wine_gpt.modeling.scoring import score
@@ -58,11 +58,11 @@ def _teach(
         "data": reviews.fingerprint,
         "tokenizer": fingerprint(tokenizer),
         "members": [sha256(member / run_folder.WEIGHTS) for member in members],
-        "words": LIKELIEST,
     }
-    synthetic, seed = round(settings.synthetic_ratio * len(real)), config.training.seed
+    synthetic = round(settings.synthetic_ratio * len(real))
+    request = Request(synthetic, config.training.seed, label_real=settings.teacher_weight > 0)
     folder = Path(config.output_dir) / run_folder.TARGETS
-    main_process_first(lambda: load_or_make(folder, made_from, ensemble, tokenizer, real, synthetic, seed))
+    main_process_first(lambda: load_or_make(folder, made_from, ensemble, tokenizer, real, request, accelerator))
     store = TargetStore(folder, real, config.model.block_size, settings.teacher_weight)
     losses = {
         name: score(ensemble, splits[name], tokenizer, accelerator).nats_per_word

@@ -5,10 +5,12 @@ and the probability of all other words, as NumPy files that are memory-mapped. I
 renamed when it is complete.
 """
 
+import dataclasses
 import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
+from accelerate import Accelerator
 from accelerate.logging import get_logger
 from datasets import Dataset, DatasetInfo, concatenate_datasets
 from transformers import PreTrainedTokenizerFast
@@ -23,7 +26,7 @@ from transformers import PreTrainedTokenizerFast
 from wine_gpt.data.batching import Indices, collate, evaluation_batches, positions_of
 from wine_gpt.distillation.synthetic import sample_reviews
 from wine_gpt.distillation.teacher import Ensemble
-from wine_gpt.errors import UserError
+from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, make_folder, read_json, sha256, sync, write_json
 from wine_gpt.modeling.cross_entropy import SoftTargets
 from wine_gpt.progress import Progress
@@ -44,6 +47,21 @@ IDS, PROBABILITIES, REST, STARTS = "ids", "probabilities", "rest", "starts"
 MANIFEST = "manifest.json"
 
 
+@dataclass(frozen=True)
+class Request:
+    """Which targets to make.
+
+    Attributes:
+        synthetic_reviews: the number of reviews that the ensemble's members write.
+        seed: the seed of the sampling.
+        label_real: whether to keep predictions of the real reviews too.
+    """
+
+    synthetic_reviews: int
+    seed: int
+    label_real: bool
+
+
 class TargetStore:
     """The synthetic reviews and the targets of real and synthetic reviews.
 
@@ -51,7 +69,8 @@ class TargetStore:
         folder: a folder that :func:`load_or_make` wrote.
         real: the tokenized real reviews.
         block_size: the model's positions.
-        teacher_weight: weight of the teacher's predictions for real reviews, 0 to 1; that of synthetic ones is 1.
+        teacher_weight: weight of the teacher's predictions for real reviews, 0 to 1; that of synthetic ones is 1. It
+            must be 0 if the real reviews were not labelled.
 
     Attributes:
         reviews: the real reviews, followed by the synthetic ones.
@@ -77,6 +96,8 @@ class TargetStore:
         rows = np.concatenate(
             [np.arange(start, start + count) for start, count in zip(self._starts[reviews], positions, strict=True)]
         )
+        # a review without predictions reads any rows, whose weight is 0
+        rows = np.minimum(rows, len(self._ids) - 1)
         probabilities, rest = (
             torch.from_numpy(array[rows].astype(np.float32)) for array in (self._probabilities, self._rest)
         )
@@ -93,8 +114,8 @@ def load_or_make(
     ensemble: Ensemble,
     tokenizer: PreTrainedTokenizerFast,
     real: Dataset,
-    synthetic_reviews: int,
-    seed: int,
+    request: Request,
+    accelerator: Accelerator,
 ) -> None:
     """Make sure that a folder has the targets, and make them if it lacks them, they are damaged or out of date.
 
@@ -104,13 +125,13 @@ def load_or_make(
         ensemble: the teacher.
         tokenizer: its tokenizer.
         real: the tokenized real reviews.
-        synthetic_reviews: the number of reviews that the ensemble's members write.
-        seed: the seed of the sampling.
+        request: what to make.
+        accelerator: for the precision of the matmuls.
 
     Raises:
         UserError: if the disk is full or the folder can't be written.
     """
-    made_from = {**made_from, "synthetic_reviews": synthetic_reviews, "seed": seed, "version": TARGETS_VERSION}
+    made_from = {**made_from, **dataclasses.asdict(request), "words": LIKELIEST, "version": TARGETS_VERSION}
     if _is_complete(folder, made_from):
         logger.info(f"targets: those in {folder}")
         return
@@ -118,7 +139,7 @@ def load_or_make(
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         make_folder(temporary)
-        _write(temporary, ensemble, tokenizer, real, synthetic_reviews, seed)
+        _write(temporary, ensemble, tokenizer, real, request, accelerator)
         checksums = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
         write_json(temporary / MANIFEST, {"made_from": made_from, "sha256": checksums})
         shutil.rmtree(folder, ignore_errors=True)
@@ -127,9 +148,9 @@ def load_or_make(
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         free = shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 0
-        needed = _size(real, synthetic_reviews)
+        problem, needed = error.strerror or one_line(error), _size(real, request)
         raise UserError(
-            f"targets: can't write {folder}: {error.strerror}; about {needed:,} bytes needed, {free:,} free"
+            f"targets: can't write {folder}: {problem}; about {needed:,} bytes needed, {free:,} free"
         ) from error
 
 
@@ -138,24 +159,30 @@ def _write(
     ensemble: Ensemble,
     tokenizer: PreTrainedTokenizerFast,
     real: Dataset,
-    synthetic_reviews: int,
-    seed: int,
+    request: Request,
+    accelerator: Accelerator,
 ) -> None:
     """Sample the synthetic reviews and write all files but the manifest."""
-    written = list(sample_reviews(ensemble.models, tokenizer, synthetic_reviews, seed, visible=True))
+    count = request.synthetic_reviews
+    written = list(sample_reviews(ensemble.models, tokenizer, count, request.seed, visible=True))
     lengths = np.fromiter(map(len, written), np.int32, len(written))
     flat = np.fromiter((index for review in written for index in review), np.int32, lengths.sum())
     np.save(folder / f"{REVIEWS}.npy", flat)
     np.save(folder / f"{LENGTHS}.npy", lengths)
-    reviews = concatenate_datasets([real, _dataset(flat, lengths, real)])
+    synthetic = _dataset(flat, lengths, real)
+    reviews = concatenate_datasets([real, synthetic]) if request.label_real else synthetic
     block_size = ensemble.model.config.n_positions
     positions = positions_of(reviews, block_size)
     batches = list(evaluation_batches(reviews, block_size, LABELLED_POSITIONS))
     order = np.concatenate(batches)
     starts = np.empty(len(reviews), np.int64)
     starts[order] = np.cumsum(positions[order]) - positions[order]
-    np.save(folder / f"{STARTS}.npy", starts)
-    _write_predictions(folder, int(positions.sum()), _predictions(ensemble, reviews, batches, tokenizer.eos_token_id))
+    unlabelled = np.zeros(0 if request.label_real else len(real), np.int64)
+    np.save(folder / f"{STARTS}.npy", np.concatenate([unlabelled, starts]))
+    predictions = _predictions(ensemble, reviews, batches, tokenizer.eos_token_id)
+    # the precision of training, because float32 would take several times as long
+    with accelerator.autocast():
+        _write_predictions(folder, int(positions.sum()), predictions)
     for file in folder.iterdir():
         sync(file)
 
@@ -226,7 +253,7 @@ def _fingerprint(made_from: JsonObject) -> str:
     return hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _size(real: Dataset, synthetic_reviews: int) -> int:
+def _size(real: Dataset, request: Request) -> int:
     """Return about how many bytes the targets take: synthetic reviews are about as long as real ones."""
     lengths = np.asarray(real.with_format("numpy")["length"][:], np.int64)
-    return int(lengths.sum() * (1 + synthetic_reviews / len(real)) * 4 * LIKELIEST)
+    return int(lengths.mean() * (request.label_real * len(real) + request.synthetic_reviews) * 4 * LIKELIEST)

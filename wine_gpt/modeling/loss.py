@@ -58,8 +58,9 @@ class LanguageModelLoss(nn.Module):
     def probabilities(self, batch: Batch) -> torch.Tensor:
         """Return the prediction for each label but ``IGNORED``: float32 of shape (labels, vocabulary)."""
         hidden = self._hidden(self.model.transformer.wte(batch.input_ids))[batch.labels != IGNORED]
-        probabilities: torch.Tensor = self.model.lm_head(hidden).float().softmax(-1)
-        return probabilities
+        logits: torch.Tensor = self.model.lm_head(hidden).float()
+        # in place, because allocating a second tensor of this size takes as long as the softmax
+        return torch.softmax(logits, -1, out=logits)
 
     def _hidden(self, embeddings: torch.Tensor) -> torch.Tensor:
         hidden: torch.Tensor = self.model.transformer(inputs_embeds=embeddings, use_cache=False).last_hidden_state
