@@ -1,5 +1,6 @@
 """Train an ensemble, label reviews with its mean prediction, and train one model on them."""
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +18,9 @@ from wine_gpt.distillation.targets import Request, TargetStore, load_or_make
 from wine_gpt.distillation.teacher import load_ensemble
 from wine_gpt.files import sha256
 from wine_gpt.modeling.scoring import score
-from wine_gpt.processes import joins_as_main_process, main_process_first, shared_errors
+from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.tokenizer import fingerprint
+from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.pretrain import FinishedRun, Teaching, pretrain
 from wine_gpt.training.record import Distillation, MemberLoss, RunMetrics
 
@@ -33,13 +35,17 @@ def distill(config: DistillConfig) -> FinishedRun:
         RunInterrupted: if SIGTERM or Ctrl-C stopped a training, after a checkpoint was saved.
     """
     folder = Path(config.output_dir)
-    joins_as_main_process()
-    with shared_errors():
-        if config.resume is None and not config.overwrite:
-            run_folder.require_free(folder)
-    members = train_members(config)
-    logger.info(f"distilled model: {folder}")
-    return pretrain(config.student, teach=functools.partial(_teach, config, members))
+    with contextlib.ExitStack() as stack:
+        with shared_errors():
+            # one session for all trainings, because a launcher's processes hang if they are joined twice
+            accelerator = stack.enter_context(accelerator_session(config.training, folder))
+        require_equal_settings(config, accelerator)
+        with shared_errors():
+            if accelerator.is_main_process and config.resume is None and not config.overwrite:
+                run_folder.require_free(folder)
+        members = train_members(config, accelerator)
+        logger.info(f"distilled model: {folder}")
+        return pretrain(config.student, teach=functools.partial(_teach, config, members), accelerator=accelerator)
 
 
 def _teach(

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from accelerate import Accelerator
 from accelerate.logging import get_logger
 
 from wine_gpt.config import DistillConfig, PretrainConfig
@@ -13,7 +14,7 @@ from wine_gpt.training.pretrain import pretrain
 logger = get_logger(__name__)
 
 
-def train_members(config: DistillConfig) -> list[Path]:
+def train_members(config: DistillConfig, accelerator: Accelerator) -> list[Path]:
     """Pretrain each member that is not finished, from its newest checkpoint if it has one; return their folders.
 
     Raises:
@@ -24,11 +25,12 @@ def train_members(config: DistillConfig) -> list[Path]:
     for number, member in enumerate(members, start=1):
         logger.info(f"member {number} of {len(members)}: {member.output_dir}")
         try:
-            pretrain(member, followed_by=_trainings_after(config, members[number:]))
+            pretrain(member, followed_by=_trainings_after(config, members[number:]), accelerator=accelerator)
         except UserError as error:
             # changed in place, because all processes may raise it
             error.args = (f"member {number} of {len(members)}, {member.output_dir}: {error}",)
             raise
+        accelerator.free_memory()
     return [Path(member.output_dir) for member in members]
 
 

@@ -103,6 +103,7 @@ def pretrain(
     teach: Teach | None = None,
     followed_by: float = 0.0,
     tested: TestedRun | None = None,
+    accelerator: Accelerator | None = None,
 ) -> FinishedRun:
     """Train a model from scratch and write a run folder that ``from_pretrained`` and ``pipeline`` load.
 
@@ -114,6 +115,8 @@ def pretrain(
         followed_by: how long the trainings that follow this one take, in trainings of this length, for the remaining
             time of all.
         tested: the run whose scores and calibration the model takes over, because no review is held out.
+        accelerator: that of an :func:`accelerator_session` with the config's precision and trackers, in which several
+            trainings follow each other; None for a session of its own.
 
     Raises:
         UserError: for anything that the user can fix.
@@ -122,7 +125,7 @@ def pretrain(
     folder = Path(config.output_dir)
     with contextlib.ExitStack() as stack:
         with shared_errors():
-            accelerator = stack.enter_context(accelerator_session(config.training, folder))
+            accelerator = accelerator or stack.enter_context(accelerator_session(config.training, folder))
         require_equal_settings(config, accelerator)
         with shared_errors():
             if accelerator.is_main_process:
