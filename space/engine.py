@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ class Engine:
     Attributes:
         adapters: the label of each adapter on the page, by its name in the API.
         positions: maximum number of tokens of a text, [BOS] included.
-        problems: an error for each adapter that could not be loaded.
+        problems: an error that names the adapters that could not be loaded, if there are any.
     """
 
     def __init__(self, source: ModelSource, adapters: Sequence[ModelSource] = ()) -> None:
@@ -207,22 +207,29 @@ class Engine:
 
     def _load_adapters(self, adapters: Sequence[ModelSource]) -> None:
         loaded: dict[str, Path] = {}
+        failed: list[str] = []
         for adapter in adapters:
-            name = adapter_name(self.source, adapter)
+            name, folder = adapter_name(self.source, adapter), None
             try:
                 folder = _adapter_folder(adapter)
                 self._model = _add_adapter(self._model, name, folder)
             # peft raises the errors of all its dependencies; the page works without this adapter
             except Exception as error:
                 print(f"adapter {adapter}: {type(error).__name__}: {error}", file=sys.stderr)
-                self.problems.append(UserFacingError("problem_adapter", source=adapter))
-                # reload, because the failed adapter may have changed the model
-                self._model = _load_model(self.source)
-                for done, its_folder in loaded.items():
-                    self._model = _add_adapter(self._model, done, its_folder)
+                failed.append(str(adapter))
+                if folder is not None:
+                    self._reload(loaded)
             else:
                 loaded[name] = folder
                 self.adapters[name] = name.replace("-", " ").title()
+        if failed:
+            self.problems.append(UserFacingError("problem_adapter", source=", ".join(failed)))
+
+    def _reload(self, adapters: Mapping[str, Path]) -> None:
+        """Load the model with its adapters again, because an adapter that failed may have changed it."""
+        self._model = _load_model(self.source)
+        for name, folder in adapters.items():
+            self._model = _add_adapter(self._model, name, folder)
 
 
 def _clamp(value: float, bounds: tuple[float, float]) -> float:

@@ -62,18 +62,21 @@ def build(backend: Backend) -> gr.Blocks:
                     inside.render()
                 with gr.Tab(t("tab_compare")):
                     _compare_tab(backend, backend.engine)
-        _api(backend)
+        _api(backend, demo)
         gr.Markdown(t("about"), elem_classes="about")
     demo.queue(max_size=MAX_QUEUE, default_concurrency_limit=MAX_CONCURRENT, api_open=False)
     return demo
 
 
-def _api(backend: Backend) -> None:
+def _api(backend: Backend, demo: gr.Blocks) -> None:
     for function in (backend.generate, backend.next_words, backend.attention):
         shown = show_errors(function)
         # gradio shows the docstring to programs and MCP clients
         shown.__doc__ = backend.document(inspect.getdoc(function) or "")
-        gr.api(shown, api_name=function.__name__, **MODEL_CALL)
+        call = gr.api(shown, api_name=function.__name__, **MODEL_CALL)
+        # gradio's page of the API calls them "1st", "2nd", ...
+        for component, name in zip(call["inputs"], inspect.signature(function).parameters, strict=True):
+            demo.blocks[component].label = name
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------

@@ -4,14 +4,18 @@ import contextlib
 import functools
 import importlib.util
 import json
+import logging
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -19,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import Backend
 from engine import BASE
+from i18n import DEFAULT_LANGUAGE, TEXTS, language_of
 
 try:
     # in a Space, into which publishing copies the file
@@ -33,6 +38,8 @@ MAX_CONCURRENT = 4
 MAX_QUEUE = 200
 # bytes; the longest prompt is validation.MAX_CHARACTERS
 MAX_BODY = 200_000
+
+logger = logging.getLogger(__name__)
 
 THEME = gr.themes.Base(
     primary_hue=gr.themes.Color(
@@ -64,6 +71,112 @@ THEME = gr.themes.Base(
 CLOSE_LISTS = """() => document.addEventListener("keydown", (event) => {
   if (event.key === "Tab" && event.target.role === "combobox") event.stopPropagation();
 }, true)"""
+
+
+NO_SCRIPT = b"<noscript>This page needs JavaScript. &middot; Esta p&aacute;gina necesita JavaScript.</noscript>"
+
+
+class LogOneLine:
+    """Middleware that logs an error in one line, because a request of 60 bytes can cause a traceback of 5 kB."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app; if it fails, log where and end the answer."""
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        # the errors of gradio and its dependencies share no class
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            cause = _cause(error)
+            where = traceback.extract_tb(cause.__traceback__)[-1]
+            what = f"{type(cause).__name__}: {cause} ({where.filename}:{where.lineno})"
+            # repr, because path and message can hold line breaks and control characters
+            logger.error("%s %.200r: %.500r", scope["method"], scope["path"], what)
+            if started:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await PlainTextResponse("internal error", status_code=500)(scope, receive, send)
+
+
+def _cause(error: BaseException) -> BaseException:
+    return error if error.__cause__ is None else _cause(error.__cause__)
+
+
+class CompressPage:
+    """Middleware that compresses the page and its config, whose paths have no extension for gradio to compress by."""
+
+    PATHS = ("/", "/config", "/gradio_api/info")
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app, self._compressing = app, GZipMiddleware(app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app."""
+        await (self._compressing if scope.get("path") in self.PATHS else self._app)(scope, receive, send)
+
+
+class AddNoScript:
+    """Middleware that gives the page a message for browsers without JavaScript, for which gradio's page is blank."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app, and put the message at the end of the page, which gradio sends in one piece."""
+        start: Message | None = None
+
+        async def add(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            if start is not None:
+                body = message.get("body", b"").replace(b"</body>", NO_SCRIPT + b"</body>")
+                headers = MutableHeaders(raw=start["headers"])
+                if body and not message.get("more_body"):
+                    headers["content-length"] = str(len(body))
+                    message = {**message, "body": body}
+                await send({**start, "headers": headers.raw})
+                start = None
+            await send(message)
+
+        await self._app(scope, receive, add if scope.get("path") == "/" else send)
+
+
+class TranslateFullQueue:
+    """Middleware that answers a full queue in the browser's language, because gradio answers in English only."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app; a 503 becomes a 429, whose message gradio's page shows."""
+        language = language_of(Headers(scope=scope)) if scope["type"] == "http" else DEFAULT_LANGUAGE
+        if language == DEFAULT_LANGUAGE or not scope["path"].endswith("/queue/join"):
+            await self._app(scope, receive, send)
+            return
+        answer = JSONResponse({"detail": TEXTS[language]["queue_full"]}, status_code=429)
+        is_full = False
+
+        async def translate(message: Message) -> None:
+            nonlocal is_full
+            is_full = is_full or message.get("status") == 503
+            if not is_full:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                await answer(scope, receive, send)
+
+        await self._app(scope, receive, translate)
 
 
 class AllowUsedRoutes:
@@ -171,7 +284,11 @@ def launch_options(backend: Backend) -> dict[str, Any]:
         "app_kwargs": {
             "routes": ExplorerRoutes(backend).routes(),
             "middleware": [
+                Middleware(LogOneLine),
                 Middleware(AllowUsedRoutes),
+                Middleware(CompressPage),
+                Middleware(AddNoScript),
+                Middleware(TranslateFullQueue),
                 Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY),
                 Middleware(RequireShortSession),
             ],

@@ -694,11 +694,12 @@ def test_a_broken_adapter_is_left_out_and_the_others_stay(demo_model: Path, tmp_
     elif how == "unknown tensor":
         tensors = load_file(weights)
         save_file({**tensors, "x": next(iter(tensors.values()))}, weights)
-    names = [f"{demo_model}-pinot-noir", str(folder), f"{demo_model}-riesling"]
+    other = str(tmp_path / "wine-gpt-none")
+    names = [f"{demo_model}-pinot-noir", str(folder), other, f"{demo_model}-riesling"]
     engine = Engine(ModelSource(str(demo_model)), [ModelSource.parse(name) for name in names])
     assert list(engine.adapters) == ["pinot-noir", "riesling"]
     assert len(engine.problems) == 1
-    assert "wine-gpt-broken" in str(engine.problems[0])
+    assert "wine-gpt-broken, wine-gpt-none. Each one" in str(engine.problems[0])
     sound = Engine(ModelSource(str(demo_model)), [ModelSource(f"{demo_model}-riesling")])
     ids = engine.encode("prompt", PROMPT).ids
     assert all_words(engine, ids) == all_words(sound, ids)

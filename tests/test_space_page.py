@@ -224,7 +224,7 @@ def test_stop_keeps_what_is_written_and_its_link_writes_it(opened: Open, held_de
 def test_the_queue_is_shown_and_a_full_one_reported(browser: Browser, held_demo: tuple[str, Path]) -> None:
     address, hold = held_demo
     program = client_of(address)
-    with contextlib.closing(new_page(browser)) as page:
+    with contextlib.closing(new_page(browser, locale="es-ES")) as page:
         page.goto(f"{address}/?{urlencode(LINK)}")
         finished(page)
         hold.touch()
@@ -232,9 +232,9 @@ def test_the_queue_is_shown_and_a_full_one_reported(browser: Browser, held_demo:
         # its first piece, so that the page's request comes second
         next(first)
         page.locator("#write").click()
-        expect(page.locator("#review")).to_contain_text("queue: 1")
-        page.get_by_role("tab", name="Compare").click()
+        expect(page.locator("#review")).to_contain_text(": 1")
+        page.get_by_role("tab", name="Comparar").click()
         page.locator("#compare").click()
-        expect(page.get_by_test_id("toast-text")).to_contain_text("busy")
+        expect(page.get_by_test_id("toast-text")).to_contain_text("Esta página está ocupada")
         hold.unlink()
         first.result(PATIENCE)

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -111,6 +112,10 @@ def test_the_api_page_documents_the_three_functions(client: Client) -> None:
     endpoints = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
     assert set(endpoints) == {"/generate", "/next_words", "/attention"}
     assert "Write a review." in endpoints["/generate"]["description"]
+    for endpoint in endpoints.values():
+        assert [each["label"] for each in endpoint["parameters"]] == [
+            each["parameter_name"] for each in endpoint["parameters"]
+        ]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +155,29 @@ def test_malformed_calls_get_no_traceback(address: str) -> None:
         answer = httpx.post(where, content=body, headers=headers, timeout=PATIENCE)
         assert "Traceback" not in answer.text
         assert ".py" not in answer.text
+
+
+def test_a_request_that_fails_is_one_line_of_the_log(without_model: tuple[str, Path]) -> None:
+    address, log = without_model
+    before = len(log.read_text())
+    for path in ("queue/data?session_hash=x", "call/generate/none"):
+        answer = httpx.get(f"{address}/gradio_api/{path}", timeout=PATIENCE)
+        assert "Traceback" not in answer.text
+    answer = httpx.post(f"{address}/gradio_api/call/v2/generate", json={"x\n": 1}, timeout=PATIENCE)
+    assert (answer.status_code, answer.text) == (500, "internal error")
+    lines = log.read_text()[before:].splitlines()
+    assert [line.split()[1] for line in lines] == [
+        "'/gradio_api/queue/data':",
+        "'/gradio_api/call/generate/none':",
+        "'/gradio_api/call/v2/generate':",
+    ]
+    assert all("routes.py" in line or "utils.py" in line for line in lines)
+
+
+def test_the_page_is_compressed_and_speaks_without_javascript(address: str) -> None:
+    page = httpx.get(address, headers={"accept-encoding": "gzip"}, timeout=PATIENCE)
+    assert page.headers["content-encoding"] == "gzip"
+    assert "This page needs JavaScript." in re.findall("<noscript>.*?</noscript>", page.text)[0]
 
 
 @pytest.fixture(scope="module")
