@@ -8,6 +8,8 @@ import { ModelError, shown } from "./model_error.js";
 
 /** The largest number of parameters: 4 GB in float32, about what a browser gives to a page. */
 export const MOST_PARAMETERS = 1e9;
+/** Above every id: the largest vocabulary, with which ids and probabilities still fit into one number (sampling.js). */
+export const MOST_IDS = 2 ** 21;
 
 /**
  * @typedef {object} GPT2Config
@@ -81,7 +83,7 @@ export function parseConfig(json) {
   const base = flag(fields, "scale_attn_weights", true) ? headWidth ** -0.5 : 1;
   const byLayer = flag(fields, "scale_attn_by_inverse_layer_idx", false);
   const config = {
-    vocabSize: integer(fields, "vocab_size", 50257, 1, 2 ** 21),
+    vocabSize: integer(fields, "vocab_size", 50257, 1, MOST_IDS),
     positions: integer(fields, "n_positions", 1024, 1, 2 ** 20),
     width,
     layers,

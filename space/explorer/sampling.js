@@ -6,10 +6,9 @@
  * whose interval of the cumulative probability contains the number is drawn. torch draws otherwise, so that equal seeds
  * give other texts there.
  */
+import { MOST_IDS } from "./gpt2_config.js";
 import { ModelError } from "./model_error.js";
 
-/** Above every id: gpt2_config.js allows no larger vocabulary. */
-const MOST_IDS = 2 ** 21;
 const MOST_BITS = 2 ** 31 - 1;
 /** What {@link sortDescending} sorts, kept because each token would leave as much garbage. */
 let keys = new Float64Array(0);

@@ -4,6 +4,7 @@
  * The word-level tokenizer of wine_gpt is here, exactly as wine_gpt/tokenizer.py makes it; other_tokenizer.js loads a
  * library for any other.
  */
+import { MOST_IDS } from "./gpt2_config.js";
 import { ModelError } from "./model_error.js";
 import { naturalSpacing, same } from "./natural_spacing.js";
 import { loadOtherTokenizer } from "./other_tokenizer.js";
@@ -13,7 +14,6 @@ const PUNCTUATION = "!-/:-@\\[\\]-`{-~";
 const WORD = `[${PUNCTUATION}]|[^${PUNCTUATION} \\t\\n\\x0b\\x0c\\r]+`;
 const WORD_OR_BREAK = `\\n|${WORD}`;
 const ONE_BREAK = { type: "Replace", pattern: { Regex: "\\r\\n?" }, content: "\n" };
-const MOST_IDS = 2 ** 21;
 
 /**
  * @typedef {object} Word a word of a text as typed

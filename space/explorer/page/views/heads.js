@@ -1,111 +1,188 @@
 /** All heads at a glance, one of them large, and heads switched off. */
-import { finder, make, makeButton } from "../dom.js";
+import { finder, make, makeButton, placeTip } from "../dom.js";
 import { meanSurprise, surprisesOf } from "../inner_values.js";
 import { surprises } from "../../sampling.js";
 import { nameOfWord } from "../names.js";
 import { write } from "../writing.js";
 
-/** @typedef {[number, number]} Head layer and head */
+/**
+ * @typedef {import("../store.js").State} State
+ * @typedef {import("../store.js").Store} Store
+ * @typedef {import("../i18n.js").Text} Text
+ * @typedef {ReturnType<typeof finder>} Find
+ * @typedef {[number, number]} Head layer and head
+ */
+
+/**
+ * @typedef {object} Losses the mean surprise of a text, in nats
+ * @property {{ids: number[], loss: number} | null} whole with all heads
+ * @property {{ids: number[], byHead: Map<string, number>}} without without one head each, by keyOf(head)
+ */
 
 const isSame = (/** @type {Head} */ one, /** @type {Head} */ other) => one[0] === other[0] && one[1] === other[1];
+const isOff = (/** @type {State} */ { switchedOff }, /** @type {Head} */ head) => switchedOff.some((each) => isSame(each, head));
+const keyOf = (/** @type {Head} */ head) => head.join(".");
+const shownHead = (/** @type {State} */ { layer, head }) => /** @type {Head} */ ([layer ?? 0, head ?? 0]);
+const allHeads = (/** @type {number} */ layers, /** @type {number} */ heads) =>
+  Array.from({ length: layers * heads }, (_, at) => /** @type {Head} */ ([Math.floor(at / heads), at % heads]));
+
+/** @returns {string} a change with its sign */
+function signed(/** @type {number} */ change, /** @type {Text} */ text) {
+  return `${change < 0 ? "−" : "+"}${text.fixed(Math.abs(change), 3)}`;
+}
+
+/** @returns {string} */
+function nameOf(/** @type {State} */ state, /** @type {Text} */ text, /** @type {Head} */ head) {
+  return text(isOff(state, head) ? "head_name_off" : "head_name", { layer: head[0], head: head[1] });
+}
 
 /**
  * @param {HTMLElement} element
- * @param {import("../store.js").Store} store
- * @param {import("../i18n.js").Text} text
+ * @param {Store} store
+ * @param {Text} text
  */
 export function mount(element, store, text) {
-  const find = finder(element), large = find(".head-large"), tip = find(".tip");
-  /** @type {{ids: number[], loss: number} | null} the text's mean surprise with all heads */ let whole = null;
-  /** @type {{ids: number[], losses: Map<string, number>}} without one head each */ let alone = { ids: [], losses: new Map() };
-  let measuring = false;
+  const find = finder(element);
+  /** @type {Losses} */ const losses = { whole: null, without: { ids: [], byHead: new Map() } };
 
-  const shownHead = () => /** @type {Head} */ ([store.state.layer ?? 0, store.state.head ?? 0]);
+  find(".switch").addEventListener("click", () => toggle(store));
+  find(".all-on").addEventListener("click", () => store.set({ switchedOff: [], edited: true }));
+  find(".write-without").addEventListener("click", () => {
+    // the same seed, so that only the heads change the text
+    store.set({ seedIsGiven: true });
+    write(store);
+  });
+  mountMeasure(find, store, text, losses);
+  mountCells(element, store, text);
+  store.watch(["inner", "tab", "layer", "head", "words"], (state) => {
+    find(".ask").hidden = state.ids.length > 1;
+    find(".content").hidden = state.ids.length < 2;
+    if (!state.inner || !state.model || state.tab !== "heads") return;
+    drawGallery(find, store, text, losses);
+    drawLarge(find, state, text);
+    drawLoss(find, store, text, losses);
+  });
+  store.watch(["chosen"], (state) => { if (state.tab === "heads" && state.inner) drawLarge(find, state, text); });
+}
 
-  function drawGallery(/** @type {import("../store.js").State} */ state) {
-    const { inner, model, ids, switchedOff, tab } = state;
-    find(".ask").hidden = ids.length > 1;
-    find(".content").hidden = ids.length < 2;
-    if (!inner || !model || tab !== "heads") return;
-    const { layers, heads } = model.config;
-    const focused = /** @type {HTMLElement} */ (document.activeElement)?.dataset?.key;
-    find(".head-grid").style.setProperty("--heads", String(heads));
-    find(".head-grid").replaceChildren(...Array.from({ length: layers * heads }, (_, at) => {
-      const own = /** @type {Head} */ ([Math.floor(at / heads), at % heads]);
-      const isOff = switchedOff.some((each) => isSame(each, own));
-      const button = makeButton("head-button", "", () => store.set({ layer: own[0], head: own[1] }));
-      const canvas = make("canvas");
-      paint(canvas, inner.attentions[own[0]][own[1]], ids.length);
-      button.dataset.key = own.join(".");
-      button.classList.toggle("off", isOff);
-      button.setAttribute("aria-pressed", String(isSame(own, shownHead())));
-      button.setAttribute("aria-label", text(isOff ? "head_name_off" : "head_name", { layer: own[0], head: own[1] }));
-      button.append(canvas, make("span", "head-label", `${own[0]}.${own[1]}`), make("span", "head-effect", effectOf(own)));
-      return button;
-    }));
-    if (focused) find(`[data-key="${focused}"]`)?.focus();
-    drawLarge(state);
-    drawLoss(state);
+/** Switch the shown head off, or on again. */
+function toggle(/** @type {Store} */ store) {
+  const own = shownHead(store.state), { switchedOff } = store.state;
+  const changed = isOff(store.state, own) ? switchedOff.filter((each) => !isSame(each, own)) : [...switchedOff, own];
+  store.set({ layer: own[0], head: own[1], switchedOff: changed, edited: true });
+}
+
+/**
+ * Draw a small triangle for each head.
+ * @param {Find} find
+ * @param {Store} store
+ * @param {Text} text
+ * @param {Losses} losses
+ */
+function drawGallery(find, store, text, losses) {
+  const { state } = store, { inner, model, ids } = /** @type {any} */ (state), { layers, heads } = model.config;
+  const focused = /** @type {HTMLElement} */ (document.activeElement)?.dataset?.key;
+  find(".head-grid").style.setProperty("--heads", String(heads));
+  find(".head-grid").replaceChildren(...allHeads(layers, heads).map((own) => {
+    const button = makeButton("head-button", "", () => store.set({ layer: own[0], head: own[1] })), canvas = make("canvas");
+    paint(canvas, inner.attentions[own[0]][own[1]], ids.length);
+    button.dataset.key = keyOf(own);
+    button.classList.toggle("off", isOff(state, own));
+    button.setAttribute("aria-pressed", String(isSame(own, shownHead(state))));
+    button.setAttribute("aria-label", nameOf(state, text, own));
+    button.append(canvas, make("span", "head-label", keyOf(own)), make("span", "head-effect", effectOf(own, ids, text, losses)));
+    return button;
+  }));
+  if (focused) find(`[data-key="${focused}"]`)?.focus();
+}
+
+/** @returns {string} how much the text's surprise changes without a head, "" if it is not measured */
+function effectOf(/** @type {Head} */ own, /** @type {number[]} */ ids, /** @type {Text} */ text, /** @type {Losses} */ { whole, without }) {
+  const loss = without.ids === ids ? without.byHead.get(keyOf(own)) : undefined;
+  return loss === undefined || !whole ? "" : signed(loss - whole.loss, text);
+}
+
+/**
+ * Draw the shown head's triangle, with the chosen word's row marked.
+ * @param {Find} find
+ * @param {State} state
+ * @param {Text} text
+ */
+function drawLarge(find, state, text) {
+  const { inner, ids, chosen, switchedOff } = state, own = shownHead(state), name = nameOf(state, text, own);
+  paint(find(".head-large"), /** @type {any} */ (inner).attentions[own[0]][own[1]], ids.length, chosen === null ? null : chosen - 1);
+  find(".head-name").textContent = name;
+  find(".head-large").setAttribute("aria-label", text("head_large", { name }));
+  find(".switch").textContent = text(isOff(state, own) ? "switch_on" : "switch_off");
+  find(".switch").setAttribute("aria-pressed", String(isOff(state, own)));
+  find(".all-on").disabled = !switchedOff.length;
+}
+
+/**
+ * Say the text's mean surprise, with all heads and without those that are off.
+ * @param {Find} find
+ * @param {Store} store
+ * @param {Text} text
+ * @param {Losses} losses
+ */
+async function drawLoss(find, store, text, losses) {
+  const { state } = store, { ids, given, model, switchedOff, inner } = state, loss = meanSurprise(surprisesOf(state), given);
+  if (!switchedOff.length) losses.whole = { ids, loss };
+  else if (losses.whole?.ids !== ids) {
+    const { logits } = await /** @type {any} */ (model).forward(ids);
+    if (store.state.inner !== inner) return;
+    losses.whole = { ids, loss: meanSurprise(surprises(logits, ids), given) };
   }
+  const before = /** @type {any} */ (losses.whole).loss, figures = { before: text.fixed(before, 3), after: text.fixed(loss, 3) };
+  find(".head-loss").textContent = switchedOff.length
+    ? text("loss_off", { ...figures, change: signed(loss - before, text), count: switchedOff.length })
+    : text("loss_on", figures);
+}
 
-  function effectOf(/** @type {Head} */ own) {
-    const loss = alone.ids === store.state.ids ? alone.losses.get(own.join(".")) : undefined;
-    return loss === undefined || !whole ? "" : signed(loss - whole.loss);
-  }
+/**
+ * The button that measures the text's surprise without each head in turn.
+ * @param {Find} find
+ * @param {Store} store
+ * @param {Text} text
+ * @param {Losses} losses
+ */
+function mountMeasure(find, store, text, losses) {
+  let isMeasuring = false;
 
-  const signed = (/** @type {number} */ change) => `${change < 0 ? "−" : "+"}${text.fixed(Math.abs(change), 3)}`;
-
-  function drawLarge(/** @type {import("../store.js").State} */ { inner, ids, chosen, switchedOff }) {
-    if (!inner) return;
-    const [layer, head] = shownHead(), isOff = switchedOff.some((each) => isSame(each, [layer, head]));
-    paint(large, inner.attentions[layer][head], ids.length, chosen === null ? null : chosen - 1);
-    const name = text(isOff ? "head_name_off" : "head_name", { layer, head });
-    find(".head-name").textContent = name;
-    large.setAttribute("aria-label", text("head_large", { name }));
-    find(".switch").textContent = text(isOff ? "switch_on" : "switch_off");
-    find(".switch").setAttribute("aria-pressed", String(isOff));
-    find(".all-on").disabled = !switchedOff.length;
-  }
-
-  async function drawLoss(/** @type {import("../store.js").State} */ state) {
-    const { ids, given, model, switchedOff, inner } = state;
-    if (!model || !inner) return;
-    if (!switchedOff.length) whole = { ids, loss: meanSurprise(surprisesOf(state), given) };
-    else if (whole?.ids !== ids) {
-      const { logits } = await model.forward(ids);
-      if (store.state.inner !== inner) return;
-      whole = { ids, loss: meanSurprise(surprises(logits, ids), given) };
-    }
-    const loss = meanSurprise(surprisesOf(state), given), { loss: before } = /** @type {any} */ (whole);
-    find(".head-loss").textContent = switchedOff.length
-      ? text("loss_off", { before: text.fixed(before, 3), after: text.fixed(loss, 3), change: signed(loss - before), count: switchedOff.length })
-      : text("loss_on", { before: text.fixed(before, 3) });
-  }
-
-  /** Measure the text's surprise without each head in turn. */
   async function measure() {
-    const { model, ids, given } = store.state;
-    if (!model || measuring) return;
-    measuring = true;
-    alone = { ids, losses: new Map() };
-    const { layers, heads } = model.config;
-    whole = { ids, loss: meanSurprise(surprises((await model.forward(ids)).logits, ids), given) };
-    for (let at = 0; at < layers * heads && store.state.ids === ids && store.state.tab === "heads"; at++) {
-      const own = /** @type {Head} */ ([Math.floor(at / heads), at % heads]);
-      const { logits } = await model.forward(ids, { switchedOff: [own] });
-      alone.losses.set(own.join("."), meanSurprise(surprises(logits, ids), given));
-      const label = find(`[data-key="${own.join(".")}"] .head-effect`);
-      if (label && store.state.ids === ids) label.textContent = effectOf(own);
+    const { model, ids, given } = /** @type {any} */ (store.state), { layers, heads } = model.config;
+    const lossOf = async (/** @type {Head[]} */ switchedOff) => meanSurprise(surprises((await model.forward(ids, { switchedOff })).logits, ids), given);
+    losses.without = { ids, byHead: new Map() };
+    losses.whole = { ids, loss: await lossOf([]) };
+    for (const own of allHeads(layers, heads)) {
+      if (store.state.ids !== ids || store.state.tab !== "heads") return;
+      losses.without.byHead.set(keyOf(own), await lossOf([own]));
+      const label = find(`[data-key="${keyOf(own)}"] .head-effect`);
+      if (label && store.state.ids === ids) label.textContent = effectOf(own, ids, text, losses);
     }
-    measuring = false;
   }
 
-  function toggle() {
-    const own = shownHead(), { switchedOff } = store.state, kept = switchedOff.filter((each) => !isSame(each, own));
-    store.set({ layer: own[0], head: own[1], switchedOff: kept.length < switchedOff.length ? kept : [...switchedOff, own], edited: true });
-  }
+  find(".measure").addEventListener("click", async () => {
+    if (!store.state.model || isMeasuring) return;
+    isMeasuring = true;
+    try {
+      await measure();
+    } finally {
+      isMeasuring = false;
+    }
+  });
+}
 
-  /** @returns {[number, number] | null} row and column of the large triangle under the pointer */
+/**
+ * The large triangle's cells: a tip for the one under the pointer, and a click that chooses its row's word.
+ * @param {HTMLElement} element
+ * @param {Store} store
+ * @param {Text} text
+ */
+function mountCells(element, store, text) {
+  const find = finder(element), large = find(".head-large"), tip = find(".tip");
+
+  /** @returns {[number, number] | null} row and column under the pointer */
   function cellUnder(/** @type {MouseEvent} */ { clientX, clientY }) {
     const { left, top, width, height } = large.getBoundingClientRect(), count = store.state.ids.length;
     const [row, column] = [Math.floor(((clientY - top) / height) * count), Math.floor(((clientX - left) / width) * count)];
@@ -116,28 +193,16 @@ export function mount(element, store, text) {
     const { state } = store, cell = cellUnder(event);
     tip.hidden = !cell || !state.inner;
     if (!cell || !state.inner) return;
-    const [row, column] = cell, [layer, head] = shownHead(), frame = element.getBoundingClientRect();
-    const weight = state.inner.attentions[layer][head][row * state.ids.length + column];
-    tip.textContent = text("head_cell", { from: nameOfWord(state, text, row), to: nameOfWord(state, text, column), weight: text.percent(weight) });
-    const half = tip.offsetWidth / 2;
-    tip.style.left = `${Math.min(Math.max(event.clientX - frame.left, half + 4), frame.width - half - 4)}px`;
-    tip.style.top = `${event.clientY - frame.top}px`;
+    const [row, column] = cell, [layer, head] = shownHead(state);
+    const weight = text.percent(state.inner.attentions[layer][head][row * state.ids.length + column]);
+    tip.textContent = text("head_cell", { from: nameOfWord(state, text, row), to: nameOfWord(state, text, column), weight });
+    placeTip(tip, element, event.clientX, event.clientY);
   });
   large.addEventListener("pointerleave", () => { tip.hidden = true; });
   large.addEventListener("click", (/** @type {MouseEvent} */ event) => {
     const cell = cellUnder(event);
     if (cell && cell[0] + 1 < store.state.ids.length) store.set({ chosen: cell[0] + 1 });
   });
-  find(".switch").addEventListener("click", toggle);
-  find(".all-on").addEventListener("click", () => store.set({ switchedOff: [], edited: true }));
-  find(".measure").addEventListener("click", measure);
-  find(".write-without").addEventListener("click", () => {
-    // the same seed, so that only the heads change the text
-    store.set({ seedIsGiven: true });
-    write(store);
-  });
-  store.watch(["inner", "tab", "layer", "head", "words"], drawGallery);
-  store.watch(["chosen"], (state) => { if (state.tab === "heads" && state.inner) drawLarge(state); });
 }
 
 /**
@@ -150,9 +215,9 @@ export function mount(element, store, text) {
 function paint(canvas, weights, count, marked = null) {
   canvas.width = canvas.height = count;
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")), image = context.createImageData(count, count);
-  const color = getComputedStyle(canvas).getPropertyValue("--wine").trim().split(" ").map(Number);
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const [red, green, blue] = color.length === 3 && canvas.isConnected ? color : dark ? [226, 84, 134] : [138, 28, 69];
+  // a canvas that is not yet on the page has no style of its own
+  const color = getComputedStyle(document.documentElement).getPropertyValue("--wine").trim().split(" ").map(Number);
+  const [red, green, blue] = color;
   for (let row = 0; row < count; row++) {
     let highest = 0;
     for (let column = 0; column <= row; column++) highest = Math.max(highest, weights[row * count + column]);

@@ -1,5 +1,5 @@
 /** The word map: a word's nearest words, and the most frequent words in the plane. */
-import { finder, make, makeBar, makeButton } from "../dom.js";
+import { fillRow, finder, makeButton, makeItem, placeTip } from "../dom.js";
 import { nameOfToken } from "../names.js";
 import { principalPlane, project } from "../projection.js";
 
@@ -15,6 +15,14 @@ const GROUPS = {
 /** @typedef {{id: number, name: string, at: [number, number]}} Point */
 
 /**
+ * @typedef {object} Shown
+ * @property {Point[]} points the most frequent words
+ * @property {Map<string, Point[]>} groups the known words of each group
+ * @property {Point[]} near the typed word and its nearest words
+ * @property {string} group name of the marked group, "" to mark `near`
+ */
+
+/**
  * @param {HTMLElement} element
  * @param {import("../store.js").Store} store
  * @param {import("../i18n.js").Text} text
@@ -22,16 +30,13 @@ const GROUPS = {
 export function mount(element, store, text) {
   const find = finder(element), canvas = find("canvas"), tip = find(".tip");
   /** @type {any} the model that the points are of */ let drawn = null;
-  /** @type {Point[]} */ let points = [];
-  /** @type {Map<string, Point[]>} */ let groups = new Map();
-  /** @type {Point[]} */ let near = [];
-  let group = "", asked = 0;
+  /** @type {Shown} */ const shown = { points: [], groups: new Map(), near: [], group: "" };
+  let asked = 0;
 
   async function prepare(/** @type {import("../store.js").State} */ state) {
     const { model, vocabulary } = state;
     drawn = model;
-    points = near = [];
-    groups = new Map();
+    Object.assign(shown, { points: [], near: [], groups: new Map() });
     if (!model) return;
     const { vocabSize, width } = model.config;
     const ids = Array.from({ length: Math.min(FREQUENT, vocabSize) }, (_, id) => id);
@@ -41,11 +46,11 @@ export function mount(element, store, text) {
     if (drawn !== model) return;
     const plane = principalPlane(rows.subarray(0, ids.length * width), width);
     const placed = project(rows, plane).map((at, i) => ({ id: all[i], name: nameOfToken(state, text, all[i], labels[i]), at }));
-    points = placed.slice(0, ids.length).filter(({ name }) => !/^\[\w+\]$/.test(name));
+    shown.points = placed.slice(0, ids.length).filter(({ name }) => !/^\[\w+\]$/.test(name));
     let from = ids.length;
-    for (const [name, known] of words) groups.set(name, placed.slice(from, (from += known.length)));
+    for (const [name, known] of words) shown.groups.set(name, placed.slice(from, (from += known.length)));
     drawGroups();
-    find(".map-word").value ||= points.find(({ id }) => id === state.ids[state.chosen ?? -1])?.name ?? groups.values().next().value?.[0]?.name ?? points.at(-1)?.name ?? "";
+    find(".map-word").value ||= firstWord(shown, state);
     await showNearest(model, plane);
   }
 
@@ -59,20 +64,18 @@ export function mount(element, store, text) {
     if (current !== asked) return;
     find(".nearest").replaceChildren();
     find(".nearest-line").textContent = id === undefined || id >= model.config.vocabSize ? text("map_unknown", { word }) : text("map_nearest", { word });
-    near = [];
-    if (id === undefined || id >= model.config.vocabSize) return drawMap();
+    shown.near = [];
+    if (id === undefined || id >= model.config.vocabSize) return drawMap(canvas, shown);
     const found = await model.nearest(id, NEAREST), ids = [id, ...found.map((/** @type {any} */ each) => each.id)];
     const labels = await state.vocabulary.labels(ids), rows = await model.embeddings(ids);
     if (current !== asked) return;
-    near = project(rows, plane).map((at, i) => ({ id: ids[i], name: nameOfToken(state, text, ids[i], labels[i]), at }));
+    shown.near = project(rows, plane).map((at, i) => ({ id: ids[i], name: nameOfToken(state, text, ids[i], labels[i]), at }));
     find(".nearest").replaceChildren(...found.map((/** @type {any} */ { cosine }, /** @type {number} */ i) => {
-      const item = make("li"), row = makeButton("bar", "", () => choose(near[i + 1].name)), both = make("span", "both");
-      both.append(makeBar(cosine));
-      row.append(make("span", "bar-word", near[i + 1].name), both, make("span", "figure", text.fixed(cosine)));
-      item.append(row);
-      return item;
+      const { name } = shown.near[i + 1], row = makeButton("bar", "", () => choose(name));
+      fillRow(row, name, [[cosine, ""]], [text.fixed(cosine)]);
+      return makeItem(row);
     }));
-    drawMap();
+    drawMap(canvas, shown);
   }
 
   function choose(/** @type {string} */ word) {
@@ -81,92 +84,113 @@ export function mount(element, store, text) {
   }
 
   function drawGroups() {
-    find(".groups").replaceChildren(...[...groups.keys()].map((name) => {
+    find(".groups").replaceChildren(...[...shown.groups.keys()].map((name) => {
       const button = makeButton("tool", text(`map_${name}`), () => {
-        group = group === name ? "" : name;
+        shown.group = shown.group === name ? "" : name;
         drawGroups();
-        drawMap();
+        drawMap(canvas, shown);
       });
-      button.setAttribute("aria-pressed", String(group === name));
+      button.setAttribute("aria-pressed", String(shown.group === name));
       button.dataset.group = name;
       return button;
     }));
-    find(".groups").querySelector(`[data-group="${group}"]`)?.focus();
-  }
-
-  const scale = () => {
-    const all = [...points, ...[...groups.values()].flat(), ...near], edge = (/** @type {0 | 1} */ axis) => {
-      const values = all.map(({ at }) => at[axis]);
-      return [Math.min(...values), Math.max(...values)];
-    };
-    const [[left, right], [top, bottom]] = [edge(0), edge(1)], { width, height } = canvas;
-    return (/** @type {[number, number]} */ [x, y]) => [
-      width * (0.04 + (0.9 * (x - left)) / (right - left || 1)), height * (0.05 + (0.9 * (y - top)) / (bottom - top || 1)),
-    ];
-  };
-
-  function drawMap() {
-    if (!points.length || !canvas.clientWidth) return;
-    const ratio = devicePixelRatio, style = getComputedStyle(canvas), color = (/** @type {string} */ name) => style.getPropertyValue(name);
-    canvas.width = canvas.clientWidth * ratio;
-    canvas.height = canvas.clientHeight * ratio;
-    const context = canvas.getContext("2d"), place = scale();
-    const dot = (/** @type {Point} */ { at }, /** @type {number} */ size) => {
-      const [x, y] = place(at);
-      context.beginPath();
-      context.arc(x, y, size * ratio, 0, 7);
-      context.fill();
-    };
-    context.fillStyle = color("--bar-before");
-    for (const point of points) dot(point, 1.4);
-    const marked = group ? (groups.get(group) ?? []) : near;
-    context.font = `${13 * ratio}px ${style.fontFamily}`;
-    /** @type {number[][]} */ const taken = [];
-    marked.forEach((point, i) => {
-      context.fillStyle = color(i === 0 && !group ? "--wine-ink" : "--ink");
-      dot(point, 3);
-      const [x, y] = place(point.at), wide = context.measureText(point.name).width;
-      const left = Math.min(x + 6 * ratio, canvas.width - wide), top = freeLine(taken, left, y, wide, 14 * ratio);
-      taken.push([left, top, wide]);
-      context.fillText(point.name, left, top + 4 * ratio);
-    });
-  }
-
-  /** @returns {Point | undefined} the point under the pointer */
-  function pointUnder(/** @type {MouseEvent} */ { clientX, clientY }) {
-    if (!points.length) return undefined;
-    const frame = canvas.getBoundingClientRect(), place = scale(), ratio = canvas.width / frame.width;
-    const distance = (/** @type {Point} */ { at }) => {
-      const [x, y] = place(at);
-      return Math.hypot(x / ratio - clientX + frame.left, y / ratio - clientY + frame.top);
-    };
-    const closest = points.reduce((best, point) => (distance(point) < distance(best) ? point : best));
-    return distance(closest) < 12 ? closest : undefined;
+    find(".groups").querySelector(`[data-group="${shown.group}"]`)?.focus();
   }
 
   canvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
-    const point = pointUnder(event), frame = element.getBoundingClientRect();
+    const point = pointUnder(canvas, shown, event);
     tip.hidden = !point;
     if (!point) return;
     tip.textContent = point.name;
-    tip.style.left = `${event.clientX - frame.left}px`;
-    tip.style.top = `${event.clientY - frame.top}px`;
+    placeTip(tip, element, event.clientX, event.clientY);
   });
   canvas.addEventListener("pointerleave", () => { tip.hidden = true; });
   canvas.addEventListener("click", (/** @type {MouseEvent} */ event) => {
-    const point = pointUnder(event);
+    const point = pointUnder(canvas, shown, event);
     if (point) choose(point.name);
   });
   find("form").addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
     showNearest(store.state.model);
   });
-  new ResizeObserver(drawMap).observe(canvas);
+  new ResizeObserver(() => drawMap(canvas, shown)).observe(canvas);
   store.watch(["tab", "model"], (state) => {
     if (state.tab !== "map") return;
     if (drawn !== state.model) prepare(state);
-    else drawMap();
+    else drawMap(canvas, shown);
   });
+}
+
+/** @returns {string} the word that the map shows first: the chosen one if it is on the map */
+function firstWord(/** @type {Shown} */ { points, groups }, /** @type {import("../store.js").State} */ { ids, chosen }) {
+  const own = points.find(({ id }) => id === ids[chosen ?? -1]), [group] = groups.values();
+  return (own ?? group?.[0] ?? points.at(-1))?.name ?? "";
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Shown} shown
+ * @returns {(at: [number, number]) => [number, number]} the pixel of a point of the plane, so that all points are on the canvas
+ */
+function scaleOf({ width, height }, { points, groups, near }) {
+  const all = [...points, ...[...groups.values()].flat(), ...near];
+  const edges = (/** @type {0 | 1} */ axis) => {
+    const values = all.map(({ at }) => at[axis]);
+    return [Math.min(...values), Math.max(...values)];
+  };
+  const [[left, right], [top, bottom]] = [edges(0), edges(1)];
+  return ([x, y]) => [
+    width * (0.04 + (0.9 * (x - left)) / (right - left || 1)), height * (0.05 + (0.9 * (y - top)) / (bottom - top || 1)),
+  ];
+}
+
+/**
+ * Draw a dot for each word, and the names of those of the marked group or of the nearest words.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Shown} shown
+ */
+function drawMap(canvas, shown) {
+  if (!shown.points.length || !canvas.clientWidth) return;
+  const ratio = devicePixelRatio, style = getComputedStyle(canvas), color = (/** @type {string} */ name) => style.getPropertyValue(name);
+  canvas.width = canvas.clientWidth * ratio;
+  canvas.height = canvas.clientHeight * ratio;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")), pixelOf = scaleOf(canvas, shown);
+  const dot = (/** @type {Point} */ { at }, /** @type {number} */ size) => {
+    const [x, y] = pixelOf(at);
+    context.beginPath();
+    context.arc(x, y, size * ratio, 0, 7);
+    context.fill();
+  };
+  context.fillStyle = color("--bar-before");
+  for (const point of shown.points) dot(point, 1.4);
+  context.font = `${13 * ratio}px ${style.fontFamily}`;
+  /** @type {number[][]} */ const taken = [];
+  const marked = shown.group ? (shown.groups.get(shown.group) ?? []) : shown.near;
+  marked.forEach((point, i) => {
+    context.fillStyle = color(i === 0 && !shown.group ? "--wine-ink" : "--ink");
+    dot(point, 3);
+    const [x, y] = pixelOf(point.at), wide = context.measureText(point.name).width;
+    const left = Math.min(x + 6 * ratio, canvas.width - wide), top = freeLine(taken, left, y, wide, 14 * ratio);
+    taken.push([left, top, wide]);
+    context.fillText(point.name, left, top + 4 * ratio);
+  });
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Shown} shown
+ * @param {MouseEvent} event
+ * @returns {Point | undefined} the point under the pointer
+ */
+function pointUnder(canvas, shown, { clientX, clientY }) {
+  if (!shown.points.length) return undefined;
+  const frame = canvas.getBoundingClientRect(), pixelOf = scaleOf(canvas, shown), ratio = canvas.width / frame.width;
+  const distance = (/** @type {Point} */ { at }) => {
+    const [x, y] = pixelOf(at);
+    return Math.hypot(x / ratio - clientX + frame.left, y / ratio - clientY + frame.top);
+  };
+  const closest = shown.points.reduce((best, point) => (distance(point) < distance(best) ? point : best));
+  return distance(closest) < 12 ? closest : undefined;
 }
 
 /**
