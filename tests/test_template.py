@@ -143,3 +143,36 @@ def test_a_mistyped_run_is_not_looked_for_on_the_hub(tmp_path: Path, monkeypatch
     (tmp_path / "runs").mkdir()
     with pytest.raises(UserError, match="no such folder: runs/typo"):
         ReviewTemplate.load("runs/typo")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "fields", "record", "field"),
+    [
+        ("wine review", ("country", "variety"), {"country": "Italy", "variety": "Riesling"}, "variety"),
+        ("wine review", ("country", "variety"), {"country": "Italy", "variety": "Riesling"}, "country"),
+        ("", ("country",), {"country": "Côte d'Ivoire"}, "country"),
+        ("a : b", ("variety", "country"), {"country": "x", "variety": "Bordeaux-style Red Blend"}, "variety"),
+        ("wine", ("variety",), {"variety": "Rosé : brut"}, "variety"),
+        ("wine", ("variety",), {"variety": "../../x"}, "variety"),
+        ("wine", ("variety",), {"variety": "  two   spaces "}, "variety"),
+        ("wine", ("points",), {"points": 15.0}, "points"),
+        ("wine", ("variety",), {"variety": "[UNK] [EOS]"}, "variety"),
+        ("wine", ("country", "variety"), {"country": "wine", "variety": "wine"}, "variety"),
+        ("wine", ("variety",), {"variety": ""}, "variety"),
+        ("wine", ("variety",), {"variety": "梅酒"}, "variety"),
+    ],
+)
+def test_the_span_of_a_fields_value(
+    tokenizer: PreTrainedTokenizerFast, prefix: str, fields: tuple[str, ...], record: dict[str, object], field: str
+) -> None:
+    template = ReviewTemplate(prefix, fields, "description")
+    text = template.render({**record, "description": "It's dry. wine : wine"})
+    start, end = template.value_span(record, field, tokenizer)
+
+    def words(text: str) -> list[str]:
+        encoded = tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+        return [text[first:last] for first, last in encoded["offset_mapping"]]
+
+    value = record[field]
+    assert words(text)[start:end] == words("15" if value == 15.0 else str(value))
+    assert words(text)[end] == ":"
