@@ -147,7 +147,13 @@ def test_the_card_says_what_a_model_was_distilled_from(run: RunRecord, tmp_path:
         "members": [{"name": f"seed_{seed}", "validation": 3.0, "test": seed / 10} for seed in (31, 30)],
         "ensemble": {"name": "ensemble", "validation": 2.9, "test": 2.951},
         "synthetic_reviews": 7113,
-        "settings": {"members": 2, "member_epochs": 16, "synthetic_ratio": 1.0, "teacher_weight": 0.0},
+        "settings": {
+            "members": 2,
+            "member_epochs": 16,
+            "synthetic_ratio": 1.0,
+            "synthetic_sets": 1,
+            "teacher_weight": 0.0,
+        },
     }
     card = str(
         model_card(

@@ -39,7 +39,8 @@ SETTINGS = {
     "training.epochs": 2,
     "distillation.members": 2,
     "distillation.member_epochs": 1,
-    "distillation.synthetic_ratio": 0.5,
+    "distillation.synthetic_ratio": 0.25,
+    "distillation.synthetic_sets": 2,
     "distillation.teacher_weight": 0.25,
 }
 
@@ -138,7 +139,7 @@ def test_the_targets_are_the_mean_probabilities_of_the_members(finished: Path, w
     real = real_reviews(work, finished)
     store = TargetStore(finished / "targets", real, BLOCK_SIZE, teacher_weight=0.25)
     models = [load_model(member) for member in members(finished)]
-    assert len(store.reviews) == len(real) + round(len(real) / 2)
+    assert len(store.reviews) == len(real) + 2 * round(len(real) / 4)
     end = load_tokenizer(finished).eos_token_id
     for review, weight in ((3, 0.25), (len(real) + 2, 1.0)):
         ids = store.reviews[review]["input_ids"][: BLOCK_SIZE + 1]
@@ -151,6 +152,15 @@ def test_the_targets_are_the_mean_probabilities_of_the_members(finished: Path, w
         torch.testing.assert_close(found.probabilities[:, 0], mean.amax(1) * weight, rtol=2e-3, atol=1e-6)
         torch.testing.assert_close(found.label_weight, torch.full((len(ids) - 1,), 1 - weight))
         torch.testing.assert_close(found.probabilities.sum(1) + found.rest + found.label_weight, torch.ones(len(mean)))
+
+
+def test_each_epoch_has_all_real_reviews_and_another_set_of_synthetic_ones(finished: Path, work: Path) -> None:
+    real = real_reviews(work, finished)
+    store = TargetStore(finished / "targets", real, BLOCK_SIZE, teacher_weight=0.25, sets=2)
+    first, second, third = (store.rows_of_epoch(epoch).tolist() for epoch in range(3))
+    count, of_a_set = len(real), round(len(real) / 4)
+    assert first == third == [*range(count + of_a_set)]
+    assert second == [*range(count), *range(count + of_a_set, count + 2 * of_a_set)]
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "unfinished", "older"])
@@ -250,6 +260,7 @@ def test_the_members_predictions_may_not_change_on_resume(finished: Path, work: 
         ("distillation.members", "0", "must be at least 1"),
         ("distillation.members", "two", "Couldn't parse 'two' into an int"),
         ("distillation.member_epochs", "0", "must be at least 1"),
+        ("distillation.synthetic_sets", "0", "must be at least 1"),
         ("distillation.synthetic_ratio", "-1", "must be from 0 to 100"),
         ("distillation.synthetic_ratio", ".nan", "must be from 0 to 100"),
         ("distillation.teacher_weight", "1.5", r"must be in \[0, 1\]"),

@@ -314,15 +314,17 @@ class DistillationConfig:
     members: int = 4
     # passes of each member over the train split; training.epochs is for the distilled model
     member_epochs: int = 16
-    # synthetic reviews that the members write, per real review of the train split
+    # synthetic reviews that the model learns in an epoch, per real review of the train split
     synthetic_ratio: float = 1.0
+    # sets of synthetic reviews, of which each epoch has one, in turn; the members write and predict all of them
+    synthetic_sets: int = 1
     # weight of the members' prediction of each word of a real review, from 0 to 1; the word itself has the rest
     teacher_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require_types(self, "distillation.")
-        for name in ("members", "member_epochs"):
+        for name in ("members", "member_epochs", "synthetic_sets"):
             require(getattr(self, name) >= 1, f"distillation.{name}", getattr(self, name), "must be at least 1")
         ratio, largest = self.synthetic_ratio, LARGEST_RATIO
         require(0 <= ratio <= largest, "distillation.synthetic_ratio", ratio, f"must be from 0 to {largest}")

@@ -48,12 +48,20 @@ class BatchPlan:
         batch_tokens: the largest number of positions of a batch, padding included.
         seed: the seed of the reviews' order.
         epochs: the number of passes over the reviews.
+        rows_of_epoch: returns the indices of an epoch's reviews, the epoch counted from 0; None for all reviews.
 
     Raises:
         UserError: if one review has more positions than a batch may have.
     """
 
-    def __init__(self, positions: npt.NDArray[np.int64], batch_tokens: int, seed: int, epochs: int) -> None:
+    def __init__(
+        self,
+        positions: npt.NDArray[np.int64],
+        batch_tokens: int,
+        seed: int,
+        epochs: int,
+        rows_of_epoch: Callable[[int], Indices] | None = None,
+    ) -> None:
         if positions.max(initial=1) > batch_tokens:
             raise UserError(
                 f"config: training.batch_tokens is {batch_tokens}: one review alone has {positions.max()} positions"
@@ -61,6 +69,7 @@ class BatchPlan:
         self.positions = positions
         self.batch_tokens = batch_tokens
         self.seed = seed
+        self.rows_of_epoch = rows_of_epoch
         # cached, because planning a large epoch is slow and consecutive steps are in one epoch
         self.epoch: Callable[[int], list[Indices]] = functools.lru_cache(maxsize=1)(self._plan_epoch)
         batch_sizes = [[len(batch) for batch in self.epoch(epoch)] for epoch in range(epochs)]
@@ -91,7 +100,7 @@ class BatchPlan:
     def _plan_epoch(self, epoch: int) -> list[Indices]:
         """Return all batches of an epoch in order."""
         random = np.random.default_rng((self.seed, epoch))
-        order = random.permutation(len(self.positions))
+        order = random.permutation(len(self.positions) if self.rows_of_epoch is None else self.rows_of_epoch(epoch))
         mean = max(self.positions.mean(), 1) if len(self.positions) else 1
         size = max(int(WINDOW_BATCHES * self.batch_tokens / mean), 1)
         # windows of nearly equal size, because a small last window could give a batch of one review
@@ -104,7 +113,7 @@ class BatchPlan:
     def padding_fraction(self) -> float:
         """Return the fraction of the first epoch's positions that are padding, 0 to 1."""
         padded = sum(len(batch) * self.positions[batch].max() for batch in self.epoch(0))
-        return float(1 - self.positions.sum() / padded)
+        return float(1 - sum(self.positions[batch].sum() for batch in self.epoch(0)) / padded)
 
     def _by_length(self, indices: Indices) -> Indices:
         # a stable sort keeps reviews of equal length in random order

@@ -65,11 +65,11 @@ def _teach(
         "tokenizer": fingerprint(tokenizer),
         "members": [sha256(member / run_folder.WEIGHTS) for member in members],
     }
-    synthetic = round(settings.synthetic_ratio * len(real))
+    synthetic = settings.synthetic_sets * round(settings.synthetic_ratio * len(real))
     request = Request(synthetic, config.training.seed, label_real=settings.teacher_weight > 0)
     folder = Path(config.output_dir) / run_folder.TARGETS
     main_process_first(lambda: load_or_make(folder, made_from, ensemble, tokenizer, real, request, accelerator))
-    store = TargetStore(folder, real, config.model.block_size, settings.teacher_weight)
+    store = TargetStore(folder, real, config.model.block_size, settings.teacher_weight, settings.synthetic_sets)
     losses = {
         name: score(ensemble, splits[name], tokenizer, accelerator).nats_per_word
         for name in ("validation", "test")
@@ -83,5 +83,6 @@ def _teach(
         synthetic_reviews=synthetic,
         settings=settings,
     )
-    key = {"targets": store.fingerprint, "distillation.teacher_weight": settings.teacher_weight}
-    return Teaching(store.reviews, store, key, record)
+    student = ("teacher_weight", "synthetic_sets")
+    key = {"targets": store.fingerprint, **{f"distillation.{name}": getattr(settings, name) for name in student}}
+    return Teaching(store.reviews, store, store.rows_of_epoch, key, record)

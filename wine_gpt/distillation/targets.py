@@ -71,13 +71,14 @@ class TargetStore:
         block_size: the model's positions.
         teacher_weight: weight of the teacher's predictions for real reviews, 0 to 1; that of synthetic ones is 1. It
             must be 0 if the real reviews were not labelled.
+        sets: into how many sets of equal size the synthetic reviews are divided.
 
     Attributes:
         reviews: the real reviews, followed by the synthetic ones.
         fingerprint: a hash of what the targets were made from.
     """
 
-    def __init__(self, folder: Path, real: Dataset, block_size: int, teacher_weight: float) -> None:
+    def __init__(self, folder: Path, real: Dataset, block_size: int, teacher_weight: float, sets: int = 1) -> None:
         arrays = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r")
             for name in (REVIEWS, LENGTHS, IDS, PROBABILITIES, REST, STARTS)
@@ -87,8 +88,14 @@ class TargetStore:
         self.fingerprint = _fingerprint(read_json(folder / MANIFEST)["made_from"])
         self._ids, self._probabilities, self._rest = arrays[IDS], arrays[PROBABILITIES], arrays[REST]
         self._starts = np.asarray(arrays[STARTS])
+        self._real = np.arange(len(real))
+        self._sets = np.split(np.arange(len(real), len(self.reviews)), sets)
         self._positions = positions_of(self.reviews, block_size)
         self._weights = np.repeat(np.array([teacher_weight, 1], np.float32), [len(real), len(synthetic)])
+
+    def rows_of_epoch(self, epoch: int) -> Indices:
+        """Return the indices of an epoch's reviews: all real ones and one set of synthetic ones, in turn."""
+        return np.concatenate([self._real, self._sets[epoch % len(self._sets)]])
 
     def __call__(self, reviews: Indices) -> SoftTargets:
         """Return the targets of all positions of some reviews, one review after the other."""

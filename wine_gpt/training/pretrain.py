@@ -73,12 +73,14 @@ class Teaching:
     Attributes:
         reviews: the tokenized reviews that replace the training split.
         soft_targets: see :class:`wine_gpt.training.step.TrainStep`.
+        rows_of_epoch: see :class:`wine_gpt.data.batching.BatchPlan`.
         resume_key: further values that must be equal to resume.
         record: what the metrics file says of it.
     """
 
     reviews: Dataset
     soft_targets: Callable[[Indices], SoftTargets]
+    rows_of_epoch: Callable[[int], Indices]
     resume_key: JsonObject
     record: Distillation
 
@@ -275,6 +277,7 @@ def _build_trainer(
         },
         epochs=folder / run_folder.EPOCHS if config.training.keep_epochs else None,
         soft_targets=teaching.soft_targets if teaching else None,
+        rows_of_epoch=teaching.rows_of_epoch if teaching else None,
     )
 
 

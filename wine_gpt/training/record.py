@@ -282,7 +282,8 @@ class Distillation:
             members=[from_fields(MemberLoss, member) for member in content["members"]],
             ensemble=from_fields(MemberLoss, content["ensemble"]),
             synthetic_reviews=content["synthetic_reviews"],
-            settings=from_fields(DistillationConfig, content["settings"]),
+            # a setting that an earlier version lacked had its default
+            settings=DistillationConfig(**content["settings"]),
         )
 
     def to_dict(self) -> JsonObject:

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from wine_gpt.config import FinetuneConfig, PretrainConfig
+from wine_gpt.config import DistillConfig, FinetuneConfig
 from wine_gpt.config_io import to_flat
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject
@@ -186,7 +186,7 @@ def describe_mismatch(then: JsonObject, now: JsonObject, source: str = "checkpoi
 
     A setting that ``then`` lacks had its default, because an earlier version of wine_gpt did not have the setting.
     """
-    defaults = {**to_flat(FinetuneConfig(value="all")), **to_flat(PretrainConfig())}
+    defaults = {**to_flat(FinetuneConfig(value="all")), **to_flat(DistillConfig())}
     then = {**{key: defaults[key] for key in now.keys() & defaults.keys()}, **then}
     return "; ".join(
         f"{key}: {HASHES[key]}" if key in HASHES else f"{key}: {source} {then.get(key)}, now {now.get(key)}"

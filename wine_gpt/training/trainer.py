@@ -58,6 +58,7 @@ class Trainer:
         resume_key: values that must be equal to resume from a checkpoint; saved in each checkpoint.
         epochs: the folder of the weights of every epoch; none keeps the best ones only.
         soft_targets: see :class:`TrainStep`.
+        rows_of_epoch: see :class:`BatchPlan`.
 
     Attributes:
         on_step: called before each optimizer step with the step, counted from 0, and this process's micro-batches,
@@ -82,6 +83,7 @@ class Trainer:
         resume_key: JsonObject,
         epochs: Path | None = None,
         soft_targets: Callable[[Indices], SoftTargets] | None = None,
+        rows_of_epoch: Callable[[int], Indices] | None = None,
     ) -> None:
         self.config = config
         self.epochs = epochs
@@ -95,7 +97,7 @@ class Trainer:
         if self.cut.cut:
             logger.warning(f"model: {self.cut}")
         positions = positions_of(self.train_split, self.block_size)
-        self.plan = BatchPlan(positions, config.batch_tokens, config.seed, config.epochs)
+        self.plan = BatchPlan(positions, config.batch_tokens, config.seed, config.epochs, rows_of_epoch)
         self.module = LanguageModelLoss(model)
         filler = tokenizer.eos_token_id
         self.updater = TrainStep(self.module, self.train_split, self.plan, filler, config, accelerator, soft_targets)
