@@ -93,7 +93,7 @@ def test_held_out_texts_without_a_known_word_stop_training_and_scoring(
     assert not (tmp_path / "run" / "metrics.json").exists()
     data = DataConfig(path=str(tmp_path / "a.jsonl"), prefix="", text_field="text", **settings)
     config = ScoreConfig(model=str(toy_run), split="validation", data=data, output_dir=str(tmp_path / "scores"))
-    assert problem in refused(evaluate_model, config)
+    assert problem in refused(evaluate_model, config, Path(config.model))
 
 
 @pytest.mark.parametrize("learning_rate", [1e3, 1e20])
