@@ -162,7 +162,7 @@ def test_an_unreachable_hub_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     # the message of transformers, after retries of more than a minute, is another one
     assert refused(Path("org/wine-gpt")).startswith(
-        "model: no such folder: org/wine-gpt; nor can the Hub be reached for that id: "
+        "model: no such folder: org/wine-gpt; nor can it be downloaded from the Hub: "
     )
 
 
