@@ -23,7 +23,7 @@ from wine_gpt.config import (
 from wine_gpt.config_io import config_from_settings, leaf_types, parse_config, to_flat, to_yaml
 from wine_gpt.errors import UserError
 from wine_gpt.run_folder import base_of, data_settings
-from wine_gpt.training.model_size import describe_fitting_size
+from wine_gpt.training.fitting_config import describe_fitting_config
 
 ROOT = Path(__file__).parents[1]
 
@@ -346,10 +346,10 @@ def test_a_saved_config_does_not_start_the_run_over() -> None:
     [(0, "small.yaml"), (30_000, "small.yaml"), (120_000, "small.yaml"), (120_001, "base.yaml"), (10**8, "base.yaml")],
 )
 def test_the_config_that_fits_the_training_words_is_named(words: int, name: str) -> None:
-    line = describe_fitting_size(words)
-    assert line.startswith(f"{words:,} training words: the sizes of {name} fit, as a rule of thumb")
-    parameters = [parse(each).model for each in ("small.yaml", "base.yaml")]
-    assert parameters[0].n_embd < parameters[1].n_embd
+    line = describe_fitting_config(words)
+    assert line.startswith(f"{words:,} training words: {name} fits, as a rule of thumb")
+    epochs = [parse(each).training.epochs for each in ("small.yaml", "base.yaml")]
+    assert epochs[0] < epochs[1]
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda file: file.stem)

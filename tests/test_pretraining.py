@@ -93,7 +93,7 @@ def test_the_run_prints_its_data_progress_and_next_command(finished: tuple[Path,
     few_steps = r"optimizer steps: \d+; with fewer than 300 most models are still learning at the end: raise training"
     assert sum(bool(re.match(few_steps, line)) for line in progress) == 1
     report = json.loads((folder / "data_report.json").read_text())
-    (words,) = re.findall(r"^([\d,]+) training words: the sizes of small\.yaml fit, ", done.stdout, re.MULTILINE)
+    (words,) = re.findall(r"^([\d,]+) training words: small\.yaml fits, ", done.stdout, re.MULTILINE)
     assert report["splits"]["train"] * 10 < int(words.replace(",", "")) < report["splits"]["train"] * 200
     assert any(line.startswith("test: ") and "nats per word" in line for line in lines)
     assert lines[-2] == f"saved: {folder}"

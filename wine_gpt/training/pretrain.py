@@ -38,7 +38,7 @@ from wine_gpt.tokenizer import (
 from wine_gpt.training import epoch_weights, record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate, scale_logits
-from wine_gpt.training.model_size import describe_fitting_size
+from wine_gpt.training.fitting_config import describe_fitting_config
 from wine_gpt.training.record import (
     Distillation,
     Environment,
@@ -163,7 +163,7 @@ def _pretrain(
         return FinishedRun(folder, _held_out(finished))
     if teach is None and tested is None:
         # a row is [BOS] words [EOS]
-        logger.info(describe_fitting_size(int(np.sum(splits["train"]["length"])) - 2 * len(splits["train"])))
+        logger.info(describe_fitting_config(int(np.sum(splits["train"]["length"])) - 2 * len(splits["train"])))
     _warn_of_few_steps(trainer)
     # after all checks, so that a wrong setting does not remove an earlier run
     with shared_errors():
