@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -159,6 +160,10 @@ def test_malformed_calls_get_no_traceback(address: str) -> None:
 
 def test_a_request_that_fails_is_one_line_of_the_log(without_model: tuple[str, Path]) -> None:
     address, log = without_model
+    # Gradio answers before it has written the last line of its start
+    deadline = time.monotonic() + PATIENCE
+    while "* Streamable HTTP URL" not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
     before = len(log.read_text())
     for path in ("queue/data?session_hash=x", "call/generate/none"):
         answer = httpx.get(f"{address}/gradio_api/{path}", timeout=PATIENCE)
