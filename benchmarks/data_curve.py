@@ -1,4 +1,4 @@
-"""Measure the test loss over the number of training reviews, for three sizes of model.
+"""Measure the test loss over the number of training reviews, for three configs.
 
 python benchmarks/data_curve.py winemag-data-first-8000.json
 
