@@ -239,6 +239,21 @@ def is_hub_id(model: str) -> bool:
     return may_be_owner and name != "" and "/" not in name
 
 
+def require_pretrained(run: str | Path, setting: str) -> None:
+    """Check that a folder has the files of a finished run of pretraining.
+
+    Args:
+        run: the folder.
+        setting: the setting that names it, for the message.
+
+    Raises:
+        UserError: if a file is missing.
+    """
+    for name in (CONFIG, METRICS, WEIGHTS):
+        if not (Path(run) / name).is_file():
+            raise UserError(f"{setting}: {run} is no finished run of scripts/pretrain.py: it has no {name}")
+
+
 def base_of(folder: str | Path) -> Path | None:
     """Return the base that a folder's model was fine-tuned from; none if it names no base, or the base is not found.
 
@@ -287,15 +302,18 @@ def require_base(folder: Path) -> Path:
 
 def recorded_vocabulary(run: str | Path) -> str | None:
     """Return the hash of the words that a run or, for a fine-tuned model, its base recorded; none in older runs."""
-    folders = (folder for folder in (Path(run), base_of(run)) if folder is not None)
-    values = (_json_value(folder / METRICS, VOCABULARY_SHA256) for folder in folders)
-    return next((value for value in values if isinstance(value, str)), None)
+    return _recorded(run, VOCABULARY_SHA256)
 
 
 def refit_of(run: str | Path) -> str | None:
     """Return the name of the tested run if the model, or its base, is a refit, which has seen all its reviews."""
+    return _recorded(run, "refit", "run")
+
+
+def _recorded(run: str | Path, *keys: str) -> str | None:
+    """Return a text in the metrics of a run or else, for a fine-tuned model, in those of its base."""
     folders = (folder for folder in (Path(run), base_of(run)) if folder is not None)
-    values = (_json_value(folder / METRICS, "refit", "run") for folder in folders)
+    values = (_json_value(folder / METRICS, *keys) for folder in folders)
     return next((value for value in values if isinstance(value, str)), None)
 
 

@@ -2,10 +2,15 @@
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from wine_gpt.cli import program_name
+from wine_gpt.cli import program_name, sibling_command
 from wine_gpt.config_io import USAGE, ConfigT, config_help, parse_config
+from wine_gpt.errors import UserError
 from wine_gpt.processes import is_launched, joins_as_main_process, shared_errors
+
+if TYPE_CHECKING:
+    from wine_gpt.training.pretrain import FinishedRun
 
 
 def read_config(
@@ -31,6 +36,32 @@ def read_config(
     joins_as_main_process()
     with shared_errors():
         return parse_config(config_class, arguments, default_file, whole_class=whole_class)
+
+
+def read_first_argument(
+    config_class: type, arguments: Sequence[str], *, name: str, argument: str, description: str | None
+) -> tuple[str, list[str]]:
+    """Return the first argument, such as a model, and the settings after it; or print the help and exit.
+
+    Raises:
+        UserError: if the command line does not begin with the argument.
+    """
+    usage = f"{program_name(name)} {argument.upper()} [--section.setting value ...]"
+    exit_with_help(config_class, arguments, usage, description)
+    if not arguments or arguments[0].startswith("-"):
+        raise UserError(f"name a {argument} first: {usage}; see --help")
+    first, *settings = arguments
+    return first, settings
+
+
+def print_trained(run: "FinishedRun", prompt: str) -> None:
+    """Print the score and the folder of a run, and the command that generates from its model."""
+    print(
+        f"test: {run.score.nats_per_word:.3f} nats per word, perplexity {run.score.perplexity:.1f}, "
+        f"{run.score.unknown_rate:.1%} unknown words\n"
+        f"saved: {run.folder}\n"
+        f'next:  {sibling_command("generate")} {run.folder} --prompt "{prompt}" --explain'
+    )
 
 
 def exit_with_help(

@@ -11,8 +11,8 @@ finished member is not trained again, nor by --overwrite, which replaces the dis
 
 from collections.abc import Sequence
 
-from wine_gpt.cli import exits_cleanly, sibling_command
-from wine_gpt.commands import read_config
+from wine_gpt.cli import exits_cleanly
+from wine_gpt.commands import print_trained, read_config
 from wine_gpt.config import DistillConfig
 from wine_gpt.processes import joins_as_main_process
 
@@ -27,9 +27,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     run = distill(config)
     if is_main_process:
-        print(
-            f"test: {run.score.nats_per_word:.3f} nats per word, perplexity {run.score.perplexity:.1f}, "
-            f"{run.score.unknown_rate:.1%} unknown words\n"
-            f"saved: {run.folder}\n"
-            f'next:  {sibling_command("generate")} {run.folder} --prompt "{config.data.prefix}" --explain'
-        )
+        print_trained(run, config.data.prefix)

@@ -11,11 +11,10 @@ figures on the card, because no review is left to score the refit on. --resume c
 import sys
 from collections.abc import Sequence
 
-from wine_gpt.cli import exits_cleanly, program_name, sibling_command
-from wine_gpt.commands import exit_with_help
+from wine_gpt.cli import exits_cleanly, sibling_command
+from wine_gpt.commands import read_first_argument
 from wine_gpt.config import RefitConfig
 from wine_gpt.config_io import parse_config
-from wine_gpt.errors import UserError
 from wine_gpt.processes import joins_as_main_process
 
 
@@ -39,8 +38,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def read_config(arguments: Sequence[str]) -> RefitConfig:
     """Parse the command line, whose first argument is the tested run."""
-    usage = f"{program_name('refit')} RUN [--section.setting value ...]"
-    exit_with_help(RefitConfig, arguments, usage, __doc__)
-    if not arguments or arguments[0].startswith("-"):
-        raise UserError(f"name a run first: {usage}; see --help")
-    return parse_config(RefitConfig, ["--run", *arguments])
+    run, settings = read_first_argument(RefitConfig, arguments, name="refit", argument="run", description=__doc__)
+    return parse_config(RefitConfig, ["--run", run, *settings])

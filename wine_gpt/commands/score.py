@@ -12,11 +12,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import exits_cleanly, program_name
-from wine_gpt.commands import exit_with_help
+from wine_gpt.cli import exits_cleanly
+from wine_gpt.commands import read_first_argument
 from wine_gpt.config import ScoreConfig
 from wine_gpt.config_io import parse_config
-from wine_gpt.errors import UserError
 from wine_gpt.model_path import local_folder
 from wine_gpt.run_folder import data_settings
 
@@ -38,11 +37,7 @@ def read_config(arguments: Sequence[str]) -> tuple[ScoreConfig, Path]:
 
     The run's own data settings are the defaults, so that its test split is scored.
     """
-    usage = f"{program_name('score')} MODEL [--section.setting value ...]"
-    exit_with_help(ScoreConfig, arguments, usage, __doc__)
-    if not arguments or arguments[0].startswith("-"):
-        raise UserError(f"name a model first: {usage}; see --help")
-    model, *rest = arguments
+    model, rest = read_first_argument(ScoreConfig, arguments, name="score", argument="model", description=__doc__)
     folder = local_folder(model)
     # imported after these checks, because importing datasets takes seconds
     from wine_gpt.data.template import training_data_settings

@@ -59,9 +59,7 @@ def load_base(path: str) -> Base:
         raise UserError(
             f"base: {path} is a fine-tuned model: name a pretrained run{f', such as {base}' if base else ''}"
         )
-    for name in (run_folder.CONFIG, run_folder.METRICS, run_folder.WEIGHTS):
-        if not (folder / name).is_file():
-            raise UserError(f"base: {path} is no finished run of scripts/pretrain.py: it has no {name}")
+    run_folder.require_pretrained(path, "base")
     if (tested := run_folder.refit_of(folder)) is not None:
         raise UserError(f"base: {path} is a refit, which has seen all reviews: name the tested run, {tested}")
     fingerprint = read_json(folder / run_folder.METRICS).get("data_fingerprint")

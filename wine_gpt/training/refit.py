@@ -39,9 +39,7 @@ def refit(config: RefitConfig) -> FinishedRun:
 
 
 def _require_tested(folder: Path) -> RunMetrics:
-    for name in (run_folder.CONFIG, run_folder.METRICS, run_folder.WEIGHTS):
-        if not (folder / name).is_file():
-            raise UserError(f"run: {folder} is no finished run of scripts/pretrain.py: it has no {name}")
+    run_folder.require_pretrained(folder, "run")
     metrics = RunMetrics.load(folder)
     if metrics.refit is not None:
         raise UserError(f"run: {folder} is a refit itself: name the tested run, {metrics.refit.run}")
