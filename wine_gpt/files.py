@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -112,7 +113,12 @@ def from_fields(record: type[Record], content: JsonObject) -> Record:
 
 def sync(path: Path) -> None:
     """Flush a file's content, or a folder's entries, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    is_folder = path.is_dir()
+    if is_folder and sys.platform == "win32":
+        # Windows can't open a folder
+        return
+    # Windows flushes only files that are open for writing
+    handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
