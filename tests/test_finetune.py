@@ -50,7 +50,8 @@ from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.modeling.scoring import score
 from wine_gpt.run_folder import base_of, data_settings
-from wine_gpt.tokenizer import TOKENIZED, load_tokenizer
+from wine_gpt.tokenizer import load_tokenizer
+from wine_gpt.tokenizer.encoding import TOKENIZED
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.resume import trained_weights
 from wine_gpt.training.trainer import Trainer

@@ -19,7 +19,7 @@ from wine_gpt.config_io import to_yaml
 from wine_gpt.finetuning.base import load_base
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import load_model, load_model_and_tokenizer
-from wine_gpt.tokenizer import vocabulary_sha256
+from wine_gpt.tokenizer.files import vocabulary_sha256
 
 Tensors = dict[str, torch.Tensor]
 Change = Callable[[Tensors], Tensors]

@@ -18,7 +18,8 @@ from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, ScoreConfig
 from wine_gpt.evaluation import evaluate_model
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.modeling.pretrained import load_model
-from wine_gpt.tokenizer import fingerprint, load_tokenizer, train_tokenizer
+from wine_gpt.tokenizer import load_tokenizer, train_tokenizer
+from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.record import RunMetrics
 

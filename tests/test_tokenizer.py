@@ -20,19 +20,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews, texts
 from wine_gpt.data.sources import SAMPLE_PATH
-from wine_gpt.tokenizer import (
-    BOS,
-    EOS,
-    PAD,
-    UNK,
-    class_words,
-    encode_reviews,
-    fingerprint,
-    load_tokenizer,
-    save_tokenizer,
-    train_tokenizer,
-    word_ends,
-)
+from wine_gpt.tokenizer import class_words, encode_reviews, load_tokenizer, save_tokenizer, train_tokenizer
+from wine_gpt.tokenizer.files import fingerprint
+from wine_gpt.tokenizer.schemes import BOS, EOS, PAD, UNK
+from wine_gpt.tokenizer.words import word_ends
 
 GOLDEN = Path(__file__).parent / "golden" / "sample_keras.json"
 REAL_REVIEWS = Path(__file__).parents[2] / "shared" / "data" / "winemag-data-first-8000.json"

@@ -16,6 +16,9 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 METHODS = ("lora", "full")
+TOKENIZER_KINDS = ("words", "characters", "bpe")
+# the smallest vocabulary of the kind bpe: [PAD], [UNK] and the 256 bytes
+BPE_ENTRIES = 258
 # how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
 SPACE_SDKS = ("auto", "gradio", "static")
 # the Hub gives personal accounts two Spaces on ZeroGPU without a paid plan
@@ -145,9 +148,11 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """The word-level tokenizer."""
+    """The tokenizer."""
 
-    # folder or Hub id of a trained tokenizer; null trains one on the train split
+    # words (the class's), characters, or bpe (byte-pair encoding, as GPT-2's): docs/tokenizers.md compares them
+    kind: str = "words"
+    # folder or Hub id of a trained tokenizer, whose kind need not be set; null trains one on the train split
     path: str | None = None
     # largest vocabulary, with [PAD] and [UNK] but without [BOS] and [EOS]
     vocab_size: int = 10_000
@@ -156,6 +161,11 @@ class TokenizerConfig:
         """Check that at least one word fits beside [PAD] and [UNK]."""
         require_types(self, "tokenizer.")
         require(self.vocab_size >= 3, "tokenizer.vocab_size", self.vocab_size, "must be at least 3")
+        kinds = f"must be one of {', '.join(TOKENIZER_KINDS)}"
+        require(self.kind in TOKENIZER_KINDS, "tokenizer.kind", self.kind, kinds)
+        has_bytes = self.kind != "bpe" or self.vocab_size >= BPE_ENTRIES
+        bytes_rule = f"must be at least {BPE_ENTRIES} for bpe, which has an entry for each byte"
+        require(has_bytes, "tokenizer.vocab_size", self.vocab_size, bytes_rule)
 
 
 @dataclass(frozen=True)

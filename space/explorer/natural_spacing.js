@@ -1,7 +1,7 @@
 /**
  * Join words with natural spacing, exactly as the decoder that wine_gpt writes into tokenizer.json.
  *
- * wine_gpt/tokenizer.py, `natural_spacing`, has the same rules. A decoder with other rules is refused, so that a pattern
+ * wine_gpt/tokenizer/spacing.py, `natural_spacing`, has the same rules. A decoder with other rules is refused, so that a pattern
  * from a file is never executed.
  */
 

@@ -1,7 +1,7 @@
 /**
  * Texts to ids and back, by a model's tokenizer.json.
  *
- * The word-level tokenizer of wine_gpt is here, exactly as wine_gpt/tokenizer.py makes it; other_tokenizer.js loads a
+ * The word-level tokenizer of wine_gpt is here, exactly as wine_gpt/tokenizer makes it; other_tokenizer.js loads a
  * library for any other.
  */
 import { MOST_IDS } from "./gpt2_config.js";

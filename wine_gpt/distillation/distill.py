@@ -19,7 +19,7 @@ from wine_gpt.distillation.teacher import load_ensemble
 from wine_gpt.files import sha256
 from wine_gpt.modeling.scoring import score
 from wine_gpt.processes import main_process_first, shared_errors
-from wine_gpt.tokenizer import fingerprint
+from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.pretrain import FinishedRun, Teaching, pretrain
 from wine_gpt.training.record import Distillation, MemberLoss, RunMetrics

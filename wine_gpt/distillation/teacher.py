@@ -13,7 +13,7 @@ from wine_gpt.data.batching import Batch
 from wine_gpt.errors import UserError
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import load_model_and_tokenizer
-from wine_gpt.tokenizer import fingerprint
+from wine_gpt.tokenizer.files import fingerprint
 
 
 class Ensemble(nn.Module):

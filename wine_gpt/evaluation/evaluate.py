@@ -32,7 +32,7 @@ from wine_gpt.evaluation.results import ConditioningResult, EvaluationReport, Sa
 from wine_gpt.evaluation.sections import copying, diversity, existing_provinces, likelihood, recovery_rates
 from wine_gpt.files import write_json
 from wine_gpt.modeling.pretrained import load_model_and_tokenizer
-from wine_gpt.tokenizer import no_known_word
+from wine_gpt.tokenizer.encoding import no_known_word
 from wine_gpt.training.record import Environment
 
 logger = logging.getLogger(__name__)

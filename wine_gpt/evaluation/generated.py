@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.progress import Progress
-from wine_gpt.tokenizer import word_ends
+from wine_gpt.tokenizer.words import word_ends
 
 # the fields of a GenerationConfig that decide how words are sampled
 SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size")

@@ -75,7 +75,7 @@ class NgramIndex:
         side. A copied run of 23 words or more has a span of the filter, unless the review shares words with another.
 
         Args:
-            words: the running text without its header, split by :func:`wine_gpt.tokenizer.class_words`.
+            words: the running text without its header, split by :func:`wine_gpt.tokenizer.words.class_words`.
         """
         runs = self.contains(words).astype(int)
         for start in range(len(runs) - N - 1, -1, -1):

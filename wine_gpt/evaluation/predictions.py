@@ -15,7 +15,7 @@ from wine_gpt.evaluation.bootstrap import Floats
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.modeling.scoring import SCORING_TOKENS
 from wine_gpt.progress import Progress
-from wine_gpt.tokenizer import word_ends
+from wine_gpt.tokenizer.words import word_ends
 
 # the vocabulary size that SCORING_TOKENS is chosen for; with a larger one the logits of fewer tokens fit into memory
 SCORING_VOCABULARY = 10_000

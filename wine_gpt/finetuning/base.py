@@ -15,7 +15,8 @@ from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.files import read_json, sha256
 from wine_gpt.model_path import describe_missing
-from wine_gpt.tokenizer import describe_other_words, load_tokenizer
+from wine_gpt.tokenizer import load_tokenizer
+from wine_gpt.tokenizer.files import describe_other_words
 
 
 @dataclass(frozen=True)

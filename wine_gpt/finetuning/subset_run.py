@@ -39,7 +39,7 @@ from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
 from wine_gpt.modeling.pretrained import load_model, save_model
 from wine_gpt.modeling.scoring import Sums
 from wine_gpt.processes import shared_errors
-from wine_gpt.tokenizer import require_known_words
+from wine_gpt.tokenizer.encoding import require_known_words
 from wine_gpt.training.pretrain import resume, summarize
 from wine_gpt.training.record import Environment
 from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume, trained_weights

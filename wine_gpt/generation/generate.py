@@ -12,7 +12,7 @@ from wine_gpt.errors import UserError, one_line
 from wine_gpt.generation.decoding import Streamer, decode, supported_config
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.run_folder import GENERATION_CONFIG
-from wine_gpt.tokenizer import LINE_BREAK
+from wine_gpt.tokenizer.words import LINE_BREAK
 
 
 def generate_texts(

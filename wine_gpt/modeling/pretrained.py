@@ -30,7 +30,8 @@ from wine_gpt.run_folder import (
     TOKENIZER,
     require_base,
 )
-from wine_gpt.tokenizer import SPECIAL_TOKENS, describe_other_words, load_tokenizer, save_tokenizer
+from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
+from wine_gpt.tokenizer.files import SPECIAL_TOKENS, describe_other_words
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def load_model(path: str | Path, base: Path | None = None) -> PreTrainedModel:
 def load_model_and_tokenizer(
     path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """Load a model and its tokenizer; see :func:`load_model` and :func:`wine_gpt.tokenizer.load_tokenizer`.
+    """Load a model and its tokenizer; see :func:`load_model` and :func:`wine_gpt.tokenizer.files.load_tokenizer`.
 
     Raises:
         UserError: as these functions, and if the tokenizer has words that the model has no embedding for.

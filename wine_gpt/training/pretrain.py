@@ -26,15 +26,9 @@ from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Score, score
 from wine_gpt.processes import main_process_first, require_equal, shared_errors
-from wine_gpt.tokenizer import (
-    describe_poor_fit,
-    fingerprint,
-    load_tokenizer,
-    require_known_words,
-    tokenize_splits,
-    train_on_reviews,
-    vocabulary_sha256,
-)
+from wine_gpt.tokenizer import load_tokenizer, tokenize_splits, train_on_reviews
+from wine_gpt.tokenizer.encoding import describe_poor_fit, require_known_words
+from wine_gpt.tokenizer.files import fingerprint, vocabulary_sha256
 from wine_gpt.training import epoch_weights, record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate, scale_logits
@@ -291,7 +285,8 @@ def _tokenizer(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerF
     if config.tokenizer.path is not None:
         tokenizer = load_tokenizer(config.tokenizer.path)
     else:
-        tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
+        settings = config.tokenizer
+        tokenizer = train_on_reviews(reviews.splits["train"], config.data, settings.vocab_size, settings.kind)
     # a prompt that transformers truncates to this length leaves one position for a generated word
     tokenizer.model_max_length = config.model.block_size - 1
     return tokenizer

@@ -320,7 +320,7 @@ class RunMetrics:
         parameters: the number of the model's parameters.
         peak_memory: see :class:`PeakMemory`.
         environment: see :class:`Environment`.
-        vocabulary_sha256: see :func:`wine_gpt.tokenizer.vocabulary_sha256`; none in older files.
+        vocabulary_sha256: see :func:`wine_gpt.tokenizer.files.vocabulary_sha256`; none in older files.
         distillation: see :class:`Distillation`; none for a model that was trained on the reviews alone.
         refit: see :class:`Refit`; then the scores are the tested run's. None for a run that held reviews out.
     """

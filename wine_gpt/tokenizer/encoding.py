@@ -1,0 +1,155 @@
+"""Encode reviews, and check that a tokenizer fits them."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from transformers import PreTrainedTokenizerFast
+
+from wine_gpt.data.columns import BATCH_ROWS
+from wine_gpt.data.reviews import texts
+from wine_gpt.data.template import COMPOSED
+from wine_gpt.errors import UserError
+from wine_gpt.tokenizer.schemes import WORDS, scheme_of
+from wine_gpt.tokenizer.words import class_words
+
+TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
+# a tokenizer fits a corpus badly above this fraction of unknown tokens, or above these characters per token on average
+MOST_UNKNOWN, MOST_CHARACTERS = 0.1, 15
+
+
+def tokenize_splits(splits: DatasetDict, tokenizer: PreTrainedTokenizerFast) -> DatasetDict:
+    """Encode each review as [BOS] words [EOS], cached beside the reviews.
+
+    Returns:
+        for each split, a row per review in the split's order, with ``input_ids``, a list of int32, and ``length``, the
+        list's length, int32.
+    """
+    return DatasetDict({name: _tokenize(split, tokenizer, name) for name, split in splits.items()})
+
+
+def encode_reviews(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
+    """Return each text's ids: [BOS], its words, [EOS]."""
+    scheme = scheme_of(tokenizer)
+    if scheme is None or scheme.kind != WORDS:
+        # add_special_tokens is false, because another tokenizer may add other special tokens
+        encoded = tokenizer(
+            texts,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        return [[tokenizer.bos_token_id, *ids, tokenizer.eos_token_id] for ids in encoded["input_ids"]]
+    ids = _ChunkIds(tokenizer, scheme.line_breaks)
+    bos, eos = [tokenizer.bos_token_id], [tokenizer.eos_token_id]
+    return [[*chain(bos, *map(ids.__getitem__, text.split(" ")), eos)] for text in texts]
+
+
+class _ChunkIds(dict[str, list[int]]):
+    """A cache of the ids of each chunk between spaces; see ``benchmarks/RESULTS.md`` for the speed."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, line_breaks: bool) -> None:
+        self._line_breaks = line_breaks
+        self._vocabulary = tokenizer.get_vocab()
+        self._unknown = tokenizer.unk_token_id
+
+    def __missing__(self, chunk: str) -> list[int]:
+        words = class_words(chunk, self._line_breaks)
+        ids = self[chunk] = [self._vocabulary.get(word, self._unknown) for word in words]
+        return ids
+
+
+def describe_poor_fit(split: Dataset, tokenized: Dataset, tokenizer: PreTrainedTokenizerFast) -> str:
+    """Return what is wrong if a tokenizer knows few words of a split or its words are whole sentences; else ""."""
+    ids = np.concatenate([texts.flatten() for texts in _batches_of_ids(tokenized)])
+    words = max(len(ids) - 2 * len(tokenized), 1)
+    unknown = np.count_nonzero(ids == tokenizer.unk_token_id) / words
+    characters = sum(len("".join(text.split())) for text in texts(split)) / words
+    if unknown <= MOST_UNKNOWN and characters <= MOST_CHARACTERS:
+        return ""
+    return (
+        f"{unknown:.0%} of the validation split's words are unknown to the tokenizer, and a word has {characters:.0f} "
+        "characters on average: use more texts, or for a script without spaces between words (Chinese, Japanese, "
+        "Thai) name another tokenizer: tokenizer.path, see docs/data.md"
+    )
+
+
+def require_known_words(tokenized: DatasetDict, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Check that the held-out splits can be scored: a text has a known word after its first, which is not scored.
+
+    Raises:
+        UserError: if a split that has texts has no such text.
+    """
+    for name in ("validation", "test"):
+        split = tokenized[name]
+        if len(split) and not any(_has_known_word(table, tokenizer) for table in _batches_of_ids(split)):
+            raise no_known_word(name)
+
+
+def no_known_word(split: str) -> UserError:
+    """Return the error for a split whose loss would be meaningless, or not a number."""
+    return UserError(
+        f"data: the {split} split has nothing to score, because the tokenizer knows no word of a text after its "
+        "first, which is not scored: check data.path and data.text_field, use more texts, or pretrain with another "
+        "--tokenizer.path"
+    )
+
+
+def _batches_of_ids(tokenized: Dataset) -> Iterator[pa.ListArray]:
+    """Yield the token ids of a tokenized split, a list for each text."""
+    for table in tokenized.with_format("arrow").iter(BATCH_ROWS):
+        yield table["input_ids"].combine_chunks()
+
+
+def _has_known_word(texts: pa.ListArray, tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Return whether a text has a known word after its first word."""
+    # without [BOS] and the first word
+    ids = pc.list_slice(texts, 2).flatten().to_numpy(zero_copy_only=False)
+    return bool((~np.isin(ids, [tokenizer.unk_token_id, tokenizer.eos_token_id])).any())
+
+
+def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> Dataset:
+    if not len(split):
+        # map would not remove the columns of an empty dataset
+        return Dataset.from_dict({column: [] for column in TOKENIZED}, features=TOKENIZED)
+    composed = split.select_columns(COMPOSED).with_format("arrow")
+    with _bars_on_terminals_only():
+        tokenized = composed.map(
+            _encode,
+            batched=True,
+            batch_size=BATCH_ROWS,
+            writer_batch_size=BATCH_ROWS,
+            remove_columns=[COMPOSED],
+            features=TOKENIZED,
+            fn_kwargs={"tokenizer": tokenizer},
+            desc=f"tokenizing {name}",
+        )
+    return tokenized.with_format(None)
+
+
+@contextlib.contextmanager
+def _bars_on_terminals_only() -> Iterator[None]:
+    """Hide the bars of datasets elsewhere, because a closed pipe under a bar would end the work."""
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+
+
+def _encode(table: pa.Table, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
+    reviews = encode_reviews(tokenizer, table[COMPOSED].to_pylist())
+    lengths = np.fromiter(map(len, reviews), np.int32, len(reviews))
+    ids = np.fromiter(chain.from_iterable(reviews), np.int32, lengths.sum())
+    offsets = np.concatenate([[0], lengths.cumsum()]).astype(np.int32)
+    return pa.table({"input_ids": pa.ListArray.from_arrays(offsets, ids), "length": lengths})

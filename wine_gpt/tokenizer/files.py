@@ -1,0 +1,128 @@
+"""Save and load tokenizers, whose files need no code of this package, and compare them."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from tokenizers import Tokenizer, models
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from wine_gpt.errors import UserError, one_line
+from wine_gpt.files import read_json, write_json
+from wine_gpt.model_path import SLOW_TOKENIZER, local_folder
+from wine_gpt.run_folder import METRICS, TOKENIZER, TOKENIZER_CONFIG, recorded_vocabulary
+from wine_gpt.tokenizer.schemes import SCHEMES, WORDS, Scheme, begin_with_bos, scheme_of, stages, untrained
+
+# the special tokens that our tokenizers have, by their names in transformers
+SPECIAL_TOKENS = ("pad", "unk", "bos", "eos")
+# further files of a tokenizer that another version of transformers may have written
+OPTIONAL_FILES = ("special_tokens_map.json", "added_tokens.json")
+LOADING_SETTINGS = ("is_local", "local_files_only")
+
+
+def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Return a hash of all that decides a tokenizer's ids, equal to that of version 0.1.0, which had no NFC."""
+    content = tokenizer.backend_tokenizer.to_str()
+    ours = json.dumps(stages(untrained(Scheme(WORDS)))[1], separators=(",", ":"))
+    return hashlib.sha256(content.replace(ours, '{"type":"Lowercase"}').encode()).hexdigest()
+
+
+def vocabulary_sha256(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Return a hash of the words in the order of their ids, which decides what the model's embeddings mean."""
+    vocabulary = tokenizer.get_vocab()
+    words = sorted(vocabulary, key=vocabulary.__getitem__)
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()
+
+
+def describe_other_words(run: str | Path, tokenizer: PreTrainedTokenizerFast) -> str:
+    """Return what is wrong if a run's tokenizer has other words or ids than when the model was trained; else ""."""
+    if recorded_vocabulary(run) in (None, vocabulary_sha256(tokenizer)):
+        return ""
+    return (
+        f"the words of {Path(run) / TOKENIZER} or their ids are not those that the model was trained with, by "
+        f"{METRICS}: restore the file, because the model reads a changed id as another word"
+    )
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:
+    """Save a tokenizer for transformers 4, 5 and transformers.js; see "What the files say" in docs/other_tools.md."""
+    # otherwise the padding and truncation of the last call would be saved as defaults
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.save_pretrained(folder)
+    config_file = Path(folder) / TOKENIZER_CONFIG
+    # how the tokenizer was loaded, which transformers 5 writes too
+    config = {key: value for key, value in read_json(config_file).items() if key not in LOADING_SETTINGS}
+    # transformers.js begins a text with [BOS] only if add_bos_token says so
+    bos = {"add_bos_token": True} if scheme_of(tokenizer) else {}
+    # transformers 5 writes a class that transformers 4 lacks
+    write_json(config_file, {**bos, **config, "tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def load_tokenizer(path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS) -> PreTrainedTokenizerFast:
+    """Load a tokenizer from a folder or the Hub.
+
+    Args:
+        path: a folder, or an id on the Hub.
+        required: the special tokens that the tokenizer must have.
+
+    Raises:
+        UserError: if there is no tokenizer, or it is damaged, is not a fast tokenizer or lacks a special token.
+    """
+    folder = local_folder(path, "tokenizer")
+    _require_readable(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    # tokenizers raises bare Exceptions for a damaged tokenizer.json
+    except Exception as error:
+        raise UserError(f"tokenizer: can't load {path}: {one_line(error)}") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(f"tokenizer: {path} is no fast tokenizer, one with a {TOKENIZER}")
+    if not isinstance(tokenizer.model_max_length, int | float):
+        length = tokenizer.model_max_length
+        raise UserError(f"tokenizer: {path}: model_max_length of {TOKENIZER_CONFIG} is {length!r}: must be a number")
+    _require_word_level(path, tokenizer.backend_tokenizer)
+    missing = [name for name in required if getattr(tokenizer, f"{name}_token_id") is None]
+    if missing:
+        raise UserError(f"tokenizer: {path} has no {', '.join(missing)} token; {TOKENIZER_CONFIG} names them")
+    if scheme_of(tokenizer):
+        # because of add_bos_token, transformers 5 replaced that of tokenizer.json, which the fingerprint includes
+        tokenizer.backend_tokenizer.post_processor = begin_with_bos(tokenizer.bos_token_id)
+    return tokenizer
+
+
+def _require_readable(folder: Path) -> None:
+    """Check the files of a tokenizer, because the errors of transformers do not name the damaged one."""
+    is_fast = (folder / TOKENIZER).is_file()
+    if not is_fast and not any(any(folder.glob(pattern)) for pattern in SLOW_TOKENIZER):
+        raise UserError(f"tokenizer: {folder} holds no {TOKENIZER}")
+    try:
+        if is_fast and "model" not in read_json(folder / TOKENIZER):
+            raise UserError(f"{folder / TOKENIZER} holds no tokenizer")
+        for name in (TOKENIZER_CONFIG, *OPTIONAL_FILES):
+            if os.path.lexists(folder / name):
+                read_json(folder / name)
+    except UserError as error:
+        raise UserError(f"tokenizer: {error}") from error
+
+
+def _require_word_level(path: str | Path, core: Tokenizer) -> None:
+    """Check a word-level tokenizer's words and stages, because without them words are unknown, mixed up or errors."""
+    if not isinstance(core.model, models.WordLevel):
+        return
+    ours = stages(core)[2] in [stages(untrained(scheme))[2] for scheme in SCHEMES]
+    ids = core.get_vocab(with_added_tokens=False).values()
+    problems = {
+        "has no pre_tokenizer, which separates words": core.pre_tokenizer is None,
+        "has no normalizer that lower-cases, as its words are": ours and _normalized(core, "A") != "a",
+        "has no decoder, which joins words": ours and core.decoder is None,
+        f"has no word {core.model.unk_token!r}, its unk_token": core.token_to_id(core.model.unk_token) is None,
+        "has two words with one id": len(set(ids)) < len(ids),
+    }
+    if problem := next((problem for problem, is_there in problems.items() if is_there), ""):
+        raise UserError(f"tokenizer: {TOKENIZER} of {path} {problem}: restore the file")
+
+
+def _normalized(core: Tokenizer, text: str) -> str:
+    return text if core.normalizer is None else str(core.normalizer.normalize_str(text))

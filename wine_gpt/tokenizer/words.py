@@ -1,0 +1,65 @@
+"""Divide texts into the class's words.
+
+The division follows the class's notebook. Texts are brought into Unicode's form NFC, so that a decomposed é is the
+same letter, and lower-cased, character by character. Each ASCII punctuation character except the backslash is a word,
+and ASCII white space separates words; with ``data.line_breaks`` each line break is a word too.
+"""
+
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+# the word of a line break, with data.line_breaks
+LINE_BREAK = "\n"
+
+# string.punctuation without the backslash, which is no separate word in the class's regular expression
+_PUNCTUATION = r"!-/:-@\[\]-`{-~"
+# white space as in TensorFlow's split; a no-break space is part of its word
+WHITE_SPACE = r" \t\n\x0b\x0c\r"
+WORD = rf"[{_PUNCTUATION}]|[^{_PUNCTUATION}{WHITE_SPACE}]+"
+# the same, with each line break as a word
+WORD_OR_BREAK = rf"\n|{WORD}"
+_FIND_WORDS = re.compile(WORD).findall
+_FIND_WORDS_AND_BREAKS = re.compile(WORD_OR_BREAK).findall
+_FINDER = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+_FINDER.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+_FINDER.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True)
+
+
+def count_words(texts: Iterable[str], line_breaks: bool = False) -> Counter[str]:
+    """Count the class's words, and line breaks if they are words."""
+    chunks: Counter[str] = Counter()
+    for text in texts:
+        chunks.update(text.split(" "))
+    counts: Counter[str] = Counter()
+    # the regular expression is slow, so it runs once per distinct chunk
+    for chunk, count in chunks.items():
+        for word in class_words(chunk, line_breaks):
+            counts[word] += count
+    return counts
+
+
+def class_words(text: str, line_breaks: bool = False) -> list[str]:
+    """Return the class's words of a text, in lower case, and its line breaks if they are words."""
+    if line_breaks:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    # str.lower writes Σ at a word's end as ς; the tokenizer's Lowercase writes σ everywhere
+    lowered = unicodedata.normalize("NFC", text).replace("Σ", "σ").lower()
+    return (_FIND_WORDS_AND_BREAKS if line_breaks else _FIND_WORDS)(lowered)
+
+
+def word_ends(text: str) -> list[int]:
+    """Return the end of each of the class's words, as an index into the text."""
+    if unicodedata.is_normalized("NFC", text):
+        return [match.end() for match in re.finditer(WORD, text)]
+    # NFC makes punctuation of some characters and letters of some punctuation
+    offsets = _FINDER.encode(text).offsets
+    starts = [*(start for start, _ in offsets[1:]), len(text)]
+    # an offset ends before the accents that NFC joins to a word's last letter, so add what precedes the white space
+    return [
+        end + len(text[end:start].rstrip(string.whitespace)) for (_, end), start in zip(offsets, starts, strict=True)
+    ]
