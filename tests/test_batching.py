@@ -1,5 +1,8 @@
 """Batches: each review once an epoch, within the budget, little padding, and determined by seed and step alone."""
 
+import hashlib
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +57,26 @@ def test_a_step_depends_on_seed_and_step_only() -> None:
     assert [other.batch(step).tolist() for step in range(3)] != steps[:3]
     epoch_length = [plan.epoch_of(step) for step in range(plan.total_steps)].count(0)
     assert steps[:epoch_length] != steps[epoch_length : 2 * epoch_length]
+
+
+def test_the_order_of_a_run_never_changes_between_versions() -> None:
+    """A later version resumes a run of an earlier one in the middle of an epoch."""
+    positions = np.random.default_rng(3).integers(1, 90, 3000)
+    plan = BatchPlan(positions, 700, seed=11, epochs=2)
+    order = hashlib.sha256(np.concatenate([plan.batch(step) for step in range(plan.total_steps)]).tobytes())
+    assert (plan.total_steps, plan.smallest) == (411, 4)
+    assert order.hexdigest()[:16] == "18f8890afeda350c"
+
+
+def test_a_plan_keeps_less_than_8_bytes_a_review() -> None:
+    positions = np.random.default_rng(3).integers(1, 90, 100_000).astype(np.int32)
+    tracemalloc.start()
+    plan = BatchPlan(positions, 16_384, seed=0, epochs=2)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # one byte or two for the positions and four for the order of up to 4·10⁹ reviews, of the epoch that is planned
+    assert kept < 7 * len(positions)
+    assert plan.epoch(1).reviews.itemsize == 4
 
 
 def test_padding_is_less_than_three_percent() -> None:

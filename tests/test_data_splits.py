@@ -6,11 +6,13 @@ from random import Random
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wine_gpt.config import LARGEST, DataConfig
+from wine_gpt.data import hash_set
 from wine_gpt.data.records import ReviewFilter, content_hashes, normalized, shorten, split_of
 from wine_gpt.data.reviews import load_reviews
 
@@ -48,6 +50,29 @@ def test_each_description_is_kept_once(texts: list[str]) -> None:
             distinct.setdefault(normalized(text), text)
     # the first in the file's order is kept, ignoring case and white space
     assert sorted(kept) == sorted(distinct.values())
+
+
+def test_duplicates_are_found_across_runs_in_memory_and_in_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hash_set, "BLOCK", 64)
+    random, seen = np.random.default_rng(5), set[int]()
+    hashes = hash_set.HashSet(tmp_path)
+    for size in (0, 1, 40, 40, 100, 3, 500, 0, 37, 1000):
+        batch = random.integers(0, 2000, size).astype(np.uint64) << np.uint64(50)
+        first = [value not in seen and not seen.add(value) for value in batch.tolist()]  # type: ignore[func-returns-value]
+        assert hashes.add(batch).tolist() == first
+    # a run's file has no name, so that it is gone with the process
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_description_of_an_earlier_part_is_a_duplicate(cache: Path, tmp_path: Path) -> None:
+    for part, first in (("part-00.parquet", 0), ("part-01.parquet", 50), ("part-02.parquet", 0)):
+        texts = [f"Plum number {number}" for number in range(first, first + 100)]
+        table = pa.table({"country": ["US"] * 100, "province": ["Oregon"] * 100, "variety": ["Merlot"] * 100})
+        pq.write_table(table.append_column("description", [texts]), tmp_path / part)
+    report = load_reviews(DataConfig(path=str(tmp_path / "part-*.parquet"))).report
+    assert (report.read, report.duplicates, report.kept) == (300, 150, 150)
 
 
 @settings(max_examples=25)

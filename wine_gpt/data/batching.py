@@ -6,6 +6,7 @@ function, resuming at step n needs no replay, and any number of processes derive
 """
 
 import functools
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ Indices = npt.NDArray[np.int64]
 
 # batches per window of reviews sorted by length: a larger window needs less padding, but a batch has fewer lengths
 WINDOW_BATCHES = 64
+# reviews whose lengths are read at once
+LENGTHS_AT_ONCE = 100_000
 # the label that the losses of torch and transformers ignore
 IGNORED = -100
 
@@ -44,7 +47,7 @@ class BatchPlan:
     """The reviews of each optimizer step.
 
     Args:
-        positions: the number of positions of each review, int64 of shape (reviews,), each at least 1.
+        positions: the number of positions of each review, integers of shape (reviews,), each at least 1.
         batch_tokens: the largest number of positions of a batch, padding included.
         seed: the seed of the reviews' order.
         epochs: the number of passes over the reviews.
@@ -56,7 +59,7 @@ class BatchPlan:
 
     def __init__(
         self,
-        positions: npt.NDArray[np.int64],
+        positions: npt.NDArray[np.integer],
         batch_tokens: int,
         seed: int,
         epochs: int,
@@ -66,16 +69,20 @@ class BatchPlan:
             raise UserError(
                 f"config: training.batch_tokens is {batch_tokens}: one review alone has {positions.max()} positions"
             )
-        self.positions = positions
+        # the smallest type, because each process holds all positions
+        self.positions = positions.astype(np.min_scalar_type(batch_tokens))
         self.batch_tokens = batch_tokens
         self.seed = seed
         self.rows_of_epoch = rows_of_epoch
         # cached, because planning a large epoch is slow and consecutive steps are in one epoch
-        self.epoch: Callable[[int], list[Indices]] = functools.lru_cache(maxsize=1)(self._plan_epoch)
-        batch_sizes = [[len(batch) for batch in self.epoch(epoch)] for epoch in range(epochs)]
-        self._steps_of_epoch = [len(sizes) for sizes in batch_sizes]
+        self.epoch: Callable[[int], EpochPlan] = functools.lru_cache(maxsize=1)(self._plan_epoch)
+        self._steps_of_epoch, smallest = [], []
+        for epoch in range(epochs):
+            sizes = self.epoch(epoch).sizes
+            self._steps_of_epoch.append(len(sizes))
+            smallest.append(int(sizes.min(initial=len(positions))))
         # the number of reviews of the smallest batch
-        self.smallest = min(min(sizes, default=0) for sizes in batch_sizes)
+        self.smallest = min(smallest)
         self._epoch_ends = np.cumsum(self._steps_of_epoch)
 
     @property
@@ -97,60 +104,107 @@ class BatchPlan:
         first = self._epoch_ends[epoch] - self._steps_of_epoch[epoch]
         return self.epoch(epoch)[int(step - first)]
 
-    def _plan_epoch(self, epoch: int) -> list[Indices]:
+    def _plan_epoch(self, epoch: int) -> "EpochPlan":
         """Return all batches of an epoch in order."""
         random = np.random.default_rng((self.seed, epoch))
-        order = random.permutation(len(self.positions) if self.rows_of_epoch is None else self.rows_of_epoch(epoch))
+        type_ = np.min_scalar_type(len(self.positions))
+        everyone = np.arange(len(self.positions), dtype=type_)
+        reviews = everyone if self.rows_of_epoch is None else self.rows_of_epoch(epoch).astype(type_)
+        random.shuffle(reviews)
         mean = max(self.positions.mean(), 1) if len(self.positions) else 1
         size = max(int(WINDOW_BATCHES * self.batch_tokens / mean), 1)
+        ends = [0]
         # windows of nearly equal size, because a small last window could give a batch of one review
-        windows = np.array_split(order, -(-len(order) // size)) if len(order) else []
-        batches = [
-            batch for window in windows for batch in _cut(self._by_length(window), self.positions, self.batch_tokens)
-        ]
-        return [batches[index] for index in random.permutation(len(batches))]
+        for window in np.array_split(reviews, -(-len(reviews) // size)) if len(reviews) else []:
+            lengths = self.positions[window]
+            # a stable sort keeps reviews of equal length in random order
+            by_length = np.argsort(lengths, kind="stable")
+            # the windows are views, so that an epoch is sorted in place
+            window[:] = window[by_length]
+            start = ends[-1]
+            ends += [start + end for end in _cut(lengths[by_length], self.batch_tokens)]
+        bounds = np.array(ends)
+        return EpochPlan(reviews, bounds, random.permutation(len(bounds) - 1))
 
     def padding_fraction(self) -> float:
         """Return the fraction of the first epoch's positions that are padding, 0 to 1."""
-        padded = sum(len(batch) * self.positions[batch].max() for batch in self.epoch(0))
-        return float(1 - sum(self.positions[batch].sum() for batch in self.epoch(0)) / padded)
-
-    def _by_length(self, indices: Indices) -> Indices:
-        # a stable sort keeps reviews of equal length in random order
-        return indices[np.argsort(self.positions[indices], kind="stable")]
+        batches = [self.positions[batch].astype(np.int64) for batch in self.epoch(0)]
+        padded = sum(len(batch) * int(batch.max()) for batch in batches)
+        return float(1 - sum(int(batch.sum()) for batch in batches) / padded)
 
 
-def _cut(indices: Indices, positions: npt.NDArray[np.int64], budget: int) -> list[Indices]:
-    """Cut reviews, sorted by length, into the fewest batches within the budget, as equal in size as possible.
+@dataclass(frozen=True)
+class EpochPlan:
+    """The batches of an epoch, as flat arrays because an object per batch would take more memory.
+
+    Attributes:
+        reviews: the indices of all reviews, batch after batch, as an unsigned type that is as small as possible.
+        bounds: where each batch begins in ``reviews``, and where the last one ends.
+        order: the batch of each step.
+    """
+
+    reviews: npt.NDArray[np.unsignedinteger]
+    bounds: npt.NDArray[np.int64]
+    order: npt.NDArray[np.int64]
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """The number of reviews of each batch, not in the order of the steps."""
+        return np.diff(self.bounds)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Indices]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, step: int) -> Indices:
+        """Return the indices of the reviews of a step, counted from the epoch's begin."""
+        batch = self.order[step]
+        return self.reviews[self.bounds[batch] : self.bounds[batch + 1]].astype(np.int64)
+
+
+def _cut(lengths: npt.NDArray[np.integer], budget: int) -> list[int]:
+    """Cut ascending lengths into the fewest batches within the budget, as equal in size as possible.
 
     A binary search finds the smallest budget that needs no more batches.
+
+    Returns:
+        The end of each batch.
     """
-    lengths = positions[indices]
-    fewest = len(_ends(lengths, budget))
-    low, high = int(lengths[-1]), budget
+    ascending: list[int] = lengths.tolist()
+    fewest = len(_ends(ascending, budget))
+    # the lengths alone, without padding, need this budget
+    low, high = max(ascending[-1], -(-sum(ascending) // fewest)), budget
     while low < high:
         middle = (low + high) // 2
-        if len(_ends(lengths, middle)) > fewest:
+        if len(_ends(ascending, middle)) > fewest:
             low = middle + 1
         else:
             high = middle
-    return np.split(indices, _ends(lengths, high)[:-1])
+    return _ends(ascending, high)
 
 
-def _ends(lengths: npt.NDArray[np.int64], budget: int) -> list[int]:
+def _ends(lengths: list[int], budget: int) -> list[int]:
     """Return the end of each batch if each batch takes as many of the ascending lengths as the budget allows."""
     ends, start = [], 0
     while start < len(lengths):
-        ahead = lengths[start : start + budget // int(lengths[start])]
-        cost = ahead * np.arange(1, len(ahead) + 1)
-        start += max(int(np.searchsorted(cost, budget, side="right")), 1)
+        first = start
+        ahead = range(first + 1, min(first + budget // lengths[first], len(lengths)) + 1)
+        # the cost of a batch is its reviews times the length of its last one
+        start = first + max(bisect_right(ahead, budget, key=lambda end: (end - first) * lengths[end - 1]), 1)
         ends.append(start)
     return ends
 
 
-def positions_of(split: Dataset, block_size: int) -> npt.NDArray[np.int64]:
-    """Return each tokenized review's number of positions, int64: its tokens minus one, at most ``block_size``."""
-    return np.minimum(_lengths(split) - 1, block_size)
+def positions_of(split: Dataset, block_size: int) -> npt.NDArray[np.int32]:
+    """Return each tokenized review's number of positions, int32: its tokens minus one, at most ``block_size``."""
+    positions = np.empty(len(split), np.int32)
+    start = 0
+    for lengths in _lengths(split):
+        positions[start : start + len(lengths)] = np.minimum(lengths - 1, block_size)
+        start += len(lengths)
+    return positions
 
 
 @dataclass(frozen=True)
@@ -160,12 +214,14 @@ class CutTexts:
     Attributes:
         texts: the number of texts.
         cut: the number of texts with more positions than ``block_size``.
+        words: the number of words of all texts.
         words_cut: the fraction of all texts' words that are cut, 0 to 1.
         block_size: the model's positions.
     """
 
     texts: int
     cut: int
+    words: int
     words_cut: float
     block_size: int
 
@@ -180,14 +236,20 @@ class CutTexts:
 
 def cut_texts(split: Dataset, block_size: int) -> CutTexts:
     """Count the tokenized texts of a split that are longer than ``block_size``."""
-    # without [BOS] and [EOS]
-    words = _lengths(split) - 2
-    unseen = np.maximum(words - block_size, 0).sum() / max(words.sum(), 1)
-    return CutTexts(len(split), int((words + 1 > block_size).sum()), float(unseen), block_size)
+    cut = words = unseen = 0
+    for lengths in _lengths(split):
+        # without [BOS] and [EOS]
+        in_texts = lengths - 2
+        cut += int((in_texts + 1 > block_size).sum())
+        words += int(in_texts.sum())
+        unseen += int(np.maximum(in_texts - block_size, 0).sum())
+    return CutTexts(len(split), cut, words, unseen / max(words, 1), block_size)
 
 
-def _lengths(split: Dataset) -> npt.NDArray[np.int64]:
-    return np.asarray(split.with_format("numpy")["length"][:], dtype=np.int64)
+def _lengths(split: Dataset) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield the reviews' lengths in pieces, because reading a whole column makes several copies of it."""
+    for table in split.select_columns("length").with_format("arrow").iter(LENGTHS_AT_ONCE):
+        yield table["length"].to_numpy()
 
 
 def split_into_micro_batches(indices: Indices, micro_batches: int) -> list[Indices]:
@@ -224,4 +286,5 @@ def evaluation_batches(split: Dataset, block_size: int, batch_tokens: int) -> It
     positions = positions_of(split, block_size)
     if len(positions):
         order = np.argsort(positions, kind="stable")
-        yield from _cut(order, positions, max(batch_tokens, int(positions.max())))
+        ends = _cut(positions[order], max(batch_tokens, int(positions.max())))
+        yield from np.split(order, ends[:-1])

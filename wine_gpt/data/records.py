@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.columns import REMOVED, SKIPPED, UNREAD, UNREAD_EXAMPLE, RequestedColumns
+from wine_gpt.data.hash_set import Hashes, HashSet, Mask
 from wine_gpt.data.report import DataReport, UnreadValues
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
 from wine_gpt.data.values import count_entities, count_missing_spellings, is_text, read_values, remove_values
@@ -31,8 +33,6 @@ KAGGLE_TYPES = {
 }
 SPLITS = ("train", "validation", "test")
 
-Hashes = npt.NDArray[np.uint64]
-Mask = npt.NDArray[np.bool_]
 Columns = dict[str, pa.Array]
 
 
@@ -99,15 +99,15 @@ class ReviewFilter:
     Args:
         config: its columns, fractions, split seed and largest number of characters are used.
         name: the source, for messages.
+        folder: see :class:`HashSet`.
     """
 
-    def __init__(self, config: DataConfig, name: str) -> None:
+    def __init__(self, config: DataConfig, name: str, folder: Path | None = None) -> None:
         self.config = config
         self.template = ReviewTemplate.from_config(config)
         self.name = name
         self.tally = Tally()
-        # the hashes of all earlier running texts, ascending
-        self._seen: Hashes = np.empty(0, np.uint64)
+        self._seen = HashSet(folder)
 
     def reviews(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
         """Yield, for each batch, each split's name and its reviews.
@@ -222,18 +222,10 @@ class ReviewFilter:
         """Return each record's split, an empty name for unusable records and duplicates."""
         hashes = content_hashes(texts.filter(pa.array(usable)), self.config.split_seed)
         splits = np.zeros(len(texts), np.array(SPLITS).dtype)
-        splits[usable] = np.where(self._first_occurrences(hashes), split_of(hashes, self.config), "")
-        return splits
-
-    def _first_occurrences(self, hashes: Hashes) -> Mask:
-        """Return which hashes occur neither in an earlier batch nor earlier in this one."""
-        first = np.zeros(len(hashes), bool)
-        first[np.unique(hashes, return_index=True)[1]] = True
-        first &= ~_contains(self._seen, hashes)
-        new = np.sort(hashes[first])
-        self._seen = np.insert(self._seen, np.searchsorted(self._seen, new), new)
+        first = self._seen.add(hashes)
         self.tally.duplicates += int((~first).sum())
-        return first
+        splits[usable] = np.where(first, split_of(hashes, self.config), "")
+        return splits
 
     def _by_split(self, table: pa.Table, splits: npt.NDArray[np.str_]) -> Iterator[tuple[str, pa.Table]]:
         for split in SPLITS:
@@ -255,7 +247,7 @@ def normalized(text: str) -> str:
 def content_hashes(texts: pa.Array, seed: int) -> Hashes:
     """Return a 64-bit hash of each normalized text, keyed by the seed.
 
-    The probability that two of a million texts have one hash is 3e-8.
+    The probability that any two texts have one hash is 3e-8 among a million texts, and 3e-4 among 10⁸.
     """
     key = str(seed).encode()
     digests = [blake2b(normalized(text).encode(), digest_size=8, key=key).digest() for text in texts.to_pylist()]
@@ -300,10 +292,3 @@ def _filled(values: pa.Array) -> Mask:
     else:
         values = pc.is_valid(values)
     return np.asarray(pc.fill_null(values, False))
-
-
-def _contains(ascending: Hashes, hashes: Hashes) -> Mask:
-    indices = np.searchsorted(ascending, hashes)
-    found = indices < len(ascending)
-    found[found] = ascending[indices[found]] == hashes[found]
-    return found

@@ -90,7 +90,7 @@ def _prepare(source: Source, config: DataConfig, folder: Path) -> None:
     shutil.rmtree(incomplete, ignore_errors=True)
     incomplete.mkdir()
     try:
-        reviews = ReviewFilter(config, source.name)
+        reviews = ReviewFilter(config, source.name, incomplete)
         fingerprint = _write(reviews, source, config, incomplete)
         report = reviews.tally.report(source.name, config)
         _require_train(report, config)

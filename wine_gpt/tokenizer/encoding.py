@@ -68,9 +68,12 @@ class _ChunkIds(dict[str, list[int]]):
 
 def describe_poor_fit(split: Dataset, tokenized: Dataset, tokenizer: PreTrainedTokenizerFast) -> str:
     """Return what is wrong if a tokenizer knows few words of a split or its words are whole sentences; else ""."""
-    ids = np.concatenate([texts.flatten() for texts in _batches_of_ids(tokenized)])
-    words = max(len(ids) - 2 * len(tokenized), 1)
-    unknown = np.count_nonzero(ids == tokenizer.unk_token_id) / words
+    ids = unknown_ids = 0
+    for batch in _batches_of_ids(tokenized):
+        ids += len(batch.flatten())
+        unknown_ids += int(np.count_nonzero(batch.flatten() == tokenizer.unk_token_id))
+    words = max(ids - 2 * len(tokenized), 1)
+    unknown = unknown_ids / words
     characters = sum(len("".join(text.split())) for text in texts(split)) / words
     if unknown <= MOST_UNKNOWN and characters <= MOST_CHARACTERS:
         return ""

@@ -15,6 +15,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 # the word of a line break, with data.line_breaks
 LINE_BREAK = "\n"
+# distinct strings between two spaces that are counted at once, because their number grows with the corpus
+MOST_CHUNKS = 200_000
 
 # string.punctuation without the backslash, which is no separate word in the class's regular expression
 _PUNCTUATION = r"!-/:-@\[\]-`{-~"
@@ -32,15 +34,23 @@ _FINDER.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", in
 
 def count_words(texts: Iterable[str], line_breaks: bool = False) -> Counter[str]:
     """Count the class's words, and line breaks if they are words."""
+    counts: Counter[str] = Counter()
     chunks: Counter[str] = Counter()
     for text in texts:
         chunks.update(text.split(" "))
-    counts: Counter[str] = Counter()
+        if len(chunks) > MOST_CHUNKS:
+            _add_words(counts, chunks, line_breaks)
+    _add_words(counts, chunks, line_breaks)
+    return counts
+
+
+def _add_words(counts: Counter[str], chunks: Counter[str], line_breaks: bool) -> None:
+    """Add the words of the chunks to the counts and empty the chunks."""
     # the regular expression is slow, so it runs once per distinct chunk
     for chunk, count in chunks.items():
         for word in class_words(chunk, line_breaks):
             counts[word] += count
-    return counts
+    chunks.clear()
 
 
 def class_words(text: str, line_breaks: bool = False) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
@@ -156,8 +155,7 @@ def _pretrain(
         logger.info(f"finished already: {folder} has all {trainer.plan.total_steps:,} steps of this config")
         return FinishedRun(folder, _held_out(finished))
     if teach is None and tested is None:
-        # a row is [BOS] words [EOS]
-        logger.info(describe_fitting_config(int(np.sum(splits["train"]["length"])) - 2 * len(splits["train"])))
+        logger.info(describe_fitting_config(trainer.cut.words))
     _warn_of_few_steps(trainer)
     # after all checks, so that a wrong setting does not remove an earlier run
     with shared_errors():
