@@ -514,6 +514,22 @@ def test_surrogates_in_utf_8_are_named(tmp_path: Path) -> None:
     assert "is not utf-8 but a surrogate, as in CESU-8: correct the file: data.decode(" in load_error(str(path), **OWN)
 
 
+def test_modified_utf_8_is_named_with_a_repair_that_works(tmp_path: Path) -> None:
+    """Java writes NUL as two bytes, and each surrogate by itself."""
+    wine = "".join(unit.to_bytes(2, "little").decode("utf-16-le", "surrogatepass") for unit in (0xD83C, 0xDF77))
+    written = FRENCH.replace("â", wine).encode("utf-8", "surrogatepass").replace(b"e", b"e\xc0\x80")
+    path = tmp_path / "a.csv"
+    path.write_bytes(written)
+    error = load_error(str(path), **OWN)
+    assert "is not utf-8 but modified UTF-8, as Java writes it: correct the file: data.replace(" in error
+    repaired = eval(error.partition("correct the file: ")[2], {"data": written})
+    assert repaired == FRENCH.replace("â", "🍷")
+    path.write_bytes(FRENCH.replace("â", "a").encode("ascii", "replace").replace(b"e", b"\xc0\x80"))
+    assert "modified UTF-8" in load_error(str(path), **OWN)
+    path.write_bytes(written + b"\xc0")
+    assert "modified UTF-8" not in load_error(str(path), **OWN)
+
+
 def test_json_text_sequences_are_read(tmp_path: Path) -> None:
     for suffix in ("json", "jsonl"):
         rows = [f'\x1e{{"kind": "a", "note": "text {number}"}}\n' for number in range(4)]

@@ -19,6 +19,8 @@ from wine_gpt.config_io import to_yaml
 from wine_gpt.finetuning.base import load_base
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import load_model, load_model_and_tokenizer
+from wine_gpt.publishing.run_record import read_run
+from wine_gpt.run_folder import locked, require_pretrained
 from wine_gpt.tokenizer.files import vocabulary_sha256
 
 Tensors = dict[str, torch.Tensor]
@@ -266,11 +268,27 @@ def test_a_vocabulary_that_no_text_can_be_read_with_is_refused(
     assert message in refused(load_model_and_tokenizer, folder)
 
 
-@pytest.mark.parametrize("name", ["generation_config.json", "tokenizer_config.json", "special_tokens_map.json"])
-def test_a_folder_in_place_of_a_file_is_named(folder: Path, name: str) -> None:
-    (folder / name).unlink(missing_ok=True)
-    (folder / name).mkdir()
-    assert f"can't read {folder / name}: Is a directory" in refused(load_model_and_tokenizer, folder)
+def test_a_folder_in_place_of_a_tokenizers_file_is_named(folder: Path) -> None:
+    (folder / "special_tokens_map.json").mkdir()
+    line = f"can't read {folder / 'special_tokens_map.json'}: Is a directory"
+    assert line in refused(load_model_and_tokenizer, folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.json", "config.yaml", "generation_config.json", "tokenizer_config.json", "loss.png"]
+)
+def test_a_folder_in_place_of_a_runs_file_is_named_by_readers_and_writers(recorded: Path, name: str) -> None:
+    (recorded / name).unlink(missing_ok=True)
+    (recorded / name).mkdir()
+
+    def lock(folder: Path) -> None:
+        with locked(folder):
+            pass
+
+    for use in (load_model_and_tokenizer, lock, read_run, lambda folder: require_pretrained(folder, "base")):
+        assert f"{recorded / name} is a folder, but a run has a file of that name: move it away" in refused(
+            use, recorded
+        )
 
 
 def test_metrics_without_results_are_named(recorded: Path) -> None:

@@ -44,8 +44,8 @@ def test_without_a_paid_plan_all_but_the_space_is_published(hub: HubServer, publ
     )
     for part in (
         "paid plan",
-        "--space_sdk static",
-        "--space_hardware zero-a10g",
+        "publish again with the option space_sdk static",
+        "with space_hardware zero-a10g",
         f"WINE_GPT_MODEL={MODEL} python space/app.py",
     ):
         assert part in line

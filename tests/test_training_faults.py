@@ -209,7 +209,7 @@ def test_a_second_signal_leaves_at_once_and_the_older_checkpoint_stays(
     hurried = dataclasses.replace(run, faults=(Fault(SYNC, 17, signals),))
     assert train(hurried) == [code]
     assert output_of(run).endswith(
-        "\nstopped at once: the last steps are not saved; --resume continues from the last checkpoint\n"
+        "\nstopped at once: the last steps are not saved; resuming continues from the last checkpoint\n"
     )
     assert "Traceback" not in output_of(run)
     assert (tmp_path / ".tmp-step-00000003").exists()

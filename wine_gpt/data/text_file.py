@@ -48,6 +48,11 @@ SHORTEST_WORD = 4
 # a word with a byte outside ASCII, in an encoding of any script
 WORD = re.compile(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*")
 NON_ASCII = re.compile(r"[^\x00-\x7f]")
+# the repair of UTF-16 surrogates that were written in UTF-8, each by itself
+PAIR_SURROGATES = ".decode('utf-8', 'surrogatepass').encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
+# the NUL of Java's modified UTF-8, and the name of the error handler that decodes it
+MODIFIED_NUL = b"\xc0\x80"
+MODIFIED_UTF_8 = "wine_gpt.modified_utf_8"
 # how Python's error handler surrogateescape decodes a wrong byte
 ESCAPED = re.compile("[\udc80-\udcff]")
 
@@ -110,13 +115,14 @@ class TextFile:
     def _wrong_encoding(self, codec: str) -> UserError:
         """Return the error for a file that can't be decoded, with an encoding in which the file can be read."""
         offset, reason = self._first_error(codec) or (0, "")
-        if codec == UTF_8 and self._first_error(UTF_8, errors="surrogatepass") is None:
-            repair = (
-                "data.decode('utf-8', 'surrogatepass').encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
-            )
-            return UserError(
-                f"{self.name}: byte {offset:,} is not utf-8 but a surrogate, as in CESU-8: correct the file: {repair}"
-            )
+        if codec == UTF_8:
+            for errors, what, change in (
+                ("surrogatepass", "a surrogate, as in CESU-8", ""),
+                (MODIFIED_UTF_8, "modified UTF-8, as Java writes it", f".replace({MODIFIED_NUL!r}, b'')"),
+            ):
+                if self._first_error(UTF_8, errors) is None:
+                    repair = f"correct the file: data{change}{PAIR_SURROGATES}"
+                    return UserError(f"{self.name}: byte {offset:,} is not utf-8 but {what}: {repair}")
         check = self._utf_8_check()
         if check.wrong and check.characters > check.wrong:
             cut = codec == UTF_8 and reason == "unexpected end of data"
@@ -184,6 +190,16 @@ class TextFile:
             wrong += escaped
             characters += len(NON_ASCII.findall(text)) - escaped
         return Utf8Check(characters, wrong, 1 + (ends["\n"] or ends["\r"]))
+
+
+def _decode_modified_utf_8(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Decode the NUL and the surrogates of Java's modified UTF-8, as an error handler of Python's codecs."""
+    if isinstance(error, UnicodeDecodeError) and error.object.startswith(MODIFIED_NUL, error.start):
+        return "\0", error.start + len(MODIFIED_NUL)
+    return codecs.lookup_error("surrogatepass")(error)
+
+
+codecs.register_error(MODIFIED_UTF_8, _decode_modified_utf_8)
 
 
 def _rank(sample: bytes) -> list[str]:

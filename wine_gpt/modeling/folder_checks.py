@@ -29,6 +29,7 @@ from wine_gpt.run_folder import (
     WEIGHTS,
     adapter_settings,
     model_settings,
+    require_no_folders,
 )
 
 # safetensors' names of the types that weights may have; the others are quantized or no weights
@@ -68,6 +69,7 @@ def require_loadable(folder: Path) -> None:
     Raises:
         UserError: that names the file, the field or tensor, and what is wrong.
     """
+    require_no_folders(folder)
     config = _read_config(folder / MODEL_CONFIG)
     if config.model_type == "gpt2":
         _require_gpt2(folder / MODEL_CONFIG, config)
@@ -158,6 +160,7 @@ def require_adapter(folder: Path, base: Path) -> None:
     Raises:
         UserError: that names the file, the field or tensor, and what is wrong.
     """
+    require_no_folders(folder)
     file = folder / ADAPTER_CONFIG
     config = read_json(file)
     if "peft_type" not in config:

@@ -202,8 +202,8 @@ def _create_space(api: HfApi, repositories: list[StagedRepo], remotes: list[Remo
         if hub.status_of(error) == PAYMENT_REQUIRED and not _exists(api, space):
             return (
                 f"{space.title} was not created: {hub.describe_error(error)}; the Hub wants a paid plan for a Gradio "
-                "Space on a CPU, and all else is published. Free: this command again with --space_sdk static, which "
-                "publishes the explorer; or, in a personal account older than 30 days, with --space_hardware "
+                "Space on a CPU, and all else is published. Free: publish again with the option space_sdk static, "
+                "which publishes the explorer; or, in a personal account older than 30 days, with space_hardware "
                 f"{ZERO_GPU}, two Spaces at most; or the demo on your own "
                 f"computer: WINE_GPT_MODEL={repositories[0].name} python space/app.py"
             )

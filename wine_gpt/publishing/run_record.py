@@ -27,6 +27,7 @@ from wine_gpt.run_folder import (
     MODEL_CONFIG,
     WEIGHTS,
     loss_by_field_plot,
+    require_no_folders,
 )
 from wine_gpt.training.record import RunMetrics
 
@@ -173,6 +174,7 @@ def read_run(folder: Path, own: OwnCorpus = NOTHING_SAID) -> RunRecord:
     """
     if not folder.is_dir():
         raise UserError(describe_missing(str(folder)))
+    require_no_folders(folder)
     if not (folder / METRICS).exists():
         raise UserError(
             f"{folder} holds no finished run: it has no {METRICS}, which scripts/pretrain.py writes last: "

@@ -14,7 +14,7 @@ from typing import Self
 # Windows has no SIGHUP
 HANGUP = getattr(signal, "SIGHUP", None)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([] if HANGUP is None else [HANGUP]))
-STOPPED = "\nstopped at once: the last steps are not saved; --resume continues from the last checkpoint\n"
+STOPPED = "\nstopped at once: the last steps are not saved; resuming continues from the last checkpoint\n"
 
 
 class GracefulShutdown:
