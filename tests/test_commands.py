@@ -23,6 +23,7 @@ USAGES = {
     "score": "usage: wine-gpt score MODEL [--section.setting value ...]",
     "train-tokenizer": "usage: wine-gpt train-tokenizer [FILE.yaml] [--section.setting value ...]",
     "generate": "usage: wine-gpt generate [-h]",
+    "ask": "usage: wine-gpt ask [-h] --review TEXT --question TEXT [--choices A,B,C] DIR",
     "explore": "usage: wine-gpt explore [-h] [--port PORT] [--no_browser] RUN",
     "publish": "usage: wine-gpt publish [-h] --repo ORG/NAME",
     "quickstart": "usage: wine-gpt quickstart [-h]",

@@ -9,6 +9,7 @@ from wine_gpt.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from wine_gpt.api import (
+        ask,
         build_model,
         distill,
         evaluate_model,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ask",
     "build_model",
     "distill",
     "evaluate_model",

@@ -52,6 +52,7 @@ from wine_gpt.publishing.hub import StagedRepo
 from wine_gpt.publishing.publish import PublishResult
 from wine_gpt.publishing.publish import dry_run as _dry_run
 from wine_gpt.run_folder import require_writable
+from wine_gpt.tasks.questions import Answer, answer_question, read_question
 from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
 from wine_gpt.training import pretrain as _pretrain
 from wine_gpt.training.accelerator import restored_generators
@@ -244,6 +245,28 @@ def explain(
         ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, temperature=temperature)
     length = inputs["input_ids"].shape[1]
     return _explain(loaded, tokenizer, ids[0].tolist(), length, temperature=temperature, layer=layer, head=head)
+
+
+@_names_keywords
+def ask(model: Model, review: str, question: str, choices: Sequence[str] | None = None) -> list[Answer]:
+    """Answer a multiple-choice question about a review by the likelihood of each choice.
+
+    Args:
+        model: as in :func:`generate`.
+        review: a review with its header, or its beginning.
+        question: ``food``, ``fruit``, ``ready``, or the beginning of a sentence that may follow the review.
+        choices: ways to continue the question; ``None`` for those of the three questions.
+
+    Returns:
+        the answers, the likeliest first.
+
+    Raises:
+        UserError: if the model cannot be loaded, or review, question or choices are empty, unknown or too long.
+    """
+    model = _downloaded(model)
+    loaded, tokenizer = _load(model)
+    asked = read_question(question, choices)
+    return answer_question(loaded, tokenizer, review, asked, prefix=_default_prompt(model))
 
 
 @_names_keywords

@@ -10,6 +10,7 @@ from wine_gpt.errors import UserError
 from wine_gpt.processes import is_launched, joins_as_main_process, shared_errors
 
 if TYPE_CHECKING:
+    from wine_gpt.data.template import ReviewTemplate
     from wine_gpt.training.pretrain import FinishedRun
 
 
@@ -62,6 +63,13 @@ def print_trained(run: "FinishedRun", prompt: str) -> None:
         f"saved: {run.folder}\n"
         f'next:  {sibling_command("generate")} {run.folder} --prompt "{prompt}" --explain'
     )
+
+
+def print_form_note(template: "ReviewTemplate | None", text: str) -> None:
+    """Print on stderr which form the model's texts have, if a text can't be the beginning of one."""
+    if template and not template.may_begin(text):
+        form = template.render({name: name.upper() for name in template.columns})
+        print(f'note: the model\'s texts have the form "{form}"', file=sys.stderr)
 
 
 def exit_with_help(

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wine_gpt.cli import Parser, exits_cleanly, number
+from wine_gpt.commands import print_form_note
 from wine_gpt.config import TEMPERATURES
 from wine_gpt.errors import UserError
 from wine_gpt.model_path import local_folder
@@ -37,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.prompt = template.prefix if template else ""
     require_attention(model, options.layer, options.head)
     inputs = encode_prompts(model, tokenizer, [options.prompt])
-    if template and not template.may_begin(options.prompt):
-        form = template.render({name: name.upper() for name in template.columns})
-        print(f'note: the model\'s texts have the form "{form}"', file=sys.stderr)
+    print_form_note(template, options.prompt)
     ids = generate_ids(
         model,
         inputs,

@@ -1,0 +1,1 @@
+"""Uses of a pretrained GPT beside writing."""

@@ -1,0 +1,177 @@
+"""Answer a multiple-choice question about a review by the likelihood of each choice, without any training.
+
+The model only continues reviews, so a question is the beginning of a sentence, such as "pair it with", and each choice
+is one way to continue it. The choices are sorted as lm-evaluation-harness does for multiple choice: by the sum of the
+log probabilities of their tokens (``acc``). :data:`SCORES` has the other scores, which ``benchmarks/questions.py``
+compares.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch.nn.functional import log_softmax
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from wine_gpt.errors import UserError
+from wine_gpt.files import JsonObject, from_fields
+
+
+@dataclass(frozen=True)
+class Question:
+    """The beginning of a sentence, and the ways to continue it."""
+
+    text: str
+    choices: tuple[str, ...]
+
+
+QUESTIONS: Mapping[str, Question] = MappingProxyType(
+    {
+        "food": Question("pair it with", ("grilled steak", "roast chicken", "raw oysters", "rich cheese")),
+        "fruit": Question("flavors of", ("black cherry", "raspberry", "green apple", "peach", "grapefruit")),
+        "ready": Question("drink", ("now.", "from")),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A choice and its likelihood.
+
+    Attributes:
+        choice: its text.
+        tokens: the number of its tokens.
+        log_likelihood: the sum of ln p of its tokens after review and question, in nats.
+        without_review: the same sum after the question alone.
+    """
+
+    choice: str
+    tokens: int
+    log_likelihood: float
+    without_review: float
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "Answer":
+        """Read what :meth:`to_dict` returned."""
+        return from_fields(cls, content)
+
+    def to_dict(self) -> JsonObject:
+        """Return the fields for a JSON file."""
+        return dataclasses.asdict(self)
+
+
+def log_likelihood(answer: Answer) -> float:
+    """Return the score by which answers are sorted, ``acc`` in lm-evaluation-harness."""
+    return answer.log_likelihood
+
+
+def per_token(answer: Answer) -> float:
+    """Return the mean ln p of a token, in nats: for choices of different lengths; ``acc_norm`` divides by bytes."""
+    return answer.log_likelihood / answer.tokens
+
+
+def gain(answer: Answer) -> float:
+    """Return what the review adds to the log likelihood, in nats: ``acc_mutual_info``.
+
+    Source: Holtzman et al. 2021, "Surface Form Competition: Why the Highest Probability Answer Isn't Always Right".
+    """
+    return answer.log_likelihood - answer.without_review
+
+
+SCORES: tuple[Callable[[Answer], float], ...] = (log_likelihood, per_token, gain)
+
+
+def read_question(question: str, choices: Sequence[str] | None) -> Question:
+    """Return a question of :data:`QUESTIONS` by its name, or one of the user's, with the choices stripped.
+
+    Raises:
+        UserError: if the question is empty, has no choices, or has fewer than two different ones.
+    """
+    known = QUESTIONS.get(question.strip().lower())
+    if known and choices is None:
+        return known
+    text = known.text if known else question.strip()
+    if not text:
+        raise UserError(f"question: it is empty: begin a sentence, or name one of {', '.join(QUESTIONS)}")
+    if choices is None:
+        raise UserError(f"choices: name at least two, or ask one of {', '.join(QUESTIONS)}, which have their own")
+    named = tuple(choice.strip() for choice in choices)
+    if "" in named:
+        raise UserError("choices: one of them is empty")
+    if len({choice.lower() for choice in named}) != len(named) or len(named) < 2:
+        raise UserError(f"choices: name at least two different ones, not {', '.join(named)}")
+    return Question(text, named)
+
+
+def answer_question(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    review: str,
+    question: Question,
+    *,
+    prefix: str = "",
+) -> list[Answer]:
+    """Score each choice of a question about a review, and return the answers, the best first.
+
+    Args:
+        model: a causal language model, which is put into evaluation mode.
+        tokenizer: the model's tokenizer.
+        review: a review up to where the question continues it, with its header, as the model's training texts.
+        question: see :func:`read_question`.
+        prefix: the text before the question where the review is left out.
+
+    Raises:
+        UserError: if the review has no known word, a choice has an unknown word, or the model has too few positions.
+    """
+    for choice in question.choices:
+        ids = _encode(tokenizer, choice)
+        if not ids or tokenizer.unk_token_id in ids:
+            raise UserError(f"choices: the model does not know a word of {choice!r}: choose words of its corpus")
+    if not set(_encode(tokenizer, review)) - {tokenizer.unk_token_id}:
+        raise UserError("review: it has no word that the model knows" if review.strip() else "review: it is empty")
+    with_review, without = (
+        _token_log_likelihoods(
+            model, tokenizer, " ".join(filter(None, [text.strip(), question.text])), question.choices
+        )
+        for text in (review, prefix)
+    )
+    answers = [
+        Answer(choice, len(logs), sum(logs), sum(logs_without))
+        for choice, logs, logs_without in zip(question.choices, with_review, without, strict=True)
+    ]
+    return sorted(answers, key=log_likelihood, reverse=True)
+
+
+def probabilities(answers: Sequence[Answer]) -> list[float]:
+    """Return the likelihood of each answer divided by that of all."""
+    highest = max(map(log_likelihood, answers))
+    weights = [math.exp(answer.log_likelihood - highest) for answer in answers]
+    return [weight / sum(weights) for weight in weights]
+
+
+def _encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
+    return ids
+
+
+def _token_log_likelihoods(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, context: str, choices: Sequence[str]
+) -> list[list[float]]:
+    """Return ln p of each choice's tokens after the context, in nats."""
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    start = len(bos) + len(_encode(tokenizer, context))
+    rows = [torch.tensor([*bos, *_encode(tokenizer, f"{context} {choice}")]) for choice in choices]
+    longest, limit = max(map(len, rows)), model.config.max_position_embeddings
+    if longest > limit:
+        raise UserError(f"review: {longest:,} tokens with question and choice, but the model has {limit:,} positions")
+    ids = pad_sequence(rows, True, tokenizer.pad_token_id or 0).to(model.device)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], True, 0).to(model.device)
+    model.eval()
+    with torch.inference_mode():
+        logs = log_softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1)[:, :-1]
+    tokens = logs.gather(-1, ids[:, 1:, None])[..., 0]
+    return [row[start - 1 : len(ids) - 1].tolist() for row, ids in zip(tokens, rows, strict=True)]
