@@ -33,6 +33,7 @@ from wine_gpt.plots import new_axes, save_axes
 from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
 from wine_gpt.training.accelerator import accelerator_session
 from wine_gpt.training.calibration import calibrate
+from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.trainer import Trainer
 
 COLORS = {"small": "tab:green", "class": "tab:gray", "base": "tab:red"}
@@ -125,7 +126,8 @@ def training(
     with tempfile.TemporaryDirectory() as folder, accelerator_session(config.training, Path(folder)) as accelerator:
         model = build_model(config.model, tokenizer, config.training.seed, config.generation)
         checkpoints = Path(folder) / "checkpoints"
-        yield Trainer(model, tokenizer, splits, config.training, accelerator, checkpoints, config.data.prefix, {})
+        objective = LanguageModeling(model, tokenizer, splits, config.data.prefix)
+        yield Trainer(objective, config.training, accelerator, checkpoints, {})
     print(f"{name}, {len(splits['train']):,} reviews: {time.monotonic() - started:.0f} s in all", flush=True)
 
 

@@ -114,6 +114,7 @@ def build_trainer(data: str, precision: str, fast_matmuls: bool = True) -> Any: 
     from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
     from wine_gpt.training.accelerator import make_accelerator
     from wine_gpt.training.hardware import enable_onednn_fp32, limit_onednn_cache
+    from wine_gpt.training.objective import LanguageModeling
     from wine_gpt.training.trainer import Trainer
 
     folder = Path(tempfile.gettempdir())
@@ -125,13 +126,12 @@ def build_trainer(data: str, precision: str, fast_matmuls: bool = True) -> Any: 
     tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
     splits = tokenize_splits(reviews.splits, tokenizer)
     trainer = Trainer(
-        build_model(config.model, tokenizer, config.training.seed),
-        tokenizer,
-        splits,
+        LanguageModeling(
+            build_model(config.model, tokenizer, config.training.seed), tokenizer, splits, config.data.prefix
+        ),
         config.training,
         accelerator,
         checkpoints=folder,
-        prompt=config.data.prefix,
         resume_key={},
     )
     trainer.module.train()

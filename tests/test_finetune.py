@@ -52,6 +52,7 @@ from wine_gpt.modeling.scoring import score
 from wine_gpt.run_folder import base_of, data_settings
 from wine_gpt.tokenizer import load_tokenizer
 from wine_gpt.tokenizer.encoding import TOKENIZED
+from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.resume import trained_weights
 from wine_gpt.training.trainer import Trainer
@@ -242,7 +243,7 @@ def test_interpolation_undoes_an_overlong_training(tmp_path: Path, method: str) 
     if method == "lora":
         model = build_adapter(model, LoraConfig(rank=4, dropout=0.0), seed=0)
     longer = dataclasses.replace(TRAINING, epochs=8)
-    trainer = Trainer(model, tokenizer, splits, longer, Accelerator(cpu=True), tmp_path, "w0", {})
+    trainer = Trainer(LanguageModeling(model, tokenizer, splits, "w0"), longer, Accelerator(cpu=True), tmp_path, {})
     weights = trained_weights(model)
     start = {name: tensor.clone() for name, tensor in weights.items()}
     base = score(trainer.module, splits["validation"], tokenizer, trainer.accelerator)

@@ -20,6 +20,7 @@ from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
 from wine_gpt.training import checkpoint, resume
+from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.resume import STEP_VERSION, describe_mismatch
 from wine_gpt.training.schedule import learning_rate
 from wine_gpt.training.trainer import Trainer
@@ -198,7 +199,7 @@ def test_frozen_parameters_stay_unchanged_and_out_of_the_checkpoints(
         parameter.requires_grad_("attn" in name)
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     config = TrainingConfig(**{**vars(TRAINING), "epochs": 1})
-    Trainer(model, tokenizer, splits, config, Accelerator(cpu=True), tmp_path, "w0", {}).run()
+    Trainer(LanguageModeling(model, tokenizer, splits, "w0"), config, Accelerator(cpu=True), tmp_path, {}).run()
     (*_, newest) = sorted(tmp_path.glob("step-*"))
     saved = checkpoint.load(newest).tensors
     assert {*saved["weights"]} == {*saved["best"]} == {name for name in before if "attn" in name}

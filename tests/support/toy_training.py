@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import ModelConfig, TrainingConfig
 from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.trainer import Trainer
 
 WORDS = ["[PAD]", "[UNK]", *(f"w{number}" for number in range(20)), "[BOS]", "[EOS]"]
@@ -52,4 +53,5 @@ def make_trainer(
     resume_key: dict[str, Any] | None = None,
 ) -> Trainer:
     model = build_model(MODEL, tokenizer, config.seed)
-    return Trainer(model, tokenizer, splits, config, Accelerator(cpu=True), folder, "w0", resume_key or {"a": 1})
+    objective = LanguageModeling(model, tokenizer, splits, "w0")
+    return Trainer(objective, config, Accelerator(cpu=True), folder, resume_key or {"a": 1})

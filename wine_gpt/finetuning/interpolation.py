@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from wine_gpt.data.batching import Indices
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.finetuning.results import ValidationLoss
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import Score, Sums, score_reviews
 from wine_gpt.training.checkpoint import Tensors
 from wine_gpt.training.resume import trained_weights
@@ -23,7 +24,9 @@ from wine_gpt.training.trainer import Trainer
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def keep_best_alpha(trainer: Trainer, base: Tensors, headers: Indices) -> tuple[float, dict[float, ValidationLoss]]:
+def keep_best_alpha(
+    trainer: Trainer[LanguageModelLoss], base: Tensors, headers: Indices
+) -> tuple[float, dict[float, ValidationLoss]]:
     """Interpolate the trainer's weights with the best alpha on the validation split, see :func:`best_alpha`.
 
     Args:
@@ -52,13 +55,17 @@ def best_alpha(losses: Mapping[float, ValidationLoss]) -> float:
     return min(no_worse, key=lambda alpha: losses[alpha].whole)
 
 
-def score_with_and_without_header(trainer: Trainer, split: Dataset, headers: Indices) -> tuple[Sums, Sums]:
+def score_with_and_without_header(
+    trainer: Trainer[LanguageModelLoss], split: Dataset, headers: Indices
+) -> tuple[Sums, Sums]:
     """Score each review of a split with the trainer's model: as a whole, and the running text after its header."""
     arguments = (trainer.module, split, trainer.tokenizer, trainer.accelerator)
     return score_reviews(*arguments), score_reviews(*arguments, headers)
 
 
-def score_with_hidden_value(trainer: Trainer, split: Dataset, headers: Indices, spans: Indices) -> Sums:
+def score_with_hidden_value(
+    trainer: Trainer[LanguageModelLoss], split: Dataset, headers: Indices, spans: Indices
+) -> Sums:
     """Score each review's running text after a header in which [UNK] replaces the words of one field's value.
 
     Args:

@@ -36,10 +36,12 @@ from wine_gpt.finetuning.interpolation import (
     value_spans,
 )
 from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import load_model, save_model
 from wine_gpt.modeling.scoring import Sums
 from wine_gpt.processes import shared_errors
 from wine_gpt.tokenizer.encoding import require_known_words
+from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.pretrain import resume, summarize
 from wine_gpt.training.record import Environment
 from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume, trained_weights
@@ -182,25 +184,24 @@ class SubsetRun:
         results: list[SubsetMetrics] = broadcast_object_list([metrics])
         return results[0]
 
-    def _trainer(self) -> Trainer:
+    def _trainer(self) -> Trainer[LanguageModelLoss]:
         model = typing.cast(GPT2LMHeadModel, load_model(self.base.path))
         if self.config.method == "lora":
             model = build_adapter(model, self.config.lora, self.config.training.seed)
         return Trainer(
-            model,
-            self.base.tokenizer,
-            self.splits,
+            LanguageModeling(model, self.base.tokenizer, self.splits, self.base.template.prefix),
             self.config.training,
             self.accelerator,
             checkpoints=self.folder / run_folder.CHECKPOINTS,
-            prompt=self.base.template.prefix,
             resume_key=self.resume_key,
         )
 
     def _headers(self, split: str) -> Indices:
         return header_words(self.reviews[split], self.base.template, self.base.tokenizer)
 
-    def _score_with_hidden_value(self, trainer: Trainer, split: Dataset, headers: Indices) -> Sums | None:
+    def _score_with_hidden_value(
+        self, trainer: Trainer[LanguageModelLoss], split: Dataset, headers: Indices
+    ) -> Sums | None:
         """Return the sums of the test reviews without the subset's value; None if the field is not in the header."""
         field, template = self.config.field, self.base.template
         if field not in template.fields:

@@ -1,23 +1,23 @@
 """Compute a GPT-2's loss over real tokens, padding excluded, for training and evaluation."""
 
 from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
-from transformers import GPT2LMHeadModel
+from transformers import GPT2LMHeadModel, GPT2PreTrainedModel
 
 from wine_gpt.data.batching import IGNORED, Batch
 from wine_gpt.modeling.cross_entropy import SoftTargets, embed_tied, summed_cross_entropy, token_losses
 from wine_gpt.modeling.dropout import install_per_row_dropout, make_generators
 
+ModelT = TypeVar("ModelT", bound=GPT2PreTrainedModel)
 
-class LanguageModelLoss(nn.Module):
-    """Wraps a GPT-2 so that its forward pass returns the summed loss.
 
-    Only positions with a label reach the head, so that padding costs little.
-    """
+class SummedLoss(nn.Module, Generic[ModelT]):
+    """Wraps a model; a subclass's forward pass returns the loss of a batch, summed over its units, as a scalar."""
 
-    def __init__(self, model: GPT2LMHeadModel) -> None:
+    def __init__(self, model: ModelT) -> None:
         super().__init__()
         self.generators = install_per_row_dropout(model)
         self.model = model
@@ -25,6 +25,13 @@ class LanguageModelLoss(nn.Module):
     def seed_dropout(self, seeds: Iterable[int]) -> None:
         """Seed dropout on a CPU for the next forward passes, one seed per row of the batch."""
         self.generators[:] = make_generators(seeds)
+
+
+class LanguageModelLoss(SummedLoss[GPT2LMHeadModel]):
+    """Wraps a GPT-2 so that its forward pass returns the summed loss.
+
+    Only positions with a label reach the head, so that padding costs little.
+    """
 
     def forward(
         self, input_ids: torch.Tensor, labels: torch.Tensor, soft_targets: SoftTargets | None = None

@@ -37,6 +37,24 @@ class Scorable(Protocol):
         """Switch between training and evaluation."""
 
 
+class ValidationScore(Protocol):
+    """The figures of an epoch's validation."""
+
+    @property
+    def reviews(self) -> int:
+        """The number of reviews that were scored."""
+
+    @property
+    def loss(self) -> float:
+        """The figure that is lowest for the best epoch."""
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures for the log and for trackers, by name."""
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object for a checkpoint."""
+
+
 @dataclass(frozen=True)
 class Score:
     """The loss of a model on a split.
@@ -60,12 +78,20 @@ class Score:
     end_of_text_nats: float
 
     @property
+    def loss(self) -> float:
+        """The figure that is lowest for the best epoch: the nats per word."""
+        return self.nats_per_word
+
+    @property
     def perplexity(self) -> float:
         """Exponential of the nats per word, infinite above 709 nats."""
         try:
             return math.exp(self.nats_per_word)
         except OverflowError:
             return math.inf
+
+    def __str__(self) -> str:
+        return f"{self.nats_per_word:.3f} nats per word, perplexity {self.perplexity:.1f}"
 
     @classmethod
     def of(cls, sums: Sums) -> "Score":
@@ -84,6 +110,10 @@ class Score:
     def from_dict(cls, content: JsonObject) -> "Score":
         """Read what :meth:`to_dict` returned."""
         return from_fields(cls, content)
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures for the log and for trackers, by name."""
+        return {"nats_per_word": self.nats_per_word, "perplexity": self.perplexity}
 
     def to_dict(self) -> dict[str, float]:
         """Return the figures for a metrics file, the perplexity included."""

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -22,6 +23,7 @@ from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, sha256, write_atomically
 from wine_gpt.modeling.cross_entropy import SoftTargets
 from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Score, score
 from wine_gpt.processes import main_process_first, require_equal, shared_errors
@@ -32,6 +34,7 @@ from wine_gpt.training import epoch_weights, record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate, scale_logits
 from wine_gpt.training.fitting_config import describe_fitting_config
+from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.record import (
     Distillation,
     Environment,
@@ -65,7 +68,7 @@ class Teaching:
 
     Attributes:
         reviews: the tokenized reviews that replace the training split.
-        soft_targets: see :class:`wine_gpt.training.step.TrainStep`.
+        soft_targets: see :class:`wine_gpt.training.objective.LanguageModeling`.
         rows_of_epoch: see :class:`wine_gpt.data.batching.BatchPlan`.
         resume_key: further values that must be equal to resume.
         record: what the metrics file says of it.
@@ -193,7 +196,7 @@ def _held_out(metrics: RunMetrics) -> Score:
     return held_out
 
 
-def _finished_metrics(config: PretrainConfig, folder: Path, trainer: Trainer) -> RunMetrics | None:
+def _finished_metrics(config: PretrainConfig, folder: Path, trainer: Trainer[LanguageModelLoss]) -> RunMetrics | None:
     """Return the metrics of a finished run that is resumed, none if there are steps left.
 
     Raises:
@@ -219,7 +222,7 @@ def _is_repeated(folder: Path, metrics: RunMetrics, resume_key: JsonObject) -> b
     return metrics.data_fingerprint == resume_key["data"] and not describe_mismatch(then, now)
 
 
-def _warn_of_few_steps(trainer: Trainer) -> None:
+def _warn_of_few_steps(trainer: Trainer[LanguageModelLoss]) -> None:
     steps, config = trainer.plan.total_steps, trainer.config
     if steps < FEW_STEPS:
         logger.warning(
@@ -254,21 +257,24 @@ def _build_trainer(
     tokenizer: PreTrainedTokenizerFast,
     splits: DatasetDict,
     teaching: Teaching | None,
-) -> Trainer:
-    return Trainer(
+) -> Trainer[LanguageModelLoss]:
+    objective = LanguageModeling(
         build_model(config.model, tokenizer, config.training.seed, config.generation),
         tokenizer,
         splits if teaching is None else DatasetDict({**splits, "train": teaching.reviews}),
+        config.data.prefix,
+        teaching.soft_targets if teaching else None,
+    )
+    return Trainer(
+        objective,
         config.training,
         accelerator,
         checkpoints=folder / run_folder.CHECKPOINTS,
-        prompt=config.data.prefix,
         resume_key={
             **_resume_key(config, reviews, tokenizer, accelerator.mixed_precision),
             **(teaching.resume_key if teaching else {}),
         },
         epochs=folder / run_folder.EPOCHS if config.training.keep_epochs else None,
-        soft_targets=teaching.soft_targets if teaching else None,
         rows_of_epoch=teaching.rows_of_epoch if teaching else None,
     )
 
@@ -301,7 +307,7 @@ def _resume_key(
     }
 
 
-def resume(trainer: Trainer, requested: str) -> None:
+def resume(trainer: Trainer[Any], requested: str) -> None:
     """Resume from the newest good checkpoint, if there is one yet, or from a given one.
 
     Args:
@@ -322,7 +328,9 @@ def resume(trainer: Trainer, requested: str) -> None:
     logger.info(f"resumed from step {found.step:,}")
 
 
-def _evaluate(trainer: Trainer, splits: DatasetDict, data_fingerprint: str, tested: TestedRun | None) -> RunMetrics:
+def _evaluate(
+    trainer: Trainer[LanguageModelLoss], splits: DatasetDict, data_fingerprint: str, tested: TestedRun | None
+) -> RunMetrics:
     """Calibrate the trained model and score it; a refit takes over the tested run's calibration and scores."""
     if tested is None:
         scale, validation, test = _calibrate_and_score(trainer, splits)
@@ -350,7 +358,9 @@ def _evaluate(trainer: Trainer, splits: DatasetDict, data_fingerprint: str, test
     )
 
 
-def _calibrate_and_score(trainer: Trainer, splits: DatasetDict) -> tuple[float, Score | None, Score | None]:
+def _calibrate_and_score(
+    trainer: Trainer[LanguageModelLoss], splits: DatasetDict
+) -> tuple[float, Score | None, Score | None]:
     """Return the factor of the logits, and the scores of validation and test; None for an empty split."""
     scoring = (trainer.tokenizer, trainer.accelerator)
     scale = calibrate(trainer.module, splits["validation"], *scoring)
@@ -361,7 +371,7 @@ def _calibrate_and_score(trainer: Trainer, splits: DatasetDict) -> tuple[float, 
     return scale, validation, test
 
 
-def _take_over(trainer: Trainer, tested: RunMetrics) -> tuple[float, Score | None, Score | None]:
+def _take_over(trainer: Trainer[LanguageModelLoss], tested: RunMetrics) -> tuple[float, Score | None, Score | None]:
     """Calibrate by the tested run's factor of the logits; return it and that run's scores."""
     scale = tested.training.logit_scale or 1.0
     scale_logits(trainer.module, scale)
@@ -369,7 +379,9 @@ def _take_over(trainer: Trainer, tested: RunMetrics) -> tuple[float, Score | Non
     return scale, tested.validation, tested.test
 
 
-def _save_run(folder: Path, config: PretrainConfig, trainer: Trainer, reviews: Reviews, metrics: RunMetrics) -> None:
+def _save_run(
+    folder: Path, config: PretrainConfig, trainer: Trainer[LanguageModelLoss], reviews: Reviews, metrics: RunMetrics
+) -> None:
     """Write the run folder; the metrics come last, because they mark the run as finished."""
     save_model(folder, trainer.module.model, trainer.tokenizer)
     ReviewTemplate.from_config(config.data).save(folder)
@@ -380,12 +392,12 @@ def _save_run(folder: Path, config: PretrainConfig, trainer: Trainer, reviews: R
     metrics.save(folder)
 
 
-def summarize(trainer: Trainer) -> TrainingSummary:
+def summarize(trainer: Trainer[Any]) -> TrainingSummary:
     """Return the summary of a finished training for a metrics file."""
     state, cut = trainer.state, trainer.cut
     return TrainingSummary(
         steps=state.step,
-        epochs=[EpochLoss(epoch.epoch, epoch.step, epoch.score.nats_per_word) for epoch in state.epochs],
+        epochs=[EpochLoss(epoch.epoch, epoch.step, epoch.score.loss) for epoch in state.epochs],
         best_epoch=state.best.epoch if state.best else None,
         tokens=state.total_tokens,
         seconds=round(state.seconds, 1),

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 
 from wine_gpt.config import DistillationConfig
 from wine_gpt.files import JsonObject, from_fields, read_record, write_atomically, write_json
-from wine_gpt.modeling.scoring import Score
+from wine_gpt.modeling.scoring import Score, ValidationScore
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
 from wine_gpt.run_folder import LOSS_PLOT, METRICS, SAMPLES, VOCABULARY_SHA256
 from wine_gpt.version import __version__
@@ -41,13 +42,13 @@ class EpochResult:
 
     epoch: int
     step: int
-    score: Score
+    score: ValidationScore
     samples: list[str]
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "EpochResult":
+    def from_dict(cls, content: JsonObject, read_score: Callable[[JsonObject], ValidationScore]) -> "EpochResult":
         """Read what :meth:`to_dict` returned."""
-        return cls(content["epoch"], content["step"], Score.from_dict(content), content["samples"])
+        return cls(content["epoch"], content["step"], read_score(content), content["samples"])
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object that includes the score's keys."""
@@ -60,10 +61,11 @@ class TrainingState:
 
     Attributes:
         step: the number of optimizer steps done.
-        curve: points of the loss curve: a step, and the mean training loss since the point before, in nats per token.
+        curve: points of the loss curve: a step, and the mean training loss since the point before, in nats per
+            unit of the objective.
         epochs: one result per finished epoch.
         nats: training loss summed since the curve's last point.
-        tokens: the number of tokens trained on since the curve's last point.
+        tokens: the number of units that ``nats`` is the sum over: tokens of a language model, otherwise reviews.
         total_tokens: the number of tokens trained on in all steps.
         seconds: time of all steps, without validation and checkpoints.
         energy_kwh: energy used up to the last checkpoint; none if some of it was not measured.
@@ -89,23 +91,23 @@ class TrainingState:
     def best(self) -> EpochResult | None:
         """The epoch with the lowest validation loss so far; the last one without validation reviews."""
         validated = [epoch for epoch in self.epochs if epoch.score.reviews]
-        return min(validated or self.epochs[-1:], key=lambda epoch: epoch.score.nats_per_word, default=None)
+        return min(validated or self.epochs[-1:], key=lambda epoch: epoch.score.loss, default=None)
 
-    def add_loss(self, nats: float, tokens: int) -> None:
-        """Add the summed loss of one step's batch and its tokens."""
+    def add_loss(self, nats: float, units: int, tokens: int) -> None:
+        """Add the summed loss of one step's batch, its units and its tokens."""
         self.nats += nats
-        self.tokens += tokens
+        self.tokens += units
         self.total_tokens += tokens
 
     def add_curve_point(self) -> float:
-        """Add the mean loss since the last point to the curve; return it, in nats per token."""
+        """Add the mean loss since the last point to the curve; return it, in nats per unit."""
         loss = self.nats / self.tokens
         self.curve.append((self.step, loss))
         self.nats, self.tokens = 0.0, 0
         return loss
 
     def last_epoch_loss(self) -> float | None:
-        """Return the mean of the curve's points in the last finished epoch, in nats per token; none without any."""
+        """Return the mean of the curve's points in the last finished epoch, in nats per unit; none without any."""
         first, last = [0, *(epoch.step for epoch in self.epochs)][-2:] if self.epochs else (0, 0)
         losses = [loss for step, loss in self.curve if first < step <= last]
         return sum(losses) / len(losses) if losses else None
@@ -115,10 +117,12 @@ class TrainingState:
         self.energy_kwh = None if self.energy_kwh is None or kwh is None else self.energy_kwh + kwh
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "TrainingState":
+    def from_dict(
+        cls, content: JsonObject, read_score: Callable[[JsonObject], ValidationScore] = Score.from_dict
+    ) -> "TrainingState":
         """Read what :meth:`to_dict` returned."""
         curve = [(step, loss) for step, loss in content["curve"]]
-        epochs = [EpochResult.from_dict(epoch) for epoch in content["epochs"]]
+        epochs = [EpochResult.from_dict(epoch, read_score) for epoch in content["epochs"]]
         return cls(**{**content, "curve": curve, "epochs": epochs})
 
     def to_dict(self) -> JsonObject:
@@ -404,10 +408,10 @@ def save_loss_curve(folder: Path, state: TrainingState) -> None:
     axes.plot(*zip(*state.curve, strict=True), color=PALE, linewidth=1, label="training, per token")
     validated = [epoch for epoch in state.epochs if epoch.score.reviews]
     if validated:
-        losses = [epoch.score.nats_per_word for epoch in validated]
+        losses = [epoch.score.loss for epoch in validated]
         axes.plot([epoch.step for epoch in validated], losses, color=WINE, marker="o", label="validation, per word")
     if validated and state.best:
-        loss = state.best.score.nats_per_word
+        loss = state.best.score.loss
         axes.annotate(f"{loss:.3f}", (state.best.step, loss), (0, 8), textcoords="offset points")
     save_axes(axes, folder / LOSS_PLOT)
 

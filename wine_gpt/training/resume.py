@@ -1,7 +1,7 @@
 """Save the state of training in checkpoints, and resume from one if the settings that decide the result are equal."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from wine_gpt.config import DistillConfig, FinetuneConfig
 from wine_gpt.config_io import to_flat
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject
+from wine_gpt.modeling.scoring import ValidationScore
 from wine_gpt.processes import shared_errors
 from wine_gpt.training import checkpoint
 from wine_gpt.training.checkpoint import Checkpoint, Tensors
@@ -104,8 +105,14 @@ class TrainingCheckpoints:
         self.saved_step = state.step
         return path
 
-    def restore(self, found: Checkpoint) -> tuple[TrainingState, str]:
+    def restore(
+        self, found: Checkpoint, read_score: Callable[[JsonObject], ValidationScore]
+    ) -> tuple[TrainingState, str]:
         """Load a checkpoint into model, optimizer and scaler.
+
+        Args:
+            found: the checkpoint.
+            read_score: reads the validation score of an epoch.
 
         Returns:
             The loop's state, and a description of the differences in the runtime, empty if there are none.
@@ -127,7 +134,9 @@ class TrainingCheckpoints:
         _load_optimizer(self.optimizer, found.tensors["optimizer"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
-        return TrainingState.from_dict(saved["training"]), describe_mismatch(saved["runtime"], self.runtime)
+        return TrainingState.from_dict(saved["training"], read_score), describe_mismatch(
+            saved["runtime"], self.runtime
+        )
 
     def _content(self, state: TrainingState) -> JsonObject:
         scaler = self.accelerator.scaler

@@ -4,22 +4,20 @@ A step is a pure function of (weights, optimizer state, seed, step), because the
 dropout is seeded per review. On a CPU the number of micro-batches and processes changes only the rounding.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from datasets import Dataset
 from torch import nn
 
 from wine_gpt.config import TrainingConfig
-from wine_gpt.data.batching import BatchPlan, Indices, collate, split_into_micro_batches
+from wine_gpt.data.batching import BatchPlan, Indices, split_into_micro_batches
 from wine_gpt.errors import UserError
-from wine_gpt.modeling.cross_entropy import SoftTargets
-from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.processes import on_all_processes
+from wine_gpt.training.objective import Objective
 from wine_gpt.training.optimizer import build_optimizer
 from wine_gpt.training.schedule import learning_rate
 
@@ -32,12 +30,14 @@ class GlobalBatch:
         step: the step, counted from 0.
         micro_batches: this process's micro-batches, each the indices of its reviews.
         tokens: the number of tokens of the whole batch.
+        units: the number of units of the whole batch, which the summed loss is divided by.
         width: the number of positions of the batch's longest review.
     """
 
     step: int
     micro_batches: list[Indices]
     tokens: int
+    units: int
     width: int
 
 
@@ -45,14 +45,10 @@ class TrainStep:
     """Trains a model on one global batch at a time.
 
     Args:
-        module: the model with its loss.
-        split: the tokenized training split.
+        objective: the loss, and the inputs of each review.
         plan: the reviews of each step.
-        filler: the token id of padding; see :func:`wine_gpt.data.batching.collate`.
         config: see :class:`TrainingConfig`.
         accelerator: determines the device, this process's index and the number of processes.
-        soft_targets: returns the targets of all positions of the reviews at some indices, one review after the other;
-            None trains on the labels.
 
     Raises:
         UserError: if a batch can't be divided into micro-batches, or the micro-batches among the processes.
@@ -60,20 +56,14 @@ class TrainStep:
 
     def __init__(
         self,
-        module: LanguageModelLoss,
-        split: Dataset,
+        objective: Objective[Any],
         plan: BatchPlan,
-        filler: int,
         config: TrainingConfig,
         accelerator: Accelerator,
-        soft_targets: Callable[[Indices], SoftTargets] | None = None,
     ) -> None:
-        self.soft_targets = soft_targets
-        self.module = module
-        self.split = split
+        self.objective = objective
+        self.module = objective.module
         self.plan = plan
-        self.block_size = module.model.config.n_positions
-        self.filler = filler
         self.config = config
         self.accelerator = accelerator
         self.micro_batches = config.micro_batches or accelerator.num_processes
@@ -82,7 +72,7 @@ class TrainStep:
         dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
         self.wrapped: nn.Module
         self.optimizer: torch.optim.Optimizer
-        self.wrapped, self.optimizer = accelerator.prepare(module, build_optimizer(module, config, dtype))
+        self.wrapped, self.optimizer = accelerator.prepare(self.module, build_optimizer(self.module, config, dtype))
 
     def batch(self, step: int) -> GlobalBatch:
         """Return the batch of a step, counted from 0."""
@@ -90,10 +80,13 @@ class TrainStep:
         positions = self.plan.positions[reviews]
         micro_batches = split_into_micro_batches(reviews, self.micro_batches)
         own = micro_batches[self.accelerator.process_index :: self.accelerator.num_processes]
-        return GlobalBatch(step, own, tokens=int(positions.sum()), width=int(positions.max()))
+        tokens = int(positions.sum())
+        return GlobalBatch(
+            step, own, tokens, units=self.objective.units(len(reviews), tokens), width=int(positions.max())
+        )
 
     def run(self, batch: GlobalBatch) -> float:
-        """Update the weights once; return the loss summed over the tokens of the whole batch, in nats.
+        """Update the weights once; return the loss summed over the units of the whole batch, in nats.
 
         Raises:
             UserError: on all processes, before the update, if loss or gradient is not finite on any process.
@@ -118,14 +111,13 @@ class TrainStep:
         return nats
 
     def _backward(self, batch: GlobalBatch, indices: Indices) -> torch.Tensor:
-        """Add the gradient of a micro-batch's loss / the global batch's tokens; return the loss, summed in nats."""
+        """Add the gradient of a micro-batch's loss / the global batch's units; return the loss, summed in nats."""
         self._seed_dropout(batch.step, indices)
         # padded to the global batch's width, because dropout draws random numbers for the whole row of a review
-        rows = collate(self.split, indices, self.block_size, self.filler, batch.width).to(self.accelerator.device)
-        soft = () if self.soft_targets is None else (self.soft_targets(indices).to(self.accelerator.device),)
-        nats: torch.Tensor = self.wrapped(rows.input_ids, rows.labels, *soft)
+        inputs = self.objective.inputs(indices, batch.width, self.accelerator.device)
+        nats: torch.Tensor = self.wrapped(*inputs)
         # multiplied by the number of processes, because DDP averages the gradients instead of summing them
-        self.accelerator.backward(nats * (self.accelerator.num_processes / batch.tokens))
+        self.accelerator.backward(nats * (self.accelerator.num_processes / batch.units))
         return nats.detach()
 
     def _seed_dropout(self, step: int, indices: Indices) -> None:

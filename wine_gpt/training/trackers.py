@@ -44,10 +44,7 @@ def start_trackers(accelerator: Accelerator, folder: Path, name: str, config: ob
 
 def log_epoch(accelerator: Accelerator, result: EpochResult) -> None:
     """Log an epoch's validation figures and samples: as a table where the tracker has tables, otherwise as texts."""
-    figures = {
-        "validation/nats_per_word": result.score.nats_per_word,
-        "validation/perplexity": result.score.perplexity,
-    }
+    figures = {f"validation/{name}": value for name, value in result.score.figures().items()}
     accelerator.log(figures, step=result.step)
     rows = [[result.epoch, text] for text in result.samples]
     for tracker in accelerator.trackers:
@@ -62,5 +59,6 @@ def log_results(accelerator: Accelerator, state: TrainingState, figures: Mapping
     """Log a finished training's figures with its best epoch and its lowest validation loss."""
     best = state.best
     if best:
-        figures = {**figures, "best_epoch": best.epoch, "best/validation_nats_per_word": best.score.nats_per_word}
+        lowest = {f"best/validation_{name}": value for name, value in best.score.figures().items()}
+        figures = {**figures, "best_epoch": best.epoch, **lowest}
     accelerator.log(dict(figures), step=state.step)

@@ -7,27 +7,25 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Generic
 
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from datasets import Dataset, DatasetDict
-from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+from datasets import Dataset
 
 from wine_gpt.config import TrainingConfig
 from wine_gpt.data.batching import BatchPlan, Indices, cut_texts, positions_of
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.files import JsonObject
-from wine_gpt.generation.generate import generate_texts
-from wine_gpt.modeling.cross_entropy import SoftTargets
-from wine_gpt.modeling.loss import LanguageModelLoss
-from wine_gpt.modeling.scoring import Score, score
+from wine_gpt.modeling.scoring import ValidationScore
 from wine_gpt.processes import on_all_processes, require_equal, shared_errors
 from wine_gpt.progress import Progress
 from wine_gpt.run_folder import epoch_weights
 from wine_gpt.training.checkpoint import Checkpoint, Tensors
 from wine_gpt.training.energy import EnergyMeter
 from wine_gpt.training.epoch_weights import KeptEpoch, keep
+from wine_gpt.training.objective import LossT, Objective
 from wine_gpt.training.record import EpochResult, TrainingState
 from wine_gpt.training.resume import TrainingCheckpoints
 from wine_gpt.training.signals import GracefulShutdown
@@ -38,26 +36,21 @@ logger = get_logger(__name__)
 
 # a long run's training loss curve has at least this many points, and fewer than twice as many
 CURVE_POINTS = 500
-SAMPLES_PER_EVALUATION = 3
 
 
-class Trainer:
+class Trainer(Generic[LossT]):
     """Trains a model on a tokenized ``train`` split and keeps the weights with the lowest ``validation`` loss.
 
     With an empty ``validation`` split the last epoch's weights are kept.
 
     Args:
-        model: changed in place; it has the best weights when :meth:`run` returns. Parameters that need no gradient are
-            neither changed nor saved in checkpoints.
-        tokenizer: the model's tokenizer.
-        splits: the tokenized splits ``train`` and ``validation``.
+        objective: has the model, which is changed in place and has the best weights when :meth:`run` returns.
+            Parameters that need no gradient are neither changed nor saved in checkpoints.
         config: see :class:`TrainingConfig`.
         accelerator: determines the device, this process's index and the number of processes.
         checkpoints: the folder of the checkpoints.
-        prompt: the prompt of the samples after each epoch.
         resume_key: values that must be equal to resume from a checkpoint; saved in each checkpoint.
         epochs: the folder of the weights of every epoch; none keeps the best ones only.
-        soft_targets: see :class:`TrainStep`.
         rows_of_epoch: see :class:`BatchPlan`.
 
     Attributes:
@@ -73,40 +66,35 @@ class Trainer:
 
     def __init__(
         self,
-        model: GPT2LMHeadModel,
-        tokenizer: PreTrainedTokenizerFast,
-        splits: DatasetDict,
+        objective: Objective[LossT],
         config: TrainingConfig,
         accelerator: Accelerator,
         checkpoints: Path,
-        prompt: str,
         resume_key: JsonObject,
         epochs: Path | None = None,
-        soft_targets: Callable[[Indices], SoftTargets] | None = None,
         rows_of_epoch: Callable[[int], Indices] | None = None,
     ) -> None:
         self.config = config
         self.epochs = epochs
-        self.tokenizer = tokenizer
-        self.train_split: Dataset = splits["train"]
-        self.validation_split: Dataset = splits["validation"]
+        self.objective = objective
+        self.tokenizer = objective.tokenizer
+        self.train_split: Dataset = objective.train_split
+        self.validation_split: Dataset = objective.validation_split
         self.accelerator = accelerator
-        self.prompt = prompt
-        self.block_size = model.config.n_positions
+        self.block_size = objective.block_size
         self.cut = cut_texts(self.train_split, self.block_size)
         if self.cut.cut:
             logger.warning(f"model: {self.cut}")
         positions = positions_of(self.train_split, self.block_size)
         self.plan = BatchPlan(positions, config.batch_tokens, config.seed, config.epochs, rows_of_epoch)
-        self.module = LanguageModelLoss(model)
-        filler = tokenizer.eos_token_id
-        self.updater = TrainStep(self.module, self.train_split, self.plan, filler, config, accelerator, soft_targets)
+        self.module = objective.module
+        self.updater = TrainStep(objective, self.plan, config, accelerator)
         self.checkpoints = TrainingCheckpoints(
             checkpoints,
             config.keep_checkpoints,
             resume_key,
             describe_runtime(accelerator, self.updater.micro_batches),
-            model,
+            self.module.model,
             self.updater.optimizer,
             accelerator,
         )
@@ -161,7 +149,7 @@ class Trainer:
             kept = f"step {saved:,} is saved" if saved else "nothing is saved yet"
             raise on_all_processes(UserError(f"{error}; {kept}")) from error
         self.state.step = step + 1
-        self.state.add_loss(nats, batch.tokens)
+        self.state.add_loss(nats, batch.units, batch.tokens)
         if self.state.step % max(self.plan.total_steps // CURVE_POINTS, 1) == 0:
             self._log_loss()
         self.state.seconds += time.monotonic() - started
@@ -170,14 +158,16 @@ class Trainer:
         """Validate, sample, keep the weights if they are the best so far, and save a checkpoint.
 
         Raises:
-            UserError: on all processes, if the validation perplexity is not finite.
+            UserError: on all processes, if a figure of the validation is not finite.
         """
         epoch = self.plan.epoch_of(self.state.step - 1) + 1
-        validation = score(self.module, self.validation_split, self.tokenizer, self.accelerator)
-        if len(self.validation_split) and not math.isfinite(validation.perplexity):
-            problem = f"epoch {epoch}: the validation perplexity is not finite: lower training.learning_rate"
+        validation = self.objective.validate(self.accelerator)
+        infinite = [name for name, value in validation.figures().items() if not math.isfinite(value)]
+        if len(self.validation_split) and infinite:
+            problem = f"epoch {epoch}: the validation {infinite[-1]} is not finite: lower training.learning_rate"
             raise on_all_processes(UserError(problem))
-        result = EpochResult(epoch, self.state.step, validation, self._sample())
+        samples = self.objective.sample(self.config.seed + self.state.step)
+        result = EpochResult(epoch, self.state.step, validation, samples)
         self.state.epochs.append(result)
         is_best = self.state.best is result
         if is_best:
@@ -186,7 +176,8 @@ class Trainer:
         self._keep_epoch(epoch, validation)
         log_epoch(self.accelerator, result)
         progress.say(f"epoch {epoch} of {self.config.epochs}{_describe(validation, is_best)}")
-        progress.say(f"  {result.samples[0]}")
+        for text in samples[:1]:
+            progress.say(f"  {text}")
         self.save_checkpoint()
 
     def save_checkpoint(self) -> None:
@@ -208,7 +199,7 @@ class Trainer:
             UserError: if a setting differs from the checkpoint's, except for more epochs. The message names each;
                 nothing is changed.
         """
-        self.state, changed = self.checkpoints.restore(found)
+        self.state, changed = self.checkpoints.restore(found, self.objective.read_score)
         if changed:
             logger.info(f"note: the last bits of the result may differ, because the runtime changed: {changed}")
 
@@ -241,22 +232,22 @@ class Trainer:
 
     def _keep_random_weights(self) -> None:
         if self.epochs is not None:
-            self._keep_epoch(0, score(self.module, self.validation_split, self.tokenizer, self.accelerator))
+            self._keep_epoch(0, self.objective.validate(self.accelerator))
 
-    def _keep_epoch(self, epoch: int, validation: Score) -> None:
+    def _keep_epoch(self, epoch: int, validation: ValidationScore) -> None:
         """Write the current weights to the folder of the epochs, if there is one."""
         # the other processes wait here for the main process
         with shared_errors():
             if self.epochs is not None and self.accelerator.is_main_process:
                 name = epoch_weights(epoch)
                 loss = self.state.last_epoch_loss()
-                kept = KeptEpoch(epoch, self.state.step, loss, validation.nats_per_word, name, sha256="")
+                kept = KeptEpoch(epoch, self.state.step, loss, validation.loss, name, sha256="")
                 keep(self.epochs, kept, self.checkpoints.weights)
 
     def _log_loss(self) -> None:
         loss = self.state.add_curve_point()
         figures = {
-            "train/nats_per_token": loss,
+            f"train/nats_per_{self.objective.unit}": loss,
             "train/learning_rate": self.updater.optimizer.param_groups[0]["lr"],
             "train/tokens_per_second": self.state.tokens_per_second,
         }
@@ -266,21 +257,11 @@ class Trainer:
         loss = f"loss {self.state.curve[-1][1]:.3f}, " if self.state.curve else ""
         return f"{loss}{self.state.tokens_per_second:,.0f} tokens/s"
 
-    def _sample(self) -> list[str]:
-        prompts = [self.prompt] * SAMPLES_PER_EVALUATION
-        seed = self.config.seed + self.state.step
-        texts = generate_texts(self.module.model, self.tokenizer, prompts, seed=seed)
-        self.module.train()
-        return texts
 
-
-def _describe(validation: Score, is_best: bool) -> str:
+def _describe(validation: ValidationScore, is_best: bool) -> str:
     if not validation.reviews:
         return ""
-    return (
-        f": validation {validation.nats_per_word:.3f} nats per "
-        f"word, perplexity {validation.perplexity:.1f}{', the best so far' if is_best else ''}"
-    )
+    return f": validation {validation}{', the best so far' if is_best else ''}"
 
 
 def describe_runtime(accelerator: Accelerator, micro_batches: int) -> JsonObject:
