@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from wine_gpt.data.batching import IGNORED
 from wine_gpt.modeling import cross_entropy as loss_module
 from wine_gpt.modeling.cross_entropy import SoftTargets, summed_cross_entropy, token_losses
 
@@ -97,6 +98,37 @@ def test_a_frozen_weight_gets_no_gradient_and_changes_no_other_gradient() -> Non
         assert (weight.grad is not None) == trained
         gradients.append(hidden.grad)
     torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_rows_that_do_not_count_change_neither_the_loss_nor_a_gradient(dtype: torch.dtype) -> None:
+    hidden, weight, labels = inputs(47, torch.float32)
+    counted = torch.arange(47) % 5 != 4
+    results = []
+    for rows, row_labels, mask in (
+        (hidden[counted], labels[counted], None),
+        (hidden, labels.where(counted, IGNORED), counted),
+    ):
+        tensors = [tensor.to(dtype).clone().requires_grad_() for tensor in (rows, weight)]
+        loss = summed_cross_entropy(*tensors, row_labels, counted=mask)
+        loss.backward()
+        row_grad, weight_grad = (tensor.grad for tensor in tensors)
+        assert row_grad is not None
+        results.append((loss.detach(), row_grad if mask is None else row_grad[counted], weight_grad))
+    assert row_grad[~counted].count_nonzero() == 0
+    torch.testing.assert_close(*results)
+
+
+def test_without_waiting_a_probability_that_underflows_counts_87_nats_and_nan_stays() -> None:
+    weight = torch.tensor([[0.0], [200.0]])
+    hidden, labels, counted = torch.ones(3, 1), torch.tensor([0, 1, 0]), torch.tensor([True, True, False])
+    loss = summed_cross_entropy(hidden.requires_grad_(), weight, labels, counted=counted)
+    assert loss.item() == pytest.approx(87.34, abs=0.01)
+    loss.backward()
+    # softmax - onehot is exact all the same
+    assert hidden.grad is not None
+    assert hidden.grad.flatten().tolist() == [200, 0, 0]
+    assert summed_cross_entropy(torch.full((3, 1), torch.nan), weight, labels, counted=counted).isnan()
 
 
 def soft_targets(rows: int, words: int) -> SoftTargets:

@@ -39,6 +39,13 @@ def test_orthogonalizing_keeps_singular_vectors_and_makes_singular_values_about_
     torch.testing.assert_close(rotated, torch.diag(rotated.diag()), atol=0.05, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(24, 40), (40, 24)])
+def test_matrices_are_orthogonalized_together_as_one_by_one(shape: tuple[int, int]) -> None:
+    matrices = torch.randn(3, *shape)
+    expected = torch.stack([orthogonalize(matrix, torch.float32) for matrix in matrices])
+    torch.testing.assert_close(orthogonalize(matrices, torch.float32), expected)
+
+
 @pytest.mark.parametrize("processes", [1, 2, 3, 8])
 def test_each_matrix_is_assigned_once_and_the_processes_are_balanced(processes: int) -> None:
     shapes = [torch.Size(shape) for shape in ((256, 768), (256, 256), (256, 256), (256, 256), (64, 64))]

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
 from support.toy_training import BOS, EOS, MODEL, TRAINING, make_splits, make_tokenizer, make_trainer
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import TrainingConfig
@@ -23,6 +24,7 @@ from wine_gpt.training import checkpoint, resume
 from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.resume import STEP_VERSION, describe_mismatch
 from wine_gpt.training.schedule import learning_rate
+from wine_gpt.training.step import GlobalBatch, StepLoss
 from wine_gpt.training.trainer import Trainer
 
 # losses of the steps of a toy run, in nats per token
@@ -221,6 +223,83 @@ def test_a_non_finite_loss_stops_before_the_update(
     ):
         trained.train_step(1)
     assert all(torch.equal(tensor, everything(trained)[name]) for name, tensor in before.items())
+
+
+# a GPU's way: losses are read one step late
+
+
+def read_late(trained: Trainer) -> Trainer:
+    trained.updater.reads_late = trained.module.masks_padding = True
+    return trained
+
+
+class NoWaiting(TorchDispatchMode):
+    """Fails at a call for which the host would wait for a GPU: a value, or a size that depends on values."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        assert func not in WAITING, func
+        return func(*args, **(kwargs or {}))
+
+
+WAITING = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_late_losses_change_no_result_and_a_step_waits_for_nothing(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, micro_batches: int
+) -> None:
+    config = TrainingConfig(**{**vars(TRAINING), "micro_batches": micro_batches})
+    early = make_trainer(tmp_path / "early", tokenizer, splits, config)
+    late = read_late(make_trainer(tmp_path / "late", tokenizer, splits, config))
+    train_step = late.updater.run
+
+    def run(batch: GlobalBatch) -> list[StepLoss]:
+        with NoWaiting():
+            return train_step(batch)
+
+    late.updater.run = run  # type: ignore[method-assign]
+    states = [early.run(), late.run()]
+    assert states[0].step == states[1].step
+    curves = [[loss for _, loss in state.curve] for state in states]
+    assert curves[1] == pytest.approx(curves[0], rel=1e-5)
+    assert [step for step, _ in states[1].curve] == [step for step, _ in states[0].curve]
+    saved = sorted(path.name for path in (tmp_path / "early").iterdir())
+    assert saved == sorted(path.name for path in (tmp_path / "late").iterdir())
+    for path in list((tmp_path / "late").glob("step-*"))[:1]:
+        resumed = read_late(make_trainer(tmp_path / "resumed", tokenizer, splits, config))
+        resumed.resume(checkpoint.load(path))
+        assert resumed.run().curve == states[1].curve
+        expected = everything(late)
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in everything(resumed).items())
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_late_non_finite_value_is_found_before_anything_is_kept(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, what: str
+) -> None:
+    config = TrainingConfig(**{**vars(TRAINING), "checkpoint_steps": 3})
+    trained = read_late(make_trainer(tmp_path, tokenizer, splits, config))
+    poisoned: list[dict[str, torch.Tensor]] = []
+    weight = trained.module.model.transformer.ln_f.weight
+
+    def poison(step: int, micro_batches: list[Indices]) -> None:
+        if step == 5:
+            with torch.no_grad():
+                weight[0] = torch.inf if what == "loss" else weight[0]
+            if what == "gradient":
+                weight.register_hook(lambda gradient: gradient * torch.nan)
+            poisoned.append(everything(trained))
+
+    trained.on_step = poison
+    with pytest.raises(
+        UserError,
+        match=rf"step 6: the {what} on rank 0 is not finite, for reviews \[[\d, ]+\] of the split; step 3 is saved",
+    ):
+        trained.run()
+    # neither that step nor the step queued after it changed the weights or the optimizer
+    found = everything(trained)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in poisoned[0].items() if "step" not in name)
+    assert [path.name for path in tmp_path.glob("step-*")] == ["step-00000003"]
 
 
 def test_a_batch_of_too_few_reviews_is_refused_before_the_first_step(

@@ -39,8 +39,12 @@ class Batch:
     labels: torch.Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on ``device``."""
-        return Batch(self.input_ids.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
+        """Return the batch on ``device``; the copy to a GPU is queued."""
+        tensors = [self.input_ids, self.labels]
+        if device.type == "cuda":
+            # a copy from memory that can be swapped out would wait for the GPU
+            tensors = [tensor.pin_memory() for tensor in tensors]
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
 class BatchPlan:

@@ -10,6 +10,9 @@ from transformers.masking_utils import sdpa_mask
 
 # the name of causal_attention in the registry of transformers
 ATTENTION = "wine_gpt"
+# the mask of rows that need none. Without a mask transformers looks for several texts in a row, and waits for the GPU
+# to find out; it passes a mask of four dimensions on as it is
+UNMASKED = torch.empty(0, 0, 0, 0)
 
 
 def use_causal_attention(model: PreTrainedModel) -> None:
@@ -38,7 +41,7 @@ def causal_attention(
         query: float of shape (reviews, heads, positions, width).
         key: float of the query's shape.
         value: float of the query's shape.
-        attention_mask: none if each position attends to itself and all positions before it.
+        attention_mask: none or :data:`UNMASKED` if each position attends to itself and all positions before it.
         dropout: probability that an attention weight becomes zero.
         scaling: factor of the scores; width ** −0.5 by default.
         kwargs: passed to :func:`transformers.integrations.sdpa_attention.sdpa_attention_forward`.
@@ -46,6 +49,8 @@ def causal_attention(
     Returns:
         float of shape (reviews, positions, heads, width), and None for the attention weights.
     """
+    if attention_mask is not None and not attention_mask.numel():
+        attention_mask = None
     if not dropout or attention_mask is not None or query.device.type != "cpu":
         output, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs

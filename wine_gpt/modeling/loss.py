@@ -8,6 +8,7 @@ from torch import nn
 from transformers import GPT2LMHeadModel, GPT2PreTrainedModel
 
 from wine_gpt.data.batching import IGNORED, Batch
+from wine_gpt.modeling.attention import UNMASKED
 from wine_gpt.modeling.cross_entropy import SoftTargets, embed_tied, summed_cross_entropy, token_losses
 from wine_gpt.modeling.dropout import install_per_row_dropout, make_generators
 
@@ -15,12 +16,18 @@ ModelT = TypeVar("ModelT", bound=GPT2PreTrainedModel)
 
 
 class SummedLoss(nn.Module, Generic[ModelT]):
-    """Wraps a model; a subclass's forward pass returns the loss of a batch, summed over its units, as a scalar."""
+    """Wraps a model; a subclass's forward pass returns the loss of a batch, summed over its units, as a scalar.
+
+    Attributes:
+        masks_padding: whether all positions reach the head in training, and padding is masked there. This suits a GPU,
+            because the number of positions with a label would be known only after waiting for it.
+    """
 
     def __init__(self, model: ModelT) -> None:
         super().__init__()
         self.generators = install_per_row_dropout(model)
         self.model = model
+        self.masks_padding = False
 
     def seed_dropout(self, seeds: Iterable[int]) -> None:
         """Seed dropout on a CPU for the next forward passes, one seed per row of the batch."""
@@ -50,7 +57,10 @@ class LanguageModelLoss(SummedLoss[GPT2LMHeadModel]):
             embeddings, head = embed_tied(head, input_ids)
         else:
             embeddings = embedding(input_ids)
-        return summed_cross_entropy(self._hidden(embeddings)[real], head, labels[real], soft_targets)
+        hidden = self._hidden(embeddings)
+        if self.masks_padding and soft_targets is None:
+            return summed_cross_entropy(hidden.flatten(0, 1), head, labels.flatten(), counted=real.flatten())
+        return summed_cross_entropy(hidden[real], head, labels[real], soft_targets)
 
     @torch.no_grad()
     def token_losses(self, batch: Batch) -> torch.Tensor:
@@ -70,5 +80,6 @@ class LanguageModelLoss(SummedLoss[GPT2LMHeadModel]):
         return torch.softmax(logits, -1, out=logits)
 
     def _hidden(self, embeddings: torch.Tensor) -> torch.Tensor:
-        hidden: torch.Tensor = self.model.transformer(inputs_embeds=embeddings, use_cache=False).last_hidden_state
+        output = self.model.transformer(inputs_embeds=embeddings, attention_mask=UNMASKED, use_cache=False)
+        hidden: torch.Tensor = output.last_hidden_state
         return hidden

@@ -24,7 +24,7 @@ from wine_gpt.config import TrainingConfig
 from wine_gpt.config_io import to_flat
 from wine_gpt.errors import UserError
 from wine_gpt.files import install_command
-from wine_gpt.modeling.cross_entropy import CHUNK_BYTES
+from wine_gpt.modeling.cross_entropy import chunk_bytes
 from wine_gpt.processes import (
     describe_join_failure,
     named_lost_process,
@@ -117,7 +117,7 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
         raise UserError(f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}")
     logger.info(
         f"precision: mixed {mixed_precision}{_overruled(mixed_precision)}, float32 matmuls by {float32_library()}, "
-        f"{CHUNK_BYTES >> 20} MiB of logits at a time"
+        f"{chunk_bytes(accelerator.device) >> 20} MiB of logits at a time"
     )
     return accelerator
 

@@ -26,22 +26,36 @@ def orthogonalize(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Return about UVᵀ for a matrix USVᵀ, so that all singular values are about 1.
 
     Args:
-        matrix: float of shape (rows, columns).
+        matrix: float of shape (rows, columns), or (matrices, rows, columns) for several.
         dtype: the dtype of the matmuls and of the result.
 
     Returns:
         a tensor of the matrix's shape.
     """
     # at most as many rows as columns, because the iteration multiplies (rows, rows) matrices
-    transposed = matrix.shape[0] > matrix.shape[1]
-    iterate = (matrix.T if transposed else matrix).contiguous()
-    iterate = (iterate / iterate.norm().clamp(min=1e-7)).to(dtype)
+    transposed = matrix.shape[-2] > matrix.shape[-1]
+    iterate = (matrix.mT if transposed else matrix).contiguous()
+    norm = torch.linalg.vector_norm(iterate, dim=(-2, -1), keepdim=True)
+    iterate = (iterate / norm.clamp(min=1e-7)).to(dtype)
     linear, cubic, quintic = COEFFICIENTS
+    multiply_add = torch.addmm if matrix.dim() == 2 else torch.baddbmm
     for _ in range(ITERATIONS):
-        gram = iterate @ iterate.T
-        gram = torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic)
-        iterate = torch.addmm(iterate, gram, iterate, beta=linear)
-    return iterate.T if transposed else iterate
+        gram = iterate @ iterate.mT
+        gram = multiply_add(gram, gram, gram, beta=cubic, alpha=quintic)
+        iterate = multiply_add(iterate, gram, iterate, beta=linear)
+    return iterate.mT if transposed else iterate
+
+
+def orthogonalize_all(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+    """Orthogonalize each matrix; on a GPU those of equal shape together, because many small kernels leave it idle."""
+    if not matrices or matrices[0].device.type == "cpu":
+        return [orthogonalize(matrix, dtype) for matrix in matrices]
+    found: dict[int, torch.Tensor] = {}
+    for shape in {matrix.shape for matrix in matrices}:
+        indices = [index for index, matrix in enumerate(matrices) if matrix.shape == shape]
+        stack = torch.stack([matrices[index] for index in indices])
+        found.update(zip(indices, orthogonalize(stack, dtype).unbind(), strict=True))
+    return [found[index] for index in range(len(matrices))]
 
 
 def orthogonalize_in_parallel(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
@@ -51,7 +65,7 @@ def orthogonalize_in_parallel(matrices: list[torch.Tensor], dtype: torch.dtype) 
     """
     state = PartialState()
     work = assign_work([matrix.shape for matrix in matrices], state.num_processes)
-    own = [orthogonalize(matrices[index], dtype) for index in work[state.process_index]]
+    own = orthogonalize_all([matrices[index] for index in work[state.process_index]], dtype)
     if state.num_processes == 1:
         return own
     found: dict[int, torch.Tensor] = {}
@@ -96,20 +110,37 @@ class MuonAdamW(torch.optim.AdamW):
         self.dtype = dtype
         # makes fp16's gradient scaler skip the step after an overflow; a fused AdamW would skip only its own update
         self._step_supports_amp_scaling = False
+        # 1 on the device once a step must be skipped, and from then on; none as long as the caller checks each step.
+        # torch's fused AdamW reads it by this name
+        self.found_inf: torch.Tensor | None = None
+
+    def skip_from_now_unless(self, finite: torch.Tensor) -> None:
+        """Skip the next step and all later ones if a bool scalar on the device is false, without waiting for it."""
+        found = torch.logical_not(finite).float()
+        self.found_inf = found if self.found_inf is None else torch.maximum(self.found_inf, found)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:  # noqa: ANN401 - torch.optim's signature
         """Update all parameters that have a gradient."""
         for group in self.param_groups:
             if group["orthogonal"]:
-                matrices = [matrix for matrix in group["params"] if matrix.grad is not None]
-                directions = orthogonalize_in_parallel([self._momentum(matrix) for matrix in matrices], self.dtype)
-                for matrix, direction in zip(matrices, directions, strict=True):
-                    matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                    matrix.add_(direction, alpha=-group["lr"] * 0.2 * max(matrix.shape) ** 0.5)
-                    # AdamW skips parameters without a gradient
-                    matrix.grad = None
+                self._step_muon(group)
         return super().step(closure)
+
+    # dict[str, Any] is torch.optim's type of a parameter group
+    def _step_muon(self, group: dict[str, Any]) -> None:
+        matrices = [matrix for matrix in group["params"] if matrix.grad is not None]
+        directions = orthogonalize_in_parallel([self._momentum(matrix) for matrix in matrices], self.dtype)
+        decay = 1 - group["lr"] * group["weight_decay"]
+        if self.found_inf is not None:
+            skipped = self.found_inf.bool()
+            decay = torch.where(skipped, 1.0, decay)
+            directions = [torch.where(skipped, 0, direction) for direction in directions]
+        for matrix, direction in zip(matrices, directions, strict=True):
+            matrix.mul_(decay)
+            matrix.add_(direction, alpha=-group["lr"] * 0.2 * max(matrix.shape) ** 0.5)
+            # AdamW skips parameters without a gradient
+            matrix.grad = None
 
     def _momentum(self, matrix: nn.Parameter) -> torch.Tensor:
         """Update a matrix's momentum with its gradient, and return the Nesterov momentum."""
@@ -120,6 +151,9 @@ class MuonAdamW(torch.optim.AdamW):
         state["step"] += 1
         gradient = matrix.grad
         assert gradient is not None
+        if self.found_inf is not None:
+            # interpolating from the momentum to itself leaves the momentum as it is
+            gradient = torch.where(self.found_inf.bool(), state["momentum"], gradient)
         state["momentum"].lerp_(gradient, 1 - MOMENTUM)
         return gradient.lerp(state["momentum"], MOMENTUM)
 

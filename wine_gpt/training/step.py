@@ -1,5 +1,7 @@
 """One optimizer step on a global batch: forward and backward per micro-batch, gradient clipping, update.
 
+On a GPU a step is queued, and its loss is read after the next step is queued, so that the GPU never waits for Python.
+
 A step is a pure function of (weights, optimizer state, seed, step), because the plan determines its reviews and
 dropout is seeded per review. On a CPU the number of micro-batches and processes changes only the rounding.
 """
@@ -41,6 +43,40 @@ class GlobalBatch:
     width: int
 
 
+@dataclass(frozen=True)
+class StepLoss:
+    """The loss of one optimizer step, summed over the units of its batch, in nats."""
+
+    batch: GlobalBatch
+    nats: float
+
+
+@dataclass(frozen=True)
+class HostCopy:
+    """The copy of a small tensor to the CPU, which is queued on the device.
+
+    ``tensor`` is valid once ``copied``, an event on the device, has occurred; there is none on a CPU.
+    """
+
+    tensor: torch.Tensor
+    copied: torch.cuda.Event | None
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> "HostCopy":
+        """Queue the copy."""
+        if tensor.device.type != "cuda":
+            return cls(tensor.cpu(), None)
+        copy, copied = tensor.to("cpu", non_blocking=True), torch.cuda.Event()
+        copied.record()
+        return cls(copy, copied)
+
+    def wait(self) -> list[float]:
+        """Wait for the copy, but not for what was queued after it; return the tensor's values."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return self.tensor.flatten().tolist()
+
+
 class TrainStep:
     """Trains a model on one global batch at a time.
 
@@ -49,6 +85,10 @@ class TrainStep:
         plan: the reviews of each step.
         config: see :class:`TrainingConfig`.
         accelerator: determines the device, this process's index and the number of processes.
+
+    Attributes:
+        reads_late: whether a step's loss is read after the next step is queued; by default on CUDA only, because a
+            CPU has computed a step when Python continues.
 
     Raises:
         UserError: if a batch can't be divided into micro-batches, or the micro-batches among the processes.
@@ -72,7 +112,11 @@ class TrainStep:
         dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
         self.wrapped: nn.Module
         self.optimizer: torch.optim.Optimizer
-        self.wrapped, self.optimizer = accelerator.prepare(self.module, build_optimizer(self.module, config, dtype))
+        self.muon_adamw = build_optimizer(self.module, config, dtype)
+        self.wrapped, self.optimizer = accelerator.prepare(self.module, self.muon_adamw)
+        self.reads_late = self.module.masks_padding = accelerator.device.type == "cuda"
+        # the batch of the step before, and the copy of its loss and of whether loss and gradient are finite
+        self._queued: tuple[GlobalBatch, HostCopy] | None = None
 
     def batch(self, step: int) -> GlobalBatch:
         """Return the batch of a step, counted from 0."""
@@ -85,21 +129,46 @@ class TrainStep:
             step, own, tokens, units=self.objective.units(len(reviews), tokens), width=int(positions.max())
         )
 
-    def run(self, batch: GlobalBatch) -> float:
-        """Update the weights once; return the loss summed over the units of the whole batch, in nats.
+    def run(self, batch: GlobalBatch) -> list[StepLoss]:
+        """Update the weights once; return the losses that are known now: the batch's, or the step's before if late.
 
         Raises:
-            UserError: on all processes, before the update, if loss or gradient is not finite on any process.
+            UserError: on all processes, if loss or gradient is not finite on any process. The weights are those before
+                that step, also if it is found after the next step was queued.
         """
         own_nats = self._accumulate_gradients(batch)
         norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.max_grad_norm)
         nats = self.accelerator.reduce(own_nats)
         # all processes decide alike, because loss and norm are sums over all processes;
         # with fp16 the gradient may overflow, because the scaler then skips the update
-        if not torch.isfinite(nats if self.accelerator.scaler else nats + norm):
-            raise on_all_processes(UserError(self._describe_non_finite(batch)))
+        finite = torch.isfinite(nats if self.accelerator.scaler else nats + norm)
+        if not self.reads_late:
+            if not finite:
+                raise on_all_processes(UserError(self._describe_non_finite(batch)))
+            self._update(batch.step)
+            return [StepLoss(batch, float(nats))]
+        self.muon_adamw.skip_from_now_unless(finite)
         self._update(batch.step)
-        return float(nats)
+        before, self._queued = self._queued, (batch, HostCopy.of(torch.stack([nats, finite.to(nats.dtype)])))
+        return self._read(before)
+
+    def finish(self) -> list[StepLoss]:
+        """Wait for the queued step, if there is one, and return its loss.
+
+        Raises:
+            UserError: see :meth:`run`.
+        """
+        queued, self._queued = self._queued, None
+        return self._read(queued)
+
+    def _read(self, queued: tuple[GlobalBatch, HostCopy] | None) -> list[StepLoss]:
+        if queued is None:
+            return []
+        batch, copy = queued
+        nats, finite = copy.wait()
+        if not finite:
+            raise on_all_processes(UserError(self._describe_non_finite(batch)))
+        return [StepLoss(batch, nats)]
 
     def _accumulate_gradients(self, batch: GlobalBatch) -> torch.Tensor:
         """Run all micro-batches of this process, and reduce gradients over the processes in the last one."""

@@ -28,8 +28,9 @@ from wine_gpt.training.epoch_weights import KeptEpoch, keep
 from wine_gpt.training.objective import LossT, Objective
 from wine_gpt.training.record import EpochResult, TrainingState
 from wine_gpt.training.resume import TrainingCheckpoints
+from wine_gpt.training.schedule import learning_rate
 from wine_gpt.training.signals import GracefulShutdown
-from wine_gpt.training.step import TrainStep
+from wine_gpt.training.step import HostCopy, StepLoss, TrainStep
 from wine_gpt.training.trackers import log_epoch
 
 logger = get_logger(__name__)
@@ -103,6 +104,8 @@ class Trainer(Generic[LossT]):
         self.on_step: Callable[[int, list[Indices]], None] = lambda step, micro_batches: None
         self.on_checkpoint: Callable[[Path], None] = lambda path: None
         self.later = 0
+        # the signals that were gathered after the step before
+        self._signals = HostCopy(torch.zeros(1), None)
 
     def run(self) -> TrainingState:
         """Train from the current step to the end and put the best weights into the model.
@@ -123,7 +126,7 @@ class Trainer(Generic[LossT]):
                 progress.step(self._note())
                 if self.plan.ends_epoch(step):
                     self.end_epoch(progress)
-                elif self.config.checkpoint_steps and self.state.step % self.config.checkpoint_steps == 0:
+                elif self.config.checkpoint_steps and (step + 1) % self.config.checkpoint_steps == 0:
                     self.save_checkpoint()
                 self._stop_if_signaled(shutdown)
         progress.close()
@@ -131,27 +134,43 @@ class Trainer(Generic[LossT]):
         return self.state
 
     def train_step(self, step: int) -> None:
-        """Update the weights on one global batch and record its loss.
+        """Update the weights on one global batch, and record the losses that are known; see :class:`TrainStep`.
 
         Args:
             step: the step, counted from 0.
 
         Raises:
-            UserError: before the update, if loss or gradient is not finite on any process.
+            UserError: if loss or gradient is not finite on any process; the weights are those before that step.
         """
+
+        def run() -> list[StepLoss]:
+            batch = self.updater.batch(step)
+            self.on_step(step, batch.micro_batches)
+            return self.updater.run(batch)
+
+        self._record_losses(run)
+
+    def finish_steps(self) -> None:
+        """Wait for a step that is queued on a GPU, and record its loss.
+
+        Raises:
+            UserError: see :meth:`train_step`.
+        """
+        self._record_losses(self.updater.finish)
+
+    def _record_losses(self, losses: Callable[[], list[StepLoss]]) -> None:
         started = time.monotonic()
-        batch = self.updater.batch(step)
-        self.on_step(step, batch.micro_batches)
         try:
-            nats = self.updater.run(batch)
+            found = losses()
         except UserError as error:
             saved = self.checkpoints.saved_step
             kept = f"step {saved:,} is saved" if saved else "nothing is saved yet"
             raise on_all_processes(UserError(f"{error}; {kept}")) from error
-        self.state.step = step + 1
-        self.state.add_loss(nats, batch.units, batch.tokens)
-        if self.state.step % max(self.plan.total_steps // CURVE_POINTS, 1) == 0:
-            self._log_loss()
+        for loss in found:
+            self.state.step = loss.batch.step + 1
+            self.state.add_loss(loss.nats, loss.batch.units, loss.batch.tokens)
+            if self.state.step % max(self.plan.total_steps // CURVE_POINTS, 1) == 0:
+                self._log_loss()
         self.state.seconds += time.monotonic() - started
 
     def end_epoch(self, progress: Progress) -> None:
@@ -160,6 +179,7 @@ class Trainer(Generic[LossT]):
         Raises:
             UserError: on all processes, if a figure of the validation is not finite.
         """
+        self.finish_steps()
         epoch = self.plan.epoch_of(self.state.step - 1) + 1
         validation = self.objective.validate(self.accelerator)
         infinite = [name for name, value in validation.figures().items() if not math.isfinite(value)]
@@ -186,6 +206,7 @@ class Trainer(Generic[LossT]):
         Raises:
             UserError: if the checkpoint can't be written.
         """
+        self.finish_steps()
         if self.accelerator.is_main_process:
             self.state.add_energy(self.energy_meter.take())
         path = self.checkpoints.save(self.state)
@@ -221,10 +242,15 @@ class Trainer(Generic[LossT]):
 
     def _stop_if_signaled(self, shutdown: GracefulShutdown) -> None:
         """Save a checkpoint and raise :class:`RunInterrupted` on all processes if any process got a signal."""
-        own = torch.tensor(shutdown.signal, device=self.accelerator.device)
-        # gathered, because the launcher's signal reaches the processes at different steps
-        signal = int(self.accelerator.gather(own).max())
+        signal = shutdown.signal
+        if self.accelerator.num_processes > 1:
+            # gathered, because the launcher's signal reaches the processes at different steps
+            gathered = HostCopy.of(self.accelerator.gather(torch.tensor(signal, device=self.accelerator.device)))
+            if self.updater.reads_late:
+                gathered, self._signals = self._signals, gathered
+            signal = int(max(gathered.wait()))
         if signal:
+            self.finish_steps()
             if self.checkpoints.saved_step != self.state.step:
                 self.save_checkpoint()
             saved = f"stopped after step {self.state.step:,}, which is saved in {self.checkpoints.folder}"
@@ -248,7 +274,7 @@ class Trainer(Generic[LossT]):
         loss = self.state.add_curve_point()
         figures = {
             f"train/nats_per_{self.objective.unit}": loss,
-            "train/learning_rate": self.updater.optimizer.param_groups[0]["lr"],
+            "train/learning_rate": learning_rate(self.state.step - 1, self.plan.total_steps, self.config),
             "train/tokens_per_second": self.state.tokens_per_second,
         }
         self.accelerator.log(figures, step=self.state.step)
