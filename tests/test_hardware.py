@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from support.small_run import ROOT
+from transformers import GPT2Config
 
 from wine_gpt.errors import UserError
 from wine_gpt.training.hardware import (
@@ -14,8 +16,10 @@ from wine_gpt.training.hardware import (
     SINGLE_PRECISION,
     choose_mixed_precision,
     enable_onednn_fp32,
+    peak_flops,
     tuned_runtime,
 )
+from wine_gpt.training.utilization import flops_per_token, suggested_batch_tokens
 
 matmul: Any = torch.backends.mkldnn.matmul
 
@@ -73,3 +77,53 @@ def test_a_training_leaves_the_process_as_it_was(monkeypatch: pytest.MonkeyPatch
     assert os.environ[own] == "7"
     assert other not in os.environ
     assert matmul.fp32_precision == "ieee"
+
+
+@pytest.mark.parametrize(
+    ("name", "half"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989.4),
+        ("NVIDIA H100 PCIe", 756.0),
+        ("NVIDIA GH200 480GB", 989.4),
+        ("NVIDIA H200", 989.4),
+        ("NVIDIA A100-SXM4-80GB", 311.9),
+        ("NVIDIA A10G", 70.0),
+        ("NVIDIA A10", 125.0),
+        ("NVIDIA L4", 121.0),
+        ("NVIDIA L40S", 362.1),
+        ("Tesla T4", 65.1),
+        ("Tesla V100-SXM2-16GB", 125.0),
+        ("NVIDIA GeForce RTX 4090", 165.2),
+    ],
+)
+def test_a_gpus_peak_is_found_by_its_name(name: str, half: float) -> None:
+    assert peak_flops(name, "bf16") == peak_flops(name, "fp16") == half * 1e12
+    single = peak_flops(name, "no")
+    assert single is not None
+    assert single < half * 1e12
+
+
+@pytest.mark.parametrize("name", ["", "NVIDIA A1000", "NVIDIA L400", "AMD Instinct MI300X", "NVIDIA GeForce GTX 1080"])
+def test_the_peak_of_an_unlisted_gpu_is_not_known(name: str) -> None:
+    assert peak_flops(name, "bf16") is None
+
+
+def test_the_operations_per_token_are_those_of_docs_scaling() -> None:
+    base = GPT2Config(vocab_size=10_002, n_layer=3, n_embd=256, n_inner=512)
+    assert flops_per_token(base, 59) == 6 * 4_133_376 + 543_744
+    assert "6 × 4,133,376 + 543,744 = 25.3 million" in (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    # four times the width if n_inner is none, as transformers reads it
+    assert flops_per_token(GPT2Config(n_inner=None), 10) == flops_per_token(GPT2Config(n_inner=4 * 768), 10)
+
+
+@pytest.mark.parametrize(
+    ("peak", "tokens", "expected"),
+    [
+        pytest.param(989.4e12, 10**9, 32_768, id="H100: 5 ms at 30% are 58,661 positions"),
+        pytest.param(65.1e12, 10**9, 2_048, id="T4"),
+        pytest.param(989.4e12, 4_700_000, 8_192, id="8,000 reviews: no fewer than 300 steps"),
+        pytest.param(989.4e12, 100, 1, id="hardly any data"),
+    ],
+)
+def test_the_suggested_batch_fills_the_gpu_and_leaves_enough_steps(peak: float, tokens: int, expected: int) -> None:
+    assert suggested_batch_tokens(25.3e6, peak, tokens, 300) == expected

@@ -1,13 +1,19 @@
 """The files of a run folder: what is written is read back, and files of older runs stay readable."""
 
+import importlib.metadata
 import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from wine_gpt.errors import UserError
+from wine_gpt.files import install_command
 from wine_gpt.modeling.scoring import Score
+from wine_gpt.processes import versions
+from wine_gpt.publishing.source import source_url
 from wine_gpt.training.record import (
+    Environment,
     EpochLoss,
     EpochResult,
     PeakMemory,
@@ -15,6 +21,7 @@ from wine_gpt.training.record import (
     TrainingState,
     save_samples,
 )
+from wine_gpt.version import __version__
 
 # as written at commit 9a820be
 OLD_METRICS = """{
@@ -89,3 +96,23 @@ def test_the_state_in_an_older_checkpoint_is_read_and_written_again() -> None:
     assert state.best == EpochResult(1, 20, SCORE, ["wine review"])
     assert state.curve == [(10, 3.5), (20, 3.25)]
     assert json.loads(json.dumps(state.to_dict())) == {**json.loads(OLD_STATE), "tracker_run": ""}
+
+
+def test_a_checkout_that_is_not_installed_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python finds no metadata of wine_gpt if only PYTHONPATH names the package."""
+    found = importlib.metadata.Distribution.from_name
+
+    def from_name(name: str) -> importlib.metadata.Distribution:
+        if name.replace("-", "_") == "wine_gpt":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return found(name)
+
+    monkeypatch.setattr(importlib.metadata.Distribution, "from_name", from_name)
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("wine_gpt")
+    environment = Environment.of(torch.device("cpu"))
+    assert environment.packages["wine_gpt"] == versions()["wine_gpt"] == __version__
+    assert all(environment.packages.values())
+    assert install_command("kaggle").startswith("pip install -e ")
+    # pyproject.toml names no address yet
+    assert source_url() is None

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,25 @@ ONEDNN_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 KERNELS_KEPT = 24
 # the environment variable in which accelerate's launcher passes --mixed_precision
 LAUNCHED_PRECISION = "ACCELERATE_MIXED_PRECISION"
+# TFLOP/s of dense matmuls in bfloat16 or float16 and in float32 (not TF32), by NVIDIA's data sheets and a part of the
+# device's name; the first that fits counts
+PEAK_TFLOPS = {
+    "B200": (2250.0, 75.0),
+    "H200": (989.4, 66.9),
+    "GH200": (989.4, 66.9),
+    "H100 NVL": (835.5, 60.0),
+    "H100 PCIe": (756.0, 51.2),
+    "H100": (989.4, 66.9),
+    "A100": (311.9, 19.5),
+    "L40S": (362.1, 91.6),
+    "L4": (121.0, 30.3),
+    "A10G": (70.0, 35.0),
+    "A10": (125.0, 31.2),
+    "T4": (65.1, 8.1),
+    "V100": (125.0, 15.7),
+    "RTX 4090": (165.2, 82.6),
+    "RTX 3090": (71.2, 35.6),
+}
 # largest relative error of a matmul in single precision; bfloat16's would be about 2⁻⁹
 SINGLE_PRECISION = 2.0**-20
 
@@ -66,6 +86,19 @@ def choose_mixed_precision(setting: str) -> str:
         capabilities = torch.cpu.get_capabilities()
         fast = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return "bf16" if fast else "no"
+
+
+def peak_flops(device_name: str, mixed_precision: str) -> float | None:
+    """Return the operations per second of a GPU's dense matmuls by its data sheet; none for one that is not listed.
+
+    Args:
+        device_name: as ``torch.cuda.get_device_name`` returns it.
+        mixed_precision: ``no``, ``bf16`` or ``fp16``.
+    """
+    for name, (half, single) in PEAK_TFLOPS.items():
+        if re.search(rf"\b{name}\b", device_name):
+            return (single if mixed_precision == "no" else half) * 1e12
+    return None
 
 
 def limit_onednn_cache() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
@@ -34,6 +35,7 @@ from wine_gpt.training import epoch_weights, record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate, scale_logits
 from wine_gpt.training.fitting_config import describe_fitting_config
+from wine_gpt.training.hardware import peak_flops
 from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.record import (
     Distillation,
@@ -47,6 +49,7 @@ from wine_gpt.training.record import (
 from wine_gpt.training.resume import describe_mismatch, find_checkpoint, settings_fixed_on_resume
 from wine_gpt.training.trackers import log_results, start_trackers
 from wine_gpt.training.trainer import Trainer
+from wine_gpt.training.utilization import flops_per_token, suggested_batch_tokens
 
 logger = get_logger(__name__)
 
@@ -160,6 +163,7 @@ def _pretrain(
     if teach is None and tested is None:
         logger.info(describe_fitting_config(trainer.cut.words))
     _warn_of_few_steps(trainer)
+    _suggest_batch_tokens(trainer)
     # after all checks, so that a wrong setting does not remove an earlier run
     with shared_errors():
         if accelerator.is_main_process:
@@ -173,6 +177,7 @@ def _pretrain(
     )
     start_trackers(accelerator, folder, folder.resolve().name, config, trainer.state)
     trainer.run()
+    _log_utilization(trainer)
     metrics = _evaluate(trainer, splits, reviews.fingerprint, tested)
     if teaching:
         metrics = dataclasses.replace(metrics, distillation=teaching.record)
@@ -229,6 +234,45 @@ def _warn_of_few_steps(trainer: Trainer[LanguageModelLoss]) -> None:
             f"optimizer steps: {steps}; with fewer than {FEW_STEPS} most models are still learning at the end: "
             f"raise training.epochs, or lower training.batch_tokens (now {config.batch_tokens:,})"
         )
+
+
+def _suggest_batch_tokens(trainer: Trainer[LanguageModelLoss]) -> None:
+    """On a GPU, log a larger batch size if Python would take longer to queue a step than the GPU to compute it."""
+    plan, device = trainer.plan, _known_gpu(trainer)
+    if device is None:
+        return
+    name, peak = device
+    processes = trainer.accelerator.num_processes
+    tokens = int(plan.positions.sum()) * trainer.config.epochs
+    suggested = processes * suggested_batch_tokens(_flops_per_token(trainer), peak, tokens // processes, FEW_STEPS)
+    if suggested > plan.batch_tokens:
+        logger.info(
+            f"{name}: steps of {plan.batch_tokens:,} positions leave it idle; training.batch_tokens {suggested:,} "
+            "takes less time per epoch, but has fewer steps: raise training.learning_rate and compare the validation "
+            "loss"
+        )
+
+
+def _log_utilization(trainer: Trainer[LanguageModelLoss]) -> None:
+    """On a GPU, log the fraction of its arithmetic that training used."""
+    device, processes = _known_gpu(trainer), trainer.accelerator.num_processes
+    if device is not None and trainer.state.seconds:
+        name, peak = device
+        rate = trainer.state.tokens_per_second
+        used = rate * _flops_per_token(trainer) / (peak * processes)
+        logger.info(f"{rate:,.0f} tokens/s on {processes} x {name}: MFU {used:.1%} of {peak / 1e12:,.0f} TFLOP/s each")
+
+
+def _known_gpu(trainer: Trainer[LanguageModelLoss]) -> tuple[str, float] | None:
+    """Return the name of the process's GPU and its operations per second; none on a CPU or an unlisted GPU."""
+    device = trainer.accelerator.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    peak = peak_flops(name, trainer.accelerator.mixed_precision)
+    return None if peak is None else (name, peak)
+
+
+def _flops_per_token(trainer: Trainer[LanguageModelLoss]) -> float:
+    return flops_per_token(trainer.module.model.config, float(trainer.plan.positions.mean()))
 
 
 def _load_data(config: PretrainConfig, held_out: bool) -> tuple[Reviews, PreTrainedTokenizerFast, DatasetDict]:
