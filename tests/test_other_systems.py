@@ -1,4 +1,4 @@
-"""What Windows and macOS lack: POSIX modules at import, and opening a folder to flush it."""
+"""What Windows and macOS lack: POSIX modules at import, opening a folder to flush it, operations on the GPU."""
 
 import errno
 import fcntl
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import wine_gpt
+from wine_gpt.cli import exits_cleanly
 from wine_gpt.files import make_folder, read_json, write_json
 
 # what only POSIX systems, or only Linux, have
@@ -80,3 +81,26 @@ def test_files_are_flushed_on_windows(tmp_path: Path, monkeypatch: pytest.Monkey
     make_folder(tmp_path / "runs" / "sample")
     write_json(tmp_path / "runs" / "sample" / "metrics.json", {"loss": 1})
     assert read_json(tmp_path / "runs" / "sample" / "metrics.json") == {"loss": 1}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotImplementedError("The operator 'aten::_linalg_eigvals' is not currently implemented for the MPS device."),
+        TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.07 GB)"),
+    ],
+)
+def test_what_apples_gpu_can_not_do_is_one_line(capsys: pytest.CaptureFixture[str], error: Exception) -> None:
+    @exits_cleanly
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "error: Apple's GPU (MPS) can't compute this: use the CPU, with the variable PYTORCH_ENABLE"
+    )
+    assert line.endswith(f"({error})")

@@ -92,10 +92,8 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
                 _discard_output(sys.stdout)
                 raise SystemExit(141) from None
             except (KeyboardInterrupt, Exception) as error:
-                if is_out_of_memory(error):
-                    _print_error(
-                        f"error: out of memory: lower the batch size or the model's sizes ({one_line(error)})"
-                    )
+                if refusal := _refusal_of_device(error):
+                    _print_error(f"error: {refusal} ({one_line(error)})")
                     raise SystemExit(2) from None
                 if not (interrupt.is_set() or isinstance(error, KeyboardInterrupt)):
                     raise
@@ -103,6 +101,16 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
                 raise SystemExit(130) from None
 
     return wrapped
+
+
+def _refusal_of_device(error: BaseException) -> str:
+    """Return what the device can't do and what helps, an empty string for other errors."""
+    if is_out_of_memory(error):
+        return "out of memory: lower the batch size or the model's sizes"
+    if "MPS" in str(error) and isinstance(error, NotImplementedError | TypeError | RuntimeError):
+        cpu = "PYTORCH_ENABLE_MPS_FALLBACK=1 for this operation, or ACCELERATE_USE_CPU=true for all"
+        return f"Apple's GPU (MPS) can't compute this: use the CPU, with the variable {cpu}"
+    return ""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
