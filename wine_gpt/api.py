@@ -111,7 +111,7 @@ def load_reviews(data: Data = "sample", **settings: object) -> Reviews:
 
 @_names_keywords
 def train_tokenizer(output_dir: StrPath | None = None, **settings: object) -> PreTrainedTokenizerFast:
-    """Train the word-level tokenizer on the train split.
+    """Train the tokenizer on the train split.
 
     Args:
         output_dir: the folder that the tokenizer is saved to; ``None`` does not save it.
@@ -121,7 +121,8 @@ def train_tokenizer(output_dir: StrPath | None = None, **settings: object) -> Pr
     if output_dir is not None:
         require_writable(Path(output_dir))
     reviews = _load_reviews(config.data)
-    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
+    chosen = config.tokenizer
+    tokenizer = train_on_reviews(reviews.splits["train"], config.data, chosen.vocab_size, chosen.kind)
     if output_dir is not None:
         save_tokenizer(tokenizer, fspath(output_dir))
     return tokenizer

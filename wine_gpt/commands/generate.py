@@ -90,7 +90,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=number(float, 0.01, 1),
         help="sample from the likeliest words whose probabilities add up to this (nucleus sampling)",
     )
-    parser.add_argument("--max_new_tokens", type=number(int, 1, 10**6), help="largest number of generated words")
+    parser.add_argument("--max_new_tokens", type=number(int, 1, 10**6), help="largest number of generated tokens")
     parser.add_argument(
         "--seed",
         type=number(int, 0, 2**32 - 1),

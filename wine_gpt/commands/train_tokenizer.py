@@ -1,4 +1,4 @@
-"""Train the word-level tokenizer on the train split and save it, so that several runs can use the same one.
+"""Train the tokenizer on the train split and save it, so that several runs can use the same one.
 
 wine-gpt train-tokenizer --data.path FILE --output_dir runs/tokenizer
 wine-gpt train-tokenizer base.yaml --data.path FILE      # reads the sections data and tokenizer
@@ -22,10 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from wine_gpt.data.reviews import load_reviews
     from wine_gpt.run_folder import require_writable
     from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
+    from wine_gpt.tokenizer.schemes import unit
 
     require_writable(Path(config.output_dir))
     reviews = load_reviews(config.data)
     print(reviews.report)
-    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
+    tokenizer = train_on_reviews(
+        reviews.splits["train"], config.data, config.tokenizer.vocab_size, config.tokenizer.kind
+    )
     save_tokenizer(tokenizer, config.output_dir)
-    print(f"saved: {config.output_dir}, {len(tokenizer):,} words")
+    print(f"saved: {config.output_dir}, {len(tokenizer):,} {unit(tokenizer)}")

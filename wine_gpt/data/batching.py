@@ -218,8 +218,8 @@ class CutTexts:
     Attributes:
         texts: the number of texts.
         cut: the number of texts with more positions than ``block_size``.
-        words: the number of words of all texts.
-        words_cut: the fraction of all texts' words that are cut, 0 to 1.
+        words: the number of tokens of all texts, which are words with the class's tokenizer.
+        words_cut: the fraction of all texts' tokens that are cut, 0 to 1.
         block_size: the model's positions.
     """
 
@@ -234,7 +234,7 @@ class CutTexts:
         longer = "text is" if self.texts == 1 else "texts are"
         return (
             f"{self.cut:,} of {self.texts:,} {longer} longer than block_size {self.block_size}: "
-            f"{words} of the words are not seen"
+            f"{words} of the text is not seen"
         )
 
 

@@ -11,12 +11,16 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 
 import torch
+from tokenizers import models
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.errors import UserError
+from wine_gpt.tokenizer.schemes import unit
 
 # shown in place of [BOS] and [EOS]
 START, END = "▸", "∎"
+# shown in place of a token's spaces
+SPACE = "␣"
 ALTERNATIVES = 10
 TERMINAL_ALTERNATIVES = 5
 # smallest attention weight whose percentage is printed without color
@@ -55,12 +59,14 @@ class Explanation:
         steps: the steps of the generated words, which are the last ones of ``words``.
         temperature: the temperature that the probabilities are computed with.
         view: the layer and head whose attention is shown, in words.
+        unit: what a token is: word, character or token.
     """
 
     words: tuple[str, ...]
     steps: tuple[Step, ...]
     temperature: float
     view: str
+    unit: str = "word"
 
 
 @torch.inference_mode()
@@ -105,6 +111,7 @@ def explain(
         ),
         temperature=temperature,
         view=_view(layer, head),
+        unit=unit(tokenizer).removesuffix("s"),
     )
 
 
@@ -125,8 +132,8 @@ def to_terminal(explanation: Explanation, *, color: bool) -> str:
     """
     shown = "shade" if color else f"percentage, from {ATTENTION_SHOWN:.0%} on"
     legend = (
-        f"For each word: the text before it, {shown} = attention ({explanation.view}); "
-        f"then the likeliest next words at temperature {explanation.temperature:g}, * = chosen."
+        f"For each {explanation.unit}: the text before it, {shown} = attention ({explanation.view}); "
+        f"then the likeliest next {explanation.unit}s at temperature {explanation.temperature:g}, * = chosen."
     )
     prompt_length = len(explanation.words) - len(explanation.steps)
     blocks = [legend]
@@ -150,8 +157,10 @@ def to_html(explanation: Explanation, settings: Mapping[str, str]) -> str:
     steps = [
         {**asdict(step), "attention": [round(weight, 4) for weight in step.attention]} for step in explanation.steps
     ]
-    data = json.dumps({"words": explanation.words, "steps": steps, "settings": dict(settings)}, ensure_ascii=False)
+    shown = {"words": explanation.words, "steps": steps, "settings": dict(settings), "unit": explanation.unit}
+    data = json.dumps(shown, ensure_ascii=False)
     template = resources.files("wine_gpt.generation").joinpath("explain.html").read_text(encoding="utf-8")
+    template = template.replace("{{unit}}", explanation.unit)
     title, before, after = html.escape("".join(explanation.words[1:]).strip()), *template.split("{{data}}")
     # escaped, because "</script>" in a word would end the script element that holds the data
     return before.replace("{{title}}", title) + data.replace("<", "\\u003c") + after
@@ -200,7 +209,12 @@ def _step(
 
 def _label(tokenizer: PreTrainedTokenizerFast, index: int) -> str:
     marks = {tokenizer.bos_token_id: START, tokenizer.eos_token_id: END}
-    return marks.get(index) or str(tokenizer.convert_ids_to_tokens(index))
+    entry = str(tokenizer.convert_ids_to_tokens(index))
+    if not isinstance(tokenizer.backend_tokenizer.model, models.WordLevel):
+        # a token of bytes that are no whole character is shown as the vocabulary has it
+        decoded = str(tokenizer.decode([index]))
+        entry = entry if "\ufffd" in decoded else decoded
+    return marks.get(index) or entry.replace(" ", SPACE)
 
 
 def _spaced_words(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]) -> list[str]:
@@ -208,15 +222,16 @@ def _spaced_words(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]) -> lis
     marks = {tokenizer.bos_token_id: START, tokenizer.eos_token_id: f" {END}"}
     words: list[str] = []
     decoded: list[int] = []
-    text = ""
+    length = 0
     for index in ids:
         if index in marks:
             words.append(marks[index])
             continue
         decoded.append(index)
-        longer = str(tokenizer.decode(decoded))
-        words.append(longer[len(text) :])
-        text = longer
+        # a character's bytes may be in several tokens: the last of them gets the character
+        text = str(tokenizer.decode(decoded)).rstrip("\ufffd")
+        words.append(text[length:])
+        length = max(length, len(text))
     return words
 
 
@@ -226,7 +241,7 @@ def _shaded(word: str, weight: float, highest: float) -> str:
     if strength == 0:
         return word
     shade = _SHADES[min(strength, len(_SHADES)) - 1]
-    return f"{word[: -len(bare)]}\x1b[48;5;{shade}m{_WHITE}{bare}{_RESET}"
+    return f"{word[: len(word) - len(bare)]}\x1b[48;5;{shade}m{_WHITE}{bare}{_RESET}"
 
 
 def _with_percentage(word: str, weight: float, _: float) -> str:

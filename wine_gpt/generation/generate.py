@@ -12,6 +12,7 @@ from wine_gpt.errors import UserError, one_line
 from wine_gpt.generation.decoding import Streamer, decode, supported_config
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.run_folder import GENERATION_CONFIG
+from wine_gpt.tokenizer.schemes import unit
 from wine_gpt.tokenizer.words import LINE_BREAK
 
 
@@ -52,10 +53,12 @@ def encode_prompts(
     Raises:
         UserError: if a prompt leaves no position for a new word.
     """
+    # a token of a text begins with the white space before it, so a prompt must not end with white space
+    typed = [printed_prompt(tokenizer, prompt) for prompt in prompts]
     bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     rows = [
         torch.tensor(ids if ids[:1] == bos else [*bos, *ids], dtype=torch.int64)
-        for ids in tokenizer(list(prompts), split_special_tokens=True, verbose=False)["input_ids"]
+        for ids in tokenizer(typed, split_special_tokens=True, verbose=False)["input_ids"]
     ]
     encoded = {
         "input_ids": pad_sequence(rows, True, tokenizer.pad_token_id, "left"),
@@ -63,8 +66,9 @@ def encode_prompts(
     }
     positions, limit = encoded["input_ids"].shape[1], model.config.max_position_embeddings
     if positions >= limit:
+        units = unit(tokenizer)
         raise UserError(
-            f"prompt: {positions - 1:,} words, but the model has {limit:,} positions: at most {limit - 2:,} words"
+            f"prompt: {positions - 1:,} {units}, but the model has {limit:,} positions: at most {limit - 2:,} {units}"
         )
     return {name: tensor.to(model.device) for name, tensor in encoded.items()}
 
@@ -132,13 +136,14 @@ def _generate(
 
 
 def printed_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> str:
-    """Return a prompt without the white space at its end, but with final line breaks if they are words."""
+    """Return a prompt without the white space around it, but with final line breaks if the tokenizer keeps them."""
     text = prompt.rstrip()
-    return text + "".join(word for word in tokenizer.tokenize(prompt[len(text) :]) if word == LINE_BREAK)
+    kept = str(tokenizer.decode(tokenizer.encode(prompt[len(text) :], add_special_tokens=False)))
+    return text.lstrip() + LINE_BREAK * kept.count(LINE_BREAK)
 
 
 def join(prompt: str, continuation: str) -> str:
-    """Append a decoded continuation, whose words include their leading spaces, to a :func:`printed_prompt`."""
+    """Append a decoded continuation, whose tokens include their leading spaces, to a :func:`printed_prompt`."""
     if prompt.endswith(LINE_BREAK):
         continuation = continuation.removeprefix(" ")
     return (prompt + continuation).lstrip()

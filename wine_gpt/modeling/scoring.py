@@ -14,6 +14,7 @@ from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches
 from wine_gpt.files import JsonObject, from_fields
+from wine_gpt.tokenizer.word_starts import WordStarts, word_starts
 
 Sums = npt.NDArray[np.float64]
 
@@ -61,14 +62,15 @@ class Score:
 
     A review's first word is not counted, because the class's notebook does not predict it; neither is the end of text.
     Unknown words are counted: read ``unknown_rate`` beside the loss, because [UNK] is easier to predict than a rare
-    word.
+    word. With tokens that are no words, the loss of a word is the sum of its tokens' losses.
 
     Attributes:
         nats_per_word: mean −ln p of a word; NaN without words.
-        unknown_rate: fraction of the words that the vocabulary lacks, 0 to 1.
+        unknown_rate: fraction of the tokens that the vocabulary lacks, 0 to 1.
         words: the number of words that were counted.
         reviews: the number of reviews that were scored.
         end_of_text_nats: mean −ln p of the end of text, per review.
+        tokens: the number of tokens that were counted; none if each is a word.
     """
 
     nats_per_word: float
@@ -76,6 +78,17 @@ class Score:
     words: int
     reviews: int
     end_of_text_nats: float
+    tokens: int | None = None
+
+    @property
+    def unit(self) -> str:
+        """What reports call the tokens: words or tokens."""
+        return "words" if self.tokens is None else "tokens"
+
+    @property
+    def nats_per_token(self) -> float:
+        """Mean −ln p of a token, NaN without words."""
+        return self.nats_per_word if self.tokens is None else self.nats_per_word * self.words / self.tokens
 
     @property
     def loss(self) -> float:
@@ -96,20 +109,21 @@ class Score:
     @classmethod
     def of(cls, sums: Sums) -> "Score":
         """Average what :func:`score_reviews` returns."""
-        words, nats, unknown_words, end_nats = sums.sum(axis=0).tolist()
+        words, nats, unknown, end_nats, tokens = sums.sum(axis=0).tolist()
         reviews = len(sums)
         return cls(
             nats_per_word=nats / words if words else math.nan,
-            unknown_rate=unknown_words / words if words else math.nan,
+            unknown_rate=unknown / tokens if tokens else math.nan,
             words=int(words),
             reviews=reviews,
             end_of_text_nats=end_nats / reviews if reviews else math.nan,
+            tokens=None if tokens == words else int(tokens),
         )
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> "Score":
         """Read what :meth:`to_dict` returned."""
-        return from_fields(cls, content)
+        return from_fields(cls, {"tokens": None, **content})
 
     def figures(self) -> dict[str, float]:
         """Return the figures for the log and for trackers, by name."""
@@ -117,7 +131,7 @@ class Score:
 
     def to_dict(self) -> dict[str, float]:
         """Return the figures for a metrics file, the perplexity included."""
-        figures = dataclasses.asdict(self)
+        figures = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         return {"nats_per_word": figures.pop("nats_per_word"), "perplexity": self.perplexity, **figures}
 
 
@@ -140,17 +154,17 @@ def score_reviews(
         split: a tokenized split.
         tokenizer: the model's tokenizer.
         accelerator: determines the device, the index of this process and the number of processes.
-        skipped: the number of words at the beginning of each review that are not counted, int64 of shape (reviews,); 1
-            by default.
+        skipped: the number of tokens at the beginning of each review that are not counted, int64 of shape (reviews,);
+            those of the first word by default.
 
     Returns:
-        float64 of shape (reviews, 4): words, nats of the words, unknown words, nats of the end of text. Every process
-        returns all reviews.
+        float64 of shape (reviews, 5): words, nats of the words, unknown tokens, nats of the end of text, tokens. Every
+        process returns all reviews.
     """
     block_size = module.model.config.n_positions
-    first = np.ones(len(split), np.int64) if skipped is None else skipped
+    starts = word_starts(tokenizer)
     batches = list(evaluation_batches(split, block_size, SCORING_TOKENS))
-    sums = torch.zeros(len(split), 4, dtype=torch.float64)
+    sums = torch.zeros(len(split), 5, dtype=torch.float64)
     was_training = module.training
     module.train(False)
     for indices in batches[accelerator.process_index :: accelerator.num_processes]:
@@ -159,12 +173,20 @@ def score_reviews(
         losses = module.token_losses(batch).cpu().double()
         labels = batch.labels.cpu()
         end = labels == tokenizer.eos_token_id
-        counted = torch.arange(labels.shape[1]) >= torch.from_numpy(first[indices])[:, None]
-        word = (labels != IGNORED) & ~end & counted
-        unknown = word & (labels == tokenizer.unk_token_id)
-        columns = (word, losses * word, unknown, losses * end)
+        before, ids = batch.input_ids.cpu().numpy(), labels.clamp(min=0).numpy()
+        first = _first_word(starts, ids, before) if skipped is None else skipped[indices]
+        counted = torch.arange(labels.shape[1]) >= torch.from_numpy(first)[:, None]
+        token = (labels != IGNORED) & ~end & counted
+        words = torch.from_numpy(starts.count(ids, before)) * token
+        unknown = token & (labels == tokenizer.unk_token_id)
+        columns = (words, losses * token, unknown, losses * end, token)
         sums[torch.from_numpy(indices)] = torch.stack([column.double().sum(1) for column in columns], dim=1)
     module.train(was_training)
     if accelerator.num_processes > 1:
         sums = accelerator.reduce(sums.to(accelerator.device)).cpu()
     return np.asarray(sums)
+
+
+def _first_word(starts: WordStarts, ids: Indices, before: Indices) -> Indices:
+    """Return the number of tokens of each row's first word, int64 of shape (rows,)."""
+    return 1 + np.asarray(starts.continues(ids, before)[:, 1:].cumprod(axis=1).sum(axis=1))

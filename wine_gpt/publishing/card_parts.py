@@ -24,12 +24,15 @@ from wine_gpt.publishing.hub import MAIN
 from wine_gpt.publishing.run_record import DOWNLOADS, RunRecord
 from wine_gpt.publishing.samples import SEED, Sample
 from wine_gpt.publishing.source import source_url
+from wine_gpt.tokenizer.schemes import BPE, CHARACTERS, WORDS
 from wine_gpt.training.record import Environment, TrainingSummary
 from wine_gpt.version import __version__
 
 CardT = TypeVar("CardT", bound=RepoCard)
 
 TEMPLATES = Path(__file__).parent / "templates"
+# the tag of each kind of tokenizer
+TOKENIZER_TAGS = {WORDS: "word-level", CHARACTERS: "character-level", BPE: "bpe"}
 # the Hub's limit, in characters
 SHORT_DESCRIPTION_LENGTH = 60
 
@@ -65,8 +68,9 @@ def license_notice(run: RunRecord) -> str:
 
 
 # Any: the metadata's values are texts, lists and None
-def shared_metadata(corpus: Corpus, samples: Sequence[Sample], *tags: str) -> dict[str, Any]:
+def shared_metadata(run: RunRecord, samples: Sequence[Sample], *tags: str) -> dict[str, Any]:
     """Return the metadata that all models have; None drops a key."""
+    corpus, tokenizer_tag = run.corpus, TOKENIZER_TAGS.get(run.tokenizer_kind or "")
     license = corpus.license
     named = {"license_name": license.name, "license_link": license.url} if license.id == "other" else {}
     return {
@@ -75,7 +79,7 @@ def shared_metadata(corpus: Corpus, samples: Sequence[Sample], *tags: str) -> di
         **named,
         "datasets": [corpus.dataset] if corpus.dataset else None,
         "metrics": ["perplexity"],
-        "tags": ["gpt2", "word-level", *tags, *subject_tags(corpus)],
+        "tags": ["gpt2", *filter(None, [tokenizer_tag]), *tags, *subject_tags(corpus)],
         "widget": [
             {"text": sample.prompt, "output": {"text": sample.text}} for sample in _distinct(samples) if sample.prompt
         ]

@@ -202,7 +202,8 @@ def grams_of_co2(kwh: float) -> float:
 
 def score_table(label: str, scores: Mapping[str, Score | None]) -> str:
     """Return losses and perplexities; ``label`` is the heading of the scores' names."""
-    header = (label, "nats per word", "perplexity", "unknown words", "words", "texts")
+    unit = next((score.unit for score in scores.values() if score is not None), "words")
+    header = (label, "nats per word", "perplexity", f"unknown {unit}", "words", "texts")
     rows = [
         (
             name,

@@ -40,6 +40,14 @@ from wine_gpt.publishing.run_record import ModelShape, RunRecord, SubsetModel
 from wine_gpt.publishing.samples import Sample
 from wine_gpt.publishing.source import source_url
 from wine_gpt.run_folder import CONFIG, WEIGHTS
+from wine_gpt.tokenizer.schemes import BPE, CHARACTERS, WORDS
+
+TOKENIZERS = {
+    WORDS: "word-level: a token is a word or a punctuation mark, in lower case",
+    CHARACTERS: "character-level: a token is a character, in lower case",
+    BPE: "byte-pair encoding: a token is a word or a piece of one, capitals included",
+    None: None,
+}
 
 
 def model_card(
@@ -71,7 +79,7 @@ def model_card(
         samples: texts of the published weights.
     """
     data = ModelCardData(
-        **shared_metadata(run.corpus, samples, *(("onnx", "transformers.js") if onnx else ())),
+        **shared_metadata(run, samples, *(("onnx", "transformers.js") if onnx else ())),
         library_name="transformers",
         pipeline_tag="text-generation",
         model_name=name.split("/")[1],
@@ -88,6 +96,9 @@ def model_card(
         **shared_values(run, name, revision, samples),
         prompt=string(samples[-1].prompt if samples else run.template.prefix),
         parameters=f"{run.metrics.parameters:,}",
+        units=_units(run),
+        lower_case=run.tokenizer_kind in (WORDS, CHARACTERS),
+        bits_per_character=f"{run.evaluation.likelihood.bits_per_character:.3f}" if run.evaluation else "",
         vocabulary=f"{run.shape.vocab_size:,}",
         # the first position is that of [BOS]
         longest_text=f"{run.shape.n_positions - 1:,}",
@@ -112,6 +123,11 @@ def model_card(
     )
 
 
+def _units(run: RunRecord) -> str:
+    """Return what the card calls the tokens: words, characters or tokens."""
+    return run.tokenizer_kind if run.tokenizer_kind in (WORDS, CHARACTERS) else "tokens"
+
+
 def _javascript_options(revision: str, quantized: bool) -> str:
     """Return the third argument of transformers.js's ``pipeline``, after a comma; empty without options."""
     options = {"revision": "" if revision == MAIN else revision, "dtype": "q8" if quantized else ""}
@@ -123,10 +139,11 @@ def _facts(run: RunRecord, space: str | None) -> str:
     """Return the table at the card's beginning."""
     corpus, report, test, source = run.corpus, run.data_report, run.metrics.test, source_url()
     perplexity = figure(test.perplexity, ".2f") if test else None
+    units = _units(run)
     non_commercial = ": non-commercial use only" if "-nc" in corpus.license.id else ""
     rows = [
-        ("model", f"GPT-2: {_architecture(run.shape)}"),
-        ("tokenizer", "word-level: a token is a word or a punctuation mark, in lower case"),
+        ("model", f"GPT-2: {_architecture(run.shape, units)}"),
+        ("tokenizer", TOKENIZERS[run.tokenizer_kind]),
         ("size", f"{(run.folder / WEIGHTS).stat().st_size / 1e6:,.1f} MB; a CPU is enough"),
         ("language", ", ".join(corpus.languages)),
         ("training texts", f"{report.splits['train']:,}" if report else None),
@@ -141,11 +158,11 @@ def _facts(run: RunRecord, space: str | None) -> str:
     return table(("property", "value"), rows)
 
 
-def _architecture(shape: ModelShape) -> str:
+def _architecture(shape: ModelShape, units: str) -> str:
     inner = 4 * shape.n_embd if shape.n_inner is None else shape.n_inner
     return (
         f"{shape.n_layer:,} layers, {shape.n_head:,} heads, width {shape.n_embd:,}, feed-forward width {inner:,}, "
-        f"context length {shape.n_positions:,}, {shape.vocab_size:,} words in the vocabulary"
+        f"context length {shape.n_positions:,}, {shape.vocab_size:,} {units} in the vocabulary"
     )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +30,8 @@ from wine_gpt.run_folder import (
     loss_by_field_plot,
     require_no_folders,
 )
+from wine_gpt.tokenizer import load_tokenizer
+from wine_gpt.tokenizer.schemes import kind_of
 from wine_gpt.training.record import RunMetrics
 
 # where the commands on the cards download to
@@ -81,6 +84,11 @@ class RunRecord:
     def template(self) -> ReviewTemplate:
         """The template that the training texts were rendered with."""
         return ReviewTemplate.from_config(self.config.data)
+
+    @cached_property
+    def tokenizer_kind(self) -> str | None:
+        """The kind of the saved tokenizer, see :func:`wine_gpt.tokenizer.schemes.kind_of`."""
+        return kind_of(load_tokenizer(self.folder))
 
     @property
     def weights_sha256(self) -> str:

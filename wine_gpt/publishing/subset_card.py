@@ -32,7 +32,7 @@ def subset_card(
     # the tags of PEFT's own cards
     tags = ("lora", "transformers", f"base_model:adapter:{base}") if subset_model.is_adapter else ("finetuned",)
     data = ModelCardData(
-        **shared_metadata(run.corpus, samples, *tags),
+        **shared_metadata(run, samples, *tags),
         library_name="peft" if subset_model.is_adapter else "transformers",
         pipeline_tag="text-generation",
         base_model=base,

@@ -16,7 +16,8 @@ from wine_gpt.data.columns import BATCH_ROWS
 from wine_gpt.data.reviews import texts
 from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
-from wine_gpt.tokenizer.schemes import WORDS, scheme_of
+from wine_gpt.tokenizer.schemes import WORDS, scheme_of, unit
+from wine_gpt.tokenizer.word_starts import word_starts
 from wine_gpt.tokenizer.words import class_words
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
@@ -66,21 +67,33 @@ class _ChunkIds(dict[str, list[int]]):
         return ids
 
 
+def count_training_words(tokenized: Dataset, tokenizer: PreTrainedTokenizerFast) -> int:
+    """Return the number of the class's words in a tokenized split."""
+    starts, words = word_starts(tokenizer), 0
+    for table in _batches_of_ids(tokenized):
+        ids = table.flatten().to_numpy()
+        # the token before the first one is [BOS], whose successor continues no word
+        words += int(starts.count(ids, np.roll(ids, 1)).sum())
+    return words
+
+
 def describe_poor_fit(split: Dataset, tokenized: Dataset, tokenizer: PreTrainedTokenizerFast) -> str:
     """Return what is wrong if a tokenizer knows few words of a split or its words are whole sentences; else ""."""
     ids = unknown_ids = 0
     for batch in _batches_of_ids(tokenized):
         ids += len(batch.flatten())
         unknown_ids += int(np.count_nonzero(batch.flatten() == tokenizer.unk_token_id))
-    words = max(ids - 2 * len(tokenized), 1)
-    unknown = unknown_ids / words
-    characters = sum(len("".join(text.split())) for text in texts(split)) / words
+    tokens = max(ids - 2 * len(tokenized), 1)
+    unknown = unknown_ids / tokens
+    characters = sum(len("".join(text.split())) for text in texts(split)) / tokens
+    units = unit(tokenizer)
     if unknown <= MOST_UNKNOWN and characters <= MOST_CHARACTERS:
         return ""
     return (
-        f"{unknown:.0%} of the validation split's words are unknown to the tokenizer, and a word has {characters:.0f} "
-        "characters on average: use more texts, or for a script without spaces between words (Chinese, Japanese, "
-        "Thai) name another tokenizer: tokenizer.path, see docs/data.md"
+        f"{unknown:.0%} of the validation split's {units} are unknown to the tokenizer, and a "
+        f"{units.removesuffix('s')} has {characters:.0f} characters on average: use more texts, or for a script "
+        "without spaces between words (Chinese, Japanese, Thai) set tokenizer.kind to characters or bpe, see "
+        "docs/tokenizers.md"
     )
 
 
@@ -101,7 +114,7 @@ def no_known_word(split: str) -> UserError:
     return UserError(
         f"data: the {split} split has nothing to score, because the tokenizer knows no word of a text after its "
         "first, which is not scored: check data.path and data.text_field, use more texts, or pretrain with another "
-        "--tokenizer.path"
+        "--tokenizer.kind"
     )
 
 

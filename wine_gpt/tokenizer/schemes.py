@@ -65,10 +65,17 @@ def scheme_of(tokenizer: PreTrainedTokenizerFast) -> Scheme | None:
     return next((scheme for scheme in SCHEMES if found == _stages_of(scheme)), None)
 
 
+def kind_of(tokenizer: PreTrainedTokenizerFast) -> str | None:
+    """Return a tokenizer's kind, which is words for any other word-level tokenizer; None for other packages' kinds."""
+    if scheme := scheme_of(tokenizer):
+        return scheme.kind
+    return WORDS if isinstance(tokenizer.backend_tokenizer.model, models.WordLevel) else None
+
+
 def unit(tokenizer: PreTrainedTokenizerFast) -> str:
     """Return what messages call the tokens: words, characters or tokens."""
-    scheme = scheme_of(tokenizer)
-    return scheme.kind if scheme and scheme.kind != BPE else "tokens"
+    kind = kind_of(tokenizer)
+    return kind if kind in (WORDS, CHARACTERS) else "tokens"
 
 
 def stages(core: Tokenizer) -> tuple[str, object, object]:

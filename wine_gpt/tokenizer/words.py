@@ -26,6 +26,7 @@ WORD = rf"[{_PUNCTUATION}]|[^{_PUNCTUATION}{WHITE_SPACE}]+"
 # the same, with each line break as a word
 WORD_OR_BREAK = rf"\n|{WORD}"
 _FIND_WORDS = re.compile(WORD).findall
+_IS_WORD_CHARACTER = re.compile(rf"[^{_PUNCTUATION}{WHITE_SPACE}]").match
 _FIND_WORDS_AND_BREAKS = re.compile(WORD_OR_BREAK).findall
 _FINDER = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
 _FINDER.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
@@ -60,6 +61,11 @@ def class_words(text: str, line_breaks: bool = False) -> list[str]:
     # str.lower writes Σ at a word's end as ς; the tokenizer's Lowercase writes σ everywhere
     lowered = unicodedata.normalize("NFC", text).replace("Σ", "σ").lower()
     return (_FIND_WORDS_AND_BREAKS if line_breaks else _FIND_WORDS)(lowered)
+
+
+def is_word_character(character: str) -> bool:
+    """Return whether a character is part of a word of several characters: no punctuation mark and no white space."""
+    return _IS_WORD_CHARACTER(character) is not None
 
 
 def word_ends(text: str) -> list[int]:

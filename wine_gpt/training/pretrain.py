@@ -29,8 +29,9 @@ from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Score, score
 from wine_gpt.processes import main_process_first, require_equal, shared_errors
 from wine_gpt.tokenizer import load_tokenizer, tokenize_splits, train_on_reviews
-from wine_gpt.tokenizer.encoding import describe_poor_fit, require_known_words
+from wine_gpt.tokenizer.encoding import count_training_words, describe_poor_fit, require_known_words
 from wine_gpt.tokenizer.files import fingerprint, vocabulary_sha256
+from wine_gpt.tokenizer.schemes import unit
 from wine_gpt.training import epoch_weights, record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate, scale_logits
@@ -161,7 +162,9 @@ def _pretrain(
         logger.info(f"finished already: {folder} has all {trainer.plan.total_steps:,} steps of this config")
         return FinishedRun(folder, _held_out(finished))
     if teach is None and tested is None:
-        logger.info(describe_fitting_config(trainer.cut.words))
+        is_words = unit(tokenizer) == "words"
+        words = trainer.cut.words if is_words else count_training_words(splits["train"], tokenizer)
+        logger.info(describe_fitting_config(words))
     _warn_of_few_steps(trainer)
     _suggest_batch_tokens(trainer)
     # after all checks, so that a wrong setting does not remove an earlier run
@@ -172,7 +175,7 @@ def _pretrain(
             run_folder.mark_unfinished(folder)
             epoch_weights.discard_after(folder / run_folder.EPOCHS, trainer.state.step)
     logger.info(
-        f"model: {trainer.module.model.num_parameters():,} parameters, {len(tokenizer):,} words; "
+        f"model: {trainer.module.model.num_parameters():,} parameters, {len(tokenizer):,} {unit(tokenizer)}; "
         f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"
     )
     start_trackers(accelerator, folder, folder.resolve().name, config, trainer.state)

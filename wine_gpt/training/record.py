@@ -153,7 +153,7 @@ class TrainingSummary:
         energy_kwh: none if some of the run was not measured.
         padding_fraction: fraction of the batches' positions that are padding, 0 to 1.
         reviews_cut: the number of training reviews with more positions than the model has.
-        words_cut: the fraction of the training words that those reviews lose, 0 to 1; none in files of version 0.1.0.
+        words_cut: the fraction of the training tokens that those reviews lose, 0 to 1; none in files of version 0.1.0.
         processes: the number of processes that trained.
         mixed_precision: Accelerate's name of the precision, such as bf16.
         logit_scale: the factor that calibration multiplied the logits by; none without calibration.
@@ -402,16 +402,23 @@ def save_samples(folder: Path, state: TrainingState) -> None:
     write_atomically(folder / SAMPLES, "\n".join(lines) + "\n")
 
 
+def _curve_loss(score: ValidationScore) -> float:
+    """Return a validation's loss in the unit of the training loss, nats per token."""
+    return score.nats_per_token if isinstance(score, Score) else score.loss
+
+
 def save_loss_curve(folder: Path, state: TrainingState) -> None:
-    """Draw training loss (nats per token) and validation loss (nats per word) over the optimizer steps."""
+    """Draw training and validation loss, both in nats per token, over the optimizer steps."""
     axes = new_axes("optimizer step", "loss in nats")
     axes.plot(*zip(*state.curve, strict=True), color=PALE, linewidth=1, label="training, per token")
     validated = [epoch for epoch in state.epochs if epoch.score.reviews]
     if validated:
-        losses = [epoch.score.loss for epoch in validated]
-        axes.plot([epoch.step for epoch in validated], losses, color=WINE, marker="o", label="validation, per word")
+        losses = [_curve_loss(epoch.score) for epoch in validated]
+        score = validated[0].score
+        unit = score.unit.removesuffix("s") if isinstance(score, Score) else "word"
+        axes.plot([epoch.step for epoch in validated], losses, color=WINE, marker="o", label=f"validation, per {unit}")
     if validated and state.best:
-        loss = state.best.score.loss
+        loss = _curve_loss(state.best.score)
         axes.annotate(f"{loss:.3f}", (state.best.step, loss), (0, 8), textcoords="offset points")
     save_axes(axes, folder / LOSS_PLOT)
 
