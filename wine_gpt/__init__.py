@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         load_reviews,
         pretrain,
         publish,
+        similar,
         train_tokenizer,
     )
 
@@ -33,6 +34,7 @@ __all__ = [
     "load_reviews",
     "pretrain",
     "publish",
+    "similar",
     "train_tokenizer",
 ]
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "generate": "generate a review and explain each word",
     "explore": "look inside a model in the browser, on this machine",
     "ask": "answer a multiple-choice question about a review",
+    "similar": "find the training reviews that are most like a text",
     "score": "score a model on reviews that it never saw",
     "refit": "train a tested run's model again on all its reviews, for publishing",
     "finetune": "fine-tune a pretrained model on one subset, such as a grape variety",

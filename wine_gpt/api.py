@@ -53,6 +53,7 @@ from wine_gpt.publishing.publish import PublishResult
 from wine_gpt.publishing.publish import dry_run as _dry_run
 from wine_gpt.run_folder import require_writable
 from wine_gpt.tasks.questions import Answer, answer_question, read_question
+from wine_gpt.tasks.similarity import SimilarReview, find_similar
 from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
 from wine_gpt.training import pretrain as _pretrain
 from wine_gpt.training.accelerator import restored_generators
@@ -268,6 +269,26 @@ def ask(model: Model, review: str, question: str, choices: Sequence[str] | None 
     loaded, tokenizer = _load(model)
     asked = read_question(question, choices)
     return answer_question(loaded, tokenizer, review, asked, prefix=_default_prompt(model))
+
+
+@_names_keywords
+def similar(run: StrPath, text: str, k: int = 5) -> list[SimilarReview]:
+    """Find the training reviews of a run that are most like a text, by embeddings of their descriptions.
+
+    Args:
+        run: the folder of a finished run. Its folder ``similarity`` gets the embeddings and a model of
+            sentence-transformers at the first call.
+        text: a description, or a whole review, whose header is left out.
+        k: how many.
+
+    Returns:
+        the reviews, the most similar first.
+
+    Raises:
+        UserError: if the run or its reviews can't be read, the text has no known word, or k is out of range.
+    """
+    with restored_generators():
+        return find_similar(fspath(run), text, k)
 
 
 @_names_keywords

@@ -64,6 +64,8 @@ EPOCH_WEIGHTS = "epoch-*.safetensors"
 # folders of a distillation: the runs of the ensemble's members, and their predictions
 MEMBERS = "members"
 TARGETS = "targets"
+# folder of the embeddings of the training reviews, a model of sentence-transformers
+SIMILARITY = "similarity"
 # folder of the results of scoring
 EVALUATION = "evaluation"
 # longest column name that stands unchanged in a file name

@@ -1,0 +1,13 @@
+"""Print the training reviews of a run that are most like a text.
+
+    python scripts/similar.py runs/sample --text "A perfumed nose of rhubarb and forest floor sets the scene." -k 5
+
+This is ``wine-gpt similar``; its code is in ``wine_gpt/commands/similar.py``.
+"""
+
+from wine_gpt.cli import command_main
+
+main = command_main("similar")
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Test the search for similar reviews: its index, the model of sentence-transformers, and the errors."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import toy_texts
+from sentence_transformers import SentenceTransformer
+from support.finished_runs import finish
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+import wine_gpt
+from wine_gpt.__main__ import main
+from wine_gpt.errors import UserError
+from wine_gpt.tasks.similarity import SimilarReview, load_index, whitening
+
+DESCRIPTION = "It's a full-bodied, bright wine with plum and oak, worth $15. Drink now."
+
+
+@pytest.fixture(scope="module")
+def run(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of the toy model, whose reviews are in a file."""
+    folder = tmp_path_factory.mktemp("similarity")
+    names = ("prefix", "country", "province", "variety", "description")
+    records = [dict(zip(names, text.split(" : "), strict=True)) for text in toy_texts()]
+    (folder / "reviews.json").write_text(json.dumps(records))
+    return finish(toy_run, folder / "run", str(folder / "reviews.json"), deduplicate="record")
+
+
+def test_the_most_similar_reviews_have_the_same_description(run: Path) -> None:
+    found = wine_gpt.similar(run, DESCRIPTION, k=5)
+    assert all(review.text.endswith(DESCRIPTION) for review in found[:4])
+    assert found[0].similarity == pytest.approx(1, abs=1e-5)
+    assert [review.similarity for review in found] == sorted((review.similarity for review in found), reverse=True)
+    assert SimilarReview.from_dict(found[0].to_dict()) == found[0]
+
+
+def test_the_header_of_a_review_is_left_out(run: Path) -> None:
+    index = load_index(run)
+    whole = index.search(f"Wine review : Italy : Tuscany : Riesling : {DESCRIPTION}", 3)
+    assert whole == index.search(DESCRIPTION, 3)
+
+
+def test_sentence_transformers_loads_the_model_alone(run: Path, tmp_path: Path) -> None:
+    index = load_index(run)
+    shutil.copytree(run / "similarity", tmp_path / "model")
+    (tmp_path / "model" / "training_embeddings.npy").unlink()
+    embedded = SentenceTransformer(str(tmp_path / "model")).encode([*index.reviews["description"]])
+    assert np.allclose(embedded, index.embeddings, atol=1e-4)
+
+
+def test_an_embedding_is_the_mean_of_the_last_states_whitened(
+    run: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    index = load_index(run)
+    raw = []
+    for text in index.reviews["description"]:
+        states = model.transformer(**tokenizer(text, return_tensors="pt")).last_hidden_state
+        raw.append(states[0].mean(0).detach().numpy())
+    weight, bias = whitening(np.array(raw))
+    whitened = np.array(raw) @ weight.T + bias
+    assert np.allclose(whitened / np.linalg.norm(whitened, axis=1, keepdims=True), index.embeddings, atol=1e-3)
+
+
+def test_the_index_is_made_again_for_other_weights_only(run: Path) -> None:
+    load_index(run)
+    file = run / "similarity" / "index.json"
+    made = file.stat().st_mtime_ns
+    load_index(run)
+    assert file.stat().st_mtime_ns == made
+    file.write_text(json.dumps({**json.loads(file.read_text()), "weights_sha256": "0"}))
+    load_index(run)
+    assert json.loads(file.read_text())["weights_sha256"] != "0"
+
+
+@pytest.mark.parametrize(
+    ("text", "k", "message"),
+    [
+        (" \n", 5, "text: it is empty"),
+        ("Zyxw zyxw", 5, "text: it has no word that the model knows"),
+        (DESCRIPTION, 0, "k: 0 is no number from 1 to"),
+        (DESCRIPTION, 10_000, "k: 10,000 is no number from 1 to"),
+    ],
+)
+def test_a_wrong_text_or_number_is_one_line(run: Path, text: str, k: int, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        wine_gpt.similar(run, text, k)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_without_its_data_is_one_line(run: Path, toy_run: Path, tmp_path: Path) -> None:
+    moved = finish(toy_run, tmp_path / "run", str(tmp_path / "reviews.json"))
+    other = shutil.copytree(run, tmp_path / "other")
+    (other / "metrics.json").write_text('{"data_fingerprint": "0"}')
+    for folder, message in [
+        (tmp_path / "nowhere", "run: no such folder"),
+        (toy_run, f"run: {toy_run} has no config.yaml: name a finished run"),
+        (moved, f"data.path: no such file: {tmp_path / 'reviews.json'}"),
+        (other, "data: "),
+    ]:
+        with pytest.raises(UserError) as error:
+            wine_gpt.similar(folder, DESCRIPTION)
+        assert str(error.value).startswith(message)
+        assert "\n" not in str(error.value)
+
+
+def test_without_sentence_transformers_the_command_says_how_to_install_it(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"similar: sentence-transformers is missing: pip install .*\[similarity\]"):
+        wine_gpt.similar(run, DESCRIPTION)
+
+
+def test_the_command_prints_a_review_in_each_line(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["wine-gpt", "similar", str(run), "--text", DESCRIPTION, "-k", "2"])
+    main()
+    stdout, stderr = capsys.readouterr()
+    assert [line[:18] for line in stdout.splitlines()] == ["1.00  wine review "] * 2
+    assert stderr == ""

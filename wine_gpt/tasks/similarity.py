@@ -1,0 +1,245 @@
+"""Find the training reviews that are most like a text, by embeddings of their descriptions.
+
+A description's embedding is the mean of a GPT-2's last hidden states over its tokens, whitened: centered, and scaled
+so that all directions vary equally over the training reviews, because the mean states of a language model lie in a
+narrow cone (Su et al. 2021, "Whitening Sentence Representations for Better Semantics and Faster Retrieval"). The model
+is saved as a sentence-transformers model, which needs no code of this package. The header is not embedded, so that the
+variety is not given away.
+"""
+
+import dataclasses
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from datasets import Dataset
+
+from wine_gpt.config import PretrainConfig
+from wine_gpt.config_io import build_config
+from wine_gpt.data.reviews import Reviews, load_reviews
+from wine_gpt.data.template import COMPOSED, ReviewTemplate
+from wine_gpt.errors import UserError
+from wine_gpt.files import JsonObject, from_fields, install_command, read_json, sha256, write_json
+from wine_gpt.model_path import describe_missing
+from wine_gpt.modeling.pretrained import quiet_transformers
+from wine_gpt.run_folder import CONFIG, METRICS, SIMILARITY, WEIGHTS, data_settings, require_writable
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Embeddings = npt.NDArray[np.float32]
+
+# in the run's folder SIMILARITY, beside the files of sentence-transformers
+TRAINING_EMBEDDINGS = "training_embeddings.npy"
+# of what the embeddings were made
+INDEX = "index.json"
+# the first file of a model of sentence-transformers
+MODULES = "modules.json"
+# added to each direction's variance, as a fraction of the mean variance, so that no direction is only noise
+SHRINKAGE = 0.1
+
+
+@dataclass(frozen=True)
+class SimilarReview:
+    """A training review that is like a text.
+
+    Attributes:
+        text: the whole review, header and description.
+        similarity: the cosine of the embeddings, -1 to 1.
+        index: its row in the training split.
+    """
+
+    text: str
+    similarity: float
+    index: int
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "SimilarReview":
+        """Read what :meth:`to_dict` returned."""
+        return from_fields(cls, content)
+
+    def to_dict(self) -> JsonObject:
+        """Return the fields for a JSON file."""
+        return dataclasses.asdict(self)
+
+
+class SimilarityIndex:
+    """The embeddings of a run's training reviews, and the model that made them.
+
+    Attributes:
+        model: normalizes its embeddings.
+        embeddings: float32 of shape (reviews, dimensions), each of length 1.
+        reviews: the training split.
+        template: the form of its texts.
+    """
+
+    def __init__(
+        self, model: "SentenceTransformer", embeddings: Embeddings, reviews: Dataset, template: ReviewTemplate
+    ) -> None:
+        self.model = model
+        self.embeddings = embeddings
+        self.reviews = reviews
+        self.template = template
+
+    def search(self, text: str, k: int = 5) -> list[SimilarReview]:
+        """Return the k training reviews that are most like a text, the most similar first.
+
+        Args:
+            text: a description, or a whole review, whose header is left out.
+            k: how many, at most the number of training reviews.
+
+        Raises:
+            UserError: if the text has no known word, or k is out of range.
+        """
+        if not 1 <= k <= len(self.reviews):
+            raise UserError(f"k: {k:,} is no number from 1 to {len(self.reviews):,}, the number of training reviews")
+        description = self.template.parse(text).get(self.template.text_field, text)
+        require_known_word(self.model, description)
+        similarities = self.embeddings @ encode(self.model, [description])[0]
+        nearest = np.argsort(-similarities, kind="stable")[:k].tolist()
+        texts = self.reviews[nearest][COMPOSED]
+        return [
+            SimilarReview(text, float(similarities[index]), index) for text, index in zip(texts, nearest, strict=True)
+        ]
+
+
+def find_similar(run: str | Path, text: str, k: int = 5) -> list[SimilarReview]:
+    """Return the k training reviews of a run that are most like a text; see :meth:`SimilarityIndex.search`.
+
+    Raises:
+        UserError: as :func:`load_index` and :meth:`SimilarityIndex.search`.
+    """
+    if not text.strip():
+        raise UserError("text: it is empty")
+    return load_index(run).search(text, k)
+
+
+def load_index(run: str | Path) -> SimilarityIndex:
+    """Load the index in a run's folder ``similarity``, or make it if it is missing or of other weights or reviews.
+
+    Args:
+        run: the folder of a run of pretraining, or of a model that was fine-tuned for embeddings.
+
+    Raises:
+        UserError: if sentence-transformers is missing, the folder holds no run, its reviews can't be read or are not
+            those that it was trained on, or the index can't be written.
+    """
+    require_sentence_transformers()
+    folder = Path(run)
+    reviews, template = load_training_reviews(folder)
+    made_of = {"weights_sha256": sha256(folder / WEIGHTS), "data_fingerprint": reviews.fingerprint}
+    saved = folder / SIMILARITY
+    if not (saved / INDEX).is_file() or read_json(saved / INDEX) != made_of:
+        make_index(folder, reviews.splits["train"][template.text_field], made_of)
+    return SimilarityIndex(
+        load_sentence_model(saved), np.load(saved / TRAINING_EMBEDDINGS), reviews.splits["train"], template
+    )
+
+
+def make_index(folder: Path, descriptions: list[str], made_of: JsonObject) -> None:
+    """Embed the descriptions, and save the embeddings and the model in the run's folder ``similarity``."""
+    saved = folder / SIMILARITY
+    require_writable(saved)
+    (saved / INDEX).unlink(missing_ok=True)
+    model = load_sentence_model(folder)
+    embeddings = encode(model, descriptions)
+    if not (folder / MODULES).is_file():
+        embeddings = add_whitening(model, embeddings)
+    with quiet_transformers():
+        model.save_pretrained(str(saved), create_model_card=False)
+    np.save(saved / TRAINING_EMBEDDINGS, embeddings)
+    # last, because the index counts as complete with this file
+    write_json(saved / INDEX, made_of)
+
+
+def load_training_reviews(folder: Path) -> tuple[Reviews, ReviewTemplate]:
+    """Load the reviews that a run was trained on.
+
+    Raises:
+        UserError: if the folder holds no run, or the reviews can't be read or are others.
+    """
+    if not folder.is_dir():
+        raise UserError(f"run: {describe_missing(str(folder))}: the reviews to compare with are those of a run")
+    settings = data_settings(folder)
+    if not settings or not (folder / WEIGHTS).is_file():
+        missing = WEIGHTS if settings else CONFIG
+        raise UserError(f"run: {folder} has no {missing}: name a finished run, whose training reviews are searched")
+    data = build_config(PretrainConfig, settings).data
+    reviews = load_reviews(data)
+    recorded = read_json(folder / METRICS).get("data_fingerprint") if (folder / METRICS).is_file() else None
+    if recorded not in (None, reviews.fingerprint):
+        raise UserError(f"data: {reviews.report.source} is not what {folder} was trained on: restore its reviews")
+    return reviews, ReviewTemplate.from_config(data)
+
+
+def load_sentence_model(folder: Path) -> "SentenceTransformer":
+    """Load a model of sentence-transformers, or make one of a GPT-2: the mean of its last hidden states."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    with quiet_transformers():
+        if (folder / MODULES).is_file():
+            return SentenceTransformer(str(folder), local_files_only=True)
+        transformer = Transformer(str(folder))
+        pooling = Pooling(transformer.get_embedding_dimension(), "mean")
+        return SentenceTransformer(modules=[transformer, pooling])
+
+
+def add_whitening(model: "SentenceTransformer", embeddings: Embeddings) -> Embeddings:
+    """Append whitening and normalization to the model, and return the embeddings whitened and normalized."""
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+
+    weight, bias = whitening(embeddings)
+    dense = Dense(
+        len(bias), len(bias), activation_function=None, init_weight=torch.tensor(weight), init_bias=torch.tensor(bias)
+    )
+    model.append(dense.to(model.device))
+    model.append(Normalize())
+    whitened = embeddings @ weight.T + bias
+    return np.asarray(whitened / np.linalg.norm(whitened, axis=1, keepdims=True), dtype=np.float32)
+
+
+def whitening(embeddings: Embeddings) -> tuple[Embeddings, Embeddings]:
+    """Return a weight and a bias that give embeddings mean 0 and about the unit covariance.
+
+    Args:
+        embeddings: float32 of shape (embeddings, dimensions).
+
+    Returns:
+        float32 of shape (dimensions, dimensions) and (dimensions,).
+    """
+    mean = embeddings.mean(0, dtype=np.float64)
+    variances, directions = np.linalg.eigh(np.cov(embeddings.T - mean[:, None]))
+    weight = directions.T / np.sqrt(variances + SHRINKAGE * variances.mean())[:, None]
+    return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
+
+
+def encode(model: "SentenceTransformer", texts: list[str]) -> Embeddings:
+    """Return the texts' embeddings, float32 of shape (texts, dimensions)."""
+    return np.asarray(model.encode(texts, batch_size=64, show_progress_bar=False), dtype=np.float32)
+
+
+def require_known_word(model: "SentenceTransformer", text: str) -> None:
+    """Check that an embedding is about something.
+
+    Raises:
+        UserError: if the model knows no word of the text.
+    """
+    tokenizer = model.tokenizer
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    if not set(ids) - {tokenizer.unk_token_id}:
+        raise UserError("text: it has no word that the model knows")
+
+
+def require_sentence_transformers() -> None:
+    """Check that sentence-transformers is installed.
+
+    Raises:
+        UserError: if it is missing; the message has the command that installs it.
+    """
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise UserError(f"similar: sentence-transformers is missing: {install_command('similarity')}")
