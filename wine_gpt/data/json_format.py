@@ -177,6 +177,8 @@ class _JsonReader:
         # characters and lines before the buffer
         self.characters = 0
         self.lines = lines
+        # whether the buffer's whole records may be parsed at once
+        self.at_once = True
 
     def records(self, columns: RequestedColumns) -> Iterator[Record]:
         """Yield the records, which must be objects."""
@@ -218,8 +220,11 @@ class _JsonReader:
         if self.peek() == "]":
             self.position += 1
         else:
-            for number in itertools.count(1):
-                yield _record(self._value(number), self.name, "record", number)
+            number = 0
+            while True:
+                for value in self._whole_values() or [self._value(number + 1)]:
+                    number += 1
+                    yield _record(value, self.name, "record", number)
                 if comma := JSON_COMMA.match(self.buffer, self.position):
                     self.position = comma.end()
                 elif self._ends_after(number):
@@ -249,6 +254,19 @@ class _JsonReader:
             if self.position == len(self.buffer) and not self._read_more():
                 return ""
 
+    def _whole_values(self) -> list[object]:
+        """Parse the values up to the last brace of the buffer at once, which is faster; none if they are not whole."""
+        end = self.buffer.rfind("}", self.position) + 1 if self.at_once else 0
+        if end:
+            try:
+                values: list[object] = DECODER.decode(f"[{self.buffer[self.position : end]}]")
+            except (ValueError, RecursionError):
+                self.at_once = False
+            else:
+                self.position = end
+                return values
+        return []
+
     def _value(self, number: int) -> object:
         """Parse the value at the current position; if that fails, read more and try again until the file ends."""
         while True:
@@ -274,6 +292,7 @@ class _JsonReader:
             self.lines += self.buffer.count("\n", 0, self.position)
             self.buffer = self.buffer[self.position :] + more
             self.position = 0
+            self.at_once = True
         return bool(more)
 
     def _fault(self, number: int, reason: str, position: int | None = None) -> UserError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, List, Value
@@ -18,7 +19,7 @@ from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
 from wine_gpt.tokenizer.schemes import WORDS, scheme_of, unit
 from wine_gpt.tokenizer.word_starts import word_starts
-from wine_gpt.tokenizer.words import class_words
+from wine_gpt.tokenizer.words import class_words, split_at_spaces
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
 # a tokenizer fits a corpus badly above this fraction of unknown tokens, or above these characters per token on average
@@ -37,34 +38,47 @@ def tokenize_splits(splits: DatasetDict, tokenizer: PreTrainedTokenizerFast) -> 
 
 def encode_reviews(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
     """Return each text's ids: [BOS], its words, [EOS]."""
+    ids: list[list[int]] = _encode_texts(tokenizer, pa.array(texts, pa.string())).to_pylist()
+    return ids
+
+
+def _encode_texts(tokenizer: PreTrainedTokenizerFast, texts: pa.Array) -> pa.ListArray:
+    """Return each text's ids, int32; see ``benchmarks/RESULTS.md`` for the speed."""
     scheme = scheme_of(tokenizer)
     if scheme is None or scheme.kind != WORDS:
         # add_special_tokens is false, because another tokenizer may add other special tokens
         encoded = tokenizer(
-            texts,
+            texts.to_pylist(),
             add_special_tokens=False,
             split_special_tokens=True,
             return_attention_mask=False,
             verbose=False,
-        )
-        return [[tokenizer.bos_token_id, *ids, tokenizer.eos_token_id] for ids in encoded["input_ids"]]
-    ids = _ChunkIds(tokenizer, scheme.line_breaks)
-    bos, eos = [tokenizer.bos_token_id], [tokenizer.eos_token_id]
-    return [[*chain(bos, *map(ids.__getitem__, text.split(" ")), eos)] for text in texts]
+        )["input_ids"]
+        ends = np.cumsum([0, *map(len, encoded)])
+        return _with_special_tokens(tokenizer, np.fromiter(chain.from_iterable(encoded), np.int32, ends[-1]), ends)
+    chunks = split_at_spaces(texts)
+    # words are found once per distinct chunk, because the regular expression is slow
+    distinct = chunks.flatten().dictionary_encode()
+    words = _ids_of_words(tokenizer, distinct.dictionary, scheme.line_breaks).take(distinct.indices)
+    bounds = words.offsets.to_numpy()[chunks.offsets.to_numpy()]
+    return _with_special_tokens(tokenizer, words.values.to_numpy(), bounds)
 
 
-class _ChunkIds(dict[str, list[int]]):
-    """A cache of the ids of each chunk between spaces; see ``benchmarks/RESULTS.md`` for the speed."""
+def _ids_of_words(tokenizer: PreTrainedTokenizerFast, chunks: pa.Array, line_breaks: bool) -> pa.ListArray:
+    """Return the ids of the words of each chunk."""
+    vocabulary, unknown = tokenizer.get_vocab(), tokenizer.unk_token_id
+    words = [class_words(chunk, line_breaks) for chunk in chunks.to_pylist()]
+    return pa.array([[vocabulary.get(word, unknown) for word in found] for found in words], pa.list_(pa.int32()))
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, line_breaks: bool) -> None:
-        self._line_breaks = line_breaks
-        self._vocabulary = tokenizer.get_vocab()
-        self._unknown = tokenizer.unk_token_id
 
-    def __missing__(self, chunk: str) -> list[int]:
-        words = class_words(chunk, self._line_breaks)
-        ids = self[chunk] = [self._vocabulary.get(word, self._unknown) for word in words]
-        return ids
+def _with_special_tokens(
+    tokenizer: PreTrainedTokenizerFast, ids: npt.NDArray[np.int32], bounds: npt.NDArray[np.int64]
+) -> pa.ListArray:
+    """Return the ids of each text between [BOS] and [EOS]; a text's ids lie between two bounds."""
+    texts = len(bounds) - 1
+    ends = np.repeat(bounds, 2)[1:-1]
+    with_ends = np.insert(ids, ends, np.tile([tokenizer.bos_token_id, tokenizer.eos_token_id], texts))
+    return pa.ListArray.from_arrays((bounds + 2 * np.arange(texts + 1)).astype(np.int32), with_ends)
 
 
 def count_training_words(tokenized: Dataset, tokenizer: PreTrainedTokenizerFast) -> int:
@@ -164,8 +178,5 @@ def _bars_on_terminals_only() -> Iterator[None]:
 
 
 def _encode(table: pa.Table, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
-    reviews = encode_reviews(tokenizer, table[COMPOSED].to_pylist())
-    lengths = np.fromiter(map(len, reviews), np.int32, len(reviews))
-    ids = np.fromiter(chain.from_iterable(reviews), np.int32, lengths.sum())
-    offsets = np.concatenate([[0], lengths.cumsum()]).astype(np.int32)
-    return pa.table({"input_ids": pa.ListArray.from_arrays(offsets, ids), "length": lengths})
+    ids = _encode_texts(tokenizer, table[COMPOSED].combine_chunks())
+    return pa.table({"input_ids": ids, "length": ids.value_lengths()})
