@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from wine_gpt.commands import explore, generate, publish
+from wine_gpt.commands import ask, explore, generate, publish, similar
 from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, RefitConfig, ScoreConfig, TokenizerRunConfig
 from wine_gpt.config_io import leaf_types, parse_config
 
@@ -47,6 +47,8 @@ PARSERS: dict[str, Callable[[list[str]], Any]] = {
     "refit": lambda arguments: parse_config(RefitConfig, ["--run", *arguments]),
     "generate": generate.read_arguments,
     "publish": publish.read_arguments,
+    "ask": ask.read_arguments,
+    "similar": similar.read_arguments,
     "explore": explore.read_arguments,
     "quickstart": lambda arguments: None,
 }
