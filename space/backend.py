@@ -1,5 +1,6 @@
 """The functions behind the page and the API: they validate requests and run the model."""
 
+import dataclasses
 import functools
 import html
 import itertools
@@ -18,7 +19,7 @@ import copy_check
 import template
 import validation
 from attention import View
-from copy_check import Index
+from copy_check import Index, words_of
 from engine import BASE, Engine, Prompt, Settings
 from i18n import Texts, UserFacingError, page_texts
 from model_source import ModelSource, choose_adapters, choose_model
@@ -35,9 +36,9 @@ except ModuleNotFoundError:
 Side = tuple[str, str, float | None]
 
 MAX_LENGTH = 1_024
-# number of texts that the model writes to find values of the fields, their maximum words, a value's maximum characters
+# texts that the model writes to find values of the fields, their maximum tokens, a value's maximum characters
 SAMPLED_ROWS = 16
-MAX_HEADER = 40
+MAX_HEADER = {"word": 40, "character": 200, "token": 60}
 MAX_VALUE = 40
 
 
@@ -122,6 +123,7 @@ class Backend:
             return
         self.problems += self.engine.problems
         self._load_template(source)
+        self.template = dataclasses.replace(self.template, keeps_capitals=self.engine.keeps_capitals)
         self._load_index(source)
         self.regions = Regions(
             self.template, self.engine.knows, None if self.about_wine else self._sample_rows(self.engine)
@@ -143,7 +145,8 @@ class Backend:
     def texts(self) -> Texts:
         """The page's texts, in the words of the model's corpus, and its problems as ``problem_0`` and so on."""
         model = self.source.markdown if self.engine and self.source else ""
-        texts = page_texts(self.about_wine, self.template.prefix, self.template.form, model)
+        unit = self.engine.unit if self.engine else "word"
+        texts = page_texts(self.about_wine, self.template.prefix, self.template.form, model, unit)
         for language, (number, problem) in itertools.product(texts, enumerate(self.problems)):
             texts[language][f"problem_{number}"] = html.escape(problem.message(language), quote=False)
         return texts
@@ -277,10 +280,13 @@ class Backend:
         if self.index is None or self.engine is None:
             return None
         prompt, eos = written.request.prompt, self.engine.tokenizer.eos_token_id
-        words = [self.engine.label(index) for index in written.ids if index != eos]
         # the first word of a prompt is [BOS]
-        typed = len(prompt.words) - 1
-        header = self.template.header_length([*prompt.words[1:], *words])
+        before, words = prompt.words[1:], [self.engine.label(index) for index in written.ids if index != eos]
+        if self.engine.unit != "word":
+            before = words_of("".join(before))
+            words = words_of(self.engine.decode(written.ids))
+        typed = len(before)
+        header = self.template.header_length([*before, *words])
         words = words[max(header - typed, 0) :]
         span = self.index.longest_span(words)
         run = words[span.start : span.start + span.length] if span else []
@@ -327,7 +333,7 @@ class Backend:
         colons = self.template.form.count(SEPARATOR)
         prompt = engine.encode("prompt", self.default_prompt)
         for seed in range(SAMPLED_ROWS if fields else 0):
-            settings = Settings(engine.temperature, engine.top_p, min(self.length, MAX_HEADER), seed)
+            settings = Settings(engine.temperature, engine.top_p, min(self.length, MAX_HEADER[engine.unit]), seed)
             ids = itertools.chain.from_iterable(engine.write(prompt.ids, settings, BASE))
             text = "".join(prompt.words) + engine.decode(tuple(ids))
             row = tuple(self.template.values(text))

@@ -1,6 +1,7 @@
 """Load a model with its adapters, and generate with it."""
 
 import copy
+import functools
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ import torch
 from huggingface_hub import snapshot_download
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
+from tokenizers.models import WordLevel
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -107,6 +109,20 @@ class Engine:
         """The number of heads of each layer."""
         return int(self._model.config.num_attention_heads)
 
+    @functools.cached_property
+    def unit(self) -> str:
+        """What a token is: word, character or token (a word or a piece of one)."""
+        core = self.tokenizer.backend_tokenizer
+        if not isinstance(core.model, WordLevel):
+            return "token"
+        # only a vocabulary of characters has the space
+        return "word" if core.token_to_id(" ") is None else "character"
+
+    @functools.cached_property
+    def keeps_capitals(self) -> bool:
+        """Whether a prompt's capitals matter."""
+        return "A" in self.decode(self.tokenizer("A", add_special_tokens=False)["input_ids"])
+
     def knows(self, name: str) -> bool:
         """Return whether every word of a name is in the vocabulary."""
         ids = self.tokenizer(name, add_special_tokens=False, split_special_tokens=True)["input_ids"]
@@ -121,7 +137,9 @@ class Engine:
         encoding = self.tokenizer(text.rstrip(), return_offsets_mapping=True, split_special_tokens=True, verbose=False)
         ids = encoding["input_ids"]
         if len(ids) >= self.positions:
-            raise UserFacingError("problem_positions", field=field, count=len(ids) - 1, most=self.positions - 2)
+            raise UserFacingError(
+                "problem_positions", field=field, count=len(ids) - 1, most=self.positions - 2, unit=self.unit
+            )
         words, end = [], 0
         for start, stop in encoding["offset_mapping"]:
             words.append(text[end:stop] if stop > start else "")
@@ -138,8 +156,11 @@ class Engine:
         return ended or len(ids) >= min(settings.length, self.positions - len(prompt))
 
     def label(self, index: int) -> str:
-        """Return the word of an id, or ∎ for [EOS]."""
-        return "∎" if index == self.tokenizer.eos_token_id else str(self.tokenizer.convert_ids_to_tokens(index))
+        """Return the word of an id, or ∎ for [EOS]; a space that belongs to a token is ␣."""
+        entry = str(self.tokenizer.convert_ids_to_tokens(index))
+        if self.unit == "token" and "\ufffd" not in (decoded := self.decode([index])):
+            entry = decoded
+        return "∎" if index == self.tokenizer.eos_token_id else entry.replace(" ", "␣")
 
     def save_merged(self, folder: Path) -> None:
         """Write a folder with the whole model for each adapter, because the explorer runs whole models only."""

@@ -37,10 +37,12 @@ class UserFacingError(Exception):
         texts, values = TEXTS[language], dict(self.values)
         if field := values.get("field"):
             values["field"] = texts.get(f"field_{field}".replace(" ", "_"), field)
+        if unit := values.get("unit"):
+            values["units"] = texts[f"units_{unit}"]
         return texts[self.key].format(**values)
 
 
-def page_texts(about_wine: bool, prefix: str = "", form: str = "", model: str = "") -> Texts:
+def page_texts(about_wine: bool, prefix: str = "", form: str = "", model: str = "", unit: str = "word") -> Texts:
     """Return the page's texts by language and key.
 
     Args:
@@ -48,13 +50,17 @@ def page_texts(about_wine: bool, prefix: str = "", form: str = "", model: str = 
         prefix: of another corpus's texts; empty if they have none.
         form: of another corpus's texts, see :attr:`template.Template.form`.
         model: link to the model in Markdown; empty if there is no model.
+        unit: what the model's tokens are: word, character or token.
     """
     corpus = [] if about_wine else [*([NAMED] if prefix else []), OTHER]
     suffixes = [*([] if model else [NO_MODEL]), *corpus, ""]
-    values = {"prefix": prefix, "form": form, "model": model}
     return {
         language: {
             key: _fill(key, next(texts[key + suffix] for suffix in suffixes if key + suffix in texts), values)
+            for values in [
+                {"prefix": prefix, "form": form, "model": model}
+                | {"unit": texts[f"unit_{unit}"], "units": texts[f"units_{unit}"]}
+            ]
             for key in texts
             if not key.endswith((OTHER, NAMED, NO_MODEL))
         }

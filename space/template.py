@@ -21,6 +21,8 @@ class Template:
 
     prefix: str
     fields: tuple[str, ...]
+    # whether the model's tokenizer distinguishes capitals
+    keeps_capitals: bool = False
 
     @classmethod
     def load(cls, path: Path) -> "Template":
@@ -61,10 +63,11 @@ class Template:
         return SEPARATOR.join([*parts, "…"]) if parts else ""
 
     def prompt(self, values: Mapping[str, str]) -> str:
-        """Return the beginning of a text, up to the first field without a value, in lower case."""
+        """Return the beginning of a text, up to the first field without a value, as the tokenizer reads it."""
         known = list(takewhile(values.__contains__, self.fields))
         parts = [*filter(None, [self.prefix]), *(values[field] for field in known)]
-        return SEPARATOR.join(parts).lower() + (SEPARATOR.rstrip() if known else "")
+        begun = SEPARATOR.join(parts) + (SEPARATOR.rstrip() if known else "")
+        return begun if self.keeps_capitals else begun.lower()
 
     def values(self, text: str) -> list[str]:
         """Return the values of a text's fields, in order; none if the text has another prefix."""

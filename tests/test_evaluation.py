@@ -1,5 +1,6 @@
 """Evaluation through ``scripts/score.py``: of a small run, an adapter, and a model with subword tokens."""
 
+import dataclasses
 import importlib.util
 import json
 import math
@@ -12,10 +13,12 @@ from typing import Any
 import datasets
 import pytest
 import torch
+from support.refused import refused
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from tools.sample_grammar.grammar import generate_records
+from wine_gpt.commands.score import read_configs
 from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import Reviews, load_reviews, texts
@@ -24,7 +27,7 @@ from wine_gpt.evaluation.evaluate import load_subject
 from wine_gpt.evaluation.generated import ReviewGenerator, read_reviews
 from wine_gpt.evaluation.predictions import predict
 from wine_gpt.evaluation.results import EvaluationReport
-from wine_gpt.evaluation.table import to_text
+from wine_gpt.evaluation.table import compare, to_text
 from wine_gpt.files import install_command
 from wine_gpt.run_folder import data_settings
 from wine_gpt.tokenizer import class_words, save_tokenizer
@@ -274,6 +277,23 @@ def test_nats_of_subword_tokens_are_divided_by_the_classs_words(
     total = found.nats_per_word * found.words
     assert total / math.log(len(tokenizer)) == pytest.approx(round(total / math.log(len(tokenizer))), abs=1e-3)
     assert found.bits_per_character > 2 * ours.bits_per_character
+
+
+def test_models_with_different_tokenizers_are_compared_by_bits_per_character(report: EvaluationReport) -> None:
+    worse = dataclasses.replace(report.likelihood, bits_per_character=9.0, nats_per_word=0.5)
+    other = dataclasses.replace(report, model="runs/other", likelihood=worse)
+    header, first, second = compare([other, report]).splitlines()
+    assert header.split()[1] == "bits_per_character"
+    assert (first.split()[0], second.split()[:2]) == (report.model, ["runs/other", "9.000"])
+    fewer = dataclasses.replace(other, likelihood=dataclasses.replace(worse, reviews=1))
+    assert "not comparable" in compare([report, fewer])
+
+
+def test_several_models_have_a_folder_each(base: Path, tmp_path: Path) -> None:
+    assert [config.model for config, _ in read_configs([str(base), str(base), *FEW])] == [str(base)] * 2
+    assert "name it with one model only" in refused(
+        read_configs, [str(base), str(base), "--output_dir", str(tmp_path)]
+    )
 
 
 def test_an_adapter_is_its_base_with_other_weights_on_its_bases_split(base: Path, score: Run, tmp_path: Path) -> None:

@@ -497,7 +497,8 @@ def test_both_languages_have_every_text() -> None:
     assert set(re.findall(r"""\b(?:t|UserFacingError)\("(\w+)\"""", sources)) <= texts["en"].keys()
     used = set(re.findall(r"""["'](\w+)["']""", sources))
     fields = {f"field_{side}{name}" for side in ("", "left_", "right_") for name in used}
-    assert {re.sub("_(other|named|no_model)$", "", key) for key in texts["en"]} <= used | fields | {
+    units = {f"{name}_{unit}" for name in ("unit", "units") for unit in ("word", "character", "token")}
+    assert {re.sub("_(other|named|no_model)$", "", key) for key in texts["en"]} <= used | fields | units | {
         "left_text",
         "right_text",
     }

@@ -52,6 +52,7 @@ class OtherTokenizer {
   constructor(library) {
     this.#library = library;
     this.wordLevel = false;
+    this.unit = /** @type {const} */ ("token");
   }
 
   /** @param {string} text */

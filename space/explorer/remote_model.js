@@ -66,12 +66,12 @@ export class RemoteModel {
    * @param {WorkerCalls} calls
    * @param {any} loaded
    */
-  constructor(calls, { config, generation, wordLevel, tokenizerProblem }) {
+  constructor(calls, { config, generation, wordLevel, unit, tokenizerProblem }) {
     this.#calls = calls;
     /** @type {import("./gpt2_config.js").GPT2Config} */ this.config = config;
     /** @type {import("./gpt2_config.js").GenerationDefaults} */ this.generation = generation;
     /** null if the model's tokenizer can't be used */
-    this.tokenizer = wordLevel === null ? null : new RemoteTokenizer(calls, wordLevel);
+    this.tokenizer = wordLevel === null ? null : new RemoteTokenizer(calls, wordLevel, unit);
     /** @type {string} one line that says why there is no tokenizer */ this.tokenizerProblem = tokenizerProblem;
   }
 
@@ -145,10 +145,12 @@ export class RemoteTokenizer {
   /**
    * @param {WorkerCalls} calls
    * @param {boolean} wordLevel
+   * @param {"word" | "character" | "token"} unit
    */
-  constructor(calls, wordLevel) {
+  constructor(calls, wordLevel, unit) {
     const method = (/** @type {string} */ name) => (/** @type {any[]} */ ...args) => calls.call(`tokenizer.${name}`, args);
     this.wordLevel = wordLevel;
+    this.unit = unit;
     /** @type {(text: string) => Promise<number[]>} */ this.encode = method("encode");
     /** @type {(text: string) => Promise<import("./tokenizer.js").Word[]>} */ this.split = method("split");
     /** @type {(ids: ArrayLike<number>) => Promise<string>} */ this.decode = method("decode");

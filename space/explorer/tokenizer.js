@@ -1,8 +1,8 @@
 /**
  * Texts to ids and back, by a model's tokenizer.json.
  *
- * The word-level tokenizer of wine_gpt is here, exactly as wine_gpt/tokenizer makes it; other_tokenizer.js loads a
- * library for any other.
+ * The tokenizers of words and of characters of wine_gpt are here, exactly as wine_gpt/tokenizer makes them;
+ * other_tokenizer.js loads a library for any other.
  */
 import { MOST_IDS } from "./gpt2_config.js";
 import { ModelError } from "./model_error.js";
@@ -13,6 +13,9 @@ import { piecesOf } from "./pieces.js";
 const PUNCTUATION = "!-/:-@\\[\\]-`{-~";
 const WORD = `[${PUNCTUATION}]|[^${PUNCTUATION} \\t\\n\\x0b\\x0c\\r]+`;
 const WORD_OR_BREAK = `\\n|${WORD}`;
+const CHARACTER = "[\\s\\S]";
+const WHITE_SPACE = "[ \\t\\n\\x0b\\x0c\\r]+";
+const ONE_SPACE = { type: "Replace", pattern: { Regex: WHITE_SPACE }, content: " " };
 const ONE_BREAK = { type: "Replace", pattern: { Regex: "\\r\\n?" }, content: "\n" };
 
 /**
@@ -24,7 +27,8 @@ const ONE_BREAK = { type: "Replace", pattern: { Regex: "\\r\\n?" }, content: "\n
 
 /**
  * @typedef {object} TextTokenizer
- * @property {boolean} wordLevel whether it is wine_gpt's
+ * @property {boolean} wordLevel whether it is wine_gpt's of words
+ * @property {"word" | "character" | "token"} unit what a token is
  * @property {(text: string) => number[]} encode the ids, with [BOS] before them if the tokenizer adds it
  * @property {(text: string) => Word[]} split the words of a text as typed, without [BOS]
  * @property {(ids: ArrayLike<number>) => string} decode the text without special tokens
@@ -59,11 +63,12 @@ export async function loadTokenizer(files, onBusy = () => {}) {
  * @returns {TextTokenizer | undefined} undefined if wine_gpt has not made it
  */
 export function wordLevelTokenizer(json, config) {
-  const normalizer = parseNormalizer(json?.normalizer);
+  const characters = json?.pre_tokenizer?.pattern?.Regex === CHARACTER;
+  const normalizer = parseNormalizer(json?.normalizer, characters);
   if (!normalizer || json.model?.type !== "WordLevel") return undefined;
-  const pattern = normalizer.lineBreaks ? WORD_OR_BREAK : WORD;
+  const pattern = characters ? CHARACTER : normalizer.lineBreaks ? WORD_OR_BREAK : WORD;
   const splits = { type: "Split", pattern: { Regex: pattern }, behavior: "Removed", invert: true };
-  const join = naturalSpacing(json.decoder, normalizer.lineBreaks);
+  const join = characters ? joinCharacters(json.decoder) : naturalSpacing(json.decoder, normalizer.lineBreaks);
   if (!same(json.pre_tokenizer, splits) || !join) return undefined;
   const vocabulary = parseVocabulary(json.model.vocab);
   const unknown = vocabulary.get(json.model.unk_token), added = parseAddedTokens(json.added_tokens);
@@ -71,8 +76,16 @@ export function wordLevelTokenizer(json, config) {
   const first = parsePostProcessor(json.post_processor, vocabulary);
   if (!first) return undefined;
   return new WordLevelTokenizer({
-    vocabulary, unknown, added, first, join, pattern, ...normalizer, splitSpecial: config?.split_special_tokens === true,
+    vocabulary, unknown, added, first, join, pattern, characters, ...normalizer, splitSpecial: config?.split_special_tokens === true,
   });
+}
+
+/**
+ * @param {any} decoder
+ * @returns {((characters: string[]) => string) | undefined} undefined if wine_gpt has not written it
+ */
+function joinCharacters(decoder) {
+  return same(decoder, { type: "Fuse" }) ? (characters) => characters.join("") : undefined;
 }
 
 /**
@@ -84,7 +97,8 @@ export function wordLevelTokenizer(json, config) {
  * @property {(words: string[]) => string} join joins words with natural spacing
  * @property {string} pattern of one word
  * @property {boolean} composes whether a text is normalized to NFC
- * @property {boolean} lineBreaks whether a line break is a word
+ * @property {boolean} characters whether a token is a character, not a word
+ * @property {boolean} lineBreaks whether a line break is kept
  * @property {boolean} splitSpecial whether a text that spells a special token is split as any other
  */
 
@@ -100,7 +114,8 @@ class WordLevelTokenizer {
     for (const [word, id] of parts.vocabulary) this.#labels[id] = word;
     for (const { content, id } of parts.added) this.#labels[id] = content;
     this.#special = new Set(parts.added.map(({ id }) => id));
-    this.wordLevel = true;
+    this.wordLevel = !parts.characters;
+    this.unit = /** @type {"word" | "character"} */ (parts.characters ? "character" : "word");
   }
 
   /** @param {string} text */
@@ -153,12 +168,13 @@ class WordLevelTokenizer {
    * @returns {Word[]}
    */
   #words(text) {
-    const { vocabulary, unknown, composes, lineBreaks, pattern } = this.#parts;
+    const { vocabulary, unknown, characters, composes, lineBreaks, pattern } = this.#parts;
     let typed = composes ? text.normalize("NFC") : text;
     if (lineBreaks) typed = typed.replace(/\r\n?/g, "\n");
+    else if (characters) typed = typed.replace(new RegExp(WHITE_SPACE, "g"), " ");
     const { lowered, origins } = lower(typed);
     let end = 0;
-    return Array.from(lowered.matchAll(new RegExp(pattern, "g")), (match) => {
+    return Array.from(lowered.matchAll(new RegExp(pattern, characters ? "gu" : "g")), (match) => {
       const id = vocabulary.get(match[0]), start = end;
       end = origins[match.index + match[0].length];
       return { id: id ?? unknown, text: typed.slice(start, end), known: id !== undefined };
@@ -186,14 +202,15 @@ function lower(text) {
 
 /**
  * @param {any} normalizer
+ * @param {boolean} characters whether white space is part of the text
  * @returns {{composes: boolean, lineBreaks: boolean} | undefined} version 0.1.0 had no NFC
  */
-function parseNormalizer(normalizer) {
+function parseNormalizer(normalizer, characters) {
   const steps = normalizer?.type === "Sequence" ? normalizer.normalizers : [normalizer];
   const nfc = { type: "NFC" }, lowercase = { type: "Lowercase" };
   for (const composes of [true, false]) {
     for (const lineBreaks of [true, false]) {
-      const ours = [...(composes ? [nfc] : []), lowercase, ...(lineBreaks ? [ONE_BREAK] : [])];
+      const ours = [...(composes ? [nfc] : []), lowercase, ...(lineBreaks ? [ONE_BREAK] : characters ? [ONE_SPACE] : [])];
       if (same(steps, ours)) return { composes, lineBreaks };
     }
   }

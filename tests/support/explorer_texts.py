@@ -20,17 +20,23 @@ WORDS = (
 MARKS = (*"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "\n", "\r\n", "\r", "\t", "\x0b", "\x0c", "\u2028", "\x85", "  ")
 RECIPE = ReviewTemplate(prefix="a (new) recipe : v2.0", fields=("cuisine",), text_field="method")
 NO_PREFIX = ReviewTemplate(prefix="", fields=("country", "variety"), text_field="text")
-# line breaks as words or not, for each form of text
-TOKENIZERS = {"class": (CLASS_TEMPLATE, False), "recipe": (RECIPE, True), "no_prefix": (NO_PREFIX, False)}
+# whether line breaks are kept, and the kind, for each form of text
+TOKENIZERS = {
+    "class": (CLASS_TEMPLATE, False, "words"),
+    "recipe": (RECIPE, True, "words"),
+    "no_prefix": (NO_PREFIX, False, "words"),
+    "spaced_characters": (CLASS_TEMPLATE, False, "characters"),
+    "with_breaks_characters": (CLASS_TEMPLATE, True, "characters"),
+}
 
 
 def write_texts(folder: Path, name: str) -> None:
     """Save a tokenizer, and ``texts.json`` with ids and decoded texts."""
-    template, line_breaks = TOKENIZERS[name]
+    template, line_breaks, kind = TOKENIZERS[name]
     chance = random.Random(3)
     header = " : ".join([*([template.prefix] if template.prefix else []), *template.fields])
     texts = [_text(chance, header) for _ in range(400)]
-    tokenizer = train_tokenizer(texts[::2], template=template, line_breaks=line_breaks)
+    tokenizer = train_tokenizer(texts[::2], template=template, line_breaks=line_breaks, kind=kind)
     save_tokenizer(tokenizer, folder)
     ids = [chance.choices(range(len(tokenizer)), k=chance.randrange(30)) for _ in range(300)]
     encoded = tokenizer(texts)["input_ids"]

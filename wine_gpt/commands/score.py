@@ -3,11 +3,13 @@
     wine-gpt score runs/base                                 # the test split that the run held out
     wine-gpt score runs/base --data.path FILE --texts 200
     wine-gpt score openai-community/gpt2 --data.path FILE
+    wine-gpt score runs/class runs/characters runs/bpe       # and compare them, by bits per character
 
 MODEL is the folder of a run or of an adapter, or the id of a causal language model on the Hub. The data settings of a
 run are its own; other settings have the defaults below. Results and plots go to MODEL/evaluation.
 """
 
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ from wine_gpt.cli import exits_cleanly
 from wine_gpt.commands import read_first_argument
 from wine_gpt.config import ScoreConfig
 from wine_gpt.config_io import parse_config
+from wine_gpt.errors import UserError
 from wine_gpt.model_path import local_folder
 from wine_gpt.run_folder import data_settings
 
@@ -23,13 +26,28 @@ from wine_gpt.run_folder import data_settings
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, evaluate, and print the table of results."""
-    config, folder = read_config(sys.argv[1:] if arguments is None else arguments)
+    chosen = read_configs(sys.argv[1:] if arguments is None else arguments)
     # imported after the settings are checked, because importing torch takes seconds
     from wine_gpt.evaluation.evaluate import evaluate_model, output_folder
-    from wine_gpt.evaluation.table import to_text
+    from wine_gpt.evaluation.table import compare, to_text
 
-    print(to_text(evaluate_model(config, folder)))
-    print(f"\nsaved: {output_folder(config)}")
+    reports = []
+    for config, folder in chosen:
+        reports.append(evaluate_model(config, folder))
+        print(to_text(reports[-1]))
+        print(f"\nsaved: {output_folder(config)}")
+    if len(reports) > 1:
+        print(f"\n{compare(reports)}")
+
+
+def read_configs(arguments: Sequence[str]) -> list[tuple[ScoreConfig, Path]]:
+    """Return what :func:`read_config` returns for each model at the beginning of the command line."""
+    models = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
+    settings = arguments[len(models) :]
+    chosen = [read_config([*model, *settings]) for model in ([[model] for model in models] or [[]])]
+    if len(chosen) > 1 and any(config.output_dir for config, _ in chosen):
+        raise UserError("--output_dir: name it with one model only; several models have a folder each")
+    return chosen
 
 
 def read_config(arguments: Sequence[str]) -> tuple[ScoreConfig, Path]:

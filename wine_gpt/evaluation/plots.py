@@ -19,10 +19,10 @@ MAX_LABELS = 20
 def save_reliability(path: Path, predictions: Sequence[Prediction]) -> None:
     """Draw a reliability diagram: accuracy of the most likely next token over its probability."""
     bins = reliability(*_confidence(predictions))
-    axes = new_axes("probability of the most likely next word", "accuracy: fraction of cases in which it is correct")
+    axes = new_axes("probability of the most likely next token", "accuracy: fraction of cases in which it is correct")
     axes.plot([0, 1], [0, 1], color=PALE, linestyle="--", linewidth=1, label="perfect calibration")
     axes.plot(bins[:, 0], bins[:, 1], color=WINE, marker="o", label="this model")
-    axes.bar(bins[:, 0], bins[:, 2] / bins[:, 2].sum(), width=0.03, color=PALE, label="fraction of the words")
+    axes.bar(bins[:, 0], bins[:, 2] / bins[:, 2].sum(), width=0.03, color=PALE, label="fraction of the tokens")
     axes.set(xlim=(0, 1), ylim=(0, 1))
     save_axes(axes, path)
 

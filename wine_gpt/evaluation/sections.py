@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from wine_gpt.config import ScoreConfig
 from wine_gpt.data.reviews import Reviews
 from wine_gpt.data.template import ReviewTemplate
-from wine_gpt.evaluation.generated import ReviewGenerator, ReviewParts, column
+from wine_gpt.evaluation.generated import ReviewGenerator, ReviewParts, column, read_reviews
 from wine_gpt.evaluation.metrics import load_metric
 from wine_gpt.evaluation.plots import calibration_error
 from wine_gpt.evaluation.predictions import Prediction
@@ -18,8 +18,8 @@ from wine_gpt.tokenizer import class_words
 
 logger = logging.getLogger(__name__)
 
-# tokens that a model may generate for country and province
-HEADER_TOKENS = 32
+# words that a model may generate for country and province
+HEADER_WORDS = 32
 
 
 def likelihood(predictions: Sequence[Prediction], tokenizer: PreTrainedTokenizerFast) -> Likelihood:
@@ -111,7 +111,12 @@ def existing_provinces(generator: ReviewGenerator, reviews: Reviews, config: Sco
         for pair in zip(*(column(split, name) for name in names), strict=True)
     }
     prompts = [template.prefix] * min(config.texts, len(reviews.splits[config.split]))
-    continuations = generator.continuations(prompts, HEADER_TOKENS, "writing headers")
+    headers = read_reviews(reviews.splits[config.split], template).headers
+    # a word may have several tokens
+    tokens = max(
+        len(ids) for ids in generator.tokenizer(headers, split_special_tokens=True, verbose=False)["input_ids"]
+    )
+    continuations = generator.continuations(prompts, max(HEADER_WORDS, tokens), "writing headers")
     written = [template.parse(f"{template.prefix} {text}") for text in continuations]
     return float(np.mean([tuple(_as_words(values.get(name, "")) for name in names) in existing for values in written]))
 

@@ -1,6 +1,6 @@
 """An evaluation's figures as tables for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from wine_gpt.evaluation.results import EvaluationReport
 
@@ -24,11 +24,26 @@ def to_text(report: EvaluationReport) -> str:
     return "\n\n".join(sections)
 
 
+def compare(reports: Sequence[EvaluationReport]) -> str:
+    """Return a table of several models' losses, the lowest bits per character first, which any tokenizers have."""
+    figures = ("bits_per_character", "nats_per_word", "perplexity", "unknown_rate", "words", "reviews")
+    ordered = sorted(reports, key=lambda report: report.likelihood.bits_per_character)
+    header = ["comparison", *figures]
+    rows = [[f"  {one.model}", *(_format(one.likelihood.to_dict()[name]) for name in figures)] for one in ordered]
+    texts = {(report.split, report.likelihood.reviews) for report in reports}
+    note = "" if len(texts) == 1 else "\nnot comparable: the models were scored on different reviews"
+    return _aligned([header, *rows]) + note
+
+
 def _block(title: str, columns: Mapping[str, Column]) -> str:
     """Return a table with a row for each figure and a column for each kind of text."""
     names = list(dict.fromkeys(name for figures in columns.values() for name in figures))
     cells = [[title, *columns]]
     cells += [[f"  {name}", *(_format(figures.get(name)) for figures in columns.values())] for name in names]
+    return _aligned(cells)
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rows = ([name.ljust(widths[0]), *map(str.rjust, values, widths[1:])] for name, *values in cells)
     return "\n".join("  ".join(row).rstrip() for row in rows)

@@ -96,7 +96,7 @@ def model_card(
         **shared_values(run, name, revision, samples),
         prompt=string(samples[-1].prompt if samples else run.template.prefix),
         parameters=f"{run.metrics.parameters:,}",
-        units=_units(run),
+        units=run.units,
         lower_case=run.tokenizer_kind in (WORDS, CHARACTERS),
         bits_per_character=f"{run.evaluation.likelihood.bits_per_character:.3f}" if run.evaluation else "",
         vocabulary=f"{run.shape.vocab_size:,}",
@@ -123,11 +123,6 @@ def model_card(
     )
 
 
-def _units(run: RunRecord) -> str:
-    """Return what the card calls the tokens: words, characters or tokens."""
-    return run.tokenizer_kind if run.tokenizer_kind in (WORDS, CHARACTERS) else "tokens"
-
-
 def _javascript_options(revision: str, quantized: bool) -> str:
     """Return the third argument of transformers.js's ``pipeline``, after a comma; empty without options."""
     options = {"revision": "" if revision == MAIN else revision, "dtype": "q8" if quantized else ""}
@@ -139,10 +134,9 @@ def _facts(run: RunRecord, space: str | None) -> str:
     """Return the table at the card's beginning."""
     corpus, report, test, source = run.corpus, run.data_report, run.metrics.test, source_url()
     perplexity = figure(test.perplexity, ".2f") if test else None
-    units = _units(run)
     non_commercial = ": non-commercial use only" if "-nc" in corpus.license.id else ""
     rows = [
-        ("model", f"GPT-2: {_architecture(run.shape, units)}"),
+        ("model", f"GPT-2: {_architecture(run.shape, run.units)}"),
         ("tokenizer", TOKENIZERS[run.tokenizer_kind]),
         ("size", f"{(run.folder / WEIGHTS).stat().st_size / 1e6:,.1f} MB; a CPU is enough"),
         ("language", ", ".join(corpus.languages)),

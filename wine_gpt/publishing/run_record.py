@@ -31,7 +31,7 @@ from wine_gpt.run_folder import (
     require_no_folders,
 )
 from wine_gpt.tokenizer import load_tokenizer
-from wine_gpt.tokenizer.schemes import kind_of
+from wine_gpt.tokenizer.schemes import CHARACTERS, WORDS, kind_of
 from wine_gpt.training.record import RunMetrics
 
 # where the commands on the cards download to
@@ -91,6 +91,11 @@ class RunRecord:
         return kind_of(load_tokenizer(self.folder))
 
     @property
+    def units(self) -> str:
+        """What the card calls the tokens: words, characters or tokens."""
+        return self.tokenizer_kind if self.tokenizer_kind in (WORDS, CHARACTERS) else "tokens"
+
+    @property
     def weights_sha256(self) -> str:
         """The SHA-256 of the weights' file, which fine-tuned models record for their base."""
         return sha256(self.folder / WEIGHTS)
@@ -104,7 +109,7 @@ class RunRecord:
         ]
         return [
             ("Training and validation loss over the optimizer steps", LOSS_PLOT),
-            ("Reliability diagram of the next-word probabilities", f"{EVALUATION}/reliability.png"),
+            (f"Reliability diagram of the next-{self.units[:-1]} probabilities", f"{EVALUATION}/reliability.png"),
             ("Loss by position in the text", f"{EVALUATION}/loss_by_position.png"),
             *labels,
         ]

@@ -108,11 +108,12 @@ async function load(source, linked) {
  */
 async function begin(loaded, { state, settings, written, word, ignored }) {
   const { config, generation } = /** @type {import("../remote_model.js").RemoteModel} */ (loaded.model);
-  const { temperature, topK, topP } = generation, length = Math.min(150, config.positions);
   const template = /** @type {import("./template.js").Template} */ (loaded.template);
+  const { vocabulary } = loaded;
+  const { temperature, topK, topP } = generation, length = Math.min(vocabulary.unit === "character" ? 750 : 150, config.positions);
   const known = (/** @type {number | null | undefined} */ index, /** @type {number} */ count) => (index != null && index < count ? index : null);
   store.set({
-    ...loaded, loading: null, prompt: firstPrompt(template), ...state,
+    ...loaded, loading: null, prompt: firstPrompt(template, vocabulary), ...state,
     settings: { temperature, topK, topP, length, seed: 1, ...settings }, seedIsGiven: settings.seed !== undefined,
     layer: known(state.layer, config.layers), head: known(state.head, config.heads),
     switchedOff: (state.switchedOff ?? []).filter(([layer, head]) => layer < config.layers && head < config.heads),
@@ -144,7 +145,10 @@ function showProblems() {
   });
   store.watch(["model", "name"], ({ model, name }) => {
     find(".model-name").textContent = name || "GPT-2";
-    find(".about-model").textContent = model ? text("about_model", describe(name, model.config)) : "";
+    const unit = model?.tokenizer?.unit ?? (model ? "token" : "word"), units = { unit: text(`unit_${unit}`), units: text(`units_${unit}`) };
+    find(".about-model").textContent = model ? text("about_model", { ...describe(name, model.config), ...units }) : "";
+    find(".other-unit").textContent = text("other_unit", units);
+    find(".other-unit").hidden = unit === "word";
   });
   window.addEventListener("unhandledrejection", ({ reason }) => store.set({ problem: text("failed", { message: messageOf(reason) }) }));
   window.addEventListener("error", ({ message }) => store.set({ problem: text("failed", { message }) }));

@@ -5,6 +5,7 @@ const join = (/** @type {ArrayLike<number>} */ ids) => Array.from(ids).join(" ")
 
 export const idTokenizer = {
   wordLevel: false,
+  unit: "token",
   /** @param {string} text */
   async encode(text) {
     return text.trim().split(/[\s,]+/).filter(Boolean).map((part) => {

@@ -30,10 +30,12 @@ export function form({ prefix, fields }) {
 
 /**
  * @param {Template} template
+ * @param {{unit: string}} vocabulary tokens that are no words or characters keep capitals
  * @returns {string} what a visitor's first text begins with
  */
-export function firstPrompt({ prefix }) {
-  return prefix ? `${prefix} :`.toLowerCase() : "";
+export function firstPrompt({ prefix }, { unit }) {
+  const prompt = prefix ? `${prefix} :` : "";
+  return unit === "token" ? prompt : prompt.toLowerCase();
 }
 
 /**

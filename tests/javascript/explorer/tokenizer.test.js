@@ -13,7 +13,8 @@ for (const folder of folders) {
   test(folder, async () => {
     const { encoded, decoded, pieces } = json(folder, "texts.json");
     const { tokenizer } = await loadTokenizer(new ModelFiles(dropped(folder)));
-    assert.ok(tokenizer.wordLevel);
+    assert.equal(tokenizer.unit, folder.endsWith("characters") ? "character" : "word");
+    assert.equal(tokenizer.wordLevel, tokenizer.unit === "word");
     for (const { text, ids } of encoded) assert.deepEqual(tokenizer.encode(text), ids, JSON.stringify(text));
     for (const { ids, text } of decoded) assert.equal(tokenizer.decode(ids), text);
     for (const { ids, pieces: parts } of pieces) assert.deepEqual(tokenizer.pieces(ids), parts);

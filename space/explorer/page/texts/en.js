@@ -12,7 +12,14 @@ export const en = {
   link_bad: "The link has invalid settings, which are ignored: {names}.",
   failed: "The page failed: {message}. Reload it.",
   about: "The text is made up. Everything is computed in your browser; what you type is sent nowhere.",
-  about_model: "{name}: {layers} layers of {heads} heads, {width} numbers per word, a vocabulary of {vocabulary} words, {parameters} parameters.",
+  about_model: "{name}: {layers} layers of {heads} heads, {width} numbers per {unit}, a vocabulary of {vocabulary} {units}, {parameters} parameters.",
+  unit_word: "word",
+  units_word: "words",
+  unit_character: "character",
+  units_character: "characters",
+  unit_token: "token",
+  units_token: "tokens",
+  other_unit: "This model reads and writes {units}, not words: where this page says “word”, read “{unit}”.",
 
   // write
   write_section: "Write a text",

@@ -12,7 +12,14 @@ export const es = {
   link_bad: "El enlace tiene ajustes que no sirven y se han ignorado: {names}.",
   failed: "La página ha fallado: {message}. Vuelve a cargarla.",
   about: "El texto es inventado. Todo se calcula en tu navegador; lo que escribes no se envía a ninguna parte.",
-  about_model: "{name}: {layers} capas de {heads} cabezas, {width} números por palabra, un vocabulario de {vocabulary} palabras, {parameters} parámetros.",
+  about_model: "{name}: {layers} capas de {heads} cabezas, {width} números por {unit}, un vocabulario de {vocabulary} {units}, {parameters} parámetros.",
+  unit_word: "palabra",
+  units_word: "palabras",
+  unit_character: "carácter",
+  units_character: "caracteres",
+  unit_token: "token",
+  units_token: "tokens",
+  other_unit: "Este modelo lee y escribe {units}, no palabras: donde esta página dice «palabra», lee «{unit}».",
 
   // write
   write_section: "Escribir un texto",
