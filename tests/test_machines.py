@@ -9,10 +9,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.local_server import PATIENCE
+from support.machines import Machines, network_namespaces
 from support.refused import refused
 from support.small_run import ROOT, command
 from support.system_faults import run_in_subprocess
@@ -22,6 +25,9 @@ from tools.sample_grammar.grammar import generate_records
 from wine_gpt.processes import joins_as_main_process, require_environment
 from wine_gpt.training.accelerator import restored_state
 
+HALT = str(ROOT / "tests" / "support" / "halt.py")
+SLURM = str(ROOT / "configs" / "slurm.sh")
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
 # seconds until a process without its launcher or its peers has ended
 ORPHAN_SECONDS, MACHINE_SECONDS = 60, 120
@@ -230,21 +236,6 @@ def launch(work: Path, options: list[str], arguments: list[str]) -> "subprocess.
     )
 
 
-def launch_machines(work: Path, arguments: list[str]) -> "list[subprocess.Popen[str]]":
-    """Start the launchers of two machines on loopback, with one process each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    options = [
-        str(ROOT / "configs" / "accelerate" / "machines.yaml"),
-        "--num_processes",
-        "2",
-        "--main_process_port",
-        port,
-    ]
-    return [launch(work, [*options, "--machine_rank", str(rank)], arguments) for rank in (0, 1)]
-
-
 def read_until(launched: "subprocess.Popen[str]", start: str) -> str:
     assert launched.stderr is not None
     read = ""
@@ -274,11 +265,6 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def losses(folder: Path) -> list[float]:
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    return [epoch["nats_per_word"] for epoch in metrics["training"]["epochs"]]
-
-
 @pytest.mark.parametrize("config", ["cpu.yaml", "cpu_processes.yaml"])
 def test_processes_save_and_leave_when_their_launcher_is_killed(work: Path, config: str) -> None:
     output = f"orphans-{config}"
@@ -298,21 +284,104 @@ def test_processes_save_and_leave_when_their_launcher_is_killed(work: Path, conf
     launched.wait()
 
 
-def test_a_killed_machine_ends_the_other_which_names_it_and_both_resume(work: Path) -> None:
-    assert [launched.wait() for launched in launch_machines(work, command(work, "alive"))] == [0, 0]
-    arguments = command(work, "dead", "--training.checkpoint_steps", "1")
-    first, second = launch_machines(work, arguments)
-    stderr = read_until(first, "epoch 1 of")
-    machine = [second.pid, *children(second.pid)]
-    workers = children(first.pid)
-    for pid in machine:
-        os.kill(pid, signal.SIGKILL)
-    second.wait()
-    assert first.stderr is not None
-    wait_until_gone([first.pid, *workers], MACHINE_SECONDS)
-    stderr += first.stderr.read()
-    assert first.wait() != 0
-    assert f"error: rank 0 lost the connection to rank 1 on {socket.gethostname()}" in stderr, stderr
-    resumed = launch_machines(work, [*arguments, "--resume"])
-    assert [launched.wait() for launched in resumed] == [0, 0]
-    assert losses(work / "dead") == losses(work / "alive")
+# machines that are killed
+
+
+@pytest.fixture
+def machines(work: Path) -> Iterator[Machines]:
+    """Return two machines with network namespaces of their own, or on loopback where they are not permitted."""
+    start_server()
+    with network_namespaces() as namespaces:
+        yield Machines(work, namespaces)
+
+
+def test_after_each_kill_both_machines_resume_to_the_same_bits(work: Path, machines: Machines) -> None:
+    """Machine 1 has a folder of its own, to which the checkpoints are copied before it resumes."""
+    settings: dict[str, object] = {"training__epochs": 3}
+    alive = scripts([command(work, "alive", **settings)] * 2, work / "cache")
+    assert [outcome[0] for outcome in alive] == [0, 0], alive
+    outputs = [command(work, output, **settings) for output in ("shared", "own")]
+
+    def halted_before(step: int, *more: str) -> None:
+        machines.launch([[HALT, str(step), "1", *arguments, *more] for arguments in outputs])
+        machines.wait_for(1, "halted")
+
+    def copy_checkpoints() -> None:
+        shutil.rmtree(work / "own", ignore_errors=True)
+        shutil.copytree(work / "shared", work / "own")
+
+    lost = f"error: rank 0 lost the connection to rank 1 on {socket.gethostname()}"
+    halted_before(5)
+    machines.kill(machines.workers(1))
+    assert 0 not in machines.exit_codes(MACHINE_SECONDS)
+    assert lost in machines.output(0)
+
+    copy_checkpoints()
+    halted_before(12, "--resume")
+    machines.kill([machines.launchers[1].pid])
+    assert 0 not in machines.exit_codes(ORPHAN_SECONDS)
+    assert "stopped after step 13, which is saved" in machines.output(0)
+
+    copy_checkpoints()
+    halted_before(20, "--resume")
+    machines.kill([machines.launchers[1].pid, *machines.workers(1)])
+    assert 0 not in machines.exit_codes(MACHINE_SECONDS)
+    assert lost in machines.output(0)
+
+    copy_checkpoints()
+    machines.launch([[*arguments, "--resume"] for arguments in outputs])
+    assert machines.exit_codes(PATIENCE) == [0, 0], machines.output(0)
+    weights = [(work / output / "model.safetensors").read_bytes() for output in ("alive", "shared")]
+    assert weights[0] == weights[1]
+
+
+# SLURM
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, work: Path) -> dict[str, str]:
+    """Return the environment of a SLURM job of one task, with stand-ins for srun, scontrol and the task's python."""
+    stand_ins = {
+        "srun": 'shift; SLURM_PROCID=0 SLURM_LOCALID=0 "$@"',
+        "scontrol": f'if [ $1 = show ]; then echo 127.0.0.1; else echo "$@" >> {tmp_path}/requeued; fi',
+        "python": f'echo $$ > {tmp_path}/task; ${{CODE:+exit $CODE}}; exec {sys.executable} $HALT "$@"',
+    }
+    for name, content in stand_ins.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{content}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    job = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NTASKS": "1", "SLURM_JOB_ID": "71"}
+    return {**environment(work), **job, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+@needs_bash
+@pytest.mark.parametrize(
+    ("code", "requeued"), [(0, False), (1, False), (2, False), (137, False), (138, True), (143, True)]
+)
+def test_slurm_requeues_a_job_that_saved_a_checkpoint(
+    tmp_path: Path, slurm: dict[str, str], code: int, requeued: bool
+) -> None:
+    job = subprocess.run(["bash", SLURM], env={**slurm, "CODE": str(code)}, cwd=ROOT)
+    assert job.returncode == code
+    assert (tmp_path / "requeued").exists() == requeued
+
+
+@needs_bash
+def test_a_job_that_slurm_signals_is_requeued_and_its_second_start_finishes(
+    work: Path, tmp_path: Path, slurm: dict[str, str]
+) -> None:
+    _, *arguments = command(work, "job")
+    halting = {**slurm, "HALT": f"{HALT} 5 0"}
+    first = subprocess.Popen(["bash", SLURM, *arguments], env=halting, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    assert any(line.startswith("halted") for line in first.stdout)
+    os.kill(int((tmp_path / "task").read_text()), signal.SIGUSR1)
+    assert first.wait() == 128 + signal.SIGUSR1
+    assert (tmp_path / "requeued").read_text() == "requeue 71\n"
+    second = subprocess.run(["bash", SLURM, *arguments], env=slurm, cwd=ROOT, capture_output=True, text=True)
+    assert second.returncode == 0, second.stderr
+    assert "resumed from step 6" in second.stdout
+    assert (tmp_path / "requeued").read_text() == "requeue 71\n"
+    whole = run_in_subprocess(script, command(work, "undisturbed"), work / "cache")
+    assert whole[0] == 0, whole
+    weights = [(work / output / "model.safetensors").read_bytes() for output in ("job", "undisturbed")]
+    assert weights[0] == weights[1]

@@ -120,6 +120,30 @@ def test_nohup_keeps_sighup_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.parametrize("variable", ["LOCAL_RANK", "ACCELERATE_DYNAMO_BACKEND ACCELERATE_MIXED_PRECISION"])
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_a_launcher_forwards_does_not_end_a_run_before_it_is_saved(
+    monkeypatch: pytest.MonkeyPatch, variable: str, second: signal.Signals
+) -> None:
+    """SLURM and systemd signal the launcher and its processes, and the launcher or its end signals them again."""
+    for name in variable.split():
+        monkeypatch.setenv(name, "0")
+    with GracefulShutdown() as shutdown:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(second)
+        assert shutdown.signal == signal.SIGTERM
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no SIGUSR1")
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2"])
+def test_the_signals_of_schedulers_are_recorded(name: str) -> None:
+    number = getattr(signal, name)
+    with GracefulShutdown() as shutdown:
+        signal.raise_signal(number)
+        assert shutdown.signal == number
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
 @pytest.mark.parametrize("module", ["yaml", "draccus", "torch", "transformers", "datasets"])
 def test_ctrl_c_during_an_import_ends_without_traceback(tmp_path: Path, module: str) -> None:
     code = f"""

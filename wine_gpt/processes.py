@@ -35,6 +35,11 @@ def is_launched() -> bool:
     return "LOCAL_RANK" in os.environ
 
 
+def has_launcher() -> bool:
+    """Return whether a launcher started this process, also as the only one, for which LOCAL_RANK is not set."""
+    return is_launched() or {"ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_MIXED_PRECISION"} <= os.environ.keys()
+
+
 def joins_as_main_process() -> bool:
     """Join the processes that a launcher started and return whether this is the main process, which prints.
 
@@ -204,7 +209,8 @@ def prints(error: BaseException) -> bool:
 
 def wait_until_printed(error: BaseException) -> None:
     """Wait for the process that prints, because a launcher ends all processes once the first has ended."""
-    if getattr(error, "on_all_processes", False):
+    # a process that a launcher started as the only one has left its group already
+    if getattr(error, "on_all_processes", False) and _is_joined():
         from accelerate import PartialState
 
         # another process may have died meanwhile
@@ -246,8 +252,7 @@ def watched_launcher() -> Iterator[None]:
 
     A process without a launcher is not watched, because its shell may end before it, as with ``nohup``.
     """
-    # accelerate's launcher of one process does not set LOCAL_RANK
-    if not (is_launched() or {"ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_MIXED_PRECISION"} <= os.environ.keys()):
+    if not has_launcher():
         yield
         return
     launcher, ended = os.getppid(), threading.Event()

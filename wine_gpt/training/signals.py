@@ -1,19 +1,25 @@
-"""Finish the step and save on SIGTERM, Ctrl-C and a closed terminal (SIGHUP) instead of stopping at once.
+"""Finish the step and save on SIGTERM, Ctrl-C, a closed terminal (SIGHUP) and a scheduler's SIGUSR1 or SIGUSR2.
 
 The training loop asks for the signal after each step, saves a checkpoint and raises ``RunInterrupted``, which the
-command line turns into exit code 143, 130 or 129.
+command line turns into exit code 128 + the signal's number: 143 for SIGTERM, 130 for Ctrl-C.
 """
 
 import contextlib
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Self
 
-# Windows has no SIGHUP
+from wine_gpt.processes import has_launcher
+
+# Windows has no SIGHUP, SIGUSR1 and SIGUSR2
 HANGUP = getattr(signal, "SIGHUP", None)
-SIGNALS = (signal.SIGINT, signal.SIGTERM, *([] if HANGUP is None else [HANGUP]))
+OF_SCHEDULERS = [getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *OF_SCHEDULERS)
+# seconds in which a launcher forwards a signal that its processes got too
+FORWARDED_SECONDS = 10.0
 STOPPED = "\nstopped at once: the last steps are not saved; resuming continues from the last checkpoint\n"
 
 
@@ -21,6 +27,8 @@ class GracefulShutdown:
     """Records the first signal inside its context; a second one prints a line and ends the process at once.
 
     A second SIGHUP does not, because the terminal and its shell each send one. With ``nohup`` SIGHUP stays ignored.
+    Under a launcher no second signal does for some seconds: SLURM and systemd signal all processes of a job, and then
+    the launcher forwards the signal, or its end is one.
     ``signal`` is the number of the recorded signal, 0 before. The caller's handlers are restored on leaving. Outside
     the main thread the context does nothing, because Python lets only the main thread handle signals.
 
@@ -31,6 +39,7 @@ class GracefulShutdown:
     def __init__(self, prints: bool = True) -> None:
         self.signal = 0
         self._prints = prints
+        self._forwarded_until = 0.0
 
     def __enter__(self) -> Self:
         handled = SIGNALS if threading.current_thread() is threading.main_thread() else ()
@@ -47,11 +56,13 @@ class GracefulShutdown:
             signal.signal(number, handler)
 
     def _record(self, number: int, _: FrameType | None) -> None:
-        if self.signal and number != HANGUP:
+        if self.signal and number != HANGUP and time.monotonic() > self._forwarded_until:
             if self._prints:
                 # not by print, because the signal may have interrupted a write to the same stream
                 with contextlib.suppress(OSError):
                     os.write(2, STOPPED.encode())
             # safe for checkpoints, because a checkpoint gets its name only when it is complete
             os._exit(128 + number)
+        if not self.signal and has_launcher():
+            self._forwarded_until = time.monotonic() + FORWARDED_SECONDS
         self.signal = self.signal or number
