@@ -6,8 +6,8 @@
 # answer is folded below it.
 #
 # It runs on the bundled sample in a few minutes on two CPU cores. The sample is **synthetic**: a grammar wrote its reviews, and no wine in
-# it is real. In Colab, Kaggle and Jupyter the next cell installs everything. If the package is not on your machine's package index, put the
-# path of a wheel or `git+https://…` in place of `wine_gpt`.
+# it is real. In Colab, Kaggle and Jupyter the next cell installs everything. If the package is not on your machine's package index, put
+# `wine_gpt[evaluation,adapters] @ git+https://…` or `path/to/wine_gpt-….whl[evaluation,adapters]` between the quotes.
 # %% [markdown] lang="es"
 # # Un GPT reducido sobre reseñas de vinos, paso a paso
 #
@@ -17,18 +17,21 @@
 #
 # Con la muestra incluida tarda unos minutos en dos núcleos de CPU. La muestra es **sintética**: una gramática escribió sus reseñas y ningún
 # vino es real. En Colab, Kaggle y Jupyter la celda siguiente instala todo. Si el paquete no está en el índice de paquetes de tu máquina,
-# escribe la ruta de un *wheel* o `git+https://…` en lugar de `wine_gpt`.
+# escribe entre las comillas `wine_gpt[evaluation,adapters] @ git+https://…` o `ruta/a/wine_gpt-….whl[evaluation,adapters]`.
 
 # %% tags=["install"]
 # %pip install -q "wine_gpt[evaluation,adapters]"
 
 # %% [markdown] lang="en"
-# Change this cell only for other data: `DATA = "kaggle"` downloads the 130,000 real reviews (`pip install kagglehub`), a file name reads your
-# own. For real reviews `CONFIG = "base.yaml"` is the model to publish, `"class.yaml"` has the class's dimensions. A GPU is used if there is one.
+# Change this cell only for other data. `DATA = "kaggle"` downloads the class's 130,000 real reviews (`%pip install kagglehub` first); a file
+# name reads another file with the same columns. For real reviews `CONFIG = "base.yaml"` is the model to publish, and `"class.yaml"` has the
+# class's dimensions. `RUN` is the folder of the trained model, `TEXTS` the number of reviews that section 10 writes. A GPU is used if there
+# is one.
 # %% [markdown] lang="es"
-# Para otros datos cambia solo esta celda: `DATA = "kaggle"` descarga las 130 000 reseñas reales (`pip install kagglehub`) y un nombre de
-# archivo lee las tuyas. Para reseñas reales, `CONFIG = "base.yaml"` es el modelo que se publica y `"class.yaml"` tiene las dimensiones de la
-# clase. Si hay una GPU, se usa.
+# Para otros datos cambia solo esta celda. `DATA = "kaggle"` descarga las 130 000 reseñas reales de la clase (antes, `%pip install kagglehub`);
+# un nombre de archivo lee otro archivo con las mismas columnas. Para reseñas reales, `CONFIG = "base.yaml"` es el modelo que se publica y
+# `"class.yaml"` tiene las dimensiones de la clase. `RUN` es la carpeta del modelo entrenado y `TEXTS`, el número de reseñas que escribe la
+# sección 10. Si hay una GPU, se usa.
 
 # %% tags=["settings"]
 DATA = "sample"
@@ -37,6 +40,7 @@ RUN = "runs/notebook"
 TEXTS = 100
 
 # %%
+from dataclasses import asdict
 from html import escape
 
 import matplotlib.pyplot as plt
@@ -44,6 +48,8 @@ import pandas as pd
 from IPython.display import HTML, Image
 
 import wine_gpt
+from wine_gpt.config import PretrainConfig
+from wine_gpt.config_io import parse_config
 from wine_gpt.data import COMPOSED
 from wine_gpt.tokenizer import class_words
 
@@ -94,7 +100,8 @@ reviews.splits["train"].select_columns(columns).to_pandas().head()
 # punctuation character, so that it becomes a word of its own.
 #
 # *Here:* the text is the same; prefix and fields are settings, so the same code serves other corpora. The tokenizer splits punctuation itself
-# with the class's expression, and all words are lower case.
+# with the class's expression, and all words are lower case. `COMPOSED` names the column with the joined text; `class_words` splits a text as
+# the class does.
 # %% [markdown] lang="es"
 # ## 2. La reseña como un texto, la puntuación como palabras
 #
@@ -102,7 +109,8 @@ reviews.splits["train"].select_columns(columns).to_pandas().head()
 # espacios para que sea una palabra.
 #
 # *Aquí:* el texto es el mismo; el prefijo y los campos son ajustes, así que el mismo código sirve para otros textos. El tokenizador separa la
-# puntuación con la expresión de la clase, y todas las palabras van en minúsculas.
+# puntuación con la expresión de la clase, y todas las palabras van en minúsculas. `COMPOSED` nombra la columna con el texto unido;
+# `class_words` separa un texto como la clase.
 
 # %%
 review = reviews.splits["train"][0][COMPOSED]
@@ -110,12 +118,31 @@ print(review, "\n")
 print(class_words(review))
 
 # %% [markdown] lang="en"
+# **Exercise.** Into how many words are `don't` and `14.5%` split, and what would happen without the spaces around punctuation?
+#
+# <details><summary>Answer</summary>
+#
+# Into three (`don`, `'`, `t`) and four (`14`, `.`, `5`, `%`). Without the spaces `wine`, `wine.` and `wine,` would be three words with three
+# ids. The model would learn nothing about one from the others, and fewer different words would fit the vocabulary.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** ¿En cuántas palabras se separan `don't` y `14.5%`, y qué pasaría sin los espacios alrededor de la puntuación?
+#
+# <details><summary>Respuesta</summary>
+#
+# En tres (`don`, `'`, `t`) y en cuatro (`14`, `.`, `5`, `%`). Sin los espacios, `wine`, `wine.` y `wine,` serían tres palabras con tres
+# identificadores. El modelo no aprendería nada de una para las otras, y en el vocabulario cabrían menos palabras distintas.
+# </details>
+
+# %% [markdown] lang="en"
 # ## 3. Vocabulary and ids
 #
 # *Class:* `TextVectorization` keeps the 10,000 commonest words. Id 0 is padding, id 1 any unknown word, and then the words follow by frequency.
 #
 # *Here:* `train_tokenizer` gives the same words the same ids, in a tokenizer that the Hub and every tool of the ecosystem can load. It adds
-# `[BOS]` and `[EOS]` after the vocabulary, so that the model knows where a review begins and ends.
+# `[BOS]` and `[EOS]` after the vocabulary, so that the model knows where a review begins and ends. On real reviews the first ids are those of
+# the class: 2 `:`, 3 `,`, 4 `.`, 5 `and`, 6 `the`, 7 `wine`, 8 `a`, 9 `of`, 10 `review`, so that every text begins with 7, 10, 2. The sample's
+# words have other frequencies and so other ids.
 # %% [markdown] lang="es"
 # ## 3. Vocabulario e identificadores
 #
@@ -123,13 +150,15 @@ print(class_words(review))
 # desconocida, y después siguen las palabras por frecuencia.
 #
 # *Aquí:* `train_tokenizer` da a las mismas palabras los mismos identificadores, en un tokenizador que pueden cargar el Hub y todas las
-# herramientas del ecosistema. Añade `[BOS]` y `[EOS]` después del vocabulario para que el modelo sepa dónde empieza y termina una reseña.
+# herramientas del ecosistema. Añade `[BOS]` y `[EOS]` después del vocabulario para que el modelo sepa dónde empieza y termina una reseña. Con
+# reseñas reales los primeros identificadores son los de la clase: 2 `:`, 3 `,`, 4 `.`, 5 `and`, 6 `the`, 7 `wine`, 8 `a`, 9 `of`, 10 `review`,
+# así que todo texto empieza con 7, 10, 2. Las palabras de la muestra tienen otras frecuencias y, por tanto, otros identificadores.
 
 # %%
 tokenizer = wine_gpt.train_tokenizer(data=DATA)
 print(f"{len(tokenizer):,} tokens; the first:", tokenizer.convert_ids_to_tokens(range(12)))
 ids = tokenizer("wine review : italy : a zzyzx wine .", add_special_tokens=False)["input_ids"]
-pd.DataFrame({"word": tokenizer.convert_ids_to_tokens(ids), "id": ids}).T
+pd.DataFrame({"word": tokenizer.convert_ids_to_tokens(ids), "id": ids})
 
 # %% [markdown] lang="en"
 # **Exercise.** `zzyzx` became `[UNK]`. Why must the model never *write* `[UNK]`, and why does a smaller vocabulary make the loss look better?
@@ -167,48 +196,88 @@ pd.DataFrame({"word": tokenizer.convert_ids_to_tokens(ids), "id": ids}).T
 
 # %%
 tokens = tokenizer.convert_ids_to_tokens(tokenizer(review)["input_ids"][:12])
-pd.DataFrame({"input": tokens[:-1], "target": tokens[1:]}).T
+pd.DataFrame({"input": tokens[:-1], "target": tokens[1:]})
+
+# %% [markdown] lang="en"
+# **Exercise.** What would the model learn if the targets were not shifted?
+#
+# <details><summary>Answer</summary>
+#
+# To repeat its input. Each position sees its own word, so the loss would fall to 0, and the model could predict no next word.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** ¿Qué aprendería el modelo si los objetivos no estuvieran desplazados?
+#
+# <details><summary>Respuesta</summary>
+#
+# A repetir su entrada. Cada posición ve su propia palabra, así que la pérdida bajaría a 0 y el modelo no podría predecir ninguna palabra
+# siguiente.
+# </details>
 
 # %% [markdown] lang="en"
 # ## 5. Causal attention
 #
 # *Class:* `causal_attention_mask` builds a triangle of ones, so that no word sees a later one.
 #
-# *Here:* `GPT2LMHeadModel` has the same mask. Below are the weights of an untrained model: each row is a word, each column a word that it
-# attends to. Nothing stands right of the diagonal, and each row is spread almost evenly, because nothing was learned yet.
+# *Here:* `GPT2LMHeadModel` has the same mask. Below are the attention weights of an untrained model's first block, averaged over its heads:
+# each row is a word, each column a word that it attends to. Nothing stands right of the diagonal, and each row is spread almost evenly,
+# because nothing was learned yet.
 # %% [markdown] lang="es"
 # ## 5. Atención causal
 #
 # *Clase:* `causal_attention_mask` construye un triángulo de unos para que ninguna palabra vea una posterior.
 #
-# *Aquí:* `GPT2LMHeadModel` tiene la misma máscara. Abajo están los pesos de un modelo sin entrenar: cada fila es una palabra y cada columna,
-# una palabra a la que atiende. A la derecha de la diagonal no hay nada, y cada fila se reparte casi por igual porque aún no se aprendió nada.
+# *Aquí:* `GPT2LMHeadModel` tiene la misma máscara. Abajo están los pesos de atención del primer bloque de un modelo sin entrenar, promediados
+# sobre sus cabezas: cada fila es una palabra y cada columna, una palabra a la que atiende. A la derecha de la diagonal no hay nada, y cada fila
+# se reparte casi por igual porque aún no se aprendió nada.
 
 # %%
-untrained = wine_gpt.build_model(tokenizer, n_layer=2, n_head=4, n_embd=128, n_inner=512, block_size=128)
+shape = parse_config(PretrainConfig, [CONFIG]).model
+untrained = wine_gpt.build_model(tokenizer, **asdict(shape))
+# the implementation that returns the attention weights
 untrained.set_attn_implementation("eager")
+shape
 
 # %%
 encoded = tokenizer("wine review : italy : tuscany : sangiovese :", return_tensors="pt")
 weights = untrained(**encoded, output_attentions=True).attentions[0][0].mean(0).detach()
 words = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist())
-plt.imshow(weights, cmap="Reds", vmin=0, vmax=0.5)
+plt.imshow(weights, cmap="Reds", vmin=0, vmax=1)
 plt.xticks(range(len(words)), words, rotation=90)
 plt.yticks(range(len(words)), words)
+plt.show()
+
+# %% [markdown] lang="en"
+# **Exercise.** Why is the first row dark and the last one pale?
+#
+# <details><summary>Answer</summary>
+#
+# The weights of a row sum to 1. `[BOS]` sees only itself, so its weight is 1; the tenth row spreads the 1 over ten words.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** ¿Por qué la primera fila es oscura y la última, pálida?
+#
+# <details><summary>Respuesta</summary>
+#
+# Los pesos de una fila suman 1. `[BOS]` solo se ve a sí mismo, así que su peso es 1; la décima fila reparte el 1 entre diez palabras.
+# </details>
+
 # %% [markdown] lang="en"
 # ## 6. The model and its parameters
 #
 # *Class:* one `TransformerBlock` between `TokenAndPositionEmbedding` and a `Dense` layer with a softmax.
 #
 # *Here:* a `GPT2LMHeadModel` of the same parts, with two blocks in the sample's config. The output layer shares its weights with the word
-# embedding (*tied*), which saves a matrix of vocabulary × width.
+# embedding (*tied*), which saves a matrix of vocabulary × width. The class's block normalizes after attention and feed-forward; GPT-2's
+# normalizes before them, which makes deeper models train more stably.
 # %% [markdown] lang="es"
 # ## 6. El modelo y sus parámetros
 #
 # *Clase:* un `TransformerBlock` entre `TokenAndPositionEmbedding` y una capa `Dense` con softmax.
 #
 # *Aquí:* un `GPT2LMHeadModel` con las mismas partes y, en la configuración de la muestra, dos bloques. La capa de salida comparte sus pesos
-# con la de palabras (*tied*), lo que ahorra una matriz de vocabulario × ancho.
+# con la de palabras (*tied*), lo que ahorra una matriz de vocabulario × ancho. El bloque de la clase normaliza después de la atención y de la
+# capa densa; el de GPT-2, antes, con lo que los modelos más profundos entrenan de forma más estable.
 
 # %%
 names = {"wte": "word embedding", "wpe": "positions", "attn": "attention", "mlp": "feed-forward"}
@@ -221,16 +290,16 @@ parts.sort_values().map("{:,}".format).to_frame(f"of {sizes.sum():,} parameters"
 #
 # <details><summary>Answer</summary>
 #
-# As many more as the word embedding has: vocabulary × width. In a model this small the embedding is already the largest single part on real
-# reviews, where the vocabulary has 10,002 entries.
+# As many more as the word embedding has, vocabulary × width: 884,736 in all for the sample. Its feed-forward layers hold most. On real reviews
+# the vocabulary has 10,002 entries, and with `class.yaml` the embedding holds 2.6 of 3.0 million.
 # </details>
 # %% [markdown] lang="es"
 # **Ejercicio.** ¿Cuántos parámetros tendría el modelo con una capa de salida propia? ¿Qué parte tiene la mayoría?
 #
 # <details><summary>Respuesta</summary>
 #
-# Tantos más como tiene la matriz de palabras: vocabulario × ancho. En un modelo tan pequeño esa matriz ya es la parte más grande con reseñas
-# reales, donde el vocabulario tiene 10 002 entradas.
+# Tantos más como tiene la matriz de palabras, vocabulario × ancho: 884 736 en total con la muestra. Sus capas densas tienen la mayoría. Con
+# reseñas reales el vocabulario tiene 10 002 entradas, y con `class.yaml` la matriz de palabras tiene 2,6 de 3,0 millones.
 # </details>
 
 # %% [markdown] lang="en"
@@ -239,7 +308,9 @@ parts.sort_values().map("{:,}".format).to_frame(f"of {sizes.sum():,} parameters"
 # *Class:* `gpt.fit`, with the callback `TextGenerator` after each epoch.
 #
 # *Here:* `pretrain` trains, writes a text after each epoch to `samples.jsonl`, keeps the epoch with the lowest validation loss, and saves a
-# folder that `transformers` loads. It can be stopped and resumed, and runs on several processes or GPUs:
+# folder that `transformers` loads. It takes one to two minutes on two cores, and can be stopped and resumed. Losses are in nats per word: −ln of
+# the probability of the right word, so 0 would be perfect. On several GPUs take these lines instead of the next cell, before another cell has
+# used a GPU. They return nothing; the test loss stands in `metrics.json` of the run's folder.
 #
 # ```python
 # from accelerate import notebook_launcher
@@ -252,7 +323,9 @@ parts.sort_values().map("{:,}".format).to_frame(f"of {sizes.sum():,} parameters"
 # *Clase:* `gpt.fit`, con `TextGenerator` después de cada época.
 #
 # *Aquí:* `pretrain` entrena, escribe un texto después de cada época en `samples.jsonl`, conserva la época con la menor pérdida de validación
-# y guarda una carpeta que `transformers` carga. Se puede interrumpir y reanudar, y corre en varios procesos o GPU:
+# y guarda una carpeta que `transformers` carga. Tarda de uno a dos minutos en dos núcleos y se puede interrumpir y reanudar. Las pérdidas están
+# en nats por palabra: −ln de la probabilidad de la palabra correcta, así que 0 sería perfecto. Con varias GPU usa estas líneas en lugar de la
+# celda siguiente, antes de que otra celda haya usado una GPU. No devuelven nada; la pérdida de prueba está en `metrics.json` de la carpeta.
 #
 # ```python
 # from accelerate import notebook_launcher
@@ -306,18 +379,37 @@ for temperature in (0.3, 1.0, 1.5):
     print(temperature, wine_gpt.generate(RUN, "wine review : italy", seed=1, temperature=temperature), "\n")
 
 # %% [markdown] lang="en"
+# **Exercise.** What do `temperature=0.01` and seeds 1 and 2 write?
+#
+# <details><summary>Answer</summary>
+#
+# The same text twice. Divided by 0.01, the difference between the likeliest word and the second becomes so large that the likeliest one always
+# wins, whatever the seed.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** ¿Qué escriben `temperature=0.01` y las semillas 1 y 2?
+#
+# <details><summary>Respuesta</summary>
+#
+# El mismo texto dos veces. Dividida entre 0,01, la diferencia entre la palabra más probable y la segunda es tan grande que siempre gana la más
+# probable, con cualquier semilla.
+# </details>
+
+# %% [markdown] lang="en"
 # ## 9. Attention highlights and next-word probabilities
 #
 # *Class:* `print_probs` shades the earlier words by attention and lists the likeliest next words.
 #
-# *Here:* `explain` returns the same figures for every written word. Below is the word of which the model was least certain. In a terminal `wine-gpt generate RUN --explain` prints them, and
-# `wine-gpt explore RUN` opens a page on which words can be clicked, heads switched off and other words taken.
+# *Here:* `explain` returns the same figures for every written word, with the attention averaged over all blocks and heads. Below is the word of
+# which the model was least certain; `▸` stands for `[BOS]`. In a terminal `wine-gpt generate RUN --explain` prints them, and `wine-gpt explore
+# RUN` opens a page on which words can be clicked, heads switched off and other words taken.
 # %% [markdown] lang="es"
 # ## 9. Atención y probabilidades de la palabra siguiente
 #
 # *Clase:* `print_probs` sombrea las palabras anteriores según la atención y enumera las palabras siguientes más probables.
 #
-# *Aquí:* `explain` devuelve las mismas cifras para cada palabra escrita. Abajo está la palabra de la que el modelo estaba menos seguro. En una terminal `wine-gpt generate RUN --explain` las imprime, y
+# *Aquí:* `explain` devuelve las mismas cifras para cada palabra escrita, con la atención promediada sobre todos los bloques y cabezas. Abajo está
+# la palabra de la que el modelo estaba menos seguro; `▸` representa `[BOS]`. En una terminal `wine-gpt generate RUN --explain` las imprime, y
 # `wine-gpt explore RUN` abre una página en la que se puede hacer clic en las palabras, apagar cabezas y elegir otras palabras.
 
 # %%
@@ -364,38 +456,76 @@ HTML("".join(shade.format(weight, word) for weight, word in earlier) + f" <b>{es
 report = wine_gpt.evaluate_model(RUN, texts=TEXTS)
 losses = pd.Series({**report.baselines, "this model": report.likelihood.nats_per_word})
 losses.plot.bar(figsize=(5, 3), ylabel="nats per word", rot=30)
-losses.round(3).to_frame("nats per word").T
+losses.round(3).to_frame("nats per word")
+
+# %% [markdown] lang="en"
+# **Exercise.** Where does the uniform guess's loss come from, and what does a bigram model of 2.7 nats know?
+#
+# <details><summary>Answer</summary>
+#
+# The guess gives each of the V words of the vocabulary the probability 1/V, so its loss is −ln(1/V) = ln V: 7.5 for the sample's 1,842. A
+# loss of L nats is as uncertain as a choice among e^L equally likely words: the bigram model, which sees one word back, is left with about 15.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** ¿De dónde sale la pérdida de la elección uniforme y qué sabe un modelo de bigramas con 2,7 nats?
+#
+# <details><summary>Respuesta</summary>
+#
+# La elección uniforme da a cada una de las V palabras del vocabulario la probabilidad 1/V, así que su pérdida es −ln(1/V) = ln V: 7,5 con las
+# 1842 de la muestra. Una pérdida de L nats equivale a elegir entre e^L palabras igual de probables: al modelo de bigramas, que ve una palabra
+# hacia atrás, le quedan unas 15.
+# </details>
 
 # %% [markdown] lang="en"
 # ## 11. Beyond the class: does it copy?
 #
 # For each text, the longest run of words that also stands in a training review. Real reviews have such runs too (stock phrases, and in the
-# synthetic sample the grammar's sentences), so the figure of held-out real reviews is the natural level.
+# synthetic sample the grammar's sentences), so `real`, the figure of test reviews, is the natural level for `generated`, the reviews that the
+# model writes. `continued` is the stricter test: the model gets the first half of training reviews, and only its continuation is compared.
 # %% [markdown] lang="es"
 # ## 11. Más allá de la clase: ¿copia?
 #
 # Para cada texto, la secuencia de palabras más larga que también está en una reseña de entrenamiento. Las reseñas reales también tienen
-# secuencias así (frases hechas y, en la muestra sintética, las oraciones de la gramática), así que la cifra de las reseñas reales reservadas es
-# el nivel natural.
+# secuencias así (frases hechas y, en la muestra sintética, las oraciones de la gramática), así que `real`, la cifra de las reseñas de prueba, es
+# el nivel natural para `generated`, las que escribe el modelo. `continued` es la prueba más estricta: el modelo recibe la primera mitad de
+# reseñas de entrenamiento y solo se compara su continuación.
 
 # %%
 pd.DataFrame(
     {
-        kind: {"longest run, mean": result.mean_longest, "of 10 words or more": result.share_10}
+        kind: {"longest run, mean": result.mean_longest, "fraction with 10 words or more": result.share_10}
         for kind, result in report.copying.items()
     }
 ).round(2)
 
 # %% [markdown] lang="en"
+# **Exercise.** The mean of `generated` is below `real`. Does that prove that the model copies no review?
+#
+# <details><summary>Answer</summary>
+#
+# No. A mean can hide one text that is copied whole, so look at the longest run too: `report.copying["generated"].longest`. And 100 texts say
+# little about the next 10,000.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** La media de `generated` está por debajo de `real`. ¿Demuestra eso que el modelo no copia ninguna reseña?
+#
+# <details><summary>Respuesta</summary>
+#
+# No. Una media puede esconder un texto copiado entero, así que mira también la secuencia más larga: `report.copying["generated"].longest`. Y 100
+# textos dicen poco de los próximos 10 000.
+# </details>
+
+# %% [markdown] lang="en"
 # ## 12. Beyond the class: an adapter for one variety
 #
-# `finetune` trains a LoRA adapter, a few thousand weights beside the model, on the reviews of one variety and compares it with the base on
-# unseen reviews of that variety.
+# `finetune` trains a LoRA adapter, a small number of weights beside the model, on the reviews of one variety and compares it with the base on
+# unseen reviews of that variety. Perplexity is e to the loss, so −3% means that the next word is as uncertain as among 3% fewer words.
 # %% [markdown] lang="es"
 # ## 12. Más allá de la clase: un adaptador para una variedad
 #
-# `finetune` entrena un adaptador LoRA, unos miles de pesos junto al modelo, con las reseñas de una variedad y lo compara con la base en reseñas
-# no vistas de esa variedad.
+# `finetune` entrena un adaptador LoRA, un pequeño número de pesos junto al modelo, con las reseñas de una variedad y lo compara con la base en
+# reseñas no vistas de esa variedad. La perplejidad es e elevado a la pérdida: −3 % significa que la palabra siguiente es tan incierta como entre
+# un 3 % menos de palabras.
 
 # %%
 (adapter,) = wine_gpt.finetune(RUN, variety="Chardonnay", output_dir=f"{RUN}-lora")
@@ -423,16 +553,35 @@ print(adapter.reviews["test"], "test reviews")
 # %% [markdown] lang="en"
 # ## 13. Beyond the class: publish
 #
-# A dry run writes everything that would be uploaded to `RUN/publish`: model, tokenizer, model card, adapters, demo. Without `dry_run` and after
-# `hf auth login` it makes one commit for each repository. A model trained on Kaggle's reviews has their license, CC BY-NC-SA 4.0.
+# A dry run writes everything that would be uploaded to `RUN/publish`: model, tokenizer, model card, a notebook of five cells that the Hub opens
+# in Colab, the adapters and, with `space="org/name"`, the demo. Without `dry_run` and after `hf auth login` it makes one commit for each
+# repository; put your account's name in place of `org`. A model trained on Kaggle's reviews has their license, CC BY-NC-SA 4.0.
 # %% [markdown] lang="es"
 # ## 13. Más allá de la clase: publicar
 #
-# Un ensayo (`dry_run`) escribe en `RUN/publish` todo lo que se subiría: modelo, tokenizador, ficha del modelo, adaptadores y demostración. Sin
-# `dry_run`, y después de `hf auth login`, hace una sola confirmación por repositorio. Un modelo entrenado con las reseñas de Kaggle tiene la
+# Un ensayo (`dry_run`) escribe en `RUN/publish` todo lo que se subiría: modelo, tokenizador, ficha del modelo, un cuaderno de cinco celdas que el
+# Hub abre en Colab, los adaptadores y, con `space="org/nombre"`, la demostración. Sin `dry_run`, y después de `hf auth login`, hace una sola
+# confirmación por repositorio; escribe el nombre de tu cuenta en lugar de `org`. Un modelo entrenado con las reseñas de Kaggle tiene la
 # licencia de ellas, CC BY-NC-SA 4.0.
 
 # %%
 staged = wine_gpt.publish(RUN, "org/wine-gpt", adapters=f"{RUN}-lora", dry_run=True)
 print([repo.name for repo in staged])
 print(*sorted(path.name for path in staged[0].folder.iterdir()), sep="\n")
+
+# %% [markdown] lang="en"
+# **Exercise.** Which of these files lets a stranger test whether a sentence is from the training reviews?
+#
+# <details><summary>Answer</summary>
+#
+# `training_ngrams.safetensors`, the index with which the demo answers whether a text is copied. For your own data `publish` leaves it out unless
+# you pass `index=True`, because it would answer the same question about private texts.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** ¿Cuál de estos archivos permite a cualquiera comprobar si una oración es de las reseñas de entrenamiento?
+#
+# <details><summary>Respuesta</summary>
+#
+# `training_ngrams.safetensors`, el índice con el que la demostración responde si un texto está copiado. Con tus propios datos `publish` lo omite,
+# salvo con `index=True`, porque respondería lo mismo sobre textos privados.
+# </details>
