@@ -15,7 +15,7 @@ from backend import Backend, CopyCheck, Written
 from engine import BASE, Engine
 from i18n import DEFAULT_LANGUAGE, TEXTS, UserFacingError, language_of
 from regions import FIELDS
-from serving import MAX_CONCURRENT, MAX_QUEUE
+from serving import MAX_CONCURRENT, MAX_QUEUE, LoggedBlocks
 
 # marks a text's key for gradio to translate in the browser; launch_options passes the texts to gradio
 t = gr.I18n(**TEXTS)
@@ -47,7 +47,7 @@ LEAST_ERROR_RATE = 1e-6
 
 def build(backend: Backend) -> gr.Blocks:
     """Return the page and its API."""
-    with gr.Blocks(title=backend.name, analytics_enabled=False) as demo:
+    with LoggedBlocks(title=backend.name, analytics_enabled=False) as demo:
         gr.Markdown(t("heading"))
         gr.Markdown(t("lead"))
         for number in range(len(backend.problems)):

@@ -97,19 +97,50 @@ class LogOneLine:
         except Exception as error:
             if scope["type"] != "http":
                 raise
-            cause = _cause(error)
-            where = traceback.extract_tb(cause.__traceback__)[-1]
-            what = f"{type(cause).__name__}: {cause} ({where.filename}:{where.lineno})"
             # repr, because path and message can hold line breaks and control characters
-            logger.error("%s %.200r: %.500r", scope["method"], scope["path"], what)
+            logger.error("%s %.200r: %.500r", scope["method"], scope["path"], _describe(error))
             if started:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
                 await PlainTextResponse("internal error", status_code=500)(scope, receive, send)
 
 
-def _cause(error: BaseException) -> BaseException:
-    return error if error.__cause__ is None else _cause(error.__cause__)
+class LoggedBlocks(gr.Blocks):
+    """Blocks that log the error of a call in one line, for which gradio prints a traceback."""
+
+    async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - gradio's arguments
+        """Call a function of the page or the API."""
+        try:
+            return await super().process_api(*args, **kwargs)
+        except gr.Error:
+            raise
+        # such as a ValueError of gradio for a call with too few values
+        except Exception as error:
+            logger.error("call: %.500r", _describe(error))
+            raise gr.Error("internal error", print_exception=False) from error
+
+
+class WithoutTraceback(logging.Filter):
+    """A filter that replaces the traceback of a record by one line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record, and let it pass."""
+        if record.exc_info and record.exc_info[1]:
+            record.msg, record.args = "%s: %.500r", (record.getMessage(), _describe(record.exc_info[1]))
+            record.exc_info = None
+        return True
+
+
+# MCP's server logs a traceback for JSON that is nested too deeply
+logging.getLogger("mcp.server.streamable_http").addFilter(WithoutTraceback())
+
+
+def _describe(error: BaseException) -> str:
+    """Return an error's first cause, and where it was raised."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
 
 
 class CompressPage:

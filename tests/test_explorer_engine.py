@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parent / "javascript"
 EXPLORER = Path(__file__).parents[1] / "space" / "explorer"
 LIBRARY = TESTS / "node_modules" / "@huggingface" / "tokenizers" / "dist" / "tokenizers.min.mjs"
+TYPESCRIPT = TESTS / "node_modules" / "typescript" / "lib" / "tsc.js"
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="no node")
 DEEP = [name for name, case in CASES.items() if case.deep]
@@ -104,6 +105,13 @@ def run_node(file: str, **environment: str) -> None:
     command = [str(NODE), "--test", str(TESTS / "explorer" / file)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_node
+@pytest.mark.skipif(not TYPESCRIPT.is_file(), reason="needs npm install --ignore-scripts --prefix tests/javascript")
+def test_the_types_are_sound() -> None:
+    done = subprocess.run(["node", TYPESCRIPT, "--project", TESTS], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 @needs_node

@@ -156,6 +156,13 @@ def test_malformed_calls_get_no_traceback(address: str) -> None:
         answer = httpx.post(where, content=body, headers=headers, timeout=PATIENCE)
         assert "Traceback" not in answer.text
         assert ".py" not in answer.text
+    # too few values
+    event, data = call(address, "next_words")
+    assert (event, json.loads(data)["error"]) == ("error", "internal error")
+
+
+# what MCP wants of a request
+MCP = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 
 
 def test_a_request_that_fails_is_one_line_of_the_log(without_model: tuple[str, Path]) -> None:
@@ -170,13 +177,18 @@ def test_a_request_that_fails_is_one_line_of_the_log(without_model: tuple[str, P
         assert "Traceback" not in answer.text
     answer = httpx.post(f"{address}/gradio_api/call/v2/generate", json={"x\n": 1}, timeout=PATIENCE)
     assert (answer.status_code, answer.text) == (500, "internal error")
+    deep = httpx.post(f"{address}/gradio_api/mcp/", content="[" * 5000 + "]" * 5000, headers=MCP, timeout=PATIENCE)
+    assert deep.status_code == 500
     lines = log.read_text()[before:].splitlines()
     assert [line.split()[1] for line in lines] == [
         "'/gradio_api/queue/data':",
         "'/gradio_api/call/generate/none':",
         "'/gradio_api/call/v2/generate':",
+        "handling",
+        # MCP's own second line
+        "exception",
     ]
-    assert all("routes.py" in line or "utils.py" in line for line in lines)
+    assert all(re.search(r"(routes|utils|blocks|json/decoder)\.py", line) for line in lines[:-1])
 
 
 def test_the_page_is_compressed_and_speaks_without_javascript(address: str) -> None:

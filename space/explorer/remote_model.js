@@ -11,6 +11,9 @@ import { ModelError } from "./model_error.js";
 /** Milliseconds for one call of a tokenizer: a hostile tokenizer.json can take forever. */
 const TOKENIZER_LIMIT = 10_000;
 
+/** @returns {string} that the tokenizer took longer than {@link TOKENIZER_LIMIT} for what it did */
+const tooSlow = (/** @type {string} */ what) => `this model's tokenizer takes longer than ${TOKENIZER_LIMIT / 1000} seconds ${what}`;
+
 /**
  * @typedef {import("./gpt2.js").Inner} Inner
  * @typedef {import("./gpt2.js").Step} Step
@@ -28,7 +31,7 @@ export async function loadRemoteModel(source, options = {}) {
     return await load(source, options, "");
   } catch (error) {
     if (!(error instanceof SlowTokenizer)) throw error;
-    return load(source, options, `this model's tokenizer takes longer than ${TOKENIZER_LIMIT / 1000} seconds to load`);
+    return load(source, options, tooSlow("to load"));
   }
 }
 
@@ -55,7 +58,7 @@ async function load(source, { onProgress, signal }, tokenizerProblem) {
 /** The error of a tokenizer that was still at work after {@link TOKENIZER_LIMIT}, when its worker was ended. */
 class SlowTokenizer extends ModelError {
   constructor() {
-    super(`this model's tokenizer takes longer than ${TOKENIZER_LIMIT / 1000} seconds for this text, so the model was closed: load it again`);
+    super(tooSlow("for this text, so the model was closed: load it again"));
   }
 }
 

@@ -13,6 +13,14 @@ import { promptOf } from "../writing.js";
 const MARKED = 5, LEAST_DIFFERENCE = 0.01;
 
 /**
+ * @typedef {import("../store.js").Store} Store
+ * @typedef {import("../i18n.js").Text} Text
+ * @typedef {ReturnType<typeof finder>} Find
+ * @typedef {{own: number[], other: number[], marked: number[]}} Differences for each written word of a side its probability there and after
+ *   the other side's prompt, and the words where these differ most
+ */
+
+/**
  * @typedef {object} Side
  * @property {any} model
  * @property {any} vocabulary
@@ -24,13 +32,12 @@ const MARKED = 5, LEAST_DIFFERENCE = 0.01;
 
 /**
  * @param {HTMLElement} element
- * @param {import("../store.js").Store} store
- * @param {import("../i18n.js").Text} text
+ * @param {Store} store
+ * @param {Text} text
  */
 export function mount(element, store, text) {
-  const find = finder(element), status = find(".compare-status");
+  const find = finder(element), status = find(".compare-status"), others = new OtherModel(store, text, status);
   /** @type {AbortController | null} */ let running = null;
-  /** @type {{name: string, model: any} | null} */ let other = null;
 
   async function compare() {
     running?.abort();
@@ -38,15 +45,15 @@ export function mount(element, store, text) {
     const isCurrent = () => running === controller && store.state.model === state.model;
     find(".stop-both").hidden = false;
     try {
-      const { model, vocabulary } = state, second = await otherModel(find(".right-model").value.trim(), signal);
+      const { model, vocabulary } = state, second = await others.get(find(".right-model").value.trim(), signal);
       if (!isCurrent()) return;
       status.textContent = text("writing");
-      const left = await writeSide(model, vocabulary, "left", signal);
-      const right = await writeSide(second ?? model, second ? (second.tokenizer ?? idTokenizer) : vocabulary, "right", signal);
+      const left = await writeSide(find, state.settings, "left", model, vocabulary, signal);
+      const right = await writeSide(find, state.settings, "right", second ?? model, second ? (second.tokenizer ?? idTokenizer) : vocabulary, signal);
       const [ofLeft, ofRight] = [await differences(left, right), await differences(right, left)];
       if (!isCurrent()) return;
-      drawSide("left", left, ofLeft);
-      drawSide("right", right, ofRight);
+      drawSide(find, store, text, "left", left, ofLeft);
+      drawSide(find, store, text, "right", right, ofRight);
       status.textContent = ofLeft ? "" : text("compare_other_words");
     } catch (error) {
       if (isCurrent()) status.textContent = /** @type {Error} */ (error).message;
@@ -56,50 +63,6 @@ export function mount(element, store, text) {
         find(".stop-both").hidden = true;
       }
     }
-  }
-
-  /** @returns {Promise<any>} the right side's model, null if it is the page's */
-  async function otherModel(/** @type {string} */ name, /** @type {AbortSignal} */ signal) {
-    if (other?.name !== name) {
-      other?.model.close();
-      other = null;
-    }
-    if (!name || other) return other?.model ?? null;
-    status.textContent = text("loading_start", { name });
-    const source = parseSource(name, undefined, document.baseURI), endpoint = store.state.source?.endpoint;
-    if (source.hub && endpoint) source.endpoint = endpoint;
-    if (!isAllowed(source)) throw new ModelError(text("compare_other_host"));
-    const model = await loadRemoteModel(source, { signal });
-    other = { name, model };
-    return model;
-  }
-
-  /** @returns {Promise<Side>} */
-  async function writeSide(/** @type {any} */ model, /** @type {any} */ vocabulary, /** @type {string} */ side, /** @type {AbortSignal} */ signal) {
-    const { settings } = store.state, temperature = find(`.${side}-temperature`).valueAsNumber;
-    const { ids, words } = await promptOf(vocabulary, model.generation.bos, find(`.${side}-prompt`).value);
-    const { topK, topP, seed, length } = settings;
-    const written = await model.generate(ids, { temperature, topK, topP, seed, maxNewTokens: length, signal });
-    const all = [...ids, ...written.ids], pieces = await vocabulary.pieces(all, ids.length), labels = await vocabulary.labels(written.ids);
-    return { model, vocabulary, temperature, ids: all, given: ids.length, words: [...words, ...pieces.map((/** @type {string} */ piece, /** @type {number} */ at) => ({ text: piece, label: labels[at], known: true }))] };
-  }
-
-  function drawSide(/** @type {string} */ name, /** @type {Side} */ side, /** @type {{own: number[], other: number[], marked: number[]} | null} */ found) {
-    const state = /** @type {any} */ ({ ...store.state, ...side, raw: false, hiddenFrom: null }), { bare } = shownWords(state, text);
-    const box = find(`.${name}-text`), marked = new Set(found?.marked.map((at) => at + side.given));
-    box.replaceChildren(...side.words.flatMap((word, at) => {
-      const shown = make(marked.has(at) ? "mark" : "span", at < side.given || isMark(bare[at]) ? "quiet-word" : "", bare[at]);
-      const isApart = /^\s/.test(word.text) || isMark(bare[at]) || isMark(bare[at - 1]);
-      return isApart ? [" ", shown] : [shown];
-    }));
-    const table = find(`.${name}-differ`);
-    table.hidden = !found?.marked.length;
-    table.querySelector("tbody").replaceChildren(...(found?.marked ?? []).map((at) => {
-      const row = make("tr"), head = make("th", "", nameOfWord(state, text, at + side.given));
-      head.scope = "row";
-      row.append(head, ...[found?.own[at], found?.other[at]].map((value) => make("td", "figure", text.percent(value ?? 0))));
-      return row;
-    }));
   }
 
   find("form").addEventListener("submit", (/** @type {Event} */ event) => {
@@ -116,11 +79,100 @@ export function mount(element, store, text) {
   });
 }
 
+/** The model that the right side names; the last one stays loaded. */
+class OtherModel {
+  /** @type {{name: string, model: any} | null} */ #loaded = null;
+
+  /**
+   * @param {Store} store
+   * @param {Text} text
+   * @param {HTMLElement} status
+   */
+  constructor(store, text, status) {
+    this.store = store;
+    this.text = text;
+    this.status = status;
+  }
+
+  /**
+   * @param {string} name
+   * @param {AbortSignal} signal
+   * @returns {Promise<any>} null if the name is empty
+   */
+  async get(name, signal) {
+    if (this.#loaded?.name !== name) {
+      this.#loaded?.model.close();
+      this.#loaded = null;
+    }
+    if (!name || this.#loaded) return this.#loaded?.model ?? null;
+    this.status.textContent = this.text("loading_start", { name });
+    const source = parseSource(name, undefined, document.baseURI), endpoint = this.store.state.source?.endpoint;
+    if (source.hub && endpoint) source.endpoint = endpoint;
+    if (!isAllowed(source)) throw new ModelError(this.text("compare_other_host"));
+    const model = await loadRemoteModel(source, { signal });
+    this.#loaded = { name, model };
+    return model;
+  }
+}
+
+/**
+ * @param {Find} find
+ * @param {import("../store.js").Settings} settings
+ * @param {string} name left or right
+ * @param {any} model
+ * @param {any} vocabulary
+ * @param {AbortSignal} signal
+ * @returns {Promise<Side>}
+ */
+async function writeSide(find, settings, name, model, vocabulary, signal) {
+  const { topK, topP, seed, length } = settings, temperature = find(`.${name}-temperature`).valueAsNumber;
+  const { ids, words } = await promptOf(vocabulary, model.generation.bos, find(`.${name}-prompt`).value);
+  const written = await model.generate(ids, { temperature, topK, topP, seed, maxNewTokens: length, signal });
+  const all = [...ids, ...written.ids], pieces = await vocabulary.pieces(all, ids.length), labels = await vocabulary.labels(written.ids);
+  const added = pieces.map((/** @type {string} */ piece, /** @type {number} */ at) => ({ text: piece, label: labels[at], known: true }));
+  return { model, vocabulary, temperature, ids: all, given: ids.length, words: [...words, ...added] };
+}
+
+/**
+ * @param {Find} find
+ * @param {Store} store
+ * @param {Text} text
+ * @param {string} name left or right
+ * @param {Side} side
+ * @param {Differences | null} found
+ */
+function drawSide(find, store, text, name, side, found) {
+  const state = /** @type {any} */ ({ ...store.state, ...side, raw: false, hiddenFrom: null }), marked = found?.marked ?? [];
+  find(`.${name}-text`).replaceChildren(...shownText(state, text, new Set(marked.map((at) => at + side.given))));
+  const table = find(`.${name}-differ`);
+  table.hidden = !marked.length;
+  table.querySelector("tbody").replaceChildren(...marked.map((at) => {
+    const row = make("tr"), head = make("th", "", nameOfWord(state, text, at + side.given));
+    head.scope = "row";
+    row.append(head, ...[found?.own[at], found?.other[at]].map((value) => make("td", "figure", text.percent(value ?? 0))));
+    return row;
+  }));
+}
+
+/**
+ * @param {import("../store.js").State} state
+ * @param {Text} text
+ * @param {Set<number>} marked positions
+ * @returns {(string | HTMLElement)[]} the text's words, with the white space between them
+ */
+function shownText(state, text, marked) {
+  const { bare } = shownWords(state, text);
+  return state.words.flatMap((word, at) => {
+    const shown = make(marked.has(at) ? "mark" : "span", at < state.given || isMark(bare[at]) ? "quiet-word" : "", bare[at]);
+    const isApart = /^\s/.test(word.text) || isMark(bare[at]) || isMark(bare[at - 1]);
+    return isApart ? [" ", shown] : [shown];
+  });
+}
+
 /**
  * @param {Side} side
  * @param {Side} other
- * @returns {Promise<{own: number[], other: number[], marked: number[]} | null>} for each written word of a side its probability there and
- *   after the other side's prompt; null if the sides' words are not the same tokens
+ * @returns {Promise<Differences | null>} null if the sides' words are not the same tokens
  */
 async function differences(side, other) {
   const written = side.ids.slice(side.given), labels = await side.vocabulary.labels(written);

@@ -23,112 +23,161 @@ const SHOWN = 8, WRITTEN = 40;
  */
 
 /**
+ * @typedef {import("../store.js").Store} Store
+ * @typedef {import("../store.js").State} State
+ * @typedef {import("../i18n.js").Text} Text
+ * @typedef {ReturnType<typeof finder>} Find
+ */
+
+/**
  * @param {HTMLElement} element
- * @param {import("../store.js").Store} store
- * @param {import("../i18n.js").Text} text
+ * @param {Store} store
+ * @param {Text} text
  */
 export function mount(element, store, text) {
-  const find = finder(element), slider = find(".epoch");
-  const models = new EpochModels();
-  /** @type {import("../../model_files.js").Source | null} whose epochs are listed */ let listed = null;
-  /** @type {Epoch[]} */ let epochs = [];
-  let drawing = 0, drawn = "";
+  const view = new EpochsView(finder(element), store, text);
+  store.watch(["model", "tab", "ids", "words", "given", "chosen", "settings", "layer", "head", "writing"], (state) => view.show(state));
+}
 
-  store.watch(["model", "tab", "ids", "words", "given", "chosen", "settings", "layer", "head", "writing"], async (state) => {
-    if (!state.model || state.source !== listed) forget();
+/** The slider over the epochs of the shown model, and what it shows. */
+class EpochsView {
+  #models = new EpochModels();
+  /** @type {import("../../model_files.js").Source | null} whose epochs are listed */ #listed = null;
+  /** @type {Epoch[]} */ #epochs = [];
+  /** the number of drawings so far, by which an outdated one is known */ #drawings = 0;
+  /** what is drawn */ #drawn = "";
+
+  /**
+   * @param {Find} find
+   * @param {Store} store
+   * @param {Text} text
+   */
+  constructor(find, store, text) {
+    this.find = find;
+    this.store = store;
+    this.text = text;
+    this.slider = find(".epoch");
+    this.slider.addEventListener("input", () => this.#describe());
+    this.slider.addEventListener("change", () => this.#draw());
+  }
+
+  async show(/** @type {State} */ state) {
+    if (!state.model || state.source !== this.#listed) this.#forget();
     if (!state.model || !state.source || state.tab !== "epochs" || state.writing) return;
-    if (!listed) await list(state.source);
-    else await draw();
-  });
-  slider.addEventListener("input", describe);
-  slider.addEventListener("change", draw);
-
-  function forget() {
-    listed = null;
-    epochs = [];
-    drawing++;
-    drawn = "";
-    models.close();
-    say("");
-    find(".content").hidden = true;
+    if (!this.#listed) await this.#list(state.source);
+    else await this.#draw();
   }
 
-  function say(/** @type {string} */ line) {
-    find(".epochs-status").textContent = line;
+  #forget() {
+    this.#listed = null;
+    this.#epochs = [];
+    this.#drawings++;
+    this.#drawn = "";
+    this.#models.close();
+    this.#say("");
+    this.find(".content").hidden = true;
   }
 
-  async function list(/** @type {import("../../model_files.js").Source} */ source) {
-    listed = source;
-    say(text("epochs_loading"));
+  #say(/** @type {string} */ line) {
+    this.find(".epochs-status").textContent = line;
+  }
+
+  async #list(/** @type {import("../../model_files.js").Source} */ source) {
+    this.#listed = source;
+    this.#say(this.text("epochs_loading"));
     try {
       const found = await readIndex(source);
-      if (listed !== source) return;
-      epochs = found;
-      say(epochs.length ? "" : text("epochs_none"));
-      find(".epochs-info").hidden = !epochs.length;
+      if (this.#listed !== source) return;
+      this.#epochs = found;
     } catch (error) {
-      if (listed === source) say(/** @type {Error} */ (error).message);
+      if (this.#listed === source) this.#say(/** @type {Error} */ (error).message);
       return;
     }
-    find(".content").hidden = !epochs.length;
-    if (!epochs.length) return;
-    slider.max = epochs.length - 1;
-    slider.value = slider.max;
-    await draw();
+    const last = this.#epochs.length - 1;
+    this.#say(last < 0 ? this.text("epochs_none") : "");
+    this.find(".epochs-info").hidden = last < 0;
+    this.find(".content").hidden = last < 0;
+    if (last < 0) return;
+    this.slider.max = last;
+    this.slider.value = last;
+    await this.#draw();
   }
 
-  function describe() {
-    const { epoch, step, training, validation } = epochs[slider.valueAsNumber];
-    const values = {
-      epoch, last: epochs[epochs.length - 1].epoch, step: text.count(step),
-      training: training === null ? "" : text.fixed(training, 3), validation: text.fixed(validation, 3),
-    };
-    const line = text(epoch ? "epoch_line" : "epoch_line_random", values);
-    find(".epoch-line").textContent = line;
-    slider.setAttribute("aria-valuetext", line);
+  #describe() {
+    const line = lineOf(this.#epochs[this.slider.valueAsNumber], this.#epochs[this.#epochs.length - 1].epoch, this.text);
+    this.find(".epoch-line").textContent = line;
+    this.slider.setAttribute("aria-valuetext", line);
   }
 
-  async function draw() {
-    const { state } = store, { ids, words, given, chosen, settings, layer, head } = state;
-    if (!epochs.length || !state.source || ids.length < 2) return;
-    describe();
-    const epoch = epochs[slider.valueAsNumber], position = chosen ?? Math.min(given || 1, ids.length - 1);
-    const key = JSON.stringify([epoch.file, ids, position, settings, layer, head]);
-    if (key === drawn || words.length !== ids.length) return;
-    drawn = key;
-    const current = ++drawing, isCurrent = () => current === drawing;
-    say(text("epochs_loading_one", { epoch: epoch.epoch }));
+  async #draw() {
+    const { state } = this.store, { ids, words, given, chosen, settings, layer, head } = state;
+    if (!this.#epochs.length || !state.source || ids.length < 2) return;
+    this.#describe();
+    const { epoch, file } = this.#epochs[this.slider.valueAsNumber], position = chosen ?? Math.min(given || 1, ids.length - 1);
+    const key = JSON.stringify([file, ids, position, settings, layer, head]);
+    if (key === this.#drawn || words.length !== ids.length) return;
+    this.#drawn = key;
+    const current = ++this.#drawings, isCurrent = () => current === this.#drawings;
+    this.#say(this.text("epochs_loading_one", { epoch }));
     try {
-      const model = await models.get(state.source, epoch.file);
-      if (!isCurrent()) return;
-      const inner = await model.forward(ids), here = { ...state, model: /** @type {any} */ (model), inner };
-      const found = await nextWords(here, text, position);
-      if (!isCurrent()) return;
-      drawNext(here, position, found);
-      drawAttention(find(".epoch-attended"), here, text, position);
-      find(".epoch-surprise").textContent = text("epoch_surprise", { nats: text.fixed(mean(surprises(inner.logits, ids)), 3) });
-      const { ids: added } = await model.generate(ids.slice(0, given), { ...settings, maxNewTokens: WRITTEN });
-      const written = await state.vocabulary.decode([...ids.slice(0, given), ...added]);
-      if (!isCurrent()) return;
-      find(".epoch-text").textContent = written;
-      say("");
+      const model = await this.#models.get(state.source, file);
+      if (isCurrent()) await drawEpoch(this.find, this.text, { ...state, model }, position, isCurrent);
+      if (isCurrent()) this.#say("");
     } catch (error) {
       if (!isCurrent()) return;
-      drawn = "";
-      say(/** @type {Error} */ (error).message);
+      this.#drawn = "";
+      this.#say(/** @type {Error} */ (error).message);
     }
   }
+}
 
-  function drawNext(/** @type {import("../store.js").State} */ state, /** @type {number} */ position, /** @type {NextWord[]} */ found) {
-    find(".epoch-next-heading").textContent = text("epoch_next", { word: nameOfWord(state, text, position - 1) });
-    const highest = Math.max(...found.map(({ probability }) => probability));
-    find(".epoch-next").replaceChildren(...found.map(({ name, probability, isOwn }) => {
-      const row = make("div", "bar"), item = makeItem(row, isOwn ? "chosen" : "");
-      fillRow(row, name, [[probability / highest, "after"]], [text.percent(probability)]);
-      if (isOwn) item.setAttribute("aria-current", "true");
-      return item;
-    }));
-  }
+/**
+ * @param {Epoch} epoch
+ * @param {number} last
+ * @param {Text} text
+ * @returns {string}
+ */
+function lineOf({ epoch, step, training, validation }, last, text) {
+  const losses = { training: training === null ? "" : text.fixed(training, 3), validation: text.fixed(validation, 3) };
+  return text(epoch ? "epoch_line" : "epoch_line_random", { epoch, last, step: text.count(step), ...losses });
+}
+
+/**
+ * @param {Find} find
+ * @param {Text} text
+ * @param {State} state with the epoch's model
+ * @param {number} position
+ * @param {() => boolean} isCurrent false when another drawing has begun
+ */
+async function drawEpoch(find, text, state, position, isCurrent) {
+  const { ids, given, settings, vocabulary } = state, model = /** @type {any} */ (state.model);
+  const inner = await model.forward(ids), here = { ...state, inner };
+  const found = await nextWords(here, text, position);
+  if (!isCurrent()) return;
+  drawNext(find, text, here, position, found);
+  drawAttention(find(".epoch-attended"), here, text, position);
+  find(".epoch-surprise").textContent = text("epoch_surprise", { nats: text.fixed(mean(surprises(inner.logits, ids)), 3) });
+  const { ids: added } = await model.generate(ids.slice(0, given), { ...settings, maxNewTokens: WRITTEN });
+  const written = await vocabulary.decode([...ids.slice(0, given), ...added]);
+  if (isCurrent()) find(".epoch-text").textContent = written;
+}
+
+/**
+ * @param {Find} find
+ * @param {Text} text
+ * @param {State} state
+ * @param {number} position
+ * @param {NextWord[]} found
+ */
+function drawNext(find, text, state, position, found) {
+  find(".epoch-next-heading").textContent = text("epoch_next", { word: nameOfWord(state, text, position - 1) });
+  const highest = Math.max(...found.map(({ probability }) => probability));
+  find(".epoch-next").replaceChildren(...found.map(({ name, probability, isOwn }) => {
+    const row = make("div", "bar"), item = makeItem(row, isOwn ? "chosen" : "");
+    fillRow(row, name, [[probability / highest, "after"]], [text.percent(probability)]);
+    if (isOwn) item.setAttribute("aria-current", "true");
+    return item;
+  }));
 }
 
 /** The models of the epochs, of which the last two are kept. */

@@ -17,14 +17,27 @@ const CHOICES = 5;
  */
 
 /**
+ * @typedef {object} Score of one guess, in nats
+ * @property {number} own the visitor's
+ * @property {number} model
+ * @property {boolean} right
+ */
+
+/**
+ * @typedef {import("../store.js").Store} Store
+ * @typedef {import("../i18n.js").Text} Text
+ * @typedef {ReturnType<typeof finder>} Find
+ */
+
+/**
  * @param {HTMLElement} element
- * @param {import("../store.js").Store} store
- * @param {import("../i18n.js").Text} text
+ * @param {Store} store
+ * @param {Text} text
  */
 export function mount(element, store, text) {
   const find = finder(element);
   /** @type {Question | null} */ let question = null;
-  let scores = /** @type {{own: number, model: number, right: boolean}[]} */ ([]);
+  let scores = /** @type {Score[]} */ ([]);
 
   async function ask(/** @type {number} */ position) {
     const { state } = store, { inner, ids } = state;
@@ -39,11 +52,9 @@ export function mount(element, store, text) {
 
   function pick(/** @type {number} */ index) {
     if (!question || question.picked !== null) return;
-    const { ids, probabilities, position } = question, right = ids.indexOf(store.state.ids[position]);
-    const confidence = Number(find(".confidence").value);
     question.picked = index;
-    scores.push({ own: -Math.log(index === right ? confidence : (1 - confidence) / (ids.length - 1)), model: -Math.log(probabilities[right]), right: index === right });
-    store.set({ hiddenFrom: position + 1 });
+    scores.push(scoreOf(question, store.state.ids[question.position], Number(find(".confidence").value)));
+    store.set({ hiddenFrom: question.position + 1 });
     redraw();
     find(".next-guess").focus();
   }
@@ -55,44 +66,16 @@ export function mount(element, store, text) {
   }
 
   function redraw() {
-    const { ids, given, inner, tab } = store.state, possible = ids.length > given + 1;
-    find(".ask").hidden = possible;
-    find(".content").hidden = !possible;
-    find(".start").hidden = question !== null;
-    find(".start").disabled = !inner;
-    find(".question").hidden = question === null;
-    find(".scores").hidden = !scores.length;
-    if (tab !== "guess") return;
-    drawScores();
-    if (!question) return;
-    const { ids: choices, names, probabilities, position, picked } = question, right = choices.indexOf(ids[position]);
-    const highest = Math.max(...probabilities);
-    find(".choices").replaceChildren(...choices.map((_, at) => {
-      if (picked === null) return makeItem(makeButton("bar choice", names[at], () => pick(at)));
-      const row = make("div", "bar"), figures = [text.percent(probabilities[at]), at === picked ? text("your_pick") : ""];
-      fillRow(row, names[at], [[probabilities[at] / highest, ""]], figures);
-      return makeItem(row, at === right ? "chosen" : "");
-    }));
-    const last = scores.at(-1);
-    find(".verdict").textContent = picked === null || !last ? ""
-      : text(last.right ? "guessed" : "not_guessed", { word: names[right], own: text.fixed(last.own), model: text.fixed(last.model) });
-    find(".next-guess").hidden = picked === null;
-    find(".confidence-field").hidden = picked !== null;
-  }
-
-  function drawScores() {
-    if (!scores.length) return;
-    const mean = (/** @type {"own" | "model"} */ key) => scores.reduce((sum, score) => sum + score[key], 0) / scores.length;
-    find(".scores").textContent = text("guess_scores", {
-      count: scores.length, right: scores.filter(({ right }) => right).length, own: text.fixed(mean("own")), model: text.fixed(mean("model")), blind: text.fixed(Math.log(CHOICES)),
-    });
+    const { state } = store;
+    drawState(find, state, question, scores);
+    if (state.tab !== "guess") return;
+    drawScores(find, text, scores);
+    if (question) drawQuestion(find, text, question, state.ids[question.position], scores.at(-1), pick);
   }
 
   find(".start").addEventListener("click", () => {
     scores = [];
-    // the header is too easy: it has a colon after each field
-    const { header } = shownWords(store.state, text), first = Math.max(store.state.given, header, 1);
-    ask(first < store.state.ids.length ? first : Math.max(store.state.given, 1));
+    ask(firstGuess(store.state, text));
   });
   find(".next-guess").addEventListener("click", () => { if (question) ask(question.position + 1); });
   find(".end-guess").addEventListener("click", () => {
@@ -100,16 +83,72 @@ export function mount(element, store, text) {
     find(".start").focus();
   });
   store.watch(["ids"], () => {
-    question = null;
     scores = [];
-    store.set({ hiddenFrom: null });
-    redraw();
+    finish();
   });
   store.watch(["tab"], ({ tab, hiddenFrom }) => {
     if (tab === "guess") redraw();
     else if (hiddenFrom !== null) finish();
   });
   store.watch(["inner"], redraw);
+}
+
+/** @returns {number} the position of the first word to guess: the header is too easy, as it has a colon after each field */
+function firstGuess(/** @type {import("../store.js").State} */ state, /** @type {Text} */ text) {
+  const { header } = shownWords(state, text), first = Math.max(state.given, header, 1);
+  return first < state.ids.length ? first : Math.max(state.given, 1);
+}
+
+/**
+ * @param {Question} question that was answered
+ * @param {number} own id of the text's word
+ * @param {number} confidence the visitor's probability for the picked word; the others get the rest in equal parts
+ * @returns {Score}
+ */
+function scoreOf({ ids, probabilities, picked }, own, confidence) {
+  const right = ids.indexOf(own), isRight = picked === right;
+  const visitors = isRight ? confidence : (1 - confidence) / (ids.length - 1);
+  return { own: -Math.log(visitors), model: -Math.log(probabilities[right]), right: isRight };
+}
+
+/** Show the parts of the view that the state allows. */
+function drawState(/** @type {Find} */ find, /** @type {import("../store.js").State} */ { ids, given, inner }, /** @type {Question | null} */ question, /** @type {Score[]} */ scores) {
+  const possible = ids.length > given + 1;
+  find(".ask").hidden = possible;
+  find(".content").hidden = !possible;
+  find(".start").hidden = question !== null;
+  find(".start").disabled = !inner;
+  find(".question").hidden = question === null;
+  find(".scores").hidden = !scores.length;
+}
+
+/**
+ * @param {Find} find
+ * @param {Text} text
+ * @param {Question} question
+ * @param {number} own id of the text's word
+ * @param {Score | undefined} last
+ * @param {(index: number) => void} pick
+ */
+function drawQuestion(find, text, { ids, names, probabilities, picked }, own, last, pick) {
+  const right = ids.indexOf(own), highest = Math.max(...probabilities);
+  find(".choices").replaceChildren(...ids.map((_, at) => {
+    if (picked === null) return makeItem(makeButton("bar choice", names[at], () => pick(at)));
+    const row = make("div", "bar"), figures = [text.percent(probabilities[at]), at === picked ? text("your_pick") : ""];
+    fillRow(row, names[at], [[probabilities[at] / highest, ""]], figures);
+    return makeItem(row, at === right ? "chosen" : "");
+  }));
+  find(".verdict").textContent = picked === null || !last ? ""
+    : text(last.right ? "guessed" : "not_guessed", { word: names[right], own: text.fixed(last.own), model: text.fixed(last.model) });
+  find(".next-guess").hidden = picked === null;
+  find(".confidence-field").hidden = picked !== null;
+}
+
+function drawScores(/** @type {Find} */ find, /** @type {Text} */ text, /** @type {Score[]} */ scores) {
+  if (!scores.length) return;
+  const mean = (/** @type {"own" | "model"} */ key) => text.fixed(scores.reduce((sum, score) => sum + score[key], 0) / scores.length);
+  const right = scores.filter((score) => score.right).length, blind = text.fixed(Math.log(CHOICES));
+  find(".scores").textContent = text("guess_scores", { count: scores.length, right, own: mean("own"), model: mean("model"), blind });
 }
 
 /**
