@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from support.refused import refused
 from support.small_run import ROOT, command
 from support.system_faults import run_in_subprocess
 from support.training_processes import script, scripts, start_server
+from torch.distributed import distributed_c10d
 
 from tools.sample_grammar.grammar import generate_records
+from wine_gpt import processes
 from wine_gpt.processes import joins_as_main_process, require_environment
 from wine_gpt.training.accelerator import restored_state
 
@@ -205,6 +208,30 @@ def test_a_launchers_environment_is_accepted(monkeypatch: pytest.MonkeyPatch) ->
     for name, value in {**LAUNCHED, "ACCELERATE_USE_CPU": "True", "ACCELERATE_TORCH_DEVICE": "cpu"}.items():
         monkeypatch.setenv(name, value)
     require_environment()
+
+
+def test_variables_of_another_job_are_named_when_its_port_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for name, value in {**LAUNCHED, "MASTER_PORT": str(taken.getsockname()[1])}.items():
+            monkeypatch.setenv(name, value)
+        with restored_state():
+            message = refused(joins_as_main_process)
+    assert re.search(r"^the processes of a launcher can't be joined: .* unset the launcher's .*EADDRINUSE", message)
+
+
+def test_variables_of_another_job_are_named_when_its_processes_do_not_come(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in {**LAUNCHED, "RANK": "1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "JOIN_SECONDS", 0.1)
+    # torch waits for half an hour
+    monkeypatch.setattr(distributed_c10d, "default_pg_timeout", timedelta(seconds=2))
+    with restored_state():
+        refused(joins_as_main_process)
+    assert "waiting for other processes, because the environment has WORLD_SIZE=2, RANK=1, LOCAL_RANK=0" in caplog.text
 
 
 def test_a_launcher_that_starts_one_process_for_several_is_named(

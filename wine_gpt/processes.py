@@ -23,6 +23,8 @@ T = TypeVar("T")
 # what a launcher such as torchrun sets for each process
 LAUNCHER_VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
+# seconds of joining the processes after which a line says what is waited for
+JOIN_SECONDS = 20.0
 # seconds between two looks at the launcher
 WATCH_INTERVAL = 1.0
 # what the messages of gloo and of torch's stores say when another process has died
@@ -61,9 +63,26 @@ def joins_as_main_process() -> bool:
         )
     cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     try:
-        return bool(PartialState(cpu=cpu).is_main_process)
-    except ValueError as error:
+        with _named_wait():
+            return bool(PartialState(cpu=cpu).is_main_process)
+    # torch's errors of networks and stores are RuntimeErrors
+    except (ValueError, RuntimeError) as error:
         raise UserError(describe_join_failure(error)) from error
+
+
+@contextlib.contextmanager
+def _named_wait() -> Iterator[None]:
+    """Warn of the launcher's variables if joining takes long, because those of another job wait for its processes."""
+    named = ", ".join(f"{name}={os.environ[name]}" for name in LAUNCHER_VARIABLES if name in os.environ)
+    message = f"waiting for other processes, because the environment has {named}: start them, or unset these variables"
+    timer = threading.Timer(JOIN_SECONDS, logger.warning, [f"{message} to train in one process"])
+    timer.daemon = True
+    if is_launched():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def require_environment() -> None:
@@ -110,8 +129,8 @@ def _require_ranks() -> None:
             raise UserError(f"{described}, but {name} must be an integer below {limit}: {advice}")
 
 
-def describe_join_failure(error: ValueError) -> str:
-    """Return the error for processes that can't be joined, such as those of MPI without an address."""
+def describe_join_failure(error: Exception) -> str:
+    """Return the error for processes that can't be joined, as by MPI without an address, or by a port in use."""
     return (
         "the processes of a launcher can't be joined: start with accelerate launch, or unset the launcher's "
         f"environment variables to train in one process ({one_line(error)})"
