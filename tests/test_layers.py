@@ -30,6 +30,7 @@ STAGES = [
     "evaluation",
     "distillation",
     "finetuning",
+    "tasks",
     "publishing",
 ]
 # modules that may import all stages

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from wine_gpt.api import (
         ask,
         build_model,
+        classify,
         distill,
         evaluate_model,
         explain,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ask",
     "build_model",
+    "classify",
     "distill",
     "evaluate_model",
     "explain",

@@ -52,6 +52,8 @@ from wine_gpt.publishing.hub import StagedRepo
 from wine_gpt.publishing.publish import PublishResult
 from wine_gpt.publishing.publish import dry_run as _dry_run
 from wine_gpt.run_folder import require_writable
+from wine_gpt.tasks.classification import ClassifierMetrics
+from wine_gpt.tasks.classification import classify as _classify
 from wine_gpt.tasks.questions import Answer, answer_question, read_question
 from wine_gpt.tasks.similarity import SimilarReview, find_similar
 from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
@@ -177,6 +179,25 @@ def finetune(base: StrPath, config: StrPath = "finetune/lora.yaml", **settings: 
         the metrics of each subset.
     """
     return _finetune(config_from_settings(FinetuneConfig, {"base": base, **_with_data_path(settings)}, config))
+
+
+@_names_keywords
+def classify(
+    base: StrPath, label: str, config: StrPath = "finetune/classify.yaml", **settings: object
+) -> ClassifierMetrics:
+    """Fine-tune a pretrained model to find a review's label, and save it as a classifier of transformers.
+
+    Args:
+        base: the folder of a finished run.
+        label: the column of the labels, such as ``variety``; a numeric one becomes bands.
+        config: a YAML file, or a config of the package: ``finetune/classify.yaml``.
+        settings: sections and fields of :class:`wine_gpt.config.FinetuneConfig`, which override the file.
+
+    Returns:
+        the classifier's scores, and those of simple methods on the same test reviews.
+    """
+    given = {"base": base, "task": "classify", "label": label, **_with_data_path(settings)}
+    return _classify(config_from_settings(FinetuneConfig, given, config))
 
 
 @overload

@@ -16,9 +16,13 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 METHODS = ("lora", "full")
-TOKENIZER_KINDS = ("words", "characters", "bpe")
+# the most bands of numeric labels
 # the smallest vocabulary of the kind bpe: [PAD], [UNK] and the 256 bytes
+# what a model is fine-tuned for: to write reviews of one subset, or to find a review's label
 BPE_ENTRIES = 258
+MOST_BANDS = 100
+TASKS = ("generate", "classify")
+TOKENIZER_KINDS = ("words", "characters", "bpe")
 # how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
 SPACE_SDKS = ("auto", "gradio", "static")
 # the Hub gives personal accounts two Spaces on ZeroGPU without a paid plan
@@ -474,6 +478,12 @@ class LoraConfig:
 class FinetuneConfig:
     """The settings of fine-tuning."""
 
+    # generate: write reviews of one subset; classify: find the label of a review
+    task: str = "generate"
+    # classify: the column of the labels; numbers with many values, such as points, become bands
+    label: str | None = None
+    # classify: the number of bands, each with about as many training reviews
+    bands: int = 4
     # lora trains an adapter, full trains all weights
     method: str = "lora"
     # folder of a finished pretraining run
@@ -484,7 +494,7 @@ class FinetuneConfig:
     value: str | None = None
     # short for --field variety --value
     variety: str | None = None
-    # smallest number of reviews, over all splits, of a subset
+    # smallest number of reviews, over all splits, of a subset; classify: of training reviews of a label
     min_reviews: int = 20
     data: ReviewsConfig = dataclasses.field(default_factory=ReviewsConfig)
     lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
@@ -506,16 +516,27 @@ class FinetuneConfig:
         object.__setattr__(self, "field", column_name(self.field))
         both = self.variety is not None and (self.value is not None or self.field != "variety")
         require(not both, "variety", self.variety, "is short for field and value: set one or the other")
-        require(
-            bool((self.requested or "").strip()),
-            "value",
-            self.requested,
-            'name one, as in --variety "Pinot Noir", or all',
-        )
+        require(self.task in TASKS, "task", self.task, f"must be one of {', '.join(TASKS)}")
+        if self.task == "classify":
+            self._require_labels()
+        else:
+            subset = 'name one, as in --variety "Pinot Noir", or all'
+            require(bool((self.requested or "").strip()), "value", self.requested, subset)
+            require(self.label is None, "label", self.label, "is for --task classify only")
         require(self.min_reviews >= 1, "min_reviews", self.min_reviews, "must be at least 1")
         require(not self.training.keep_epochs, "training.keep_epochs", True, "is for pretraining only")
         require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
         require(not (self.resume and self.overwrite), "overwrite", True, "can't go together with resume")
+
+    def _require_labels(self) -> None:
+        column = "name the column of the labels, as in --label variety"
+        require(bool(column_name(self.label or "")), "label", self.label, column)
+        object.__setattr__(self, "label", column_name(self.label or ""))
+        subset = f"--task classify learns all values of a column: --label {self.field}"
+        require(self.requested is None, "value", self.requested, subset)
+        whole = "--task classify trains all weights: method full, as in finetune/classify.yaml"
+        require(self.method == "full", "method", self.method, whole)
+        require(2 <= self.bands <= MOST_BANDS, "bands", self.bands, f"must be from 2 to {MOST_BANDS}")
 
     @property
     def requested(self) -> str | None:

@@ -1,16 +1,20 @@
-"""Fine-tune a pretrained model on the reviews of one subset: a grape variety, or a value of any other column.
+"""Fine-tune a pretrained model: on the reviews of one subset, such as a grape variety, or to find a review's label.
 
     wine-gpt finetune --base runs/base --variety "Pinot Noir"
     wine-gpt finetune finetune/full.yaml --base runs/base --variety all --min_reviews 100
     wine-gpt finetune --base runs/base --field country --value Italy
+    wine-gpt finetune --task classify --base runs/base --label variety
 
 FILE.yaml is a file or a config of the package: finetune/full.yaml, or finetune/lora.yaml, which is read if none is
-named. Settings that are not in the file have the defaults below. Each subset gets a folder in --output_dir, where
-subsets.md compares all subsets with the base. The reviews are those that the base was trained on; --data.path names
-their file if it was moved. --resume skips finished subsets.
+named; for --task classify that is finetune/classify.yaml. Settings that are not in the file have the defaults below.
+Each subset gets a folder in --output_dir, where subsets.md compares all subsets with the base; a classifier is written
+to --output_dir itself. The reviews are those that the base was trained on; --data.path names their file if it was
+moved. --resume skips what is finished.
 """
 
+import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from wine_gpt.cli import exits_cleanly
@@ -18,14 +22,21 @@ from wine_gpt.commands import read_config
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.processes import joins_as_main_process
 
+# the config that is read if the command line names none, by task
+DEFAULT_FILES = {"generate": "finetune/lora.yaml", "classify": "finetune/classify.yaml"}
+
 
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, fine-tune, and print the table of results."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     config = read_config(
-        FinetuneConfig, arguments, name="finetune", description=__doc__, default_file="finetune/lora.yaml"
+        FinetuneConfig, arguments, name="finetune", description=__doc__, default_file=default_file(arguments)
     )
     is_main_process = joins_as_main_process()
+    if config.task == "classify":
+        _classify(config, is_main_process)
+        return
     # imported after the settings are checked, because importing torch takes seconds
     from wine_gpt.finetuning.finetune import finetune
     from wine_gpt.finetuning.table import TABLE, read_subsets, to_markdown
@@ -35,3 +46,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(config.output_dir)
         table = to_markdown(read_subsets(folder))
         print(f"\n{table}\nsaved: {folder}, the table as {folder / TABLE}.md, .csv and .png")
+
+
+def default_file(arguments: Sequence[str]) -> str:
+    """Return the config that is read if the command line names none: that of the task."""
+    given = " ".join(arguments).replace("=", " ").split()
+    tasks = [value for flag, value in pairwise(given) if flag == "--task"]
+    return DEFAULT_FILES.get(tasks[-1] if tasks else "generate", DEFAULT_FILES["generate"])
+
+
+def _classify(config: FinetuneConfig, is_main_process: bool) -> None:
+    from wine_gpt.tasks.classification import classify
+    from wine_gpt.tasks.classification.table import to_markdown
+
+    metrics = classify(config)
+    if is_main_process:
+        folder = Path(config.output_dir)
+        print(f"\n{to_markdown(metrics)}\n\nsaved: {folder}")
+        print(f'next:  python -c "from transformers import pipeline; {_example(folder)}"')
+
+
+def _example(folder: Path) -> str:
+    return f"print(pipeline('text-classification', model='{folder}')('Ripe black cherry and soft tannins.'))"

@@ -57,16 +57,7 @@ def find_subsets(splits: DatasetDict, field: str) -> list[Subset]:
     Raises:
         UserError: if there is no such column.
     """
-    columns = [name for name in splits["train"].column_names if name != COMPOSED]
-    if field not in columns:
-        nearest = difflib.get_close_matches(field, columns, n=1, cutoff=0.5)
-        hint = (
-            f"did you mean {nearest[0]}?"
-            if nearest
-            else f"name one of {', '.join(columns)} with --field and --value, or pretrain a base with {field} in "
-            "data.prompt_fields"
-        )
-        raise UserError(f"config: field is {field!r}: the reviews have no such column; {hint}")
+    require_column(splits, field, "field", " with --field and --value")
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
     indices: dict[str, dict[str, Indices]] = defaultdict(lambda: {split: np.empty(0, np.int64) for split in splits})
     for split, reviews in splits.items():
@@ -78,6 +69,30 @@ def find_subsets(splits: DatasetDict, field: str) -> list[Subset]:
     slugs = _slugs(indices)
     subsets = [Subset(spellings[key].most_common(1)[0][0], slugs[key], indices[key]) for key in indices]
     return sorted(subsets, key=lambda subset: (-subset.reviews, subset.value))
+
+
+def require_column(splits: DatasetDict, column: str, setting: str, flags: str = "") -> None:
+    """Check that the reviews have a column.
+
+    Args:
+        splits: the reviews.
+        column: the column's name.
+        setting: the setting that names it.
+        flags: the flags to name another one with.
+
+    Raises:
+        UserError: that names a similar column, or all.
+    """
+    columns = [name for name in splits["train"].column_names if name != COMPOSED]
+    if column in columns:
+        return
+    nearest = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
+    hint = (
+        f"did you mean {nearest[0]}?"
+        if nearest
+        else f"name one of {', '.join(columns)}{flags}, or pretrain a base with {column} in data.prompt_fields"
+    )
+    raise UserError(f"config: {setting} is {column!r}: the reviews have no such column; {hint}")
 
 
 def _indices_by_value(reviews: Dataset, field: str) -> dict[str, Indices]:

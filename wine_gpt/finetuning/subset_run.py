@@ -1,9 +1,7 @@
 """Fine-tune a base model on one subset: train, interpolate, compare with the base, save."""
 
-import contextlib
 import dataclasses
 import importlib.util
-import shutil
 import time
 import typing
 from collections import Counter
@@ -24,7 +22,7 @@ from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.generated import ReviewGenerator, column, longest_description, read_reviews
 from wine_gpt.evaluation.sections import copying
-from wine_gpt.files import read_record, write_atomically, write_json
+from wine_gpt.files import JsonObject, write_atomically, write_json
 from wine_gpt.finetuning.adapter import build_adapter
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.comparison import compare, verdict
@@ -36,16 +34,16 @@ from wine_gpt.finetuning.interpolation import (
     value_spans,
 )
 from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
+from wine_gpt.finetuning.task_run import TaskRun
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import load_model, save_model
 from wine_gpt.modeling.scoring import Sums
-from wine_gpt.processes import shared_errors
 from wine_gpt.tokenizer.encoding import require_known_words
 from wine_gpt.training.objective import LanguageModeling
-from wine_gpt.training.pretrain import resume, summarize
+from wine_gpt.training.pretrain import summarize
 from wine_gpt.training.record import Environment
-from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume, trained_weights
-from wine_gpt.training.trackers import log_results, start_trackers
+from wine_gpt.training.resume import settings_fixed_on_resume, trained_weights
+from wine_gpt.training.trackers import log_results
 from wine_gpt.training.trainer import Trainer
 
 logger = get_logger(__name__)
@@ -55,7 +53,7 @@ COPY_CHECK_TEXTS, COPY_CHECK_BATCH = 100, 50
 WEIGHTS = {"lora": run_folder.ADAPTER_WEIGHTS, "full": run_folder.WEIGHTS}
 
 
-class SubsetRun:
+class SubsetRun(TaskRun[SubsetMetrics]):
     """The fine-tuning of one subset, written to a subfolder of ``output_dir``.
 
     Args:
@@ -83,14 +81,12 @@ class SubsetRun:
         self.splits = splits
         self.reviews = reviews
         self.train_fraction = train_fraction
-        self.config = config
-        self.accelerator = accelerator
-        self.folder = Path(config.output_dir) / subset.slug
-        self.resume_key = {
+        resume_key = {
             **settings_fixed_on_resume(config, accelerator.mixed_precision),
             **{"method": config.method, "field": config.field, "value": subset.value},
             **{"base": base.sha256, "data": base.fingerprint},
         }
+        super().__init__(Path(config.output_dir) / subset.slug, config, accelerator, resume_key)
 
     def require_ready(self) -> None:
         """Check, before anything is written, that the folder holds no other run and the subset can be scored.
@@ -102,55 +98,23 @@ class SubsetRun:
             require_known_words(self.splits, self.base.tokenizer)
         except UserError as error:
             raise UserError(f"{self.config.field} {self.subset.value}: {error}") from None
-        if self._finished() is None and not self.config.resume and not self.config.overwrite:
-            run_folder.require_free(self.folder)
+        super().require_ready()
 
-    def finish(self) -> SubsetMetrics:
-        """Train to the end, from the newest checkpoint if resuming, or read the metrics of a finished run."""
-        # the main process decides for all, because the others may see another disk
-        found: list[SubsetMetrics | None] = [self._finished() if self.accelerator.is_main_process else None]
-        broadcast_object_list(found)
-        metrics = found[0]
-        if metrics is not None:
-            logger.info("finished already")
-            return metrics
-        with run_folder.locked(self.folder) if self.accelerator.is_main_process else contextlib.nullcontext():
-            metrics = self._run()
-        if self.accelerator.is_main_process:
-            # checkpoints are needed only to resume, and are larger than the model
-            shutil.rmtree(self.folder / run_folder.CHECKPOINTS)
-        self.accelerator.free_memory()
-        return metrics
+    def read_metrics(self, content: JsonObject) -> SubsetMetrics:
+        """Read the content of the metrics file."""
+        return SubsetMetrics.from_dict(content)
 
-    def _finished(self) -> SubsetMetrics | None:
-        """Return the metrics of a finished run with the same settings, None if it is unfinished or overwritten."""
-        file = self.folder / run_folder.METRICS
-        if self.config.overwrite or not file.exists():
-            return None
-        metrics = read_record(file, SubsetMetrics.from_dict)
-        if others := describe_mismatch(metrics.settings, self.resume_key, "then"):
-            raise UserError(
-                f"{self.folder} was finished with other settings: {others}; "
-                "name another --output_dir, or --overwrite to start over"
-            )
-        return metrics
-
-    def _run(self) -> SubsetMetrics:
+    def run(self) -> SubsetMetrics:
+        """Train, interpolate with the base, compare with it and save."""
         started = time.monotonic()
         trainer = self._trainer()
         base_weights = {name: tensor.clone() for name, tensor in trained_weights(trainer.module.model).items()}
         test = (trainer, self.splits["test"], self._headers("test"))
         base_scores = score_with_and_without_header(*test)
         hidden = self._score_with_hidden_value(*test)
-        if self.config.resume:
-            with shared_errors():
-                resume(trainer, "latest")
-        trainer.require_equal_start()
+        self.start(trainer, f"{self.folder.resolve().parent.name}-{self.subset.slug}")
         # count the seconds before the interruption too
         started -= trainer.state.seconds
-        self._clear_folder()
-        name = f"{self.folder.resolve().parent.name}-{self.subset.slug}"
-        start_trackers(self.accelerator, self.folder, name, self.config, trainer.state)
         trainer.run()
         alpha, validation_by_alpha = keep_best_alpha(trainer, base_weights, self._headers("validation"))
         metrics = SubsetMetrics(
@@ -208,12 +172,6 @@ class SubsetRun:
             return None
         spans = value_spans(self.reviews["test"], field, template, self.base.tokenizer)
         return score_with_hidden_value(trainer, split, headers, spans)
-
-    def _clear_folder(self) -> None:
-        if self.accelerator.is_main_process:
-            if self.config.overwrite:
-                run_folder.remove_run(self.folder)
-            run_folder.mark_unfinished(self.folder)
 
     def _save(self, model: GPT2LMHeadModel, metrics: SubsetMetrics, started: float) -> SubsetMetrics:
         """Write the folder's files, the metrics last, and return the metrics with copying, seconds and size."""

@@ -60,6 +60,8 @@ GENERATION_RANGES: dict[str, tuple[type, float, float]] = {
     **{name: (int, 0, math.inf) for name in ("min_length", "min_new_tokens", "no_repeat_ngram_size")},
 }
 ADAPTER_RANGES: dict[str, tuple[type, float, float]] = {"r": (int, 1, math.inf), "lora_alpha": (float, 1e-6, 1e6)}
+# the end of the class names of transformers' classifiers
+CLASSIFIER = "ForSequenceClassification"
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "suppress_tokens")
 
 
@@ -71,6 +73,8 @@ def require_loadable(folder: Path) -> None:
     """
     require_no_folders(folder)
     config = _read_config(folder / MODEL_CONFIG)
+    if any(name.endswith(CLASSIFIER) for name in config.architectures or ()):
+        raise UserError(f"model: {folder} is a classifier, which writes no text: use pipeline('text-classification')")
     if config.model_type == "gpt2":
         _require_gpt2(folder / MODEL_CONFIG, config)
     _require_generation_config(folder / GENERATION_CONFIG, getattr(config, "vocab_size", math.inf))

@@ -1,0 +1,119 @@
+"""One fine-tuning in its folder: skip it if it is finished, lock the folder, remove the checkpoints at the end."""
+
+import contextlib
+import shutil
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from accelerate.utils import broadcast_object_list
+
+from wine_gpt import run_folder
+from wine_gpt.config import FinetuneConfig
+from wine_gpt.errors import UserError
+from wine_gpt.files import JsonObject, read_record
+from wine_gpt.processes import shared_errors
+from wine_gpt.training.pretrain import resume
+from wine_gpt.training.resume import describe_mismatch
+from wine_gpt.training.trackers import start_trackers
+from wine_gpt.training.trainer import Trainer
+
+logger = get_logger(__name__)
+
+
+class TaskMetrics(Protocol):
+    """The metrics file of a fine-tuning."""
+
+    @property
+    def settings(self) -> JsonObject:
+        """The settings that must be equal on resume, by dotted key."""
+
+
+MetricsT = TypeVar("MetricsT", bound=TaskMetrics)
+
+
+class TaskRun(ABC, Generic[MetricsT]):
+    """A fine-tuning that is written to one folder.
+
+    Args:
+        folder: the folder of the model and its metrics.
+        config: see :class:`FinetuneConfig`.
+        accelerator: for the device, the index of this process and the number of processes.
+        resume_key: values that must be equal to resume from a checkpoint.
+    """
+
+    def __init__(self, folder: Path, config: FinetuneConfig, accelerator: Accelerator, resume_key: JsonObject) -> None:
+        self.folder = folder
+        self.config = config
+        self.accelerator = accelerator
+        self.resume_key = resume_key
+
+    @abstractmethod
+    def read_metrics(self, content: JsonObject) -> MetricsT:
+        """Read the content of the metrics file."""
+
+    @abstractmethod
+    def run(self) -> MetricsT:
+        """Train, score and save the model."""
+
+    def require_ready(self) -> None:
+        """Check, before anything is written, that the folder holds no other run.
+
+        Raises:
+            UserError: that names the other run and says how to resume or to start over.
+        """
+        if self.finished() is None and not self.config.resume and not self.config.overwrite:
+            run_folder.require_free(self.folder)
+
+    def finish(self) -> MetricsT:
+        """Train to the end, from the newest checkpoint if resuming, or read the metrics of a finished run."""
+        # the main process decides for all, because the others may see another disk
+        found: list[MetricsT | None] = [self.finished() if self.accelerator.is_main_process else None]
+        broadcast_object_list(found)
+        metrics = found[0]
+        if metrics is not None:
+            logger.info("finished already")
+            return metrics
+        with run_folder.locked(self.folder) if self.accelerator.is_main_process else contextlib.nullcontext():
+            metrics = self.run()
+        if self.accelerator.is_main_process:
+            # checkpoints are needed only to resume, and are larger than the model
+            shutil.rmtree(self.folder / run_folder.CHECKPOINTS)
+        self.accelerator.free_memory()
+        return metrics
+
+    def finished(self) -> MetricsT | None:
+        """Return the metrics of a finished run with the same settings, None if it is unfinished or overwritten.
+
+        Raises:
+            UserError: if it was finished with other settings.
+        """
+        file = self.folder / run_folder.METRICS
+        if self.config.overwrite or not file.exists():
+            return None
+        metrics = read_record(file, self.read_metrics)
+        if others := describe_mismatch(metrics.settings, self.resume_key, "then"):
+            raise UserError(
+                f"{self.folder} was finished with other settings: {others}; "
+                "name another --output_dir, or --overwrite to start over"
+            )
+        return metrics
+
+    def start(self, trainer: Trainer[Any], name: str) -> None:
+        """Resume if the config says so, clear the folder, and start the trackers.
+
+        Args:
+            trainer: the trainer, which must not have trained.
+            name: the name of the run in trackers.
+        """
+        if self.config.resume:
+            with shared_errors():
+                resume(trainer, "latest")
+        trainer.require_equal_start()
+        if self.accelerator.is_main_process:
+            if self.config.overwrite:
+                run_folder.remove_run(self.folder)
+            run_folder.mark_unfinished(self.folder)
+        start_trackers(self.accelerator, self.folder, name, self.config, trainer.state)

@@ -1,0 +1,207 @@
+"""Fine-tune a base model to find the label of a review from its description.
+
+Reviews, splits and tokenizer are the base's, so the base has not seen the classifier's test reviews.
+"""
+
+import contextlib
+import dataclasses
+import typing
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from accelerate.utils import broadcast_object_list
+from datasets import Dataset, DatasetDict
+from transformers import GPT2LMHeadModel
+
+from wine_gpt import run_folder
+from wine_gpt.config import FinetuneConfig
+from wine_gpt.config_io import to_yaml
+from wine_gpt.data.reviews import Reviews
+from wine_gpt.data.template import COMPOSED
+from wine_gpt.errors import UserError
+from wine_gpt.files import JsonObject, write_atomically, write_json
+from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
+from wine_gpt.finetuning.results import BaseReference
+from wine_gpt.finetuning.task_run import TaskRun
+from wine_gpt.modeling.pretrained import load_model, save_model
+from wine_gpt.processes import main_process_first, require_equal, shared_errors
+from wine_gpt.tasks.classification.baselines import compare_with
+from wine_gpt.tasks.classification.labels import Labels, find_labels, list_values
+from wine_gpt.tasks.classification.objective import (
+    Classification,
+    ClassificationLoss,
+    ClassifierScore,
+    build_classifier,
+)
+from wine_gpt.tasks.classification.results import ClassifierMetrics
+from wine_gpt.tokenizer import tokenize_splits
+from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
+from wine_gpt.training.pretrain import summarize
+from wine_gpt.training.record import Environment
+from wine_gpt.training.resume import settings_fixed_on_resume
+from wine_gpt.training.trackers import log_results
+from wine_gpt.training.trainer import Trainer
+
+logger = get_logger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class LabeledTexts:
+    """The running texts of the reviews that have a label.
+
+    Attributes:
+        labels: the classes; the ids are those of the reviews that have one.
+        texts: for each split, a dataset with the one column :data:`COMPOSED`, the text without its header.
+    """
+
+    labels: Labels
+    texts: DatasetDict
+
+
+def classify(config: FinetuneConfig) -> ClassifierMetrics:
+    """Fine-tune a classifier, unless it is finished, and return its metrics.
+
+    Raises:
+        UserError: for anything that the user can fix.
+        RunInterrupted: after a checkpoint, on SIGTERM or Ctrl-C.
+    """
+    folder = Path(config.output_dir)
+    with contextlib.ExitStack() as stack:
+        with shared_errors():
+            base = load_base(config.base)
+            accelerator = stack.enter_context(accelerator_session(config.training, folder))
+        require_equal_settings(config, accelerator)
+        reviews = main_process_first(lambda: load_base_reviews(base, config))
+        require_equal({"base": base.sha256, "data": base.fingerprint}, "every machine needs the same base")
+        run = ClassifierRun(base, reviews, config, accelerator)
+        with shared_errors():
+            if accelerator.is_main_process:
+                if (folder / run_folder.CONFIG).is_file():
+                    raise UserError(f"output_dir: {folder} is a pretraining run: name another folder")
+                run.require_ready()
+        return run.finish()
+
+
+def label_texts(reviews: Reviews, text_field: str, labels: Labels) -> LabeledTexts:
+    """Return the running texts, and nothing else, of the reviews that have a label."""
+    texts, ids = {}, {}
+    for name, split in reviews.splits.items():
+        kept = np.flatnonzero(labels.ids[name] >= 0)
+        texts[name] = split.select_columns(text_field).rename_column(text_field, COMPOSED).select(kept)
+        ids[name] = labels.ids[name][kept]
+    return LabeledTexts(dataclasses.replace(labels, ids=ids), DatasetDict(texts))
+
+
+class ClassifierRun(TaskRun[ClassifierMetrics]):
+    """The fine-tuning of a classifier.
+
+    Args:
+        base: the model to fine-tune.
+        reviews: the base's reviews.
+        config: see :class:`FinetuneConfig`.
+        accelerator: for the device, the index of this process and the number of processes.
+    """
+
+    def __init__(self, base: Base, reviews: Reviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
+        resume_key = {
+            **settings_fixed_on_resume(config, accelerator.mixed_precision),
+            **{"task": config.task, "label": config.label, "bands": config.bands, "min_reviews": config.min_reviews},
+            **{"base": base.sha256, "data": base.fingerprint},
+        }
+        super().__init__(Path(config.output_dir), config, accelerator, resume_key)
+        self.base = base
+        self.label = str(config.label)
+        with shared_errors():
+            labels = find_labels(reviews.splits, self.label, config.min_reviews, config.bands)
+            self.labeled = label_texts(reviews, base.template.text_field, labels)
+            _require_held_out(self.label, self.labeled)
+
+    def read_metrics(self, content: JsonObject) -> ClassifierMetrics:
+        """Read the content of the metrics file."""
+        return ClassifierMetrics.from_dict(content)
+
+    def run(self) -> ClassifierMetrics:
+        """Train, score and save the classifier."""
+        labels, texts = self.labeled.labels, self.labeled.texts
+        logger.info(_describe(self.label, labels))
+        tokenized = main_process_first(lambda: tokenize_splits(texts, self.base.tokenizer))
+        trainer, objective = self._trainer(tokenized)
+        self.start(trainer, self.folder.resolve().name)
+        trainer.run()
+        test, validation = (
+            objective.score(tokenized[name], name, self.accelerator) for name in ("test", "validation")
+        )
+        logger.info(f"test: {test}")
+        log_results(self.accelerator, trainer.state, {f"test/{name}": value for name, value in test.figures().items()})
+        results: list[ClassifierMetrics | None] = [None]
+        with shared_errors():
+            if self.accelerator.is_main_process:
+                results = [self._save(trainer, test, validation)]
+        broadcast_object_list(results)
+        assert results[0] is not None
+        return results[0]
+
+    def _trainer(self, tokenized: DatasetDict) -> tuple[Trainer[ClassificationLoss], Classification]:
+        labels, training = self.labeled.labels, self.config.training
+        language_model = typing.cast(GPT2LMHeadModel, load_model(self.base.path))
+        model = build_classifier(language_model, labels.names, self.base.tokenizer, training.seed)
+        objective = Classification(model, self.base.tokenizer, tokenized, labels.ids, labels.ordered)
+        checkpoints = self.folder / run_folder.CHECKPOINTS
+        return Trainer(objective, training, self.accelerator, checkpoints, self.resume_key), objective
+
+    def _save(
+        self, trainer: Trainer[ClassificationLoss], test: ClassifierScore, validation: ClassifierScore
+    ) -> ClassifierMetrics:
+        """Write the folder's files, the metrics last."""
+        labels, texts = self.labeled.labels, self.labeled.texts
+        model = trainer.module.model
+        save_model(self.folder, model, self.base.tokenizer)
+        own = dataclasses.replace(self.config, base=self.base.path)
+        write_atomically(self.folder / run_folder.FINETUNE_CONFIG, to_yaml(own))
+        train, held_out = ((texts[name][COMPOSED][:], labels.ids[name]) for name in ("train", "test"))
+        metrics = ClassifierMetrics(
+            label=self.label,
+            classes=dict(zip(labels.names, labels.counts("train").tolist(), strict=True)),
+            ordered=labels.ordered,
+            left_out=labels.left_out,
+            missing=labels.missing,
+            base=BaseReference(self.base.path, self.base.sha256),
+            reviews={name: len(split) for name, split in texts.items()},
+            test=test,
+            validation=validation,
+            baselines=compare_with(train, held_out, len(labels.names), labels.ordered),
+            named_in_text=named_in_text(texts["test"], labels),
+            training=summarize(trainer),
+            settings=self.resume_key,
+            environment=Environment.of(self.accelerator.device),
+            parameters=model.num_parameters(),
+        )
+        write_json(self.folder / run_folder.METRICS, metrics.to_dict())
+        return metrics
+
+
+def named_in_text(test: Dataset, labels: Labels) -> float:
+    """Return the fraction of the test reviews whose text contains the name of their label, in any case."""
+    pairs = zip(test[COMPOSED][:], labels.ids["test"].tolist(), strict=True)
+    return sum(labels.names[number].casefold() in text.casefold() for text, number in pairs) / len(test)
+
+
+def _describe(label: str, labels: Labels) -> str:
+    counts = labels.counts("train")
+    lines = [f"label {label}: {len(labels.names):,} classes, {counts.sum():,} training reviews"]
+    if labels.left_out:
+        lines.append(f"left out, with too few training reviews: {list_values(labels.left_out)}")
+    if labels.missing:
+        lines.append(f"left out, without a {label}: {labels.missing:,} reviews")
+    return "; ".join(lines)
+
+
+def _require_held_out(label: str, labeled: LabeledTexts) -> None:
+    empty = [name for name, split in labeled.texts.items() if not len(split)]
+    if empty:
+        raise UserError(
+            f"label {label}: no review of the {' or '.join(empty)} split has one of the labels: use more data, or "
+            "pretrain a base with larger data.validation_fraction and data.test_fraction"
+        )

@@ -1,0 +1,154 @@
+"""The labels that a classifier learns: the values of a column, or bands of a numeric column."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, DatasetDict
+
+from wine_gpt.data.batching import Indices
+from wine_gpt.data.subsets import find_subsets, require_column
+from wine_gpt.errors import UserError
+
+# a numeric column with more distinct values is divided into bands
+MOST_NUMBERS = 10
+# names in an error or a log line before the rest is counted
+SHOWN_NAMES = 5
+
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes of a column and the class of each review.
+
+    Attributes:
+        names: the classes, the one with most training reviews first; in ascending order if they are ordered.
+        ids: for each split, the class of each review, int64 of shape (reviews,); -1 for a review that is left out.
+        ordered: whether the classes are numbers or bands of numbers.
+        left_out: the values with too few training reviews, with their number in all splits.
+        missing: the number of reviews, in all splits, without a value.
+    """
+
+    names: tuple[str, ...]
+    ids: dict[str, Indices]
+    ordered: bool
+    left_out: dict[str, int]
+    missing: int
+
+    def counts(self, split: str) -> Indices:
+        """Return the number of reviews of each class in a split, int64 of shape (classes,)."""
+        ids = self.ids[split]
+        return np.bincount(ids[ids >= 0], minlength=len(self.names))
+
+
+def find_labels(splits: DatasetDict, column: str, min_reviews: int, bands: int) -> Labels:
+    """Return the labels of a column.
+
+    Args:
+        splits: the reviews.
+        column: the column's name.
+        min_reviews: the fewest training reviews of a class.
+        bands: the number of classes of a numeric column with more than :data:`MOST_NUMBERS` values.
+
+    Raises:
+        UserError: if there is no such column, or fewer than two classes have enough training reviews.
+    """
+    require_column(splits, column, "label")
+    numbers = {name: _numbers(split, column) for name, split in splits.items()}
+    read = {name: values for name, values in numbers.items() if values is not None}
+    is_numeric = len(read) == len(numbers)
+    labels = _numeric(read, min_reviews, bands) if is_numeric else _values(splits, column, min_reviews)
+    if len(labels.names) < 2:
+        raise UserError(_describe_too_few(labels, column, min_reviews))
+    return labels
+
+
+def _values(splits: DatasetDict, column: str, min_reviews: int) -> Labels:
+    """Return one class per value; values that differ only in case or white space are one."""
+    subsets = sorted(find_subsets(splits, column), key=lambda subset: (-len(subset.indices["train"]), subset.value))
+    kept = [subset for subset in subsets if len(subset.indices["train"]) >= min_reviews]
+    ids = {name: np.full(len(split), -1, np.int64) for name, split in splits.items()}
+    for number, subset in enumerate(kept):
+        for name, indices in subset.indices.items():
+            ids[name][indices] = number
+    left_out = {subset.value: subset.reviews for subset in subsets[len(kept) :]}
+    missing = sum(map(len, splits.values())) - sum(subset.reviews for subset in subsets)
+    return Labels(tuple(subset.value for subset in kept), ids, ordered=False, left_out=left_out, missing=missing)
+
+
+def _numeric(numbers: Mapping[str, Numbers], min_reviews: int, bands: int) -> Labels:
+    """Return one class per number, or bands if there are many numbers."""
+    train = numbers["train"][~np.isnan(numbers["train"])]
+    values, counts = np.unique(train, return_counts=True)
+    missing = sum(int(np.isnan(split).sum()) for split in numbers.values())
+    if len(values) > MOST_NUMBERS:
+        names, uppers = _bands(train, bands)
+        ids = {name: np.searchsorted(uppers, split) for name, split in numbers.items()}
+        left_out: dict[str, int] = {}
+    else:
+        every = np.unique(np.concatenate([split[~np.isnan(split)] for split in numbers.values()]))
+        kept = values[counts >= min_reviews]
+        names = tuple(f"{value:g}" for value in kept)
+        ids = {name: _index_of(split, kept) for name, split in numbers.items()}
+        total = np.concatenate([*numbers.values()])
+        left_out = {f"{value:g}": int((total == value).sum()) for value in every if value not in kept}
+    ids = {name: np.where(np.isnan(numbers[name]), -1, found) for name, found in ids.items()}
+    return Labels(names, ids, ordered=True, left_out=left_out, missing=missing)
+
+
+def _bands(train: Numbers, bands: int) -> tuple[tuple[str, ...], Numbers]:
+    """Return the bands' names and the largest number of each band but the last.
+
+    The bounds are quantiles of the training reviews, and each band is named by the numbers that it has there.
+    """
+    quantiles = np.quantile(train, np.arange(1, bands) / bands, method="lower")
+    uppers = np.unique(quantiles[quantiles < train.max()])
+    lowest = [train.min(), *(train[train > upper].min() for upper in uppers)]
+    names = [f"up to {uppers[0]:g}"] if len(uppers) else []
+    for low, high in zip(lowest[1:], uppers[1:], strict=False):
+        names.append(f"{low:g} to {high:g}" if low < high else f"{low:g}")
+    return (*names, f"{lowest[-1]:g} and more"), uppers
+
+
+def _index_of(split: Numbers, values: Numbers) -> Indices:
+    """Return the index of each number in ascending ``values``, -1 if it is not there."""
+    if not len(values):
+        return np.full(len(split), -1, np.int64)
+    found = np.searchsorted(values, split).clip(max=len(values) - 1)
+    return np.where(values[found] == split, found, -1)
+
+
+def _numbers(split: Dataset, column: str) -> Numbers | None:
+    """Return a column as float64, NaN where it has no finite number; None if a value is no number."""
+    values = (
+        split.select_columns([column]).with_format("arrow")[:][column] if len(split) else pa.array([], pa.float64())
+    )
+    if pa.types.is_boolean(values.type):
+        return None
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        stripped = pc.utf8_trim_whitespace(values)
+        values = pc.if_else(pc.equal(stripped, ""), None, stripped)
+    try:
+        numbers = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def _describe_too_few(labels: Labels, column: str, min_reviews: int) -> str:
+    if not labels.names and not labels.left_out:
+        return f"label {column}: no review has a value"
+    only = f"only {labels.names[0]} has" if labels.names else "no value has"
+    others = f"; the next are {list_values(labels.left_out)}" if labels.left_out else ": it has one value"
+    return f"label {column}: {only} {min_reviews:,} training reviews, and a classifier needs two labels{others}"
+
+
+def list_values(values: Mapping[str, int]) -> str:
+    """Return the first values with their number of reviews, and the number of the others."""
+    shown = [f"{value} ({count:,})" for value, count in [*values.items()][:SHOWN_NAMES]]
+    more = len(values) - len(shown)
+    return ", ".join([*shown, *([f"{more:,} more"] if more else [])])

@@ -1,0 +1,204 @@
+"""Train a classifier: the model with its loss, the inputs of each review, and the score of a split."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate import Accelerator
+from datasets import Dataset, DatasetDict
+from torch.nn.functional import cross_entropy
+from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
+
+from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches
+from wine_gpt.files import JsonObject, from_fields
+from wine_gpt.modeling.loss import SummedLoss
+from wine_gpt.modeling.scoring import SCORING_TOKENS
+from wine_gpt.training.objective import Objective
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ClassifierScore:
+    """How well a classifier finds the labels of a split.
+
+    Attributes:
+        accuracy: fraction of the reviews whose label has the highest probability, 0 to 1.
+        macro_f1: mean F1 of the labels that the split's reviews or predictions have, 0 to 1.
+        nats_per_review: mean -ln p of the label.
+        reviews: the number of reviews.
+        mean_distance: mean number of bands between the label and the prediction; None if labels have no order.
+    """
+
+    accuracy: float
+    macro_f1: float
+    nats_per_review: float
+    reviews: int
+    mean_distance: float | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"accuracy {self.accuracy:.3f}, macro-F1 {self.macro_f1:.3f}, {self.nats_per_review:.3f} nats per review"
+        )
+
+    @classmethod
+    def of(cls, logits: npt.NDArray[np.floating[Any]], labels: Indices, ordered: bool) -> "ClassifierScore":
+        """Score logits, or log probabilities, of shape (reviews, classes) against labels of shape (reviews,)."""
+        predicted = logits.argmax(axis=1)
+        nats = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels))
+        distance = float(np.abs(predicted - labels).mean()) if ordered else None
+        accuracy = float((predicted == labels).mean())
+        return cls(accuracy, macro_f1(predicted, labels), float(nats), len(labels), distance)
+
+    @property
+    def loss(self) -> float:
+        """The figure that is lowest for the best epoch: the nats per review."""
+        return self.nats_per_review
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures for the log and for trackers, by name."""
+        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "nats_per_review": self.nats_per_review}
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "ClassifierScore":
+        """Read what :meth:`to_dict` returned."""
+        return from_fields(cls, {"mean_distance": None, **content})
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object, without the distance if labels have no order."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+def macro_f1(predicted: Indices, labels: Indices) -> float:
+    """Return the mean F1 over the classes that the labels or the predictions have, as scikit-learn does."""
+    classes = np.union1d(predicted, labels)
+    hits = np.array([((predicted == name) & (labels == name)).sum() for name in classes])
+    sizes = np.array([(predicted == name).sum() + (labels == name).sum() for name in classes])
+    return float((2 * hits / sizes).mean())
+
+
+class ClassificationLoss(SummedLoss[GPT2ForSequenceClassification]):
+    """Wraps a classifier so that its forward pass returns the loss summed over the reviews."""
+
+    def forward(self, input_ids: torch.Tensor, last: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the sum of -ln p(label), in nats, as a float32 scalar.
+
+        Args:
+            input_ids: int64 of shape (reviews, positions), padded on the right.
+            last: the position of each review's last word, int64 of shape (reviews,).
+            labels: int64 of shape (reviews,).
+        """
+        return cross_entropy(self.logits(input_ids, last), labels, reduction="sum")
+
+    def logits(self, input_ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """Return the wrapped model's logits, float32 of shape (reviews, classes)."""
+        # not by the wrapped model's forward pass, which needs an attention mask to find the padding
+        hidden = self.model.transformer(input_ids, use_cache=False).last_hidden_state
+        pooled = hidden[torch.arange(len(last), device=last.device), last]
+        logits: torch.Tensor = self.model.score(pooled)
+        return logits.float()
+
+
+class Classification(Objective[ClassificationLoss]):
+    """Find the label of a review.
+
+    Args:
+        model: changed in place.
+        tokenizer: the model's tokenizer.
+        splits: the tokenized descriptions ``train`` and ``validation``.
+        labels: for each split, int64 of shape (reviews,).
+        ordered: whether the labels have an order.
+    """
+
+    def __init__(
+        self,
+        model: GPT2ForSequenceClassification,
+        tokenizer: PreTrainedTokenizerFast,
+        splits: DatasetDict,
+        labels: Mapping[str, Indices],
+        ordered: bool,
+    ) -> None:
+        super().__init__(ClassificationLoss(model), tokenizer, splits)
+        self.labels = labels
+        self.ordered = ordered
+
+    def inputs(self, indices: Indices, positions: int, device: torch.device) -> tuple[Any, ...]:
+        """Return the ids, the position of each review's last word, and the labels."""
+        rows = collate(self.train_split, indices, self.block_size, self.tokenizer.eos_token_id, positions).to(device)
+        return rows.input_ids, last_word(rows), torch.from_numpy(self.labels["train"][indices]).to(device)
+
+    def validate(self, accelerator: Accelerator) -> ClassifierScore:
+        """Score the validation split."""
+        return self.score(self.validation_split, "validation", accelerator)
+
+    def score(self, split: Dataset, name: str, accelerator: Accelerator) -> ClassifierScore:
+        """Score the split ``name``; every process returns the same score."""
+        logits = predict(self.module, split, self.tokenizer, accelerator)
+        return ClassifierScore.of(logits, self.labels[name], self.ordered)
+
+    def read_score(self, content: JsonObject) -> ClassifierScore:
+        """Read a score from a checkpoint."""
+        return ClassifierScore.from_dict(content)
+
+
+def build_classifier(
+    model: GPT2LMHeadModel, names: Sequence[str], tokenizer: PreTrainedTokenizerFast, seed: int
+) -> GPT2ForSequenceClassification:
+    """Return a classifier with a copy of a language model's transformer and a random head."""
+    shape = {key: value for key, value in model.config.to_dict().items() if key != "architectures"}
+    config = GPT2Config.from_dict(
+        {
+            **shape,
+            "id2label": dict(enumerate(names)),
+            "label2id": {name: number for number, name in enumerate(names)},
+            "pad_token_id": tokenizer.pad_token_id,
+            "problem_type": "single_label_classification",
+        }
+    )
+    set_seed(seed)
+    classifier = GPT2ForSequenceClassification(config)
+    classifier.transformer.load_state_dict(model.transformer.state_dict())
+    return classifier
+
+
+def last_word(rows: Batch) -> torch.Tensor:
+    """Return the position of each review's last word in a batch, int64 of shape (reviews,)."""
+    return (rows.labels != IGNORED).sum(dim=1) - 1
+
+
+@torch.no_grad()
+def predict(
+    module: ClassificationLoss,
+    split: Dataset,
+    tokenizer: PreTrainedTokenizerFast,
+    accelerator: Accelerator,
+) -> Logits:
+    """Return the logits of each review of a tokenized split, its batches divided among the processes.
+
+    Args:
+        module: the classifier.
+        split: tokenized descriptions.
+        tokenizer: the model's tokenizer.
+        accelerator: determines the device, the index of this process and the number of processes.
+
+    Returns:
+        float32 of shape (reviews, classes). Every process returns all reviews.
+    """
+    block_size = module.model.config.n_positions
+    batches = list(evaluation_batches(split, block_size, SCORING_TOKENS))
+    classes = module.model.score.out_features
+    found = torch.zeros(len(split), classes)
+    was_training = module.training
+    module.train(False)
+    for indices in batches[accelerator.process_index :: accelerator.num_processes]:
+        rows = collate(split, indices, block_size, tokenizer.eos_token_id).to(accelerator.device)
+        found[torch.from_numpy(indices)] = module.logits(rows.input_ids, last_word(rows)).cpu()
+    module.train(was_training)
+    if accelerator.num_processes > 1:
+        found = accelerator.reduce(found.to(accelerator.device)).cpu()
+    return typing.cast(Logits, found.numpy())
