@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
+from support.hub_faults import state
+from support.hub_server import HubServer
+from support.publisher import Publisher
 from transformers import pipeline
 
 from wine_gpt import api
@@ -277,3 +281,34 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert found.nats_per_review == pytest.approx(-np.log(probabilities[np.arange(50), labels]).mean())
     assert found.mean_distance == np.abs(logits.argmax(1) - labels).mean()
     assert ClassifierScore.from_dict(found.to_dict()) == found
+
+
+# publishing
+
+
+def test_publish_uploads_the_classifier_with_a_card_of_its_own(
+    hub: HubServer, publisher: Publisher, work: Path, variety: ClassifierMetrics
+) -> None:
+    hub.forget()
+    run = work / "variety"
+    (run / "notes.txt").write_text("private")
+    refused = publisher.run(run, "--repo", "org/grapes", "--license", "mit", "--space", "org/demo").refused()
+    assert "--space" in refused
+    assert "is a classifier, which is published alone" in refused
+    publisher.run(run, "--repo", "org/grapes", "--license", "mit").succeeded()
+    (files,) = state(hub).values()
+    assert files is not None
+    model = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    assert {*files} == {*model, "LICENSE", "README.md", "metrics.json", "config.yaml", "finetune_config.yaml"}
+    card = ModelCard(files["README.md"])
+    assert card.data.pipeline_tag == "text-classification"
+    assert card.data.license == "mit"
+    figures = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert figures == {"accuracy": round(variety.test.accuracy, 4), "f1": round(variety.test.macro_f1, 4)}
+    assert f"| this classifier | {variety.test.accuracy:.1%} |" in card.text
+    assert "Left out: 1 rarer value, with 1 text in all." in card.text
+    assert "scripts/finetune.py downloads/grapes/finetune_config.yaml --data.path FILE" in card.text
+    published = ClassifierMetrics.from_dict(json.loads(files["metrics.json"]))
+    assert dataclasses.replace(published, base=variety.base, settings=variety.settings) == variety
+    # nothing has changed
+    assert "already up to date" in publisher.run(run, "--repo", "org/grapes", "--license", "mit").succeeded()

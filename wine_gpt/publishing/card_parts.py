@@ -101,10 +101,21 @@ def eval_results(corpus: Corpus, score: Score | None, data_name: str) -> list[Ev
     """Return the results for the Hub's model index; None without finite figures."""
     if score is None or not math.isfinite(score.perplexity):
         return None
+    figures = (
+        ("perplexity", "Perplexity", round(score.perplexity, 2)),
+        ("nats_per_word", "Nats per word", round(score.nats_per_word, 3)),
+    )
+    return hub_results(corpus, data_name, "text-generation", "Text generation", figures)
+
+
+def hub_results(
+    corpus: Corpus, data_name: str, task: str, task_name: str, figures: Sequence[tuple[str, str, float]]
+) -> list[EvalResult]:
+    """Return figures on the test split, each a type, a name and a value, for the Hub's model index."""
     return [
         EvalResult(
-            task_type="text-generation",
-            task_name="Text generation",
+            task_type=task,
+            task_name=task_name,
             dataset_type=corpus.dataset_type,
             dataset_name=data_name,
             dataset_config=corpus.config,
@@ -113,10 +124,7 @@ def eval_results(corpus: Corpus, score: Score | None, data_name: str) -> list[Ev
             metric_name=name,
             metric_value=value,
         )
-        for metric, name, value in (
-            ("perplexity", "Perplexity", round(score.perplexity, 2)),
-            ("nats_per_word", "Nats per word", round(score.nats_per_word, 3)),
-        )
+        for metric, name, value in figures
     ]
 
 

@@ -220,11 +220,16 @@ def _pretrain_command(run: RunRecord, name: str, revision: str) -> dict[str, str
     if run.metrics.refit:
         # the tested run is not published
         return {"install": "", "command": ""}
-    config, metrics = f"{download_folder(name)}/{CONFIG}", run.metrics
-    downloads = [download(name, revision, CONFIG)]
-    script = f"scripts/pretrain.py {config}"
-    if metrics.distillation:
-        settings = dataclasses.asdict(metrics.distillation.settings)
-        flags = (f"--distillation.{name} {value}" for name, value in settings.items())
-        script = " ".join([f"scripts/distill.py {config}", *flags])
-    return repeat_command(run, downloads, script, metrics.training, metrics.environment)
+    script = pretrain_script(run, f"{download_folder(name)}/{CONFIG}")
+    return repeat_command(
+        run, [download(name, revision, CONFIG)], script, run.metrics.training, run.metrics.environment
+    )
+
+
+def pretrain_script(run: RunRecord, config: str) -> str:
+    """Return the script that trains a run again from its published config, with its arguments."""
+    if run.metrics.distillation is None:
+        return f"scripts/pretrain.py {config}"
+    settings = dataclasses.asdict(run.metrics.distillation.settings)
+    flags = (f"--distillation.{name} {value}" for name, value in settings.items())
+    return " ".join([f"scripts/distill.py {config}", *flags])

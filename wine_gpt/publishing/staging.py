@@ -26,6 +26,13 @@ from wine_gpt.generation import sampler
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing import explorer_files
 from wine_gpt.publishing.card_parts import check, license_notice
+from wine_gpt.publishing.classifier_card import (
+    CLASSIFIER_FILES,
+    ClassifierRecord,
+    classifier_card,
+    holds_classifier,
+    read_classifier,
+)
 from wine_gpt.publishing.corpus import OwnCorpus, is_kaggle_cached, published_path
 from wine_gpt.publishing.explorer import ExplorerSettings, epoch_files, page_files
 from wine_gpt.publishing.hub import MAIN, StagedRepo
@@ -142,6 +149,7 @@ class StagedFiles:
         subset_models: the fine-tuned models to publish.
         subset_samples: of each fine-tuned model.
         left_out: a line for each fine-tuned model, file, link or section that is left out.
+        classifier: what is published in place of the run's model, which is its base; None for a run.
     """
 
     publication: Publication
@@ -151,6 +159,7 @@ class StagedFiles:
     subset_models: Sequence[SubsetModel]
     subset_samples: Sequence[Sequence[Sample]]
     left_out: tuple[str, ...]
+    classifier: ClassifierRecord | None = None
 
 
 def stage(publication: Publication, folder: Path) -> StagedFiles:
@@ -164,6 +173,8 @@ def stage(publication: Publication, folder: Path) -> StagedFiles:
         UserError: if the run, the fine-tuned models, the demo or a name is wrong.
     """
     require_names(publication)
+    if holds_classifier(publication.run):
+        return _stage_classifier(publication, folder)
     run = read_run(publication.run, publication.own_corpus)
     samples = sample_model(*_load(run), run.template)
     subset_models: list[SubsetModel] = []
@@ -180,6 +191,22 @@ def stage(publication: Publication, folder: Path) -> StagedFiles:
     subset_samples = [_stage_subset(publication, run, subset_model, folder) for subset_model in subset_models]
     _stage_spaces(publication, run, folder)
     return StagedFiles(publication, folder, run, samples, subset_models, subset_samples, tuple(left_out))
+
+
+def _stage_classifier(publication: Publication, folder: Path) -> StagedFiles:
+    """Write the folder of a classifier, without its card."""
+    given = [name for name in ("adapters", "space", "onnx", "index", "epochs") if getattr(publication, name)]
+    if given:
+        raise UserError(f"--{given[0]}: {publication.run} is a classifier, which is published alone: leave it out")
+    classifier, run = read_classifier(publication.run, publication.own_corpus)
+    name = publication.repo
+    target = _new_folder(folder, "model", name)
+    _copy(classifier.folder, target, (*CLASSIFIER_FILES, *TOKENIZER_FILES))
+    (target / CONFIG).write_text(run.config_yaml(name), encoding="utf-8")
+    (target / PUBLISHED_FINETUNE_CONFIG).write_text(classifier.config_yaml(name), encoding="utf-8")
+    (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
+    write_json(target / METRICS, classifier.published_metrics())
+    return StagedFiles(publication, folder, run, (), (), (), (), classifier)
 
 
 def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool = True) -> list[StagedRepo]:
@@ -223,6 +250,9 @@ def _left_out_of_card(run: RunRecord) -> list[str]:
 def _model_repo(staged: StagedFiles, publication: Publication, kept: Kept) -> StagedRepo:
     run, name = staged.run, publication.repo
     folder = _folder(staged.folder, "model", name)
+    if staged.classifier:
+        card = classifier_card(run, staged.classifier, name, publication.revision)
+        return publication.staged_model(name, folder, card, KNOWN_FILES)
     optional = (NGRAM_INDEX, ONNX, ONNX_QUANTIZED, EPOCH_FILES[0])
     indexed, onnx, quantized, epochs = ((folder / file).exists() or file in kept.files for file in optional)
     space = publication.space or kept.space
