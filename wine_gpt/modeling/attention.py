@@ -10,9 +10,6 @@ from transformers.masking_utils import sdpa_mask
 
 # the name of causal_attention in the registry of transformers
 ATTENTION = "wine_gpt"
-# the mask of rows that need none. Without a mask transformers looks for several texts in a row, and waits for the GPU
-# to find out; it passes a mask of four dimensions on as it is
-UNMASKED = torch.empty(0, 0, 0, 0)
 
 
 def use_causal_attention(model: PreTrainedModel) -> None:
@@ -20,6 +17,15 @@ def use_causal_attention(model: PreTrainedModel) -> None:
     AttentionInterface.register(ATTENTION, causal_attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     model.set_attn_implementation(ATTENTION)
+
+
+def no_mask(hidden: torch.Tensor) -> torch.Tensor:
+    """Return an empty attention mask on the device of ``hidden``, for rows that need none.
+
+    Without a mask transformers looks for several texts in a row, and waits for the GPU to find out. A mask of four
+    dimensions is passed on as it is.
+    """
+    return hidden.new_empty(0, 0, 0, 0)
 
 
 def causal_attention(
@@ -41,7 +47,7 @@ def causal_attention(
         query: float of shape (reviews, heads, positions, width).
         key: float of the query's shape.
         value: float of the query's shape.
-        attention_mask: none or :data:`UNMASKED` if each position attends to itself and all positions before it.
+        attention_mask: none or :func:`no_mask` if each position attends to itself and all positions before it.
         dropout: probability that an attention weight becomes zero.
         scaling: factor of the scores; width ** −0.5 by default.
         kwargs: passed to :func:`transformers.integrations.sdpa_attention.sdpa_attention_forward`.

@@ -142,7 +142,11 @@ class _TiedEmbedding(torch.autograd.Function):
         (ids,) = ctx.saved_tensors
         embeddings_grad, head_grad = upstream
         # in place, because nothing else in the graph holds the head's gradient
-        return head_grad.index_add_(0, ids.flatten(), embeddings_grad.flatten(0, 1)), None
+        if ids.device.type == "cpu":
+            return head_grad.index_add_(0, ids.flatten(), embeddings_grad.flatten(0, 1)), None
+        # on a GPU index_add_ adds in any order, so that a resumed run would end with other bits
+        rows = embeddings_grad.flatten(0, 1).to(head_grad.dtype)
+        return head_grad.index_put_((ids.flatten(),), rows, accumulate=True), None
 
 
 class _SummedCrossEntropy(torch.autograd.Function):

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import GPT2LMHeadModel, GPT2PreTrainedModel
 
 from wine_gpt.data.batching import IGNORED, Batch
-from wine_gpt.modeling.attention import UNMASKED
+from wine_gpt.modeling.attention import no_mask
 from wine_gpt.modeling.cross_entropy import SoftTargets, embed_tied, summed_cross_entropy, token_losses
 from wine_gpt.modeling.dropout import install_per_row_dropout, make_generators
 
@@ -80,6 +80,6 @@ class LanguageModelLoss(SummedLoss[GPT2LMHeadModel]):
         return torch.softmax(logits, -1, out=logits)
 
     def _hidden(self, embeddings: torch.Tensor) -> torch.Tensor:
-        output = self.model.transformer(inputs_embeds=embeddings, attention_mask=UNMASKED, use_cache=False)
+        output = self.model.transformer(inputs_embeds=embeddings, attention_mask=no_mask(embeddings), use_cache=False)
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
