@@ -188,6 +188,7 @@ LAUNCHED = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "1
         ({"WORLD_SIZE": "abc"}, "WORLD_SIZE=abc, but not RANK"),
         ({"LOCAL_RANK": "0"}, "LOCAL_RANK=0, but not WORLD_SIZE"),
         ({**LAUNCHED, "WORLD_SIZE": "abc"}, "but WORLD_SIZE must be an integer below 2147483648"),
+        ({**LAUNCHED, "WORLD_SIZE": "0"}, "but WORLD_SIZE must be at least 1"),
         ({**LAUNCHED, "RANK": "5", "WORLD_SIZE": "1"}, "but RANK must be an integer below 1"),
         ({**LAUNCHED, "LOCAL_RANK": "-1"}, "but LOCAL_RANK must be an integer below 2"),
         ({**LAUNCHED, "MASTER_PORT": "http"}, "but MASTER_PORT must be an integer below 65536"),

@@ -121,6 +121,8 @@ def _require_ranks() -> None:
     described = f"the environment has a launcher's variables {', '.join(f'{name}={found[name]}' for name in found)}"
     if missing := [name for name in LAUNCHER_VARIABLES if name not in found]:
         raise UserError(f"{described}, but not {', '.join(missing)}: {advice}")
+    if not found["WORLD_SIZE"].strip("0"):
+        raise UserError(f"{described}, but WORLD_SIZE must be at least 1: {advice}")
     below = {"WORLD_SIZE": "2147483648", "MASTER_PORT": "65536", "RANK": found["WORLD_SIZE"]}
     below["LOCAL_RANK"] = below["RANK"]
     for name, limit in below.items():
