@@ -233,7 +233,8 @@ pd.DataFrame({"input": tokens[:-1], "target": tokens[1:]})
 
 # %%
 shape = parse_config(PretrainConfig, [CONFIG]).model
-untrained = wine_gpt.build_model(tokenizer, **asdict(shape))
+# without dropout, which would hide some weights
+untrained = wine_gpt.build_model(tokenizer, **asdict(shape)).eval()
 # the implementation that returns the attention weights
 untrained.set_attn_implementation("eager")
 shape
