@@ -7,14 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import toy_texts
 from sentence_transformers import SentenceTransformer
 from support.finished_runs import finish
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from torch.nn.functional import normalize
+from transformers import GPT2Model, PreTrainedModel, PreTrainedTokenizerFast
 
 import wine_gpt
 from wine_gpt.__main__ import main
+from wine_gpt.config import PretrainConfig
+from wine_gpt.config_io import build_config
+from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
+from wine_gpt.run_folder import data_settings
+from wine_gpt.tasks.contrastive import TEMPERATURE, ContrastiveLoss
 from wine_gpt.tasks.similarity import SimilarReview, load_index, whitening
 
 DESCRIPTION = "It's a full-bodied, bright wine with plum and oak, worth $15. Drink now."
@@ -27,7 +34,14 @@ def run(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = ("prefix", "country", "province", "variety", "description")
     records = [dict(zip(names, text.split(" : "), strict=True)) for text in toy_texts()]
     (folder / "reviews.json").write_text(json.dumps(records))
-    return finish(toy_run, folder / "run", str(folder / "reviews.json"), deduplicate="record")
+    run = finish(toy_run, folder / "run", str(folder / "reviews.json"), deduplicate="record")
+    config = build_config(PretrainConfig, data_settings(run))
+    metrics = {
+        **json.loads((run / "metrics.json").read_text()),
+        "data_fingerprint": load_reviews(config.data).fingerprint,
+    }
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    return run
 
 
 def test_the_most_similar_reviews_have_the_same_description(run: Path) -> None:
@@ -124,3 +138,54 @@ def test_the_command_prints_a_review_in_each_line(
     stdout, stderr = capsys.readouterr()
     assert [line[:18] for line in stdout.splitlines()] == ["1.00  wine review "] * 2
     assert stderr == ""
+
+
+def test_fine_tuned_embeddings_find_the_other_half_and_are_searched(run: Path, tmp_path: Path) -> None:
+    training = {"epochs": 2, "batch_tokens": 512, "mixed_precision": "no"}
+    metrics = wine_gpt.finetune_embeddings(run, output_dir=tmp_path / "embed", training=training)
+    assert metrics.training.epochs[-1].nats_per_word == metrics.validation.loss
+    assert 0 < metrics.test.loss < 5
+    found = wine_gpt.similar(tmp_path / "embed", DESCRIPTION, k=4)
+    assert all(review.text.endswith(DESCRIPTION) for review in found)
+    assert np.allclose(
+        load_index(tmp_path / "embed").embeddings[found[0].index], embedding(tmp_path / "embed"), atol=1e-5
+    )
+    # a finished one is not trained again
+    assert wine_gpt.finetune_embeddings(run, output_dir=tmp_path / "embed", training=training, resume=True) == metrics
+
+
+def embedding(folder: Path) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """Return the embedding that sentence-transformers gives the description."""
+    return SentenceTransformer(str(folder)).encode(DESCRIPTION)
+
+
+def test_the_loss_is_that_of_choosing_the_other_half(toy_run: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    module = ContrastiveLoss(GPT2Model.from_pretrained(toy_run)).eval()
+    texts = (["a full-bodied, bright", "a light-bodied"], ["wine with plum", "crisp wine with quince and oak"])
+    first, second = (tokenizer(half, return_tensors="pt", padding=True) for half in texts)
+    with torch.inference_mode():
+        loss = module(first["input_ids"], first["attention_mask"], second["input_ids"], second["attention_mask"])
+        alone = [
+            torch.stack(
+                [normalize(module.model(**tokenizer(text, return_tensors="pt"))[0][0].mean(0), dim=0) for text in half]
+            )
+            for half in texts
+        ]
+    cosines = alone[0] @ alone[1].T / TEMPERATURE
+    expected = sum(-logits.log_softmax(-1).diagonal().sum() for logits in (cosines, cosines.T)) / 2
+    assert float(loss) == pytest.approx(float(expected), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"label": "variety"}, "label"),
+        ({"variety": "Riesling"}, "--task embed trains on all reviews"),
+        ({"method": "lora"}, "--task embed trains all weights"),
+    ],
+)
+def test_wrong_settings_of_embeddings_are_one_line(run: Path, settings: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        wine_gpt.finetune_embeddings(run, **settings)
+    assert message.removeprefix("--") in str(error.value)
+    assert "\n" not in str(error.value)

@@ -54,6 +54,8 @@ from wine_gpt.publishing.publish import dry_run as _dry_run
 from wine_gpt.run_folder import require_writable
 from wine_gpt.tasks.classification import ClassifierMetrics
 from wine_gpt.tasks.classification import classify as _classify
+from wine_gpt.tasks.embedding import EmbeddingMetrics
+from wine_gpt.tasks.embedding import finetune_embeddings as _finetune_embeddings
 from wine_gpt.tasks.questions import Answer, answer_question, read_question
 from wine_gpt.tasks.similarity import SimilarReview, find_similar
 from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
@@ -268,6 +270,21 @@ def explain(
         ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, temperature=temperature)
     length = inputs["input_ids"].shape[1]
     return _explain(loaded, tokenizer, ids[0].tolist(), length, temperature=temperature, layer=layer, head=head)
+
+
+@_names_keywords
+def finetune_embeddings(
+    base: StrPath, config: StrPath = "finetune/embed.yaml", **settings: object
+) -> EmbeddingMetrics:
+    """Fine-tune a pretrained model for embeddings of descriptions, and save it for sentence-transformers.
+
+    Args:
+        base: the folder of a finished run.
+        config: a YAML file, or a config of the package: ``finetune/embed.yaml``.
+        settings: sections and fields of :class:`wine_gpt.config.FinetuneConfig`, which override the file.
+    """
+    given = {"base": base, "task": "embed", **_with_data_path(settings)}
+    return _finetune_embeddings(config_from_settings(FinetuneConfig, given, config))
 
 
 @_names_keywords

@@ -21,7 +21,7 @@ METHODS = ("lora", "full")
 # what a model is fine-tuned for: to write reviews of one subset, or to find a review's label
 BPE_ENTRIES = 258
 MOST_BANDS = 100
-TASKS = ("generate", "classify")
+TASKS = ("generate", "classify", "embed")
 TOKENIZER_KINDS = ("words", "characters", "bpe")
 # how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
 SPACE_SDKS = ("auto", "gradio", "static")
@@ -478,7 +478,7 @@ class LoraConfig:
 class FinetuneConfig:
     """The settings of fine-tuning."""
 
-    # generate: write reviews of one subset; classify: find the label of a review
+    # generate: write reviews of one subset; classify: find the label of a review; embed: compare descriptions
     task: str = "generate"
     # classify: the column of the labels; numbers with many values, such as points, become bands
     label: str | None = None
@@ -520,9 +520,16 @@ class FinetuneConfig:
         if self.task == "classify":
             self._require_labels()
         else:
+            require(self.label is None, "label", self.label, "is for --task classify only")
+        if self.task == "embed":
+            require(
+                self.requested is None, "value", self.requested, "--task embed trains on all reviews: leave it out"
+            )
+            whole = "--task embed trains all weights: method full, as in finetune/embed.yaml"
+            require(self.method == "full", "method", self.method, whole)
+        if self.task == "generate":
             subset = 'name one, as in --variety "Pinot Noir", or all'
             require(bool((self.requested or "").strip()), "value", self.requested, subset)
-            require(self.label is None, "label", self.label, "is for --task classify only")
         require(self.min_reviews >= 1, "min_reviews", self.min_reviews, "must be at least 1")
         require(not self.training.keep_epochs, "training.keep_epochs", True, "is for pretraining only")
         require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")

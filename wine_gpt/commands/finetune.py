@@ -4,12 +4,13 @@
     wine-gpt finetune finetune/full.yaml --base runs/base --variety all --min_reviews 100
     wine-gpt finetune --base runs/base --field country --value Italy
     wine-gpt finetune --task classify --base runs/base --label variety
+    wine-gpt finetune --task embed --base runs/base
 
 FILE.yaml is a file or a config of the package: finetune/full.yaml, or finetune/lora.yaml, which is read if none is
-named; for --task classify that is finetune/classify.yaml. Settings that are not in the file have the defaults below.
-Each subset gets a folder in --output_dir, where subsets.md compares all subsets with the base; a classifier is written
-to --output_dir itself. The reviews are those that the base was trained on; --data.path names their file if it was
-moved. --resume skips what is finished.
+named; for --task classify and embed those are finetune/classify.yaml and finetune/embed.yaml. Settings that are not in
+the file have the defaults below. Each subset gets a folder in --output_dir, where subsets.md compares all subsets with
+the base; a classifier or a model for embeddings is written to --output_dir itself. The reviews are those that the base
+was trained on; --data.path names their file if it was moved. --resume skips what is finished.
 """
 
 import sys
@@ -17,13 +18,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from wine_gpt.cli import exits_cleanly
+from wine_gpt.cli import exits_cleanly, sibling_command
 from wine_gpt.commands import read_config
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.processes import joins_as_main_process
 
 # the config that is read if the command line names none, by task
-DEFAULT_FILES = {"generate": "finetune/lora.yaml", "classify": "finetune/classify.yaml"}
+DEFAULT_FILES = {
+    "generate": "finetune/lora.yaml",
+    "classify": "finetune/classify.yaml",
+    "embed": "finetune/embed.yaml",
+}
 
 
 @exits_cleanly
@@ -34,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         FinetuneConfig, arguments, name="finetune", description=__doc__, default_file=default_file(arguments)
     )
     is_main_process = joins_as_main_process()
-    if config.task == "classify":
-        _classify(config, is_main_process)
+    if config.task != "generate":
+        (_classify if config.task == "classify" else _embed)(config, is_main_process)
         return
     # imported after the settings are checked, because importing torch takes seconds
     from wine_gpt.finetuning.finetune import finetune
@@ -64,6 +69,15 @@ def _classify(config: FinetuneConfig, is_main_process: bool) -> None:
         folder = Path(config.output_dir)
         print(f"\n{to_markdown(metrics)}\n\nsaved: {folder}")
         print(f'next:  python -c "from transformers import pipeline; {_example(folder)}"')
+
+
+def _embed(config: FinetuneConfig, is_main_process: bool) -> None:
+    from wine_gpt.tasks.embedding import finetune_embeddings
+
+    metrics = finetune_embeddings(config)
+    if is_main_process:
+        print(f"\ntest: {metrics.test}\nsaved: {config.output_dir}")
+        print(f'next:  {sibling_command("similar")} {config.output_dir} --text "Ripe black cherry and soft tannins."')
 
 
 def _example(folder: Path) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,9 +13,12 @@ from accelerate.utils import broadcast_object_list
 
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
+from wine_gpt.data.reviews import Reviews
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, read_record
-from wine_gpt.processes import shared_errors
+from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
+from wine_gpt.processes import main_process_first, require_equal, shared_errors
+from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.pretrain import resume
 from wine_gpt.training.resume import describe_mismatch
 from wine_gpt.training.trackers import start_trackers
@@ -117,3 +121,29 @@ class TaskRun(ABC, Generic[MetricsT]):
                 run_folder.remove_run(self.folder)
             run_folder.mark_unfinished(self.folder)
         start_trackers(self.accelerator, self.folder, name, self.config, trainer.state)
+
+
+def finish_task(
+    config: FinetuneConfig, make_run: Callable[[Base, Reviews, FinetuneConfig, Accelerator], TaskRun[MetricsT]]
+) -> MetricsT:
+    """Load the base and its reviews, and train one model in ``output_dir`` to the end.
+
+    Raises:
+        UserError: for anything that the user can fix.
+        RunInterrupted: after a checkpoint, on SIGTERM or Ctrl-C.
+    """
+    folder = Path(config.output_dir)
+    with contextlib.ExitStack() as stack:
+        with shared_errors():
+            base = load_base(config.base)
+            accelerator = stack.enter_context(accelerator_session(config.training, folder))
+        require_equal_settings(config, accelerator)
+        reviews = main_process_first(lambda: load_base_reviews(base, config))
+        require_equal({"base": base.sha256, "data": base.fingerprint}, "every machine needs the same base")
+        run = make_run(base, reviews, config, accelerator)
+        with shared_errors():
+            if accelerator.is_main_process:
+                if (folder / run_folder.CONFIG).is_file():
+                    raise UserError(f"output_dir: {folder} is a pretraining run: name another folder")
+                run.require_ready()
+        return run.finish()

@@ -3,7 +3,6 @@
 Reviews, splits and tokenizer are the base's, so the base has not seen the classifier's test reviews.
 """
 
-import contextlib
 import dataclasses
 import typing
 from pathlib import Path
@@ -22,11 +21,11 @@ from wine_gpt.data.reviews import Reviews
 from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, write_atomically, write_json
-from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
+from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
-from wine_gpt.finetuning.task_run import TaskRun
+from wine_gpt.finetuning.task_run import TaskRun, finish_task
 from wine_gpt.modeling.pretrained import load_model, save_model
-from wine_gpt.processes import main_process_first, require_equal, shared_errors
+from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.tasks.classification.baselines import compare_with
 from wine_gpt.tasks.classification.labels import Labels, find_labels, list_values
 from wine_gpt.tasks.classification.objective import (
@@ -37,7 +36,6 @@ from wine_gpt.tasks.classification.objective import (
 )
 from wine_gpt.tasks.classification.results import ClassifierMetrics
 from wine_gpt.tokenizer import tokenize_splits
-from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.pretrain import summarize
 from wine_gpt.training.record import Environment
 from wine_gpt.training.resume import settings_fixed_on_resume
@@ -67,21 +65,7 @@ def classify(config: FinetuneConfig) -> ClassifierMetrics:
         UserError: for anything that the user can fix.
         RunInterrupted: after a checkpoint, on SIGTERM or Ctrl-C.
     """
-    folder = Path(config.output_dir)
-    with contextlib.ExitStack() as stack:
-        with shared_errors():
-            base = load_base(config.base)
-            accelerator = stack.enter_context(accelerator_session(config.training, folder))
-        require_equal_settings(config, accelerator)
-        reviews = main_process_first(lambda: load_base_reviews(base, config))
-        require_equal({"base": base.sha256, "data": base.fingerprint}, "every machine needs the same base")
-        run = ClassifierRun(base, reviews, config, accelerator)
-        with shared_errors():
-            if accelerator.is_main_process:
-                if (folder / run_folder.CONFIG).is_file():
-                    raise UserError(f"output_dir: {folder} is a pretraining run: name another folder")
-                run.require_ready()
-        return run.finish()
+    return finish_task(config, ClassifierRun)
 
 
 def label_texts(reviews: Reviews, text_field: str, labels: Labels) -> LabeledTexts:

@@ -1,0 +1,146 @@
+"""Train a GPT-2 so that the halves of one description have similar embeddings, and those of others different ones.
+
+The loss is InfoNCE with the other reviews of the micro-batch as negatives, in both directions, over the cosines of the
+mean last hidden states (Gao et al. 2021, "SimCSE"; Wang et al. 2022, "Text Embeddings by Weakly-Supervised Contrastive
+Pre-training", E5).
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from datasets import Dataset, DatasetDict
+from torch.nn.functional import cross_entropy, normalize
+from torch.nn.utils.rnn import pad_sequence
+from transformers import GPT2Model, PreTrainedTokenizerFast
+
+from wine_gpt.data.batching import Indices
+from wine_gpt.files import JsonObject, from_fields
+from wine_gpt.modeling.loss import SummedLoss
+from wine_gpt.training.objective import Objective
+
+# what cosines are divided by, as in SimCSE
+TEMPERATURE = 0.05
+# reviews of a batch of validation, on which its loss depends: the more there are, the harder is the choice
+VALIDATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class ContrastiveScore:
+    """How well the halves of the validation reviews find each other among :data:`VALIDATION_BATCH` reviews.
+
+    Attributes:
+        nats_per_review: mean -ln p of the other half of the same review.
+        accuracy: fraction of the first halves to which the own second half is most similar, 0 to 1.
+        reviews: the number of reviews.
+    """
+
+    nats_per_review: float
+    accuracy: float
+    reviews: int
+
+    def __str__(self) -> str:
+        return f"{self.nats_per_review:.3f} nats per review, {self.accuracy:.1%} of the halves found"
+
+    @property
+    def loss(self) -> float:
+        """The figure that is lowest for the best epoch: the nats per review."""
+        return self.nats_per_review
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures for the log and for trackers, by name."""
+        return {"nats_per_review": self.nats_per_review, "accuracy": self.accuracy}
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "ContrastiveScore":
+        """Read what :meth:`to_dict` returned."""
+        return from_fields(cls, content)
+
+    def to_dict(self) -> JsonObject:
+        """Return the fields for a JSON file."""
+        return dataclasses.asdict(self)
+
+
+class ContrastiveLoss(SummedLoss[GPT2Model]):
+    """Wraps a GPT-2 without a head so that its forward pass returns the loss summed over the reviews."""
+
+    def forward(
+        self, first: torch.Tensor, first_mask: torch.Tensor, second: torch.Tensor, second_mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the mean of the two directions' -ln p(other half), summed over the reviews, in nats, float32.
+
+        Args:
+            first: int64 of shape (reviews, positions), padded on the right.
+            first_mask: 1 for tokens and 0 for padding, of the same shape.
+            second: the other halves.
+            second_mask: as ``first_mask``.
+        """
+        cosines = self.embed(first, first_mask) @ self.embed(second, second_mask).T / TEMPERATURE
+        own = torch.arange(len(cosines), device=cosines.device)
+        there, back = (cross_entropy(logits, own, reduction="sum") for logits in (cosines, cosines.T))
+        return (there + back) / 2
+
+    def embed(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return embeddings of length 1, float32 of shape (reviews, width): the mean of the last hidden states."""
+        # without the mask, because a causal model does not look at padding on the right
+        hidden = self.model(input_ids=ids, use_cache=False).last_hidden_state.float()
+        return normalize((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True), dim=-1)
+
+
+class Contrastive(Objective[ContrastiveLoss]):
+    """Find the other half of a review's description among those of other reviews.
+
+    Args:
+        model: changed in place.
+        tokenizer: the model's tokenizer.
+        splits: the tokenized descriptions ``train`` and ``validation``, without headers.
+    """
+
+    def __init__(self, model: GPT2Model, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict) -> None:
+        super().__init__(ContrastiveLoss(model), tokenizer, splits)
+
+    def inputs(self, indices: Indices, positions: int, device: torch.device) -> tuple[Any, ...]:
+        """Return the halves and their masks; see :class:`ContrastiveLoss`."""
+        return self._halves(self.train_split, indices, device)
+
+    def validate(self, accelerator: Accelerator) -> ContrastiveScore:
+        """Score the validation split."""
+        return self.score(self.validation_split, accelerator)
+
+    def score(self, split: Dataset, accelerator: Accelerator) -> ContrastiveScore:
+        """Score a split of tokenized descriptions; every process computes all of it, because splits are small."""
+        self.module.eval()
+        nats = right = 0.0
+        reviews = len(split)
+        rows = torch.arange(reviews)
+        with torch.inference_mode():
+            for batch in rows.split(VALIDATION_BATCH):
+                halves = self._halves(split, batch.numpy(), accelerator.device)
+                nats += float(self.module(*halves))
+                cosines = self.module.embed(*halves[:2]) @ self.module.embed(*halves[2:]).T
+                right += int((cosines.argmax(1).cpu() == torch.arange(len(batch))).sum())
+        self.module.train()
+        return ContrastiveScore(nats / max(reviews, 1), right / max(reviews, 1), reviews)
+
+    def read_score(self, content: JsonObject) -> ContrastiveScore:
+        """Read a score from a checkpoint."""
+        return ContrastiveScore.from_dict(content)
+
+    def _halves(self, split: Dataset, indices: Indices, device: torch.device) -> tuple[torch.Tensor, ...]:
+        """Return first halves, their mask, second halves, their mask; each half begins with [BOS] and has no [EOS]."""
+        rows = [ids[: self.block_size] for ids in split.select(indices).with_format("torch")["input_ids"][:]]
+        halves = [
+            [torch.cat([ids[:1], ids[1 : 1 + len(ids) // 2]]).long() for ids in rows],
+            [torch.cat([ids[:1], ids[1 + len(ids) // 2 : -1]]).long() for ids in rows],
+        ]
+        padded = [
+            tensor
+            for half in halves
+            for tensor in (
+                pad_sequence(half, True, self.tokenizer.pad_token_id),
+                pad_sequence([torch.ones_like(ids) for ids in half], True, 0),
+            )
+        ]
+        return tuple(tensor.to(device) for tensor in padded)

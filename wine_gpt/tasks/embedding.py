@@ -1,0 +1,175 @@
+"""Fine-tune a base model for embeddings of descriptions, and save it as a model of sentence-transformers.
+
+Reviews, splits and tokenizer are the base's, so the base has not seen the test reviews either.
+"""
+
+import dataclasses
+import tempfile
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from accelerate.utils import broadcast_object_list
+from datasets import DatasetDict
+from transformers import GPT2LMHeadModel
+
+from wine_gpt import run_folder
+from wine_gpt.config import FinetuneConfig
+from wine_gpt.config_io import to_yaml
+from wine_gpt.data.reviews import Reviews
+from wine_gpt.data.template import COMPOSED
+from wine_gpt.files import JsonObject, write_atomically, write_json
+from wine_gpt.finetuning.base import Base
+from wine_gpt.finetuning.results import BaseReference
+from wine_gpt.finetuning.task_run import TaskRun, finish_task
+from wine_gpt.modeling.pretrained import load_model, quiet_transformers, save_model
+from wine_gpt.processes import main_process_first, shared_errors
+from wine_gpt.tasks.contrastive import Contrastive, ContrastiveLoss, ContrastiveScore
+from wine_gpt.tasks.similarity import load_sentence_model, require_sentence_transformers
+from wine_gpt.tokenizer import tokenize_splits
+from wine_gpt.training.pretrain import summarize
+from wine_gpt.training.record import Environment, TrainingSummary
+from wine_gpt.training.resume import settings_fixed_on_resume
+from wine_gpt.training.trackers import log_results
+from wine_gpt.training.trainer import Trainer
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class EmbeddingMetrics:
+    """The metrics file of a model for embeddings.
+
+    Attributes:
+        base: the model that was fine-tuned.
+        test: score on the test split.
+        validation: score on the validation split.
+        training: see :class:`TrainingSummary`; its ``epochs`` have nats per review.
+        settings: the settings that must be equal on resume, by dotted key.
+        environment: see :class:`Environment`.
+        data_fingerprint: of the reviews and their splits.
+    """
+
+    base: BaseReference
+    test: ContrastiveScore
+    validation: ContrastiveScore
+    training: TrainingSummary
+    settings: JsonObject
+    environment: Environment
+    data_fingerprint: str
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object."""
+        return {
+            **vars(self),
+            "base": dataclasses.asdict(self.base),
+            **{name: getattr(self, name).to_dict() for name in ("test", "validation", "training", "environment")},
+        }
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "EmbeddingMetrics":
+        """Read what :meth:`to_dict` returned."""
+        return cls(
+            base=BaseReference(**content["base"]),
+            test=ContrastiveScore.from_dict(content["test"]),
+            validation=ContrastiveScore.from_dict(content["validation"]),
+            training=TrainingSummary.from_dict(content["training"]),
+            settings=content["settings"],
+            environment=Environment.from_dict(content["environment"]),
+            data_fingerprint=content["data_fingerprint"],
+        )
+
+
+def finetune_embeddings(config: FinetuneConfig) -> EmbeddingMetrics:
+    """Fine-tune a model for embeddings, unless it is finished, and return its metrics.
+
+    Raises:
+        UserError: for anything that the user can fix.
+        RunInterrupted: after a checkpoint, on SIGTERM or Ctrl-C.
+    """
+    require_sentence_transformers()
+    return finish_task(config, EmbeddingRun)
+
+
+class EmbeddingRun(TaskRun[EmbeddingMetrics]):
+    """The fine-tuning of a model for embeddings.
+
+    Args:
+        base: the model to fine-tune.
+        reviews: the base's reviews.
+        config: see :class:`FinetuneConfig`.
+        accelerator: for the device, the index of this process and the number of processes.
+    """
+
+    def __init__(self, base: Base, reviews: Reviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
+        resume_key = {
+            **settings_fixed_on_resume(config, accelerator.mixed_precision),
+            **{"task": config.task, "base": base.sha256, "data": base.fingerprint},
+        }
+        super().__init__(Path(config.output_dir), config, accelerator, resume_key)
+        self.base = base
+        field = base.template.text_field
+        self.texts = DatasetDict(
+            {
+                name: split.select_columns(field).rename_column(field, COMPOSED)
+                for name, split in reviews.splits.items()
+            }
+        )
+
+    def read_metrics(self, content: JsonObject) -> EmbeddingMetrics:
+        """Read the content of the metrics file."""
+        return EmbeddingMetrics.from_dict(content)
+
+    def run(self) -> EmbeddingMetrics:
+        """Train, score and save the model."""
+        tokenized = main_process_first(lambda: tokenize_splits(self.texts, self.base.tokenizer))
+        language_model = typing.cast(GPT2LMHeadModel, load_model(self.base.path))
+        objective = Contrastive(language_model.transformer, self.base.tokenizer, tokenized)
+        trainer = Trainer(
+            objective, self.config.training, self.accelerator, self.folder / run_folder.CHECKPOINTS, self.resume_key
+        )
+        self.start(trainer, self.folder.resolve().name)
+        trainer.run()
+        test, validation = (objective.score(tokenized[name], self.accelerator) for name in ("test", "validation"))
+        logger.info(f"test: {test}")
+        log_results(self.accelerator, trainer.state, {f"test/{name}": value for name, value in test.figures().items()})
+        results: list[EmbeddingMetrics | None] = [None]
+        with shared_errors():
+            if self.accelerator.is_main_process:
+                results = [self._save(trainer, test, validation)]
+        broadcast_object_list(results)
+        assert results[0] is not None
+        return results[0]
+
+    def _save(
+        self, trainer: Trainer[ContrastiveLoss], test: ContrastiveScore, validation: ContrastiveScore
+    ) -> EmbeddingMetrics:
+        """Write the folder's files, the metrics last."""
+        save_sentence_model(self.folder, trainer, self.base)
+        own = dataclasses.replace(self.config, base=self.base.path)
+        write_atomically(self.folder / run_folder.FINETUNE_CONFIG, to_yaml(own))
+        metrics = EmbeddingMetrics(
+            base=BaseReference(self.base.path, self.base.sha256),
+            test=test,
+            validation=validation,
+            training=summarize(trainer),
+            settings=self.resume_key,
+            environment=Environment.of(self.accelerator.device),
+            data_fingerprint=self.base.fingerprint,
+        )
+        write_json(self.folder / run_folder.METRICS, metrics.to_dict())
+        return metrics
+
+
+def save_sentence_model(folder: Path, trainer: Trainer[ContrastiveLoss], base: Base) -> None:
+    """Save the trained GPT-2 as a model of sentence-transformers whose embeddings have length 1."""
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    with tempfile.TemporaryDirectory() as temporary:
+        save_model(Path(temporary), trainer.module.model, base.tokenizer)
+        model = load_sentence_model(Path(temporary))
+        model.append(Normalize())
+        with quiet_transformers():
+            model.save_pretrained(str(folder), create_model_card=False)
