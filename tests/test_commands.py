@@ -106,11 +106,22 @@ for arguments in [*([name, "--help"] for name in COMMANDS), ["pretrain", "--mode
         main()
     except SystemExit:
         pass
-print("torch" in sys.modules)
+print([name for name in ("torch", "transformers", "datasets", "pandas", "pyarrow", "numpy") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.endswith("\nFalse\n")
+    assert done.stdout.endswith("\n[]\n")
     assert done.stderr == "error: config: `model.n_layer`: Couldn't parse 'four' into an int\n"
+
+
+def test_training_loads_nothing_that_it_does_not_need() -> None:
+    """Each of these takes memory for the whole run; see "Memory" in benchmarks/RESULTS.md for those that remain."""
+    unused = (
+        *("torch._inductor.compile_fx", "triton", "torchvision", "transformers.trainer", "transformers.trainer_utils"),
+        *("matplotlib", "peft", "evaluate", "sklearn", "gradio", "onnx", "IPython", "kagglehub"),
+        *("tensorboard", "trackio", "wandb", "codecarbon"),
+    )
+    code = f"import sys, wine_gpt.training; print([name for name in {unused} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_a_closed_stdout_ends_a_command_that_logs_without_traceback() -> None:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from accelerate.utils import set_seed
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, TextStreamer, set_seed
+from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, TextStreamer
 
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.generation.decoding import Streamer, decode, supported_config

@@ -5,6 +5,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # a dependency of accelerate
 import torch
+from accelerate.utils import set_seed
 from transformers import (
     AutoModelForCausalLM,
     GenerationConfig,
@@ -12,7 +13,6 @@ from transformers import (
     GPT2LMHeadModel,
     PretrainedConfig,
     PreTrainedTokenizerFast,
-    set_seed,
 )
 
 from wine_gpt.config import GenerationDefaults, ModelConfig
@@ -30,7 +30,7 @@ def build_model(
     Args:
         config: the model's shape.
         tokenizer: determines the vocabulary size and the special tokens.
-        seed: seeds torch, NumPy and Python with :func:`transformers.set_seed` before the weights are drawn.
+        seed: seeds torch, NumPy and Python with :func:`accelerate.utils.set_seed` before the weights are drawn.
         generation: sampling defaults; a default :class:`GenerationDefaults` if none.
 
     Raises:

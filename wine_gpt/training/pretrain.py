@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -293,6 +294,8 @@ def _load_data(config: PretrainConfig, held_out: bool) -> tuple[Reviews, PreTrai
         require_known_words(splits, tokenizer)
     if held_out and (poor_fit := describe_poor_fit(reviews.splits["validation"], splits["validation"], tokenizer)):
         logger.warning(f"tokenizer: {poor_fit}")
+    # Arrow's allocator keeps freed memory for itself, and training needs little of it
+    pa.default_memory_pool().release_unused()
     return reviews, tokenizer, splits
 
 
