@@ -188,6 +188,7 @@ def splits_of(values: list[Any], held_out: list[Any] | None = None) -> DatasetDi
         ([*range(11), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], ("up to 0", "1 to 5", "6 and more")),
         ([0.5, float("nan"), float("inf"), 0.5, 1.5, 1.5], ("0.5", "1.5")),
         (["12a", "12a", "7", "7"], ("12a", "7")),
+        ([1000001, 1000001, 1000002, 1000002], ("1000001", "1000002")),
     ],
 )
 def test_values_and_bands(values: list[Any], names: tuple[str, ...]) -> None:

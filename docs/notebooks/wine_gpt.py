@@ -46,6 +46,7 @@ from html import escape
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import HTML, Image
+from transformers import pipeline
 
 import wine_gpt
 from wine_gpt.config import PretrainConfig
@@ -585,4 +586,45 @@ print(*sorted(path.name for path in staged[0].folder.iterdir()), sep="\n")
 #
 # `training_ngrams.safetensors`, el índice con el que la demostración responde si un texto está copiado. Con tus propios datos `publish` lo omite,
 # salvo con `index=True`, porque respondería lo mismo sobre textos privados.
+# </details>
+
+# %% [markdown] lang="en"
+# ## 14. Beyond the class: which grape is it?
+#
+# A pretrained GPT can be fine-tuned for other tasks. `classify` replaces the layer for the next word by one with an output for each grape and
+# trains the model to name the grape from the description alone. On the same unseen reviews it is compared with guessing the commonest grape and
+# with a method that only counts words (TF-IDF).
+# %% [markdown] lang="es"
+# ## 14. Más allá de la clase: ¿qué uva es?
+#
+# Un GPT preentrenado se puede ajustar a otras tareas. `classify` reemplaza la capa de la palabra siguiente por una con una salida por uva y entrena el
+# modelo para nombrar la uva solo con la descripción. En las mismas reseñas no vistas se compara con adivinar la uva más común y con un método que
+# solo cuenta palabras (TF-IDF).
+
+# %%
+classifier = wine_gpt.classify(RUN, "variety", output_dir=f"{RUN}-variety")
+scores = {**classifier.baselines, "this classifier": classifier.test}
+pd.DataFrame({name: score.figures() for name, score in scores.items()}).T.round(3)
+
+# %%
+find = pipeline("text-classification", model=f"{RUN}-variety")
+pd.DataFrame(find("Lime and slate on the nose, with a hint of petrol.", top_k=3)).round(3)
+
+# %% [markdown] lang="en"
+# **Exercise.** A method that only counts words can do as well as a network, or better. What could the network know that it can't?
+#
+# <details><summary>Answer</summary>
+#
+# The order of the words ("not sweet, dry" and "not dry, sweet" have the same counts), and what pretraining taught about words that few labeled
+# reviews have. For the grape, single words such as "petrol" tell most, and counting them needs few reviews. `docs/classification.md` has the
+# figures on real reviews.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** Un método que solo cuenta palabras puede acertar tanto como una red, o más. ¿Qué podría saber la red que él no sabe?
+#
+# <details><summary>Respuesta</summary>
+#
+# El orden de las palabras («no dulce, seco» y «no seco, dulce» tienen las mismas cuentas), y lo que el preentrenamiento enseñó sobre palabras que
+# están en pocas reseñas con etiqueta. Para la uva, palabras sueltas como «petróleo» dicen casi todo, y contarlas requiere pocas reseñas.
+# `docs/classification.md` tiene las cifras con reseñas reales.
 # </details>

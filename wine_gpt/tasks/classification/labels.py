@@ -92,10 +92,10 @@ def _numeric(numbers: Mapping[str, Numbers], min_reviews: int, bands: int) -> La
     else:
         every = np.unique(np.concatenate([split[~np.isnan(split)] for split in numbers.values()]))
         kept = values[counts >= min_reviews]
-        names = tuple(f"{value:g}" for value in kept)
+        names = tuple(_name(value) for value in kept)
         ids = {name: _index_of(split, kept) for name, split in numbers.items()}
         total = np.concatenate([*numbers.values()])
-        left_out = {f"{value:g}": int((total == value).sum()) for value in every if value not in kept}
+        left_out = {_name(value): int((total == value).sum()) for value in every if value not in kept}
     ids = {name: np.where(np.isnan(numbers[name]), -1, found) for name, found in ids.items()}
     return Labels(names, ids, ordered=True, left_out=left_out, missing=missing)
 
@@ -108,10 +108,15 @@ def _bands(train: Numbers, bands: int) -> tuple[tuple[str, ...], Numbers]:
     quantiles = np.quantile(train, np.arange(1, bands) / bands, method="lower")
     uppers = np.unique(quantiles[quantiles < train.max()])
     lowest = [train.min(), *(train[train > upper].min() for upper in uppers)]
-    names = [f"up to {uppers[0]:g}"] if len(uppers) else []
+    names = [f"up to {_name(uppers[0])}"] if len(uppers) else []
     for low, high in zip(lowest[1:], uppers[1:], strict=False):
-        names.append(f"{low:g} to {high:g}" if low < high else f"{low:g}")
-    return (*names, f"{lowest[-1]:g} and more"), uppers
+        names.append(f"{_name(low)} to {_name(high)}" if low < high else f"{_name(low)}")
+    return (*names, f"{_name(lowest[-1])} and more"), uppers
+
+
+def _name(number: float) -> str:
+    # as many digits as a float64 holds, so that different numbers have different names
+    return f"{number:.15g}"
 
 
 def _index_of(split: Numbers, values: Numbers) -> Indices:
