@@ -3,6 +3,7 @@
 import ast
 import functools
 import importlib
+import itertools
 import pkgutil
 import re
 import shlex
@@ -43,7 +44,10 @@ CONFIGS = {
 }
 PARSERS: dict[str, Callable[[list[str]], Any]] = {
     **{name: functools.partial(parse_config, config_class) for name, config_class in CONFIGS.items()},
-    "score": lambda arguments: parse_config(ScoreConfig, ["--model", *arguments]),
+    # several models may come first
+    "score": lambda arguments: parse_config(
+        ScoreConfig, ["--model", arguments[0], *itertools.dropwhile(lambda one: not one.startswith("-"), arguments)]
+    ),
     "refit": lambda arguments: parse_config(RefitConfig, ["--run", *arguments]),
     "generate": generate.read_arguments,
     "publish": publish.read_arguments,

@@ -181,6 +181,50 @@ pd.DataFrame({"word": tokenizer.convert_ids_to_tokens(ids), "id": ids})
 # </details>
 
 # %% [markdown] lang="en"
+# ### Words, characters or byte-pair encoding
+#
+# The class's slides compare words with characters. `tokenizer.kind` chooses either, or byte-pair encoding (BPE, as GPT-2's), which spells rare
+# words in pieces. The table shows what each costs and what it does with a word that no review has. The page `docs/tokenizers.md` has one model
+# of each, trained on the same real reviews.
+# %% [markdown] lang="es"
+# ### Palabras, caracteres o codificación por pares de bytes
+#
+# Las diapositivas de la clase comparan palabras con caracteres. `tokenizer.kind` elige unas u otros, o la codificación por pares de bytes (BPE,
+# como la de GPT-2), que escribe las palabras raras por trozos. La tabla muestra cuánto cuesta cada una y qué hace con una palabra que ninguna
+# reseña tiene. La página `docs/tokenizers.md` tiene un modelo de cada una, entrenado con las mismas reseñas reales.
+
+# %%
+kinds = {
+    "words": tokenizer,
+    "characters": wine_gpt.train_tokenizer(data=DATA, tokenizer={"kind": "characters"}),
+    "bpe": wine_gpt.train_tokenizer(data=DATA, tokenizer={"kind": "bpe", "vocab_size": 1000}),
+}
+rows = {}
+for kind, one in kinds.items():
+    ids = one("a zzyzx wine", add_special_tokens=False)["input_ids"]
+    pieces = [one.decode([index]).replace(" ", "␣") for index in ids]
+    rows[kind] = {"vocabulary": len(one), "tokens of the review": len(one(review)["input_ids"]), "a zzyzx wine": " · ".join(pieces)}
+pd.DataFrame(rows)
+
+# %% [markdown] lang="en"
+# **Exercise.** A model over characters never meets an unknown word. Why is it not the better choice for wine reviews?
+#
+# <details><summary>Answer</summary>
+#
+# A review has about five times as many positions, so the same training costs more, and the model spends what it learns on spelling. It also writes
+# words that do not exist. Compare such models in bits per character (`wine_gpt.evaluate_model`), because nats per token have other units.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** Un modelo sobre caracteres nunca encuentra una palabra desconocida. ¿Por qué no es la mejor elección para reseñas de vinos?
+#
+# <details><summary>Respuesta</summary>
+#
+# Una reseña tiene unas cinco veces más posiciones, así que el mismo entrenamiento cuesta más, y el modelo gasta lo que aprende en deletrear.
+# Además escribe palabras que no existen. Compara esos modelos en bits por carácter (`wine_gpt.evaluate_model`), porque los nats por símbolo tienen otras
+# unidades.
+# </details>
+
+# %% [markdown] lang="en"
 # ## 4. Inputs and targets
 #
 # *Class:* `prepare_inputs` shifts a review by one word: the target of each position is the next word.
