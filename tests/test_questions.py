@@ -55,6 +55,11 @@ def test_a_known_question_has_its_own_choices() -> None:
         ("worth", ["plum"], "choices: name at least two different ones"),
         ("worth", ["plum", " Plum"], "choices: name at least two different ones"),
         ("worth", ["plum", ""], "choices: one of them is empty"),
+        (
+            "what to eat with it?",
+            ["plum", "oak"],
+            "question: the model does not know a word of 'what to eat with it?'",
+        ),
         ("wine with", ["plum", "rhubarb"], "choices: the model does not know a word of 'rhubarb'"),
         ("wine with", ["plum", "oak and " * 40 + "oak"], "review: 102 tokens with question and choice"),
     ],

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from wine_gpt.commands import ask, explore, generate, publish, similar
+from wine_gpt.commands import ask, explore, finetune, generate, publish, similar
 from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, RefitConfig, ScoreConfig, TokenizerRunConfig
 from wine_gpt.config_io import leaf_types, parse_config
 
@@ -49,6 +49,7 @@ PARSERS: dict[str, Callable[[list[str]], Any]] = {
         ScoreConfig, ["--model", arguments[0], *itertools.dropwhile(lambda one: not one.startswith("-"), arguments)]
     ),
     "refit": lambda arguments: parse_config(RefitConfig, ["--run", *arguments]),
+    "finetune": lambda arguments: parse_config(FinetuneConfig, arguments, finetune.default_file(arguments)),
     "generate": generate.read_arguments,
     "publish": publish.read_arguments,
     "ask": ask.read_arguments,

@@ -125,12 +125,12 @@ def answer_question(
         prefix: the text before the question where the review is left out.
 
     Raises:
-        UserError: if the review has no known word, a choice has an unknown word, or the model has too few positions.
+        UserError: if the review has no known word, question or choice an unknown one, or the model too few positions.
     """
-    for choice in question.choices:
-        ids = _encode(tokenizer, choice)
+    for setting, text in (("question", question.text), *(("choices", choice) for choice in question.choices)):
+        ids = _encode(tokenizer, text)
         if not ids or tokenizer.unk_token_id in ids:
-            raise UserError(f"choices: the model does not know a word of {choice!r}: choose words of its corpus")
+            raise UserError(f"{setting}: the model does not know a word of {text!r}: write as its reviews are written")
     if not set(_encode(tokenizer, review)) - {tokenizer.unk_token_id}:
         raise UserError("review: it has no word that the model knows" if review.strip() else "review: it is empty")
     with_review, without = (

@@ -89,7 +89,7 @@ class SimilarityIndex:
         """Return the k training reviews that are most like a text, the most similar first.
 
         Args:
-            text: a description, or a whole review, whose header is left out.
+            text: a description, or a whole review, whose header is left out. It is cut at the model's last position.
             k: how many, at most the number of training reviews.
 
         Raises:
@@ -97,7 +97,8 @@ class SimilarityIndex:
         """
         if not 1 <= k <= len(self.reviews):
             raise UserError(f"k: {k:,} is no number from 1 to {len(self.reviews):,}, the number of training reviews")
-        description = self.template.parse(text).get(self.template.text_field, text)
+        parsed = self.template.parse(text)
+        description = parsed.get(self.template.text_field, "" if parsed else text)
         require_known_word(self.model, description)
         similarities = self.embeddings @ encode(self.model, [description])[0]
         nearest = np.argsort(-similarities, kind="stable")[:k].tolist()
@@ -146,9 +147,7 @@ def make_index(folder: Path, descriptions: list[str], made_of: JsonObject) -> No
     require_writable(saved)
     (saved / INDEX).unlink(missing_ok=True)
     model = load_sentence_model(folder)
-    embeddings = encode(model, descriptions)
-    if not (folder / MODULES).is_file():
-        embeddings = add_whitening(model, embeddings)
+    embeddings = add_whitening(model, encode(model, descriptions))
     with quiet_transformers():
         model.save_pretrained(str(saved), create_model_card=False)
     np.save(saved / TRAINING_EMBEDDINGS, embeddings)
@@ -232,7 +231,7 @@ def require_known_word(model: "SentenceTransformer", text: str) -> None:
     tokenizer = model.tokenizer
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     if not set(ids) - {tokenizer.unk_token_id}:
-        raise UserError("text: it has no word that the model knows")
+        raise UserError("text: it has no description" if not text else "text: it has no word that the model knows")
 
 
 def require_sentence_transformers() -> None:
