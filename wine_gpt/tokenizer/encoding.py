@@ -76,8 +76,9 @@ def _with_special_tokens(
 ) -> pa.ListArray:
     """Return the ids of each text between [BOS] and [EOS]; a text's ids lie between two bounds."""
     texts = len(bounds) - 1
-    ends = np.repeat(bounds, 2)[1:-1]
-    with_ends = np.insert(ids, ends, np.tile([tokenizer.bos_token_id, tokenizer.eos_token_id], texts))
+    ends: npt.NDArray[np.int64] = np.repeat(bounds, 2)[1:-1]
+    special = np.tile([tokenizer.bos_token_id, tokenizer.eos_token_id], texts)
+    with_ends: npt.NDArray[np.int32] = np.insert(ids, ends, special)
     return pa.ListArray.from_arrays((bounds + 2 * np.arange(texts + 1)).astype(np.int32), with_ends)
 
 
