@@ -151,7 +151,7 @@ def test_fine_tuned_embeddings_find_the_other_half_and_are_searched(run: Path, t
     assert np.allclose(
         load_index(tmp_path / "embed").embeddings[found[0].index],
         embedding(tmp_path / "embed" / "similarity"),
-        atol=1e-4,
+        atol=1e-3,
     )
     # a finished one is not trained again
     assert wine_gpt.finetune_embeddings(run, output_dir=tmp_path / "embed", training=training, resume=True) == metrics
