@@ -98,6 +98,16 @@ def test_files_larger_than_a_chunk_are_read_completely(tmp_path: Path, monkeypat
         assert reviews.report.read == 50
 
 
+@pytest.mark.parametrize("chunk", [64, 700])
+def test_a_brace_in_a_text_or_a_nested_object_does_not_end_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr("wine_gpt.data.json_format.CHUNK", chunk)
+    records = [{**RECORDS[0], "description": f"plum {n} }} of, {{ oak", "extra": {"a": {"b": n}}} for n in range(40)]
+    rows = load(write(tmp_path / "a.json", json_text(records)))
+    assert sorted(row["description"] for row in rows) == sorted(record["description"] for record in records)
+
+
 def test_numbers_may_be_strings_and_strings_numbers(tmp_path: Path) -> None:
     points = ["87", 87, " 87 ", 87.0]
     records = [
