@@ -140,7 +140,8 @@ def _describe(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     where = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+    # the message last, because a long one is cut
+    return f"{type(error).__name__} ({where.filename}:{where.lineno}): {error}"
 
 
 class CompressPage:
