@@ -153,6 +153,8 @@ def test_fine_tuned_embeddings_find_the_other_half_and_are_searched(run: Path, t
         embedding(tmp_path / "embed" / "similarity"),
         atol=1e-3,
     )
+    with pytest.raises(UserError, match="is a model for embeddings, which writes no text: use similar"):
+        wine_gpt.generate(tmp_path / "embed")
     # a finished one is not trained again
     assert wine_gpt.finetune_embeddings(run, output_dir=tmp_path / "embed", training=training, resume=True) == metrics
 

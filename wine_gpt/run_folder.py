@@ -66,6 +66,8 @@ MEMBERS = "members"
 TARGETS = "targets"
 # folder of the embeddings of the training reviews, a model of sentence-transformers
 SIMILARITY = "similarity"
+# the file by which sentence-transformers knows its models
+SENTENCE_MODULES = "modules.json"
 # folder of the results of scoring
 EVALUATION = "evaluation"
 # longest column name that stands unchanged in a file name

@@ -203,7 +203,11 @@ rows = {}
 for kind, one in kinds.items():
     ids = one("a zzyzx wine", add_special_tokens=False)["input_ids"]
     pieces = [one.decode([index]).replace(" ", "␣") for index in ids]
-    rows[kind] = {"vocabulary": len(one), "tokens of the review": len(one(review)["input_ids"]), "a zzyzx wine": " · ".join(pieces)}
+    rows[kind] = {
+        "vocabulary": len(one),
+        "tokens of the review": len(one(review)["input_ids"]),
+        "a zzyzx wine": " · ".join(pieces),
+    }
 pd.DataFrame(rows)
 
 # %% [markdown] lang="en"

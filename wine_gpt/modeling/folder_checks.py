@@ -26,6 +26,7 @@ from wine_gpt.run_folder import (
     GENERATION_CONFIG,
     METRICS,
     MODEL_CONFIG,
+    SENTENCE_MODULES,
     WEIGHTS,
     adapter_settings,
     model_settings,
@@ -75,6 +76,8 @@ def require_loadable(folder: Path) -> None:
     config = _read_config(folder / MODEL_CONFIG)
     if any(name.endswith(CLASSIFIER) for name in config.architectures or ()):
         raise UserError(f"model: {folder} is a classifier, which writes no text: use pipeline('text-classification')")
+    if (folder / SENTENCE_MODULES).is_file():
+        raise UserError(f"model: {folder} is a model for embeddings, which writes no text: use similar")
     if config.model_type == "gpt2":
         _require_gpt2(folder / MODEL_CONFIG, config)
     _require_generation_config(folder / GENERATION_CONFIG, getattr(config, "vocab_size", math.inf))

@@ -26,7 +26,7 @@ from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, from_fields, install_command, read_json, sha256, write_json
 from wine_gpt.model_path import describe_missing
 from wine_gpt.modeling.pretrained import quiet_transformers
-from wine_gpt.run_folder import CONFIG, METRICS, SIMILARITY, WEIGHTS, data_settings, require_writable
+from wine_gpt.run_folder import CONFIG, METRICS, SENTENCE_MODULES, SIMILARITY, WEIGHTS, data_settings, require_writable
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -37,8 +37,6 @@ Embeddings = npt.NDArray[np.float32]
 TRAINING_EMBEDDINGS = "training_embeddings.npy"
 # of what the embeddings were made
 INDEX = "index.json"
-# the first file of a model of sentence-transformers
-MODULES = "modules.json"
 # added to each direction's variance, as a fraction of the mean variance, so that no direction is only noise
 SHRINKAGE = 0.1
 
@@ -181,7 +179,7 @@ def load_sentence_model(folder: Path) -> "SentenceTransformer":
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     with quiet_transformers():
-        if (folder / MODULES).is_file():
+        if (folder / SENTENCE_MODULES).is_file():
             return SentenceTransformer(str(folder), local_files_only=True)
         transformer = Transformer(str(folder))
         pooling = Pooling(transformer.get_embedding_dimension(), "mean")
