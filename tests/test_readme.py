@@ -132,7 +132,7 @@ def test_command_lines_are_accepted(page: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_flags_in_the_text_exist(capsys: pytest.CaptureFixture[str]) -> None:
     known = {f"--{key}" for config_class in (*CONFIGS.values(), ScoreConfig) for key, _ in leaf_types(config_class)}
-    for module in (explore, generate, publish):
+    for module in (ask, explore, generate, publish, similar):
         with pytest.raises(SystemExit):
             module.read_arguments(["--help"])
         known |= set(re.findall(r"--\w+", capsys.readouterr().out))
