@@ -9,20 +9,18 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from accelerate.utils import broadcast_object_list
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import GPT2LMHeadModel
 
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
-from wine_gpt.config_io import to_yaml
 from wine_gpt.data.batching import Indices
 from wine_gpt.data.subsets import Subset
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.generated import ReviewGenerator, column, longest_description, read_reviews
 from wine_gpt.evaluation.sections import copying
-from wine_gpt.files import JsonObject, write_atomically, write_json
+from wine_gpt.files import JsonObject, write_json
 from wine_gpt.finetuning.adapter import build_adapter
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.comparison import compare, verdict
@@ -42,7 +40,7 @@ from wine_gpt.tokenizer.encoding import require_known_words
 from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.pretrain import summarize
 from wine_gpt.training.record import Environment
-from wine_gpt.training.resume import settings_fixed_on_resume, trained_weights
+from wine_gpt.training.resume import trained_weights
 from wine_gpt.training.trackers import log_results
 from wine_gpt.training.trainer import Trainer
 
@@ -76,17 +74,12 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         config: FinetuneConfig,
         accelerator: Accelerator,
     ) -> None:
-        self.base = base
+        settings = {"method": config.method, "field": config.field, "value": subset.value}
+        super().__init__(Path(config.output_dir) / subset.slug, base, config, accelerator, settings)
         self.subset = subset
         self.splits = splits
         self.reviews = reviews
         self.train_fraction = train_fraction
-        resume_key = {
-            **settings_fixed_on_resume(config, accelerator.mixed_precision),
-            **{"method": config.method, "field": config.field, "value": subset.value},
-            **{"base": base.sha256, "data": base.fingerprint},
-        }
-        super().__init__(Path(config.output_dir) / subset.slug, config, accelerator, resume_key)
 
     def require_ready(self) -> None:
         """Check, before anything is written, that the folder holds no other run and the subset can be scored.
@@ -142,11 +135,8 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         )
         logger.info(_summary(metrics))
         log_results(self.accelerator, trainer.state, _test_figures(metrics))
-        if self.accelerator.is_main_process:
-            metrics = self._save(trainer.module.model, metrics, started)
         # only the main process measures copying, seconds and size
-        results: list[SubsetMetrics] = broadcast_object_list([metrics])
-        return results[0]
+        return self.save_on_main_process(lambda: self._save(trainer.module.model, metrics, started))
 
     def _trainer(self) -> Trainer[LanguageModelLoss]:
         model = typing.cast(GPT2LMHeadModel, load_model(self.base.path))
@@ -179,8 +169,7 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         settings = {"save_embedding_layers": False} if self.config.method == "lora" else {}
         save_model(self.folder, model, self.base.tokenizer, **settings)
         self.base.template.save(self.folder)
-        own = dataclasses.replace(self.config, base=self.base.path, value=self.subset.value, variety=None)
-        write_atomically(self.folder / run_folder.FINETUNE_CONFIG, to_yaml(own))
+        self.write_config(dataclasses.replace(self.config, value=self.subset.value, variety=None))
         metrics = dataclasses.replace(
             metrics,
             copying=self._check_copying(model),

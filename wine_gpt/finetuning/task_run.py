@@ -1,11 +1,12 @@
 """One fine-tuning in its folder: skip it if it is finished, lock the folder, remove the checkpoints at the end."""
 
 import contextlib
+import dataclasses
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -13,29 +14,22 @@ from accelerate.utils import broadcast_object_list
 
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
+from wine_gpt.config_io import to_yaml
 from wine_gpt.data.reviews import Reviews
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, read_record
+from wine_gpt.files import JsonObject, read_json, read_record, write_atomically
 from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.processes import main_process_first, require_equal, shared_errors
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.pretrain import resume
-from wine_gpt.training.resume import describe_mismatch
+from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume
 from wine_gpt.training.trackers import start_trackers
 from wine_gpt.training.trainer import Trainer
 
 logger = get_logger(__name__)
 
 
-class TaskMetrics(Protocol):
-    """The metrics file of a fine-tuning."""
-
-    @property
-    def settings(self) -> JsonObject:
-        """The settings that must be equal on resume, by dotted key."""
-
-
-MetricsT = TypeVar("MetricsT", bound=TaskMetrics)
+MetricsT = TypeVar("MetricsT")
 
 
 class TaskRun(ABC, Generic[MetricsT]):
@@ -43,16 +37,27 @@ class TaskRun(ABC, Generic[MetricsT]):
 
     Args:
         folder: the folder of the model and its metrics.
+        base: the model to fine-tune.
         config: see :class:`FinetuneConfig`.
         accelerator: for the device, the index of this process and the number of processes.
-        resume_key: values that must be equal to resume from a checkpoint.
+        task_settings: the task's settings that must be equal to resume from a checkpoint.
+
+    Attributes:
+        resume_key: all values that must be equal to resume; the metrics file has them as ``settings``.
     """
 
-    def __init__(self, folder: Path, config: FinetuneConfig, accelerator: Accelerator, resume_key: JsonObject) -> None:
+    def __init__(
+        self, folder: Path, base: Base, config: FinetuneConfig, accelerator: Accelerator, task_settings: JsonObject
+    ) -> None:
         self.folder = folder
+        self.base = base
         self.config = config
         self.accelerator = accelerator
-        self.resume_key = resume_key
+        self.resume_key = {
+            **settings_fixed_on_resume(config, accelerator.mixed_precision),
+            **task_settings,
+            **{"base": base.sha256, "data": base.fingerprint},
+        }
 
     @abstractmethod
     def read_metrics(self, content: JsonObject) -> MetricsT:
@@ -97,13 +102,13 @@ class TaskRun(ABC, Generic[MetricsT]):
         file = self.folder / run_folder.METRICS
         if self.config.overwrite or not file.exists():
             return None
-        metrics = read_record(file, self.read_metrics)
-        if others := describe_mismatch(metrics.settings, self.resume_key, "then"):
+        # before the other metrics are read, because a run of another task has others
+        if others := describe_mismatch(read_json(file).get("settings", {}), self.resume_key, "then"):
             raise UserError(
                 f"{self.folder} was finished with other settings: {others}; "
                 "name another --output_dir, or --overwrite to start over"
             )
-        return metrics
+        return read_record(file, self.read_metrics)
 
     def start(self, trainer: Trainer[Any], name: str) -> None:
         """Resume if the config says so, clear the folder, and start the trackers.
@@ -121,6 +126,20 @@ class TaskRun(ABC, Generic[MetricsT]):
                 run_folder.remove_run(self.folder)
             run_folder.mark_unfinished(self.folder)
         start_trackers(self.accelerator, self.folder, name, self.config, trainer.state)
+
+    def save_on_main_process(self, save: Callable[[], MetricsT]) -> MetricsT:
+        """Return on all processes what ``save`` returns on the main process, or raise its error on all."""
+        saved: list[Any] = [None]
+        with shared_errors():
+            if self.accelerator.is_main_process:
+                saved = [save()]
+        metrics: MetricsT = broadcast_object_list(saved)[0]
+        return metrics
+
+    def write_config(self, config: FinetuneConfig) -> None:
+        """Write a config, with the absolute path of the base, into the folder."""
+        absolute = dataclasses.replace(config, base=self.base.path)
+        write_atomically(self.folder / run_folder.FINETUNE_CONFIG, to_yaml(absolute))
 
 
 def finish_task(

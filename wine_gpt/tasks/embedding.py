@@ -11,27 +11,24 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from accelerate.utils import broadcast_object_list
 from datasets import DatasetDict
 from transformers import GPT2LMHeadModel
 
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
-from wine_gpt.config_io import to_yaml
 from wine_gpt.data.reviews import Reviews
 from wine_gpt.data.template import COMPOSED
-from wine_gpt.files import JsonObject, write_atomically, write_json
+from wine_gpt.files import JsonObject, write_json
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.finetuning.task_run import TaskRun, finish_task
 from wine_gpt.modeling.pretrained import load_model, quiet_transformers, save_model
-from wine_gpt.processes import main_process_first, shared_errors
+from wine_gpt.processes import main_process_first
 from wine_gpt.tasks.contrastive import Contrastive, ContrastiveLoss, ContrastiveScore
 from wine_gpt.tasks.similarity import load_sentence_model, require_sentence_transformers
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.pretrain import summarize
 from wine_gpt.training.record import Environment, TrainingSummary
-from wine_gpt.training.resume import settings_fixed_on_resume
 from wine_gpt.training.trackers import log_results
 from wine_gpt.training.trainer import Trainer
 
@@ -65,7 +62,10 @@ class EmbeddingMetrics:
         return {
             **vars(self),
             "base": dataclasses.asdict(self.base),
-            **{name: getattr(self, name).to_dict() for name in ("test", "validation", "training", "environment")},
+            "test": self.test.to_dict(),
+            "validation": self.validation.to_dict(),
+            "training": self.training.to_dict("nats_per_review"),
+            "environment": self.environment.to_dict(),
         }
 
     @classmethod
@@ -104,12 +104,7 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
     """
 
     def __init__(self, base: Base, reviews: Reviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
-        resume_key = {
-            **settings_fixed_on_resume(config, accelerator.mixed_precision),
-            **{"task": config.task, "base": base.sha256, "data": base.fingerprint},
-        }
-        super().__init__(Path(config.output_dir), config, accelerator, resume_key)
-        self.base = base
+        super().__init__(Path(config.output_dir), base, config, accelerator, {"task": config.task})
         field = base.template.text_field
         self.texts = DatasetDict(
             {
@@ -135,21 +130,14 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
         test, validation = (objective.score(tokenized[name], self.accelerator) for name in ("test", "validation"))
         logger.info(f"test: {test}")
         log_results(self.accelerator, trainer.state, {f"test/{name}": value for name, value in test.figures().items()})
-        results: list[EmbeddingMetrics | None] = [None]
-        with shared_errors():
-            if self.accelerator.is_main_process:
-                results = [self._save(trainer, test, validation)]
-        broadcast_object_list(results)
-        assert results[0] is not None
-        return results[0]
+        return self.save_on_main_process(lambda: self._save(trainer, test, validation))
 
     def _save(
         self, trainer: Trainer[ContrastiveLoss], test: ContrastiveScore, validation: ContrastiveScore
     ) -> EmbeddingMetrics:
         """Write the folder's files, the metrics last."""
         save_sentence_model(self.folder, trainer, self.base)
-        own = dataclasses.replace(self.config, base=self.base.path)
-        write_atomically(self.folder / run_folder.FINETUNE_CONFIG, to_yaml(own))
+        self.write_config(self.config)
         metrics = EmbeddingMetrics(
             base=BaseReference(self.base.path, self.base.sha256),
             test=test,

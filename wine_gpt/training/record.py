@@ -132,11 +132,17 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class EpochLoss:
-    """The validation loss after one epoch, in nats per word."""
+    """The validation loss after one epoch, in nats per word, or per review for a model that predicts no words."""
 
     epoch: int
     step: int
     nats_per_word: float
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> "EpochLoss":
+        """Read a JSON object whose loss is ``nats_per_word`` or ``nats_per_review``."""
+        loss = "nats_per_review" if "nats_per_review" in content else "nats_per_word"
+        return cls(content["epoch"], content["step"], content[loss])
 
 
 @dataclass(frozen=True)
@@ -180,14 +186,15 @@ class TrainingSummary:
         values = {name: value for name, value in content.items() if name in known}
         if "padding_share" in content:
             values["padding_fraction"] = content["padding_share"]
-        return cls(**{**values, "epochs": [EpochLoss(**epoch) for epoch in content["epochs"]]})
+        return cls(**{**values, "epochs": [EpochLoss.from_dict(epoch) for epoch in content["epochs"]]})
 
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object without optional figures that are none."""
+    def to_dict(self, loss: str = "nats_per_word") -> JsonObject:
+        """Return a JSON object without optional figures that are none; ``loss`` is the name of the epochs' losses."""
         optional = ("energy_kwh", "logit_scale", "words_cut")
+        epochs = [{"epoch": epoch.epoch, "step": epoch.step, loss: epoch.nats_per_word} for epoch in self.epochs]
         return {
             name: value
-            for name, value in dataclasses.asdict(self).items()
+            for name, value in {**vars(self), "epochs": epochs}.items()
             if name not in optional or value is not None
         }
 

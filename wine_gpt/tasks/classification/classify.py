@@ -10,17 +10,15 @@ from pathlib import Path
 import numpy as np
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from accelerate.utils import broadcast_object_list
 from datasets import Dataset, DatasetDict
 from transformers import GPT2LMHeadModel
 
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
-from wine_gpt.config_io import to_yaml
 from wine_gpt.data.reviews import Reviews
 from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, write_atomically, write_json
+from wine_gpt.files import JsonObject, write_json
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.finetuning.task_run import TaskRun, finish_task
@@ -38,7 +36,6 @@ from wine_gpt.tasks.classification.results import ClassifierMetrics
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.pretrain import summarize
 from wine_gpt.training.record import Environment
-from wine_gpt.training.resume import settings_fixed_on_resume
 from wine_gpt.training.trackers import log_results
 from wine_gpt.training.trainer import Trainer
 
@@ -89,13 +86,9 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
     """
 
     def __init__(self, base: Base, reviews: Reviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
-        resume_key = {
-            **settings_fixed_on_resume(config, accelerator.mixed_precision),
-            **{"task": config.task, "label": config.label, "bands": config.bands, "min_reviews": config.min_reviews},
-            **{"base": base.sha256, "data": base.fingerprint},
-        }
-        super().__init__(Path(config.output_dir), config, accelerator, resume_key)
-        self.base = base
+        names = ("task", "label", "bands", "min_reviews")
+        settings = {name: getattr(config, name) for name in names}
+        super().__init__(Path(config.output_dir), base, config, accelerator, settings)
         self.label = str(config.label)
         with shared_errors():
             labels = find_labels(reviews.splits, self.label, config.min_reviews, config.bands)
@@ -119,13 +112,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
         )
         logger.info(f"test: {test}")
         log_results(self.accelerator, trainer.state, {f"test/{name}": value for name, value in test.figures().items()})
-        results: list[ClassifierMetrics | None] = [None]
-        with shared_errors():
-            if self.accelerator.is_main_process:
-                results = [self._save(trainer, test, validation)]
-        broadcast_object_list(results)
-        assert results[0] is not None
-        return results[0]
+        return self.save_on_main_process(lambda: self._save(trainer, test, validation))
 
     def _trainer(self, tokenized: DatasetDict) -> tuple[Trainer[ClassificationLoss], Classification]:
         labels, training = self.labeled.labels, self.config.training
@@ -142,8 +129,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
         labels, texts = self.labeled.labels, self.labeled.texts
         model = trainer.module.model
         save_model(self.folder, model, self.base.tokenizer)
-        own = dataclasses.replace(self.config, base=self.base.path)
-        write_atomically(self.folder / run_folder.FINETUNE_CONFIG, to_yaml(own))
+        self.write_config(self.config)
         train, held_out = ((texts[name][COMPOSED][:], labels.ids[name]) for name in ("train", "test"))
         metrics = ClassifierMetrics(
             label=self.label,

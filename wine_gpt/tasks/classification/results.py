@@ -53,36 +53,26 @@ class ClassifierMetrics:
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object."""
-        training = self.training.to_dict()
-        epochs = [
-            {"epoch": epoch.epoch, "step": epoch.step, "nats_per_review": epoch.nats_per_word}
-            for epoch in self.training.epochs
-        ]
         return {
             **vars(self),
             "base": dataclasses.asdict(self.base),
             "test": self.test.to_dict(),
             "validation": self.validation.to_dict(),
             "baselines": {name: score.to_dict() for name, score in self.baselines.items()},
-            "training": {**training, "epochs": epochs},
+            "training": self.training.to_dict("nats_per_review"),
             "environment": self.environment.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> "ClassifierMetrics":
         """Read what :meth:`to_dict` returned."""
-        training = content["training"]
-        epochs = [
-            {"epoch": epoch["epoch"], "step": epoch["step"], "nats_per_word": epoch["nats_per_review"]}
-            for epoch in training["epochs"]
-        ]
         return cls(
             **{name: content[name] for name in PLAIN},
             base=BaseReference(**content["base"]),
             test=ClassifierScore.from_dict(content["test"]),
             validation=ClassifierScore.from_dict(content["validation"]),
             baselines={name: ClassifierScore.from_dict(score) for name, score in content["baselines"].items()},
-            training=TrainingSummary.from_dict({**training, "epochs": epochs}),
+            training=TrainingSummary.from_dict(content["training"]),
             environment=Environment.from_dict(content["environment"]),
         )
 
