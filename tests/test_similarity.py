@@ -91,11 +91,25 @@ def test_the_index_is_made_again_for_other_weights_only(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [("training_embeddings.npy", None), ("model.safetensors", b"{}"), ("modules.json", None), ("index.json", b"[")],
+)
+def test_a_damaged_index_is_made_again(run: Path, name: str, content: bytes | None) -> None:
+    before = load_index(run)
+    file = run / "similarity" / name
+    file.unlink() if content is None else file.write_bytes(content)
+    index = load_index(run)
+    assert np.array_equal(index.embeddings, before.embeddings)
+    assert np.allclose(embedding(run / "similarity"), index.model.encode(DESCRIPTION), atol=1e-3)
+
+
+@pytest.mark.parametrize(
     ("text", "k", "message"),
     [
         (" \n", 5, "text: it is empty"),
         ("wine review : Italy : Tuscany :", 5, "text: it has no description"),
         ("Zyxw zyxw", 5, "text: it has no word that the model knows"),
+        ("[BOS] [PAD]", 5, "text: it has no word that the model knows"),
         (DESCRIPTION, 0, "k: 0 is no number from 1 to"),
         (DESCRIPTION, 10_000, "k: 10,000 is no number from 1 to"),
     ],
@@ -155,6 +169,8 @@ def test_fine_tuned_embeddings_find_the_other_half_and_are_searched(run: Path, t
     )
     with pytest.raises(UserError, match="is a model for embeddings, which writes no text: use similar"):
         wine_gpt.generate(tmp_path / "embed")
+    with pytest.raises(UserError, match=r"was finished with other settings: .*task: then embed, now classify"):
+        wine_gpt.classify(run, "variety", output_dir=tmp_path / "embed", min_reviews=1)
     # a finished one is not trained again
     assert wine_gpt.finetune_embeddings(run, output_dir=tmp_path / "embed", training=training, resume=True) == metrics
 

@@ -9,6 +9,7 @@ variety is not given away.
 
 import dataclasses
 import importlib.util
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
-from wine_gpt.errors import UserError
+from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, from_fields, install_command, read_json, sha256, write_json
 from wine_gpt.model_path import describe_missing
 from wine_gpt.modeling.pretrained import quiet_transformers
@@ -30,6 +31,8 @@ from wine_gpt.run_folder import CONFIG, METRICS, SENTENCE_MODULES, SIMILARITY, W
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger(__name__)
 
 Embeddings = npt.NDArray[np.float32]
 
@@ -131,16 +134,28 @@ def load_index(run: str | Path) -> SimilarityIndex:
     folder = Path(run)
     reviews, template = load_training_reviews(folder)
     made_of = {"weights_sha256": sha256(folder / WEIGHTS), "data_fingerprint": reviews.fingerprint}
+    train = reviews.splits["train"]
+    saved = read_index(folder, made_of) or make_index(folder, train[template.text_field], made_of)
+    return SimilarityIndex(*saved, train, template)
+
+
+def read_index(folder: Path, made_of: JsonObject) -> tuple["SentenceTransformer", Embeddings] | None:
+    """Return the saved model and embeddings; None if they are missing, damaged or of other weights or reviews."""
     saved = folder / SIMILARITY
-    if not (saved / INDEX).is_file() or read_json(saved / INDEX) != made_of:
-        make_index(folder, reviews.splits["train"][template.text_field], made_of)
-    return SimilarityIndex(
-        load_sentence_model(saved), np.load(saved / TRAINING_EMBEDDINGS), reviews.splits["train"], template
-    )
+    if not ((saved / INDEX).is_file() and (saved / SENTENCE_MODULES).is_file()):
+        return None
+    try:
+        if read_json(saved / INDEX) != made_of:
+            return None
+        return load_sentence_model(saved), np.load(saved / TRAINING_EMBEDDINGS)
+    # safetensors raises a bare Exception for a damaged file
+    except Exception as error:
+        logger.warning("made again, because it can't be read: %s: %s", saved, one_line(error))
+        return None
 
 
-def make_index(folder: Path, descriptions: list[str], made_of: JsonObject) -> None:
-    """Embed the descriptions, and save the embeddings and the model in the run's folder ``similarity``."""
+def make_index(folder: Path, descriptions: list[str], made_of: JsonObject) -> tuple["SentenceTransformer", Embeddings]:
+    """Embed the descriptions, and return the model and the embeddings, saved in the run's folder ``similarity``."""
     saved = folder / SIMILARITY
     require_writable(saved)
     (saved / INDEX).unlink(missing_ok=True)
@@ -151,6 +166,7 @@ def make_index(folder: Path, descriptions: list[str], made_of: JsonObject) -> No
     np.save(saved / TRAINING_EMBEDDINGS, embeddings)
     # last, because the index counts as complete with this file
     write_json(saved / INDEX, made_of)
+    return model, embeddings
 
 
 def load_training_reviews(folder: Path) -> tuple[Reviews, ReviewTemplate]:
@@ -228,7 +244,7 @@ def require_known_word(model: "SentenceTransformer", text: str) -> None:
     """
     tokenizer = model.tokenizer
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    if not set(ids) - {tokenizer.unk_token_id}:
+    if not set(ids) - {*tokenizer.all_special_ids}:
         raise UserError("text: it has no description" if not text else "text: it has no word that the model knows")
 
 
