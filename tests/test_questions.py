@@ -54,6 +54,7 @@ def test_a_known_question_has_its_own_choices() -> None:
         ("worth", [], "choices: name at least two"),
         ("worth", ["plum"], "choices: name at least two different ones"),
         ("worth", ["plum", " Plum"], "choices: name at least two different ones"),
+        ("worth", ["ripe plum", "ripe  plum"], "choices: name at least two different ones"),
         ("worth", ["plum", ""], "choices: one of them is empty"),
         (
             "what to eat with it?",

@@ -86,7 +86,7 @@ SCORES: tuple[Callable[[Answer], float], ...] = (log_likelihood, per_token, gain
 
 
 def read_question(question: str, choices: Sequence[str] | None) -> Question:
-    """Return a question of :data:`QUESTIONS` by its name, or one of the user's, with the choices stripped.
+    """Return a question of :data:`QUESTIONS` by its name, or the user's question, with single spaces in its choices.
 
     Raises:
         UserError: if the question is empty, has no choices, or has fewer than two different ones.
@@ -99,7 +99,7 @@ def read_question(question: str, choices: Sequence[str] | None) -> Question:
         raise UserError(f"question: it is empty: begin a sentence, or name one of {', '.join(QUESTIONS)}")
     if choices is None:
         raise UserError(f"choices: name at least two, or ask one of {', '.join(QUESTIONS)}, which have their own")
-    named = tuple(choice.strip() for choice in choices)
+    named = tuple(" ".join(choice.split()) for choice in choices)
     if "" in named:
         raise UserError("choices: one of them is empty")
     if len({choice.lower() for choice in named}) != len(named) or len(named) < 2:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict
 
 from wine_gpt.data.batching import Indices
+from wine_gpt.data.records import shorten
 from wine_gpt.data.subsets import find_subsets, require_column
 from wine_gpt.errors import UserError
 
@@ -17,6 +18,8 @@ from wine_gpt.errors import UserError
 MOST_NUMBERS = 10
 # names in an error or a log line before the rest is counted
 SHOWN_NAMES = 5
+# characters of a name in an error or a log line
+NAME_LENGTH = 40
 
 Numbers = npt.NDArray[np.float64]
 
@@ -154,6 +157,12 @@ def _describe_too_few(labels: Labels, column: str, min_reviews: int) -> str:
 
 def list_values(values: Mapping[str, int]) -> str:
     """Return the first values with their number of reviews, and the number of the others."""
-    shown = [f"{value} ({count:,})" for value, count in [*values.items()][:SHOWN_NAMES]]
+    shown = [f"{_short(value)} ({count:,})" for value, count in [*values.items()][:SHOWN_NAMES]]
     more = len(values) - len(shown)
     return ", ".join([*shown, *([f"{more:,} more"] if more else [])])
+
+
+def _short(value: str) -> str:
+    line = " ".join(value.split())
+    start = shorten(line, NAME_LENGTH)
+    return start if start == line else f"{start}…"
