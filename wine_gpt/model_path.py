@@ -5,11 +5,10 @@ import difflib
 import logging
 import os
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import huggingface_hub.utils
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.constants import DEFAULT_REVISION
 from huggingface_hub.errors import (
@@ -19,10 +18,10 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import write_atomically
+from wine_gpt.progress import bars_on_terminals_only
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -76,7 +75,7 @@ def local_folder(model: str | Path, kind: str = "model") -> Path:
     patterns = [*TOKENIZER_FILES, *(MODEL_FILES if kind == "model" else ())]
     try:
         revision = HfApi().model_info(name, timeout=TIMEOUT).sha
-        with _bars_on_terminals_only():
+        with bars_on_terminals_only(huggingface_hub.utils):
             folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
         _record_revision(folder)
     except GatedRepoError as error:
@@ -115,19 +114,6 @@ def _record_revision(folder: Path) -> None:
     with contextlib.suppress(OSError):
         branch.parent.mkdir(exist_ok=True)
         write_atomically(branch, folder.name)
-
-
-@contextlib.contextmanager
-def _bars_on_terminals_only() -> Iterator[None]:
-    """Hide the bars of downloads elsewhere, because they would fill a log."""
-    if sys.stderr.isatty() or are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
 
 
 def describe_missing(model: str, advice: str = "") -> str:

@@ -3,11 +3,31 @@
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
+from types import ModuleType
 
 from tqdm.auto import tqdm
 
 # seconds between plain lines
 PLAIN_INTERVAL = 10.0
+
+
+@contextlib.contextmanager
+def bars_on_terminals_only(library: ModuleType) -> Iterator[None]:
+    """Hide a library's bars elsewhere, because they fill logs, and a closed pipe under a bar would end the work.
+
+    Args:
+        library: has the functions ``are_progress_bars_disabled``, ``disable_progress_bars`` and
+            ``enable_progress_bars``: ``datasets.utils`` or ``huggingface_hub.utils``.
+    """
+    if sys.stderr.isatty() or library.are_progress_bars_disabled():
+        yield
+        return
+    library.disable_progress_bars()
+    try:
+        yield
+    finally:
+        library.enable_progress_bars()
 
 
 class Progress:

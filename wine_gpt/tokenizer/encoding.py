@@ -1,22 +1,21 @@
 """Encode reviews, and check that a tokenizer fits them."""
 
-import contextlib
-import sys
 from collections.abc import Iterator
 from itertools import chain
 
+import datasets.utils
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, List, Value
-from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.data.columns import BATCH_ROWS
 from wine_gpt.data.reviews import texts
 from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
+from wine_gpt.progress import bars_on_terminals_only
 from wine_gpt.tokenizer.schemes import WORDS, scheme_of, unit
 from wine_gpt.tokenizer.word_starts import word_starts
 from wine_gpt.tokenizer.words import class_words, split_at_spaces
@@ -151,7 +150,7 @@ def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> 
         # map would not remove the columns of an empty dataset
         return Dataset.from_dict({column: [] for column in TOKENIZED}, features=TOKENIZED)
     composed = split.select_columns(COMPOSED).with_format("arrow")
-    with _bars_on_terminals_only():
+    with bars_on_terminals_only(datasets.utils):
         tokenized = composed.map(
             _encode,
             batched=True,
@@ -163,19 +162,6 @@ def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> 
             desc=f"tokenizing {name}",
         )
     return tokenized.with_format(None)
-
-
-@contextlib.contextmanager
-def _bars_on_terminals_only() -> Iterator[None]:
-    """Hide the bars of datasets elsewhere, because a closed pipe under a bar would end the work."""
-    if sys.stderr.isatty() or are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
 
 
 def _encode(table: pa.Table, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
