@@ -1,1 +1,1 @@
-"""Uses of a pretrained GPT beside writing."""
+"""Use a pretrained GPT for other tasks than writing: labels, embeddings, similar reviews and questions."""

@@ -1,4 +1,4 @@
-"""Train a GPT-2 so that the halves of one description have similar embeddings, and those of others different ones.
+"""Train a GPT-2 so that the two halves of a description have similar embeddings, unlike halves of two descriptions.
 
 The loss is InfoNCE with the other reviews of the micro-batch as negatives, in both directions, over the cosines of the
 mean last hidden states (Gao et al. 2021, "SimCSE"; Wang et al. 2022, "Text Embeddings by Weakly-Supervised Contrastive
@@ -21,9 +21,9 @@ from wine_gpt.files import JsonObject, from_fields
 from wine_gpt.modeling.loss import SummedLoss
 from wine_gpt.training.objective import Objective
 
-# what cosines are divided by, as in SimCSE
+# the cosines are divided by this, as in SimCSE
 TEMPERATURE = 0.05
-# reviews of a batch of validation, on which its loss depends: the more there are, the harder is the choice
+# reviews of a validation batch; fixed, because the loss rises with the number of halves to choose from
 VALIDATION_BATCH = 64
 
 
@@ -33,7 +33,7 @@ class ContrastiveScore:
 
     Attributes:
         nats_per_review: mean -ln p of the other half of the same review.
-        accuracy: fraction of the first halves to which the own second half is most similar, 0 to 1.
+        accuracy: fraction of the first halves whose most similar second half is of the same review, 0 to 1.
         reviews: the number of reviews.
     """
 
@@ -78,9 +78,9 @@ class ContrastiveLoss(SummedLoss[GPT2Model]):
             second_mask: as ``first_mask``.
         """
         cosines = self.embed(first, first_mask) @ self.embed(second, second_mask).T / TEMPERATURE
-        own = torch.arange(len(cosines), device=cosines.device)
-        there, back = (cross_entropy(logits, own, reduction="sum") for logits in (cosines, cosines.T))
-        return (there + back) / 2
+        same_review = torch.arange(len(cosines), device=cosines.device)
+        second, first = (cross_entropy(logits, same_review, reduction="sum") for logits in (cosines, cosines.T))
+        return (second + first) / 2
 
     def embed(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return embeddings of length 1, float32 of shape (reviews, width): the mean of the last hidden states."""

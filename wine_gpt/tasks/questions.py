@@ -6,7 +6,6 @@ log probabilities of their tokens (``acc``). :data:`SCORES` has the other scores
 compares.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, from_fields
 
 
 @dataclass(frozen=True)
@@ -53,15 +51,6 @@ class Answer:
     tokens: int
     log_likelihood: float
     without_review: float
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> "Answer":
-        """Read what :meth:`to_dict` returned."""
-        return from_fields(cls, content)
-
-    def to_dict(self) -> JsonObject:
-        """Return the fields for a JSON file."""
-        return dataclasses.asdict(self)
 
 
 def log_likelihood(answer: Answer) -> float:

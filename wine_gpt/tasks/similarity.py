@@ -7,7 +7,6 @@ is saved as a sentence-transformers model, which needs no code of this package. 
 variety is not given away.
 """
 
-import dataclasses
 import importlib.util
 import logging
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from wine_gpt.config_io import build_config
 from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.files import JsonObject, from_fields, install_command, read_json, sha256, write_json
+from wine_gpt.files import JsonObject, install_command, read_json, sha256, write_json
 from wine_gpt.model_path import describe_missing
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.run_folder import CONFIG, METRICS, SENTENCE_MODULES, SIMILARITY, WEIGHTS, data_settings, require_writable
@@ -38,7 +37,7 @@ Embeddings = npt.NDArray[np.float32]
 
 # in the run's folder SIMILARITY, beside the files of sentence-transformers
 TRAINING_EMBEDDINGS = "training_embeddings.npy"
-# of what the embeddings were made
+# names the weights and the reviews of the embeddings
 INDEX = "index.json"
 # added to each direction's variance, as a fraction of the mean variance, so that no direction is only noise
 SHRINKAGE = 0.1
@@ -57,15 +56,6 @@ class SimilarReview:
     text: str
     similarity: float
     index: int
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> "SimilarReview":
-        """Read what :meth:`to_dict` returned."""
-        return from_fields(cls, content)
-
-    def to_dict(self) -> JsonObject:
-        """Return the fields for a JSON file."""
-        return dataclasses.asdict(self)
 
 
 class SimilarityIndex:

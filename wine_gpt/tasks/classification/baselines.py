@@ -13,10 +13,10 @@ COMMONEST, TF_IDF = "commonest label", "TF-IDF + logistic regression"
 # inverse of the L2 penalty: the best of 3, 10, 30 and 100 on the validation split of 8,000 real reviews
 INVERSE_PENALTY = 30.0
 # a class that the training reviews lack has this probability, so that its loss is finite
-SMALLEST = 1e-12
+MIN_PROBABILITY = 1e-12
 
 
-def compare_with(
+def score_baselines(
     train: tuple[Sequence[str], Indices], test: tuple[Sequence[str], Indices], classes: int, ordered: bool
 ) -> dict[str, ClassifierScore]:
     """Score the baselines on a test split, TF-IDF only if scikit-learn is installed.
@@ -34,7 +34,7 @@ def compare_with(
 
 
 def score_commonest(train: Indices, test: Indices, classes: int, ordered: bool) -> ClassifierScore:
-    """Score the prediction of each class with its frequency among the training reviews."""
+    """Score predicting every class with its frequency among the training reviews."""
     frequencies = np.bincount(train, minlength=classes) / len(train)
     return ClassifierScore.of(np.tile(_logarithm(frequencies), (len(test), 1)), test, ordered)
 
@@ -56,4 +56,4 @@ def score_tf_idf(
 
 
 def _logarithm(probabilities: Numbers) -> Numbers:
-    return np.log(np.maximum(probabilities, SMALLEST))
+    return np.log(np.maximum(probabilities, MIN_PROBABILITY))

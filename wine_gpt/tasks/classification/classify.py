@@ -24,7 +24,7 @@ from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.finetuning.task_run import TaskRun, finish_task
 from wine_gpt.modeling.pretrained import load_model, save_model
 from wine_gpt.processes import main_process_first, shared_errors
-from wine_gpt.tasks.classification.baselines import compare_with
+from wine_gpt.tasks.classification.baselines import score_baselines
 from wine_gpt.tasks.classification.labels import Labels, find_labels, list_values
 from wine_gpt.tasks.classification.objective import (
     Classification,
@@ -141,7 +141,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
             reviews={name: len(split) for name, split in texts.items()},
             test=test,
             validation=validation,
-            baselines=compare_with(train, held_out, len(labels.names), labels.ordered),
+            baselines=score_baselines(train, held_out, len(labels.names), labels.ordered),
             named_in_text=named_in_text(texts["test"], labels),
             training=summarize(trainer),
             settings=self.resume_key,
