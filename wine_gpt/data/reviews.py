@@ -78,6 +78,11 @@ def texts(split: Dataset) -> Iterator[str]:
         yield from table[COMPOSED].to_pylist()
 
 
+def running_texts(splits: DatasetDict, text_field: str) -> DatasetDict:
+    """Return the texts without their headers, as the one column :data:`COMPOSED`."""
+    return splits.select_columns(text_field).rename_column(text_field, COMPOSED)
+
+
 def _cache_key(source: Source, config: DataConfig) -> str:
     settings = dataclasses.replace(config, path="-")
     key = json.dumps([CACHE_VERSION, source.cache_key, dataclasses.asdict(settings)])

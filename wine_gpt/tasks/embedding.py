@@ -11,13 +11,11 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from datasets import DatasetDict
 from transformers import GPT2LMHeadModel
 
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
-from wine_gpt.data.reviews import Reviews
-from wine_gpt.data.template import COMPOSED
+from wine_gpt.data.reviews import Reviews, running_texts
 from wine_gpt.files import JsonObject, write_json
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
@@ -105,13 +103,7 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
 
     def __init__(self, base: Base, reviews: Reviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
         super().__init__(Path(config.output_dir), base, config, accelerator, {"task": config.task})
-        field = base.template.text_field
-        self.texts = DatasetDict(
-            {
-                name: split.select_columns(field).rename_column(field, COMPOSED)
-                for name, split in reviews.splits.items()
-            }
-        )
+        self.texts = running_texts(reviews.splits, base.template.text_field)
 
     def read_metrics(self, content: JsonObject) -> EmbeddingMetrics:
         """Read the content of the metrics file."""

@@ -15,7 +15,7 @@ from transformers import GPT2LMHeadModel
 
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
-from wine_gpt.data.reviews import Reviews
+from wine_gpt.data.reviews import Reviews, running_texts
 from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, write_json
@@ -68,9 +68,9 @@ def classify(config: FinetuneConfig) -> ClassifierMetrics:
 def label_texts(reviews: Reviews, text_field: str, labels: Labels) -> LabeledTexts:
     """Return the running texts, and nothing else, of the reviews that have a label."""
     texts, ids = {}, {}
-    for name, split in reviews.splits.items():
+    for name, split in running_texts(reviews.splits, text_field).items():
         kept = np.flatnonzero(labels.ids[name] >= 0)
-        texts[name] = split.select_columns(text_field).rename_column(text_field, COMPOSED).select(kept)
+        texts[name] = split.select(kept)
         ids[name] = labels.ids[name][kept]
     return LabeledTexts(dataclasses.replace(labels, ids=ids), DatasetDict(texts))
 
