@@ -64,13 +64,15 @@ def find_labels(splits: DatasetDict, column: str, min_reviews: int, bands: int) 
     numbers = {name: _numbers(split, column) for name, split in splits.items()}
     read = {name: values for name, values in numbers.items() if values is not None}
     is_numeric = len(read) == len(numbers)
-    labels = _numeric(read, min_reviews, bands) if is_numeric else _values(splits, column, min_reviews)
+    labels = (
+        _labels_of_numbers(read, min_reviews, bands) if is_numeric else _labels_of_values(splits, column, min_reviews)
+    )
     if len(labels.names) < 2:
         raise UserError(_describe_too_few(labels, column, min_reviews))
     return labels
 
 
-def _values(splits: DatasetDict, column: str, min_reviews: int) -> Labels:
+def _labels_of_values(splits: DatasetDict, column: str, min_reviews: int) -> Labels:
     """Return one class per value; values that differ only in case or white space are one."""
     subsets = sorted(find_subsets(splits, column), key=lambda subset: (-len(subset.indices["train"]), subset.value))
     kept = [subset for subset in subsets if len(subset.indices["train"]) >= min_reviews]
@@ -83,7 +85,7 @@ def _values(splits: DatasetDict, column: str, min_reviews: int) -> Labels:
     return Labels(tuple(subset.value for subset in kept), ids, ordered=False, left_out=left_out, missing=missing)
 
 
-def _numeric(numbers: Mapping[str, Numbers], min_reviews: int, bands: int) -> Labels:
+def _labels_of_numbers(numbers: Mapping[str, Numbers], min_reviews: int, bands: int) -> Labels:
     """Return one class per number, or bands if there are many numbers."""
     train = numbers["train"][~np.isnan(numbers["train"])]
     values, counts = np.unique(train, return_counts=True)
