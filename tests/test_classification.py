@@ -297,6 +297,8 @@ def test_publish_uploads_the_classifier_with_a_card_of_its_own(
     refused = publisher.run(run, "--repo", "org/grapes", "--license", "mit", "--space", "org/demo").refused()
     assert "--space" in refused
     assert "is a classifier, which is published alone" in refused
+    refused = publisher.run(work / "base", "--repo", "org/x", "--license", "mit", "--adapters", run).refused()
+    assert f"--adapters: {run} is a classifier, which is published alone: publish {run}" in refused
     publisher.run(run, "--repo", "org/grapes", "--license", "mit").succeeded()
     (files,) = state(hub).values()
     assert files is not None
@@ -309,6 +311,7 @@ def test_publish_uploads_the_classifier_with_a_card_of_its_own(
     assert figures == {"accuracy": round(variety.test.accuracy, 4), "f1": round(variety.test.macro_f1, 4)}
     assert f"| this classifier | {variety.test.accuracy:.1%} |" in card.text
     assert "Left out: 1 rarer value, with 1 text in all." in card.text
+    assert 'pip install -e ".[evaluation]"' in card.text
     assert "scripts/finetune.py downloads/grapes/finetune_config.yaml --data.path FILE" in card.text
     published = ClassifierMetrics.from_dict(json.loads(files["metrics.json"]))
     assert dataclasses.replace(published, base=variety.base, settings=variety.settings) == variety

@@ -20,6 +20,7 @@ from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
+from wine_gpt.publishing.staging import Publication, stage
 from wine_gpt.run_folder import data_settings
 from wine_gpt.tasks.contrastive import TEMPERATURE, ContrastiveLoss
 from wine_gpt.tasks.similarity import load_index, whitening
@@ -170,6 +171,11 @@ def test_fine_tuned_embeddings_find_the_other_half_and_are_searched(run: Path, t
         wine_gpt.generate(tmp_path / "embed")
     with pytest.raises(UserError, match=r"was finished with other settings: .*task: then embed, now classify"):
         wine_gpt.classify(run, "variety", output_dir=tmp_path / "embed", min_reviews=1)
+    for folder in (tmp_path / "embed", tmp_path / "embed" / "similarity"):
+        with pytest.raises(UserError, match=r'is a model for embeddings, .* SentenceTransformer\(".*"\)\.push_to_hub'):
+            stage(Publication(folder, "org/name"), tmp_path / "staged")
+    with pytest.raises(UserError, match="is a model for embeddings, which publish does not upload"):
+        stage(Publication(run, "org/name", tmp_path / "embed", license="mit"), tmp_path / "staged")
     # a finished one is not trained again
     assert wine_gpt.finetune_embeddings(run, output_dir=tmp_path / "embed", training=training, resume=True) == metrics
 

@@ -199,7 +199,12 @@ def _sampling(generation: GenerationDefaults) -> list[str]:
 
 
 def repeat_command(
-    run: RunRecord, downloads: Sequence[str], script: str, training: TrainingSummary, environment: Environment
+    run: RunRecord,
+    downloads: Sequence[str],
+    script: str,
+    training: TrainingSummary,
+    environment: Environment,
+    extra: str | None = None,
 ) -> dict[str, str]:
     """Return how to install wine_gpt and to train again, for the template ``reproduce.md``.
 
@@ -209,8 +214,9 @@ def repeat_command(
         script: the script and its config.
         training: of the training to repeat.
         environment: of that training.
+        extra: the optional dependencies that the script needs.
     """
-    install = 'pip install -e ".[adapters]"' if "finetune" in script else "pip install -e ."
+    install = f'pip install -e ".[{extra}]"' if extra else "pip install -e ."
     source = source_url()
     clone = [f"git clone {source} wine_gpt", "cd wine_gpt", install] if source else []
     train = f"{_launcher(training, environment)} {script}{' --data.path FILE' if _has_own_data(run) else ''}"

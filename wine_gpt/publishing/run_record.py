@@ -26,10 +26,12 @@ from wine_gpt.run_folder import (
     LOSS_PLOT,
     METRICS,
     MODEL_CONFIG,
+    SENTENCE_MODULES,
     WEIGHTS,
     loss_by_field_plot,
     require_no_folders,
 )
+from wine_gpt.tasks.classification.results import is_classifier
 from wine_gpt.tokenizer import load_tokenizer
 from wine_gpt.tokenizer.schemes import CHARACTERS, WORDS, kind_of
 from wine_gpt.training.record import RunMetrics
@@ -239,8 +241,12 @@ def _subset_folders(folder: Path) -> list[Path]:
     """Return the folders of the models in the output folder of ``scripts/finetune.py``."""
     if not folder.is_dir():
         raise UserError(f"--adapters: no such folder: {folder}; scripts/finetune.py prints where it saves")
+    require_no_embeddings(folder)
     if (folder / METRICS).is_file():
-        if "method" in read_json(folder / METRICS):
+        metrics = read_json(folder / METRICS)
+        if is_classifier(metrics):
+            raise UserError(f"--adapters: {folder} is a classifier, which is published alone: publish {folder}")
+        if "method" in metrics:
             parent = os.path.normpath(folder / "..")
             raise UserError(
                 f"--adapters: {folder} is one fine-tuned model: name the folder of all, --adapters {parent}"
@@ -252,6 +258,19 @@ def _subset_folders(folder: Path) -> list[Path]:
     if not found:
         raise UserError(f"--adapters: {folder} holds no model of scripts/finetune.py")
     return found
+
+
+def require_no_embeddings(folder: Path) -> None:
+    """Check that a folder holds no model for embeddings, because there is no card for one.
+
+    Raises:
+        UserError: if it does; the message says how sentence-transformers uploads it.
+    """
+    if (folder / SENTENCE_MODULES).is_file():
+        raise UserError(
+            f"{folder} is a model for embeddings, which publish does not upload: in Python, "
+            f'SentenceTransformer("{folder}").push_to_hub("org/name") does'
+        )
 
 
 def require_files(folder: Path, names: tuple[str, ...]) -> None:

@@ -57,7 +57,7 @@ from wine_gpt.publishing.published_files import (
     TOKENIZER_FILES,
     files_below,
 )
-from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
+from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models, require_no_embeddings
 from wine_gpt.publishing.samples import TEXTS, Sample, sample_model, sample_texts
 from wine_gpt.publishing.source import source_url
 from wine_gpt.publishing.space_cards import explorer_card, space_card
@@ -173,6 +173,7 @@ def stage(publication: Publication, folder: Path) -> StagedFiles:
         UserError: if the run, the fine-tuned models, the demo or a name is wrong.
     """
     require_names(publication)
+    require_no_embeddings(publication.run)
     if holds_classifier(publication.run):
         return _stage_classifier(publication, folder)
     run = read_run(publication.run, publication.own_corpus)

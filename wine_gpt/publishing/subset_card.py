@@ -114,4 +114,5 @@ def _finetune_command(run: RunRecord, subset_model: SubsetModel, base: str, revi
     metrics, name = subset_model.metrics, subset_model.repository
     config = f"{download_folder(name)}/{PUBLISHED_FINETUNE_CONFIG}"
     downloads = [download(base, revision), download(name, revision, PUBLISHED_FINETUNE_CONFIG)]
-    return repeat_command(run, downloads, f"scripts/finetune.py {config}", metrics.training, metrics.environment)
+    script = f"scripts/finetune.py {config}"
+    return repeat_command(run, downloads, script, metrics.training, metrics.environment, "adapters")

@@ -139,7 +139,8 @@ class Contrastive(Objective[ContrastiveLoss]):
             tensor
             for half in halves
             for tensor in (
-                pad_sequence(half, True, self.tokenizer.pad_token_id),
+                # not with [PAD], of which transformers warns if there is no attention mask
+                pad_sequence(half, True, self.tokenizer.eos_token_id),
                 pad_sequence([torch.ones_like(ids) for ids in half], True, 0),
             )
         ]
