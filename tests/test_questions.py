@@ -49,7 +49,7 @@ def test_a_known_question_has_its_own_choices() -> None:
     [
         ("", None, "question: it is empty"),
         ("  ", ["plum", "oak"], "question: it is empty"),
-        ("worth", None, "choices: name at least two"),
+        ("worth", None, "question: 'worth' is none of food, fruit, ready, which have their own choices: name yours"),
         ("worth", [], "choices: name at least two"),
         ("worth", ["plum"], "choices: name at least two different ones"),
         ("worth", ["plum", " Plum"], "choices: name at least two different ones"),

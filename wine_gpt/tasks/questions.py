@@ -87,7 +87,10 @@ def read_question(question: str, choices: Sequence[str] | None) -> Question:
     if not text:
         raise UserError(f"question: it is empty: begin a sentence, or name one of {', '.join(QUESTIONS)}")
     if choices is None:
-        raise UserError(f"choices: name at least two, or ask one of {', '.join(QUESTIONS)}, which have their own")
+        raise UserError(
+            f"question: {text!r} is none of {', '.join(QUESTIONS)}, which have their own choices: name yours, as in "
+            "--choices long,short"
+        )
     named = tuple(" ".join(choice.split()) for choice in choices)
     if "" in named:
         raise UserError("choices: one of them is empty")
