@@ -208,12 +208,15 @@ def test_held_out_numbers_outside_the_training_reviews_fall_into_the_nearest_ban
     ("values", "message"),
     [
         (["a"] * 5, "label x: only a has 2 training reviews, and a classifier needs two labels: it has one value"),
-        (["a"] * 5 + ["b"], r"label x: only a has 2 .* needs two labels; the next are b \(1\)"),
+        (
+            ["a"] * 5 + ["b"],
+            r"label x: only a has 2 .* needs two labels; the next, counted in all splits, are b \(1\)",
+        ),
         ([str(number) + "y" for number in range(9)], r"no value has 2 training .* 4y \([123]\), 4 more"),
         (["word " * 20 + end for end in "abc"], r"no value has .* are (word ){7}word… \([123]\), word"),
         ([None, None, None], "label x: no review has a value"),
         ([7] * 30, "label x: only 7 has 2 training reviews"),
-        ([7] * 30 + [8], r"label x: only 7 has .*; the next are 8 \(1\)"),
+        ([7] * 30 + [8], r"label x: only 7 has .*; the next, counted in all splits, are 8 \(1\)"),
     ],
 )
 def test_too_few_labels_are_refused(values: list[Any], message: str) -> None:

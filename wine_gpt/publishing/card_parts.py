@@ -198,6 +198,11 @@ def _sampling(generation: GenerationDefaults) -> list[str]:
     return settings
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, such as "1 layer" or "2 layers"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def repeat_command(
     run: RunRecord,
     downloads: Sequence[str],

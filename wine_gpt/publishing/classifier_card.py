@@ -13,6 +13,7 @@ from wine_gpt.files import JsonObject, read_json, read_record
 from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.markdown import escape, table
 from wine_gpt.publishing.card_parts import (
+    counted,
     download,
     download_folder,
     emissions,
@@ -139,14 +140,10 @@ def _labels(metrics: ClassifierMetrics) -> str:
 
 def _left_out(metrics: ClassifierMetrics) -> str:
     """Return which texts were left out; empty if none were."""
-    count = _counted(sum(metrics.left_out.values()), "text")
-    values = f"{_counted(len(metrics.left_out), 'rarer value')}, with {count} in all" if metrics.left_out else ""
-    missing = f"{_counted(metrics.missing, 'text')} without a value" if metrics.missing else ""
+    count = counted(sum(metrics.left_out.values()), "text")
+    values = f"{counted(len(metrics.left_out), 'rarer value')}, with {count} in all" if metrics.left_out else ""
+    missing = f"{counted(metrics.missing, 'text')} without a value" if metrics.missing else ""
     return " and ".join(filter(None, [values, missing]))
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _command(run: RunRecord, classifier: ClassifierRecord, name: str, revision: str) -> dict[str, str]:

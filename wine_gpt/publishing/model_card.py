@@ -9,6 +9,7 @@ from wine_gpt.data.kaggle import KAGGLE_FILES
 from wine_gpt.data.sources import SAMPLE_PATH
 from wine_gpt.markdown import code, escape, table
 from wine_gpt.publishing.card_parts import (
+    counted,
     download,
     download_folder,
     emissions,
@@ -155,7 +156,8 @@ def _facts(run: RunRecord, space: str | None) -> str:
 def _architecture(shape: ModelShape, units: str) -> str:
     inner = 4 * shape.n_embd if shape.n_inner is None else shape.n_inner
     return (
-        f"{shape.n_layer:,} layers, {shape.n_head:,} heads, width {shape.n_embd:,}, feed-forward width {inner:,}, "
+        f"{counted(shape.n_layer, 'layer')}, {counted(shape.n_head, 'head')}, width {shape.n_embd:,}, "
+        f"feed-forward width {inner:,}, "
         f"context length {shape.n_positions:,}, {shape.vocab_size:,} {units} in the vocabulary"
     )
 

@@ -102,7 +102,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
     def run(self) -> ClassifierMetrics:
         """Train, score and save the classifier."""
         labels, texts = self.labeled.labels, self.labeled.texts
-        logger.info(_describe(self.label, labels))
+        logger.info(_describe(self.label, labels, self.config.min_reviews))
         tokenized = main_process_first(lambda: tokenize_splits(texts, self.base.tokenizer))
         trainer, objective = self._trainer(tokenized)
         self.start(trainer, self.folder.resolve().name)
@@ -158,11 +158,12 @@ def named_in_text(test: Dataset, labels: Labels) -> float:
     return sum(labels.names[number].casefold() in text.casefold() for text, number in pairs) / len(test)
 
 
-def _describe(label: str, labels: Labels) -> str:
+def _describe(label: str, labels: Labels, min_reviews: int) -> str:
     counts = labels.counts("train")
     lines = [f"label {label}: {len(labels.names):,} classes, {counts.sum():,} training reviews"]
     if labels.left_out:
-        lines.append(f"left out, with too few training reviews: {list_values(labels.left_out)}")
+        rule = f"fewer than {min_reviews:,} training reviews (counts of all splits)"
+        lines.append(f"left out, with {rule}: {list_values(labels.left_out)}")
     if labels.missing:
         lines.append(f"left out, without a {label}: {labels.missing:,} reviews")
     return "; ".join(lines)

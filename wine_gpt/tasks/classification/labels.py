@@ -153,12 +153,16 @@ def _describe_too_few(labels: Labels, column: str, min_reviews: int) -> str:
     if not labels.names and not labels.left_out:
         return f"label {column}: no review has a value"
     only = f"only {labels.names[0]} has" if labels.names else "no value has"
-    others = f"; the next are {list_values(labels.left_out)}" if labels.left_out else ": it has one value"
+    others = (
+        f"; the next, counted in all splits, are {list_values(labels.left_out)}"
+        if labels.left_out
+        else ": it has one value"
+    )
     return f"label {column}: {only} {min_reviews:,} training reviews, and a classifier needs two labels{others}"
 
 
 def list_values(values: Mapping[str, int]) -> str:
-    """Return the first values with their number of reviews, and the number of the others."""
+    """Return the first values with their number of reviews in all splits, and the number of the other values."""
     shown = [f"{_short(value)} ({count:,})" for value, count in [*values.items()][:SHOWN_NAMES]]
     more = len(values) - len(shown)
     return ", ".join([*shown, *([f"{more:,} more"] if more else [])])
