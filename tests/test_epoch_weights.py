@@ -14,6 +14,7 @@ from wine_gpt.config import FinetuneConfig, PretrainConfig, TrainingConfig
 from wine_gpt.errors import UserError
 from wine_gpt.files import sha256
 from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
 from wine_gpt.run_folder import EPOCHS, remove_run
 from wine_gpt.training import checkpoint
@@ -50,10 +51,8 @@ def test_the_index_lists_every_epoch_from_random_to_trained(finished: tuple[Path
     found = index["epochs"]
     assert [epoch["file"] for epoch in found] == [f"epoch-00{number}.safetensors" for number in range(4)]
     assert [(epoch["epoch"], epoch["step"]) for epoch in found] == [(0, 0), *((e.epoch, e.step) for e in state.epochs)]
-    random = build_model(MODEL, TOKENIZER, TRAINING.seed)
-    trained.module.model, model = random, trained.module.model
-    untrained = score(trained.module, SPLITS["validation"], TOKENIZER, trained.accelerator)
-    trained.module.model = model
+    random = LanguageModelLoss(build_model(MODEL, TOKENIZER, TRAINING.seed))
+    untrained = score(random, SPLITS["validation"], TOKENIZER, trained.accelerator)
     losses = [untrained.nats_per_word, *(epoch.score.nats_per_word for epoch in state.epochs)]
     assert [epoch["validation_nats_per_word"] for epoch in found] == losses
     training = [epoch["training_nats_per_token"] for epoch in found]

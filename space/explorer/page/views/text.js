@@ -196,7 +196,7 @@ function mountCopies(element, store, text) {
     const { writing, words, given, ids, model, vocabulary } = state, from = Math.max(given, shownWords(state, text).header);
     const last = model?.generation.ends.includes(ids.at(-1) ?? -1) ? ids.length - 1 : ids.length, count = last - from;
     // the index has spans of words, so it is for tokens that are words
-    const copyIndex = vocabulary.wordLevel ? state.copyIndex : null;
+    const copyIndex = vocabulary?.wordLevel ? state.copyIndex : null;
     // only what the model wrote: a visitor may type a training text
     const found = copyIndex && !writing && count > 0 ? longestSpan(copyIndex, words.slice(from, last).map(({ label }) => label)) : null;
     const [start, end] = found ? [from + found.start, from + found.start + found.length] : [0, 0];
