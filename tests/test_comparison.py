@@ -18,7 +18,7 @@ from wine_gpt.modeling.scoring import Sums
 
 def sums(words: list[float], nats: list[float]) -> Sums:
     """Return the sums of reviews without unknown words, with 1 nat for each end of text."""
-    return np.array([words, nats, [0] * len(words), [1] * len(words)], np.float64).T
+    return np.array([words, nats, [0] * len(words), [1] * len(words), words], np.float64).T
 
 
 def change_of(words: list[float], base: list[float], tuned: list[float], seed: int = 0) -> Interval:
