@@ -93,11 +93,12 @@ def count_training_words(tokenized: Dataset, tokenizer: PreTrainedTokenizerFast)
 
 def describe_poor_fit(split: Dataset, tokenized: Dataset, tokenizer: PreTrainedTokenizerFast) -> str:
     """Return what is wrong if a tokenizer knows few words of a split or its words are whole sentences; else ""."""
-    ids = unknown_ids = 0
+    all_ids = unknown_ids = 0
     for batch in _batches_of_ids(tokenized):
-        ids += len(batch.flatten())
-        unknown_ids += int(np.count_nonzero(batch.flatten() == tokenizer.unk_token_id))
-    tokens = max(ids - 2 * len(tokenized), 1)
+        ids = batch.flatten().to_numpy()
+        all_ids += len(ids)
+        unknown_ids += int(np.count_nonzero(ids == tokenizer.unk_token_id))
+    tokens = max(all_ids - 2 * len(tokenized), 1)
     unknown = unknown_ids / tokens
     characters = sum(len("".join(text.split())) for text in texts(split)) / tokens
     units = unit(tokenizer)
