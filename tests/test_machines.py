@@ -326,8 +326,9 @@ def machines(work: Path) -> Iterator[Machines]:
 def test_after_each_kill_both_machines_resume_to_the_same_bits(work: Path, machines: Machines) -> None:
     """Machine 1 has a folder of its own, to which the checkpoints are copied before it resumes."""
     settings: dict[str, object] = {"training__epochs": 3}
-    alive = scripts([command(work, "alive", **settings)] * 2, work / "cache")
-    assert [outcome[0] for outcome in alive] == [0, 0], alive
+    # launched too, so that all runs have the same number of threads
+    machines.launch([command(work, "alive", **settings)] * 2)
+    assert machines.exit_codes(PATIENCE) == [0, 0], machines.output(0)
     outputs = [command(work, output, **settings) for output in ("shared", "own")]
 
     def halted_before(step: int, *more: str) -> None:
