@@ -15,6 +15,7 @@ from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.files import read_json, sha256
 from wine_gpt.model_path import describe_missing
+from wine_gpt.processes import main_process_first, require_equal
 from wine_gpt.tokenizer import load_tokenizer
 from wine_gpt.tokenizer.files import describe_other_words
 
@@ -75,11 +76,17 @@ def load_base(path: str) -> Base:
 
 
 def load_base_reviews(base: Base, config: FinetuneConfig) -> Reviews:
-    """Load the reviews that the base was trained on, in its splits.
+    """Load the reviews that the base was trained on, in its splits, and check that all processes have the same base.
 
     Raises:
-        UserError: if they can't be read, or differ from the base's.
+        UserError: if they can't be read, differ from the base's, or a process has another base.
     """
+    reviews = main_process_first(lambda: _read_reviews(base, config))
+    require_equal({"base": base.sha256, "data": base.fingerprint}, "every machine needs the same base")
+    return reviews
+
+
+def _read_reviews(base: Base, config: FinetuneConfig) -> Reviews:
     given = {name: value for name, value in dataclasses.asdict(config.data).items() if value is not None}
     reviews = load_reviews(dataclasses.replace(base.data, **given))
     if reviews.fingerprint != base.fingerprint:

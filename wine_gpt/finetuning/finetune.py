@@ -18,7 +18,7 @@ from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.finetuning.table import read_subsets, save_table
-from wine_gpt.processes import main_process_first, require_equal, shared_errors
+from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.run_folder import CONFIG
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
@@ -49,9 +49,7 @@ def finetune(config: FinetuneConfig) -> list[SubsetMetrics]:
 def _finetune_subsets(
     base: Base, config: FinetuneConfig, folder: Path, accelerator: Accelerator
 ) -> list[SubsetMetrics]:
-    reviews = main_process_first(lambda: load_base_reviews(base, config))
-    equal = {"base": base.sha256, "data": base.fingerprint}
-    require_equal(equal, "every machine needs the same base")
+    reviews = load_base_reviews(base, config)
     with shared_errors():
         subsets, left_out = choose_subsets(
             find_subsets(reviews.splits, config.field), config.field, str(config.requested), config.min_reviews

@@ -19,17 +19,19 @@ from wine_gpt.data.reviews import Reviews
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, read_json, read_record, write_atomically
 from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
-from wine_gpt.processes import main_process_first, require_equal, shared_errors
+from wine_gpt.modeling.scoring import ValidationScore
+from wine_gpt.processes import shared_errors
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.pretrain import resume
 from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume
-from wine_gpt.training.trackers import start_trackers
+from wine_gpt.training.trackers import log_results, start_trackers
 from wine_gpt.training.trainer import Trainer
 
 logger = get_logger(__name__)
 
 
 MetricsT = TypeVar("MetricsT")
+ScoreT = TypeVar("ScoreT", bound=ValidationScore)
 
 
 class TaskRun(ABC, Generic[MetricsT]):
@@ -127,6 +129,20 @@ class TaskRun(ABC, Generic[MetricsT]):
             run_folder.mark_unfinished(self.folder)
         start_trackers(self.accelerator, self.folder, name, self.config, trainer.state)
 
+    def train(self, trainer: Trainer[Any], score: Callable[[str], ScoreT]) -> tuple[ScoreT, ScoreT]:
+        """Train to the end, and return the scores of the test and the validation split.
+
+        Args:
+            trainer: the trainer, which must not have trained.
+            score: scores the split of a name.
+        """
+        self.start(trainer, self.folder.resolve().name)
+        trainer.run()
+        test, validation = score("test"), score("validation")
+        logger.info(f"test: {test}")
+        log_results(self.accelerator, trainer.state, {f"test/{name}": value for name, value in test.figures().items()})
+        return test, validation
+
     def save_on_main_process(self, save: Callable[[], MetricsT]) -> MetricsT:
         """Return on all processes what ``save`` returns on the main process, or raise its error on all."""
         saved: list[Any] = [None]
@@ -157,8 +173,7 @@ def finish_task(
             base = load_base(config.base)
             accelerator = stack.enter_context(accelerator_session(config.training, folder))
         require_equal_settings(config, accelerator)
-        reviews = main_process_first(lambda: load_base_reviews(base, config))
-        require_equal({"base": base.sha256, "data": base.fingerprint}, "every machine needs the same base")
+        reviews = load_base_reviews(base, config)
         run = make_run(base, reviews, config, accelerator)
         with shared_errors():
             if accelerator.is_main_process:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
-from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPT2PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches
 from wine_gpt.files import JsonObject, from_fields
@@ -22,20 +23,24 @@ Sums = npt.NDArray[np.float64]
 SCORING_TOKENS = 4096
 
 
-class Scorable(Protocol):
-    """A module that predicts words: a :class:`wine_gpt.modeling.loss.LanguageModelLoss` or an ensemble."""
+class Evaluable(Protocol):
+    """A module with a GPT-2."""
 
     training: bool
 
     @property
-    def model(self) -> GPT2LMHeadModel:
+    def model(self) -> GPT2PreTrainedModel:
         """A model whose positions are the module's."""
-
-    def token_losses(self, batch: Batch) -> torch.Tensor:
-        """Return −log p(label) of each position; see :class:`wine_gpt.modeling.loss.LanguageModelLoss`."""
 
     def train(self, mode: bool = True) -> object:
         """Switch between training and evaluation."""
+
+
+class Scorable(Evaluable, Protocol):
+    """A module that predicts words: a :class:`wine_gpt.modeling.loss.LanguageModelLoss` or an ensemble."""
+
+    def token_losses(self, batch: Batch) -> torch.Tensor:
+        """Return −log p(label) of each position; see :class:`wine_gpt.modeling.loss.LanguageModelLoss`."""
 
 
 class ValidationScore(Protocol):
@@ -161,14 +166,9 @@ def score_reviews(
         float64 of shape (reviews, 5): words, nats of the words, unknown tokens, nats of the end of text, tokens. Every
         process returns all reviews.
     """
-    block_size = module.model.config.n_positions
     starts = word_starts(tokenizer)
-    batches = list(evaluation_batches(split, block_size, SCORING_TOKENS))
     sums = torch.zeros(len(split), 5, dtype=torch.float64)
-    was_training = module.training
-    module.train(False)
-    for indices in batches[accelerator.process_index :: accelerator.num_processes]:
-        batch = collate(split, indices, block_size, tokenizer.eos_token_id).to(accelerator.device)
+    for indices, batch in own_batches(module, split, tokenizer, accelerator):
         # float64 on the CPU only, because MPS lacks it
         losses = module.token_losses(batch).cpu().double()
         labels = batch.labels.cpu()
@@ -181,10 +181,28 @@ def score_reviews(
         unknown = token & (labels == tokenizer.unk_token_id)
         columns = (words, losses * token, unknown, losses * end, token)
         sums[torch.from_numpy(indices)] = torch.stack([column.double().sum(1) for column in columns], dim=1)
+    return np.asarray(sum_over_processes(sums, accelerator))
+
+
+def own_batches(
+    module: Evaluable, split: Dataset, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
+) -> Iterator[tuple[Indices, Batch]]:
+    """Yield this process's batches of a tokenized split, with the indices of their reviews.
+
+    The module is in evaluation mode until the last batch was taken.
+    """
+    block_size = module.model.config.n_positions
+    batches = list(evaluation_batches(split, block_size, SCORING_TOKENS))
+    was_training = module.training
+    module.train(False)
+    for indices in batches[accelerator.process_index :: accelerator.num_processes]:
+        yield indices, collate(split, indices, block_size, tokenizer.eos_token_id).to(accelerator.device)
     module.train(was_training)
-    if accelerator.num_processes > 1:
-        sums = accelerator.reduce(sums.to(accelerator.device)).cpu()
-    return np.asarray(sums)
+
+
+def sum_over_processes(rows: torch.Tensor, accelerator: Accelerator) -> torch.Tensor:
+    """Return the rows of all processes, of which each is zero on all processes but one; every process returns them."""
+    return accelerator.reduce(rows.to(accelerator.device)).cpu() if accelerator.num_processes > 1 else rows
 
 
 def _first_word(starts: WordStarts, ids: Indices, before: Indices) -> Indices:

@@ -33,7 +33,7 @@ from wine_gpt.run_folder import (
 )
 from wine_gpt.tasks.classification.results import is_classifier
 from wine_gpt.tokenizer import load_tokenizer
-from wine_gpt.tokenizer.schemes import CHARACTERS, WORDS, kind_of
+from wine_gpt.tokenizer.schemes import kind_of, unit_of_kind
 from wine_gpt.training.record import RunMetrics
 
 # where the commands on the cards download to
@@ -95,7 +95,7 @@ class RunRecord:
     @property
     def units(self) -> str:
         """What the card calls the tokens: words, characters or tokens."""
-        return self.tokenizer_kind if self.tokenizer_kind in (WORDS, CHARACTERS) else "tokens"
+        return unit_of_kind(self.tokenizer_kind)
 
     @property
     def weights_sha256(self) -> str:

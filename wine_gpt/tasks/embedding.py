@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
-from accelerate.logging import get_logger
 from transformers import GPT2LMHeadModel
 
 from wine_gpt import run_folder
@@ -27,10 +26,7 @@ from wine_gpt.tasks.similarity import load_sentence_model, require_sentence_tran
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.pretrain import summarize
 from wine_gpt.training.record import Environment, TrainingSummary
-from wine_gpt.training.trackers import log_results
 from wine_gpt.training.trainer import Trainer
-
-logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,11 +113,7 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
         trainer = Trainer(
             objective, self.config.training, self.accelerator, self.folder / run_folder.CHECKPOINTS, self.resume_key
         )
-        self.start(trainer, self.folder.resolve().name)
-        trainer.run()
-        test, validation = (objective.score(tokenized[name], self.accelerator) for name in ("test", "validation"))
-        logger.info(f"test: {test}")
-        log_results(self.accelerator, trainer.state, {f"test/{name}": value for name, value in test.figures().items()})
+        test, validation = self.train(trainer, lambda name: objective.score(tokenized[name], self.accelerator))
         return self.save_on_main_process(lambda: self._save(trainer, test, validation))
 
     def _save(

@@ -74,7 +74,11 @@ def kind_of(tokenizer: PreTrainedTokenizerFast) -> str | None:
 
 def unit(tokenizer: PreTrainedTokenizerFast) -> str:
     """Return what messages call the tokens: words, characters or tokens."""
-    kind = kind_of(tokenizer)
+    return unit_of_kind(kind_of(tokenizer))
+
+
+def unit_of_kind(kind: str | None) -> str:
+    """Return what messages call the tokens of a tokenizer of a kind; see :func:`unit`."""
     return kind if kind in (WORDS, CHARACTERS) else "tokens"
 
 

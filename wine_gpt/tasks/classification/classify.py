@@ -36,7 +36,6 @@ from wine_gpt.tasks.classification.results import ClassifierMetrics
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.pretrain import summarize
 from wine_gpt.training.record import Environment
-from wine_gpt.training.trackers import log_results
 from wine_gpt.training.trainer import Trainer
 
 logger = get_logger(__name__)
@@ -105,13 +104,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
         logger.info(_describe(self.label, labels, self.config.min_reviews))
         tokenized = main_process_first(lambda: tokenize_splits(texts, self.base.tokenizer))
         trainer, objective = self._trainer(tokenized)
-        self.start(trainer, self.folder.resolve().name)
-        trainer.run()
-        test, validation = (
-            objective.score(tokenized[name], name, self.accelerator) for name in ("test", "validation")
-        )
-        logger.info(f"test: {test}")
-        log_results(self.accelerator, trainer.state, {f"test/{name}": value for name, value in test.figures().items()})
+        test, validation = self.train(trainer, lambda name: objective.score(tokenized[name], name, self.accelerator))
         return self.save_on_main_process(lambda: self._save(trainer, test, validation))
 
     def _trainer(self, tokenized: DatasetDict) -> tuple[Trainer[ClassificationLoss], Classification]:

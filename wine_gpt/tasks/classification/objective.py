@@ -14,10 +14,10 @@ from datasets import Dataset, DatasetDict
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 
-from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches
+from wine_gpt.data.batching import IGNORED, Batch, Indices, collate
 from wine_gpt.files import JsonObject, from_fields
 from wine_gpt.modeling.loss import SummedLoss
-from wine_gpt.modeling.scoring import SCORING_TOKENS
+from wine_gpt.modeling.scoring import own_batches, sum_over_processes
 from wine_gpt.training.objective import Objective
 
 Logits = npt.NDArray[np.float32]
@@ -189,16 +189,7 @@ def predict(
     Returns:
         float32 of shape (reviews, classes). Every process returns all reviews.
     """
-    block_size = module.model.config.n_positions
-    batches = list(evaluation_batches(split, block_size, SCORING_TOKENS))
-    classes = module.model.score.out_features
-    found = torch.zeros(len(split), classes)
-    was_training = module.training
-    module.train(False)
-    for indices in batches[accelerator.process_index :: accelerator.num_processes]:
-        rows = collate(split, indices, block_size, tokenizer.eos_token_id).to(accelerator.device)
+    found = torch.zeros(len(split), module.model.score.out_features)
+    for indices, rows in own_batches(module, split, tokenizer, accelerator):
         found[torch.from_numpy(indices)] = module.logits(rows.input_ids, last_word(rows)).cpu()
-    module.train(was_training)
-    if accelerator.num_processes > 1:
-        found = accelerator.reduce(found.to(accelerator.device)).cpu()
-    return typing.cast(Logits, found.numpy())
+    return typing.cast(Logits, sum_over_processes(found, accelerator).numpy())
