@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,7 @@ def test_keyword_arguments_are_the_flags(settings: dict[str, object], flags: lis
         ({"model": 3}, "model is 3: must be a dict"),
         ({"model": {"n_embd": 130}}, "must be a multiple of model.n_head"),
         ({"data": {"prompt_fields": "country"}}, "data.prompt_fields is 'country': must be a list"),
+        ({"data": {"prefix": "vin\udce9"}}, "config: data.prefix: character 4 is '\\udce9', a lone surrogate"),
     ],
 )
 def test_a_wrong_keyword_gets_the_error_of_the_command_line(settings: dict[str, object], message: str) -> None:
@@ -159,6 +161,12 @@ def test_a_setting_that_generate_refuses_is_a_user_error(
     with pytest.raises(UserError, match=message) as error:
         wine_gpt.generate(toy_run, "wine review", seed=1, **settings)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("continues", [wine_gpt.generate, wine_gpt.explain])
+def test_a_prompt_with_half_a_character_is_a_user_error(toy_run: Path, continues: Callable[..., object]) -> None:
+    with pytest.raises(UserError, match=r"^prompt: character 6 is '\\ud83c', a lone surrogate, which UTF-8 lacks"):
+        continues(toy_run, "wine \ud83c", seed=1)
 
 
 def test_no_prompts_give_no_texts(toy_run: Path) -> None:

@@ -255,6 +255,11 @@ def test_wrong_labels_are_one_line(work: Path, settings: dict[str, Any], message
         ({"task": "classify", "method": "full", "label": "variety", "variety": "Merlot"}, "value is 'Merlot': --task"),
         ({"task": "classify", "method": "full", "label": "variety", "bands": 1}, "bands is 1: must be from 2 to 100"),
         ({"value": "Merlot", "label": "variety"}, "label is 'variety': is for --task classify only"),
+        ({"value": "Merlot", "bands": 5}, "bands is 5: is for --task classify only"),
+        (
+            {"task": "classify", "method": "full", "label": "variety", "field": "country"},
+            "field is 'country': --task classify learns all values of a column: --label country",
+        ),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -274,6 +279,10 @@ def test_a_classifier_is_no_language_model_and_no_base(work: Path, variety: Clas
         api.generate(work / "variety", "wine")
     with pytest.raises(UserError, match="is a fine-tuned model: name a pretrained run"):
         classify(config(work, "again", base=str(work / "variety")))
+    with pytest.raises(
+        UserError, match=f"is a classifier, .*: name its base, {work / 'base'}, or a model of finetune"
+    ):
+        api.similar(work / "variety", "wine")
 
 
 def test_scores_are_those_of_scikit_learn() -> None:

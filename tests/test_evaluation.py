@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from tools.sample_grammar.grammar import generate_records
+from wine_gpt.commands.score import main as score_models
 from wine_gpt.commands.score import read_configs
 from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
 from wine_gpt.config_io import parse_config
@@ -294,6 +295,16 @@ def test_several_models_have_a_folder_each(base: Path, tmp_path: Path) -> None:
     assert "name it with one model only" in refused(
         read_configs, [str(base), str(base), "--output_dir", str(tmp_path)]
     )
+
+
+def test_a_model_that_cannot_be_loaded_is_an_error_before_any_is_scored(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        score_models([str(base), str(tmp_path), *FEW])
+    stdout, stderr = capsys.readouterr()
+    assert stdout == ""
+    assert f"error: model: {tmp_path} holds no model: it has no config.json" in stderr
 
 
 def test_an_adapter_is_its_base_with_other_weights_on_its_bases_split(base: Path, score: Run, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,6 +111,7 @@ def test_a_damaged_index_is_made_again(run: Path, name: str, content: bytes | No
         ("wine review : Italy : Tuscany :", 5, "text: it has no description"),
         ("Zyxw zyxw", 5, "text: it has no word that the model knows"),
         ("[BOS] [PAD]", 5, "text: it has no word that the model knows"),
+        ("crisp \udcff", 5, "text: character 7 is '\\udcff', a lone surrogate"),
         (DESCRIPTION, 0, "k: 0 is no number from 1 to"),
         (DESCRIPTION, 10_000, "k: 10,000 is no number from 1 to"),
     ],
@@ -208,10 +210,13 @@ def test_the_loss_is_that_of_choosing_the_other_half(toy_run: Path, tokenizer: P
         ({"label": "variety"}, "label"),
         ({"variety": "Riesling"}, "--task embed trains on all reviews"),
         ({"method": "lora"}, "--task embed trains all weights"),
+        ({"bands": 7}, "bands is 7: is for --task classify only"),
+        ({"min_reviews": 5}, "min_reviews is 5: --task embed trains on all reviews"),
+        ({"field": "country"}, "field is 'country': --task embed trains on all reviews"),
     ],
 )
-def test_wrong_settings_of_embeddings_are_one_line(run: Path, settings: dict[str, str], message: str) -> None:
+def test_wrong_settings_of_embeddings_are_one_line(run: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as error:
         wine_gpt.finetune_embeddings(run, **settings)
-    assert message.removeprefix("--") in str(error.value)
+    assert message.replace("--", "") in str(error.value)
     assert "\n" not in str(error.value)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, ParamSpec, TextIO
 
-from wine_gpt.errors import RunInterrupted, UserError, one_line
+from wine_gpt.errors import LONE_SURROGATE, RunInterrupted, UserError, one_line
 from wine_gpt.processes import prints, wait_until_printed
 
 P = ParamSpec("P")
@@ -174,7 +174,7 @@ def _require_docstrings() -> None:
 def _require_text(arguments: Sequence[str]) -> None:
     """Refuse bytes that Python could not decode, because no file of a run can hold them."""
     for argument in arguments:
-        if any("\ud800" <= character <= "\udfff" for character in argument):
+        if LONE_SURROGATE.search(argument):
             encoding = sys.getfilesystemencoding()
             raise UserError(f"command line: {argument!r} is not {encoding}: in a shell, export PYTHONUTF8=1 for UTF-8")
 

@@ -16,11 +16,11 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 METHODS = ("lora", "full")
-# the most bands of numeric labels
 # the smallest vocabulary of the kind bpe: [PAD], [UNK] and the 256 bytes
-# what a model is fine-tuned for: to write reviews of one subset, or to find a review's label
 BPE_ENTRIES = 258
+# the most bands of numeric labels
 MOST_BANDS = 100
+# what a model is fine-tuned for: to write reviews of one subset, to find a review's label, or to compare descriptions
 TASKS = ("generate", "classify", "embed")
 TOKENIZER_KINDS = ("words", "characters", "bpe")
 # how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
@@ -521,10 +521,11 @@ class FinetuneConfig:
             self._require_labels()
         else:
             require(self.label is None, "label", self.label, "is for --task classify only")
+            require(self.bands == FinetuneConfig.bands, "bands", self.bands, "is for --task classify only")
         if self.task == "embed":
-            require(
-                self.requested is None, "value", self.requested, "--task embed trains on all reviews: leave it out"
-            )
+            every = "--task embed trains on all reviews: leave it out"
+            self._require_no_subset(every)
+            require(self.min_reviews == FinetuneConfig.min_reviews, "min_reviews", self.min_reviews, every)
             whole = "--task embed trains all weights: method full, as in finetune/embed.yaml"
             require(self.method == "full", "method", self.method, whole)
         if self.task == "generate":
@@ -540,10 +541,14 @@ class FinetuneConfig:
         require(bool(column_name(self.label or "")), "label", self.label, column)
         object.__setattr__(self, "label", column_name(self.label or ""))
         subset = f"--task classify learns all values of a column: --label {self.field}"
-        require(self.requested is None, "value", self.requested, subset)
+        self._require_no_subset(subset)
         whole = "--task classify trains all weights: method full, as in finetune/classify.yaml"
         require(self.method == "full", "method", self.method, whole)
         require(2 <= self.bands <= MOST_BANDS, "bands", self.bands, f"must be from 2 to {MOST_BANDS}")
+
+    def _require_no_subset(self, advice: str) -> None:
+        require(self.requested is None, "value", self.requested, advice)
+        require(self.field == FinetuneConfig.field, "field", self.field, advice)
 
     @property
     def requested(self) -> str | None:

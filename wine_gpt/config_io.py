@@ -16,7 +16,7 @@ import yaml
 from draccus.wrappers.docstring import get_attribute_docstring
 
 from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, ScoreConfig
-from wine_gpt.errors import UserError, one_line
+from wine_gpt.errors import UserError, one_line, require_characters
 from wine_gpt.files import bundled
 from wine_gpt.yaml_files import Settings, Types, empty_advice, from_text, read_settings, type_name
 
@@ -135,10 +135,12 @@ def build_config(config_class: type[ConfigT], values: Settings) -> ConfigT:
 
 
 def _require_storable(key: str, value: object) -> None:
-    """Check that no text holds what no file name can have."""
+    """Check that no text holds what no file name, or no config, can have."""
     for item in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(item, str) and "\0" in item:
-            raise UserError(f"config: {key} is {item!r}: must not hold a NUL character")
+        if isinstance(item, str):
+            require_characters(f"config: {key}", item)
+            if "\0" in item:
+                raise UserError(f"config: {key} is {item!r}: must not hold a NUL character")
 
 
 def read_config_file(name: str, types: Types) -> Settings:

@@ -28,14 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, evaluate, and print the table of results."""
     chosen = read_configs(sys.argv[1:] if arguments is None else arguments)
     # imported after the settings are checked, because importing torch takes seconds
-    from wine_gpt.evaluation.evaluate import evaluate_model, output_folder
+    from wine_gpt.evaluation.evaluate import evaluate, output_folder, prepare
     from wine_gpt.evaluation.table import compare, to_text
 
     reports = []
-    for config, folder in chosen:
-        reports.append(evaluate_model(config, folder))
+    # all models are loaded first, because an error in the last one would come after minutes
+    for subject in [prepare(*each) for each in chosen]:
+        reports.append(evaluate(subject))
         print(to_text(reports[-1]))
-        print(f"\nsaved: {output_folder(config)}")
+        print(f"\nsaved: {output_folder(subject.config)}")
     if len(reports) > 1:
         print(f"\n{compare(reports)}")
 

@@ -16,10 +16,9 @@ import pyarrow as pa
 
 from wine_gpt.config import column_name
 from wine_gpt.data.columns import BATCH_ROWS, REMOVED, UNREAD, UNREAD_EXAMPLE, Batches, RequestedColumns
-from wine_gpt.errors import UserError, one_line
+from wine_gpt.errors import LONE_SURROGATE, UserError, one_line
 
 CHUNK = 1 << 20
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 # the first line of JSON that is not JSON Lines
 MULTILINE = re.compile(r"\s*(\[\s*\{|[\[{]\s*[\r\n])")
 # the beginning of an object, or of an array of objects or texts

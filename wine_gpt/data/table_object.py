@@ -14,8 +14,7 @@ from datasets import Dataset, DatasetDict
 
 from wine_gpt.data.columns import REMOVED
 from wine_gpt.data.hub_dataset import all_splits
-from wine_gpt.data.json_format import LONE_SURROGATE
-from wine_gpt.errors import UserError, one_line
+from wine_gpt.errors import LONE_SURROGATE, UserError, one_line
 from wine_gpt.files import make_folder, write_atomically
 
 logger = logging.getLogger(__name__)

@@ -5,6 +5,7 @@ something only in comparison. ``docs/evaluation.md`` explains each figure.
 """
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import PartialState
@@ -38,10 +39,23 @@ from wine_gpt.training.record import Environment
 logger = logging.getLogger(__name__)
 
 
-def evaluate_model(config: ScoreConfig, model_folder: Path) -> EvaluationReport:
-    """Compute every figure, write figures and plots to the output folder, and return the figures.
+@dataclass(frozen=True)
+class Subject:
+    """A model that can be scored, with the reviews to score it on."""
 
-    A section that can't be computed, such as a classifier with too few reviews, is left out, and the log says why.
+    config: ScoreConfig
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    reviews: Reviews
+
+
+def evaluate_model(config: ScoreConfig, model_folder: Path) -> EvaluationReport:
+    """Do :func:`prepare` and :func:`evaluate`."""
+    return evaluate(prepare(config, model_folder))
+
+
+def prepare(config: ScoreConfig, model_folder: Path) -> Subject:
+    """Load a model and its reviews, and check before the long computation what can be checked.
 
     Args:
         config: what to compute.
@@ -50,18 +64,28 @@ def evaluate_model(config: ScoreConfig, model_folder: Path) -> EvaluationReport:
     Raises:
         UserError: for anything that the user can put right.
     """
-    # a missing package must be reported before the long computation
     load_metric("conditioning")
     _require_unseen(config, model_folder)
     model, tokenizer = load_subject(model_folder)
     reviews = load_reviews(config.data)
-    held_out = reviews.splits[config.split]
-    if not len(held_out):
+    if not len(reviews.splits[config.split]):
         raise UserError(
             f"data: the {config.split} split is empty: raise data.{config.split}_fraction or use more data"
         )
-    folder = output_folder(config)
-    run_folder.require_writable(folder)
+    run_folder.require_writable(output_folder(config))
+    return Subject(config, model, tokenizer, reviews)
+
+
+def evaluate(subject: Subject) -> EvaluationReport:
+    """Compute every figure, write figures and plots to the output folder, and return the figures.
+
+    A section that can't be computed, such as a classifier with too few reviews, is left out, and the log says why.
+
+    Raises:
+        UserError: if the model knows no word of the reviews.
+    """
+    config, model, tokenizer, reviews = subject.config, subject.model, subject.tokenizer, subject.reviews
+    held_out, folder = reviews.splits[config.split], output_folder(config)
     model.to(PartialState().device)
     logger.info(f"scoring {len(held_out):,} reviews, then generating at most {config.texts:,} (the setting texts)")
     predictions = predict(model, tokenizer, list(texts(held_out)))

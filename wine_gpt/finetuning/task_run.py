@@ -139,7 +139,6 @@ class TaskRun(ABC, Generic[MetricsT]):
         self.start(trainer, self.folder.resolve().name)
         trainer.run()
         test, validation = score("test"), score("validation")
-        logger.info(f"test: {test}")
         log_results(self.accelerator, trainer.state, {f"test/{name}": value for name, value in test.figures().items()})
         return test, validation
 

@@ -9,7 +9,7 @@ from accelerate.utils import set_seed
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, TextStreamer
 
-from wine_gpt.errors import UserError, one_line
+from wine_gpt.errors import UserError, one_line, require_characters
 from wine_gpt.generation.decoding import Streamer, decode, supported_config
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.run_folder import GENERATION_CONFIG
@@ -52,8 +52,10 @@ def encode_prompts(
     Each prompt begins with [BOS], as the texts of training do, whether the tokenizer adds it or not.
 
     Raises:
-        UserError: if a prompt leaves no position for a new word.
+        UserError: if a prompt leaves no position for a new word, or holds what no tokenizer reads.
     """
+    for prompt in prompts:
+        require_characters("prompt", prompt)
     # a token of a text begins with the white space before it, so a prompt must not end with white space
     typed = [printed_prompt(tokenizer, prompt) for prompt in prompts]
     bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]

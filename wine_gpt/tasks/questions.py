@@ -16,7 +16,7 @@ from torch.nn.functional import log_softmax
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from wine_gpt.errors import UserError
+from wine_gpt.errors import UserError, require_characters
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ def read_question(question: str, choices: Sequence[str] | None) -> Question:
             f"question: {text!r} is none of {', '.join(QUESTIONS)}, which have their own choices: name yours, as in "
             "--choices long,short"
         )
+    if isinstance(choices, str):
+        raise UserError(f'choices: {choices!r} is one text: name a list of texts, such as ["long", "short"]')
     named = tuple(" ".join(choice.split()) for choice in choices)
     if "" in named:
         raise UserError("choices: one of them is empty")
@@ -119,7 +121,9 @@ def answer_question(
     Raises:
         UserError: if the review has no known word, question or choice an unknown one, or the model too few positions.
     """
+    require_characters("review", review)
     for setting, text in (("question", question.text), *(("choices", choice) for choice in question.choices)):
+        require_characters(setting, text)
         ids = _encode(tokenizer, text)
         if not ids or tokenizer.unk_token_id in ids:
             raise UserError(f"{setting}: the model does not know a word of {text!r}: write as its reviews are written")

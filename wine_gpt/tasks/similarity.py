@@ -22,11 +22,21 @@ from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
-from wine_gpt.errors import UserError, one_line
+from wine_gpt.errors import UserError, one_line, require_characters
 from wine_gpt.files import JsonObject, install_command, read_json, sha256, write_json
 from wine_gpt.model_path import describe_missing
 from wine_gpt.modeling.pretrained import quiet_transformers
-from wine_gpt.run_folder import CONFIG, METRICS, SENTENCE_MODULES, SIMILARITY, WEIGHTS, data_settings, require_writable
+from wine_gpt.run_folder import (
+    CONFIG,
+    METRICS,
+    SENTENCE_MODULES,
+    SIMILARITY,
+    WEIGHTS,
+    base_of,
+    data_settings,
+    require_writable,
+)
+from wine_gpt.tasks.classification.results import is_classifier
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -107,6 +117,7 @@ def find_similar(run: str | Path, text: str, k: int = 5) -> list[SimilarReview]:
     """
     if not text.strip():
         raise UserError("text: it is empty")
+    require_characters("text", text)
     return load_index(run).search(text, k)
 
 
@@ -163,7 +174,7 @@ def load_training_reviews(folder: Path) -> tuple[Reviews, ReviewTemplate]:
     """Load the reviews that a run was trained on.
 
     Raises:
-        UserError: if the folder holds no run, or the reviews can't be read or are others.
+        UserError: if the folder holds no run or a classifier, or the reviews can't be read or are others.
     """
     if not folder.is_dir():
         raise UserError(f"run: {describe_missing(str(folder))}: the reviews to compare with are those of a run")
@@ -171,9 +182,15 @@ def load_training_reviews(folder: Path) -> tuple[Reviews, ReviewTemplate]:
     if not settings or not (folder / WEIGHTS).is_file():
         missing = WEIGHTS if settings else CONFIG
         raise UserError(f"run: {folder} has no {missing}: name a finished run, whose training reviews are searched")
+    metrics = read_json(folder / METRICS) if (folder / METRICS).is_file() else {}
+    if is_classifier(metrics):
+        raise UserError(
+            f"run: {folder} is a classifier, whose states tell labels apart: name its base, {base_of(folder)}, or a "
+            "model of finetune --task embed"
+        )
     data = build_config(PretrainConfig, settings).data
     reviews = load_reviews(data)
-    recorded = read_json(folder / METRICS).get("data_fingerprint") if (folder / METRICS).is_file() else None
+    recorded = metrics.get("data_fingerprint")
     if recorded not in (None, reviews.fingerprint):
         raise UserError(f"data: {reviews.report.source} is not what {folder} was trained on: restore its reviews")
     return reviews, ReviewTemplate.from_config(data)
