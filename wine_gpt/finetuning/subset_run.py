@@ -209,7 +209,7 @@ def _test_figures(metrics: SubsetMetrics) -> dict[str, float]:
 def _summary(metrics: SubsetMetrics) -> str:
     whole, text = metrics.comparison.whole, metrics.comparison.after_header
     return (
-        f"test: perplexity {whole.base.perplexity:.1f} -> {whole.tuned.perplexity:.1f} "
+        f"test: perplexity {whole.base.perplexity:,.1f} -> {whole.tuned.perplexity:,.1f} "
         f"({whole.perplexity_change.value:+.1%}; after the header {text.perplexity_change.value:+.1%}), "
         f"interpolation weight alpha {metrics.alpha:g}; "
         f"better than the base: {verdict(metrics.comparison, metrics.reviews['test'])}"

@@ -58,16 +58,16 @@ def to_markdown(subsets: Subsets) -> str:
             escape(metrics.value),
             metrics.method,
             f"{sum(reviews.values()):,} ({reviews['train']:,}, {reviews['validation']:,}, {reviews['test']:,})",
-            f"{whole.base.perplexity:.1f}",
-            f"{whole.tuned.perplexity:.1f}",
+            f"{whole.base.perplexity:,.1f}",
+            f"{whole.tuned.perplexity:,.1f}",
             whole.perplexity_change.as_percent(),
             reached(metrics.comparison),
             metrics.comparison.after_header.perplexity_change.as_percent(),
             hidden.perplexity_change.as_percent() if hidden else "",
             verdict(metrics.comparison, reviews["test"]),
             f"{copying.generated:.1f} ({copying.real:.1f})" if copying else "",
-            f"{metrics.seconds:.0f}",
-            f"{metrics.size_bytes / 1e6:.2f}",
+            f"{metrics.seconds:,.0f}",
+            f"{metrics.size_bytes / 1e6:,.2f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

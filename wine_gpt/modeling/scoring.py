@@ -109,7 +109,7 @@ class Score:
             return math.inf
 
     def __str__(self) -> str:
-        return f"{self.nats_per_word:.3f} nats per word, perplexity {self.perplexity:.1f}"
+        return f"{self.nats_per_word:.3f} nats per word, perplexity {self.perplexity:,.1f}"
 
     @classmethod
     def of(cls, sums: Sums) -> "Score":

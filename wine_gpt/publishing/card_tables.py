@@ -67,8 +67,8 @@ def subset_models_table(subset_models: Sequence[SubsetModel], kept_rows: Sequenc
                 escape(subset_model.metrics.value),
                 f"[{repository}](https://huggingface.co/{repository})",
                 f"{comparison.whole.tuned.reviews:,}",
-                f"{comparison.whole.base.perplexity:.2f}",
-                f"{comparison.whole.tuned.perplexity:.2f}",
+                f"{comparison.whole.base.perplexity:,.2f}",
+                f"{comparison.whole.tuned.perplexity:,.2f}",
                 comparison.whole.perplexity_change.as_percent(),
                 change_after_header(comparison),
             )
@@ -208,7 +208,7 @@ def score_table(label: str, scores: Mapping[str, Score | None]) -> str:
         (
             name,
             figure(score.nats_per_word, ".3f"),
-            figure(score.perplexity, ".2f"),
+            figure(score.perplexity, ",.2f"),
             figure(score.unknown_rate, ".1%"),
             f"{score.words:,}",
             f"{score.reviews:,}",

@@ -134,7 +134,7 @@ def _javascript_options(revision: str, quantized: bool) -> str:
 def _facts(run: RunRecord, space: str | None) -> str:
     """Return the table at the card's beginning."""
     corpus, report, test, source = run.corpus, run.data_report, run.metrics.test, source_url()
-    perplexity = figure(test.perplexity, ".2f") if test else None
+    perplexity = figure(test.perplexity, ",.2f") if test else None
     non_commercial = ": non-commercial use only" if "-nc" in corpus.license.id else ""
     rows = [
         ("model", f"GPT-2: {_architecture(run.shape, run.units)}"),

@@ -96,7 +96,7 @@ def _value_tells(metrics: SubsetMetrics) -> str:
         return ""
     return (
         f"With [UNK] in place of the {field} in the header, the base's running text has a perplexity of "
-        f"{hidden.score.perplexity:.2f}; naming the {field} changes it by {hidden.perplexity_change.as_percent()}."
+        f"{hidden.score.perplexity:,.2f}; naming the {field} changes it by {hidden.perplexity_change.as_percent()}."
     )
 
 
