@@ -60,6 +60,7 @@ class Row:
     test_reviews: int
     best_epoch: int | None
     cpu_seconds: float
+    mean_distance: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int, int]:
@@ -186,6 +187,7 @@ def run(comparison: Comparison, method: str, reviews: int, seed: int) -> Row:
         test_reviews=score.reviews,
         best_epoch=best_epoch,
         cpu_seconds=round(time.process_time() - started, 1),
+        mean_distance=None if score.mean_distance is None else round(score.mean_distance, 4),
     )
 
 
@@ -204,7 +206,7 @@ def add(file: Path, row: Row) -> None:
 
 
 def to_table(rows: list[Row]) -> str:
-    """Return accuracy and macro-F1 by method and number of reviews: the mean over the seeds, and the range."""
+    """Return :func:`describe`'s cells by method and number of reviews."""
     cells: dict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in rows:
         cells[row.method, row.reviews].append(row)
@@ -218,13 +220,16 @@ def to_table(rows: list[Row]) -> str:
 
 
 def describe(rows: list[Row]) -> str:
-    """Return a cell: accuracy (lowest to highest), macro-F1, and the number of seeds if it is not three."""
+    """Return a cell: accuracy (lowest to highest), macro-F1, mean distance in bands, the number of seeds if not 3."""
     if not rows:
         return "not measured"
     accuracies = [row.accuracy for row in rows]
     spread = f" ({min(accuracies):.1%} to {max(accuracies):.1%})" if len(rows) > 1 else ""
     seeds = "" if len(rows) == 3 else f", {len(rows)} seed{'s' if len(rows) > 1 else ''}"
-    return f"{statistics.mean(accuracies):.1%}{spread}, {statistics.mean(row.macro_f1 for row in rows):.3f}{seeds}"
+    distances = [row.mean_distance for row in rows if row.mean_distance is not None]
+    distance = f", {statistics.mean(distances):.2f}" if distances else ""
+    macro_f1 = statistics.mean(row.macro_f1 for row in rows)
+    return f"{statistics.mean(accuracies):.1%}{spread}, {macro_f1:.3f}{distance}{seeds}"
 
 
 if __name__ == "__main__":
