@@ -18,9 +18,10 @@ from wine_gpt.config import DataConfig, FinetuneConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.results import ConditioningResult
+from wine_gpt.modeling.scoring import Score
 from wine_gpt.publishing import source
 from wine_gpt.publishing.card_parts import check, fill, license_notice
-from wine_gpt.publishing.card_tables import change_after_header, compare_spans, conditioning_section
+from wine_gpt.publishing.card_tables import change_after_header, compare_spans, conditioning_section, score_table
 from wine_gpt.publishing.corpus import SAMPLE, OwnCorpus, corpus_of
 from wine_gpt.publishing.model_card import model_card
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
@@ -554,3 +555,9 @@ def test_a_subsets_value_stands_in_the_title(run: RunRecord, subset_models: list
     assert "# wine-gpt-pinot-noir (variety: 红酒)\n" in card.text
     assert 'write("wine review : spain : rioja : 红酒 :", ' in card.text
     assert {"lora", "transformers", "base_model:adapter:org/wine-gpt"} <= set(card.data.tags)
+
+
+def test_large_perplexities_have_thousands_separators() -> None:
+    score = Score(nats_per_word=9.5, unknown_rate=0, words=1200, reviews=20, end_of_text_nats=0)
+    assert "| 13,359.73 | 0.0% | 1,200 |" in score_table("split", {"test": score})
+    assert str(score) == "9.500 nats per word, perplexity 13,359.7"
