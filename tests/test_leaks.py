@@ -37,6 +37,10 @@ SECRETS = {
     "sk" + "-proj-" + "aB3" * 16: "an API key",
     "KG" + "AT_" + "0af1" * 8: "a Kaggle API key",
     '{"username": "x", "' + 'key": "' + "0af1" * 8 + '"}': "a Kaggle API key",
+    "np" + "m_" + "aB3" * 12: "an npm token",
+    "wandb" + "_v1_" + "aB3" * 12: "a Weights & Biases key",
+    "eyJ" + "hbGciOiJIUz." + "eyJ" + "zdWIiOiIxMjM." + "aB3_-" * 5: "a JSON Web Token",
+    "https://ann:" + "s3cret!@example.com/x": "a password in an address",
     "-----BEGIN OPENSSH " + "PRIVATE KEY-----": "a private key",
     "/home/ánna/x.json": "the path of your home folder",
     "file:///home/%C3%A1nna/": "the path of your home folder",
@@ -55,6 +59,7 @@ SECRETS = {
 HARMLESS = (
     "Box-7 and ánna are words; /home/ánnabel, /mnt/disk/runs/owner, letters/all.csv and anna@example.com name others",
     "https://example.com/team/box/7 and https://huggingface.co/spaces/ánna/demo; a plum/ánna/oak finish",
+    "https://example.com:8000/a@b, git@example.com:a/b, eyJ.eyJ and npm_config_cache of redis://localhost:6379",
     "hf_hub_download, HF_TOKEN=hf_..., gh_pages, ask-me-anything-about-this-wine-and-its-region, sk-learn, xoxo",
 )
 
@@ -156,3 +161,13 @@ def test_the_token_in_use_is_refused_whatever_its_form(tmp_path: Path, monkeypat
     monkeypatch.setenv("HF_TOKEN", "of-another-hub-123")
     with pytest.raises(UserError, match=TOKEN):
         scan(tmp_path, "README.md", "token: of-another-hub-123")
+
+
+def test_values_of_secret_variables_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0af1" * 10)
+    # neither a word nor a path is a secret
+    monkeypatch.setenv("SHORT_TOKEN", "burgundy")
+    monkeypatch.setenv("SSL_KEY", "/etc/ssl/private/key.pem")
+    scan(tmp_path, "README.md", "a burgundy, /etc/ssl/private/key.pem")
+    with pytest.raises(UserError, match="contains the value of the environment variable WANDB_API_KEY; nothing was"):
+        scan(tmp_path, "config.yaml", f"key: {'0af1' * 10}")

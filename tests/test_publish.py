@@ -167,6 +167,33 @@ def test_a_dry_run_lists_the_files_that_a_publish_uploads(hub: HubServer, publis
     shutil.rmtree(folder)
 
 
+def test_a_run_of_version_0_1_0_is_published_with_the_settings_of_this_version(
+    publisher: Publisher, work: Path, tmp_path: Path
+) -> None:
+    for name in ("run", "varieties"):
+        shutil.copytree(work / name, tmp_path / name)
+    for folder in (tmp_path / "run", tmp_path / "varieties" / "pinot-noir"):
+        config = json.loads((folder / "tokenizer_config.json").read_text())
+        former = {"padding_side": "left", "split_special_tokens": True, "is_local": True, "model_max_length": 64}
+        del config["add_bos_token"]
+        (folder / "tokenizer_config.json").write_text(json.dumps(config | former))
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    del config["transformers.js_config"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    folder = tmp_path / "run" / "publish"
+    for source in (work, tmp_path):
+        arguments = [source / "run", "--repo", MODEL, "--adapters", source / "varieties"]
+        publisher.run(*arguments, "--dry_run").succeeded()
+    staged, expected = snapshot(folder), snapshot(work / "run" / "publish")
+    for name in (
+        "wine-gpt/config.json",
+        "wine-gpt/tokenizer_config.json",
+        "wine-gpt-pinot-noir/tokenizer_config.json",
+    ):
+        assert json.loads(staged[f"models/org/{name}"]) == json.loads(expected[f"models/org/{name}"])
+    shutil.rmtree(work / "run" / "publish")
+
+
 def test_a_dry_run_replaces_an_earlier_one(publisher: Publisher, work: Path) -> None:
     publisher.run(*everything(work), "--dry_run").succeeded()
     publisher.run(work / "run", "--repo", "org/another", "--dry_run").succeeded()

@@ -300,6 +300,11 @@ def test_an_earlier_versions_tokenizer_encodes_alike(folder: Path, tmp_path: Pat
     texts = [*sample_texts[:20], "the [EOS] of [PAD] texts"]
     assert encode_reviews(old, texts) == encode_reviews(new, texts)
     assert fingerprint(old) == fingerprint(new)
+    # fine-tuning saves it again, for other tools
+    save_tokenizer(old, tmp_path / "saved")
+    config = json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text())
+    assert (config["padding_side"], config["add_bos_token"]) == ("right", True)
+    assert not {"split_special_tokens", "is_local"} & config.keys()
 
 
 def test_another_packages_tokenizer_encodes_in_its_own_way(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import re
 import socket
 import unicodedata
@@ -34,12 +35,18 @@ TOKENS = (
     ("a Kaggle API key", rb"", b"KGAT_", rb"KGAT_[0-9a-f]{32}"),
     ("a Kaggle API key", rb"", b"key", rb"key\\*[\"']\s*:\s*\\*[\"'][0-9a-f]{32}\\*[\"']"),
     ("a PyPI token", rb"", b"pypi-", rb"pypi-AgE[\w-]{50,}"),
+    ("an npm token", rb"(?<!\w)", b"npm_", rb"npm_[A-Za-z0-9]{36}"),
+    ("a Weights & Biases key", rb"", b"wandb_v1_", rb"wandb_v1_\w{20,}"),
+    ("a JSON Web Token", rb"(?<![\w-])", b"eyJ", rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
+    ("a password in an address", rb"", b"://", rb"\b[a-z][a-z+]{1,9}://[^\s/:@\"'<>]*:[^\s/:@\"'<>]{3,}@[\w-]"),
     ("a private key", rb"", b"PRIVATE KEY", rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
 )
 BINARY = (".onnx", ".png", ".safetensors")
 # a shorter name before or after an @ may occur in a model's weights by chance
 SHORTEST_BINARY_NAME = 4
 NAME_END = rb"(?![\w-])"
+# environment variables whose values are secret, and values that no ordinary word or number equals
+SECRET_VARIABLE, SECRET_VALUE = re.compile(r"(?i).*(TOKEN|KEY|SECRET|PASSWORD)"), re.compile(r"[^\s/]{16,}")
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,9 @@ def _token_leaks() -> Iterator[Leak]:
         yield Leak(kind, literal, pattern, start)
     if token := get_token():
         yield Leak(HUB_TOKEN, token.encode(), re.escape(token.encode()))
+    for name, value in os.environ.items():
+        if SECRET_VARIABLE.fullmatch(name) and SECRET_VALUE.fullmatch(value):
+            yield Leak(f"the value of the environment variable {name}", value.encode(), re.escape(value.encode()))
 
 
 def _path_leaks(run: Path, data: DataConfig) -> Iterator[Leak]:

@@ -23,6 +23,7 @@ from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import bundled, read_json, sha256, write_json
 from wine_gpt.generation import sampler
+from wine_gpt.modeling.gpt2 import JAVASCRIPT_CONFIG
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing import explorer_files
 from wine_gpt.publishing.card_parts import check, license_notice
@@ -62,8 +63,9 @@ from wine_gpt.publishing.samples import TEXTS, Sample, sample_model, sample_text
 from wine_gpt.publishing.source import source_url
 from wine_gpt.publishing.space_cards import explorer_card, space_card
 from wine_gpt.publishing.subset_card import subset_card, subset_prompt
-from wine_gpt.run_folder import CONFIG, EPOCHS, EVALUATION, METRICS
+from wine_gpt.run_folder import CONFIG, EPOCHS, EVALUATION, METRICS, MODEL_CONFIG, TOKENIZER_CONFIG
 from wine_gpt.tokenizer import load_tokenizer
+from wine_gpt.tokenizer.files import current_settings
 from wine_gpt.training.epoch_weights import read_index
 
 STAGED_FOLDERS = ("models", "spaces", "static_spaces")
@@ -284,7 +286,12 @@ def _space_repos(staged: StagedFiles, publication: Publication, kept: Kept) -> l
 def _stage_model(publication: Publication, run: RunRecord, target: Path, prompt: str) -> None:
     name = publication.repo
     plots = tuple(file for _, file in run.plots)
-    _copy(run.folder, target, (*MODEL_FILES, *TOKENIZER_FILES, *plots))
+    _copy(run.folder, target, (*MODEL_FILES, *plots))
+    _stage_tokenizer(run.folder, target, run)
+    config = read_json(target / MODEL_CONFIG)
+    if not JAVASCRIPT_CONFIG.keys() <= config.keys():
+        # a run of version 0.1.0
+        write_json(target / MODEL_CONFIG, {**config, **JAVASCRIPT_CONFIG})
     run.template.save(target)
     (target / CONFIG).write_text(run.config_yaml(name), encoding="utf-8")
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
@@ -300,6 +307,14 @@ def _stage_model(publication: Publication, run: RunRecord, target: Path, prompt:
         quantize(target / ONNX, target / ONNX_QUANTIZED)
     if publication.epochs:
         _copy(run.folder, target, _kept_epochs(run.folder))
+
+
+def _stage_tokenizer(source: Path, target: Path, run: RunRecord) -> None:
+    """Copy a tokenizer with the settings of this version, because those of version 0.1.0 mislead other tools."""
+    _copy(source, target, TOKENIZER_FILES)
+    settings = current_settings(read_json(target / TOKENIZER_CONFIG), load_tokenizer(source))
+    # one position is left for a word
+    write_json(target / TOKENIZER_CONFIG, {**settings, "model_max_length": run.shape.n_positions - 1})
 
 
 def _kept_epochs(run: Path) -> tuple[str, ...]:
@@ -345,7 +360,8 @@ def _stage_subset(publication: Publication, run: RunRecord, subset_model: Subset
     """Write the files of a fine-tuned model, and return texts that it generated."""
     target = _new_folder(folder, "model", subset_model.repository)
     weights = ADAPTER_FILES if subset_model.is_adapter else MODEL_FILES
-    _copy(subset_model.folder, target, (*weights, *TOKENIZER_FILES))
+    _copy(subset_model.folder, target, weights)
+    _stage_tokenizer(subset_model.folder, target, run)
     run.template.save(target)
     if subset_model.is_adapter:
         config = {**read_json(target / ADAPTER_FILES[0]), "base_model_name_or_path": publication.repo}

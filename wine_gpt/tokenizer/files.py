@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.files import read_json, write_json
+from wine_gpt.files import JsonObject, read_json, write_json
 from wine_gpt.model_path import SLOW_TOKENIZER, local_folder
 from wine_gpt.run_folder import METRICS, TOKENIZER, TOKENIZER_CONFIG, recorded_vocabulary
 from wine_gpt.tokenizer.schemes import SCHEMES, WORDS, Scheme, begin_with_bos, scheme_of, stages, untrained
@@ -18,7 +18,10 @@ from wine_gpt.tokenizer.schemes import SCHEMES, WORDS, Scheme, begin_with_bos, s
 SPECIAL_TOKENS = ("pad", "unk", "bos", "eos")
 # further files of a tokenizer that another version of transformers may have written
 OPTIONAL_FILES = ("special_tokens_map.json", "added_tokens.json")
+# how a tokenizer was loaded, which transformers 5 writes too
 LOADING_SETTINGS = ("is_local", "local_files_only")
+# what version 0.1.0 saved for its own calls
+FORMER_SETTINGS = ("split_special_tokens",)
 
 
 def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
@@ -46,18 +49,30 @@ def describe_other_words(run: str | Path, tokenizer: PreTrainedTokenizerFast) ->
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:
-    """Save a tokenizer for transformers 4, 5 and transformers.js; see "What the files say" in docs/other_tools.md."""
+    """Save a tokenizer with the settings of :func:`current_settings`."""
     # otherwise the padding and truncation of the last call would be saved as defaults
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.save_pretrained(folder)
     config_file = Path(folder) / TOKENIZER_CONFIG
-    # how the tokenizer was loaded, which transformers 5 writes too
-    config = {key: value for key, value in read_json(config_file).items() if key not in LOADING_SETTINGS}
-    # transformers.js begins a text with [BOS] only if add_bos_token says so
-    bos = {"add_bos_token": True} if scheme_of(tokenizer) else {}
+    write_json(config_file, current_settings(read_json(config_file), tokenizer))
+
+
+def current_settings(config: JsonObject, tokenizer: PreTrainedTokenizerFast) -> JsonObject:
+    """Return ``tokenizer_config.json`` for transformers 4, 5 and transformers.js.
+
+    docs/other_tools.md, "What the files say", has the reason of each setting.
+
+    Args:
+        config: what transformers or an earlier version of this package wrote.
+        tokenizer: the tokenizer of the config. One of another package keeps its padding and special tokens.
+    """
+    ours = scheme_of(tokenizer) is not None
+    dropped = LOADING_SETTINGS + FORMER_SETTINGS if ours else LOADING_SETTINGS
+    kept = {key: value for key, value in config.items() if key not in dropped}
+    settings = {"add_bos_token": True, **kept, "padding_side": "right"} if ours else kept
     # transformers 5 writes a class that transformers 4 lacks
-    write_json(config_file, {**bos, **config, "tokenizer_class": "PreTrainedTokenizerFast"})
+    return {**settings, "tokenizer_class": "PreTrainedTokenizerFast"}
 
 
 def load_tokenizer(path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS) -> PreTrainedTokenizerFast:
