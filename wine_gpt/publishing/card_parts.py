@@ -152,7 +152,7 @@ def shared_values(run: RunRecord, name: str, revision: str, samples: Sequence[Sa
         "texts": _texts(run),
         "temperature": "".join(f", {setting}" for setting in _sampling(run.generation)),
         "sampling": ", ".join([*_sampling(run.generation), f"seed={SEED}"]),
-        "samples": [(_prompt_label(sample.prompt), fenced(sample.text)) for sample in samples],
+        "samples": _samples_by_prompt(samples),
         "version": run.metrics.environment.packages.get("wine_gpt") or __version__,
         "source": source_url() or "",
         "has_own_data": _has_own_data(run),
@@ -168,6 +168,15 @@ def _form(template: ReviewTemplate) -> str:
         if template.fields
         else form
     )
+
+
+def _samples_by_prompt(samples: Sequence[Sample]) -> list[tuple[str, list[str]]]:
+    """Return each prompt's label with its texts as code blocks."""
+    prompts = dict.fromkeys(sample.prompt for sample in samples)
+    return [
+        (_prompt_label(prompt), [fenced(sample.text) for sample in samples if sample.prompt == prompt])
+        for prompt in prompts
+    ]
 
 
 def _prompt_label(prompt: str) -> str:

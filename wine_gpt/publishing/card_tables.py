@@ -178,13 +178,14 @@ def _cut_rows(training: TrainingSummary) -> list[Row]:
 
 def _machine_rows(training: TrainingSummary, environment: Environment, memory: int | None) -> list[Row]:
     packages = environment.packages
+    versions = [f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages]
     return [
         ("energy", _energy(training.energy_kwh)),
         ("device", environment.device),
         ("threads", f"{environment.threads:,}"),
         ("processes", f"{training.processes:,}"),
         ("peak memory", f"{memory / 1e9:.2f} GB" if memory else None),
-        ("versions", ", ".join(f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages)),
+        ("versions", ", ".join([f"Python {environment.python}", *versions])),
     ]
 
 
@@ -232,7 +233,7 @@ def copying_section(evaluation: EvaluationReport) -> Section:
     """Return the spans in common with training texts, by kind of text."""
     labels = {
         "generated": "generated",
-        "continued": "generated from the first halves of training texts",
+        "continued": "continuations of the first halves of training texts",
         "real": "held-out texts",
     }
     rows = []
@@ -243,8 +244,8 @@ def copying_section(evaluation: EvaluationReport) -> Section:
     header = (
         "texts",
         "number",
-        "words of the longest span, mean",
-        "of 10 words or more",
+        "mean words of the longest span",
+        "texts with a span of 10 words or more",
         "of 15 or more",
         "of 20 or more",
     )

@@ -83,9 +83,10 @@ def _ceiling(metrics: SubsetMetrics) -> str:
         return ""
     field, value = escape(metrics.field), escape(metrics.value)
     return (
-        f"Knowing that the {field} is {value}, as in {comparison.train_fraction:.1%} of "
-        f"the training texts, changes the perplexity of whole texts by {comparison.ceiling:+.1%} if the base predicts "
-        f"perfectly. This model reaches {comparison.ceiling_reached:.0%} of that."
+        f"Of the training texts, {comparison.train_fraction:.1%} have the {field} {value}. A model that knows the "
+        f"{field} from the start saves the loss of predicting it. If the base predicts perfectly, this changes the "
+        f"perplexity of whole texts by {comparison.ceiling:+.1%}, and this model reaches "
+        f"{comparison.ceiling_reached:.0%} of that."
     )
 
 
@@ -95,7 +96,7 @@ def _value_tells(metrics: SubsetMetrics) -> str:
     if hidden is None:
         return ""
     return (
-        f"With [UNK] in place of the {field} in the header, the base's running text has a perplexity of "
+        f"With the unknown word in place of the {field} in the header, the base's running text has a perplexity of "
         f"{hidden.score.perplexity:,.2f}; naming the {field} changes it by {hidden.perplexity_change.as_percent()}."
     )
 
