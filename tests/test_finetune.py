@@ -224,7 +224,7 @@ def test_the_kept_alpha_is_the_best_on_validation(adapters: list[SubsetMetrics])
         assert kept.whole == min(loss.whole for loss in allowed)
         assert kept.text <= losses[0.0].text
         # at 1 the weights are those of the best epoch
-        best = min(epoch.nats_per_word for epoch in metrics.training.epochs)
+        best = min(epoch.loss for epoch in metrics.training.epochs)
         assert losses[1.0].whole == pytest.approx(best, abs=1e-5)
 
 

@@ -136,7 +136,7 @@ class EpochLoss:
 
     epoch: int
     step: int
-    nats_per_word: float
+    loss: float
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> "EpochLoss":
@@ -191,7 +191,7 @@ class TrainingSummary:
     def to_dict(self, loss: str = "nats_per_word") -> JsonObject:
         """Return a JSON object without optional figures that are none; ``loss`` is the name of the epochs' losses."""
         optional = ("energy_kwh", "logit_scale", "words_cut")
-        epochs = [{"epoch": epoch.epoch, "step": epoch.step, loss: epoch.nats_per_word} for epoch in self.epochs]
+        epochs = [{"epoch": epoch.epoch, "step": epoch.step, loss: epoch.loss} for epoch in self.epochs]
         return {
             name: value
             for name, value in {**vars(self), "epochs": epochs}.items()
