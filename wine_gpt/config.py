@@ -475,6 +475,23 @@ class LoraConfig:
 
 
 @dataclass(frozen=True)
+class ObjectiveConfig:
+    """What a subset's model learns: the header's words and the running text have separate weights."""
+
+    # weight of the loss of the header's words, of which knowing the subset's value makes some certain
+    header_weight: float = 1.0
+    # weight of the running text's own words, from 0 to 1; the base's prediction of each word has the rest
+    text_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require_types(self, "objective.")
+        weight = self.header_weight
+        require(0 < weight < math.inf, "objective.header_weight", weight, "must be above 0 and finite")
+        require(0 <= self.text_weight <= 1, "objective.text_weight", self.text_weight, "must be in [0, 1]")
+
+
+@dataclass(frozen=True)
 class FinetuneConfig:
     """The settings of fine-tuning."""
 
@@ -498,6 +515,7 @@ class FinetuneConfig:
     min_reviews: int = 20
     data: ReviewsConfig = dataclasses.field(default_factory=ReviewsConfig)
     lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
+    objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     # folder of all subsets: a folder for each, and the table of results
     output_dir: str = "runs/lora"

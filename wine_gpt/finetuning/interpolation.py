@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import Indices
 from wine_gpt.data.template import ReviewTemplate
+from wine_gpt.evaluation.bootstrap import perplexity_change
 from wine_gpt.finetuning.results import ValidationLoss
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import Score, Sums, score_reviews
@@ -40,19 +41,22 @@ def keep_best_alpha(
     weights = trained_weights(trainer.module.model)
     tuned = {name: tensor.clone() for name, tensor in weights.items()}
     losses = {}
+    base_text = None
     for alpha in ALPHAS:
         _interpolate(weights, base, tuned, alpha)
         whole, text = score_with_and_without_header(trainer, trainer.validation_split, headers)
-        losses[alpha] = ValidationLoss(Score.of(whole).nats_per_word, Score.of(text).nats_per_word)
+        base_text = text if base_text is None else base_text
+        change = perplexity_change(base_text[:, 1], text[:, 1], text[:, 0], trainer.config.seed)
+        losses[alpha] = ValidationLoss(Score.of(whole).nats_per_word, Score.of(text).nats_per_word, change.low > 0)
     alpha = best_alpha(losses)
     _interpolate(weights, base, tuned, alpha)
     return alpha, losses
 
 
 def best_alpha(losses: Mapping[float, ValidationLoss]) -> float:
-    """Return the alpha with the lowest loss on whole reviews, of those no worse than the base on the running text."""
-    no_worse = [alpha for alpha, loss in losses.items() if loss.text <= losses[0.0].text]
-    return min(no_worse, key=lambda alpha: losses[alpha].whole)
+    """Return the alpha with the lowest loss on whole reviews whose running text is not worse beyond doubt."""
+    allowed = [alpha for alpha, loss in losses.items() if not loss.text_is_worse]
+    return min(allowed, key=lambda alpha: losses[alpha].whole)
 
 
 def score_with_and_without_header(

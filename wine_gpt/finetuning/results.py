@@ -136,10 +136,14 @@ class BaseReference:
 
 @dataclass(frozen=True)
 class ValidationLoss:
-    """Nats per word on the validation split, of whole reviews and of the running text after the header."""
+    """Nats per word on the validation split, of whole reviews and of the running text after the header.
+
+    ``text_is_worse`` is whether the interval of the running text's change from the base is above zero.
+    """
 
     whole: float
     text: float
+    text_is_worse: bool = False
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,13 @@ from wine_gpt.finetuning.interpolation import (
     score_with_hidden_value,
     value_spans,
 )
+from wine_gpt.finetuning.objective import SubsetModeling
 from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
 from wine_gpt.finetuning.task_run import TaskRun
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import load_model, save_model
 from wine_gpt.modeling.scoring import Sums
 from wine_gpt.tokenizer.encoding import require_known_words
-from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.pretrain import summarize
 from wine_gpt.training.record import Environment
 from wine_gpt.training.resume import trained_weights
@@ -143,7 +143,15 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         if self.config.method == "lora":
             model = build_adapter(model, self.config.lora, self.config.training.seed)
         return Trainer(
-            LanguageModeling(model, self.base.tokenizer, self.splits, self.base.template.prefix),
+            SubsetModeling(
+                model.to(self.accelerator.device),
+                self.base.tokenizer,
+                self.splits,
+                self.base.template.prefix,
+                self._headers("train"),
+                self.config.objective,
+                self.accelerator,
+            ),
             self.config.training,
             self.accelerator,
             checkpoints=self.folder / run_folder.CHECKPOINTS,

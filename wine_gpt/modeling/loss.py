@@ -52,15 +52,23 @@ class LanguageModelLoss(SummedLoss[GPT2LMHeadModel]):
                 ``IGNORED``, one review after the other.
         """
         real = labels != IGNORED
+        hidden, head = self.hidden_and_head(input_ids)
+        if self.masks_padding and soft_targets is None:
+            return summed_cross_entropy(hidden.flatten(0, 1), head, labels.flatten(), counted=real.flatten())
+        return summed_cross_entropy(hidden[real], head, labels[real], soft_targets)
+
+    def hidden_and_head(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the last hidden states, and the head's weight for :func:`summed_cross_entropy`.
+
+        Args:
+            input_ids: int64 of shape (reviews, positions).
+        """
         embedding, head = self.model.transformer.wte, self.model.lm_head.weight
         if embedding.weight is head:
             embeddings, head = embed_tied(head, input_ids)
         else:
             embeddings = embedding(input_ids)
-        hidden = self._hidden(embeddings)
-        if self.masks_padding and soft_targets is None:
-            return summed_cross_entropy(hidden.flatten(0, 1), head, labels.flatten(), counted=real.flatten())
-        return summed_cross_entropy(hidden[real], head, labels[real], soft_targets)
+        return self._hidden(embeddings), head
 
     @torch.no_grad()
     def token_losses(self, batch: Batch) -> torch.Tensor:

@@ -51,6 +51,8 @@ SHOWN_LORA_SETTINGS = {
     "lora.targets": "adapted layers, in every block",
 }
 SHOWN_FINETUNE_SETTINGS = {
+    "objective.header_weight": "weight of the header's words",
+    "objective.text_weight": "weight of the running text's words; the base's predictions have the rest",
     "training.epochs": "epochs",
     **{key: label for key, label in SHOWN_SETTINGS.items() if key != "model.dropout"},
 }

@@ -1,0 +1,138 @@
+"""The objective of a subset's model: learn the header, and hold the running text to the base by KL divergence.
+
+Knowing the subset's value saves nats in the header alone. The running text only overfits, because the base has seen
+the same reviews (benchmarks/RESULTS.md, "A model for each variety").
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from datasets import DatasetDict
+from torch import nn
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from wine_gpt.config import ObjectiveConfig
+from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches, positions_of
+from wine_gpt.modeling.cross_entropy import SoftTargets, summed_cross_entropy
+from wine_gpt.modeling.loss import LanguageModelLoss
+from wine_gpt.training.objective import LanguageModeling
+
+# the likeliest words of each position whose base probabilities are kept; all other words are one class
+LIKELIEST = 64
+# positions, padding included, that the base predicts at once: their probabilities take 40 MB with 10,000 words
+PREDICTED_POSITIONS = 1024
+
+
+class SubsetLoss(LanguageModelLoss):
+    """Wraps a GPT-2 so that its forward pass returns the summed loss, in which the header has a weight of its own."""
+
+    def __init__(self, model: GPT2LMHeadModel, header_weight: float) -> None:
+        super().__init__(model)
+        self.header_weight = header_weight
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        labels: torch.Tensor,
+        soft_targets: SoftTargets | None = None,
+        in_header: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the sum of the losses of all labels but ``IGNORED``, in nats, as a float32 scalar.
+
+        Args:
+            input_ids: see :class:`LanguageModelLoss`.
+            labels: see :class:`LanguageModelLoss`.
+            soft_targets: those of the running text's labels; see :class:`LanguageModelLoss`.
+            in_header: bool of the labels' shape, whether a label is in the header; None for no label.
+        """
+        if in_header is None:
+            return super().forward(input_ids, labels, soft_targets)
+        hidden, head = self.hidden_and_head(input_ids)
+        in_text = (labels != IGNORED) & ~in_header
+        header = summed_cross_entropy(hidden[in_header], head, labels[in_header])
+        return self.header_weight * header + summed_cross_entropy(hidden[in_text], head, labels[in_text], soft_targets)
+
+
+class SubsetModeling(LanguageModeling):
+    """Predict the next word of a subset's reviews; see :class:`wine_gpt.config.ObjectiveConfig`.
+
+    With a text weight below 1 the base's predictions of the running text are computed first, and nothing is dropped
+    out in training: the predictions are without dropout, and with it the model would learn to undo the dropout.
+
+    Args:
+        model: the base, with or without an untrained adapter, on its device; changed in place.
+        tokenizer: the model's tokenizer.
+        splits: the tokenized splits ``train`` and ``validation``.
+        prompt: the prompt of the samples after each epoch.
+        headers: int64 of shape (training reviews,), the words before each review's running text.
+        config: see :class:`wine_gpt.config.ObjectiveConfig`.
+        accelerator: for the precision of the base's predictions.
+    """
+
+    def __init__(
+        self,
+        model: GPT2LMHeadModel,
+        tokenizer: PreTrainedTokenizerFast,
+        splits: DatasetDict,
+        prompt: str,
+        headers: Indices,
+        config: ObjectiveConfig,
+        accelerator: Accelerator,
+    ) -> None:
+        super().__init__(model, tokenizer, splits, prompt)
+        self.module = SubsetLoss(model, config.header_weight)
+        positions = positions_of(self.train_split, self.block_size)
+        self._headers = np.minimum(headers, positions)
+        # where the positions of each review's running text begin and end, among those of all reviews
+        self._ends = np.cumsum(positions - self._headers)
+        self._starts = self._ends - (positions - self._headers)
+        if config.text_weight < 1:
+            with accelerator.autocast():
+                base = self._predict()
+            weight = config.text_weight
+            self._base = SoftTargets(
+                base.ids, base.probabilities * (1 - weight), base.rest * (1 - weight), base.label_weight + weight
+            )
+            self.soft_targets = self._targets
+            for module in self.module.modules():
+                if isinstance(module, nn.Dropout):
+                    module.p = 0.0
+
+    def inputs(self, indices: Indices, positions: int, device: torch.device) -> tuple[Any, ...]:
+        """Return the arguments of :class:`SubsetLoss`."""
+        input_ids, labels, *soft = super().inputs(indices, positions, device)
+        in_header = self._in_header(indices, labels.shape[1]).to(device)
+        return input_ids, labels, soft[0] if soft else None, in_header
+
+    def _in_header(self, indices: Indices, positions: int) -> torch.Tensor:
+        return torch.arange(positions) < torch.from_numpy(self._headers[indices])[:, None]
+
+    def _targets(self, indices: Indices) -> SoftTargets:
+        rows = self._rows(indices)
+        ids, *others = (tensor[rows] for tensor in self._base)
+        return SoftTargets(ids.long(), *others)
+
+    def _rows(self, indices: Indices) -> torch.Tensor:
+        """Return the indices of the positions of some reviews' running texts, one review after the other."""
+        spans = zip(self._starts[indices], self._ends[indices], strict=True)
+        return torch.from_numpy(np.concatenate([np.arange(start, end) for start, end in spans]))
+
+    def _predict(self) -> SoftTargets:
+        """Return what the base predicts for the running text of all reviews, with ids of type int32."""
+        rows, words = int(self._ends[-1]), min(LIKELIEST, self.module.model.config.vocab_size)
+        found = SoftTargets(
+            torch.empty(rows, words, dtype=torch.int32), torch.empty(rows, words), torch.empty(rows), torch.zeros(rows)
+        )
+        self.module.eval()
+        for indices in evaluation_batches(self.train_split, self.block_size, PREDICTED_POSITIONS):
+            batch = collate(self.train_split, indices, self.block_size, self.tokenizer.eos_token_id)
+            labels = batch.labels.masked_fill(self._in_header(indices, batch.labels.shape[1]), IGNORED)
+            probabilities = self.module.probabilities(Batch(batch.input_ids, labels).to(self.module.model.device))
+            likeliest, ids = probabilities.topk(words)
+            # a sum over the others, because 1 − the sum of the likeliest would be rounded
+            rest = probabilities.scatter_(1, ids, 0).sum(1)
+            own = self._rows(indices)
+            found.ids[own], found.probabilities[own], found.rest[own] = ids.cpu().int(), likeliest.cpu(), rest.cpu()
+        return found
