@@ -184,9 +184,10 @@ def load_training_reviews(folder: Path) -> tuple[Reviews, ReviewTemplate]:
         raise UserError(f"run: {folder} has no {missing}: name a finished run, whose training reviews are searched")
     metrics = read_json(folder / METRICS) if (folder / METRICS).is_file() else {}
     if is_classifier(metrics):
+        base = f", {found}" if (found := base_of(folder)) else ""
         raise UserError(
-            f"run: {folder} is a classifier, whose states tell labels apart: name its base, {base_of(folder)}, or a "
-            "model of finetune --task embed"
+            f"run: {folder} is a classifier, whose states tell labels apart: name its base{base}, "
+            "or a model of finetune --task embed"
         )
     data = build_config(PretrainConfig, settings).data
     reviews = load_reviews(data)
