@@ -361,6 +361,11 @@ def test_what_is_said_of_a_corpus_is_checked(path: str, own: OwnCorpus, message:
         corpus_of(DataConfig(path=path), own)
 
 
+def test_a_blank_name_and_a_repeated_language_are_left_out() -> None:
+    corpus = corpus_of(DataConfig(path="a.csv"), OwnCorpus("mit", language="es, en,es", dataset_name=" "))
+    assert (corpus.name, corpus.languages) == ("a.csv", ("es", "en"))
+
+
 def test_kaggles_reviews_are_recognized_by_their_texts(tmp_path: Path) -> None:
     known = (
         "The palate isn't overly expressive, offering unripened apple, citrus and dried sage alongside brisk acidity."

@@ -562,6 +562,14 @@ def test_swapped_names_of_model_and_space_are_refused(hub: HubServer, publisher:
     [
         (["{work}/none", "--repo", MODEL], "no such folder: {work}/none"),
         (["{work}/empty", "--repo", MODEL], "{work}/empty holds no finished run: it has no metrics.json"),
+        (
+            ["{work}/varieties/syrah", "--repo", MODEL],
+            "{work}/varieties/syrah is a fine-tuned model: publish its base, with --adapters {work}/varieties",
+        ),
+        (
+            ["{work}/varieties", "--repo", MODEL],
+            "{work}/varieties holds fine-tuned models: publish their base, with --adapters {work}/varieties",
+        ),
         (["{work}/run"], "the following arguments are required: --repo"),
         (["{work}/run", "--space", SPACE], "the following arguments are required: --repo"),
         (["{work}/run", "--repo", "wine-gpt"], "--repo: 'wine-gpt' must name an account and a repository"),

@@ -113,7 +113,7 @@ def corpus_of(data: DataConfig, own: OwnCorpus = NOTHING_SAID) -> Corpus:
         )
     dataset = data.path if is_hub_dataset(data.path) else None
     return Corpus(
-        own.dataset_name or published_path(data.path),
+        (own.dataset_name or "").strip() or published_path(data.path),
         License.of(own.license, own.license_name, own.license_link),
         page=f"https://huggingface.co/datasets/{dataset}" if dataset else None,
         dataset=dataset,
@@ -129,7 +129,7 @@ def _known_corpus(data: DataConfig) -> Corpus | None:
 
 
 def _languages(codes: str | None) -> tuple[str, ...]:
-    languages = tuple(code.strip() for code in (codes or "").split(",") if code.strip())
+    languages = tuple(dict.fromkeys(code.strip() for code in (codes or "").split(",") if code.strip()))
     for code in languages:
         if not re.fullmatch(r"[a-z]{2,3}|multilingual|code", code):
             raise UserError(f"--language {code}: is no ISO 639 code such as es or zh; separate several by commas")

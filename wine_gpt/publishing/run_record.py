@@ -190,6 +190,7 @@ def read_run(folder: Path, own: OwnCorpus = NOTHING_SAID) -> RunRecord:
     if not folder.is_dir():
         raise UserError(describe_missing(str(folder)))
     require_no_folders(folder)
+    _require_no_finetuned(folder)
     if not (folder / METRICS).exists():
         raise UserError(
             f"{folder} holds no finished run: it has no {METRICS}, which scripts/pretrain.py writes last: "
@@ -246,7 +247,7 @@ def _subset_folders(folder: Path) -> list[Path]:
         metrics = read_json(folder / METRICS)
         if is_classifier(metrics):
             raise UserError(f"--adapters: {folder} is a classifier, which is published alone: publish {folder}")
-        if "method" in metrics:
+        if _is_finetuned(metrics):
             parent = os.path.normpath(folder / "..")
             raise UserError(
                 f"--adapters: {folder} is one fine-tuned model: name the folder of all, --adapters {parent}"
@@ -271,6 +272,21 @@ def require_no_embeddings(folder: Path) -> None:
             f"{folder} is a model for embeddings, which publish does not upload: in Python, "
             f'SentenceTransformer("{folder}").push_to_hub("org/name") does'
         )
+
+
+def _require_no_finetuned(folder: Path) -> None:
+    """Check that a folder holds no fine-tuned models, which are published with their base."""
+    if (folder / METRICS).is_file():
+        if _is_finetuned(read_json(folder / METRICS)):
+            parent = os.path.normpath(folder / "..")
+            raise UserError(f"{folder} is a fine-tuned model: publish its base, with --adapters {parent}")
+    elif any(_is_finetuned(read_json(file)) for file in folder.glob(f"*/{METRICS}")):
+        raise UserError(f"{folder} holds fine-tuned models: publish their base, with --adapters {folder}")
+
+
+def _is_finetuned(metrics: JsonObject) -> bool:
+    """Return whether the content of ``metrics.json`` is of ``scripts/finetune.py``."""
+    return "method" in metrics
 
 
 def require_files(folder: Path, names: tuple[str, ...]) -> None:
