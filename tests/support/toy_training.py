@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
-from tokenizers import Tokenizer, models, processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import ModelConfig, TrainingConfig
@@ -24,6 +24,7 @@ TRAINING = TrainingConfig(
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
     core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     core.post_processor = processors.TemplateProcessing(single="[BOS] $A", special_tokens=[("[BOS]", BOS)])
     return PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token="[PAD]", unk_token="[UNK]", bos_token="[BOS]", eos_token="[EOS]"
