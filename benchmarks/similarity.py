@@ -1,25 +1,29 @@
-"""Measure how well embeddings of descriptions find training reviews of the same variety, winery and province.
+"""Measure how well embeddings of descriptions find training reviews of the same variety, winery, province and wine.
 
 python benchmarks/similarity.py runs/base runs/base43 runs/base44
 
 All runs must be trained on the same reviews, with the same split. For each test review whose value occurs in the
 training split, the training reviews are ranked by the cosine of the descriptions' embeddings. P@5 is the mean fraction
 of the first five that have the same value. MRR is the mean of 1/rank of the first such review, 0 beyond rank 100. The
-output is a Markdown table: the mean over the runs, beside TF-IDF of the descriptions and the chance of P@5.
+same wine has the same title but for the vintage; because few have another review, those of the validation split are
+counted too. The output is a Markdown table: the mean over the runs, beside TF-IDF and the chance of P@5.
 """
 
 import argparse
+import re
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict, concatenate_datasets
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from wine_gpt.markdown import table
 from wine_gpt.tasks.similarity import encode, load_sentence_model, load_training_reviews, whitening
 
-FIELDS = ("variety", "winery", "province")
+WINE = "wine"
+FIELDS = ("variety", "winery", "province", WINE)
+VINTAGE = re.compile(r"\b(19|20)\d\d\b")
 RANKS = 100
 Matrix = npt.NDArray[np.floating]
 # P@5 and MRR of each field
@@ -32,8 +36,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     arguments = parser.parse_args()
     reviews, template = load_training_reviews(arguments.runs[0])
-    splits = reviews.splits
-    train, test = (splits[name][template.text_field][:] for name in ("train", "test"))
+    splits = DatasetDict({name: with_wines(split) for name, split in reviews.splits.items()})
+    train, test = splits["train"][template.text_field][:], held_out(splits)[template.text_field][:]
     vectors = TfidfVectorizer(sublinear_tf=True).fit(train)
     found = {"TF-IDF": [score(splits, (vectors.transform(test) @ vectors.transform(train).T).toarray())]}
     for run in arguments.runs:
@@ -49,6 +53,17 @@ def main() -> None:
     print(to_markdown(found, splits))
 
 
+def with_wines(split: Dataset) -> Dataset:
+    """Add the column ``wine``: the title in lower case without the vintage, with single spaces."""
+    wines = [" ".join(VINTAGE.sub(" ", title or "").casefold().split()) for title in split["title"]]
+    return split.add_column(WINE, wines)
+
+
+def held_out(splits: DatasetDict) -> Dataset:
+    """Return the test reviews, then the validation reviews."""
+    return concatenate_datasets([splits["test"], splits["validation"]])
+
+
 def cosines(of_test: Matrix, of_train: Matrix) -> Matrix:
     """Return the cosine of each test embedding with each training embedding."""
     lengths = (np.linalg.norm(matrix, axis=1, keepdims=True) for matrix in (of_test, of_train))
@@ -56,7 +71,7 @@ def cosines(of_test: Matrix, of_train: Matrix) -> Matrix:
 
 
 def score(splits: DatasetDict, similarities: Matrix) -> Scores:
-    """Return P@5 and MRR of each field for similarities of shape (test reviews, training reviews)."""
+    """Return P@5 and MRR of each field for similarities of shape (held-out reviews, training reviews)."""
     nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :RANKS]
     scores = []
     for field in FIELDS:
@@ -68,10 +83,13 @@ def score(splits: DatasetDict, similarities: Matrix) -> Scores:
 
 
 def values(splits: DatasetDict, field: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return a field's values as numbers, of the training and of the test reviews; -1 is a value without training."""
+    """Return a field's values as numbers, of the training and of the held-out reviews; -1 is not counted."""
     numbers: dict[str, int] = {}
     of_train = np.array([numbers.setdefault(value, len(numbers)) for value in splits["train"][field]])
-    return of_train, np.array([numbers.get(value, -1) for value in splits["test"][field]])
+    of_held_out = np.array([numbers.get(value, -1) for value in held_out(splits)[field]])
+    if field != WINE:
+        of_held_out[len(splits["test"]) :] = -1
+    return of_train, of_held_out
 
 
 def chance(splits: DatasetDict, field: str) -> float:
@@ -86,7 +104,7 @@ def named(splits: DatasetDict) -> str:
     pairs = zip(test["description"], test["variety"], strict=True)
     count = sum(variety.lower() in description.lower() for description, variety in pairs)
     counts = ", ".join(f"{field} {np.count_nonzero(values(splits, field)[1] >= 0)}" for field in FIELDS)
-    return f"{count} of {len(test)} test descriptions name their variety; test reviews whose value occurs: {counts}"
+    return f"{count} of {len(test)} test descriptions name their variety; reviews whose value occurs: {counts}"
 
 
 def to_markdown(found: dict[str, list[Scores]], splits: DatasetDict) -> str:
