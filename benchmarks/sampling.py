@@ -1,10 +1,10 @@
-"""Compare the reviews generated with different sampling settings with the real ones of the validation split.
+"""Compare the reviews generated with different sampling settings with the real ones of a held-out split.
 
     python benchmarks/sampling.py runs/base
     python benchmarks/sampling.py runs/base --seeds 42 43 44 --settings temperature=0.9,top_p=0.95 temperature=1.0
 
-For each setting a review is generated from the header of each validation review. A Markdown table has the means over
-the seeds.
+For each setting a review is generated from the header of each review of the validation split, or of ``--split test``.
+A Markdown table has the means over the seeds.
 """
 
 import argparse
@@ -39,11 +39,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model")
     parser.add_argument("--data")
+    parser.add_argument("--split", default="validation", choices=("validation", "test"))
     parser.add_argument("--seeds", nargs="+", type=int, default=[42])
     parser.add_argument("--settings", nargs="+", default=GRID, metavar="NAME=VALUE,…")
     arguments = parser.parse_args()
     given = ["--data.path", arguments.data] if arguments.data else []
-    flags = ["--model", arguments.model, "--split", "validation", "--batch_size", "256", *given]
+    flags = ["--model", arguments.model, "--split", arguments.split, "--batch_size", "256", *given]
     config = parse_config(ScoreConfig, flags, defaults=data_settings(arguments.model))
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in arguments.seeds:
@@ -65,10 +66,10 @@ def compare(config: ScoreConfig, settings: list[str], seed: int) -> dict[str, di
     model, tokenizer = load_subject(config.model)
     splits = load_reviews(config.data).splits
     template = ReviewTemplate.from_config(config.data)
-    train, real = (read_reviews(splits[name], template) for name in ("train", "validation"))
+    train, real = (read_reviews(splits[name], template) for name in ("train", config.split))
     written = {"real": real.descriptions}
     for setting in settings:
-        generator = ReviewGenerator(model, tokenizer, config.batch_size, seed, parsed(setting))
+        generator = ReviewGenerator(model, tokenizer, config.batch_size, seed, parsed(setting), template)
         written[setting] = generator.continuations(real.headers, longest_description(real, tokenizer), setting)
     rates = recovery_rates(written, real, train, config)
     return {

@@ -1,5 +1,6 @@
 """The KV-cached loop returns the ids of ``model.generate``."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, set_seed
 
 from wine_gpt.config import ModelConfig
+from wine_gpt.data.template import CLASS_TEMPLATE
 from wine_gpt.generation.decoding import supported_config
-from wine_gpt.generation.generate import encode_prompts, generate_ids
+from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_texts, hide_values
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import quiet_transformers
 
@@ -51,6 +53,8 @@ def generate_with_transformers(
         {"temperature": 1.0, "top_k": 0},
         {"temperature": 1.7, "top_k": 7},
         {"top_p": 0.6},
+        {"guidance_scale": 2.0, "temperature": 1.0},
+        {"guidance_scale": 0.5, "do_sample": False},
         {"suppress_tokens": None, "temperature": 5.0},
         {"eos_token_id": [23, 5, 9]},
     ],
@@ -74,6 +78,33 @@ def test_prompts_of_different_lengths_are_continued_together(
     inputs = encode_prompts(model, tokenizer, PROMPTS)
     expected = generate_with_transformers(model, inputs, 0, 64, do_sample=False)
     assert generate_ids(model, inputs, seed=0, **settings).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("prompt", ["wine review : germany : mosel : riesling :", "wine review : germany", "", "plum"])
+def test_guidance_contrasts_the_prompt_with_hidden_values(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompt: str
+) -> None:
+    """Against transformers, with a prompt in which [UNK] is typed in place of each value's words."""
+    inputs = encode_prompts(model, tokenizer, [prompt])
+    hidden = hide_values(inputs, tokenizer, [prompt], CLASS_TEMPLATE)
+    typed = re.sub(" (germany|mosel|riesling)", " zzz", prompt)
+    assert torch.equal(hidden["negative_prompt_ids"], encode_prompts(model, tokenizer, [typed])["input_ids"])
+    settings = {"guidance_scale": 3.0, "temperature": 1.0}
+    expected = generate_with_transformers(model, inputs, 0, 64, **settings, **hidden)
+    ids = generate_ids(model, inputs, seed=0, **settings, **hidden)
+    assert ids.tolist() == expected.tolist()
+    if typed == prompt:
+        assert ids.tolist() == generate_ids(model, inputs, seed=0, temperature=1.0).tolist()
+    (text,) = generate_texts(model, tokenizer, [prompt], seed=0, template=CLASS_TEMPLATE, **settings)
+    assert text.split() == tokenizer.decode(ids[0], skip_special_tokens=True).split()
+
+
+def test_guided_prompts_of_different_lengths_are_continued_together(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    settings = {"guidance_scale": 2.0, "do_sample": False, "template": CLASS_TEMPLATE, "max_new_tokens": 9}
+    together = generate_texts(model, tokenizer, PROMPTS, seed=0, **settings)
+    assert together == [generate_texts(model, tokenizer, [prompt], seed=0, **settings)[0] for prompt in PROMPTS]
 
 
 def test_words_of_many_rows_have_the_frequencies_of_their_probabilities(

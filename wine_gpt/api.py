@@ -33,7 +33,7 @@ from wine_gpt.config_io import config_from_settings
 from wine_gpt.data import Reviews
 from wine_gpt.data import load_reviews as _load_reviews
 from wine_gpt.data.table_object import TABLES, save_table
-from wine_gpt.data.template import default_prompt, training_data_settings
+from wine_gpt.data.template import ReviewTemplate, default_prompt, training_data_settings
 from wine_gpt.distillation import distill as _distill
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.evaluation import EvaluationReport
@@ -219,7 +219,9 @@ def generate(
         prompts: an empty prompt gives a whole review; ``None`` is the prefix of the model's reviews, or empty for a
             model that is given with its tokenizer.
         seed: the sampling's seed; ``None`` draws one.
-        settings: ``max_new_tokens`` and fields of :class:`transformers.GenerationConfig`, such as ``temperature``.
+        settings: ``max_new_tokens`` and fields of :class:`transformers.GenerationConfig`, such as ``temperature``. A
+            ``guidance_scale`` contrasts the prompt with the same prompt without the header's values; for a model that
+            is given with its tokenizer, with the prompt's last token, as transformers does.
 
     Raises:
         UserError: if the model cannot be loaded, a prompt is too long for it, or a setting is unknown or wrong.
@@ -230,8 +232,9 @@ def generate(
     several = [prompts] if isinstance(prompts, str) else list(prompts)
     if not several:
         return []
+    template = None if settings.get("guidance_scale") is None else _template(model)
     with _readable_errors(), restored_generators():
-        texts = generate_texts(loaded, tokenizer, several, seed=_seed(seed), **settings)
+        texts = generate_texts(loaded, tokenizer, several, seed=_seed(seed), template=template, **settings)
     return texts[0] if isinstance(prompts, str) else texts
 
 
@@ -444,6 +447,10 @@ def _load(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     if isinstance(model, tuple):
         return model
     return load_model_and_tokenizer(fspath(model))
+
+
+def _template(model: Model) -> ReviewTemplate | None:
+    return None if isinstance(model, tuple) else ReviewTemplate.load(fspath(model))
 
 
 def _default_prompt(model: Model) -> str:

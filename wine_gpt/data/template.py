@@ -127,6 +127,16 @@ class ReviewTemplate:
         )
         return start, end
 
+    def value_texts(self, prompt: str) -> list[tuple[int, int]]:
+        """Return where each value in a prompt's header begins and ends, in characters; none without the prefix."""
+        if not self.parse(f"{prompt}{SEPARATOR}"):
+            return []
+        header = self.split(prompt)[0]
+        colons = [match.span() for match in re.finditer(rf"\s*{SEPARATOR.strip()}(?=\s|\Z)", header)]
+        starts = [end for _, end in [(0, 0), *colons]]
+        ends = [start for start, _ in [*colons, (len(header), 0)]]
+        return [*zip(starts, ends, strict=True)][len(self._prefix_parts()) :][: len(self.fields)]
+
     def to_dict(self) -> JsonObject:
         """Return the content of ``review_template.json``."""
         return dataclasses.asdict(self)

@@ -20,7 +20,8 @@ SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty", 
 class ReviewGenerator:
     """A model that generates reviews, and the sampling settings.
 
-    ``settings`` are fields of :class:`transformers.GenerationConfig` that differ from the model's.
+    ``settings`` are fields of :class:`transformers.GenerationConfig` that differ from the model's. ``template`` is for
+    a ``guidance_scale`` among them, see :func:`generate_texts`.
     """
 
     model: PreTrainedModel
@@ -28,6 +29,7 @@ class ReviewGenerator:
     batch_size: int
     seed: int
     settings: Mapping[str, float]
+    template: ReviewTemplate | None = None
 
     def continuations(self, prompts: Sequence[str], max_new_tokens: int, label: str) -> list[str]:
         """Continue each prompt, equally for equal seeds and prompts; ``label`` names the progress bar."""
@@ -41,6 +43,7 @@ class ReviewGenerator:
                 batch,
                 seed=(self.seed + number) % 2**32,
                 max_new_tokens=max_new_tokens,
+                template=self.template,
                 **self.settings,
             )
             written += [text[len(prompt.strip()) :].strip() for prompt, text in zip(batch, found, strict=True)]

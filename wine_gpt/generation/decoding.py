@@ -17,6 +17,7 @@ from wine_gpt.generation.sampler import TokenSampler
 # fields of a generation config that :func:`decode` applies; if another field is set, ``generate`` must be called
 SUPPORTED = {
     *("do_sample", "temperature", "top_k", "top_p", "suppress_tokens", "max_length", "max_new_tokens"),
+    "guidance_scale",
     *("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version"),
 }
 
@@ -57,6 +58,8 @@ def decode(
     config: GenerationConfig,
     limit: int,
     streamer: Streamer | None = None,
+    negative_prompt_ids: torch.Tensor | None = None,
+    negative_prompt_attention_mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Continue all rows until each has reached its end of text, as ``model.generate`` does.
 
@@ -69,6 +72,9 @@ def decode(
         config: what :func:`supported_config` returns.
         limit: largest number of positions of the result, prompt included.
         streamer: takes the ids of a single row while they are generated.
+        negative_prompt_ids: see :class:`Guidance`, int64 of shape (rows, positions); the last token of each prompt if
+            there are none. Without a guidance scale they are not used.
+        negative_prompt_attention_mask: int64 of the shape of ``negative_prompt_ids``, 0 at padding.
 
     Returns:
         int64 of shape (rows, at most ``limit``), filled with the padding id after the end of text.
@@ -82,6 +88,12 @@ def decode(
         streamer.put(input_ids.cpu())
     cached = KVCachedGPT2(model, attention_mask, limit)
     logits = cached.extend(input_ids)
+    guide = None
+    if config.guidance_scale not in (None, 1):
+        negative = input_ids[:, -1:] if negative_prompt_ids is None else negative_prompt_ids
+        mask = torch.ones_like(negative) if negative_prompt_attention_mask is None else negative_prompt_attention_mask
+        guide = Guidance(model, config.guidance_scale, mask, limit - filled + negative.shape[1])
+        logits = guide(logits, negative)
     running = torch.ones(len(ids), dtype=torch.bool, device=ids.device)
     while True:
         chosen = choose(logits).masked_fill_(~running, config.pad_token_id)
@@ -93,9 +105,38 @@ def decode(
         if filled == limit or not running.any():
             break
         logits = cached.extend(chosen[:, None])
+        logits = guide(logits, chosen[:, None]) if guide else logits
     if streamer is not None:
         streamer.end()
     return ids[:, :filled]
+
+
+class Guidance:
+    """Classifier-free guidance (Sanchez et al. 2023, arXiv 2306.17806), as ``generate`` applies it.
+
+    With the guidance scale g, a word has log p = log p(word | negative) + g (log p(word | prompt) − log p(word |
+    negative)): its probability after the prompt counts more where it differs from that after the negative prompt.
+
+    Args:
+        model: a model in evaluation mode.
+        scale: the guidance scale.
+        attention_mask: that of the negative prompts, int64 of shape (rows, positions), 0 at the padding on the left.
+        limit: largest number of positions after a negative prompt, prompt included.
+    """
+
+    def __init__(self, model: GPT2LMHeadModel, scale: float, attention_mask: torch.Tensor, limit: int) -> None:
+        self._scale = scale
+        self._negative = KVCachedGPT2(model, attention_mask, limit)
+
+    def __call__(self, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Return guided log-probabilities, float32 of shape (rows, vocabulary), up to a constant per row.
+
+        Args:
+            logits: those of the next word after the prompt, of shape (rows, vocabulary).
+            ids: what follows in the negative text, int64 of shape (rows, new): first the negative prompt.
+        """
+        prompted, negative = (each.float().log_softmax(-1) for each in (logits, self._negative.extend(ids)))
+        return negative + self._scale * (prompted - negative)
 
 
 class KVCachedGPT2:

@@ -9,12 +9,16 @@ from accelerate.utils import set_seed
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, TextStreamer
 
+from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError, one_line, require_characters
 from wine_gpt.generation.decoding import Streamer, decode, supported_config
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.run_folder import GENERATION_CONFIG
 from wine_gpt.tokenizer.schemes import unit
 from wine_gpt.tokenizer.words import LINE_BREAK
+
+# arguments of transformers' generate for classifier-free guidance
+NEGATIVE_PROMPT = ("negative_prompt_ids", "negative_prompt_attention_mask")
 
 
 def generate_texts(
@@ -23,6 +27,7 @@ def generate_texts(
     prompts: Sequence[str],
     *,
     seed: int,
+    template: ReviewTemplate | None = None,
     **settings: Any,  # noqa: ANN401 - as for generate_ids
 ) -> list[str]:
     """Continue each prompt; return each prompt with its continuation.
@@ -32,12 +37,15 @@ def generate_texts(
         tokenizer: the model's tokenizer.
         prompts: an empty prompt gives a whole review.
         seed: the sampling's seed; equal seeds and prompts give equal texts.
+        template: that of the model's reviews, whose values the negative prompts of a ``guidance_scale`` hide.
         settings: see :func:`generate_ids`.
 
     Raises:
         UserError: if a prompt is too long for the model.
     """
     inputs = encode_prompts(model, tokenizer, prompts)
+    if template is not None and settings.get("guidance_scale") is not None:
+        settings |= hide_values(inputs, tokenizer, prompts, template)
     ids = generate_ids(model, inputs, seed=seed, **settings)
     continuations = tokenizer.decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     starts = [printed_prompt(tokenizer, prompt) for prompt in prompts]
@@ -76,6 +84,31 @@ def encode_prompts(
     return {name: tensor.to(model.device) for name, tensor in encoded.items()}
 
 
+def hide_values(
+    inputs: Mapping[str, torch.Tensor],
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: Sequence[str],
+    template: ReviewTemplate,
+) -> dict[str, torch.Tensor]:
+    """Return the negative prompts for a ``guidance_scale``: [UNK] replaces each token of the header's values.
+
+    Args:
+        inputs: what :func:`encode_prompts` returns.
+        tokenizer: the model's tokenizer.
+        prompts: the prompts.
+        template: that of the model's reviews.
+    """
+    ids = inputs["input_ids"].clone()
+    typed = [printed_prompt(tokenizer, prompt) for prompt in prompts]
+    encoded = tokenizer(typed, split_special_tokens=True, return_offsets_mapping=True, verbose=False)
+    for row, prompt, offsets in zip(ids, typed, encoded["offset_mapping"], strict=True):
+        values = template.value_texts(prompt)
+        hidden = [any(first < end <= last for first, last in values) for _, end in offsets]
+        # padded on the left, and the tokenizer may not add [BOS]
+        row[len(row) - len(hidden) :][torch.tensor(hidden, device=row.device)] = tokenizer.unk_token_id
+    return {"negative_prompt_ids": ids, "negative_prompt_attention_mask": inputs["attention_mask"]}
+
+
 def generate_ids(
     model: PreTrainedModel,
     inputs: Mapping[str, torch.Tensor],
@@ -91,7 +124,8 @@ def generate_ids(
         inputs: what :func:`encode_prompts` returns.
         seed: the sampling's seed, set with ``set_seed``.
         max_new_tokens: largest number of new tokens; the model's number of positions is a limit, too.
-        settings: fields of :class:`transformers.GenerationConfig`, which override the model's, and a ``streamer``.
+        settings: fields of :class:`transformers.GenerationConfig`, which override the model's, a ``streamer``, and
+            what :func:`hide_values` returns.
 
     Raises:
         UserError: if transformers refuses a setting or a field of the model's generation config.
@@ -102,13 +136,15 @@ def generate_ids(
     model.eval()
     set_seed(seed)
     streamer = settings.pop("streamer", None)
+    negative = {name: settings.pop(name) for name in NEGATIVE_PROMPT if name in settings}
     config = supported_config(model, settings)
     # quiet, because transformers warns about the padding that generate adds after a text's end
     with torch.inference_mode(), quiet_transformers():
         if config is not None:
-            return decode(typing.cast(GPT2LMHeadModel, model), **inputs, config=config, limit=limit, streamer=streamer)
+            gpt2 = typing.cast(GPT2LMHeadModel, model)
+            return decode(gpt2, **inputs, config=config, limit=limit, streamer=streamer, **negative)
         try:
-            return _generate(model, inputs, limit, settings, streamer)
+            return _generate(model, inputs, limit, {**settings, **negative}, streamer)
         # the errors of transformers for wrong settings share no class
         except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
             raise UserError(f"generation: {one_line(error)}; see the model's {GENERATION_CONFIG}") from error
