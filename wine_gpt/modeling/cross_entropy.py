@@ -56,6 +56,20 @@ class SoftTargets(NamedTuple):
         return map(SoftTargets._make, zip(*(tensor.split(rows) for tensor in self), strict=True))
 
 
+class _Targets(NamedTuple):
+    """What the rows of logits should predict; see :func:`summed_cross_entropy`."""
+
+    labels: torch.Tensor
+    soft: SoftTargets | None
+    counted: torch.Tensor | None
+
+    def split(self, rows: int) -> "Iterator[_Targets]":
+        """Yield the targets of so many rows at a time."""
+        soft = itertools.repeat(None) if self.soft is None else self.soft.split(rows)
+        counted = itertools.repeat(None) if self.counted is None else self.counted.split(rows)
+        return map(_Targets, self.labels.split(rows), soft, counted)
+
+
 def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return −log p(label) of each row, in nats, without gradients.
 
@@ -166,7 +180,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             # skip the gradient of a frozen weight, as with an adapter, because it takes a third of the matmuls
             loss, hidden_grad, weight_grad = _loss_and_gradients(
-                hidden.to(dtype), weight.to(dtype), labels, soft_targets, counted, ctx.needs_input_grad[1]
+                hidden.to(dtype), weight.to(dtype), _Targets(labels, soft_targets, counted), ctx.needs_input_grad[1]
             )
         ctx.save_for_backward(hidden_grad.to(hidden.dtype), weight_grad.to(weight.dtype))
         return loss
@@ -181,27 +195,23 @@ class _SummedCrossEntropy(torch.autograd.Function):
 def _loss_and_gradients(
     hidden: torch.Tensor,
     weight: torch.Tensor,
-    labels: torch.Tensor,
-    soft_targets: SoftTargets | None,
-    counted: torch.Tensor | None,
+    targets: _Targets,
     weight_trained: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the loss, the gradient of the hidden rows, and that of the weight, empty if the weight is frozen."""
+    counted = targets.counted
     if counted is not None:
         # a row of zeros adds nothing to the weight's gradient; masking the logits would take a pass over all of them
-        hidden, labels = hidden * counted[:, None], labels * counted
+        hidden, targets = hidden * counted[:, None], targets._replace(labels=targets.labels * counted)
     loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
     hidden_grad = torch.empty_like(hidden)
     weight_grad = torch.empty(weight.shape if weight_trained else (0, 0), dtype=torch.float32, device=weight.device)
     buffer = _logits_buffer(len(hidden), weight)
-    soft_chunks = itertools.repeat(None) if soft_targets is None else soft_targets.split(len(buffer))
-    counted_chunks = itertools.repeat(None) if counted is None else counted.split(len(buffer))
-    chunks = zip(*(tensor.split(len(buffer)) for tensor in (hidden, labels, hidden_grad)), strict=True)
-    for index, ((rows, label, rows_grad), soft, own) in enumerate(
-        zip(chunks, soft_chunks, counted_chunks, strict=False)
-    ):
+    size = len(buffer)
+    chunks = zip(hidden.split(size), hidden_grad.split(size), targets.split(size), strict=True)
+    for index, (rows, rows_grad, chunk) in enumerate(chunks):
         logits = buffer[: len(rows)]
-        loss += _logits_gradient(weight, rows, label, logits, soft, own)
+        loss += _logits_gradient(weight, rows, chunk, logits)
         torch.mm(logits, weight, out=rows_grad)
         if not weight_trained:
             continue
@@ -218,12 +228,11 @@ def _loss_and_gradients(
 def _logits_gradient(
     weight: torch.Tensor,
     rows: torch.Tensor,
-    label: torch.Tensor,
+    targets: _Targets,
     logits: torch.Tensor,
-    soft: SoftTargets | None,
-    counted: torch.Tensor | None,
 ) -> torch.Tensor:
     """Return the summed loss of a chunk, and write the gradient of its logits into ``logits``."""
+    label, soft, counted = targets
     torch.mm(rows, weight.T, out=logits)
     probabilities = torch.softmax(logits, dim=1, out=logits)
     label_index = torch.arange(len(label), device=label.device), label
