@@ -6,8 +6,9 @@
 # answer is folded below it.
 #
 # It runs on the bundled sample in a few minutes on two CPU cores. The sample is **synthetic**: a grammar wrote its reviews, and no wine in
-# it is real. In Colab, Kaggle and Jupyter the next cell installs everything. If the package is not on your machine's package index, put
-# `wine_gpt[evaluation,adapters] @ git+https://…` or `path/to/wine_gpt-….whl[evaluation,adapters]` between the quotes.
+# it is real. In Colab, Kaggle and Jupyter the next cell installs everything. While `wine_gpt` is on no package index, put the address of its
+# repository or a wheel between the quotes: `wine_gpt[evaluation,adapters,similarity] @ git+https://…` or
+# `path/to/wine_gpt-….whl[evaluation,adapters,similarity]`.
 # %% [markdown] lang="es"
 # # Un GPT reducido sobre reseñas de vinos, paso a paso
 #
@@ -16,11 +17,12 @@
 # ejercicio; la respuesta está plegada debajo.
 #
 # Con la muestra incluida tarda unos minutos en dos núcleos de CPU. La muestra es **sintética**: una gramática escribió sus reseñas y ningún
-# vino es real. En Colab, Kaggle y Jupyter la celda siguiente instala todo. Si el paquete no está en el índice de paquetes de tu máquina,
-# escribe entre las comillas `wine_gpt[evaluation,adapters] @ git+https://…` o `ruta/a/wine_gpt-….whl[evaluation,adapters]`.
+# vino es real. En Colab, Kaggle y Jupyter la celda siguiente instala todo. Mientras `wine_gpt` no esté en ningún índice de paquetes, escribe
+# entre las comillas la dirección de su repositorio o un wheel: `wine_gpt[evaluation,adapters,similarity] @ git+https://…` o
+# `ruta/a/wine_gpt-….whl[evaluation,adapters,similarity]`.
 
 # %% tags=["install"]
-# %pip install -q "wine_gpt[evaluation,adapters]"
+# %pip install -q "wine_gpt[evaluation,adapters,similarity]"
 
 # %% [markdown] lang="en"
 # Change this cell only for other data. `DATA = "kaggle"` downloads the class's 130,000 real reviews (`%pip install kagglehub` first); a file
@@ -46,12 +48,15 @@ from html import escape
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import HTML, Image
+from sklearn.feature_extraction.text import TfidfVectorizer
 from transformers import pipeline
 
 import wine_gpt
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data import COMPOSED
+from wine_gpt.tasks.questions import probabilities
+from wine_gpt.tasks.similarity import load_index
 from wine_gpt.tokenizer import class_words
 
 # %% [markdown] lang="en"
@@ -641,13 +646,15 @@ print(*sorted(path.name for path in staged[0].folder.iterdir()), sep="\n")
 #
 # A pretrained GPT can be fine-tuned for other tasks. `classify` replaces the layer for the next word by one with an output for each grape and
 # trains the model to name the grape from the description alone. On the same unseen reviews it is compared with guessing the commonest grape and
-# with a method that only counts words (TF-IDF).
+# with a method that only counts words (TF-IDF: the number of a word in the review, weighted by how rare the word is). `accuracy` is the fraction
+# of right answers. `macro_f1` counts a rare grape as much as a common one.
 # %% [markdown] lang="es"
 # ## 14. Más allá de la clase: ¿qué uva es?
 #
 # Un GPT preentrenado se puede ajustar a otras tareas. `classify` reemplaza la capa de la palabra siguiente por una con una salida por uva y entrena el
 # modelo para nombrar la uva solo con la descripción. En las mismas reseñas no vistas se compara con adivinar la uva más común y con un método que
-# solo cuenta palabras (TF-IDF).
+# solo cuenta palabras (TF-IDF: el número de veces que está una palabra en la reseña, con más peso si es rara). `accuracy` es la fracción de
+# aciertos. En `macro_f1` una uva rara cuenta tanto como una común.
 
 # %%
 classifier = wine_gpt.classify(RUN, "variety", output_dir=f"{RUN}-variety")
@@ -675,4 +682,100 @@ pd.DataFrame(find("Lime and slate on the nose, with a hint of petrol.", top_k=3)
 # El orden de las palabras («no dulce, seco» y «no seco, dulce» tienen las mismas cuentas), y lo que el preentrenamiento enseñó sobre palabras que
 # están en pocas reseñas con etiqueta. Para la uva, palabras sueltas como «petróleo» dicen casi todo, y contarlas requiere pocas reseñas.
 # `docs/classification.md` tiene las cifras con reseñas reales.
+# </details>
+
+# %% [markdown] lang="en"
+# ## 15. Beyond the class: which reviews are like this one?
+#
+# `similar` turns each description into a vector, its *embedding*: the mean of the model's last hidden states over the words. Two descriptions
+# are alike if the cosine of their embeddings is near 1. No training is needed. The first call embeds all training reviews and saves them in
+# `RUN/similarity`, with a model that `SentenceTransformer` loads without this package.
+# %% [markdown] lang="es"
+# ## 15. Más allá de la clase: ¿qué reseñas se parecen a esta?
+#
+# `similar` convierte cada descripción en un vector, su *embedding*: la media de los últimos estados ocultos del modelo sobre las palabras. Dos
+# descripciones se parecen si el coseno de sus vectores se acerca a 1. No hace falta entrenar. La primera llamada calcula los vectores de todas las
+# reseñas de entrenamiento y los guarda en `RUN/similarity`, con un modelo que `SentenceTransformer` carga sin este paquete.
+
+# %%
+for found in wine_gpt.similar(RUN, "Lime and slate on the nose, with a hint of petrol.", k=3):
+    print(f"{found.similarity:.2f}  {found.text}\n")
+
+# %% [markdown] lang="en"
+# Is the nearest training review of the same grape? The next cell asks this for 100 unseen reviews, of the embeddings and of TF-IDF.
+# %% [markdown] lang="es"
+# ¿Es de la misma uva la reseña de entrenamiento más cercana? La celda siguiente lo pregunta para 100 reseñas no vistas, con los vectores del
+# modelo y con TF-IDF.
+
+# %%
+train, test = reviews.splits["train"].to_pandas(), reviews.splits["test"].to_pandas()[:100]
+index = load_index(RUN)
+embedded = index.model.encode(test.description.tolist()) @ index.embeddings.T
+words = TfidfVectorizer(sublinear_tf=True).fit(train.description)
+counted = (words.transform(test.description) @ words.transform(train.description).T).toarray()
+nearest = {"embeddings": embedded.argmax(1), "TF-IDF": counted.argmax(1)}
+same = {name: (train.variety.to_numpy()[rows] == test.variety).mean() for name, rows in nearest.items()}
+pd.Series(same).to_frame("fraction of the same grape")
+
+# %% [markdown] lang="en"
+# **Exercise.** "Crisp, with lemon" and "lively, full of citrus" have no word in common. Which method can find them alike? Why does the other one
+# find the grape more often?
+#
+# <details><summary>Answer</summary>
+#
+# The embeddings can, because words that stand in the same contexts get similar states. TF-IDF gives the two a cosine of 0. But rare words give a
+# grape away, such as "petrol" for Riesling, and TF-IDF gives them the highest weight. In the mean over all words they hardly count, and the
+# states are trained to predict the next word, not to compare reviews. `finetune_embeddings` trains for that; `docs/similarity.md` has the figures.
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** «Crisp, with lemon» y «lively, full of citrus» no tienen ninguna palabra en común. ¿Qué método puede ver que se parecen? ¿Por
+# qué el otro acierta más veces la uva?
+#
+# <details><summary>Respuesta</summary>
+#
+# Los vectores del modelo pueden, porque las palabras que están en los mismos contextos reciben estados parecidos. TF-IDF les da un coseno de 0.
+# Pero las palabras raras delatan la uva, como «petrol» la Riesling, y TF-IDF les da el mayor peso. En la media sobre todas las palabras apenas
+# cuentan, y los estados se entrenaron para predecir la palabra siguiente, no para comparar reseñas. `finetune_embeddings` entrena para eso;
+# `docs/similarity.md` tiene las cifras.
+# </details>
+
+# %% [markdown] lang="en"
+# ## 16. Beyond the class: asking about a review
+#
+# A model that only continues texts can answer a multiple-choice question without training. The question is the beginning of a sentence, such as
+# "flavors of", and the answer is the choice that the model finds likeliest after the review and the question. `log_likelihood` is the natural
+# logarithm of that probability, `without_review` the same without the review. `fruit`, `food` and `ready` have a question and choices of their own.
+# %% [markdown] lang="es"
+# ## 16. Más allá de la clase: preguntar sobre una reseña
+#
+# Un modelo que solo continúa textos puede responder una pregunta de opción múltiple sin entrenar. La pregunta es el comienzo de una oración, como
+# «flavors of», y la respuesta es la opción que el modelo cree más probable después de la reseña y la pregunta. `log_likelihood` es el logaritmo
+# natural de esa probabilidad, y `without_review`, lo mismo sin la reseña. `fruit`, `food` y `ready` tienen pregunta y opciones propias.
+
+# %%
+unseen = reviews.splits["test"][0][COMPOSED]
+answers = wine_gpt.ask(RUN, unseen, "fruit")
+print(unseen)
+pd.DataFrame(answers).assign(probability=probabilities(answers)).round(2)
+
+# %%
+pd.DataFrame(wine_gpt.ask(RUN, unseen, "on the", ["persistent finish", "short finish"])).round(2)
+
+# %% [markdown] lang="en"
+# **Exercise.** The model has an answer to every question. What do you compare it with before you believe it?
+#
+# <details><summary>Answer</summary>
+#
+# With the answer without the review, and with a count: the most frequent answer in the training reviews of the same grape. Of 50 questions about
+# the sample, whose grammar knows the truth, the model answers 41 right, the count 38, and the most frequent answer alone 26. Of a question in other
+# words, such as "what should I eat with it?", it understands nothing (`docs/questions.md`).
+# </details>
+# %% [markdown] lang="es"
+# **Ejercicio.** El modelo tiene una respuesta para cada pregunta. ¿Con qué la comparas antes de creerla?
+#
+# <details><summary>Respuesta</summary>
+#
+# Con la respuesta sin la reseña y con una cuenta: la respuesta más frecuente en las reseñas de entrenamiento de la misma uva. De 50 preguntas sobre
+# la muestra, cuya gramática sabe la verdad, el modelo acierta 41, la cuenta 38 y la respuesta más frecuente por sí sola 26. Una pregunta con otras
+# palabras, como «what should I eat with it?», no la entiende en absoluto (`docs/questions.md`).
 # </details>
