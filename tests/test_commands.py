@@ -117,7 +117,19 @@ def test_training_loads_nothing_that_it_does_not_need() -> None:
     """Each of these takes memory for the whole run; see "Memory" in benchmarks/RESULTS.md for those that remain."""
     unused = (
         *("torch._inductor.compile_fx", "triton", "torchvision", "transformers.trainer", "transformers.trainer_utils"),
-        *("matplotlib", "peft", "evaluate", "sklearn", "gradio", "onnx", "IPython", "kagglehub"),
+        *(
+            "datasets",
+            "pandas",
+            "pyarrow",
+            "matplotlib",
+            "peft",
+            "evaluate",
+            "sklearn",
+            "gradio",
+            "onnx",
+            "IPython",
+            "kagglehub",
+        ),
         *("tensorboard", "trackio", "wandb", "codecarbon"),
     )
     code = f"import sys, wine_gpt.training; print([name for name in {unused} if name in sys.modules])"

@@ -23,7 +23,7 @@ from wine_gpt.config import DistillConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.distillation import distill, synthetic, targets
-from wine_gpt.distillation.targets import Request, TargetStore, load_or_make
+from wine_gpt.distillation.targets import Labeling, Request, TargetStore, load_or_make
 from wine_gpt.distillation.teacher import load_ensemble
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.modeling.pretrained import load_model
@@ -144,7 +144,7 @@ def test_the_targets_are_the_mean_probabilities_of_the_members(finished: Path, w
     for review, weight in ((3, 0.25), (len(real) + 2, 1.0)):
         ids = store.reviews[review]["input_ids"][: BLOCK_SIZE + 1]
         assert ids.count(end) <= 1
-        found = store(np.array([review]))
+        found = store.soft_targets(np.array([review]))
         with torch.no_grad():
             logits = [model(torch.tensor([ids[:-1]])).logits[0].float() for model in models]
         mean = torch.stack([row.softmax(-1) for row in logits]).mean(0)
@@ -185,13 +185,13 @@ def test_targets_that_are_damaged_or_out_of_date_are_made_again(
     # with the matmuls of the run that made them
     with accelerator_session(config(work, "x").training, tmp_path) as accelerator:
         ensemble = load_ensemble(members(finished), tokenizer)
-        arguments = (folder, made_from, ensemble, tokenizer, real_reviews(work, finished), request, accelerator)
-        load_or_make(*arguments)
+        labeling = Labeling(ensemble, tokenizer, real_reviews(work, finished), accelerator)
+        load_or_make(folder, made_from, labeling, request)
         assert file.read_bytes() == before
         assert not (tmp_path / ".tmp-targets").exists()
         monkeypatch.setattr(targets, "_write", None)
         # complete now, so they are not made again
-        load_or_make(*arguments)
+        load_or_make(folder, made_from, labeling, request)
 
 
 def make_on_small_disk(folder: Path, run: Path, real: Path) -> str:
@@ -200,8 +200,9 @@ def make_on_small_disk(folder: Path, run: Path, real: Path) -> str:
         ensemble = load_ensemble(members(run), tokenizer)
         request = Request(synthetic_reviews=2, seed=42, label_real=True)
         reviews = datasets.load_from_disk(str(real))
+        labeling = Labeling(ensemble, tokenizer, reviews, Accelerator(cpu=True))
         with pytest.raises(UserError) as error:
-            load_or_make(folder / "targets", {}, ensemble, tokenizer, reviews, request, Accelerator(cpu=True))
+            load_or_make(folder / "targets", {}, labeling, request)
         assert [*folder.iterdir()] == []
     return str(error.value)
 
@@ -218,10 +219,10 @@ def test_real_reviews_are_not_predicted_without_a_weight(finished: Path, work: P
     with accelerator_session(config(work, "x").training, tmp_path) as accelerator:
         ensemble = load_ensemble(members(finished), tokenizer)
         request = Request(synthetic_reviews=2, seed=42, label_real=False)
-        load_or_make(tmp_path / "targets", {}, ensemble, tokenizer, real, request, accelerator)
+        load_or_make(tmp_path / "targets", {}, Labeling(ensemble, tokenizer, real, accelerator), request)
     store = TargetStore(tmp_path / "targets", real, BLOCK_SIZE, teacher_weight=0)
     counts = [min(len(store.reviews[review]["input_ids"]) - 1, BLOCK_SIZE) for review in (0, len(real), len(real) + 1)]
-    found = store(np.array([0, len(real)]))
+    found = store.soft_targets(np.array([0, len(real)]))
     assert found.label_weight.tolist() == [1.0] * counts[0] + [0.0] * counts[1]
     assert not found.probabilities[: counts[0]].any()
     assert len(np.load(tmp_path / "targets" / "ids.npy")) == sum(counts[1:])

@@ -13,6 +13,7 @@ GROUND = [
     "config_io",
     "yaml_files",
     "files",
+    "lazy",
     "run_folder",
     "model_path",
     "progress",

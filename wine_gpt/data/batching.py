@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from datasets import Dataset
 
+from wine_gpt.data.tokenized import Ids, TokenizedReviews, TokenizedSplit
 from wine_gpt.errors import UserError
 
 Indices = npt.NDArray[np.int64]
@@ -201,7 +201,7 @@ def _ends(lengths: list[int], budget: int) -> list[int]:
     return ends
 
 
-def positions_of(split: Dataset, block_size: int) -> npt.NDArray[np.int32]:
+def positions_of(split: TokenizedSplit, block_size: int) -> npt.NDArray[np.int32]:
     """Return each tokenized review's number of positions, int32: its tokens minus one, at most ``block_size``."""
     positions = np.empty(len(split), np.int32)
     start = 0
@@ -238,7 +238,7 @@ class CutTexts:
         )
 
 
-def cut_texts(split: Dataset, block_size: int) -> CutTexts:
+def cut_texts(split: TokenizedSplit, block_size: int) -> CutTexts:
     """Count the tokenized texts of a split that are longer than ``block_size``."""
     cut = words = unseen = 0
     for lengths in _lengths(split):
@@ -250,8 +250,11 @@ def cut_texts(split: Dataset, block_size: int) -> CutTexts:
     return CutTexts(len(split), cut, words, unseen / max(words, 1), block_size)
 
 
-def _lengths(split: Dataset) -> Iterator[npt.NDArray[np.int32]]:
+def _lengths(split: TokenizedSplit) -> Iterator[Ids]:
     """Yield the reviews' lengths in pieces, because reading a whole column makes several copies of it."""
+    if isinstance(split, TokenizedReviews):
+        yield from split.lengths()
+        return
     for table in split.select_columns("length").with_format("arrow").iter(LENGTHS_AT_ONCE):
         yield table["length"].to_numpy()
 
@@ -261,7 +264,7 @@ def split_into_micro_batches(indices: Indices, micro_batches: int) -> list[Indic
     return np.array_split(indices, micro_batches)
 
 
-def collate(split: Dataset, indices: Indices, block_size: int, filler: int, positions: int = 1) -> Batch:
+def collate(split: TokenizedSplit, indices: Indices, block_size: int, filler: int, positions: int = 1) -> Batch:
     """Read the reviews at ``indices`` from a tokenized split and pad them on the right to one length.
 
     Attention is causal, so padding on the right needs no attention mask.
@@ -274,18 +277,27 @@ def collate(split: Dataset, indices: Indices, block_size: int, filler: int, posi
             if it finds the padding id.
         positions: the smallest number of positions of the batch.
     """
-    # one flat array of all reviews' ids is faster than an array per review
-    column = split.with_format("arrow")[indices]["input_ids"].combine_chunks()
-    starts = column.offsets.to_numpy()[:-1, None]
-    lengths = np.minimum(column.value_lengths().to_numpy(), block_size + 1)[:, None]
+    flat, offsets = _flat_ids(split, indices)
+    starts = offsets[:-1, None]
+    lengths = np.minimum(np.diff(offsets), block_size + 1)[:, None]
     columns = np.arange(max(lengths.max(), positions + 1))
-    ids = column.values.to_numpy()[starts + np.minimum(columns, lengths - 1)].astype(np.int64)
+    ids = flat[starts + np.minimum(columns, lengths - 1)].astype(np.int64)
     real = columns[1:] < lengths
     input_ids, labels = np.where(real, ids[:, :-1], filler), np.where(real, ids[:, 1:], IGNORED)
     return Batch(torch.from_numpy(input_ids), torch.from_numpy(labels))
 
 
-def evaluation_batches(split: Dataset, block_size: int, batch_tokens: int) -> Iterator[Indices]:
+def _flat_ids(split: TokenizedSplit, indices: Indices) -> tuple[Ids, npt.NDArray[np.integer]]:
+    """Return the ids of reviews as one flat array, and the offsets of the reviews in it and its length."""
+    if isinstance(split, TokenizedReviews):
+        reviews = split.read(indices)
+        return np.concatenate(reviews), np.cumsum([0, *map(len, reviews)])
+    # one flat array of all reviews' ids is faster than an array per review
+    column = split.with_format("arrow")[indices]["input_ids"].combine_chunks()
+    return column.values.to_numpy(), column.offsets.to_numpy()
+
+
+def evaluation_batches(split: TokenizedSplit, block_size: int, batch_tokens: int) -> Iterator[Indices]:
     """Yield the indices of every review once, the shortest first, in batches of at most ``batch_tokens`` positions."""
     positions = positions_of(split, block_size)
     if len(positions):

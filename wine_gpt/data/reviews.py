@@ -40,11 +40,13 @@ class Reviews:
             before lower-casing.
         report: the counts of records kept and dropped.
         fingerprint: a hash of the texts, their order and their splits.
+        folder: the folder of the cache, for further files that depend on the reviews.
     """
 
     splits: DatasetDict
     report: DataReport
     fingerprint: str
+    folder: Path
 
 
 def load_reviews(config: DataConfig) -> Reviews:
@@ -69,7 +71,7 @@ def load_reviews(config: DataConfig) -> Reviews:
     splits = DatasetDict({split: Dataset.from_file(str(folder / f"{split}.arrow")) for split in SPLITS})
     # the cache may have been written when the source had another name, such as a relative path
     report = dataclasses.replace(DataReport.from_dict(saved["report"]), source=source.name)
-    return Reviews(splits, report, saved["fingerprint"])
+    return Reviews(splits, report, saved["fingerprint"], folder)
 
 
 def texts(split: Dataset) -> Iterator[str]:

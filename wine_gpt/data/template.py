@@ -9,9 +9,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from wine_gpt.config import DataConfig, PretrainConfig, column_name
 from wine_gpt.config_io import build_config
 from wine_gpt.errors import UserError
@@ -21,6 +18,7 @@ from wine_gpt.run_folder import CONFIG, TEMPLATE, data_settings
 from wine_gpt.yaml_files import Settings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from transformers import PreTrainedTokenizerFast
 
 # the column of the composed texts; ReviewTemplate refuses the name for any other column
@@ -75,8 +73,11 @@ class ReviewTemplate:
         known = tuple(takewhile(record.__contains__, self.fields))
         return self.header(record) if known == self.fields else self._join(record, known)
 
-    def render_columns(self, columns: Mapping[str, pa.Array]) -> pa.Array:
+    def render_columns(self, columns: Mapping[str, "pa.Array"]) -> "pa.Array":
         """Return the whole text of each record of Arrow columns, as :meth:`render` does for one."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         values = [pc.cast(columns[name], pa.string()) for name in self.columns]
         return pc.binary_join_element_wise(*self._prefix_parts(), *values, SEPARATOR)
 
@@ -227,7 +228,11 @@ def require_template(run: Path, data: DataConfig) -> None:
 
 def _as_text(value: object) -> str:
     # Arrow writes numbers as in render_columns: 15.0 is "15"
-    return value if isinstance(value, str) else str(pa.scalar(value).cast(pa.string()))
+    if isinstance(value, str):
+        return value
+    import pyarrow as pa
+
+    return str(pa.scalar(value).cast(pa.string()))
 
 
 def _letters(text: str) -> str:

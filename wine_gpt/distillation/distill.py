@@ -7,24 +7,27 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from datasets import DatasetDict
-from transformers import PreTrainedTokenizerFast
+from accelerate.utils import broadcast_object_list
+from datasets import Dataset
 
 from wine_gpt import run_folder
 from wine_gpt.config import DistillConfig
-from wine_gpt.data.reviews import Reviews
 from wine_gpt.distillation.members import train_members
-from wine_gpt.distillation.targets import Request, TargetStore, load_or_make
+from wine_gpt.distillation.targets import Labeling, Request, TargetStore, load_or_make
 from wine_gpt.distillation.teacher import load_ensemble
-from wine_gpt.files import sha256
+from wine_gpt.files import read_json, sha256, write_json
 from wine_gpt.modeling.scoring import score
 from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.tokenizer.files import fingerprint
+from wine_gpt.tokenizer.prepared import PreparedReviews
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.pretrain import FinishedRun, Teaching, pretrain
 from wine_gpt.training.record import Distillation, MemberLoss, RunMetrics
 
 logger = get_logger(__name__)
+
+# the ensemble's losses, in the folder of the targets, which is replaced if a member changes
+ENSEMBLE = "ensemble.json"
 
 
 def distill(config: DistillConfig) -> FinishedRun:
@@ -51,30 +54,27 @@ def distill(config: DistillConfig) -> FinishedRun:
 def _teach(
     config: DistillConfig,
     members: Sequence[Path],
-    reviews: Reviews,
-    tokenizer: PreTrainedTokenizerFast,
-    splits: DatasetDict,
+    data: PreparedReviews,
     accelerator: Accelerator,
 ) -> Teaching:
     """Return the real and synthetic reviews with the targets that the members predict."""
-    settings, real = config.distillation, splits["train"]
+    settings, real, tokenizer = config.distillation, data.splits["train"], data.tokenizer
+    # this process has imported datasets, so it has read the reviews itself
+    assert isinstance(real, Dataset)
     with shared_errors():
         ensemble = load_ensemble(members, tokenizer).to(accelerator.device)
     made_from = {
-        "data": reviews.fingerprint,
+        "data": data.fingerprint,
         "tokenizer": fingerprint(tokenizer),
         "members": [sha256(member / run_folder.WEIGHTS) for member in members],
     }
     synthetic = settings.synthetic_sets * round(settings.synthetic_ratio * len(real))
     request = Request(synthetic, config.training.seed, label_real=settings.teacher_weight > 0)
     folder = Path(config.output_dir) / run_folder.TARGETS
-    main_process_first(lambda: load_or_make(folder, made_from, ensemble, tokenizer, real, request, accelerator))
+    labeling = Labeling(ensemble, tokenizer, real, accelerator)
+    main_process_first(lambda: load_or_make(folder, made_from, labeling, request))
     store = TargetStore(folder, real, config.model.block_size, settings.teacher_weight, settings.synthetic_sets)
-    losses = {
-        name: score(ensemble, splits[name], tokenizer, accelerator).nats_per_word
-        for name in ("validation", "test")
-        if len(splits[name])
-    }
+    losses = _score_once(folder / ENSEMBLE, labeling, data)
     found = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
     logger.info(f"ensemble of {len(members)} members: {found} nats per word; the student approximates it")
     record = Distillation(
@@ -85,4 +85,23 @@ def _teach(
     )
     student = ("teacher_weight", "synthetic_sets")
     key = {"targets": store.fingerprint, **{f"distillation.{name}": getattr(settings, name) for name in student}}
-    return Teaching(store.reviews, store, store.rows_of_epoch, key, record)
+    return Teaching(store, key, record)
+
+
+def _score_once(file: Path, labeling: Labeling, data: PreparedReviews) -> dict[str, float]:
+    """Return the ensemble's loss on each held-out split, from the file that an earlier start wrote if it is there."""
+    accelerator = labeling.accelerator
+    with shared_errors():
+        saved = read_json(file) if accelerator.is_main_process and file.exists() else None
+    losses: dict[str, float] | None = broadcast_object_list([saved])[0]
+    if losses is not None:
+        return losses
+    losses = {
+        name: score(labeling.ensemble, data.splits[name], labeling.tokenizer, accelerator).nats_per_word
+        for name in ("validation", "test")
+        if len(data.splits[name])
+    }
+    with shared_errors():
+        if accelerator.is_main_process:
+            write_json(file, losses)
+    return losses

@@ -97,7 +97,7 @@ class TargetStore:
         """Return the indices of an epoch's reviews: all real ones and one set of synthetic ones, in turn."""
         return np.concatenate([self._real, self._sets[epoch % len(self._sets)]])
 
-    def __call__(self, reviews: Indices) -> SoftTargets:
+    def soft_targets(self, reviews: Indices) -> SoftTargets:
         """Return the targets of all positions of some reviews, one review after the other."""
         positions = self._positions[reviews]
         rows = np.concatenate(
@@ -115,25 +115,31 @@ class TargetStore:
         return SoftTargets(ids, probabilities * scale[:, None], rest * scale, 1 - weight)
 
 
-def load_or_make(
-    folder: Path,
-    made_from: JsonObject,
-    ensemble: Ensemble,
-    tokenizer: PreTrainedTokenizerFast,
-    real: Dataset,
-    request: Request,
-    accelerator: Accelerator,
-) -> None:
+@dataclass(frozen=True)
+class Labeling:
+    """The teacher and the reviews that it labels.
+
+    Attributes:
+        ensemble: the teacher.
+        tokenizer: its tokenizer.
+        real: the tokenized real reviews.
+        accelerator: for the precision of the matmuls.
+    """
+
+    ensemble: Ensemble
+    tokenizer: PreTrainedTokenizerFast
+    real: Dataset
+    accelerator: Accelerator
+
+
+def load_or_make(folder: Path, made_from: JsonObject, labeling: Labeling, request: Request) -> None:
     """Make sure that a folder has the targets, and make them if it lacks them, they are damaged or out of date.
 
     Args:
         folder: the folder of the targets.
         made_from: what decides the targets, as a JSON object; other targets are replaced.
-        ensemble: the teacher.
-        tokenizer: its tokenizer.
-        real: the tokenized real reviews.
-        request: what to make.
-        accelerator: for the precision of the matmuls.
+        labeling: what makes the targets.
+        request: which targets to make.
 
     Raises:
         UserError: if the disk is full or the folder can't be written.
@@ -146,7 +152,7 @@ def load_or_make(
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         make_folder(temporary)
-        _write(temporary, ensemble, tokenizer, real, request, accelerator)
+        _write(temporary, labeling, request)
         checksums = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
         write_json(temporary / MANIFEST, {"made_from": made_from, "sha256": checksums})
         shutil.rmtree(folder, ignore_errors=True)
@@ -155,21 +161,15 @@ def load_or_make(
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         free = shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 0
-        problem, needed = error.strerror or one_line(error), _size(real, request)
+        problem, needed = error.strerror or one_line(error), _size(labeling.real, request)
         raise UserError(
             f"targets: can't write {folder}: {problem}; about {needed:,} bytes needed, {free:,} free"
         ) from error
 
 
-def _write(
-    folder: Path,
-    ensemble: Ensemble,
-    tokenizer: PreTrainedTokenizerFast,
-    real: Dataset,
-    request: Request,
-    accelerator: Accelerator,
-) -> None:
+def _write(folder: Path, labeling: Labeling, request: Request) -> None:
     """Sample the synthetic reviews and write all files but the manifest."""
+    ensemble, tokenizer, real = labeling.ensemble, labeling.tokenizer, labeling.real
     count = request.synthetic_reviews
     written = list(sample_reviews(ensemble.models, tokenizer, count, request.seed, visible=True))
     lengths = np.fromiter(map(len, written), np.int32, len(written))
@@ -188,7 +188,7 @@ def _write(
     np.save(folder / f"{STARTS}.npy", np.concatenate([unlabelled, starts]))
     predictions = _predictions(ensemble, reviews, batches, tokenizer.eos_token_id)
     # the precision of training, because float32 would take several times as long
-    with accelerator.autocast():
+    with labeling.accelerator.autocast():
         _write_predictions(folder, int(positions.sum()), predictions)
     for file in folder.iterdir():
         sync(file)

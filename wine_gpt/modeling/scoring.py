@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
-from datasets import Dataset
 from transformers import GPT2PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches
+from wine_gpt.data.tokenized import TokenizedSplit
 from wine_gpt.files import JsonObject, from_fields
 from wine_gpt.tokenizer.word_starts import WordStarts, word_starts
 
@@ -140,14 +140,16 @@ class Score:
         return {"nats_per_word": figures.pop("nats_per_word"), "perplexity": self.perplexity, **figures}
 
 
-def score(module: Scorable, split: Dataset, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator) -> Score:
+def score(
+    module: Scorable, split: TokenizedSplit, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
+) -> Score:
     """Score a tokenized split, its batches divided among the processes; every process returns the same score."""
     return Score.of(score_reviews(module, split, tokenizer, accelerator))
 
 
 def score_reviews(
     module: Scorable,
-    split: Dataset,
+    split: TokenizedSplit,
     tokenizer: PreTrainedTokenizerFast,
     accelerator: Accelerator,
     skipped: Indices | None = None,
@@ -185,7 +187,7 @@ def score_reviews(
 
 
 def own_batches(
-    module: Evaluable, split: Dataset, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
+    module: Evaluable, split: TokenizedSplit, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
 ) -> Iterator[tuple[Indices, Batch]]:
     """Yield this process's batches of a tokenized split, with the indices of their reviews.
 

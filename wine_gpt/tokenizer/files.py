@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from tokenizers import Tokenizer, models
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_json, write_json
@@ -85,6 +85,9 @@ def load_tokenizer(path: str | Path, required: tuple[str, ...] = SPECIAL_TOKENS)
     Raises:
         UserError: if there is no tokenizer, or it is damaged, is not a fast tokenizer or lacks a special token.
     """
+    # imported here, because it imports torch
+    from transformers import AutoTokenizer
+
     folder = local_folder(path, "tokenizer")
     _require_readable(folder)
     try:

@@ -53,6 +53,21 @@ def _normalizers(scheme: Scheme) -> list[normalizers.Normalizer]:
     return [normalizers.NFC(), *lower, *one_break, *one_space]
 
 
+def of_transformers(core: Tokenizer) -> PreTrainedTokenizerFast:
+    """Return a trained tokenizer of one of the kinds as transformers' tokenizer."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token=PAD,
+        unk_token=UNK,
+        bos_token=BOS,
+        eos_token=EOS,
+        # GPT-2's positions count columns, so a plain forward pass is right only if padding is on the right
+        padding_side="right",
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
 def begin_with_bos(bos_id: int) -> processors.PostProcessor:
     """Return the post-processor that begins each text with [BOS]."""
     return processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, bos_id)])

@@ -11,7 +11,18 @@ from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import texts
 from wine_gpt.data.template import CLASS_TEMPLATE, ReviewTemplate
 from wine_gpt.errors import UserError
-from wine_gpt.tokenizer.schemes import BOS, BPE, EOS, PAD, UNK, WORDS, Scheme, begin_with_bos, untrained
+from wine_gpt.tokenizer.schemes import (
+    BOS,
+    BPE,
+    EOS,
+    PAD,
+    UNK,
+    WORDS,
+    Scheme,
+    begin_with_bos,
+    of_transformers,
+    untrained,
+)
 from wine_gpt.tokenizer.spacing import natural_spacing
 from wine_gpt.tokenizer.words import count_words
 
@@ -46,17 +57,7 @@ def train_tokenizer(
         core = _count_vocabulary(scheme, texts, vocab_size)
         core.decoder = natural_spacing(template, line_breaks) if kind == WORDS else decoders.Fuse()
     core.post_processor = begin_with_bos(core.get_vocab()[BOS])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        pad_token=PAD,
-        unk_token=UNK,
-        bos_token=BOS,
-        eos_token=EOS,
-        # GPT-2's positions count columns, so a plain forward pass is right only if padding is on the right
-        padding_side="right",
-        clean_up_tokenization_spaces=False,
-        model_input_names=["input_ids", "attention_mask"],
-    )
+    return of_transformers(core)
 
 
 def train_on_reviews(split: Dataset, data: DataConfig, vocab_size: int, kind: str = WORDS) -> PreTrainedTokenizerFast:

@@ -1,5 +1,7 @@
 """Divide texts into the class's words.
 
+Arrow is imported within the functions, because a process that trains does without it.
+
 The division follows the class's notebook. Texts are brought into Unicode's form NFC, so that a decomposed é is the
 same letter, and lower-cased, character by character. Each ASCII punctuation character except the backslash is a word,
 and ASCII white space separates words; with ``data.line_breaks`` each line break is a word too.
@@ -11,12 +13,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from wine_gpt.data.columns import BATCH_ROWS
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # the word of a line break, with data.line_breaks
 LINE_BREAK = "\n"
@@ -40,6 +42,10 @@ _FINDER.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", in
 
 def count_words(texts: Iterable[str], line_breaks: bool = False) -> Counter[str]:
     """Count the class's words, and line breaks if they are words."""
+    import pyarrow as pa
+
+    from wine_gpt.data.columns import BATCH_ROWS
+
     counts: Counter[str] = Counter()
     chunks: Counter[str] = Counter()
     remaining = iter(texts)
@@ -52,8 +58,10 @@ def count_words(texts: Iterable[str], line_breaks: bool = False) -> Counter[str]
     return counts
 
 
-def split_at_spaces(texts: pa.Array) -> pa.ListArray:
+def split_at_spaces(texts: "pa.Array") -> "pa.ListArray":
     """Return the chunks of each text, the strings between its spaces, in Arrow because Python is slower."""
+    import pyarrow.compute as pc
+
     return pc.split_pattern(texts, " ")
 
 

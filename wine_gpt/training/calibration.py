@@ -7,9 +7,9 @@ the probabilities and keeps the order of the words.
 
 import torch
 from accelerate import Accelerator
-from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
+from wine_gpt.data.tokenized import TokenizedSplit
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
 
@@ -21,7 +21,7 @@ MAX_STEPS = 34
 
 @torch.no_grad()
 def calibrate(
-    module: LanguageModelLoss, split: Dataset, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
+    module: LanguageModelLoss, split: TokenizedSplit, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
 ) -> float:
     """Find the factor for the logits with the lowest loss on a tokenized split, and apply it to the model.
 

@@ -5,14 +5,14 @@ The loop, the optimizer, the checkpoints and resuming are the same for every obj
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
-from datasets import Dataset, DatasetDict
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import Indices, collate
+from wine_gpt.data.tokenized import TokenizedSplit, TokenizedSplits
 from wine_gpt.files import JsonObject
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.modeling.cross_entropy import SoftTargets
@@ -22,6 +22,20 @@ from wine_gpt.modeling.scoring import Score, ValidationScore, score
 SAMPLES_PER_EVALUATION = 3
 
 LossT = TypeVar("LossT", bound=SummedLoss[Any])
+
+
+class Teacher(Protocol):
+    """The predictions of a teacher that a model learns, and the reviews that they are for."""
+
+    @property
+    def reviews(self) -> TokenizedSplit:
+        """The tokenized reviews that replace the training split."""
+
+    def rows_of_epoch(self, epoch: int) -> Indices:
+        """Return the indices of an epoch's reviews; see :class:`wine_gpt.data.batching.BatchPlan`."""
+
+    def soft_targets(self, indices: Indices) -> SoftTargets:
+        """Return the targets of all positions of the reviews at some indices, one review after the other."""
 
 
 class Objective(ABC, Generic[LossT]):
@@ -36,15 +50,17 @@ class Objective(ABC, Generic[LossT]):
 
     Attributes:
         unit: what the training loss is a mean over: token or review.
+        rows_of_epoch: see :class:`wine_gpt.data.batching.BatchPlan`.
     """
 
     unit = "review"
+    rows_of_epoch: Callable[[int], Indices] | None = None
 
-    def __init__(self, module: LossT, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict) -> None:
+    def __init__(self, module: LossT, tokenizer: PreTrainedTokenizerFast, splits: TokenizedSplits) -> None:
         self.module = module
         self.tokenizer = tokenizer
-        self.train_split: Dataset = splits["train"]
-        self.validation_split: Dataset = splits["validation"]
+        self.train_split: TokenizedSplit = splits["train"]
+        self.validation_split: TokenizedSplit = splits["validation"]
         self.block_size: int = module.model.config.n_positions
 
     def units(self, reviews: int, tokens: int) -> int:
@@ -82,8 +98,7 @@ class LanguageModeling(Objective[LanguageModelLoss]):
         tokenizer: the model's tokenizer.
         splits: the tokenized splits ``train`` and ``validation``.
         prompt: the prompt of the samples after each epoch.
-        soft_targets: returns the targets of all positions of the reviews at some indices, one review after the other;
-            None trains on the labels.
+        teacher: None trains on the labels.
     """
 
     unit = "token"
@@ -92,13 +107,16 @@ class LanguageModeling(Objective[LanguageModelLoss]):
         self,
         model: GPT2LMHeadModel,
         tokenizer: PreTrainedTokenizerFast,
-        splits: DatasetDict,
+        splits: TokenizedSplits,
         prompt: str,
-        soft_targets: Callable[[Indices], SoftTargets] | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__(LanguageModelLoss(model), tokenizer, splits)
         self.prompt = prompt
-        self.soft_targets = soft_targets
+        self.teacher = teacher
+        if teacher is not None:
+            self.train_split = teacher.reviews
+            self.rows_of_epoch = teacher.rows_of_epoch
 
     def units(self, reviews: int, tokens: int) -> int:
         """Return the number of tokens."""
@@ -107,7 +125,7 @@ class LanguageModeling(Objective[LanguageModelLoss]):
     def inputs(self, indices: Indices, positions: int, device: torch.device) -> tuple[Any, ...]:
         """Return the ids, the labels and the soft targets, if there are any; see :class:`LanguageModelLoss`."""
         rows = collate(self.train_split, indices, self.block_size, self.tokenizer.eos_token_id, positions).to(device)
-        soft = () if self.soft_targets is None else (self.soft_targets(indices).to(device),)
+        soft = () if self.teacher is None else (self.teacher.soft_targets(indices).to(device),)
         return (rows.input_ids, rows.labels, *soft)
 
     def validate(self, accelerator: Accelerator) -> Score:

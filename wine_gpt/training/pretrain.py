@@ -7,38 +7,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
-from datasets import Dataset, DatasetDict
-from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
-from wine_gpt.config import DataConfig, PretrainConfig
+from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import parse_config, to_yaml
 from wine_gpt.data.batching import Indices
-from wine_gpt.data.reviews import Reviews, describe_empty_split, load_reviews
+from wine_gpt.data.report import DataReport
 from wine_gpt.data.template import ReviewTemplate
+from wine_gpt.data.tokenized import TokenizedSplits
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, sha256, write_atomically
-from wine_gpt.modeling.cross_entropy import SoftTargets
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Score, score
 from wine_gpt.processes import main_process_first, require_equal, shared_errors
-from wine_gpt.tokenizer import load_tokenizer, tokenize_splits, train_on_reviews
-from wine_gpt.tokenizer.encoding import count_training_words, describe_poor_fit, require_known_words
 from wine_gpt.tokenizer.files import fingerprint, vocabulary_sha256
+from wine_gpt.tokenizer.prepared import PreparedReviews, prepared_by
+from wine_gpt.tokenizer.reading_process import ReadingProcess, saves_memory
 from wine_gpt.tokenizer.schemes import unit
 from wine_gpt.training import epoch_weights, record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate, scale_logits
 from wine_gpt.training.fitting_config import describe_fitting_config
 from wine_gpt.training.hardware import peak_flops
-from wine_gpt.training.objective import LanguageModeling
+from wine_gpt.training.objective import LanguageModeling, Teacher
 from wine_gpt.training.record import (
     Distillation,
     Environment,
@@ -72,16 +69,12 @@ class Teaching:
     """What a model learns from a teacher.
 
     Attributes:
-        reviews: the tokenized reviews that replace the training split.
-        soft_targets: see :class:`wine_gpt.training.objective.LanguageModeling`.
-        rows_of_epoch: see :class:`wine_gpt.data.batching.BatchPlan`.
+        teacher: the predictions that the model learns.
         resume_key: further values that must be equal to resume.
         record: what the metrics file says of it.
     """
 
-    reviews: Dataset
-    soft_targets: Callable[[Indices], SoftTargets]
-    rows_of_epoch: Callable[[int], Indices]
+    teacher: Teacher
     resume_key: JsonObject
     record: Distillation
 
@@ -94,8 +87,8 @@ class TestedRun:
     metrics: RunMetrics
 
 
-# called on all processes with the reviews, the tokenizer and the tokenized splits
-Teach = Callable[[Reviews, PreTrainedTokenizerFast, DatasetDict, Accelerator], Teaching]
+# called on all processes
+Teach = Callable[[PreparedReviews, Accelerator], Teaching]
 
 
 def pretrain(
@@ -107,6 +100,7 @@ def pretrain(
     followed_by: float = 0.0,
     tested: TestedRun | None = None,
     accelerator: Accelerator | None = None,
+    reading: ReadingProcess | None = None,
 ) -> FinishedRun:
     """Train a model from scratch and write a run folder that ``from_pretrained`` and ``pipeline`` load.
 
@@ -120,6 +114,7 @@ def pretrain(
         tested: the run whose scores and calibration the model takes over, because no review is held out.
         accelerator: that of an :func:`accelerator_session` with the config's precision and trackers, in which several
             trainings follow each other; None for a session of its own.
+        reading: a child process that reads the config's data already; None starts one if that saves memory.
 
     Raises:
         UserError: for anything that the user can fix.
@@ -135,43 +130,68 @@ def pretrain(
                 stack.enter_context(run_folder.locked(folder))
                 if not config.overwrite and config.resume is None:
                     run_folder.require_free(folder)
-        return _pretrain(config, folder, accelerator, on_step, on_checkpoint, teach, followed_by, tested)
-
-
-def _pretrain(
-    config: PretrainConfig,
-    folder: Path,
-    accelerator: Accelerator,
-    on_step: Callable[[int, list[Indices]], None] | None,
-    on_checkpoint: Callable[[Path], None] | None,
-    teach: Teach | None,
-    followed_by: float,
-    tested: TestedRun | None,
-) -> FinishedRun:
-    reviews, tokenizer, splits = _load_data(config, held_out=tested is None)
-    teaching = teach(reviews, tokenizer, splits, accelerator) if teach else None
-    with shared_errors():
-        trainer = _build_trainer(config, folder, accelerator, reviews, tokenizer, splits, teaching)
-    trainer.later = round(followed_by * trainer.plan.total_steps)
-    trainer.on_step = on_step or trainer.on_step
-    trainer.on_checkpoint = on_checkpoint or trainer.on_checkpoint
-    if config.resume:
+        data = _load_data(config, tested is None, reading)
+        run = _Run(config, accelerator, data, teach(data, accelerator) if teach else None, tested)
         with shared_errors():
-            resume(trainer, config.resume)
+            trainer = _build_trainer(run)
+        trainer.later = round(followed_by * trainer.plan.total_steps)
+        trainer.on_step = on_step or trainer.on_step
+        trainer.on_checkpoint = on_checkpoint or trainer.on_checkpoint
+        return FinishedRun(folder, _held_out(_resume_or_train(run, trainer)))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run is made from: its settings, the processes, the data, a teacher's predictions, and a refit's run."""
+
+    config: PretrainConfig
+    accelerator: Accelerator
+    data: PreparedReviews
+    teaching: Teaching | None
+    tested: TestedRun | None
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.config.output_dir)
+
+
+def _resume_or_train(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetrics:
+    """Return the metrics of the run, which is trained, scored and saved unless it is finished already."""
+    if run.config.resume:
+        with shared_errors():
+            resume(trainer, run.config.resume)
     trainer.require_equal_start()
-    if (finished := _finished_metrics(config, folder, trainer)) is not None:
-        logger.info(f"finished already: {folder} has all {trainer.plan.total_steps:,} steps of this config")
-        return FinishedRun(folder, _held_out(finished))
-    if teach is None and tested is None:
-        is_words = unit(tokenizer) == "words"
-        words = trainer.cut.words if is_words else count_training_words(splits["train"], tokenizer)
-        logger.info(describe_fitting_config(words))
+    if (finished := _finished_metrics(run, trainer)) is not None:
+        logger.info(f"finished already: {run.folder} has all {trainer.plan.total_steps:,} steps of this config")
+        return finished
+    _advise(run, trainer)
+    _begin(run, trainer)
+    trainer.run()
+    _log_utilization(trainer)
+    metrics = _evaluate(run, trainer)
+    log_results(run.accelerator, trainer.state, _test_figures(metrics))
+    with shared_errors():
+        if run.accelerator.is_main_process:
+            _save(run, trainer, metrics)
+    return metrics
+
+
+def _advise(run: _Run, trainer: Trainer[LanguageModelLoss]) -> None:
+    """Log which config fits the data, and warn of settings that rarely do."""
+    if run.teaching is None and run.tested is None:
+        logger.info(describe_fitting_config(run.data.words))
     _warn_of_few_steps(trainer)
     _suggest_batch_tokens(trainer)
+
+
+def _begin(run: _Run, trainer: Trainer[LanguageModelLoss]) -> None:
+    """Mark the folder as that of an unfinished run, and start the trackers."""
+    folder, accelerator, tokenizer = run.folder, run.accelerator, run.data.tokenizer
     # after all checks, so that a wrong setting does not remove an earlier run
     with shared_errors():
         if accelerator.is_main_process:
-            if config.overwrite:
+            if run.config.overwrite:
                 run_folder.remove_run(folder)
             run_folder.mark_unfinished(folder)
             epoch_weights.discard_after(folder / run_folder.EPOCHS, trainer.state.step)
@@ -179,17 +199,7 @@ def _pretrain(
         f"model: {trainer.module.model.num_parameters():,} parameters, {len(tokenizer):,} {unit(tokenizer)}; "
         f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"
     )
-    start_trackers(accelerator, folder, folder.resolve().name, config, trainer.state)
-    trainer.run()
-    _log_utilization(trainer)
-    metrics = _evaluate(trainer, splits, reviews.fingerprint, tested)
-    if teaching:
-        metrics = dataclasses.replace(metrics, distillation=teaching.record)
-    log_results(accelerator, trainer.state, _test_figures(metrics))
-    with shared_errors():
-        if accelerator.is_main_process:
-            _save_run(folder, config, trainer, reviews, metrics)
-    return FinishedRun(folder, _held_out(metrics))
+    start_trackers(accelerator, folder, folder.resolve().name, run.config, trainer.state)
 
 
 def _test_figures(metrics: RunMetrics) -> dict[str, float]:
@@ -205,7 +215,7 @@ def _held_out(metrics: RunMetrics) -> Score:
     return held_out
 
 
-def _finished_metrics(config: PretrainConfig, folder: Path, trainer: Trainer[LanguageModelLoss]) -> RunMetrics | None:
+def _finished_metrics(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetrics | None:
     """Return the metrics of a finished run that is resumed, none if there are steps left.
 
     Raises:
@@ -213,10 +223,10 @@ def _finished_metrics(config: PretrainConfig, folder: Path, trainer: Trainer[Lan
     """
     metrics = None
     with shared_errors():
-        if config.resume and trainer.accelerator.is_main_process and (folder / run_folder.METRICS).exists():
-            metrics = RunMetrics.load(folder)
-            if not trainer.state.step and not _is_repeated(folder, metrics, trainer.checkpoints.resume_key):
-                raise UserError(run_folder.finished_message(folder))
+        if run.config.resume and run.accelerator.is_main_process and (run.folder / run_folder.METRICS).exists():
+            metrics = RunMetrics.load(run.folder)
+            if not trainer.state.step and not _is_repeated(run.folder, metrics, trainer.checkpoints.resume_key):
+                raise UserError(run_folder.finished_message(run.folder))
     if trainer.state.step not in (0, trainer.plan.total_steps):
         return None
     found: list[RunMetrics | None] = broadcast_object_list([metrics])
@@ -279,81 +289,54 @@ def _flops_per_token(trainer: Trainer[LanguageModelLoss]) -> float:
     return flops_per_token(trainer.module.model.config, float(trainer.plan.positions.mean()))
 
 
-def _load_data(config: PretrainConfig, held_out: bool) -> tuple[Reviews, PreTrainedTokenizerFast, DatasetDict]:
-    """Return the reviews, the tokenizer and the tokenized splits; the main process fills the cache for the others."""
-    reviews = main_process_first(lambda: load_reviews(config.data))
-    logger.info(str(reviews.report))
-    with shared_errors():
-        if held_out:
-            _require_validation(reviews, config.data)
-        tokenizer = _tokenizer(config, reviews)
-    equal = {"data": reviews.fingerprint, "tokenizer": fingerprint(tokenizer)}
+def _load_data(config: PretrainConfig, held_out: bool, reading: ReadingProcess | None) -> PreparedReviews:
+    """Return the tokenized reviews and the tokenizer; the main process fills the cache for the others."""
+
+    def log(report: DataReport) -> None:
+        logger.info(str(report))
+
+    def prepare() -> PreparedReviews:
+        if reading is not None:
+            return prepared_by(reading, config, log)
+        if saves_memory():
+            with ReadingProcess(config, held_out) as started:
+                return prepared_by(started, config, log)
+        # imported here, because it imports datasets, pandas and Arrow
+        from wine_gpt.tokenizer.prepare import prepare
+
+        return prepare(config, held_out, log)
+
+    prepared = main_process_first(prepare)
+    equal = {"data": prepared.fingerprint, "tokenizer": fingerprint(prepared.tokenizer)}
     require_equal(equal, "every machine needs the same data file and the same tokenizer")
-    splits = main_process_first(lambda: tokenize_splits(reviews.splits, tokenizer))
-    with shared_errors():
-        require_known_words(splits, tokenizer)
-    if held_out and (poor_fit := describe_poor_fit(reviews.splits["validation"], splits["validation"], tokenizer)):
-        logger.warning(f"tokenizer: {poor_fit}")
-    # Arrow's allocator keeps freed memory for itself, and training needs little of it
-    pa.default_memory_pool().release_unused()
-    return reviews, tokenizer, splits
+    if prepared.poor_fit:
+        logger.warning(f"tokenizer: {prepared.poor_fit}")
+    return prepared
 
 
-def _build_trainer(
-    config: PretrainConfig,
-    folder: Path,
-    accelerator: Accelerator,
-    reviews: Reviews,
-    tokenizer: PreTrainedTokenizerFast,
-    splits: DatasetDict,
-    teaching: Teaching | None,
-) -> Trainer[LanguageModelLoss]:
+def _build_trainer(run: _Run) -> Trainer[LanguageModelLoss]:
+    config, data = run.config, run.data
     objective = LanguageModeling(
-        build_model(config.model, tokenizer, config.training.seed, config.generation),
-        tokenizer,
-        splits if teaching is None else DatasetDict({**splits, "train": teaching.reviews}),
+        build_model(config.model, data.tokenizer, config.training.seed, config.generation),
+        data.tokenizer,
+        data.splits,
         config.data.prefix,
-        teaching.soft_targets if teaching else None,
+        run.teaching.teacher if run.teaching else None,
     )
-    return Trainer(
-        objective,
-        config.training,
-        accelerator,
-        checkpoints=folder / run_folder.CHECKPOINTS,
-        resume_key={
-            **_resume_key(config, reviews, tokenizer, accelerator.mixed_precision),
-            **(teaching.resume_key if teaching else {}),
-        },
-        epochs=folder / run_folder.EPOCHS if config.training.keep_epochs else None,
-        rows_of_epoch=teaching.rows_of_epoch if teaching else None,
-    )
+    checkpoints = run.folder / run_folder.CHECKPOINTS
+    trainer = Trainer(objective, config.training, run.accelerator, checkpoints, _resume_key(run))
+    if config.training.keep_epochs:
+        trainer.epochs = run.folder / run_folder.EPOCHS
+    return trainer
 
 
-def _require_validation(reviews: Reviews, data: DataConfig) -> None:
-    if not len(reviews.splits["validation"]):
-        raise UserError(f"data: {describe_empty_split(reviews.report, data, 'validation')}")
-
-
-def _tokenizer(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerFast:
-    """Load the config's tokenizer, or train one on the train split, which gives an equal one on every process."""
-    if config.tokenizer.path is not None:
-        tokenizer = load_tokenizer(config.tokenizer.path)
-    else:
-        settings = config.tokenizer
-        tokenizer = train_on_reviews(reviews.splits["train"], config.data, settings.vocab_size, settings.kind)
-    # a prompt that transformers truncates to this length leaves one position for a generated word
-    tokenizer.model_max_length = config.model.block_size - 1
-    return tokenizer
-
-
-def _resume_key(
-    config: PretrainConfig, reviews: Reviews, tokenizer: PreTrainedTokenizerFast, mixed_precision: str
-) -> JsonObject:
+def _resume_key(run: _Run) -> JsonObject:
     """Return what must be equal to resume from a checkpoint."""
     return {
-        **settings_fixed_on_resume(config, mixed_precision),
-        "data": reviews.fingerprint,
-        "tokenizer": fingerprint(tokenizer),
+        **settings_fixed_on_resume(run.config, run.accelerator.mixed_precision),
+        "data": run.data.fingerprint,
+        "tokenizer": fingerprint(run.data.tokenizer),
+        **(run.teaching.resume_key if run.teaching else {}),
     }
 
 
@@ -378,10 +361,9 @@ def resume(trainer: Trainer[Any], requested: str) -> None:
     logger.info(f"resumed from step {found.step:,}")
 
 
-def _evaluate(
-    trainer: Trainer[LanguageModelLoss], splits: DatasetDict, data_fingerprint: str, tested: TestedRun | None
-) -> RunMetrics:
+def _evaluate(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetrics:
     """Calibrate the trained model and score it; a refit takes over the tested run's calibration and scores."""
+    tested, splits = run.tested, run.data.splits
     if tested is None:
         scale, validation, test = _calibrate_and_score(trainer, splits)
         training, refit = summarize(trainer), None
@@ -398,18 +380,19 @@ def _evaluate(
     return RunMetrics(
         validation=validation,
         test=test,
-        data_fingerprint=data_fingerprint,
+        data_fingerprint=run.data.fingerprint,
         training=dataclasses.replace(training, logit_scale=round(scale, 4)),
         parameters=trainer.module.model.num_parameters(),
         peak_memory=PeakMemory.of_this_process(),
         environment=Environment.of(trainer.accelerator.device),
         vocabulary_sha256=vocabulary_sha256(trainer.tokenizer),
         refit=refit,
+        distillation=run.teaching.record if run.teaching else None,
     )
 
 
 def _calibrate_and_score(
-    trainer: Trainer[LanguageModelLoss], splits: DatasetDict
+    trainer: Trainer[LanguageModelLoss], splits: TokenizedSplits
 ) -> tuple[float, Score | None, Score | None]:
     """Return the factor of the logits, and the scores of validation and test; None for an empty split."""
     scoring = (trainer.tokenizer, trainer.accelerator)
@@ -429,16 +412,15 @@ def _take_over(trainer: Trainer[LanguageModelLoss], tested: RunMetrics) -> tuple
     return scale, tested.validation, tested.test
 
 
-def _save_run(
-    folder: Path, config: PretrainConfig, trainer: Trainer[LanguageModelLoss], reviews: Reviews, metrics: RunMetrics
-) -> None:
+def _save(run: _Run, trainer: Trainer[LanguageModelLoss], metrics: RunMetrics) -> None:
     """Write the run folder; the metrics come last, because they mark the run as finished."""
+    folder = run.folder
     save_model(folder, trainer.module.model, trainer.tokenizer)
-    ReviewTemplate.from_config(config.data).save(folder)
+    ReviewTemplate.from_config(run.config.data).save(folder)
     record.save_samples(folder, trainer.state)
     record.save_loss_curve(folder, trainer.state)
-    reviews.report.save(folder / run_folder.DATA_REPORT)
-    write_atomically(folder / run_folder.CONFIG, to_yaml(config))
+    run.data.report.save(folder / run_folder.DATA_REPORT)
+    write_atomically(folder / run_folder.CONFIG, to_yaml(run.config))
     metrics.save(folder)
 
 

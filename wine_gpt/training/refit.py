@@ -11,7 +11,6 @@ from pathlib import Path
 from wine_gpt import run_folder
 from wine_gpt.config import PretrainConfig, RefitConfig
 from wine_gpt.config_io import parse_config
-from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
 from wine_gpt.processes import joins_as_main_process, main_process_first, shared_errors
 from wine_gpt.training.pretrain import FinishedRun, TestedRun, pretrain
@@ -71,6 +70,9 @@ def _settings(config: RefitConfig, tested: TestedRun) -> PretrainConfig:
 
 
 def _require_same_reviews(settings: PretrainConfig, tested: TestedRun) -> None:
+    # imported here, because it imports datasets
+    from wine_gpt.data.reviews import load_reviews
+
     reviews = load_reviews(settings.data)
     if reviews.fingerprint != tested.metrics.data_fingerprint:
         raise UserError(

@@ -12,7 +12,6 @@ from typing import Generic
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from datasets import Dataset
 
 from wine_gpt.config import TrainingConfig
 from wine_gpt.data.batching import BatchPlan, Indices, cut_texts, positions_of
@@ -51,14 +50,13 @@ class Trainer(Generic[LossT]):
         accelerator: determines the device, this process's index and the number of processes.
         checkpoints: the folder of the checkpoints.
         resume_key: values that must be equal to resume from a checkpoint; saved in each checkpoint.
-        epochs: the folder of the weights of every epoch; none keeps the best ones only.
-        rows_of_epoch: see :class:`BatchPlan`.
 
     Attributes:
         on_step: called before each optimizer step with the step, counted from 0, and this process's micro-batches,
             each the indices of its reviews in the training split.
         cut: how much of the training split is not seen, because texts are longer than the model's positions.
         on_checkpoint: called on the main process with the folder of a checkpoint that was saved.
+        epochs: the folder of the weights of every epoch; none keeps the best ones only.
         later: the number of steps of the trainings that follow, for the remaining time of all.
 
     Raises:
@@ -72,22 +70,20 @@ class Trainer(Generic[LossT]):
         accelerator: Accelerator,
         checkpoints: Path,
         resume_key: JsonObject,
-        epochs: Path | None = None,
-        rows_of_epoch: Callable[[int], Indices] | None = None,
     ) -> None:
         self.config = config
-        self.epochs = epochs
+        self.epochs: Path | None = None
         self.objective = objective
         self.tokenizer = objective.tokenizer
-        self.train_split: Dataset = objective.train_split
-        self.validation_split: Dataset = objective.validation_split
+        self.train_split = objective.train_split
+        self.validation_split = objective.validation_split
         self.accelerator = accelerator
         self.block_size = objective.block_size
         self.cut = cut_texts(self.train_split, self.block_size)
         if self.cut.cut:
             logger.warning(f"model: {self.cut}")
         positions = positions_of(self.train_split, self.block_size)
-        self.plan = BatchPlan(positions, config.batch_tokens, config.seed, config.epochs, rows_of_epoch)
+        self.plan = BatchPlan(positions, config.batch_tokens, config.seed, config.epochs, objective.rows_of_epoch)
         self.module = objective.module
         self.updater = TrainStep(objective, self.plan, config, accelerator)
         self.checkpoints = TrainingCheckpoints(

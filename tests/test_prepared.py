@@ -1,0 +1,146 @@
+"""The process that reads and tokenizes the data for a training: what it hands over, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from wine_gpt.config import DataConfig, PretrainConfig, TokenizerConfig
+from wine_gpt.config_io import to_flat
+from wine_gpt.data.batching import collate, cut_texts, positions_of
+from wine_gpt.data.report import DataReport
+from wine_gpt.data.tokenized import TokenizedReviews, locate
+from wine_gpt.errors import UserError
+from wine_gpt.tokenizer.encoding import TOKENIZED
+from wine_gpt.tokenizer.files import fingerprint
+from wine_gpt.tokenizer.prepare import prepare
+from wine_gpt.tokenizer.prepared import PreparedReviews, prepared_by
+from wine_gpt.tokenizer.reading_process import RUN_CHILD, ReadingProcess
+
+CONFIG = PretrainConfig()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, of this process and of the child."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def read(config: PretrainConfig) -> tuple[PreparedReviews, list[DataReport]]:
+    reports: list[DataReport] = []
+    with ReadingProcess(config, held_out=True) as reading:
+        return prepared_by(reading, config, reports.append), reports
+
+
+def children() -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
+
+
+def test_the_ids_in_a_file_are_those_of_the_dataset(tmp_path: Path) -> None:
+    rows = [list(range(10 * row, 10 * row + 2 + row % 5)) for row in range(11)]
+    made = Dataset.from_dict({"row": list(range(11))}).map(
+        lambda batch: {
+            "input_ids": [rows[row] for row in batch["row"]],
+            "length": [len(rows[row]) for row in batch["row"]],
+        },
+        batched=True,
+        remove_columns=["row"],
+        features=TOKENIZED,
+        # four record batches
+        writer_batch_size=3,
+        batch_size=3,
+        cache_file_name=str(tmp_path / "ids.arrow"),
+    )
+    found = TokenizedReviews.from_dict(json.loads(json.dumps(locate(made).to_dict())))
+    assert len(found) == 11
+    assert cut_texts(found, 3) == cut_texts(made, 3)
+    assert positions_of(found, 3).tolist() == positions_of(made, 3).tolist()
+    indices = np.array([10, 0, 2, 3, 3, 8])
+    ours, theirs = collate(found, indices, 4, 99), collate(made, indices, 4, 99)
+    assert ours.input_ids.tolist() == theirs.input_ids.tolist()
+    assert ours.labels.tolist() == theirs.labels.tolist()
+    assert len(locate(Dataset.from_dict({name: [] for name in TOKENIZED}, features=TOKENIZED))) == 0
+
+
+def test_a_child_process_hands_over_what_this_process_would_read(cache: Path) -> None:
+    config = PretrainConfig(tokenizer=TokenizerConfig(kind="bpe", vocab_size=500))
+    found, reports = read(config)
+    own = prepare(config, True, reports.append)
+    assert reports == [own.report, own.report]
+    assert (found.fingerprint, found.words, found.poor_fit) == (own.fingerprint, own.words, own.poor_fit)
+    assert fingerprint(found.tokenizer) == fingerprint(own.tokenizer)
+    assert found.tokenizer.model_max_length == own.tokenizer.model_max_length
+    assert found.tokenizer.special_tokens_map == own.tokenizer.special_tokens_map
+    for name, split in own.splits.items():
+        (rows,) = [split.with_format("numpy")["input_ids"][:]]
+        assert [ids.tolist() for ids in found.splits[name].read(np.arange(len(split)))] == [
+            row.tolist() for row in rows
+        ]
+
+
+def test_an_error_in_the_child_process_is_raised_here_after_the_report(cache: Path) -> None:
+    seen: list[DataReport] = []
+    config = PretrainConfig(data=DataConfig(validation_fraction=0))
+    with (
+        ReadingProcess(config, held_out=True) as reading,
+        pytest.raises(UserError, match=r"^data: none of the 1,978 texts fell into the validation split"),
+    ):
+        prepared_by(reading, config, seen.append)
+    assert [report.kept for report in seen] == [1978]
+
+
+def in_the_child(act: Callable[[int], None]) -> threading.Thread:
+    """Start a thread that acts on the child process while it imports."""
+    before = children()
+
+    def run() -> None:
+        while not (started := children() - before):
+            time.sleep(0.01)
+        # this process is in subprocess.Popen at first
+        time.sleep(0.3)
+        act(started.pop())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def test_ctrl_c_ends_the_child_process_and_leaves_no_file(cache: Path) -> None:
+    before = children()
+    # a shell starts background commands with Ctrl-C ignored
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = in_the_child(lambda pid: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        read(CONFIG)
+    thread.join()
+    signal.signal(signal.SIGINT, handler)
+    assert children() == before
+    assert list(cache.rglob("*.arrow")) == []
+
+
+def test_a_child_process_that_is_killed_is_one_line(cache: Path) -> None:
+    thread = in_the_child(lambda pid: os.kill(pid, signal.SIGKILL))
+    with pytest.raises(
+        UserError, match=r"^data: the process that reads the reviews was killed by SIGKILL: start again$"
+    ):
+        read(CONFIG)
+    thread.join()
+
+
+def test_the_child_process_ends_with_its_parent(cache: Path) -> None:
+    request = json.dumps({"settings": to_flat(CONFIG), "held_out": True})
+    command = [sys.executable, "-c", RUN_CHILD, *sys.path]
+    done = subprocess.run(command, input=f"{request}\n", capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+    assert list(cache.rglob("*.incomplete")) == []

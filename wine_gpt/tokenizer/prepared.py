@@ -1,0 +1,88 @@
+"""Hand over tokenized reviews from a child process that reads the data to the process that trains.
+
+The child imports datasets, pandas and Arrow and holds the raw texts; the training process gets the tokenizer and
+memory-maps the ids. See "Memory" in benchmarks/RESULTS.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from wine_gpt.config import PretrainConfig
+from wine_gpt.data.report import DataReport
+from wine_gpt.data.tokenized import TokenizedReviews, TokenizedSplits
+from wine_gpt.errors import UserError
+from wine_gpt.files import JsonObject
+from wine_gpt.tokenizer.files import load_tokenizer
+from wine_gpt.tokenizer.reading_process import ReadingProcess
+from wine_gpt.tokenizer.schemes import of_transformers
+
+OnReport = Callable[[DataReport], None]
+
+
+@dataclass(frozen=True)
+class PreparedReviews:
+    """What a training needs of its data.
+
+    Attributes:
+        report: the counts of records.
+        fingerprint: that of :class:`wine_gpt.data.reviews.Reviews`.
+        tokenizer: the config's tokenizer, or one that was trained on the training split.
+        splits: the tokenized splits.
+        words: the number of words of the training split, as the class's notebook counts them.
+        poor_fit: see :func:`wine_gpt.tokenizer.encoding.describe_poor_fit`.
+    """
+
+    report: DataReport
+    fingerprint: str
+    tokenizer: PreTrainedTokenizerFast
+    splits: TokenizedSplits
+    words: int
+    poor_fit: str
+
+    @classmethod
+    def from_dict(cls, content: JsonObject, config: PretrainConfig) -> "PreparedReviews":
+        """Read what the child process returned for a config."""
+        return cls(
+            DataReport.from_dict(content["report"]),
+            content["fingerprint"],
+            usable_tokenizer(config, lambda: of_transformers(Tokenizer.from_str(content["tokenizer"]))),
+            {name: TokenizedReviews.from_dict(split) for name, split in content["splits"].items()},
+            content["words"],
+            content["poor_fit"],
+        )
+
+
+def usable_tokenizer(
+    config: PretrainConfig, trained: Callable[[], PreTrainedTokenizerFast]
+) -> PreTrainedTokenizerFast:
+    """Return the config's tokenizer, or the trained one, with the length that fits the model."""
+    path = config.tokenizer.path
+    tokenizer = trained() if path is None else load_tokenizer(path)
+    # a prompt that transformers truncates to this length leaves one position for a generated word
+    tokenizer.model_max_length = config.model.block_size - 1
+    return tokenizer
+
+
+def prepared_by(reading: ReadingProcess, config: PretrainConfig, on_report: OnReport) -> PreparedReviews:
+    """Wait for a child process that prepares the reviews of a config.
+
+    Args:
+        reading: the child process, which was started for the config.
+        config: see :func:`wine_gpt.tokenizer.prepare.prepare`.
+        on_report: as in that function.
+
+    Raises:
+        UserError: as that function, and if the child process is killed.
+        MemoryError: if the child process has too little memory.
+    """
+    answer = reading.answer()
+    if "report" in answer:
+        on_report(DataReport.from_dict(answer["report"]))
+    if "error" in answer:
+        raise UserError(answer["error"])
+    if "out_of_memory" in answer:
+        raise MemoryError(answer["out_of_memory"])
+    return PreparedReviews.from_dict(answer, config)
