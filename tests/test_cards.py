@@ -238,6 +238,7 @@ def test_the_space_of_wine_names_its_own_model(run: RunRecord) -> None:
     assert card.data.title == "wine_gpt"
     assert "# A small model writes wine reviews" in card.text
     assert "The demo loads [me/my-wine]" in card.text
+    assert "LoRA adapters" not in card.text
     assert "org/wine-gpt" not in str(card)
 
 
@@ -257,9 +258,10 @@ def test_a_bad_card_is_found_without_the_hub(run: RunRecord, tmp_path: Path, old
 
 
 def test_a_template_without_a_value_is_refused() -> None:
+    values = {"card_data": "", "name": "me/demo", "corpus": SAMPLE, "source": "", "prefix": "", "has_adapters": False}
     for nothing in (None, math.nan):
         with pytest.raises(ValueError, match="no text for"):
-            fill("space.md", card_data="", name="me/demo", model=nothing, corpus=SAMPLE, source="", prefix="")
+            fill("space.md", model=nothing, **values)
 
 
 def test_a_corpus_may_contain_any_words(run: RunRecord, tmp_path: Path) -> None:

@@ -48,8 +48,18 @@ def space_card(
             "tags": ["text-generation", "gpt2", *subject_tags(corpus)],
         }
     )
-    values = {"name": name, "model": model, "corpus": corpus, "source": source_url() or "", "prefix": escape(prefix)}
-    return fill_card(SpaceCard, data, "space.md", **values)
+    return fill_card(
+        SpaceCard,
+        data,
+        "space.md",
+        name=name,
+        model=model,
+        # the demo loads no other fine-tuned models
+        has_adapters=bool(kept) or any(subset_model.is_adapter for subset_model in subset_models),
+        corpus=corpus,
+        source=source_url() or "",
+        prefix=escape(prefix),
+    )
 
 
 def explorer_card(
