@@ -9,6 +9,7 @@ from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFa
 
 from wine_gpt.config import ModelConfig
 from wine_gpt.data.template import CLASS_TEMPLATE
+from wine_gpt.errors import UserError
 from wine_gpt.generation.decoding import supported_config
 from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_texts, hide_values
 from wine_gpt.modeling.gpt2 import build_model
@@ -97,6 +98,14 @@ def test_guidance_contrasts_the_prompt_with_hidden_values(
         assert ids.tolist() == generate_ids(model, inputs, seed=0, temperature=1.0).tolist()
     (text,) = generate_texts(model, tokenizer, [prompt], seed=0, template=CLASS_TEMPLATE, **settings)
     assert text.split() == tokenizer.decode(ids[0], skip_special_tokens=True).split()
+
+
+@pytest.mark.parametrize("scale", ["2", float("nan"), float("inf")])
+def test_a_guidance_scale_that_is_no_number_is_refused(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, scale: object
+) -> None:
+    with pytest.raises(UserError, match=r"guidance_scale is .* must be a finite number"):
+        generate_texts(model, tokenizer, ["wine review"], seed=0, guidance_scale=scale, template=CLASS_TEMPLATE)
 
 
 def test_guided_prompts_of_different_lengths_are_continued_together(

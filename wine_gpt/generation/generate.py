@@ -1,5 +1,6 @@
 """Generate texts: several prompts at once, or one that is printed while it is generated."""
 
+import math
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -128,7 +129,8 @@ def generate_ids(
             what :func:`hide_values` returns.
 
     Raises:
-        UserError: if transformers refuses a setting or a field of the model's generation config.
+        UserError: if ``guidance_scale`` is no finite number, or transformers refuses a setting or a field of the model's
+            generation config.
     """
     limit = model.config.max_position_embeddings
     if max_new_tokens is not None:
@@ -137,6 +139,9 @@ def generate_ids(
     set_seed(seed)
     streamer = settings.pop("streamer", None)
     negative = {name: settings.pop(name) for name in NEGATIVE_PROMPT if name in settings}
+    scale = settings.get("guidance_scale")
+    if not (scale is None or (isinstance(scale, int | float) and math.isfinite(scale))):
+        raise UserError(f"generation: guidance_scale is {scale!r}: must be a finite number")
     config = supported_config(model, settings)
     # quiet, because transformers warns about the padding that generate adds after a text's end
     with torch.inference_mode(), quiet_transformers():
