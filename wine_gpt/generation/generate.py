@@ -129,8 +129,8 @@ def generate_ids(
             what :func:`hide_values` returns.
 
     Raises:
-        UserError: if ``guidance_scale`` is no finite number, or transformers refuses a setting or a field of the model's
-            generation config.
+        UserError: if ``guidance_scale`` is no finite number, or transformers refuses a setting or a field of the
+            model's generation config.
     """
     limit = model.config.max_position_embeddings
     if max_new_tokens is not None:
