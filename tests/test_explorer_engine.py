@@ -290,7 +290,7 @@ def test_wine_gpts_tokenizer_needs_no_library(call: Call, hub: StaticHub, tokeni
 
 @pytest.mark.skipif(not LIBRARY.is_file(), reason="needs npm install --ignore-scripts --prefix tests/javascript")
 def test_another_tokenizer_is_read_by_the_pinned_library(call: Call, page: "Page", hub: StaticHub) -> None:
-    texts = ["it's a crisp, bright wine", "Ñandú 日本 🍷!"]
+    texts = [" it's a crisp, bright wine", " Ñandú 日本 🍷!"]
     tokenizer = byte_level(texts)
     shutil.copytree(hub.models / "org" / "tiny", hub.models / "org" / "bytes", dirs_exist_ok=True)
     tokenizer.save(str(hub.models / "org" / "bytes" / "tokenizer.json"))
@@ -310,9 +310,9 @@ def test_another_tokenizer_is_read_by_the_pinned_library(call: Call, page: "Page
 
 
 def byte_level(texts: list[str]) -> Tokenizer:
-    """Train a byte-level BPE tokenizer as GPT-2 has."""
+    """Train a byte-level BPE tokenizer that puts a space before a text, unlike GPT-2's."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=True), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet))
     return tokenizer

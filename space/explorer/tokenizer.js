@@ -1,22 +1,20 @@
 /**
  * Texts to ids and back, by a model's tokenizer.json.
  *
- * The tokenizers of words and of characters of wine_gpt are here, exactly as wine_gpt/tokenizer makes them;
- * other_tokenizer.js loads a library for any other.
+ * The tokenizers of words and of characters of wine_gpt are here, exactly as wine_gpt/tokenizer makes them, and
+ * byte_pair_tokenizer.js has its byte-pair encoding and GPT-2's; other_tokenizer.js loads a library for any other.
  */
-import { MOST_IDS } from "./gpt2_config.js";
+import { bytePairTokenizer } from "./byte_pair_tokenizer.js";
 import { ModelError } from "./model_error.js";
 import { naturalSpacing, same } from "./natural_spacing.js";
 import { loadOtherTokenizer } from "./other_tokenizer.js";
 import { piecesOf } from "./pieces.js";
+import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, splitAtSpecial, WHITE_SPACE } from "./tokenizer_json.js";
 
 const PUNCTUATION = "!-/:-@\\[\\]-`{-~";
 const WORD = `[${PUNCTUATION}]|[^${PUNCTUATION} \\t\\n\\x0b\\x0c\\r]+`;
 const WORD_OR_BREAK = `\\n|${WORD}`;
 const CHARACTER = "[\\s\\S]";
-const WHITE_SPACE = "[ \\t\\n\\x0b\\x0c\\r]+";
-const ONE_SPACE = { type: "Replace", pattern: { Regex: WHITE_SPACE }, content: " " };
-const ONE_BREAK = { type: "Replace", pattern: { Regex: "\\r\\n?" }, content: "\n" };
 
 /**
  * @typedef {object} Word a word of a text as typed
@@ -48,7 +46,7 @@ export async function loadTokenizer(files, onBusy = () => {}) {
     if (json === undefined) return { tokenizer: null, problem: `${files.name} has no tokenizer.json` };
     const config = (await files.json("tokenizer_config.json", 10e6)) ?? {};
     onBusy(true);
-    const own = wordLevelTokenizer(json, config);
+    const own = wordLevelTokenizer(json, config) ?? bytePairTokenizer(json, config);
     onBusy(false);
     return { tokenizer: own ?? (await loadOtherTokenizer(json, config, onBusy)), problem: "" };
   } catch (error) {
@@ -92,7 +90,7 @@ function joinCharacters(decoder) {
  * @typedef {object} Parts of a word-level tokenizer, from its tokenizer.json
  * @property {Map<string, number>} vocabulary id of each word
  * @property {number} unknown id of every word that the vocabulary lacks
- * @property {{id: number, content: string}[]} added the special tokens
+ * @property {import("./tokenizer_json.js").AddedToken[]} added the special tokens
  * @property {number[]} first ids before each text
  * @property {(words: string[]) => string} join joins words with natural spacing
  * @property {string} pattern of one word
@@ -129,14 +127,9 @@ class WordLevelTokenizer {
    */
   split(text) {
     const { added, splitSpecial } = this.#parts;
-    if (splitSpecial || !added.length) return this.#words(text);
-    // without split_special_tokens a text that spells [EOS] has that token
-    const escaped = added.map(({ content }) => content.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
-    const idOf = new Map(added.map(({ content, id }) => [content, id]));
-    return text.split(new RegExp(`(${escaped.join("|")})`)).flatMap((part) => {
-      const id = idOf.get(part);
-      return id === undefined ? this.#words(part) : [{ id, text: part, known: true }];
-    });
+    return splitAtSpecial(text, splitSpecial ? [] : added).flatMap(({ content, id }) =>
+      id === undefined ? this.#words(content) : [{ id, text: content, known: true }],
+    );
   }
 
   /** @param {ArrayLike<number>} ids */
@@ -215,39 +208,4 @@ function parseNormalizer(normalizer, characters) {
     }
   }
   return undefined;
-}
-
-/**
- * @param {unknown} vocab
- * @returns {Map<string, number>}
- */
-function parseVocabulary(vocab) {
-  const words = Object.entries(vocab ?? {});
-  const isId = (/** @type {unknown} */ id) => Number.isInteger(id) && /** @type {number} */ (id) >= 0 && /** @type {number} */ (id) < MOST_IDS;
-  if (!words.length || !words.every(([, id]) => isId(id))) throw new ModelError("tokenizer.json has no valid vocabulary");
-  return new Map(words);
-}
-
-/**
- * @param {any} tokens
- * @returns {{id: number, content: string}[] | undefined} undefined if wine_gpt has not written them
- */
-function parseAddedTokens(tokens) {
-  const ours = (/** @type {any} */ token) =>
-    Number.isInteger(token?.id) && token.id >= 0 && token.id < MOST_IDS && typeof token.content === "string" &&
-    token.content && token.special === true && !token.lstrip && !token.rstrip && !token.single_word && !token.normalized;
-  return Array.isArray(tokens) && tokens.length < 1000 && tokens.every(ours) ? tokens : undefined;
-}
-
-/**
- * @param {any} processor
- * @param {Map<string, number>} vocabulary
- * @returns {number[] | undefined} the ids before a text; undefined if the processor does more
- */
-function parsePostProcessor(processor, vocabulary) {
-  if (processor === null || processor === undefined) return [];
-  const [start, text, ...more] = Array.isArray(processor.single) ? processor.single : [];
-  const id = vocabulary.get(start?.SpecialToken?.id);
-  const ours = processor.type === "TemplateProcessing" && id !== undefined && text?.Sequence?.id === "A" && !more.length;
-  return ours ? [id] : undefined;
 }

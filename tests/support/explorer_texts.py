@@ -5,7 +5,7 @@ import json
 import random
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerFast
+from transformers import GPT2TokenizerFast, PreTrainedTokenizerFast
 
 from wine_gpt.data.template import CLASS_TEMPLATE, ReviewTemplate
 from wine_gpt.tokenizer import save_tokenizer, train_tokenizer
@@ -20,6 +20,7 @@ WORDS = (
 MARKS = (*"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "\n", "\r\n", "\r", "\t", "\x0b", "\x0c", "\u2028", "\x85", "  ")
 RECIPE = ReviewTemplate(prefix="a (new) recipe : v2.0", fields=("cuisine",), text_field="method")
 NO_PREFIX = ReviewTemplate(prefix="", fields=("country", "variety"), text_field="text")
+GPT2 = "gpt2"
 # whether line breaks are kept, and the kind, for each form of text
 TOKENIZERS = {
     "class": (CLASS_TEMPLATE, False, "words"),
@@ -27,6 +28,9 @@ TOKENIZERS = {
     "no_prefix": (NO_PREFIX, False, "words"),
     "spaced_characters": (CLASS_TEMPLATE, False, "characters"),
     "with_breaks_characters": (CLASS_TEMPLATE, True, "characters"),
+    "spaced_bpe": (CLASS_TEMPLATE, False, "bpe"),
+    "with_breaks_bpe": (CLASS_TEMPLATE, True, "bpe"),
+    "gpt2_bpe": (NO_PREFIX, False, GPT2),
 }
 
 
@@ -36,8 +40,13 @@ def write_texts(folder: Path, name: str) -> None:
     chance = random.Random(3)
     header = " : ".join([*([template.prefix] if template.prefix else []), *template.fields])
     texts = [_text(chance, header) for _ in range(400)]
-    tokenizer = train_tokenizer(texts[::2], template=template, line_breaks=line_breaks, kind=kind)
-    save_tokenizer(tokenizer, folder)
+    tokenizer: PreTrainedTokenizerFast
+    if kind == GPT2:
+        tokenizer = GPT2TokenizerFast().train_new_from_iterator(texts[::2], vocab_size=500, show_progress=False)
+        tokenizer.save_pretrained(folder)
+    else:
+        tokenizer = train_tokenizer(texts[::2], template=template, line_breaks=line_breaks, kind=kind)
+        save_tokenizer(tokenizer, folder)
     ids = [chance.choices(range(len(tokenizer)), k=chance.randrange(30)) for _ in range(300)]
     encoded = tokenizer(texts)["input_ids"]
     found = {
@@ -55,5 +64,8 @@ def _text(chance: random.Random, header: str) -> str:
 
 
 def _pieces(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> list[str]:
-    texts = ["", *(tokenizer.decode(ids[: end + 1], skip_special_tokens=True) for end in range(len(ids)))]
-    return [longer[len(text) :] for text, longer in itertools.pairwise(texts)]
+    """Return what each id adds to the decoded text; the last byte of a character adds the whole."""
+    decoded = (tokenizer.decode(ids[: end + 1], skip_special_tokens=True) for end in range(len(ids)))
+    texts = [text.rstrip("\ufffd") for text in decoded]
+    lengths = [0, *itertools.accumulate(map(len, texts), max)]
+    return [text[length:] for text, length in zip(texts, lengths, strict=False)]

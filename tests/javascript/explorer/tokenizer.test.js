@@ -4,6 +4,8 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ModelFiles } from "../../../space/explorer/model_files.js";
+import { readable } from "../../../space/explorer/byte_level.js";
+import { bytePairTokenizer } from "../../../space/explorer/byte_pair_tokenizer.js";
 import { loadTokenizer, wordLevelTokenizer } from "../../../space/explorer/tokenizer.js";
 import { dropped, json } from "./local_files.js";
 
@@ -13,7 +15,7 @@ for (const folder of folders) {
   test(folder, async () => {
     const { encoded, decoded, pieces } = json(folder, "texts.json");
     const { tokenizer } = await loadTokenizer(new ModelFiles(dropped(folder)));
-    assert.equal(tokenizer.unit, folder.endsWith("characters") ? "character" : "word");
+    assert.equal(tokenizer.unit, { characters: "character", bpe: "token" }[folder.split("_").at(-1)] ?? "word");
     assert.equal(tokenizer.wordLevel, tokenizer.unit === "word");
     for (const { text, ids } of encoded) assert.deepEqual(tokenizer.encode(text), ids, JSON.stringify(text));
     for (const { ids, text } of decoded) assert.equal(tokenizer.decode(ids), text);
@@ -57,6 +59,36 @@ test("a tokenizer.json that wine_gpt did not write is not taken for wine_gpt's",
     assert.equal(wordLevelTokenizer(file, {}), undefined, change.toString());
   }
   for (const file of [null, 3, [], "x", {}, { model: null }]) assert.equal(wordLevelTokenizer(file, {}), undefined);
+});
+
+test("byte-pair encoding that does more than wine_gpt's and GPT-2's is not taken for theirs", () => {
+  const folder = folders.find((name) => name.endsWith("spaced_bpe"));
+  const changes = [
+    (file) => (file.pre_tokenizer.add_prefix_space = true),
+    (file) => (file.pre_tokenizer = { type: "Split", pattern: { Regex: "(a+)+$" }, behavior: "Isolated", invert: false }),
+    (file) => (file.normalizer.normalizers[1].pattern.Regex = "(a+)+$"),
+    (file) => (file.normalizer = { type: "Lowercase" }),
+    (file) => (file.model.type = "Unigram"),
+    (file) => (file.model.dropout = 0.1),
+    (file) => (file.model.byte_fallback = true),
+    (file) => (file.model.merges = 3),
+    (file) => file.model.merges.push(["a", 7]),
+    (file) => file.model.merges.push(["a", "no such token"]),
+    (file) => (file.decoder = { type: "Fuse" }),
+    (file) => (file.post_processor = { type: "BertProcessing" }),
+    (file) => delete file.decoder,
+  ];
+  assert.ok(bytePairTokenizer(json(folder, "tokenizer.json"), {}));
+  for (const change of changes) {
+    const file = json(folder, "tokenizer.json");
+    change(file);
+    assert.equal(bytePairTokenizer(file, {}), undefined, change.toString());
+  }
+  for (const file of [null, 3, [], "x", {}, { model: null }, { model: {}, pre_tokenizer: {} }]) assert.equal(bytePairTokenizer(file, {}), undefined);
+});
+
+test("a token's bytes are shown as text where they are whole characters", () => {
+  assert.deepEqual(["Ġwine", "Ċ", "RosÃ©", "Ã", "▁a", "日", ""].map(readable), [" wine", "\n", "Rosé", "Ã", "▁a", "日", ""]);
 });
 
 test("without its library another tokenizer is named in one line, and ids still work", async () => {

@@ -1,0 +1,146 @@
+/** Byte-pair encoding over bytes: wine_gpt's tokenizer of the kind bpe, and GPT-2's own. */
+import { byteCharacters, textOfTokens } from "./byte_level.js";
+import { same } from "./natural_spacing.js";
+import { piecesOf } from "./pieces.js";
+import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, splitAtSpecial, WHITE_SPACE } from "./tokenizer_json.js";
+
+/** GPT-2's words, with the space before them, in each of which pairs are merged. \p{White_Space} is the \s of tokenizers. */
+const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+const PLAIN = { dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null, fuse_unk: false, byte_fallback: false, ignore_merges: false };
+
+/** @typedef {import("./tokenizer.js").TextTokenizer} TextTokenizer */
+
+/**
+ * @typedef {object} Parts
+ * @property {Map<string, number>} vocabulary
+ * @property {Map<string, number>} ranks of each pair "left right", of which the lowest is merged first
+ * @property {import("./tokenizer_json.js").AddedToken[]} added
+ * @property {number[]} first ids before each text
+ * @property {(text: string) => string} normalize
+ * @property {boolean} splitSpecial whether a text that spells a special token is split as any other
+ */
+
+/**
+ * @param {any} json the parsed tokenizer.json
+ * @param {any} config the parsed tokenizer_config.json
+ * @returns {TextTokenizer | undefined} undefined if the tokenizer does anything else
+ */
+export function bytePairTokenizer(json, config) {
+  const { type, vocab, merges, ...rest } = json?.model ?? {}, { add_prefix_space: prefix, use_regex: divides } = json?.pre_tokenizer ?? {};
+  const isPlain = Object.entries(rest).every(([name, value]) => Object.hasOwn(PLAIN, name) && !value);
+  const isByteLevel = json?.pre_tokenizer?.type === "ByteLevel" && prefix === false && divides !== false && json.decoder?.type === "ByteLevel";
+  const normalize = parseNormalizer(json?.normalizer);
+  if ((type !== "BPE" && type !== undefined) || !isPlain || !isByteLevel || !normalize) return undefined;
+  const vocabulary = parseVocabulary(vocab), ranks = parseMerges(merges, vocabulary);
+  const added = parseAddedTokens(json.added_tokens, json.normalizer !== null);
+  if (!ranks || !added) return undefined;
+  const first = parsePostProcessor(json.post_processor, new Map([...vocabulary, ...added.map(({ content, id }) => /** @type {[string, number]} */ ([content, id]))]));
+  return first && new BytePairTokenizer({ vocabulary, ranks, added, first, normalize, splitSpecial: config?.split_special_tokens === true });
+}
+
+/** @implements {TextTokenizer} */
+class BytePairTokenizer {
+  #parts;
+  /** @type {string[]} */ #labels = [];
+  /** @type {Set<number>} */ #special;
+  /** @type {Map<string, number[]>} the ids of each word that was read */ #known = new Map();
+  wordLevel = false;
+  unit = /** @type {const} */ ("token");
+
+  /** @param {Parts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+    for (const [token, id] of parts.vocabulary) this.#labels[id] = token;
+    for (const { content, id } of parts.added) this.#labels[id] = content;
+    this.#special = new Set(parts.added.map(({ id }) => id));
+  }
+
+  /** @param {string} text */
+  encode(text) {
+    return [...this.#parts.first, ...this.#ids(text)];
+  }
+
+  /** @param {string} text */
+  split(text) {
+    const ids = this.#ids(text), pieces = this.pieces(ids);
+    return ids.map((id, at) => ({ id, text: pieces[at], known: true }));
+  }
+
+  /** @param {ArrayLike<number>} ids */
+  decode(ids) {
+    return textOfTokens(this.labels(Array.from(ids).filter((id) => !this.#special.has(id))));
+  }
+
+  /**
+   * @param {ArrayLike<number>} ids
+   * @param {number} [from]
+   */
+  pieces(ids, from) {
+    return piecesOf(this, ids, from);
+  }
+
+  /** @param {ArrayLike<number>} ids */
+  labels(ids) {
+    return Array.from(ids, (id) => this.#labels[id] ?? "");
+  }
+
+  /** @param {string} label */
+  idOf(label) {
+    return this.#parts.vocabulary.get(label);
+  }
+
+  /** @returns {number[]} the ids of a text, without those before it */
+  #ids(/** @type {string} */ text) {
+    const { added, splitSpecial, normalize } = this.#parts;
+    return splitAtSpecial(text, splitSpecial ? [] : added).flatMap(({ content, id }) =>
+      id !== undefined ? [id] : (normalize(content).match(WORDS) ?? []).flatMap((word) => this.#merge(word)),
+    );
+  }
+
+  /** @returns {number[]} the ids of a word: the pair with the lowest rank is merged, the first of equal ones, until none is left */
+  #merge(/** @type {string} */ word) {
+    const found = this.#known.get(word);
+    if (found) return found;
+    const { vocabulary, ranks } = this.#parts;
+    // a byte that the vocabulary lacks is left out, as by tokenizers
+    const tokens = byteCharacters(word).filter((character) => vocabulary.has(character));
+    const rankAt = (/** @type {number} */ at) => ranks.get(`${tokens[at]} ${tokens[at + 1]}`) ?? Infinity;
+    for (;;) {
+      let best = 0;
+      for (let at = 1; at + 1 < tokens.length; at++) if (rankAt(at) < rankAt(best)) best = at;
+      if (tokens.length < 2 || rankAt(best) === Infinity) break;
+      tokens.splice(best, 2, tokens[best] + tokens[best + 1]);
+    }
+    const ids = tokens.map((token) => /** @type {number} */ (vocabulary.get(token)));
+    this.#known.set(word, ids);
+    return ids;
+  }
+}
+
+/**
+ * @param {any} normalizer
+ * @returns {((text: string) => string) | undefined} undefined if it is neither wine_gpt's nor none, as GPT-2's
+ */
+function parseNormalizer(normalizer) {
+  if (normalizer === null) return (text) => text;
+  const ours = (/** @type {object} */ step) => same(normalizer, { type: "Sequence", normalizers: [{ type: "NFC" }, step] });
+  if (ours(ONE_SPACE)) return (text) => text.normalize("NFC").replace(new RegExp(WHITE_SPACE, "g"), " ");
+  if (ours(ONE_BREAK)) return (text) => text.normalize("NFC").replace(/\r\n?/g, "\n");
+  return undefined;
+}
+
+/**
+ * @param {unknown} merges pairs, or "left right" in old files
+ * @param {Map<string, number>} vocabulary
+ * @returns {Map<string, number> | undefined} undefined if a merge is no pair, or makes no token of the vocabulary
+ */
+function parseMerges(merges, vocabulary) {
+  if (!Array.isArray(merges)) return undefined;
+  /** @type {Map<string, number>} */ const ranks = new Map();
+  for (const [rank, merge] of merges.entries()) {
+    const pair = Array.isArray(merge) ? merge : String(merge).split(" ");
+    if (pair.length !== 2 || !pair.every((token) => typeof token === "string" && token) || !vocabulary.has(pair.join(""))) return undefined;
+    ranks.set(pair.join(" "), rank);
+  }
+  return ranks;
+}
