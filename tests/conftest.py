@@ -54,23 +54,29 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a tokenizer and a GPT-2 that has learned 216 made-up reviews; tests only read it."""
+    return train_toy(tmp_path_factory.mktemp("toy") / "run")
+
+
+def train_toy(folder: Path, kind: str = "words", positions: int = TOY_POSITIONS, epochs: int = 40) -> Path:
+    """Train a GPT-2 on the made-up reviews with a tokenizer of a kind, in a few seconds."""
     from wine_gpt.config import ModelConfig
     from wine_gpt.data.template import CLASS_TEMPLATE
     from wine_gpt.modeling.gpt2 import build_model
     from wine_gpt.modeling.loss import LanguageModelLoss
     from wine_gpt.tokenizer import encode_reviews, save_tokenizer, train_tokenizer
 
-    folder = tmp_path_factory.mktemp("toy") / "run"
     texts = toy_texts()
-    tokenizer = train_tokenizer(texts)
-    tokenizer.model_max_length = TOY_POSITIONS - 1
-    shape = ModelConfig(n_layer=2, n_head=2, n_embd=32, n_inner=64, block_size=TOY_POSITIONS, dropout=0.1)
+    tokenizer = train_tokenizer(texts, 400, kind=kind)
+    tokenizer.model_max_length = positions - 1
+    shape = ModelConfig(n_layer=2, n_head=2, n_embd=32, n_inner=64, block_size=positions, dropout=0.1)
     model = build_model(shape, tokenizer, seed=0)
-    # all reviews have equally many words
-    ids = torch.tensor(encode_reviews(tokenizer, texts))
+    encoded = encode_reviews(tokenizer, texts)
+    # all reviews have equally many words; of the other kinds the longer ones are cut
+    length = min(map(len, encoded))
+    ids = torch.tensor([row[:length] for row in encoded])
     loss = LanguageModelLoss(model).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    for _ in range(40):
+    for _ in range(epochs):
         for rows in torch.randperm(len(ids)).split(54):
             optimizer.zero_grad()
             (loss(ids[rows, :-1], ids[rows, 1:]) / ids[rows, 1:].numel()).backward()

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 import torch
+from conftest import train_toy
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -23,6 +24,9 @@ pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 from playwright.sync_api import Browser, Page, expect
 from support.browser import CHROMIUM, DESKTOP, PHONE, SCREENSHOTS, launched, new_page, serious
 from support.local_server import serving
+
+from wine_gpt.modeling.pretrained import load_model
+from wine_gpt.tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 
@@ -641,9 +645,9 @@ def test_dropped_files_without_a_tokenizer_run_on_ids(opened: Open, toy_run: Pat
 
 
 def give_tokenizer(site: Path, name: str, **changes: object) -> Tokenizer:
-    """Write a copy of the model with a byte-level tokenizer as GPT-2 has, whose parts may be changed."""
+    """Write a copy of the model with a tokenizer that the page does not read itself, whose parts may be changed."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=True), decoders.ByteLevel()
     # the toy model has fewer embeddings than there are bytes
     trainer = trainers.BpeTrainer(vocab_size=60, show_progress=False)
     tokenizer.train_from_iterator(["a crisp, bright wine!"] * 3, trainer)
@@ -687,6 +691,69 @@ def test_a_tokenizer_that_takes_forever_is_one_line(opened: Open, site: tuple[Pa
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
+@pytest.fixture(scope="module", params=[("characters", 160, 4), ("bpe", 48, 20)], ids=["characters", "bpe"])
+def other_kind(site: tuple[Path, str], request: pytest.FixtureRequest) -> str:
+    """Train a model whose tokens are no words beside the page; return its kind."""
+    kind, positions, epochs = request.param
+    train_toy(site[0] / kind, kind, positions, epochs)
+    return str(kind)
+
+
+UNITS = {"characters": ("character", "carácter"), "bpe": ("token", "token")}
+
+
+def test_a_model_without_words_writes_guesses_and_tours_without_a_library(
+    opened: Open, site: tuple[Path, str], other_kind: str
+) -> None:
+    unit, _ = UNITS[other_kind]
+    link = {"model": f"./{other_kind}/", "prompt": "wine review : italy", "temperature": 0, "length": 40}
+    with opened(link, permissions=["clipboard-read", "clipboard-write"]) as page:
+        tokenizer = load_tokenizer(site[0] / other_kind)
+        ids = tokenizer(link["prompt"])["input_ids"]
+        expect(page.locator(".word.given")).to_have_count(len(ids))
+        expect(page.locator(".status")).to_contain_text(re.compile(rf"^{unit.capitalize()}s written: \d+\."))
+        page.get_by_role("button", name="Copy text").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        model, prompt_ids = load_model(site[0] / other_kind), torch.tensor([ids])
+        greedy = model.generate(prompt_ids, do_sample=False, max_new_tokens=link["length"], pad_token_id=0)
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied == tokenizer.decode(greedy[0], skip_special_tokens=True).strip()
+        page.locator(".words button.word:not(.given)").first.click()
+        expect(page.get_by_role("heading", name="What could have come here")).to_be_visible()
+        best = model(prompt_ids).logits[0, -1].softmax(-1).max().item()
+        first = page.locator(".wide-pane .bars li").first
+        expect(first.locator(".figure").first).to_have_text(shown(best))
+        expect(first).to_have_attribute("aria-current", "true")
+        for tab in page.get_by_role("tab").all():
+            tab.click()
+            assert not re.search(
+                r"\bwords?\b", page.locator("main").inner_text().replace("nats per word on unseen", "")
+            )
+        page.get_by_role("tab", name="Guess first").click()
+        page.get_by_role("button", name="Start guessing").click()
+        page.locator("button.choice").first.click()
+        expect(page.locator(".verdict")).to_contain_text("Your surprise: ")
+        page.get_by_role("button", name="Take the tour").click()
+        for _ in range(8):
+            expect(page.locator(".tour-text")).not_to_contain_text("word")
+            page.locator(".tour-next").click()
+        expect(page.locator(".tour")).to_be_hidden()
+        page.screenshot(path=SCREENSHOTS / f"explorer-{other_kind}.png", full_page=True)
+
+
+def test_the_spanish_page_names_the_tokens_with_their_gender(opened: Open, other_kind: str) -> None:
+    _, unit = UNITS[other_kind]
+    with opened({"model": f"./{other_kind}/", "lang": "es", "length": 20, "temperature": 0}) as page:
+        expect(page.get_by_role("tab", name=f"¿Por qué este {unit}?")).to_be_visible()
+        expect(page.get_by_role("tab", name=re.compile(rf"^Mapa de {unit[:3]}"))).to_be_visible()
+        expect(page.get_by_role("button", name=f"{unit.capitalize()} siguiente")).to_be_visible()
+        for tab in page.get_by_role("tab").all():
+            tab.click()
+            assert not re.search(
+                r"\bpalabra|[{}|]", page.locator("main").inner_text().replace("nats por palabra en", "")
+            )
+
+
 def test_the_page_is_in_spanish_for_a_spanish_browser(opened: Open) -> None:
     with opened(locale="es-ES") as page:
         expect(page.locator("html")).to_have_attribute("lang", "es")
@@ -709,7 +776,12 @@ def test_both_languages_have_the_same_texts(opened: Open) -> None:
         )
     assert list(english) == list(spanish)
     for key, line in english.items():
-        assert sorted(re.findall(r"\{\w+\}", line)) == sorted(re.findall(r"\{\w+\}", spanish[key])), key
+        assert values_in(line) == values_in(spanish[key]), key
+
+
+def values_in(line: str) -> list[str]:
+    """Return the names of a text's values, without those for what a token is, which each language needs elsewhere."""
+    return sorted(name for name in re.findall(r"\{(\w+)\}", line) if name.lower() not in ("unit", "units"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -34,7 +34,7 @@ async function start() {
   document.documentElement.lang = text.language;
   document.title = text("heading");
   document.body.classList.toggle("framed", inGradioApp);
-  translate(document, text);
+  callTokensByTheirName();
   showProblems();
   linkLanguages();
   takeDroppedFiles();
@@ -91,9 +91,9 @@ async function load(source, linked) {
   store.state.model?.close();
   store.set({ ...emptyState(), source, loading: { loaded: 0, total: 0 }, tab: store.state.tab });
   try {
-    const onProgress = (/** @type {any} */ progress) => { if (isCurrent()) store.set({ loading: progress }); };
+    const onProgress = (/** @type {{loaded: number, total: number}} */ progress) => { if (isCurrent()) store.set({ loading: progress }); };
     const loaded = await loadAll(source, { onProgress, signal: controller.signal });
-    if (!isCurrent()) return loaded.model?.close();
+    if (!isCurrent()) return loaded.model.close();
     // in the background, because the index can be larger than the model
     loadCopyIndex(new ModelFiles(source, controller.signal)).then((copyIndex) => { if (isCurrent()) store.set({ copyIndex }); });
     await begin(loaded, linked);
@@ -103,13 +103,11 @@ async function load(source, linked) {
 }
 
 /**
- * @param {Partial<import("./store.js").State>} loaded
+ * @param {import("./model_source.js").Loaded} loaded
  * @param {import("./address.js").Linked} linked
  */
 async function begin(loaded, { state, settings, written, word, ignored }) {
-  const { config, generation } = /** @type {import("../remote_model.js").RemoteModel} */ (loaded.model);
-  const template = /** @type {import("./template.js").Template} */ (loaded.template);
-  const { vocabulary } = loaded;
+  const { model: { config, generation }, template, vocabulary } = loaded;
   const { temperature, topK, topP } = generation, length = Math.min(vocabulary.unit === "character" ? 750 : 150, config.positions);
   const known = (/** @type {number | null | undefined} */ index, /** @type {number} */ count) => (index != null && index < count ? index : null);
   store.set({
@@ -124,6 +122,14 @@ async function begin(loaded, { state, settings, written, word, ignored }) {
   // a link that was made with another model may have more ids
   const wrong = written?.some((id) => id >= config.vocabSize) ? [...ignored, "ids"] : ignored;
   if (wrong.length && !store.state.problem) store.set({ problem: text("link_bad", { names: wrong.join(", ") }) });
+}
+
+/** Fill in the page's texts, now and for each model; the first watcher, because the views' texts need the unit, too. */
+function callTokensByTheirName() {
+  store.watch(["model"], ({ vocabulary }) => {
+    text.unit = vocabulary?.unit ?? "word";
+    translate(document, text);
+  });
 }
 
 function showProblems() {
@@ -145,10 +151,7 @@ function showProblems() {
   });
   store.watch(["model", "name"], ({ model, name }) => {
     find(".model-name").textContent = name || "GPT-2";
-    const unit = model?.tokenizer?.unit ?? (model ? "token" : "word"), units = { unit: text(`unit_${unit}`), units: text(`units_${unit}`) };
-    find(".about-model").textContent = model ? text("about_model", { ...describe(name, model.config), ...units }) : "";
-    find(".other-unit").textContent = text("other_unit", units);
-    find(".other-unit").hidden = unit === "word";
+    find(".about-model").textContent = model ? text("about_model", describe(name, model.config)) : "";
   });
   window.addEventListener("unhandledrejection", ({ reason }) => store.set({ problem: text("failed", { message: messageOf(reason) }) }));
   window.addEventListener("error", ({ message }) => store.set({ problem: text("failed", { message }) }));

@@ -3,36 +3,28 @@ import { ModelError } from "../model_error.js";
 
 const join = (/** @type {ArrayLike<number>} */ ids) => Array.from(ids).join(" ");
 
+/** @type {import("./store.js").Vocabulary} */
 export const idTokenizer = {
   wordLevel: false,
   unit: "token",
-  /** @param {string} text */
   async encode(text) {
     return text.trim().split(/[\s,]+/).filter(Boolean).map((part) => {
       if (!/^\d{1,7}$/.test(part)) throw new ModelError(`“${part.slice(0, 20)}” is no id: this model has no tokenizer, so type numbers`);
       return Number(part);
     });
   },
-  /** @param {string} text */
   async split(text) {
     return (await this.encode(text)).map((id) => ({ id, text: ` ${id}`, known: true }));
   },
-  /** @param {ArrayLike<number>} ids */
   async decode(ids) {
     return join(ids);
   },
-  /**
-   * @param {ArrayLike<number>} ids
-   * @param {number} [from]
-   */
   async pieces(ids, from = 0) {
     return Array.from(ids, (id) => ` ${id}`).slice(from);
   },
-  /** @param {ArrayLike<number>} ids */
   async labels(ids) {
     return Array.from(ids, String);
   },
-  /** @param {string} label */
   async idOf(label) {
     return /^\d{1,7}$/.test(label) ? Number(label) : undefined;
   },

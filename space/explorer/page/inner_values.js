@@ -41,26 +41,25 @@ function isNeeded({ ids, writing, chosen, tab, surprise, inner }) {
 }
 
 /**
- * @param {import("./store.js").State} state
+ * @param {import("./store.js").ComputedState} state
  * @param {number} position of a token after the first
  * @returns {Float32Array} the logits that predict it, (vocabulary)
  */
 export function logitsBefore({ model, inner }, position) {
-  const size = /** @type {any} */ (model).config.vocabSize;
-  return /** @type {any} */ (inner).logits.subarray((position - 1) * size, position * size);
+  const size = model.config.vocabSize;
+  return inner.logits.subarray((position - 1) * size, position * size);
 }
 
 /**
- * @param {import("./store.js").State} state
+ * @param {import("./store.js").ComputedState} state
  * @param {number} row
  * @param {number | null} layer null is the mean
  * @param {number | null} head
  * @returns {Float32Array} the attention of one token to itself and those before it, (row + 1)
  */
 export function attentionRow({ inner, ids }, row, layer, head) {
-  const { attentions } = /** @type {any} */ (inner);
-  const layers = layer === null ? attentions : [attentions[layer]];
-  const heads = layers.flatMap((/** @type {Float32Array[]} */ each) => (head === null ? each : [each[head]]));
+  const layers = layer === null ? inner.attentions : [inner.attentions[layer]];
+  const heads = layers.flatMap((each) => (head === null ? each : [each[head]]));
   const mean = new Float32Array(row + 1);
   for (const weights of heads) for (let at = 0; at <= row; at++) mean[at] += weights[row * ids.length + at] / heads.length;
   return mean;
@@ -70,13 +69,13 @@ export function attentionRow({ inner, ids }, row, layer, head) {
 const known = new WeakMap();
 
 /**
- * @param {import("./store.js").State} state
+ * @param {import("./store.js").ComputedState} state
  * @returns {Float32Array} the surprise of each token after the first, in nats, (ids − 1)
  */
 export function surprisesOf({ inner, ids }) {
-  const values = /** @type {any} */ (inner);
-  if (!known.has(values)) known.set(values, surprises(values.logits, ids));
-  return /** @type {Float32Array} */ (known.get(values));
+  const found = known.get(inner) ?? surprises(inner.logits, ids);
+  known.set(inner, found);
+  return found;
 }
 
 /**

@@ -16,6 +16,8 @@ const SETTINGS = "settings.json";
  * @property {string} [endpoint] the Hub's address, if it is another one
  */
 
+/** @typedef {Pick<import("./store.js").LoadedState, "model" | "vocabulary" | "name" | "source" | "template">} Loaded */
+
 /** @returns {Promise<Site>} empty if the page has no settings.json */
 export async function loadSite() {
   try {
@@ -44,7 +46,7 @@ export function chosenSource(search, { model, revision, endpoint }) {
 /**
  * @param {Source} source
  * @param {{onProgress?: import("../weights.js").OnProgress, signal?: AbortSignal}} options
- * @returns {Promise<Pick<import("./store.js").State, "model" | "vocabulary" | "name" | "source" | "template">>}
+ * @returns {Promise<Loaded>}
  * @throws {ModelError}
  */
 export async function loadAll(source, options) {

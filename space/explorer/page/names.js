@@ -1,7 +1,8 @@
 /** What the page calls a token outside the text. */
+import { readable } from "../byte_level.js";
 
 /**
- * @param {import("./store.js").State} state
+ * @param {Pick<import("./store.js").State, "model" | "vocabulary">} state
  * @param {import("./i18n.js").Text} text
  * @param {number} id
  * @param {string} label as the vocabulary has it
@@ -9,8 +10,7 @@
  */
 export function nameOfToken({ model, vocabulary }, text, id, label) {
   if (model?.generation.ends.includes(id)) return text("end");
-  // byte-level tokenizers write a space as Ġ and a line break as Ċ
-  const shown = vocabulary.wordLevel ? label : label.replaceAll("Ġ", " ").replaceAll("Ċ", "⏎");
+  const shown = (vocabulary?.unit === "token" ? readable(label) : label).replaceAll("\n", "⏎");
   return shown.trim() || (shown ? "␣" : `#${id}`);
 }
 

@@ -41,6 +41,9 @@ function isStart(/** @type {import("./store.js").State} */ { words, ids, model }
 export function plainText(state, text) {
   const { bare } = shownWords(state, text);
   if (state.raw) return bare.filter((word) => !isMark(word)).join(" ");
-  const spaced = state.words.map((word, at) => (isMark(bare[at]) ? "" : word.text.replace(word.text.trim(), () => bare[at].replace("·", ":"))));
+  const spaced = state.words.map(({ text: piece }, at) => {
+    const typed = piece.trim();
+    return isMark(bare[at]) ? "" : typed ? piece.replace(typed, () => bare[at].replace("·", ":")) : piece;
+  });
   return spaced.join("").trim();
 }

@@ -1,6 +1,13 @@
 /** The page's state. Views watch the keys that they draw, and actions (writing.js) set them. */
 
 /**
+ * @typedef {import("../remote_model.js").RemoteModel} RemoteModel
+ * @typedef {import("../remote_model.js").RemoteTokenizer} Vocabulary
+ * @typedef {State & {model: RemoteModel, vocabulary: Vocabulary}} LoadedState
+ * @typedef {LoadedState & {inner: import("../gpt2.js").Inner}} ComputedState
+ */
+
+/**
  * @typedef {object} Word one token of the text
  * @property {string} text what it adds to the text, with the white space before it; "" for a special token
  * @property {string} label the token as the vocabulary has it
@@ -19,8 +26,8 @@
 
 /**
  * @typedef {object} State
- * @property {import("../remote_model.js").RemoteModel | null} model
- * @property {any} vocabulary the model's tokenizer, or id_tokenizer.js's if it has none
+ * @property {RemoteModel | null} model
+ * @property {Vocabulary | null} vocabulary the model's tokenizer, or id_tokenizer.js's if it has none; null without a model
  * @property {string} name the model as the page calls it
  * @property {import("../model_files.js").Source | null} source
  * @property {import("./template.js").Template} template
@@ -58,6 +65,22 @@ export function emptyState() {
     ids: [], words: [], given: 0, draws: [], begun: null, edited: false, writing: null, reason: null,
     chosen: null, tab: "next", layer: null, head: null, surprise: false, raw: false, switchedOff: [], inner: null, hiddenFrom: null, copyIndex: null, tour: null,
   };
+}
+
+/**
+ * @param {State} state
+ * @returns {state is LoadedState} whether a model is loaded
+ */
+export function isLoaded(state) {
+  return state.model !== null && state.vocabulary !== null;
+}
+
+/**
+ * @param {State} state
+ * @returns {state is ComputedState} whether the inner values of the text are computed, too
+ */
+export function isComputed(state) {
+  return isLoaded(state) && state.inner !== null;
 }
 
 export class Store {

@@ -1,5 +1,6 @@
 /** Write the text: all of it, one word at a time, or with a word that the visitor takes. */
 import { uniformNumbers } from "../sampling.js";
+import { isLoaded } from "./store.js";
 
 /**
  * @typedef {import("./store.js").Store} Store
@@ -87,12 +88,13 @@ export function stop(store) {
 export async function restore(store, written) {
   if (!(await begin(store))) return;
   const { model, ids } = store.state;
-  const { vocabSize, positions } = /** @type {any} */ (model).config;
+  if (!model) return;
+  const { vocabSize, positions } = model.config;
   const sound = written.filter((id) => id < vocabSize).slice(0, positions - ids.length), controller = new AbortController();
   store.set({ writing: controller });
   await append(store, sound.map((id) => ({ id, draw: null })), () => store.state.writing === controller);
   if (store.state.writing !== controller) return;
-  store.set({ writing: null, edited: true, reason: model?.generation.ends.includes(sound.at(-1) ?? -1) ? "end" : null });
+  store.set({ writing: null, edited: true, reason: model.generation.ends.includes(sound.at(-1) ?? -1) ? "end" : null });
 }
 
 /**
@@ -103,7 +105,8 @@ export async function restore(store, written) {
  */
 export function numberOf({ draws, given, settings }, position) {
   if (position < given) return null;
-  if (draws[position]) return /** @type {any} */ (draws[position]).u;
+  const step = draws[position];
+  if (step) return step.u;
   const uniform = uniformNumbers(settings.seed);
   for (let i = given; i < position; i++) uniform();
   return uniform();
@@ -116,11 +119,13 @@ export function numberOf({ draws, given, settings }, position) {
  */
 async function begin(store) {
   stop(store);
-  const { vocabulary, model, prompt } = store.state;
+  const { state } = store;
+  if (!isLoaded(state)) return false;
+  const { model, vocabulary, prompt } = state;
   try {
-    const { ids, words } = await promptOf(vocabulary, /** @type {any} */ (model).generation.bos, prompt);
+    const { ids, words } = await promptOf(vocabulary, model.generation.bos, prompt);
     // the model checks the ids' range and number
-    await model?.next(ids);
+    await model.next(ids);
     store.set({
       ids, words, given: ids.length, draws: ids.map(() => null), begun: prompt, edited: false, chosen: null, reason: null, problem: "", hiddenFrom: null,
     });
@@ -132,7 +137,7 @@ async function begin(store) {
 }
 
 /**
- * @param {any} vocabulary
+ * @param {import("./store.js").Vocabulary} vocabulary
  * @param {number | null} bos begins a text without a token
  * @param {string} prompt
  * @returns {Promise<{ids: number[], words: Word[]}>}
@@ -143,7 +148,7 @@ export async function promptOf(vocabulary, bos, prompt) {
   const split = await vocabulary.split(prompt), labels = await vocabulary.labels(ids);
   // tokens before the typed words are special ones, such as [BOS]
   const first = ids.length - split.length;
-  const typed = split.every((/** @type {any} */ { id }, /** @type {number} */ at) => ids[first + at] === id);
+  const typed = split.every(({ id }, at) => ids[first + at] === id);
   const pieces = typed ? [] : await vocabulary.pieces(ids);
   const word = (/** @type {number} */ at) => {
     if (!typed) return { text: pieces[at], known: true };
@@ -157,8 +162,8 @@ export async function promptOf(vocabulary, bos, prompt) {
  * @param {{seed: number, skip: number, most: number}} options
  */
 async function extend(store, { seed, skip, most }) {
-  const { model, ids, settings, switchedOff } = store.state;
-  const { temperature, topK, topP } = settings;
+  const { model, settings, switchedOff, ids } = store.state, { temperature, topK, topP } = settings;
+  if (!model) return;
   const controller = new AbortController();
   const isCurrent = () => store.state.writing === controller;
   store.state.writing?.abort();
@@ -175,7 +180,7 @@ async function extend(store, { seed, skip, most }) {
   };
   try {
     const options = { temperature, topK, topP, seed, skip, maxNewTokens: most, switchedOff, signal: controller.signal };
-    const { reason } = await /** @type {any} */ (model).generate(ids, options, (/** @type {any} */ step) => {
+    const { reason } = await model.generate(ids, options, (step) => {
       waiting.push(step);
       if (!isDrawing) drawn = drain();
     });
@@ -193,13 +198,14 @@ async function extend(store, { seed, skip, most }) {
  */
 async function append(store, added, isCurrent = () => true) {
   const { vocabulary, ids: before } = store.state;
+  if (!vocabulary) return;
   const ids = [...before, ...added.map(({ id }) => id)];
   const labels = await vocabulary.labels(ids.slice(before.length));
   const pieces = await vocabulary.pieces(ids, before.length);
   if (!isCurrent() || store.state.ids !== before) return;
   // unknown words are missing in the decoded text, and with them the space after them
   if (before.length && added.length && !store.state.words[before.length - 1].known && /^[\p{L}\p{N}]/u.test(pieces[0])) pieces[0] = ` ${pieces[0]}`;
-  const words = pieces.map((/** @type {string} */ text, /** @type {number} */ at) => ({ text, label: labels[at], known: true, taken: added[at].taken }));
+  const words = pieces.map((text, at) => ({ text, label: labels[at], known: true, taken: added[at].taken }));
   store.set({ ids, words: [...store.state.words, ...words], draws: [...store.state.draws, ...added.map(({ draw }) => draw)] });
 }
 

@@ -7,7 +7,7 @@ const SHOWN = 6;
 
 /**
  * @param {HTMLElement} list
- * @param {import("../store.js").State} state whose `inner`, `layer` and `head` give the attention
+ * @param {import("../store.js").ComputedState} state whose `inner`, `layer` and `head` give the attention
  * @param {import("../i18n.js").Text} text
  * @param {number} position of the word that the step predicts
  */

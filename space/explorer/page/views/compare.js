@@ -8,12 +8,15 @@ import { idTokenizer } from "../id_tokenizer.js";
 import { nameOfWord } from "../names.js";
 import { isAllowed } from "../policy.js";
 import { isMark, shownWords } from "../shown_words.js";
+import { isLoaded } from "../store.js";
 import { promptOf } from "../writing.js";
 
 const MARKED = 5, LEAST_DIFFERENCE = 0.01;
 
 /**
  * @typedef {import("../store.js").Store} Store
+ * @typedef {import("../store.js").RemoteModel} RemoteModel
+ * @typedef {import("../store.js").Vocabulary} Vocabulary
  * @typedef {import("../i18n.js").Text} Text
  * @typedef {ReturnType<typeof finder>} Find
  * @typedef {{own: number[], other: number[], marked: number[]}} Differences for each written word of a side its probability there and after
@@ -22,8 +25,8 @@ const MARKED = 5, LEAST_DIFFERENCE = 0.01;
 
 /**
  * @typedef {object} Side
- * @property {any} model
- * @property {any} vocabulary
+ * @property {RemoteModel} model
+ * @property {Vocabulary} vocabulary
  * @property {number} temperature
  * @property {number[]} ids
  * @property {import("../store.js").Word[]} words
@@ -40,12 +43,14 @@ export function mount(element, store, text) {
   /** @type {AbortController | null} */ let running = null;
 
   async function compare() {
+    const { state } = store;
+    if (!isLoaded(state)) return;
     running?.abort();
-    const controller = running = new AbortController(), { signal } = controller, { state } = store;
-    const isCurrent = () => running === controller && store.state.model === state.model;
+    const controller = running = new AbortController(), { signal } = controller, { model, vocabulary } = state;
+    const isCurrent = () => running === controller && store.state.model === model;
     find(".stop-both").hidden = false;
     try {
-      const { model, vocabulary } = state, second = await others.get(find(".right-model").value.trim(), signal);
+      const second = await others.get(find(".right-model").value.trim(), signal);
       if (!isCurrent()) return;
       status.textContent = text("writing");
       const left = await writeSide(find, state.settings, "left", model, vocabulary, signal);
@@ -67,7 +72,7 @@ export function mount(element, store, text) {
 
   find("form").addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
-    if (store.state.model) compare();
+    compare();
   });
   find(".stop-both").addEventListener("click", () => running?.abort());
   store.watch(["model", "begun", "tab"], ({ model, begun, settings, tab }) => {
@@ -81,7 +86,7 @@ export function mount(element, store, text) {
 
 /** The model that the right side names; the last one stays loaded. */
 class OtherModel {
-  /** @type {{name: string, model: any} | null} */ #loaded = null;
+  /** @type {{name: string, model: RemoteModel} | null} */ #loaded = null;
 
   /**
    * @param {Store} store
@@ -97,7 +102,7 @@ class OtherModel {
   /**
    * @param {string} name
    * @param {AbortSignal} signal
-   * @returns {Promise<any>} null if the name is empty
+   * @returns {Promise<RemoteModel | null>} null if the name is empty
    */
   async get(name, signal) {
     if (this.#loaded?.name !== name) {
@@ -119,8 +124,8 @@ class OtherModel {
  * @param {Find} find
  * @param {import("../store.js").Settings} settings
  * @param {string} name left or right
- * @param {any} model
- * @param {any} vocabulary
+ * @param {RemoteModel} model
+ * @param {Vocabulary} vocabulary
  * @param {AbortSignal} signal
  * @returns {Promise<Side>}
  */
@@ -129,7 +134,7 @@ async function writeSide(find, settings, name, model, vocabulary, signal) {
   const { ids, words } = await promptOf(vocabulary, model.generation.bos, find(`.${name}-prompt`).value);
   const written = await model.generate(ids, { temperature, topK, topP, seed, maxNewTokens: length, signal });
   const all = [...ids, ...written.ids], pieces = await vocabulary.pieces(all, ids.length), labels = await vocabulary.labels(written.ids);
-  const added = pieces.map((/** @type {string} */ piece, /** @type {number} */ at) => ({ text: piece, label: labels[at], known: true }));
+  const added = pieces.map((piece, at) => ({ text: piece, label: labels[at], known: true }));
   return { model, vocabulary, temperature, ids: all, given: ids.length, words: [...words, ...added] };
 }
 
@@ -142,7 +147,7 @@ async function writeSide(find, settings, name, model, vocabulary, signal) {
  * @param {Differences | null} found
  */
 function drawSide(find, store, text, name, side, found) {
-  const state = /** @type {any} */ ({ ...store.state, ...side, raw: false, hiddenFrom: null }), marked = found?.marked ?? [];
+  const state = { ...store.state, ...side, raw: false, hiddenFrom: null }, marked = found?.marked ?? [];
   find(`.${name}-text`).replaceChildren(...shownText(state, text, new Set(marked.map((at) => at + side.given))));
   const table = find(`.${name}-differ`);
   table.hidden = !marked.length;

@@ -25,6 +25,8 @@ const SHOWN = 8, WRITTEN = 40;
 /**
  * @typedef {import("../store.js").Store} Store
  * @typedef {import("../store.js").State} State
+ * @typedef {import("../store.js").LoadedState} LoadedState
+ * @typedef {import("../store.js").ComputedState} ComputedState
  * @typedef {import("../i18n.js").Text} Text
  * @typedef {ReturnType<typeof finder>} Find
  */
@@ -110,8 +112,8 @@ class EpochsView {
   }
 
   async #draw() {
-    const { state } = this.store, { ids, words, given, chosen, settings, layer, head } = state;
-    if (!this.#epochs.length || !state.source || ids.length < 2) return;
+    const { state } = this.store, { vocabulary, ids, words, given, chosen, settings, layer, head } = state;
+    if (!this.#epochs.length || !state.source || !vocabulary || ids.length < 2) return;
     this.#describe();
     const { epoch, file } = this.#epochs[this.slider.valueAsNumber], position = chosen ?? Math.min(given || 1, ids.length - 1);
     const key = JSON.stringify([file, ids, position, settings, layer, head]);
@@ -121,7 +123,7 @@ class EpochsView {
     this.#say(this.text("epochs_loading_one", { epoch }));
     try {
       const model = await this.#models.get(state.source, file);
-      if (isCurrent()) await drawEpoch(this.find, this.text, { ...state, model }, position, isCurrent);
+      if (isCurrent()) await drawEpoch(this.find, this.text, { ...state, model, vocabulary }, position, isCurrent);
       if (isCurrent()) this.#say("");
     } catch (error) {
       if (!isCurrent()) return;
@@ -145,12 +147,12 @@ function lineOf({ epoch, step, training, validation }, last, text) {
 /**
  * @param {Find} find
  * @param {Text} text
- * @param {State} state with the epoch's model
+ * @param {LoadedState} state with the epoch's model
  * @param {number} position
  * @param {() => boolean} isCurrent false when another drawing has begun
  */
 async function drawEpoch(find, text, state, position, isCurrent) {
-  const { ids, given, settings, vocabulary } = state, model = /** @type {any} */ (state.model);
+  const { ids, given, settings, vocabulary, model } = state;
   const inner = await model.forward(ids), here = { ...state, inner };
   const found = await nextWords(here, text, position);
   if (!isCurrent()) return;
@@ -165,7 +167,7 @@ async function drawEpoch(find, text, state, position, isCurrent) {
 /**
  * @param {Find} find
  * @param {Text} text
- * @param {State} state
+ * @param {ComputedState} state
  * @param {number} position
  * @param {NextWord[]} found
  */
@@ -205,10 +207,10 @@ class EpochModels {
   }
 
   #close(/** @type {string} */ file) {
-    const { model, loading } = /** @type {any} */ (this.#models.get(file));
+    const found = this.#models.get(file);
     this.#models.delete(file);
-    loading.abort();
-    model.then((/** @type {any} */ loaded) => loaded.close(), () => {});
+    found?.loading.abort();
+    found?.model.then((loaded) => loaded.close(), () => {});
   }
 }
 
@@ -242,13 +244,13 @@ async function readIndex(source) {
  */
 
 /**
- * @param {import("../store.js").State} state
- * @param {import("../i18n.js").Text} text
+ * @param {ComputedState} state
+ * @param {Text} text
  * @param {number} position
  * @returns {Promise<NextWord[]>} the likeliest words, and the text's
  */
 async function nextWords(state, text, position) {
-  const { model, inner, ids, vocabulary } = /** @type {any} */ (state), size = model.config.vocabSize;
+  const { model, inner, ids, vocabulary } = state, size = model.config.vocabSize;
   const logits = inner.logits.subarray((position - 1) * size, position * size);
   const { ids: ranked, before } = distribution(logits, { suppress: model.generation.suppress });
   const ranks = Array.from({ length: Math.min(SHOWN, ranked.length) }, (_, rank) => rank), own = ranked.indexOf(ids[position]);

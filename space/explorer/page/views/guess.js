@@ -4,6 +4,7 @@ import { fillRow, finder, make, makeButton, makeItem } from "../dom.js";
 import { logitsBefore } from "../inner_values.js";
 import { nameOfToken } from "../names.js";
 import { shownWords } from "../shown_words.js";
+import { isComputed } from "../store.js";
 
 const CHOICES = 5;
 
@@ -41,7 +42,7 @@ export function mount(element, store, text) {
 
   async function ask(/** @type {number} */ position) {
     const { state } = store, { inner, ids } = state;
-    if (!inner || position >= ids.length) return finish();
+    if (!isComputed(state) || position >= ids.length) return finish();
     store.set({ hiddenFrom: position, chosen: null });
     const asked = await questionAt(state, text, position);
     if (store.state.inner !== inner || store.state.hiddenFrom !== position) return;
@@ -152,14 +153,14 @@ function drawScores(/** @type {Find} */ find, /** @type {Text} */ text, /** @typ
 }
 
 /**
- * @param {import("../store.js").State} state
+ * @param {import("../store.js").ComputedState} state
  * @param {import("../i18n.js").Text} text
  * @param {number} position
  * @returns {Promise<Question>} the text's word and the likeliest others, in random order
  */
 async function questionAt(state, text, position) {
   const { model, ids, vocabulary } = state, own = ids[position];
-  const found = distribution(logitsBefore(state, position), { suppress: model?.generation.suppress });
+  const found = distribution(logitsBefore(state, position), { suppress: model.generation.suppress });
   const others = [...found.ids.subarray(0, CHOICES)].filter((id) => id !== own).slice(0, CHOICES - 1);
   const choices = [own, ...others].map((id) => ({ id, order: Math.random() })).sort((one, other) => one.order - other.order).map(({ id }) => id);
   const probabilities = choices.map((id) => found.before[found.ids.indexOf(id)]), total = probabilities.reduce((sum, each) => sum + each, 0);

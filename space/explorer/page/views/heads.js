@@ -3,10 +3,12 @@ import { finder, make, makeButton, placeTip } from "../dom.js";
 import { meanSurprise, surprisesOf } from "../inner_values.js";
 import { surprises } from "../../sampling.js";
 import { nameOfWord } from "../names.js";
+import { isComputed } from "../store.js";
 import { write } from "../writing.js";
 
 /**
  * @typedef {import("../store.js").State} State
+ * @typedef {import("../store.js").ComputedState} ComputedState
  * @typedef {import("../store.js").Store} Store
  * @typedef {import("../i18n.js").Text} Text
  * @typedef {ReturnType<typeof finder>} Find
@@ -57,12 +59,12 @@ export function mount(element, store, text) {
   store.watch(["inner", "tab", "layer", "head", "words"], (state) => {
     find(".ask").hidden = state.ids.length > 1;
     find(".content").hidden = state.ids.length < 2;
-    if (!state.inner || !state.model || state.tab !== "heads") return;
-    drawGallery(find, store, text, losses);
+    if (!isComputed(state) || state.tab !== "heads") return;
+    drawGallery(find, store, state, text, losses);
     drawLarge(find, state, text);
-    drawLoss(find, store, text, losses);
+    drawLoss(find, store, state, text, losses);
   });
-  store.watch(["chosen"], (state) => { if (state.tab === "heads" && state.inner) drawLarge(find, state, text); });
+  store.watch(["chosen"], (state) => { if (state.tab === "heads" && isComputed(state)) drawLarge(find, state, text); });
 }
 
 /** Switch the shown head off, or on again. */
@@ -76,11 +78,12 @@ function toggle(/** @type {Store} */ store) {
  * Draw a small triangle for each head.
  * @param {Find} find
  * @param {Store} store
+ * @param {ComputedState} state
  * @param {Text} text
  * @param {Losses} losses
  */
-function drawGallery(find, store, text, losses) {
-  const { state } = store, { inner, model, ids } = /** @type {any} */ (state), { layers, heads } = model.config;
+function drawGallery(find, store, state, text, losses) {
+  const { inner, model, ids } = state, { layers, heads } = model.config;
   const focused = /** @type {HTMLElement} */ (document.activeElement)?.dataset?.key;
   find(".head-grid").style.setProperty("--heads", String(heads));
   find(".head-grid").replaceChildren(...allHeads(layers, heads).map((own) => {
@@ -105,12 +108,12 @@ function effectOf(/** @type {Head} */ own, /** @type {number[]} */ ids, /** @typ
 /**
  * Draw the shown head's triangle, with the chosen word's row marked.
  * @param {Find} find
- * @param {State} state
+ * @param {ComputedState} state
  * @param {Text} text
  */
 function drawLarge(find, state, text) {
   const { inner, ids, chosen, switchedOff } = state, own = shownHead(state), name = nameOf(state, text, own);
-  paint(find(".head-large"), /** @type {any} */ (inner).attentions[own[0]][own[1]], ids.length, chosen === null ? null : chosen - 1);
+  paint(find(".head-large"), inner.attentions[own[0]][own[1]], ids.length, chosen === null ? null : chosen - 1);
   find(".head-name").textContent = name;
   find(".head-large").setAttribute("aria-label", text("head_large", { name }));
   find(".switch").textContent = text(isOff(state, own) ? "switch_on" : "switch_off");
@@ -122,18 +125,19 @@ function drawLarge(find, state, text) {
  * Say the text's mean surprise, with all heads and without those that are off.
  * @param {Find} find
  * @param {Store} store
+ * @param {ComputedState} state
  * @param {Text} text
  * @param {Losses} losses
  */
-async function drawLoss(find, store, text, losses) {
-  const { state } = store, { ids, given, model, switchedOff, inner } = state, loss = meanSurprise(surprisesOf(state), given);
+async function drawLoss(find, store, state, text, losses) {
+  const { ids, given, model, switchedOff, inner } = state, loss = meanSurprise(surprisesOf(state), given);
   if (!switchedOff.length) losses.whole = { ids, loss };
   else if (losses.whole?.ids !== ids) {
-    const { logits } = await /** @type {any} */ (model).forward(ids);
+    const { logits } = await model.forward(ids);
     if (store.state.inner !== inner) return;
     losses.whole = { ids, loss: meanSurprise(surprises(logits, ids), given) };
   }
-  const before = /** @type {any} */ (losses.whole).loss, figures = { before: text.fixed(before, 3), after: text.fixed(loss, 3) };
+  const before = losses.whole.loss, figures = { before: text.fixed(before, 3), after: text.fixed(loss, 3) };
   find(".head-loss").textContent = switchedOff.length
     ? text("loss_off", { ...figures, change: signed(loss - before, text), count: switchedOff.length })
     : text("loss_on", figures);
@@ -149,8 +153,8 @@ async function drawLoss(find, store, text, losses) {
 function mountMeasure(find, store, text, losses) {
   let isMeasuring = false;
 
-  async function measure() {
-    const { model, ids, given } = /** @type {any} */ (store.state), { layers, heads } = model.config;
+  async function measure(/** @type {import("../store.js").RemoteModel} */ model) {
+    const { ids, given } = store.state, { layers, heads } = model.config;
     const lossOf = async (/** @type {Head[]} */ switchedOff) => meanSurprise(surprises((await model.forward(ids, { switchedOff })).logits, ids), given);
     losses.without = { ids, byHead: new Map() };
     losses.whole = { ids, loss: await lossOf([]) };
@@ -163,10 +167,11 @@ function mountMeasure(find, store, text, losses) {
   }
 
   find(".measure").addEventListener("click", async () => {
-    if (!store.state.model || isMeasuring) return;
+    const { model } = store.state;
+    if (!model || isMeasuring) return;
     isMeasuring = true;
     try {
-      await measure();
+      await measure(model);
     } finally {
       isMeasuring = false;
     }

@@ -2,6 +2,7 @@
 import { distribution } from "../../sampling.js";
 import { finder, make, makeBar } from "../dom.js";
 import { nameOfToken, nameOfWord } from "../names.js";
+import { isComputed } from "../store.js";
 
 const SHOWN = 5;
 
@@ -14,10 +15,11 @@ export function mount(element, store, text) {
   const find = finder(element);
 
   store.watch(["inner", "chosen", "tab", "words"], async (state) => {
-    const { model, inner, chosen, tab, ids } = state;
+    const { chosen, tab, ids } = state;
     find(".ask").hidden = chosen !== null;
     find(".content").hidden = chosen === null;
-    if (!model || !inner || chosen === null || tab !== "lens") return;
+    if (!isComputed(state) || chosen === null || tab !== "lens") return;
+    const { model, inner } = state;
     const found = await wordsByLayer(state, text, chosen);
     if (store.state.inner !== inner || store.state.chosen !== chosen) return;
     const own = nameOfWord(state, text, chosen);
@@ -52,15 +54,15 @@ export function mount(element, store, text) {
  */
 
 /**
- * @param {import("../store.js").State} state
+ * @param {import("../store.js").ComputedState} state
  * @param {import("../i18n.js").Text} text
  * @param {number} position
  * @returns {Promise<LayerWords[]>} for the embeddings and each layer
  */
 async function wordsByLayer(state, text, position) {
-  const { model, inner, ids, vocabulary } = /** @type {any} */ (state), { width, vocabSize } = model.config;
+  const { model, inner, ids, vocabulary } = state, { width, vocabSize } = model.config;
   const residuals = new Float32Array(inner.hidden.length * width);
-  inner.hidden.forEach((/** @type {Float32Array} */ rows, /** @type {number} */ layer) => {
+  inner.hidden.forEach((rows, layer) => {
     residuals.set(rows.subarray((position - 1) * width, position * width), layer * width);
   });
   const logits = await model.lens(residuals), id = ids[position];

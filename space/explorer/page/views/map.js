@@ -12,7 +12,11 @@ const GROUPS = {
   fruits: "cherry plum apple pear lemon peach berry blackberry raspberry strawberry quince orange lime melon",
 };
 
-/** @typedef {{id: number, name: string, at: [number, number]}} Point */
+/**
+ * @typedef {import("../store.js").RemoteModel} RemoteModel
+ * @typedef {import("../store.js").Vocabulary} Vocabulary
+ * @typedef {{id: number, name: string, at: [number, number]}} Point
+ */
 
 /**
  * @typedef {object} Shown
@@ -29,7 +33,7 @@ const GROUPS = {
  */
 export function mount(element, store, text) {
   const find = finder(element), canvas = find("canvas"), tip = find(".tip");
-  /** @type {any} the model that the points are of */ let drawn = null;
+  /** @type {RemoteModel | null} the model that the points are of */ let drawn = null;
   /** @type {Shown} */ const shown = { points: [], groups: new Map(), near: [], group: "" };
   let asked = 0;
 
@@ -37,7 +41,7 @@ export function mount(element, store, text) {
     const { model, vocabulary } = state;
     drawn = model;
     Object.assign(shown, { points: [], near: [], groups: new Map() });
-    if (!model) return;
+    if (!model || !vocabulary) return;
     const { vocabSize, width } = model.config;
     const ids = Array.from({ length: Math.min(FREQUENT, vocabSize) }, (_, id) => id);
     const words = await groupWords(vocabulary, vocabSize);
@@ -56,21 +60,22 @@ export function mount(element, store, text) {
 
   /** @type {import("../projection.js").Plane | null} */ let kept = null;
 
-  async function showNearest(/** @type {any} */ model, /** @type {import("../projection.js").Plane | null} */ plane = kept) {
+  async function showNearest(/** @type {RemoteModel | null} */ model, /** @type {import("../projection.js").Plane | null} */ plane = kept) {
     kept = plane;
     const { state } = store, current = ++asked, word = find(".map-word").value.trim();
-    if (!word || !plane || state.model !== model) return;
-    const id = await idOf(state.vocabulary, word);
+    const { vocabulary } = state;
+    if (!word || !plane || !model || !vocabulary || state.model !== model) return;
+    const id = await idOf(vocabulary, word);
     if (current !== asked) return;
     find(".nearest").replaceChildren();
     find(".nearest-line").textContent = id === undefined || id >= model.config.vocabSize ? text("map_unknown", { word }) : text("map_nearest", { word });
     shown.near = [];
     if (id === undefined || id >= model.config.vocabSize) return drawMap(canvas, shown);
-    const found = await model.nearest(id, NEAREST), ids = [id, ...found.map((/** @type {any} */ each) => each.id)];
-    const labels = await state.vocabulary.labels(ids), rows = await model.embeddings(ids);
+    const found = await model.nearest(id, NEAREST), ids = [id, ...found.map((each) => each.id)];
+    const labels = await vocabulary.labels(ids), rows = await model.embeddings(ids);
     if (current !== asked) return;
     shown.near = project(rows, plane).map((at, i) => ({ id: ids[i], name: nameOfToken(state, text, ids[i], labels[i]), at }));
-    find(".nearest").replaceChildren(...found.map((/** @type {any} */ { cosine }, /** @type {number} */ i) => {
+    find(".nearest").replaceChildren(...found.map(({ cosine }, i) => {
       const { name } = shown.near[i + 1], row = makeButton("bar", "", () => choose(name));
       fillRow(row, name, [[cosine, ""]], [text.fixed(cosine)]);
       return makeItem(row);
@@ -194,7 +199,7 @@ function pointUnder(canvas, shown, { clientX, clientY }) {
 }
 
 /**
- * @param {any} vocabulary
+ * @param {Vocabulary} vocabulary
  * @param {number} vocabSize
  * @returns {Promise<Map<string, number[]>>} the known words of each group that has at least three
  */
@@ -209,7 +214,7 @@ async function groupWords(vocabulary, vocabSize) {
 }
 
 /**
- * @param {any} vocabulary
+ * @param {Vocabulary} vocabulary
  * @param {string} word
  * @returns {Promise<number | undefined>}
  */

@@ -3,6 +3,7 @@ import { distribution, draw } from "../../sampling.js";
 import { fillRow, fillSelect, finder, make, makeButton, makeItem } from "../dom.js";
 import { logitsBefore } from "../inner_values.js";
 import { nameOfToken, nameOfWord } from "../names.js";
+import { isComputed } from "../store.js";
 import { numberOf, take } from "../writing.js";
 import { drawAttention } from "./attention.js";
 
@@ -10,6 +11,7 @@ const SHOWN = 10, DRAWS = 100;
 
 /**
  * @typedef {import("../store.js").State} State
+ * @typedef {import("../store.js").ComputedState} ComputedState
  * @typedef {import("../store.js").Store} Store
  * @typedef {import("../i18n.js").Text} Text
  * @typedef {ReturnType<typeof finder>} Find
@@ -40,7 +42,7 @@ export function mount(element, store, text) {
   mountSteps(find, store);
   mountDistribution(find, store, text);
   store.watch(["inner", "chosen", "layer", "head", "tab"], (state) => {
-    if (state.inner && state.chosen !== null && state.tab === "next") drawAttention(find(".attended"), state, text, state.chosen);
+    if (isComputed(state) && state.chosen !== null && state.tab === "next") drawAttention(find(".attended"), state, text, state.chosen);
   });
 }
 
@@ -114,16 +116,16 @@ function mountDistribution(find, store, text) {
   let drawing = 0;
 
   async function redraw(/** @type {State} */ state) {
-    const { chosen, inner, tab, vocabulary, given } = state;
+    const { chosen, tab, given } = state;
     find(".ask").hidden = chosen !== null;
-    if (tab !== "next" || chosen === null || !inner) {
-      find(".content").hidden = chosen === null || (find(".content").hidden && !inner);
+    if (tab !== "next" || chosen === null || !isComputed(state)) {
+      find(".content").hidden = chosen === null || (find(".content").hidden && !state.inner);
       return;
     }
     choice = choose(state, chosen);
     const { after } = choice, current = ++drawing, ranks = shownRanks(choice);
     const number = numberOf(state, chosen), drawnRank = number === null ? 0 : draw(after, number);
-    const labels = await vocabulary.labels([...ranks, drawnRank].map((rank) => after.ids[rank]));
+    const labels = await state.vocabulary.labels([...ranks, drawnRank].map((rank) => after.ids[rank]));
     if (current !== drawing) return;
     const rows = [...ranks, drawnRank].map((rank, at) => ({ rank, name: nameOfToken(state, text, after.ids[rank], labels[at]) }));
     const drawn = /** @type {Row} */ (rows.pop());
@@ -270,12 +272,12 @@ function drawHundred(find, text, after) {
 }
 
 /**
- * @param {State} state
+ * @param {ComputedState} state
  * @param {number} position
  * @returns {Choice}
  */
 function choose(state, position) {
-  const { settings, model, ids } = state, suppress = model?.generation.suppress;
+  const { settings, model, ids } = state, { suppress } = model.generation;
   const logits = logitsBefore(state, position);
   const after = distribution(logits, { ...settings, suppress });
   const plain = distribution(logits, { suppress });

@@ -1,6 +1,7 @@
 /** Query and key step by step: how one attention weight comes about. */
 import { fillSelect, finder, make, makeBar } from "../dom.js";
 import { nameOfWord } from "../names.js";
+import { isComputed } from "../store.js";
 
 /**
  * @typedef {object} Score how one word's query meets one word's key
@@ -24,10 +25,11 @@ export function mount(element, store, text) {
   /** @type {number | null} position of the query's word; null is the word before the chosen one */ let queryAt = null;
 
   function redraw(/** @type {import("../store.js").State} */ state) {
-    const { inner, model, tab, ids, words } = state;
+    const { tab, ids, words } = state;
     find(".ask").hidden = ids.length > 1;
     find(".content").hidden = ids.length < 2;
-    if (!inner || !model || tab !== "scores") return;
+    if (!isComputed(state) || tab !== "scores") return;
+    const { inner, model } = state;
     const layer = state.layer ?? 0, head = state.head ?? 0, from = queryPosition(state);
     const row = inner.attentions[layer][head].subarray(from * ids.length, from * ids.length + from + 1);
     const to = keyAt !== null && keyAt <= from ? keyAt : row.indexOf(Math.max(...row));
@@ -101,7 +103,7 @@ export function mount(element, store, text) {
 }
 
 /**
- * @param {import("../store.js").State} state
+ * @param {import("../store.js").ComputedState} state
  * @param {number} layer
  * @param {number} head
  * @param {number} from position of the query's word
@@ -109,7 +111,7 @@ export function mount(element, store, text) {
  * @returns {Score}
  */
 function scoreOf({ model, inner, ids }, layer, head, from, to) {
-  const { headWidth, scaling } = /** @type {any} */ (model).config, { queries, keys, attentions } = /** @type {any} */ (inner);
+  const { headWidth, scaling } = model.config, { queries, keys, attentions } = inner;
   const vector = (/** @type {Float32Array} */ rows, /** @type {number} */ at) => rows.subarray(at * headWidth, (at + 1) * headWidth);
   const query = vector(queries[layer][head], from);
   const productsWith = (/** @type {number} */ at) => Array.from(vector(keys[layer][head], at), (value, i) => value * query[i]);

@@ -3,6 +3,7 @@ import { longestSpan } from "../copy_check.js";
 import { copy, finder, make, showTips } from "../dom.js";
 import { attentionRow, meanSurprise, surprisesOf } from "../inner_values.js";
 import { nameOfWord } from "../names.js";
+import { isComputed } from "../store.js";
 import { isMark, plainText, shownWords } from "../shown_words.js";
 import { drawAgain, nextWord, stop, writeOn } from "../writing.js";
 
@@ -92,29 +93,36 @@ function makeWord(state, text, at, bare) {
   return word;
 }
 
-/** @returns {"apart" | "spaced" | "joined"} whether a word may begin a line, only follows a space, or follows the last word */
+/**
+ * @typedef {"apart" | "break" | "spaced" | "joined"} Space whether a word may begin a line, after a space or without one,
+ *   only follows a space, or follows the last word
+ */
+
+/** @returns {Space} */
 function spaceBefore(/** @type {State} */ { raw, words }, /** @type {number} */ at, /** @type {string} */ bare) {
   if (bare === "·" || bare === "∎") return "spaced";
+  // a token that is a space shows it itself
+  if (!raw && !isMark(bare) && words[at].text && !words[at].text.trim()) return "break";
   return raw || isMark(bare) || /^\s/.test(words[at].text) ? "apart" : "joined";
 }
 
 /**
  * @param {HTMLElement} parent
  * @param {HTMLElement} word
- * @param {"apart" | "spaced" | "joined"} space
+ * @param {Space} space
  * @param {boolean} breaks whether a line break comes before it
  */
 function addWord(parent, word, space, breaks) {
   const last = parent.lastElementChild;
   if (breaks) parent.append(make("br"));
-  if (last && !breaks && space !== "apart") {
+  if (last && !breaks && (space === "spaced" || space === "joined")) {
     // a comma stays on the line of the word before it
     last.append(space === "spaced" ? " " : "", word);
     return;
   }
   const unbroken = make("span", "unbroken");
   unbroken.append(word);
-  if (last) parent.append(" ");
+  if (last) parent.append(space === "break" ? make("wbr") : " ");
   parent.append(unbroken);
 }
 
@@ -128,7 +136,7 @@ function mountShades(element, store, text) {
   const find = finder(element), legend = find(".surprise-legend");
 
   store.watch(["words", "chosen", "tab", "inner", "surprise", "layer", "head", "raw", "hiddenFrom"], (state) => {
-    const { chosen, given } = state, nats = state.surprise && state.inner ? surprisesOf(state) : null;
+    const { chosen, given } = state, nats = state.surprise && isComputed(state) ? surprisesOf(state) : null;
     const shade = shadesOf(state);
     spansOf(element).forEach((span, at) => {
       span.style.setProperty("--strength", String(isHidden(state, at) ? 0 : shade(at)));
@@ -151,12 +159,13 @@ function mountShades(element, store, text) {
  * @returns {(at: number) => number} the shade of each word, 0 to 1
  */
 function shadesOf(state) {
-  const { inner, surprise, chosen, tab, layer, head } = state;
-  if (inner && surprise) {
+  const { surprise, chosen, tab, layer, head } = state;
+  if (!isComputed(state)) return () => 0;
+  if (surprise) {
     const nats = surprisesOf(state);
     return (at) => (at ? Math.min(nats[at - 1] / DARKEST, 1) : 0);
   }
-  if (!inner || chosen === null || !SHOW_ATTENTION.has(tab)) return () => 0;
+  if (chosen === null || !SHOW_ATTENTION.has(tab)) return () => 0;
   const weights = attentionRow(state, chosen - 1, layer, head), highest = Math.max(...weights);
   return (at) => (at < weights.length ? weights[at] / highest : 0);
 }
@@ -168,15 +177,15 @@ function shadesOf(state) {
  * @returns {string} what a word's tip says, "" for no tip
  */
 function tipOf(state, text, position) {
-  const { words, chosen, inner, surprise, tab, layer, head, ids, raw } = state;
+  const { words, chosen, surprise, tab, layer, head, ids, raw } = state;
   if (position >= words.length || isHidden(state, position)) return "";
   if (!words[position].known) return text("unknown");
   const name = nameOfWord(state, text, position);
-  if (surprise && inner && position) {
+  if (surprise && isComputed(state) && position) {
     const nats = surprisesOf(state)[position - 1];
     return `${name}: ${text("nats", { nats: text.fixed(nats) })} · ${text.percent(Math.exp(-nats))}`;
   }
-  if (chosen !== null && inner && position < chosen && SHOW_ATTENTION.has(tab)) {
+  if (chosen !== null && isComputed(state) && position < chosen && SHOW_ATTENTION.has(tab)) {
     return `${name}: ${text("of_attention", { weight: text.percent(attentionRow(state, chosen - 1, layer, head)[position]) })}`;
   }
   if (raw) return `${words[position].label}: ${text("id", { id: ids[position] })}`;
