@@ -175,7 +175,8 @@ function drawMap(canvas, shown) {
     context.fillStyle = color(i === 0 && !shown.group ? "--wine-ink" : "--ink");
     dot(point, 3);
     const [x, y] = pixelOf(point.at), wide = context.measureText(point.name).width;
-    const left = Math.min(x + 6 * ratio, canvas.width - wide), top = freeLine(taken, left, y, wide, 14 * ratio);
+    // on the left of the dot where the right edge would cut the name
+    const gap = 6 * ratio, left = x + gap + wide < canvas.width ? x + gap : x - gap - wide, top = freeLine(taken, left, y, wide, 14 * ratio);
     taken.push([left, top, wide]);
     context.fillText(point.name, left, top + 4 * ratio);
   });
