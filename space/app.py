@@ -4,6 +4,7 @@ python app.py, or with hot reload: gradio app.py
 
 WINE_GPT_MODEL names a model: a folder, or a repository on the Hub (org/name or org/name@revision).
 WINE_GPT_ADAPTERS names its adapters, separated by commas.
+WINE_GPT_REVIEWS names a run whose training reviews are searched for similar ones.
 """
 
 import os

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import attention
@@ -24,6 +24,7 @@ from engine import BASE, Engine, Prompt, Settings
 from i18n import Texts, UserFacingError, page_texts
 from model_source import ModelSource, choose_adapters, choose_model
 from regions import Regions
+from similar import load_reviews, most_similar
 from template import SEPARATOR, UNKNOWN, WINE, Template
 
 try:
@@ -31,6 +32,9 @@ try:
     from explorer_files import is_model_file
 except ModuleNotFoundError:
     from wine_gpt.publishing.explorer_files import is_model_file
+
+if TYPE_CHECKING:
+    from wine_gpt.tasks.similarity import SimilarityIndex
 
 # prompt, model and temperature of a side of a comparison
 Side = tuple[str, str, float | None]
@@ -103,6 +107,7 @@ class Backend:
         engine: the model; None if it could not be loaded.
         template: the template of the model's texts.
         regions: the regions and varieties whose words the model knows.
+        reviews: the training reviews to search for similar ones; None if no run is named.
         problems: errors to show to visitors.
         source: where the model is from; None if none is named.
     """
@@ -111,6 +116,7 @@ class Backend:
         """Load the model that the environment or settings.json names; the page shows what goes wrong."""
         self.engine: Engine | None = None
         self.index: Index | None = None
+        self.reviews: SimilarityIndex | None = None
         self.source: ModelSource | None = None
         self.template = WINE
         self.problems: list[UserFacingError] = []
@@ -125,6 +131,7 @@ class Backend:
         self._load_template(source)
         self.template = dataclasses.replace(self.template, keeps_capitals=self.engine.keeps_capitals)
         self._load_index(source)
+        self._load_reviews()
         self.regions = Regions(
             self.template, self.engine.knows, None if self.about_wine else self._sample_rows(self.engine)
         )
@@ -292,6 +299,10 @@ class Backend:
         run = words[span.start : span.start + span.length] if span else []
         return CopyCheck(tuple(run), len(words), self.index)
 
+    def similar(self, text: str) -> list[tuple[str, str]]:
+        """Return the cosine and the text of the training reviews that are most like a text."""
+        return [] if self.reviews is None else most_similar(self.reviews, validation.text("text", text))
+
     def model_file(self, model: str, name: str) -> Path | None:
         """Return a file of the base or of an adapter that is merged into it; None if there is no such file.
 
@@ -354,6 +365,12 @@ class Backend:
             self.problems.append(problem)
         except OSError:
             self.problems.append(UserFacingError("problem_file", file=copy_check.FILE))
+
+    def _load_reviews(self) -> None:
+        try:
+            self.reviews = load_reviews()
+        except UserFacingError as problem:
+            self.problems.append(problem)
 
     def _ready(self) -> Engine:
         if self.engine is None:

@@ -56,12 +56,16 @@ def build(backend: Backend) -> gr.Blocks:
             with gr.Tabs():
                 # the explorer writes a text of its own until there is one
                 inside = gr.HTML(FRAME.format(query="", title="Explorer"), render=False)
+                # a search for reviews like the one that was written
+                searched = gr.Textbox(label=t("similar_text"), lines=4, render=False)
                 with gr.Tab(t("tab_write")):
-                    _write_tab(backend, backend.engine, demo, inside)
+                    _write_tab(backend, backend.engine, demo, inside, searched)
                 with gr.Tab(t("tab_inside")):
                     inside.render()
                 with gr.Tab(t("tab_compare")):
                     _compare_tab(backend, backend.engine)
+                with gr.Tab(t("tab_similar"), visible=backend.reviews is not None):
+                    _similar_tab(backend, searched)
         _api(backend, demo)
         gr.Markdown(t("about"), elem_classes="about")
     demo.queue(max_size=MAX_QUEUE, default_concurrency_limit=MAX_CONCURRENT, api_open=False)
@@ -82,8 +86,8 @@ def _api(backend: Backend, demo: gr.Blocks) -> None:
 # ---- writing --------------------------------------------------------------------------------------------------------
 
 
-def _write_tab(backend: Backend, engine: Engine, demo: gr.Blocks, inside: gr.HTML) -> None:
-    """Lay out the tab; what is written is shown in the explorer's frame ``inside``, too."""
+def _write_tab(backend: Backend, engine: Engine, demo: gr.Blocks, inside: gr.HTML, searched: gr.Textbox) -> None:
+    """Lay out the tab; what is written is also shown in the explorer's frame ``inside``, and ``searched`` for."""
     examples = _examples(backend, engine)
     link_problem = gr.HTML()
     with gr.Row():
@@ -116,7 +120,7 @@ def _write_tab(backend: Backend, engine: Engine, demo: gr.Blocks, inside: gr.HTM
     for name, button in buttons.items():
         fill = partial(lambda begun, heat: [*_dropdown_values(backend, begun), begun, heat], *examples[name])
         runs.append(button.click(fill, None, [*dropdowns, prompt, temperature], **QUICK).then(**writing))
-    finishing = {"fn": partial(_finish, backend), "inputs": written, "outputs": [notes, inside], **QUICK}
+    finishing = {"fn": partial(_finish, backend), "inputs": written, "outputs": [notes, inside, searched], **QUICK}
     for run in runs:
         run.then(**finishing)
     stop.click(**finishing, cancels=runs)
@@ -145,8 +149,8 @@ def _opener(
     return open_page
 
 
-def _finish(backend: Backend, written: Written | None) -> tuple[str, str]:
-    return (_notes(backend, written), _frame(backend, written)) if written else ("", "")
+def _finish(backend: Backend, written: Written | None) -> tuple[str, str, str]:
+    return (_notes(backend, written), _frame(backend, written), written.text) if written else ("", "", "")
 
 
 def _write_and_stop(key: str) -> tuple[gr.Button, gr.Button]:
@@ -382,6 +386,22 @@ def _presets(backend: Backend, engine: Engine, first: str, last: str) -> dict[st
         begun = backend.template.prompt(own) if own else first
         presets["two_models"] = (begun, BASE, usual, begun, adapter, usual)
     return presets
+
+
+# ---- similar reviews ------------------------------------------------------------------------------------------------
+
+
+def _similar_tab(backend: Backend, searched: gr.Textbox) -> None:
+    gr.Markdown(t("similar_lead"))
+    searched.render()
+    search = gr.Button(t("similar"), variant="primary")
+    found = gr.HTML()
+
+    def show(text: str) -> str:
+        reviews = backend.similar(text)
+        return "".join(f"<p><strong>{cosine}</strong> {html.escape(review)}</p>" for cosine, review in reviews)
+
+    search.click(show_errors(show), searched, found, api_visibility="private", **MODEL_CALL)
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------

@@ -720,7 +720,9 @@ def test_a_model_without_words_writes_guesses_and_tours_without_a_library(
         assert copied == tokenizer.decode(greedy[0], skip_special_tokens=True).strip()
         page.locator(".words button.word:not(.given)").first.click()
         expect(page.get_by_role("heading", name="What could have come here")).to_be_visible()
-        best = model(prompt_ids).logits[0, -1].softmax(-1).max().item()
+        logits = model(prompt_ids).logits[0, -1]
+        logits[model.generation_config.suppress_tokens] = -torch.inf
+        best = logits.softmax(-1).max().item()
         first = page.locator(".wide-pane .bars li").first
         expect(first.locator(".figure").first).to_have_text(shown(best))
         expect(first).to_have_attribute("aria-current", "true")
@@ -735,7 +737,7 @@ def test_a_model_without_words_writes_guesses_and_tours_without_a_library(
         expect(page.locator(".verdict")).to_contain_text("Your surprise: ")
         page.get_by_role("button", name="Take the tour").click()
         for _ in range(8):
-            expect(page.locator(".tour-text")).not_to_contain_text("word")
+            expect(page.locator(".tour-text")).not_to_contain_text(re.compile(r"(each|every|next|another) word"))
             page.locator(".tour-next").click()
         expect(page.locator(".tour")).to_be_hidden()
         page.screenshot(path=SCREENSHOTS / f"explorer-{other_kind}.png", full_page=True)
@@ -750,7 +752,7 @@ def test_the_spanish_page_names_the_tokens_with_their_gender(opened: Open, other
         for tab in page.get_by_role("tab").all():
             tab.click()
             assert not re.search(
-                r"\bpalabra|[{}|]", page.locator("main").inner_text().replace("nats por palabra en", "")
+                r"\bpalabra|\{\w+[|}]", page.locator("main").inner_text().replace("nats por palabra en", "")
             )
 
 

@@ -220,3 +220,25 @@ def test_wrong_settings_of_embeddings_are_one_line(run: Path, settings: dict[str
         wine_gpt.finetune_embeddings(run, **settings)
     assert message.replace("--", "") in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_demo_searches_the_reviews_of_a_run(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("gradio", reason="the demo's packages are not installed")
+    from backend import Backend
+    from i18n import UserFacingError
+
+    monkeypatch.setenv("WINE_GPT_MODEL", str(run))
+    monkeypatch.setenv("WINE_GPT_REVIEWS", str(run))
+    demo = Backend()
+    found = demo.similar(f"Wine review : Italy : Tuscany : Riesling : {DESCRIPTION}")
+    expected = wine_gpt.similar(run, DESCRIPTION, k=5)
+    assert found == [(f"{review.similarity:.2f}", review.text) for review in expected]
+    with pytest.raises(UserFacingError, match="text: the model knows none of its words, or it has only a header"):
+        demo.similar("xyzzy")
+    monkeypatch.setenv("WINE_GPT_REVIEWS", str(run / "nowhere"))
+    without = Backend()
+    assert [problem.key for problem in without.problems] == ["problem_reviews"]
+    assert "WINE_GPT_REVIEWS: run: no such folder" in capsys.readouterr().err
+    assert (without.reviews, without.similar("wine")) == (None, [])
