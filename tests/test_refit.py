@@ -99,7 +99,7 @@ def test_the_card_says_whose_figures_it_has(base: Path, whole: Path) -> None:
     assert "The figures are those of the run `base`" in text
     assert f"| training texts | {reviews:,} |" in text
     assert tested.metrics.test is not None
-    assert f"| test perplexity of the tested run | {tested.metrics.test.perplexity:.2f} per word |" in text
+    assert f"| test perplexity of the tested run | {tested.metrics.test.perplexity:,.2f} per word |" in text
     # the model index and the commands would be of these weights
     assert card.data.eval_results is None
     assert "## Reproduce" not in card.text
