@@ -144,7 +144,7 @@ def test_the_signals_of_schedulers_are_recorded(name: str) -> None:
     assert signal.getsignal(number) == signal.SIG_DFL
 
 
-@pytest.mark.parametrize("module", ["yaml", "draccus", "torch", "transformers", "datasets"])
+@pytest.mark.parametrize("module", ["yaml", "draccus", "torch", "transformers"])
 def test_ctrl_c_during_an_import_ends_without_traceback(tmp_path: Path, module: str) -> None:
     code = f"""
 import importlib.abc, os, signal, sys

@@ -88,6 +88,7 @@ class SubsetModeling(LanguageModeling):
         # where the positions of each review's running text begin and end, among those of all reviews
         self._ends = np.cumsum(positions - self._headers)
         self._starts = self._ends - (positions - self._headers)
+        self._base: SoftTargets | None = None
         if config.text_weight < 1:
             with accelerator.autocast():
                 base = self._predict()
@@ -95,24 +96,25 @@ class SubsetModeling(LanguageModeling):
             self._base = SoftTargets(
                 base.ids, base.probabilities * (1 - weight), base.rest * (1 - weight), base.label_weight + weight
             )
-            self.soft_targets = self._targets
             for module in self.module.modules():
                 if isinstance(module, nn.Dropout):
                     module.p = 0.0
 
     def inputs(self, indices: Indices, positions: int, device: torch.device) -> tuple[Any, ...]:
         """Return the arguments of :class:`SubsetLoss`."""
-        input_ids, labels, *soft = super().inputs(indices, positions, device)
+        input_ids, labels = super().inputs(indices, positions, device)
         in_header = self._in_header(indices, labels.shape[1]).to(device)
-        return input_ids, labels, soft[0] if soft else None, in_header
+        return input_ids, labels, self._soft_targets(indices, device), in_header
 
     def _in_header(self, indices: Indices, positions: int) -> torch.Tensor:
         return torch.arange(positions) < torch.from_numpy(self._headers[indices])[:, None]
 
-    def _targets(self, indices: Indices) -> SoftTargets:
+    def _soft_targets(self, indices: Indices, device: torch.device) -> SoftTargets | None:
+        if self._base is None:
+            return None
         rows = self._rows(indices)
         ids, *others = (tensor[rows] for tensor in self._base)
-        return SoftTargets(ids.long(), *others)
+        return SoftTargets(ids.long(), *others).to(device)
 
     def _rows(self, indices: Indices) -> torch.Tensor:
         """Return the indices of the positions of some reviews' running texts, one review after the other."""
