@@ -1,8 +1,8 @@
 /** Byte-pair encoding over bytes: wine_gpt's tokenizer of the kind bpe, and GPT-2's own. */
 import { byteCharacters, textOfTokens } from "./byte_level.js";
 import { same } from "./natural_spacing.js";
-import { piecesOf } from "./pieces.js";
 import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, splitAtSpecial, WHITE_SPACE } from "./tokenizer_json.js";
+import { VocabularyTokenizer } from "./vocabulary_tokenizer.js";
 
 /** GPT-2's words, with the space before them, in each of which pairs are merged. \p{White_Space} is the \s of tokenizers. */
 const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
@@ -11,14 +11,13 @@ const PLAIN = { dropout: null, unk_token: null, continuing_subword_prefix: null,
 /** @typedef {import("./tokenizer.js").TextTokenizer} TextTokenizer */
 
 /**
- * @typedef {object} Parts
- * @property {Map<string, number>} vocabulary
+ * @typedef {object} OwnParts
  * @property {Map<string, number>} ranks of each pair "left right", of which the lowest is merged first
- * @property {import("./tokenizer_json.js").AddedToken[]} added
- * @property {number[]} first ids before each text
  * @property {(text: string) => string} normalize
  * @property {boolean} splitSpecial whether a text that spells a special token is split as any other
  */
+
+/** @typedef {import("./vocabulary_tokenizer.js").VocabularyParts & OwnParts} Parts */
 
 /**
  * @param {any} json the parsed tokenizer.json
@@ -39,58 +38,31 @@ export function bytePairTokenizer(json, config) {
 }
 
 /** @implements {TextTokenizer} */
-class BytePairTokenizer {
+class BytePairTokenizer extends VocabularyTokenizer {
   #parts;
-  /** @type {string[]} */ #labels = [];
-  /** @type {Set<number>} */ #special;
   /** @type {Map<string, number[]>} the ids of each word that was read */ #known = new Map();
   wordLevel = false;
   unit = /** @type {const} */ ("token");
 
   /** @param {Parts} parts */
   constructor(parts) {
+    super(parts);
     this.#parts = parts;
-    for (const [token, id] of parts.vocabulary) this.#labels[id] = token;
-    for (const { content, id } of parts.added) this.#labels[id] = content;
-    this.#special = new Set(parts.added.map(({ id }) => id));
-  }
-
-  /** @param {string} text */
-  encode(text) {
-    return [...this.#parts.first, ...this.#ids(text)];
   }
 
   /** @param {string} text */
   split(text) {
-    const ids = this.#ids(text), pieces = this.pieces(ids);
+    const ids = this.ids(text), pieces = this.pieces(ids);
     return ids.map((id, at) => ({ id, text: pieces[at], known: true }));
   }
 
-  /** @param {ArrayLike<number>} ids */
-  decode(ids) {
-    return textOfTokens(this.labels(Array.from(ids).filter((id) => !this.#special.has(id))));
+  /** @param {string[]} labels */
+  join(labels) {
+    return textOfTokens(labels);
   }
 
-  /**
-   * @param {ArrayLike<number>} ids
-   * @param {number} [from]
-   */
-  pieces(ids, from) {
-    return piecesOf(this, ids, from);
-  }
-
-  /** @param {ArrayLike<number>} ids */
-  labels(ids) {
-    return Array.from(ids, (id) => this.#labels[id] ?? "");
-  }
-
-  /** @param {string} label */
-  idOf(label) {
-    return this.#parts.vocabulary.get(label);
-  }
-
-  /** @returns {number[]} the ids of a text, without those before it */
-  #ids(/** @type {string} */ text) {
+  /** @param {string} text */
+  ids(text) {
     const { added, splitSpecial, normalize } = this.#parts;
     return splitAtSpecial(text, splitSpecial ? [] : added).flatMap(({ content, id }) =>
       id !== undefined ? [id] : (normalize(content).match(WORDS) ?? []).flatMap((word) => this.#merge(word)),

@@ -8,8 +8,8 @@ import { bytePairTokenizer } from "./byte_pair_tokenizer.js";
 import { ModelError } from "./model_error.js";
 import { naturalSpacing, same } from "./natural_spacing.js";
 import { loadOtherTokenizer } from "./other_tokenizer.js";
-import { piecesOf } from "./pieces.js";
 import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, splitAtSpecial, WHITE_SPACE } from "./tokenizer_json.js";
+import { VocabularyTokenizer } from "./vocabulary_tokenizer.js";
 
 const PUNCTUATION = "!-/:-@\\[\\]-`{-~";
 const WORD = `[${PUNCTUATION}]|[^${PUNCTUATION} \\t\\n\\x0b\\x0c\\r]+`;
@@ -87,11 +87,8 @@ function joinCharacters(decoder) {
 }
 
 /**
- * @typedef {object} Parts of a word-level tokenizer, from its tokenizer.json
- * @property {Map<string, number>} vocabulary id of each word
+ * @typedef {object} OwnParts of a word-level tokenizer, from its tokenizer.json
  * @property {number} unknown id of every word that the vocabulary lacks
- * @property {import("./tokenizer_json.js").AddedToken[]} added the special tokens
- * @property {number[]} first ids before each text
  * @property {(words: string[]) => string} join joins words with natural spacing
  * @property {string} pattern of one word
  * @property {boolean} composes whether a text is normalized to NFC
@@ -100,25 +97,23 @@ function joinCharacters(decoder) {
  * @property {boolean} splitSpecial whether a text that spells a special token is split as any other
  */
 
+/** @typedef {import("./vocabulary_tokenizer.js").VocabularyParts & OwnParts} Parts */
+
 /** @implements {TextTokenizer} */
-class WordLevelTokenizer {
+class WordLevelTokenizer extends VocabularyTokenizer {
   #parts;
-  /** @type {string[]} */ #labels = [];
-  /** @type {Set<number>} */ #special;
 
   /** @param {Parts} parts */
   constructor(parts) {
+    super(parts);
     this.#parts = parts;
-    for (const [word, id] of parts.vocabulary) this.#labels[id] = word;
-    for (const { content, id } of parts.added) this.#labels[id] = content;
-    this.#special = new Set(parts.added.map(({ id }) => id));
     this.wordLevel = !parts.characters;
     this.unit = /** @type {"word" | "character"} */ (parts.characters ? "character" : "word");
   }
 
   /** @param {string} text */
-  encode(text) {
-    return [...this.#parts.first, ...this.split(text).map(({ id }) => id)];
+  ids(text) {
+    return this.split(text).map(({ id }) => id);
   }
 
   /**
@@ -132,28 +127,9 @@ class WordLevelTokenizer {
     );
   }
 
-  /** @param {ArrayLike<number>} ids */
-  decode(ids) {
-    const words = Array.from(ids).filter((id) => !this.#special.has(id) && this.#labels[id] !== undefined);
-    return this.#parts.join(words.map((id) => this.#labels[id]));
-  }
-
-  /**
-   * @param {ArrayLike<number>} ids
-   * @param {number} [from]
-   */
-  pieces(ids, from) {
-    return piecesOf(this, ids, from);
-  }
-
-  /** @param {ArrayLike<number>} ids */
-  labels(ids) {
-    return Array.from(ids, (id) => this.#labels[id] ?? "");
-  }
-
-  /** @param {string} label */
-  idOf(label) {
-    return this.#parts.vocabulary.get(label);
+  /** @param {string[]} labels */
+  join(labels) {
+    return this.#parts.join(labels);
   }
 
   /**

@@ -211,6 +211,16 @@ def positions_of(split: TokenizedSplit, block_size: int) -> npt.NDArray[np.int32
     return positions
 
 
+def rows_of(starts: Indices, counts: npt.NDArray[np.integer]) -> Indices:
+    """Return the indices of the rows of some reviews, one review after the other.
+
+    Args:
+        starts: the first row of each review.
+        counts: the number of rows of each review.
+    """
+    return np.concatenate([np.arange(start, start + count) for start, count in zip(starts, counts, strict=True)])
+
+
 @dataclass(frozen=True)
 class CutTexts:
     """How much of a split is not seen because texts are longer than the model's positions.

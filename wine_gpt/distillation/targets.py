@@ -23,20 +23,16 @@ from accelerate.logging import get_logger
 from datasets import Dataset, DatasetInfo, concatenate_datasets
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt.data.batching import Indices, collate, evaluation_batches, positions_of
+from wine_gpt.data.batching import Indices, collate, evaluation_batches, positions_of, rows_of
 from wine_gpt.distillation.synthetic import sample_reviews
 from wine_gpt.distillation.teacher import Ensemble
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, make_folder, read_json, sha256, sync, write_json
-from wine_gpt.modeling.cross_entropy import SoftTargets
+from wine_gpt.modeling.cross_entropy import LIKELIEST, PREDICTED_POSITIONS, SoftTargets, likeliest
 from wine_gpt.progress import Progress
 
 logger = get_logger(__name__)
 
-# words of each position whose probabilities are kept
-LIKELIEST = 64
-# positions, padding included, that are labelled at once: their probabilities take 40 MB with 10,000 words
-LABELLED_POSITIONS = 1024
 # increase this when a change to the code changes the targets
 TARGETS_VERSION = 1
 
@@ -100,9 +96,7 @@ class TargetStore:
     def soft_targets(self, reviews: Indices) -> SoftTargets:
         """Return the targets of all positions of some reviews, one review after the other."""
         positions = self._positions[reviews]
-        rows = np.concatenate(
-            [np.arange(start, start + count) for start, count in zip(self._starts[reviews], positions, strict=True)]
-        )
+        rows = rows_of(self._starts[reviews], positions)
         # a review without predictions reads any rows, whose weight is 0
         rows = np.minimum(rows, len(self._ids) - 1)
         probabilities, rest = (
@@ -180,7 +174,7 @@ def _write(folder: Path, labeling: Labeling, request: Request) -> None:
     reviews = concatenate_datasets([real, synthetic]) if request.label_real else synthetic
     block_size = ensemble.model.config.n_positions
     positions = positions_of(reviews, block_size)
-    batches = list(evaluation_batches(reviews, block_size, LABELLED_POSITIONS))
+    batches = list(evaluation_batches(reviews, block_size, PREDICTED_POSITIONS))
     order = np.concatenate(batches)
     starts = np.empty(len(reviews), np.int64)
     starts[order] = np.cumsum(positions[order]) - positions[order]
@@ -199,18 +193,14 @@ def _predictions(
 ) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
     """Yield the rows of :data:`IDS`, :data:`PROBABILITIES` and :data:`REST` of each batch."""
     vocabulary, block_size = ensemble.model.config.vocab_size, ensemble.model.config.n_positions
-    words = min(LIKELIEST, vocabulary)
     id_type = np.uint16 if vocabulary <= 2**16 else np.int32
     progress = Progress(len(batches), 0, visible=True)
     for indices in batches:
         batch = collate(reviews, indices, block_size, filler).to(ensemble.model.device)
-        probabilities = ensemble.probabilities(batch)
-        likeliest, ids = probabilities.topk(words)
-        # a sum over the others, because 1 − the sum of the likeliest would be rounded
-        rest = probabilities.scatter_(1, ids, 0).sum(1)
+        ids, probabilities, rest = likeliest(ensemble.probabilities(batch))
         yield {
             IDS: ids.cpu().numpy().astype(id_type),
-            PROBABILITIES: likeliest.half().cpu().numpy(),
+            PROBABILITIES: probabilities.half().cpu().numpy(),
             REST: rest.half().cpu().numpy(),
         }
         progress.step("predicting each word with all members")

@@ -14,15 +14,16 @@ from torch import nn
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.config import ObjectiveConfig
-from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches, positions_of
-from wine_gpt.modeling.cross_entropy import SoftTargets, summed_cross_entropy
+from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches, positions_of, rows_of
+from wine_gpt.modeling.cross_entropy import (
+    LIKELIEST,
+    PREDICTED_POSITIONS,
+    SoftTargets,
+    likeliest,
+    summed_cross_entropy,
+)
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.training.objective import LanguageModeling
-
-# the likeliest words of each position whose base probabilities are kept; all other words are one class
-LIKELIEST = 64
-# positions, padding included, that the base predicts at once: their probabilities take 40 MB with 10,000 words
-PREDICTED_POSITIONS = 1024
 
 
 class SubsetLoss(LanguageModelLoss):
@@ -85,9 +86,9 @@ class SubsetModeling(LanguageModeling):
         self.module = SubsetLoss(model, config.header_weight)
         positions = positions_of(self.train_split, self.block_size)
         self._headers = np.minimum(headers, positions)
-        # where the positions of each review's running text begin and end, among those of all reviews
-        self._ends = np.cumsum(positions - self._headers)
-        self._starts = self._ends - (positions - self._headers)
+        # the positions of each review's running text, and where they begin among those of all reviews
+        self._counts = positions - self._headers
+        self._starts = np.cumsum(self._counts) - self._counts
         self._base: SoftTargets | None = None
         if config.text_weight < 1:
             with accelerator.autocast():
@@ -118,12 +119,11 @@ class SubsetModeling(LanguageModeling):
 
     def _rows(self, indices: Indices) -> torch.Tensor:
         """Return the indices of the positions of some reviews' running texts, one review after the other."""
-        spans = zip(self._starts[indices], self._ends[indices], strict=True)
-        return torch.from_numpy(np.concatenate([np.arange(start, end) for start, end in spans]))
+        return torch.from_numpy(rows_of(self._starts[indices], self._counts[indices]))
 
     def _predict(self) -> SoftTargets:
         """Return what the base predicts for the running text of all reviews, with ids of type int32."""
-        rows, words = int(self._ends[-1]), min(LIKELIEST, self.module.model.config.vocab_size)
+        rows, words = int(self._counts.sum()), min(LIKELIEST, self.module.model.config.vocab_size)
         found = SoftTargets(
             torch.empty(rows, words, dtype=torch.int32), torch.empty(rows, words), torch.empty(rows), torch.zeros(rows)
         )
@@ -131,10 +131,12 @@ class SubsetModeling(LanguageModeling):
         for indices in evaluation_batches(self.train_split, self.block_size, PREDICTED_POSITIONS):
             batch = collate(self.train_split, indices, self.block_size, self.tokenizer.eos_token_id)
             labels = batch.labels.masked_fill(self._in_header(indices, batch.labels.shape[1]), IGNORED)
-            probabilities = self.module.probabilities(Batch(batch.input_ids, labels).to(self.module.model.device))
-            likeliest, ids = probabilities.topk(words)
-            # a sum over the others, because 1 − the sum of the likeliest would be rounded
-            rest = probabilities.scatter_(1, ids, 0).sum(1)
+            text = Batch(batch.input_ids, labels).to(self.module.model.device)
+            ids, probabilities, rest = likeliest(self.module.probabilities(text))
             own = self._rows(indices)
-            found.ids[own], found.probabilities[own], found.rest[own] = ids.cpu().int(), likeliest.cpu(), rest.cpu()
+            found.ids[own], found.probabilities[own], found.rest[own] = (
+                ids.cpu().int(),
+                probabilities.cpu(),
+                rest.cpu(),
+            )
         return found

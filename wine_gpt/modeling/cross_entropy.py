@@ -23,6 +23,10 @@ EVALUATION_CHUNK_BYTES = 4 * 2**20
 # fraction of a GPU's memory that a chunk of logits may take, because a GPU has no cache to stay in and small kernels
 # leave it idle: 2.5 GiB of 80 GiB hold 65,536 rows of 10,000 words in bfloat16 twice
 CUDA_CHUNK_FRACTION = 1 / 32
+# words of each row whose probabilities a teacher's targets keep; all other words are one class
+LIKELIEST = 64
+# positions, padding included, that a teacher predicts at once: their probabilities take 40 MB with 10,000 words
+PREDICTED_POSITIONS = 1024
 
 
 class SoftTargets(NamedTuple):
@@ -54,6 +58,20 @@ class SoftTargets(NamedTuple):
     def split(self, rows: int) -> "Iterator[SoftTargets]":
         """Yield the targets of so many rows at a time."""
         return map(SoftTargets._make, zip(*(tensor.split(rows) for tensor in self), strict=True))
+
+
+def likeliest(probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the ids and the probabilities of each row's :data:`LIKELIEST` words, and the sum of all others.
+
+    Args:
+        probabilities: float of shape (rows, vocabulary), which is changed in place.
+
+    Returns:
+        int64 and float of shape (rows, words), and float of shape (rows,).
+    """
+    kept, ids = probabilities.topk(min(LIKELIEST, probabilities.shape[1]))
+    # a sum over the others, because 1 − the sum of the likeliest would be rounded
+    return ids, kept, probabilities.scatter_(1, ids, 0).sum(1)
 
 
 class _Targets(NamedTuple):
