@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from datasets import Dataset
+from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig, PretrainConfig, TokenizerConfig
 from wine_gpt.config_io import to_flat
@@ -25,6 +27,7 @@ from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.tokenizer.prepare import prepare
 from wine_gpt.tokenizer.prepared import PreparedReviews, prepared_by
 from wine_gpt.tokenizer.reading_process import RUN_CHILD, ReadingProcess
+from wine_gpt.tokenizer.train import train_on_reviews
 
 CONFIG = PretrainConfig()
 
@@ -87,6 +90,24 @@ def test_a_child_process_hands_over_what_this_process_would_read(cache: Path) ->
         assert [ids.tolist() for ids in found.splits[name].read(np.arange(len(split)))] == [
             row.tolist() for row in rows
         ]
+
+
+def test_trainings_that_start_at_the_same_time_train_one_tokenizer(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+
+    def train(split: Dataset, data: DataConfig, vocab_size: int, kind: str) -> PreTrainedTokenizerFast:
+        # long enough for the other training to get here too
+        time.sleep(1)
+        trained.append(train_on_reviews(split, data, vocab_size, kind))
+        return trained[-1]
+
+    monkeypatch.setattr("wine_gpt.tokenizer.prepare.train_on_reviews", train)
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(lambda _: prepare(CONFIG, True, lambda report: None), range(2))
+    assert len(trained) == 1
+    assert fingerprint(first.tokenizer) == fingerprint(second.tokenizer) == fingerprint(trained[0])
 
 
 def test_an_error_in_the_child_process_is_raised_here_after_the_report(cache: Path) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tokenizers
 from datasets import Dataset
+from filelock import FileLock
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -28,7 +29,7 @@ from wine_gpt.data.report import DataReport
 from wine_gpt.data.reviews import Reviews, describe_empty_split, load_reviews
 from wine_gpt.data.tokenized import locate
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.files import JsonObject, read_json, write_atomically, write_json
+from wine_gpt.files import JsonObject, write_atomically
 from wine_gpt.tokenizer.encoding import count_training_words, describe_poor_fit, require_known_words, tokenize_splits
 from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.tokenizer.prepared import OnReport, PreparedReviews, usable_tokenizer
@@ -73,12 +74,14 @@ def _train(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerFast:
     """Train a tokenizer on the training split, or load it from the cache."""
     settings = config.tokenizer
     key = json.dumps([dataclasses.asdict(settings), TRAINING_VERSION, tokenizers.__version__])
-    file = reviews.folder / f"tokenizer-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.json"
-    if file.exists():
-        return of_transformers(Tokenizer.from_file(str(file)))
-    trained = train_on_reviews(reviews.splits["train"], config.data, settings.vocab_size, settings.kind)
-    _write_cache(file, lambda: write_atomically(file, trained.backend_tokenizer.to_str()))
-    return trained
+    name = f"tokenizer-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.json"
+
+    def train() -> str:
+        train_split = reviews.splits["train"]
+        trained = train_on_reviews(train_split, config.data, settings.vocab_size, settings.kind)
+        return trained.backend_tokenizer.to_str()
+
+    return of_transformers(Tokenizer.from_str(_cached(reviews.folder, name, train)))
 
 
 def _count_words(folder: Path, train: Dataset, tokenizer: PreTrainedTokenizerFast) -> int:
@@ -86,17 +89,21 @@ def _count_words(folder: Path, train: Dataset, tokenizer: PreTrainedTokenizerFas
     if unit(tokenizer) == WORDS:
         # all tokens but [BOS] and [EOS]
         return int(pc.sum(train.data["length"]).as_py() or 0) - 2 * len(train)
-    file = folder / f"words-{fingerprint(tokenizer)[:16]}.json"
-    if file.exists():
-        return int(read_json(file)["words"])
-    words = count_training_words(train, tokenizer)
-    _write_cache(file, lambda: write_json(file, {"words": words}))
-    return words
+    name = f"words-{fingerprint(tokenizer)[:16]}.txt"
+    return int(_cached(folder, name, lambda: str(count_training_words(train, tokenizer))))
 
 
-def _write_cache(file: Path, write: Callable[[], None]) -> None:
+def _cached(folder: Path, name: str, make: Callable[[], str]) -> str:
+    """Return a text from a file in the folder of the cached reviews, which is made if it is missing.
+
+    The lock is for trainings that start at the same time on the same data, such as those of several seeds.
+    """
+    file = folder / name
     try:
-        write()
+        with FileLock(f"{folder}.lock"):
+            if not file.exists():
+                write_atomically(file, make())
+            return file.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"data: can't write the cache {file}: {one_line(error)}; set HF_DATASETS_CACHE") from error
 
