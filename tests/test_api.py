@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -167,6 +168,43 @@ def test_a_setting_that_generate_refuses_is_a_user_error(
 def test_a_prompt_with_half_a_character_is_a_user_error(toy_run: Path, continues: Callable[..., object]) -> None:
     with pytest.raises(UserError, match=r"^prompt: character 6 is '\\ud83c', a lone surrogate, which UTF-8 lacks"):
         continues(toy_run, "wine \ud83c", seed=1)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "settings", "message"),
+    [
+        ("ask", ("run", None, "food"), {}, "review is None: must be a text"),
+        ("ask", ("run", "a wine", 5), {}, "question is 5: must be a text"),
+        ("ask", ("run", "a wine", "on the", "a,b"), {}, "choices is 'a,b': must be a list of texts or None"),
+        ("ask", ("run", "a wine", "on the", ["a", 2]), {}, "choices: number 2 of the list is 2: must be a text"),
+        ("ask", ((1, 2), "a wine", "food"), {}, "model is (1, 2): must be a text, a path or (model, tokenizer)"),
+        ("similar", ("run", []), {}, "text is []: must be a text"),
+        ("similar", ("run", "plum"), {"k": "3"}, "k is '3': must be a whole number"),
+        ("similar", ("run", "plum"), {"k": True}, "k is True: must be a whole number"),
+        ("generate", ("run", b"wine"), {}, "prompts is b'wine': must be a text, a list of texts or None"),
+        ("generate", ("run", ["wine", None]), {}, "prompts: number 2 of the list is None: must be a text"),
+        ("explain", ("run", float("nan")), {}, "prompt is nan: must be a text or None"),
+        ("classify", ("run", None), {}, "label is None: must be a text"),
+        ("load_reviews", ([{"a": 1}],), {}, "data is [{'a': 1}]: must be a text, a path, a Dataset, a"),
+        ("publish", ("run", "org/name"), {"dry_run": "no"}, "dry_run is 'no': must be True or False"),
+        ("classify", ("run", "x"), {"task": "embed"}, "config: task is 'embed': call wine_gpt.finetune_embeddings"),
+        ("finetune", ("run",), {"task": "classify"}, "config: task is 'classify': call wine_gpt.classify for it"),
+        ("finetune", ("run", "finetune/classify.yaml"), {"label": "x"}, "config: task is 'classify': call"),
+    ],
+)
+def test_a_wrong_argument_is_a_user_error(
+    function: str, arguments: Sequence[object], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        getattr(wine_gpt, function)(*arguments, **settings)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_texts_and_numbers_of_other_libraries_are_taken(toy_run: Path) -> None:
+    prompts: Any = pd.Series(["wine review", "wine"])
+    settings: dict[str, Any] = {"seed": np.int64(3), "max_new_tokens": 2}
+    assert wine_gpt.generate(toy_run, prompts, **settings) == wine_gpt.generate(toy_run, [*prompts], **settings)
 
 
 def test_no_prompts_give_no_texts(toy_run: Path) -> None:

@@ -24,7 +24,15 @@ from transformers import pipeline
 
 from wine_gpt import api
 from wine_gpt.commands.finetune import default_file
-from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainConfig, TrainingConfig
+from wine_gpt.config import (
+    DataConfig,
+    FinetuneConfig,
+    LoraConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    PretrainConfig,
+    TrainingConfig,
+)
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.template import COMPOSED
@@ -234,6 +242,7 @@ def test_too_few_labels_are_refused(values: list[Any], message: str) -> None:
         ({"label": "zzz"}, "label is 'zzz': the reviews have no such column; name one of country, .*, or pretrain"),
         ({"label": "description"}, "label description: no value has 20 training reviews"),
         ({"label": "province"}, "label province: only Somewhere has 20 training reviews"),
+        ({"bands": 3}, "bands is 3: the column variety does not have more than 10 numbers: leave it out"),
         ({"min_reviews": 500}, "label variety: no value has 500 training reviews"),
         ({"base": "runs/nowhere"}, "base: no such folder: runs/nowhere"),
     ],
@@ -255,6 +264,14 @@ def test_wrong_labels_are_one_line(work: Path, settings: dict[str, Any], message
         ({"task": "classify", "method": "full", "label": "variety", "variety": "Merlot"}, "value is 'Merlot': --task"),
         ({"task": "classify", "method": "full", "label": "variety", "bands": 1}, "bands is 1: must be from 2 to 100"),
         ({"value": "Merlot", "label": "variety"}, "label is 'variety': is for --task classify only"),
+        (
+            {"task": "classify", "method": "full", "label": "x", "objective": ObjectiveConfig(text_weight=0.5)},
+            "objective.text_weight is 0.5: --task classify has an objective of its own",
+        ),
+        (
+            {"task": "classify", "method": "full", "label": "variety", "lora": LoraConfig(rank=8)},
+            "lora.rank is 8: --method full trains all weights and has no adapter",
+        ),
         ({"value": "Merlot", "bands": 5}, "bands is 5: is for --task classify only"),
         (
             {"task": "classify", "method": "full", "label": "variety", "field": "country"},
@@ -270,6 +287,7 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
 def test_the_task_chooses_the_config() -> None:
     assert default_file(["--task", "classify"]) == default_file(["--task=classify"]) == "finetune/classify.yaml"
     assert default_file(["--task", "zzz"]) == default_file([]) == "finetune/lora.yaml"
+    assert default_file(["--method", "full", "--variety", "all"]) == "finetune/full.yaml"
     given = parse_config(FinetuneConfig, ["--label", "points"], "finetune/classify.yaml")
     assert (given.task, given.method, given.label) == ("classify", "full", "points")
 

@@ -123,8 +123,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def config(work: Path, output: str, **settings: Any) -> FinetuneConfig:  # noqa: ANN401
     given = {"base": str(work / "base"), "output_dir": str(work / output), "training": TRAINING}
     if settings.get("method") != "full":
-        given["objective"] = ObjectiveConfig(header_weight=2.0, text_weight=0.5)
-    return FinetuneConfig(**(given | settings), min_reviews=ENOUGH, lora=LoraConfig(rank=2))
+        given |= {"objective": ObjectiveConfig(header_weight=2.0, text_weight=0.5), "lora": LoraConfig(rank=2)}
+    return FinetuneConfig(**(given | settings), min_reviews=ENOUGH)
 
 
 @pytest.fixture(scope="module")
@@ -647,6 +647,10 @@ GIVEN = ["--min_reviews", str(ENOUGH), "--training.mixed_precision", "no"]
         ([], "config: value is None: name one"),
         (["--variety", " "], "config: value is ' ': name one"),
         (["--variety", "gamay", "--field", "country"], "config: variety is 'gamay': is short for field and value"),
+        (
+            ["--variety", "gamay", "--method", "full", "--lora.targets", "c_attn"],
+            "config: lora.targets is ('c_attn',): --method full trains all weights and has no adapter: leave it out",
+        ),
         (["--variety", "gamay", "--method", "prompt"], "config: method is 'prompt': must be one of lora, full"),
         (
             ["--variety", "gamay", "--resume", "--overwrite"],

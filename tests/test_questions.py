@@ -56,7 +56,7 @@ def test_a_known_question_has_its_own_choices() -> None:
         ("worth", ["plum", " Plum"], "choices: name at least two different ones"),
         ("worth", ["ripe plum", "ripe  plum"], "choices: name at least two different ones"),
         ("worth", ["plum", ""], "choices: one of them is empty"),
-        ("worth", "plum,oak", "choices: 'plum,oak' is one text: name a list of texts"),
+        ("worth", "plum,oak", "choices is 'plum,oak': must be a list of texts or None"),
         ("worth \udc80", ["plum", "oak"], "question: character 7 is '\\udc80', a lone surrogate"),
         ("worth", ["plum", "\ud83c oak"], "choices: character 1 is '\\ud83c', a lone surrogate"),
         (

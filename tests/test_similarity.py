@@ -212,6 +212,9 @@ def test_the_loss_is_that_of_choosing_the_other_half(toy_run: Path, tokenizer: P
         ({"method": "lora"}, "--task embed trains all weights"),
         ({"bands": 7}, "bands is 7: is for --task classify only"),
         ({"min_reviews": 5}, "min_reviews is 5: --task embed trains on all reviews"),
+        ({"lora": {"rank": 8}}, "lora.rank is 8: --method full trains all weights"),
+        ({"objective": {"text_weight": 0.5}}, "objective.text_weight is 0.5: --task embed has an objective"),
+        ({"task": "generate", "variety": "Riesling"}, "task is 'generate': call wine_gpt.finetune for it"),
         ({"field": "country"}, "field is 'country': --task embed trains on all reviews"),
     ],
 )

@@ -20,6 +20,7 @@ import pandas as pd
 from datasets import Dataset, DatasetDict
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
+from wine_gpt.arguments import checked_arguments
 from wine_gpt.config import (
     DataConfig,
     DistillConfig,
@@ -28,6 +29,7 @@ from wine_gpt.config import (
     PretrainConfig,
     ScoreConfig,
     TokenizerRunConfig,
+    finetune_file,
 )
 from wine_gpt.config_io import config_from_settings
 from wine_gpt.data import Reviews
@@ -84,12 +86,13 @@ Data: TypeAlias = StrPath | Dataset | DatasetDict | pd.DataFrame
 
 
 def _names_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """Name the settings in a function's errors as Python does: ``overwrite=True`` for ``--overwrite``."""
+    """Check the arguments, and name settings in errors as Python does: ``overwrite=True`` for ``--overwrite``."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = checked_arguments(function, args, kwargs)
         try:
-            return function(*args, **kwargs)
+            return function(*bound.args, **bound.kwargs)
         except UserError as error:
             error.args = (FLAG.sub(_keyword, str(error)), *error.args[1:])
             raise
@@ -169,18 +172,20 @@ def distill(config: StrPath = "best.yaml", **settings: object) -> FinishedRun:
 
 
 @_names_keywords
-def finetune(base: StrPath, config: StrPath = "finetune/lora.yaml", **settings: object) -> list[SubsetMetrics]:
+def finetune(base: StrPath, config: StrPath | None = None, **settings: object) -> list[SubsetMetrics]:
     """Fine-tune a pretrained model on each requested subset.
 
     Args:
         base: the folder of a finished run.
-        config: a YAML file, or a config of the package: ``finetune/lora.yaml``, ``finetune/full.yaml``.
+        config: a YAML file, or a config of the package: ``finetune/lora.yaml``, or ``finetune/full.yaml`` for
+            ``method="full"``, which are read by default.
         settings: sections and fields of :class:`wine_gpt.config.FinetuneConfig`, such as ``variety="Pinot Noir"``.
 
     Returns:
         the metrics of each subset.
     """
-    return _finetune(config_from_settings(FinetuneConfig, {"base": base, **_with_data_path(settings)}, config))
+    file = finetune_file("generate", settings.get("method")) if config is None else config
+    return _finetune(_finetune_config("generate", file, {"base": base, **settings}))
 
 
 @_names_keywords
@@ -198,8 +203,7 @@ def classify(
     Returns:
         the classifier's scores, and those of simple methods on the same test reviews.
     """
-    given = {"base": base, "task": "classify", "label": label, **_with_data_path(settings)}
-    return _classify(config_from_settings(FinetuneConfig, given, config))
+    return _classify(_finetune_config("classify", config, {"base": base, "label": label, **settings}))
 
 
 @overload
@@ -286,8 +290,7 @@ def finetune_embeddings(
         config: a YAML file, or a config of the package: ``finetune/embed.yaml``.
         settings: sections and fields of :class:`wine_gpt.config.FinetuneConfig`, which override the file.
     """
-    given = {"base": base, "task": "embed", **_with_data_path(settings)}
-    return _finetune_embeddings(config_from_settings(FinetuneConfig, given, config))
+    return _finetune_embeddings(_finetune_config("embed", config, {"base": base, **settings}))
 
 
 @_names_keywords
@@ -426,6 +429,22 @@ def publish(
         return _dry_run(publication, publication.run / "publish") if dry_run else _publish(publication)
 
 
+def _finetune_config(task: str, file: StrPath, settings: dict[str, object]) -> FinetuneConfig:
+    """Build the config of a task's function, whose file may leave the task out."""
+    _require_task(task, settings.get("task", task))
+    named = {} if task == "generate" else {"task": task}
+    config = config_from_settings(FinetuneConfig, {**named, **_with_data_path(settings)}, file)
+    _require_task(task, config.task)
+    return config
+
+
+def _require_task(task: str, given: object) -> None:
+    if given != task:
+        names = {"generate": "finetune", "classify": "classify", "embed": "finetune_embeddings"}
+        advice = f"call wine_gpt.{names[given]} for it" if given in names else f"must be one of {', '.join(names)}"
+        raise UserError(f"config: task is {given!r}: {advice}")
+
+
 def _as_path(data: object) -> object:
     return save_table(data) if isinstance(data, TABLES) else data
 
@@ -471,4 +490,5 @@ def _seed(seed: int | None) -> int:
         return secrets.randbits(32)
     if not 0 <= seed < 2**32:
         raise UserError(f"seed: {seed} is no number from 0 to {2**32 - 1:,}")
-    return seed
+    # a number of NumPy is refused by random
+    return int(seed)

@@ -22,6 +22,12 @@ BPE_ENTRIES = 258
 MOST_BANDS = 100
 # what a model is fine-tuned for: to write reviews of one subset, to find a review's label, or to compare descriptions
 TASKS = ("generate", "classify", "embed")
+# the config of fine-tuning that is read if none is named, by task
+FINETUNE_FILES = {
+    "generate": "finetune/lora.yaml",
+    "classify": "finetune/classify.yaml",
+    "embed": "finetune/embed.yaml",
+}
 TOKENIZER_KINDS = ("words", "characters", "bpe")
 # how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
 SPACE_SDKS = ("auto", "gradio", "static")
@@ -47,6 +53,13 @@ def require(condition: bool, name: str, value: object, rule: str) -> None:
     """Raise a :class:`UserError` that quotes the setting and its value unless ``condition`` holds."""
     if not condition:
         raise UserError(f"config: {name} is {value!r}: {rule}")
+
+
+def require_defaults(section: "LoraConfig | ObjectiveConfig", name: str, rule: str) -> None:
+    """Raise a :class:`UserError` for the first setting of a section whose value is not the default."""
+    for entry in dataclasses.fields(section):
+        value = getattr(section, entry.name)
+        require(value == entry.default, f"{name}.{entry.name}", value, rule)
 
 
 def require_types(config: object, section: str = "") -> None:
@@ -540,6 +553,9 @@ class FinetuneConfig:
         else:
             require(self.label is None, "label", self.label, "is for --task classify only")
             require(self.bands == FinetuneConfig.bands, "bands", self.bands, "is for --task classify only")
+        if self.task != "generate":
+            own = f"--task {self.task} has an objective of its own: leave it out"
+            require_defaults(self.objective, "objective", own)
         if self.task == "embed":
             every = "--task embed trains on all reviews: leave it out"
             self._require_no_subset(every)
@@ -549,6 +565,9 @@ class FinetuneConfig:
         if self.task == "generate":
             subset = 'name one, as in --variety "Pinot Noir", or all'
             require(bool((self.requested or "").strip()), "value", self.requested, subset)
+        if self.method == "full":
+            whole = "--method full trains all weights and has no adapter: leave it out, as finetune/full.yaml does"
+            require_defaults(self.lora, "lora", whole)
         require(self.min_reviews >= 1, "min_reviews", self.min_reviews, "must be at least 1")
         require(not self.training.keep_epochs, "training.keep_epochs", True, "is for pretraining only")
         require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
@@ -572,3 +591,10 @@ class FinetuneConfig:
     def requested(self) -> str | None:
         """The requested value, from ``value`` or its short form ``variety``."""
         return self.value if self.variety is None else self.variety
+
+
+def finetune_file(task: object, method: object) -> str:
+    """Return the config of the package that fine-tuning reads if none is named."""
+    if (task, method) == ("generate", "full"):
+        return "finetune/full.yaml"
+    return FINETUNE_FILES.get(str(task), FINETUNE_FILES["generate"])

@@ -6,9 +6,9 @@
     wine-gpt finetune --task classify --base runs/base --label variety
     wine-gpt finetune --task embed --base runs/base
 
-FILE.yaml is a file or a config of the package: finetune/full.yaml, or finetune/lora.yaml, which is read if none is
-named; for --task classify and embed those are finetune/classify.yaml and finetune/embed.yaml. Settings that are not in
-the file have the defaults below. Each subset gets a folder in --output_dir, where subsets.md compares all subsets with
+FILE.yaml is a file or a config of the package. If none is named, finetune/lora.yaml is read, finetune/full.yaml for
+--method full, and finetune/classify.yaml and finetune/embed.yaml for those tasks. Settings that are not in the file
+have the defaults below. Each subset gets a folder in --output_dir, where subsets.md compares all subsets with
 the base; a classifier or a model for embeddings is written to --output_dir itself. The reviews are those that the base
 was trained on; --data.path names their file if it was moved. --resume skips what is finished.
 """
@@ -20,15 +20,8 @@ from pathlib import Path
 
 from wine_gpt.cli import exits_cleanly, sibling_command
 from wine_gpt.commands import read_config
-from wine_gpt.config import FinetuneConfig
+from wine_gpt.config import FinetuneConfig, finetune_file
 from wine_gpt.processes import joins_as_main_process
-
-# the config that is read if the command line names none, by task
-DEFAULT_FILES = {
-    "generate": "finetune/lora.yaml",
-    "classify": "finetune/classify.yaml",
-    "embed": "finetune/embed.yaml",
-}
 
 
 @exits_cleanly
@@ -54,10 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def default_file(arguments: Sequence[str]) -> str:
-    """Return the config that is read if the command line names none: that of the task."""
-    given = " ".join(arguments).replace("=", " ").split()
-    tasks = [value for flag, value in pairwise(given) if flag == "--task"]
-    return DEFAULT_FILES.get(tasks[-1] if tasks else "generate", DEFAULT_FILES["generate"])
+    """Return the config that is read if the command line names none: that of the task and the method."""
+    # the last value counts
+    given = dict(pairwise(" ".join(arguments).replace("=", " ").split()))
+    return finetune_file(given.get("--task", "generate"), given.get("--method"))
 
 
 def _classify(config: FinetuneConfig, is_main_process: bool) -> None:

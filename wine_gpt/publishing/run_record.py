@@ -164,6 +164,9 @@ class SubsetModel:
         # base and data are checksums
         values = {key: value for key, value in self.metrics.settings.items() if key not in ("base", "data")}
         known = dict(leaf_types(FinetuneConfig))
+        if not self.is_adapter:
+            # earlier versions recorded the adapter's settings for whole models, too
+            known = {key: type_ for key, type_ in known.items() if not key.startswith("lora.")}
         if "training.epochs" not in values:
             return None
         return build_config(FinetuneConfig, {key: value for key, value in values.items() if key in known})

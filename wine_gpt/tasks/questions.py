@@ -91,13 +91,11 @@ def read_question(question: str, choices: Sequence[str] | None) -> Question:
             f"question: {text!r} is none of {', '.join(QUESTIONS)}, which have their own choices: name yours, as in "
             "--choices long,short"
         )
-    if isinstance(choices, str):
-        raise UserError(f'choices: {choices!r} is one text: name a list of texts, such as ["long", "short"]')
     named = tuple(" ".join(choice.split()) for choice in choices)
     if "" in named:
         raise UserError("choices: one of them is empty")
     if len({choice.lower() for choice in named}) != len(named) or len(named) < 2:
-        raise UserError(f"choices: name at least two different ones, not {', '.join(named)}")
+        raise UserError(f"choices: name at least two different ones, not {', '.join(named) or 'none'}")
     return Question(text, named)
 
 

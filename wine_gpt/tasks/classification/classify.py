@@ -14,7 +14,7 @@ from datasets import Dataset, DatasetDict
 from transformers import GPT2LMHeadModel
 
 from wine_gpt import run_folder
-from wine_gpt.config import FinetuneConfig
+from wine_gpt.config import FinetuneConfig, require
 from wine_gpt.data.reviews import Reviews, running_texts
 from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
@@ -25,7 +25,7 @@ from wine_gpt.finetuning.task_run import TaskRun, finish_task
 from wine_gpt.modeling.pretrained import load_model, save_model
 from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.tasks.classification.baselines import score_baselines
-from wine_gpt.tasks.classification.labels import Labels, find_labels, list_values
+from wine_gpt.tasks.classification.labels import MOST_NUMBERS, Labels, find_labels, list_values
 from wine_gpt.tasks.classification.objective import (
     Classification,
     ClassificationLoss,
@@ -91,6 +91,9 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
         self.label = str(config.label)
         with shared_errors():
             labels = find_labels(reviews.splits, self.label, config.min_reviews, config.bands)
+            has_bands = labels.banded or config.bands == FinetuneConfig.bands
+            few = f"the column {self.label} does not have more than {MOST_NUMBERS} numbers: leave it out"
+            require(has_bands, "bands", config.bands, few)
             self.labeled = label_texts(reviews, base.template.text_field, labels)
             _require_held_out(self.label, self.labeled)
 

@@ -32,6 +32,7 @@ class Labels:
         names: the classes, the one with most training reviews first; in ascending order if they are ordered.
         ids: for each split, the class of each review, int64 of shape (reviews,); -1 for a review that is left out.
         ordered: whether the classes are numbers or bands of numbers.
+        banded: whether the classes are bands.
         left_out: the values with too few training reviews, with their number in all splits.
         missing: the number of reviews, in all splits, without a value.
     """
@@ -41,6 +42,7 @@ class Labels:
     ordered: bool
     left_out: dict[str, int]
     missing: int
+    banded: bool = False
 
     def counts(self, split: str) -> Indices:
         """Return the number of reviews of each class in a split, int64 of shape (classes,)."""
@@ -90,7 +92,8 @@ def _labels_of_numbers(numbers: Mapping[str, Numbers], min_reviews: int, bands: 
     train = numbers["train"][~np.isnan(numbers["train"])]
     values, counts = np.unique(train, return_counts=True)
     missing = sum(int(np.isnan(split).sum()) for split in numbers.values())
-    if len(values) > MOST_NUMBERS:
+    banded = len(values) > MOST_NUMBERS
+    if banded:
         names, uppers = _bands(train, bands)
         ids = {name: np.searchsorted(uppers, split) for name, split in numbers.items()}
         left_out: dict[str, int] = {}
@@ -102,7 +105,7 @@ def _labels_of_numbers(numbers: Mapping[str, Numbers], min_reviews: int, bands: 
         total = np.concatenate([*numbers.values()])
         left_out = {_name(value): int((total == value).sum()) for value in every if value not in kept}
     ids = {name: np.where(np.isnan(numbers[name]), -1, found) for name, found in ids.items()}
-    return Labels(names, ids, ordered=True, left_out=left_out, missing=missing)
+    return Labels(names, ids, ordered=True, left_out=left_out, missing=missing, banded=banded)
 
 
 def _bands(train: Numbers, bands: int) -> tuple[tuple[str, ...], Numbers]:
