@@ -162,12 +162,13 @@ class Trainer(Generic[LossT]):
             saved = self.checkpoints.saved_step
             kept = f"step {saved:,} is saved" if saved else "nothing is saved yet"
             raise on_all_processes(UserError(f"{error}; {kept}")) from error
+        # before a loss is logged, because the log has the rate
+        self.state.seconds += time.monotonic() - started
         for loss in found:
             self.state.step = loss.batch.step + 1
             self.state.add_loss(loss.nats, loss.batch.units, loss.batch.tokens)
             if self.state.step % max(self.plan.total_steps // CURVE_POINTS, 1) == 0:
                 self._log_loss()
-        self.state.seconds += time.monotonic() - started
 
     def end_epoch(self, progress: Progress) -> None:
         """Validate, sample, keep the weights if they are the best so far, and save a checkpoint.
