@@ -26,8 +26,8 @@ from wine_gpt.config import FinetuneConfig, ReviewsConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.subsets import Subset, choose_subsets, find_subsets
 from wine_gpt.finetuning.base import load_base, load_base_reviews
-from wine_gpt.finetuning.finetune import select
 from wine_gpt.finetuning.results import SubsetMetrics
+from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.finetuning.table import read_subsets
 from wine_gpt.tokenizer import tokenize_splits
@@ -104,9 +104,8 @@ def run_baseline(seed: int, arguments: argparse.Namespace) -> None:
         sample = random.choice(len(tokenized["train"]), len(subset.indices["train"]), replace=False)
         mixed = Subset(subset.value, subset.slug, {**subset.indices, "train": np.sort(sample)})
         with accelerator_session(config.training, Path(config.output_dir)) as accelerator:
-            splits = select(reviews.splits, mixed), select(tokenized, mixed)
-            train_fraction = len(sample) / len(tokenized["train"])
-            SubsetRun(base, mixed, *splits, train_fraction, config, accelerator).finish()
+            chosen = SubsetReviews.select(base, mixed, reviews.splits, tokenized)
+            SubsetRun(chosen, config, accelerator).finish()
 
 
 def read_seeds(folder: Path, name: str) -> Rows:

@@ -43,17 +43,17 @@ from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.files import install_command
 from wine_gpt.finetuning.adapter import build_adapter
-from wine_gpt.finetuning.base import load_base
+from wine_gpt.finetuning.base import Base, load_base
 from wine_gpt.finetuning.finetune import finetune
-from wine_gpt.finetuning.interpolation import ALPHAS, best_alpha, header_words, keep_best_alpha
+from wine_gpt.finetuning.interpolation import ALPHAS, best_alpha, keep_best_alpha
 from wine_gpt.finetuning.objective import SubsetModeling
 from wine_gpt.finetuning.results import BaseReference, SubsetMetrics, ValidationLoss
+from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.modeling.scoring import score
 from wine_gpt.run_folder import base_of, data_settings
-from wine_gpt.tokenizer import load_tokenizer
 from wine_gpt.tokenizer.encoding import TOKENIZED
 from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.pretrain import pretrain
@@ -204,12 +204,14 @@ def test_the_header_has_a_weight_of_its_own_and_the_base_predicts_the_text() -> 
     """Against the plain formula: 3 CE(header) + 0.25 CE(text) + 0.75 CE(text, base), without dropout."""
     tokenizer, splits = make_tokenizer(), make_splits()
     model = build_model(MODEL, tokenizer, 0)
-    headers = np.full(len(splits["train"]), 4)
-    objective = SubsetModeling(
-        *(model, tokenizer, splits, "w0", headers),
-        config=ObjectiveConfig(header_weight=3.0, text_weight=0.25),
-        accelerator=Accelerator(cpu=True),
+    # each header is "w0 : w1 :"
+    data = DataConfig(prefix="w0", prompt_fields=("field",), text_field="text")
+    texts = datasets.DatasetDict(
+        train=datasets.Dataset.from_list([{"field": "w1", "text": ""}] * len(splits["train"]))
     )
+    subset = SubsetReviews(Base("", data, "", "", tokenizer), Subset("w1", "w1", {}), texts, splits, 1.0)
+    weights = ObjectiveConfig(header_weight=3.0, text_weight=0.25)
+    objective = SubsetModeling(model, subset, weights, Accelerator(cpu=True))
     base = copy.deepcopy(model).eval()
     for parameter in model.parameters():
         parameter.data.mul_(1.5)
@@ -341,9 +343,10 @@ def test_the_words_before_the_running_text_are_counted(work: Path) -> None:
             "description": ["Good : wine.", "Wine review : E"],
         }
     )
-    counts = header_words(reviews, CLASS_TEMPLATE, load_tokenizer(work / "base"))
+    splits = datasets.DatasetDict(train=reviews)
+    subset = SubsetReviews(load_base(str(work / "base")), Subset("Red", "red", {}), splits, splits, 1.0)
     # wine review : spain : rioja : red : / wine review : a - b : c : d :
-    assert counts.tolist() == [9, 11]
+    assert subset.header_lengths("train").tolist() == [9, 11]
 
 
 def test_what_the_value_tells_is_measured_against_headers_without_it(
@@ -697,8 +700,8 @@ def test_a_subset_whose_words_are_all_unknown_is_named(work: Path, tmp_path: Pat
     unknown = datasets.Dataset.from_dict({"input_ids": [ids], "length": [len(ids)]}, features=TOKENIZED)
     splits = datasets.DatasetDict(dict.fromkeys(("train", "validation", "test"), unknown))
     settings = FinetuneConfig(base=base.path, output_dir=str(tmp_path), value="梅酒")
-    empty = datasets.DatasetDict()
-    run = SubsetRun(base, Subset("梅酒", "x", {}), empty, splits, 0.5, settings, Accelerator(cpu=True))
+    reviews = SubsetReviews(base, Subset("梅酒", "x", {}), datasets.DatasetDict(), splits, 0.5)
+    run = SubsetRun(reviews, settings, Accelerator(cpu=True))
     message = refused_call(run.require_ready)
     assert message.startswith("variety 梅酒: data: the validation split has nothing to score, because the tokenizer")
     assert [*tmp_path.iterdir()] == []

@@ -2,7 +2,7 @@
 
 from wine_gpt.evaluation.bootstrap import perplexity_change
 from wine_gpt.finetuning.results import Comparison, HiddenValue, ScorePair
-from wine_gpt.modeling.scoring import Score, Sums
+from wine_gpt.modeling.scoring import NATS, WORDS, Score, Sums
 
 # a bootstrap interval over fewer reviews is unreliable
 MIN_REVIEWS = 5
@@ -20,7 +20,7 @@ def compare(
     """Compare two models on the test split.
 
     Args:
-        base: the base's sums from :func:`wine_gpt.modeling.scoring.score_reviews`, of whole reviews and of the running
+        base: the base's sums from :func:`wine_gpt.modeling.scoring.score_after`, of whole reviews and of the running
             text after the header.
         tuned: the fine-tuned model's sums, with the reviews in the same order.
         seed: of the bootstrap.
@@ -33,7 +33,7 @@ def compare(
     better = enough and whole.perplexity_change.high < 0 and text.perplexity_change.low <= 0
     shown = base[1]
     value_hidden = hidden is not None and HiddenValue(
-        Score.of(hidden), perplexity_change(hidden[:, 1], shown[:, 1], shown[:, 0], seed)
+        Score.of(hidden), perplexity_change(hidden[:, NATS], shown[:, NATS], shown[:, WORDS], seed)
     )
     return Comparison(whole, text, better, train_fraction, value_hidden or None)
 
@@ -49,5 +49,5 @@ def verdict(comparison: Comparison, reviews: int) -> str:
 
 
 def _pair(base: Sums, tuned: Sums, seed: int) -> ScorePair:
-    change = perplexity_change(base[:, 1], tuned[:, 1], base[:, 0], seed)
+    change = perplexity_change(base[:, NATS], tuned[:, NATS], base[:, WORDS], seed)
     return ScorePair(Score.of(base), Score.of(tuned), change)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from datasets import DatasetDict
 
 from wine_gpt.config import FinetuneConfig
-from wine_gpt.data.subsets import Subset, choose_subsets, find_subsets
+from wine_gpt.data.subsets import choose_subsets, find_subsets
 from wine_gpt.errors import UserError
 from wine_gpt.finetuning.adapter import require_peft
 from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.finetuning.results import SubsetMetrics
+from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.finetuning.table import read_subsets, save_table
 from wine_gpt.processes import main_process_first, shared_errors
@@ -57,17 +57,8 @@ def _finetune_subsets(
     for value, problem in left_out.items():
         logger.info(f"left out: {config.field} {value}: {problem}")
     tokenized = main_process_first(lambda: tokenize_splits(reviews.splits, base.tokenizer))
-    train_reviews = len(reviews.splits["train"])
     runs = [
-        SubsetRun(
-            base,
-            subset,
-            select(reviews.splits, subset),
-            select(tokenized, subset),
-            len(subset.indices["train"]) / train_reviews,
-            config,
-            accelerator,
-        )
+        SubsetRun(SubsetReviews.select(base, subset, reviews.splits, tokenized), config, accelerator)
         for subset in subsets
     ]
     with shared_errors():
@@ -97,8 +88,3 @@ def _require_ready(runs: list[SubsetRun], base: Base, folder: Path) -> None:
             )
     for run in runs:
         run.require_ready()
-
-
-def select(splits: DatasetDict, subset: Subset) -> DatasetDict:
-    """Return the subset's reviews of each split."""
-    return DatasetDict({name: split.select(subset.indices[name]) for name, split in splits.items()})

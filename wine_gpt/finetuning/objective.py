@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from datasets import DatasetDict
 from torch import nn
-from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPT2LMHeadModel
 
 from wine_gpt.config import ObjectiveConfig
 from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches, positions_of, rows_of
+from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.modeling.cross_entropy import (
     LIKELIEST,
     PREDICTED_POSITIONS,
@@ -64,28 +64,18 @@ class SubsetModeling(LanguageModeling):
 
     Args:
         model: the base, with or without an untrained adapter, on its device; changed in place.
-        tokenizer: the model's tokenizer.
-        splits: the tokenized splits ``train`` and ``validation``.
-        prompt: the prompt of the samples after each epoch.
-        headers: int64 of shape (training reviews,), the words before each review's running text.
+        reviews: the subset's reviews, of which the prefix is the prompt of the samples after each epoch.
         config: see :class:`wine_gpt.config.ObjectiveConfig`.
         accelerator: for the precision of the base's predictions.
     """
 
     def __init__(
-        self,
-        model: GPT2LMHeadModel,
-        tokenizer: PreTrainedTokenizerFast,
-        splits: DatasetDict,
-        prompt: str,
-        headers: Indices,
-        config: ObjectiveConfig,
-        accelerator: Accelerator,
+        self, model: GPT2LMHeadModel, reviews: SubsetReviews, config: ObjectiveConfig, accelerator: Accelerator
     ) -> None:
-        super().__init__(model, tokenizer, splits, prompt)
+        super().__init__(model, reviews.base.tokenizer, reviews.tokenized, reviews.base.template.prefix)
         self.module = SubsetLoss(model, config.header_weight)
         positions = positions_of(self.train_split, self.block_size)
-        self._headers = np.minimum(headers, positions)
+        self._headers = np.minimum(reviews.header_lengths("train"), positions)
         # the positions of each review's running text, and where they begin among those of all reviews
         self._counts = positions - self._headers
         self._starts = np.cumsum(self._counts) - self._counts

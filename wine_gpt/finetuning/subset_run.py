@@ -4,35 +4,27 @@ import dataclasses
 import importlib.util
 import time
 import typing
-from collections import Counter
 from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset, concatenate_datasets
 from transformers import GPT2LMHeadModel
 
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.data.batching import Indices
-from wine_gpt.data.subsets import Subset
-from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
-from wine_gpt.evaluation.generated import ReviewGenerator, column, longest_description, read_reviews
+from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews
 from wine_gpt.evaluation.sections import copying
 from wine_gpt.files import JsonObject, write_json
 from wine_gpt.finetuning.adapter import build_adapter
-from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.comparison import compare, verdict
-from wine_gpt.finetuning.interpolation import (
-    header_words,
-    keep_best_alpha,
-    score_with_and_without_header,
-    score_with_hidden_value,
-    value_spans,
-)
+from wine_gpt.finetuning.interpolation import keep_best_alpha
 from wine_gpt.finetuning.objective import SubsetModeling
 from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
+from wine_gpt.finetuning.scoring import score_with_and_without_header, score_with_hidden_value
+from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.task_run import TaskRun
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import load_model, save_model
@@ -55,31 +47,17 @@ class SubsetRun(TaskRun[SubsetMetrics]):
     """The fine-tuning of one subset, written to a subfolder of ``output_dir``.
 
     Args:
-        base: the model to fine-tune.
-        subset: the value and the indices of its reviews.
-        reviews: the subset's reviews of each split.
-        splits: ``reviews``, tokenized.
-        train_fraction: the fraction of the base's training reviews that are in the subset.
+        reviews: the subset's reviews, and the model to fine-tune.
         config: see :class:`FinetuneConfig`.
         accelerator: for the device, the index of this process and the number of processes.
     """
 
-    def __init__(
-        self,
-        base: Base,
-        subset: Subset,
-        reviews: DatasetDict,
-        splits: DatasetDict,
-        train_fraction: float,
-        config: FinetuneConfig,
-        accelerator: Accelerator,
-    ) -> None:
+    def __init__(self, reviews: SubsetReviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
+        subset = reviews.subset
         settings = {"method": config.method, "field": config.field, "value": subset.value}
-        super().__init__(Path(config.output_dir) / subset.slug, base, config, accelerator, settings)
+        super().__init__(Path(config.output_dir) / subset.slug, reviews.base, config, accelerator, settings)
         self.subset = subset
-        self.splits = splits
         self.reviews = reviews
-        self.train_fraction = train_fraction
 
     def require_ready(self) -> None:
         """Check, before anything is written, that the folder holds no other run and the subset can be scored.
@@ -88,7 +66,7 @@ class SubsetRun(TaskRun[SubsetMetrics]):
             UserError: that names the other run and says how to resume or to start over, or names the subset.
         """
         try:
-            require_known_words(self.splits, self.base.tokenizer)
+            require_known_words(self.reviews.tokenized, self.base.tokenizer)
         except UserError as error:
             raise UserError(f"{self.config.field} {self.subset.value}: {error}") from None
         super().require_ready()
@@ -102,25 +80,25 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         started = time.monotonic()
         trainer = self._trainer()
         base_weights = {name: tensor.clone() for name, tensor in trained_weights(trainer.module.model).items()}
-        test = (trainer, self.splits["test"], self._headers("test"))
+        test = (trainer, self.reviews.tokenized["test"], self.reviews.header_lengths("test"))
         base_scores = score_with_and_without_header(*test)
         hidden = self._score_with_hidden_value(*test)
         self.start(trainer, f"{self.folder.resolve().parent.name}-{self.subset.slug}")
         # count the seconds before the interruption too
         started -= trainer.state.seconds
         trainer.run()
-        alpha, validation_by_alpha = keep_best_alpha(trainer, base_weights, self._headers("validation"))
+        alpha, validation_by_alpha = keep_best_alpha(trainer, base_weights, self.reviews.header_lengths("validation"))
         metrics = SubsetMetrics(
             field=self.config.field,
             value=self.subset.value,
             method=self.config.method,
             base=BaseReference(self.base.path, self.base.sha256),
-            reviews={name: len(split) for name, split in self.splits.items()},
+            reviews={name: len(split) for name, split in self.reviews.texts.items()},
             comparison=compare(
                 base_scores,
                 score_with_and_without_header(*test),
                 self.config.training.seed,
-                self.train_fraction,
+                self.reviews.train_fraction,
                 hidden,
             ),
             training=summarize(trainer),
@@ -131,7 +109,7 @@ class SubsetRun(TaskRun[SubsetMetrics]):
             copying=None,
             seconds=0.0,
             size_bytes=0,
-            header=_commonest_header(self.reviews["train"], self.base.template),
+            header=self.reviews.commonest_header(),
         )
         logger.info(_summary(metrics))
         log_results(self.accelerator, trainer.state, _test_figures(metrics))
@@ -142,33 +120,18 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         model = typing.cast(GPT2LMHeadModel, load_model(self.base.path))
         if self.config.method == "lora":
             model = build_adapter(model, self.config.lora, self.config.training.seed)
-        return Trainer(
-            SubsetModeling(
-                model.to(self.accelerator.device),
-                self.base.tokenizer,
-                self.splits,
-                self.base.template.prefix,
-                self._headers("train"),
-                self.config.objective,
-                self.accelerator,
-            ),
-            self.config.training,
-            self.accelerator,
-            checkpoints=self.folder / run_folder.CHECKPOINTS,
-            resume_key=self.resume_key,
-        )
-
-    def _headers(self, split: str) -> Indices:
-        return header_words(self.reviews[split], self.base.template, self.base.tokenizer)
+        model = model.to(self.accelerator.device)
+        objective = SubsetModeling(model, self.reviews, self.config.objective, self.accelerator)
+        checkpoints = self.folder / run_folder.CHECKPOINTS
+        return Trainer(objective, self.config.training, self.accelerator, checkpoints, self.resume_key)
 
     def _score_with_hidden_value(
         self, trainer: Trainer[LanguageModelLoss], split: Dataset, headers: Indices
     ) -> Sums | None:
         """Return the sums of the test reviews without the subset's value; None if the field is not in the header."""
-        field, template = self.config.field, self.base.template
-        if field not in template.fields:
+        if self.config.field not in self.base.template.fields:
             return None
-        spans = value_spans(self.reviews["test"], field, template, self.base.tokenizer)
+        spans = self.reviews.value_spans("test", self.config.field)
         return score_with_hidden_value(trainer, split, headers, spans)
 
     def _save(self, model: GPT2LMHeadModel, metrics: SubsetMetrics, started: float) -> SubsetMetrics:
@@ -194,13 +157,13 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         """
         if importlib.util.find_spec("evaluate") is None:
             return None
-        held_out = concatenate_datasets([self.reviews["test"], self.reviews["validation"]])
+        held_out = concatenate_datasets([self.reviews.texts["test"], self.reviews.texts["validation"]])
         real = read_reviews(held_out.select(range(min(len(held_out), COPY_CHECK_TEXTS))), self.base.template)
         generator = ReviewGenerator(model, self.base.tokenizer, COPY_CHECK_BATCH, self.config.training.seed, {})
         generated = generator.continuations(
             real.headers, longest_description(real, self.base.tokenizer), "writing reviews"
         )
-        train = read_reviews(self.reviews["train"], self.base.template).descriptions
+        train = read_reviews(self.reviews.texts["train"], self.base.template).descriptions
         return CopyCheck(copying(generated, train).mean_longest, copying(real.descriptions, train).mean_longest)
 
 
@@ -222,9 +185,3 @@ def _summary(metrics: SubsetMetrics) -> str:
         f"interpolation weight alpha {metrics.alpha:g}; "
         f"better than the base: {verdict(metrics.comparison, metrics.reviews['test'])}"
     )
-
-
-def _commonest_header(reviews: Dataset, template: ReviewTemplate) -> dict[str, str]:
-    """Return the combination of the prompt fields' values that most reviews have."""
-    headers = Counter(zip(*(column(reviews, name) for name in template.fields), strict=True)).most_common(1)
-    return dict(zip(template.fields, headers[0][0], strict=True)) if headers else {}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,8 @@ from wine_gpt.files import JsonObject, from_fields
 from wine_gpt.tokenizer.word_starts import WordStarts, word_starts
 
 Sums = npt.NDArray[np.float64]
+# the columns of Sums
+WORDS, NATS, UNKNOWN, END_NATS, TOKENS = range(5)
 
 # positions per forward pass, padding included
 SCORING_TOKENS = 4096
@@ -114,14 +116,15 @@ class Score:
     @classmethod
     def of(cls, sums: Sums) -> "Score":
         """Average what :func:`score_reviews` returns."""
-        words, nats, unknown, end_nats, tokens = sums.sum(axis=0).tolist()
+        total: list[float] = sums.sum(axis=0).tolist()
+        words, tokens = total[WORDS], total[TOKENS]
         reviews = len(sums)
         return cls(
-            nats_per_word=nats / words if words else math.nan,
-            unknown_rate=unknown / tokens if tokens else math.nan,
+            nats_per_word=total[NATS] / words if words else math.nan,
+            unknown_rate=total[UNKNOWN] / tokens if tokens else math.nan,
             words=int(words),
             reviews=reviews,
-            end_of_text_nats=end_nats / reviews if reviews else math.nan,
+            end_of_text_nats=total[END_NATS] / reviews if reviews else math.nan,
             tokens=None if tokens == words else int(tokens),
         )
 
@@ -148,42 +151,52 @@ def score(
 
 
 def score_reviews(
+    module: Scorable, split: TokenizedSplit, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
+) -> Sums:
+    """Score each review of a tokenized split from its second word on; see :func:`score_after`."""
+    (sums,) = score_after([None], module, split, tokenizer, accelerator)
+    return sums
+
+
+def score_after(
+    skips: Sequence[Indices | None],
     module: Scorable,
     split: TokenizedSplit,
     tokenizer: PreTrainedTokenizerFast,
     accelerator: Accelerator,
-    skipped: Indices | None = None,
-) -> Sums:
-    """Score each review of a tokenized split, its batches divided among the processes.
+) -> list[Sums]:
+    """Score each review of a tokenized split after different beginnings, its batches divided among the processes.
 
     Args:
+        skips: for each result, the number of tokens at the beginning of each review that are not counted, int64 of
+            shape (reviews,); None for those of the first word.
         module: see :class:`Scorable`.
         split: a tokenized split.
         tokenizer: the model's tokenizer.
         accelerator: determines the device, the index of this process and the number of processes.
-        skipped: the number of tokens at the beginning of each review that are not counted, int64 of shape (reviews,);
-            those of the first word by default.
 
     Returns:
-        float64 of shape (reviews, 5): words, nats of the words, unknown tokens, nats of the end of text, tokens. Every
-        process returns all reviews.
+        for each of ``skips``, float64 of shape (reviews, 5) with the columns :data:`WORDS`, :data:`NATS` of the words,
+        :data:`UNKNOWN` tokens, :data:`END_NATS` of the end of text, and :data:`TOKENS`. Every process returns all
+        reviews.
     """
     starts = word_starts(tokenizer)
-    sums = torch.zeros(len(split), 5, dtype=torch.float64)
+    sums = torch.zeros(len(skips), len(split), 5, dtype=torch.float64)
     for indices, batch in own_batches(module, split, tokenizer, accelerator):
         # float64 on the CPU only, because MPS lacks it
         losses = module.token_losses(batch).cpu().double()
         labels = batch.labels.cpu()
         end = labels == tokenizer.eos_token_id
         before, ids = batch.input_ids.cpu().numpy(), labels.clamp(min=0).numpy()
-        first = _first_word(starts, ids, before) if skipped is None else skipped[indices]
-        counted = torch.arange(labels.shape[1]) >= torch.from_numpy(first)[:, None]
-        token = (labels != IGNORED) & ~end & counted
-        words = torch.from_numpy(starts.count(ids, before)) * token
-        unknown = token & (labels == tokenizer.unk_token_id)
-        columns = (words, losses * token, unknown, losses * end, token)
-        sums[torch.from_numpy(indices)] = torch.stack([column.double().sum(1) for column in columns], dim=1)
-    return np.asarray(sum_over_processes(sums, accelerator))
+        begins_word = torch.from_numpy(starts.count(ids, before))
+        for skipped, found in zip(skips, sums, strict=True):
+            first = _first_word(starts, ids, before) if skipped is None else skipped[indices]
+            counted = torch.arange(labels.shape[1]) >= torch.from_numpy(first)[:, None]
+            token = (labels != IGNORED) & ~end & counted
+            unknown = token & (labels == tokenizer.unk_token_id)
+            columns = (begins_word * token, losses * token, unknown, losses * end, token)
+            found[torch.from_numpy(indices)] = torch.stack([column.double().sum(1) for column in columns], dim=1)
+    return [*np.asarray(sum_over_processes(sums, accelerator))]
 
 
 def own_batches(
