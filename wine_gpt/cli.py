@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import errno
 import functools
+import gc
 import importlib
 import io
 import logging
@@ -237,6 +238,23 @@ def limited_openmp_spin() -> Iterator[None]:
     finally:
         if before is None:
             os.environ.pop(OPENMP_SPIN, None)
+
+
+@contextlib.contextmanager
+def garbage_collection_paused() -> Iterator[None]:
+    """Import torch or other large packages without searching their many objects for garbage, now or later.
+
+    The time that this saves: ``benchmarks/RESULTS.md``. Once torch is imported, nothing is paused or frozen.
+    """
+    if "torch" in sys.modules:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def command_line() -> str:

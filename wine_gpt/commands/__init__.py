@@ -2,12 +2,15 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from wine_gpt.cli import program_name, sibling_command
+from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import USAGE, ConfigT, config_help, parse_config
 from wine_gpt.errors import UserError
 from wine_gpt.processes import is_launched, joins_as_main_process, shared_errors
+from wine_gpt.tokenizer.reading_process import ReadingProcess, saves_memory
 
 if TYPE_CHECKING:
     from wine_gpt.data.template import ReviewTemplate
@@ -53,6 +56,14 @@ def read_first_argument(
         raise UserError(f"name a {argument} first: {usage}; see --help")
     first, *settings = arguments
     return first, settings
+
+
+def reading_ahead(config: PretrainConfig) -> AbstractContextManager[ReadingProcess | None]:
+    """Start a child process that reads the data while this process imports torch, which takes seconds.
+
+    It is None if it would not save memory, and for several processes, which wait for each other before they read.
+    """
+    return ReadingProcess(config, held_out=True) if saves_memory() and not is_launched() else nullcontext()
 
 
 def print_trained(run: "FinishedRun", prompt: str) -> None:

@@ -9,35 +9,28 @@ FILE.yaml is a file or a config of the package: base.yaml, class.yaml or sample.
 Settings that are not in the file have the defaults below. --resume continues a run that was interrupted.
 """
 
-import contextlib
 from collections.abc import Sequence
 
-from wine_gpt.cli import exits_cleanly
-from wine_gpt.commands import print_trained, read_config
+from wine_gpt.cli import exits_cleanly, garbage_collection_paused
+from wine_gpt.commands import print_trained, read_config, reading_ahead
 from wine_gpt.config import PretrainConfig
-from wine_gpt.processes import is_launched, joins_as_main_process
-from wine_gpt.tokenizer.reading_process import ReadingProcess, saves_memory
+from wine_gpt.processes import joins_as_main_process
 
 
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, train, and print the result."""
     config = read_config(PretrainConfig, arguments, name="pretrain", description=__doc__, default_file="sample.yaml")
-    with contextlib.ExitStack() as stack:
-        reading = None
-        if saves_memory() and not is_launched():
-            # reads the data while this process imports torch, which takes seconds
-            reading = stack.enter_context(ReadingProcess(config, held_out=True))
-        _pretrain(config, reading)
+    with reading_ahead(config) as reading:
+        is_main_process = joins_as_main_process()
+        if config.data.path == "sample" and is_main_process:
+            print(
+                "data: the bundled synthetic sample; for real reviews: configs/base.yaml --data.path FILE (or kaggle)"
+            )
+        # imported after the settings are checked, because importing torch takes seconds
+        with garbage_collection_paused():
+            from wine_gpt.training.pretrain import pretrain
 
-
-def _pretrain(config: PretrainConfig, reading: ReadingProcess | None) -> None:
-    is_main_process = joins_as_main_process()
-    if config.data.path == "sample" and is_main_process:
-        print("data: the bundled synthetic sample; for real reviews: configs/base.yaml --data.path FILE (or kaggle)")
-    # imported after the settings are checked, because importing torch takes seconds
-    from wine_gpt.training.pretrain import pretrain
-
-    run = pretrain(config, reading=reading)
-    if is_main_process:
-        print_trained(run, config.data.prefix)
+        run = pretrain(config, reading=reading)
+        if is_main_process:
+            print_trained(run, config.data.prefix)

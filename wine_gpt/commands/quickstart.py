@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import Parser, exits_cleanly, sibling_command
+from wine_gpt.cli import Parser, exits_cleanly, garbage_collection_paused, sibling_command
+from wine_gpt.commands import reading_ahead
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import parse_config
+from wine_gpt.run_folder import METRICS
 
 PROMPTS = ("wine review : italy", "wine review : us : california", "wine review : germany : mosel : riesling :")
 
@@ -19,17 +21,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, generate, and print the next commands."""
     Parser("quickstart", __doc__).parse_args(arguments)
     config = parse_config(PretrainConfig, ["--resume"], default_file="sample.yaml")
-    from transformers import pipeline, set_seed
-
-    from wine_gpt.modeling.pretrained import quiet_transformers
-    from wine_gpt.run_folder import METRICS
-    from wine_gpt.training.pretrain import pretrain
-    from wine_gpt.training.record import RunMetrics
-
     folder = Path(config.output_dir)
     if not (folder / METRICS).exists():
         print("training on the bundled synthetic sample: reviews of no real wine, written by the project")
-        pretrain(config)
+        with reading_ahead(config) as reading:
+            with garbage_collection_paused():
+                from wine_gpt.training.pretrain import pretrain
+
+            pretrain(config, reading=reading)
+    with garbage_collection_paused():
+        from transformers import pipeline, set_seed
+
+        from wine_gpt.modeling.pretrained import quiet_transformers
+        from wine_gpt.training.record import RunMetrics
+
     print(f'\npipeline("text-generation", model="{folder}"):\n')
     with quiet_transformers():
         write = pipeline("text-generation", model=str(folder))

@@ -18,7 +18,14 @@ from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject
 
 # what the child process runs, with this process's search path, so that it finds the same modules
-RUN_CHILD = "import sys; sys.path[:] = sys.argv[1:]; from wine_gpt.tokenizer.prepare import main; main()"
+RUN_CHILD = """
+import sys
+sys.path[:] = sys.argv[1:]
+from wine_gpt.cli import garbage_collection_paused
+with garbage_collection_paused():
+    from wine_gpt.tokenizer.prepare import main
+main()
+"""
 # seconds after SIGTERM in which the child can remove its incomplete files
 END_SECONDS = 5.0
 

@@ -1,0 +1,134 @@
+"""Measure what a training costs from the command line to its first step, and the memory of both its processes.
+
+    python benchmarks/first_step.py class.yaml --records 130000          # Kaggle's JSON at its full size
+    python benchmarks/first_step.py sample.yaml                          # the bundled sample, as a new user starts
+    python benchmarks/first_step.py sample.yaml --whole                  # until the run ends, for its memory
+
+The first row is from an empty cache, the second from the cache that the first run filled. The child process reads and
+tokenizes while the process that trains imports torch. Memory is resident memory, as Keras's in the other tables; that
+of both at a time counts the pages of mapped files once.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from data_speed import write_file
+from large_corpus import descendants
+
+COLUMNS = (
+    "cache",
+    "CPU of training",
+    "CPU of the child",
+    "wall",
+    "memory of training",
+    "of the child",
+    "both at a time",
+)
+
+
+def main() -> None:
+    """Generate the records, start the training twice and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("config", help="a config of the package")
+    parser.add_argument("--records", type=int, help="train on so many generated records instead of the config's data")
+    parser.add_argument("--data", help="train on this file")
+    parser.add_argument("--whole", action="store_true", help="measure the whole run")
+    parser.add_argument("--measure", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure is not None:
+        measure([arguments.config, *arguments.measure], whole=arguments.whole)
+        return
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
+    with tempfile.TemporaryDirectory() as folder:
+        data = arguments.data
+        if arguments.records:
+            data = f"{folder}/reviews.json"
+            write_file(Path(data), arguments.records)
+        for cache in ("empty", "filled"):
+            settings = ["--output_dir", f"{folder}/{cache}", *(["--data.path", data] if data else [])]
+            found = measured(arguments.config, settings, Path(folder) / "cache", whole=arguments.whole)
+            seconds = (f"{found[name]:.1f} s" for name in ("cpu", "child_cpu", "wall"))
+            memory = (f"{found[name] / 1e6:.0f} MB" for name in ("peak", "child_peak", "together"))
+            print(f"| {' | '.join([cache, *seconds, *memory])} |", flush=True)
+
+
+def measured(config: str, settings: list[str], cache: Path, *, whole: bool) -> dict[str, float]:
+    """Start a training in a new process, and return its figures: seconds, and bytes of memory."""
+    environment = {**os.environ, "HF_DATASETS_CACHE": str(cache), "STARTED": str(time.monotonic())}
+    command = [sys.executable, __file__, config, *(["--whole"] if whole else []), "--measure", *settings]
+    output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found: dict[str, float] = json.loads(output.splitlines()[-1])
+    return found
+
+
+def measure(arguments: list[str], *, whole: bool) -> None:
+    """Train, as the command does, and print the figures at the first step or at the end."""
+    from wine_gpt.cli import garbage_collection_paused
+    from wine_gpt.commands import read_config, reading_ahead
+    from wine_gpt.config import PretrainConfig
+
+    memory = MemoryOfBoth()
+    memory.start()
+    config = read_config(PretrainConfig, arguments, name="pretrain", description=None)
+
+    def on_step(step: int, micro_batches: object) -> None:
+        if step == 1 and not whole:
+            figures(memory)
+            os._exit(0)
+
+    with reading_ahead(config) as reading:
+        with garbage_collection_paused():
+            from wine_gpt.training.pretrain import pretrain
+
+        pretrain(config, on_step=on_step, reading=reading)
+    figures(memory)
+
+
+def figures(memory: "MemoryOfBoth") -> None:
+    """Print the figures of this process and its child as a line of JSON."""
+    own, child = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    found: dict[str, Any] = {
+        "cpu": own.ru_utime + own.ru_stime,
+        "child_cpu": child.ru_utime + child.ru_stime,
+        "wall": time.monotonic() - float(os.environ["STARTED"]),
+        "peak": own.ru_maxrss * 1024,
+        "child_peak": child.ru_maxrss * 1024,
+        "together": memory.peak,
+    }
+    print(json.dumps(found), flush=True)
+
+
+class MemoryOfBoth(Thread):
+    """Samples the peak of the resident memory of this process and its descendants together, in bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0
+
+    def run(self) -> None:
+        """Sample 4 times a second, because a sample takes milliseconds, until the process ends."""
+        while True:
+            self.peak = max(self.peak, sum(map(proportional_bytes, descendants(os.getpid()))))
+            time.sleep(0.25)
+
+
+def proportional_bytes(pid: int) -> int:
+    """Return a process's resident memory, in which a page of n processes counts as 1/n page."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
+if __name__ == "__main__":
+    main()
