@@ -566,7 +566,8 @@ class FinetuneConfig:
             subset = 'name one, as in --variety "Pinot Noir", or all'
             require(bool((self.requested or "").strip()), "value", self.requested, subset)
         if self.method == "full":
-            whole = "--method full trains all weights and has no adapter: leave it out, as finetune/full.yaml does"
+            file = finetune_file(self.task, self.method)
+            whole = f"--method full trains all weights and has no adapter: leave it out, as {file} does"
             require_defaults(self.lora, "lora", whole)
         require(self.min_reviews >= 1, "min_reviews", self.min_reviews, "must be at least 1")
         require(not self.training.keep_epochs, "training.keep_epochs", True, "is for pretraining only")
