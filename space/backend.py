@@ -77,7 +77,7 @@ class Written:
         """The query string with which the page writes this text again."""
         request = self.request
         length = request.settings.length if self.complete else len(self.ids)
-        return self._query(model=request.adapter, length=length)
+        return self._query(model=request.adapter, length=length, guidance=request.settings.guidance)
 
     @property
     def explorer_link(self) -> str:
@@ -85,7 +85,7 @@ class Written:
         ids = ".".join(map(str, self.ids))
         return self._query(model=f"./model/{self.request.adapter}/", length=self.request.settings.length, ids=ids)
 
-    def _query(self, **more: str | int) -> str:
+    def _query(self, **more: str | float) -> str:
         settings = self.request.settings
         shared = {"temperature": settings.temperature, "top_p": settings.top_p, "seed": settings.seed}
         return urlencode({"prompt": self.request.text, **shared, **more})
@@ -183,6 +183,7 @@ class Backend:
         length: int | None = None,
         seed: int | None = None,
         model: str = BASE,
+        guidance: float = 1,
     ) -> Iterator[str]:
         """Write a {text}. It is streamed: each piece is the whole text so far, the prompt included.
 
@@ -193,9 +194,10 @@ class Backend:
             length: Maximum number of new words; default: as many as fit.
             seed: Equal seeds give equal texts, from 0 to 4294967295; default: random.
             model: "base", or the name of an adapter.
+            guidance: Above 1 the {text} follows the {values} more closely, to 5; try 2 at temperature 1.
         """
         text = self.default_prompt if prompt is None else prompt
-        for written in self.write(text, model, temperature, top_p, length, seed):
+        for written in self.write(text, model, temperature, top_p, guidance, length, seed):
             yield written.text
 
     def next_words(
@@ -240,8 +242,9 @@ class Backend:
         values = {
             "{text}": "review" if self.about_wine else "text",
             "{such_as}": f', such as "{form}"' if form else "",
+            "{values}": "prompt's country, province and variety" if self.about_wine else "values in the prompt",
         }
-        return re.sub("{text}|{such_as}", lambda found: values[found[0]], description)
+        return re.sub("{text}|{such_as}|{values}", lambda found: values[found[0]], description)
 
     # ---- the page ---------------------------------------------------------------------------------------------------
 
@@ -251,15 +254,17 @@ class Backend:
         model: str = BASE,
         temperature: float | None = None,
         top_p: float | None = None,
+        guidance: float | None = None,
         length: int | None = None,
         seed: int | None = None,
         side: str = "",
     ) -> Iterator[Written]:
         """Write a text and yield it after each piece; ``side`` precedes the names of fields in errors."""
         engine = self._ready()
-        request = self._request(engine, prompt, model, temperature, top_p, length, seed, side)
+        request = self._request(engine, prompt, model, temperature, top_p, guidance, length, seed, side)
         begun, ids = request.text.rstrip(), ()
-        for piece in engine.write(request.prompt.ids, request.settings, request.adapter):
+        negative = engine.hide(request.prompt, self.template.value_spans(request.text))
+        for piece in engine.write(request.prompt.ids, request.settings, request.adapter, negative):
             ids = (*ids, *piece)
             complete = engine.is_complete(request.prompt.ids, ids, request.settings)
             yield Written(request, ids, (begun + engine.decode(ids)).lstrip(), complete)
@@ -267,7 +272,7 @@ class Backend:
     def compare(self, left: Side, right: Side, seed: int | None) -> Iterator[tuple[Written, Written]]:
         """Write two texts at once with the same seed; a side is prompt, model and temperature."""
         seed = secrets.randbits(32) if seed is None else seed
-        streams = [self.write(*side, None, None, seed, name) for name, side in (("left ", left), ("right ", right))]
+        streams = [self.write(*side, seed=seed, side=name) for name, side in (("left ", left), ("right ", right))]
         latest = [next(stream) for stream in streams]
         while True:
             yield latest[0], latest[1]
@@ -387,6 +392,7 @@ class Backend:
         model: Any,  # noqa: ANN401
         temperature: Any,  # noqa: ANN401
         top_p: Any,  # noqa: ANN401
+        guidance: Any,  # noqa: ANN401
         length: Any,  # noqa: ANN401
         seed: Any,  # noqa: ANN401
         side: str = "",
@@ -400,6 +406,7 @@ class Backend:
             top_p=engine.top_p if top_p is None else validation.number("top_p", top_p, *validation.TOP_PS),
             length=self.length if length is None else validation.whole("length", length, 1, self.length),
             seed=secrets.randbits(32) if seed is None else validation.whole("seed", seed, *validation.SEEDS),
+            guidance=1.0 if guidance is None else validation.number("guidance", guidance, *validation.GUIDANCES),
         )
         adapter = validation.choice(f"{side}model", model, self.adapters)
         return Request(text, prompt, settings, adapter)

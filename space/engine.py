@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 import sys
 import threading
 import time
@@ -32,9 +33,9 @@ from model_source import ModelSource
 
 try:
     # in a Space, into which publishing copies the file
-    from sampler import TokenSampler
+    from sampler import TokenSampler, guide
 except ModuleNotFoundError:
-    from wine_gpt.generation.sampler import TokenSampler
+    from wine_gpt.generation.sampler import TokenSampler, guide
 
 BASE = "base"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -45,12 +46,13 @@ SECONDS_PER_PIECE = 0.05
 
 @dataclass(frozen=True)
 class Settings:
-    """Validated sampling settings; ``length`` is the maximum number of new words."""
+    """Validated sampling settings; ``length`` is the maximum number of new words, a ``guidance`` of 1 is none."""
 
     temperature: float
     top_p: float
     length: int
     seed: int
+    guidance: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,14 @@ class Engine:
             end = max(end, stop)
         return Prompt(ids, words, [index != self.tokenizer.unk_token_id for index in ids])
 
+    def hide(self, prompt: Prompt, spans: Sequence[tuple[int, int]]) -> list[int]:
+        """Return a prompt's ids with [UNK] for each token that ends in one of the spans, in characters."""
+        ends = itertools.accumulate(map(len, prompt.words))
+        return [
+            self.tokenizer.unk_token_id if any(first < end <= last for first, last in spans) else index
+            for index, end in zip(prompt.ids, ends, strict=True)
+        ]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that tokens add to a prompt."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
@@ -188,23 +198,40 @@ class Engine:
                     model.set_adapter(adapter)
                 yield model
 
-    def write(self, ids: Sequence[int], settings: Settings, adapter: str) -> Iterator[list[int]]:
+    def write(
+        self, ids: Sequence[int], settings: Settings, adapter: str, negative: Sequence[int] | None = None
+    ) -> Iterator[list[int]]:
         """Continue a text and yield the new ids in pieces; the last id is [EOS] unless the length ended the text.
 
-        The ids are those that transformers' ``generate`` samples with the same settings after ``set_seed(seed)``.
+        Without guidance the ids are those that transformers' ``generate`` samples with the same settings after
+        ``set_seed(seed)``.
+
+        Args:
+            ids: the prompt's.
+            settings: the sampling settings.
+            adapter: as for :meth:`using`.
+            negative: the ids of the prompt that the guidance contrasts with ``ids``; without them there is none.
         """
         sample = self._sampler(settings)
-        cache = DynamicCache(config=self._model.config)
+        guided = negative is not None and settings.guidance != 1
+        # a row of ids, and the cache of what precedes them, for the prompt and for the negative prompt
+        rows = [torch.tensor([list(row)]) for row in ([ids, negative] if guided else [ids])]
+        caches = [DynamicCache(config=self._model.config) for _ in rows]
+        ends = torch.tensor([self.tokenizer.eos_token_id])
         left = min(settings.length, self.positions - len(ids))
-        new = torch.tensor([list(ids)])
         ended = False
         while left and not ended:
             piece: list[int] = []
             # the first piece is one word
-            until = time.perf_counter() + (SECONDS_PER_PIECE if len(new[0]) == 1 else 0)
+            until = time.perf_counter() + (SECONDS_PER_PIECE if len(rows[0][0]) == 1 else 0)
             with self.using(adapter) as model:
                 while left and not ended and (not piece or time.perf_counter() < until):
-                    new = sample(model(new, cache=cache, use_cache=True, logits_to_keep=1).logits[:, -1])[:, None]
+                    logits = [
+                        model(row, cache=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+                        for row, cache in zip(rows, caches, strict=True)
+                    ]
+                    new = sample(guide(*logits, settings.guidance, ends) if guided else logits[0])
+                    rows = [new[:, None]] * len(rows)
                     piece.append(int(new))
                     left -= 1
                     ended = piece[-1] == self.tokenizer.eos_token_id

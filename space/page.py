@@ -102,7 +102,7 @@ def _write_tab(backend: Backend, engine: Engine, demo: gr.Blocks, inside: gr.HTM
         with gr.Column(scale=3, min_width=300):
             text = _text("review")
             notes = gr.HTML(elem_id="notes")
-    _, temperature, _, _, seed, _ = settings
+    _, temperature, _, _, _, seed, _ = settings
     written = gr.State()
     _link_dropdowns(backend, dropdowns, prompt)
     writing = {
@@ -254,6 +254,13 @@ def _temperature(engine: Engine) -> gr.Slider:
     return gr.Slider(low, high, engine.temperature, step=0.05, label=t("temperature"), info=t("temperature_info"))
 
 
+def _guidance(backend: Backend) -> gr.Slider:
+    low, high = validation.GUIDANCES
+    texts = {"label": t("guidance"), "info": t("guidance_info")}
+    # without fields there are no values to follow
+    return gr.Slider(low, high, 1, step=0.25, visible=bool(backend.template.fields), **texts)
+
+
 def _seed() -> tuple[gr.Number, gr.Checkbox]:
     # without bounds, because gradio's own message about them is in English only
     return gr.Number(1, label=t("seed"), info=t("seed_info"), precision=0), gr.Checkbox(True, label=t("random_seed"))
@@ -261,12 +268,13 @@ def _seed() -> tuple[gr.Number, gr.Checkbox]:
 
 def _settings(
     backend: Backend, engine: Engine
-) -> tuple[gr.Dropdown, gr.Slider, gr.Slider, gr.Slider, gr.Number, gr.Checkbox]:
+) -> tuple[gr.Dropdown, gr.Slider, gr.Slider, gr.Slider, gr.Slider, gr.Number, gr.Checkbox]:
     low, high = validation.TOP_PS
     return (
         _model(backend),
         _temperature(engine),
         gr.Slider(low, high, engine.top_p, step=0.05, label=t("top_p"), info=t("top_p_info")),
+        _guidance(backend),
         gr.Slider(1, backend.length, backend.length, step=1, label=t("length")),
         *_seed(),
     )
@@ -288,6 +296,7 @@ def _opened(
             engine.temperature if "prompt" in link else temperature,
         ),
         "top_p": (lambda given: validation.number("top_p", float(given), *validation.TOP_PS), engine.top_p),
+        "guidance": (lambda given: validation.number("guidance", float(given), *validation.GUIDANCES), 1),
         "length": (lambda given: validation.whole("length", float(given), 1, backend.length), backend.length),
         "seed": (lambda given: validation.whole("seed", float(given), *validation.SEEDS), 1),
     }

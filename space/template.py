@@ -1,6 +1,7 @@
 """The template of the model's texts, "prefix : field : … : running text", from ``review_template.json``."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,13 @@ class Template:
         parts = [part.strip() for part in text.split(SEPARATOR.strip())]
         prefix = self._prefix_parts()
         return parts[len(prefix) :][: len(self.fields)] if _lower(parts[: len(prefix)]) == _lower(prefix) else []
+
+    def value_spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where each value of :meth:`values` begins and ends in a text, in characters."""
+        ends = [*(match.start() for match in re.finditer(SEPARATOR.strip(), text)), len(text)]
+        starts = [0, *(end + 1 for end in ends)]
+        first = len(self._prefix_parts())
+        return [*zip(starts, ends, strict=False)][first:][: len(self.values(text))]
 
     def header_length(self, words: Sequence[str]) -> int:
         """Return the number of words before the running text, 0 if the text does not begin with the prefix.

@@ -9,6 +9,7 @@ from i18n import UserFacingError
 MAX_CHARACTERS = 10_000
 TEMPERATURES = (0.1, 2.0)
 TOP_PS = (0.05, 1.0)
+GUIDANCES = (1.0, 5.0)
 SEEDS = (0, 2**32 - 1)
 MAX_CHOICES = 50
 

@@ -5,13 +5,26 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, set_seed
+from transformers import (
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    UnbatchedClassifierFreeGuidanceLogitsProcessor,
+    set_seed,
+)
 
 from wine_gpt.config import ModelConfig
 from wine_gpt.data.template import CLASS_TEMPLATE
 from wine_gpt.errors import UserError
 from wine_gpt.generation.decoding import supported_config
-from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_texts, hide_values
+from wine_gpt.generation.generate import (
+    NEGATIVE_PROMPT,
+    encode_prompts,
+    generate_ids,
+    generate_texts,
+    hide_values,
+)
+from wine_gpt.generation.sampler import guide
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import quiet_transformers
 
@@ -33,6 +46,19 @@ class Recorder:
         self.seen.append("end")
 
 
+class GuidanceOfWords(UnbatchedClassifierFreeGuidanceLogitsProcessor):
+    """The guidance of transformers for all words but the end of the text, which keeps its log-probability."""
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Return log-probabilities, float of the scores' shape."""
+        ends = torch.as_tensor(self.model.generation_config.eos_token_id).reshape(-1)
+        end = torch.log_softmax(scores, -1)[:, ends]
+        guided: torch.FloatTensor = super().__call__(input_ids, scores)
+        guided[:, ends] = end
+        guided[:, self.model.generation_config.suppress_tokens] = -torch.inf
+        return guided
+
+
 def generate_with_transformers(
     model: Any,  # noqa: ANN401 - any class of models
     inputs: dict[str, torch.Tensor],
@@ -41,6 +67,10 @@ def generate_with_transformers(
     **settings: Any,  # noqa: ANN401 - of generate
 ) -> torch.Tensor:
     set_seed(seed)
+    if scale := settings.pop("guidance_scale", None):
+        negative = [settings.pop(name, None) for name in NEGATIVE_PROMPT]
+        # transformers would suppress the tokens before a custom processor
+        settings |= {"logits_processor": [GuidanceOfWords(scale, model, *negative)], "suppress_tokens": None}
     with torch.inference_mode(), quiet_transformers():
         ids: torch.Tensor = model.generate(**inputs, max_length=limit, max_new_tokens=None, **settings)
     return ids
@@ -81,14 +111,16 @@ def test_prompts_of_different_lengths_are_continued_together(
     assert generate_ids(model, inputs, seed=0, **settings).tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("prompt", ["wine review : germany : mosel : riesling :", "wine review : germany", "", "plum"])
+@pytest.mark.parametrize(
+    "prompt", ["wine review : germany : mosel : riesling :", "Wine review:  Germany: Mosel", "", "plum"]
+)
 def test_guidance_contrasts_the_prompt_with_hidden_values(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompt: str
 ) -> None:
     """Against transformers, with a prompt in which [UNK] is typed in place of each value's words."""
     inputs = encode_prompts(model, tokenizer, [prompt])
     hidden = hide_values(inputs, tokenizer, [prompt], CLASS_TEMPLATE)
-    typed = re.sub(" (germany|mosel|riesling)", " zzz", prompt)
+    typed = re.sub(r"\b(germany|mosel|riesling)", "zzz", prompt, flags=re.IGNORECASE)
     assert torch.equal(hidden["negative_prompt_ids"], encode_prompts(model, tokenizer, [typed])["input_ids"])
     settings = {"guidance_scale": 3.0, "temperature": 1.0}
     expected = generate_with_transformers(model, inputs, 0, 64, **settings, **hidden)
@@ -97,7 +129,7 @@ def test_guidance_contrasts_the_prompt_with_hidden_values(
     if typed == prompt:
         assert ids.tolist() == generate_ids(model, inputs, seed=0, temperature=1.0).tolist()
     (text,) = generate_texts(model, tokenizer, [prompt], seed=0, template=CLASS_TEMPLATE, **settings)
-    assert text.split() == tokenizer.decode(ids[0], skip_special_tokens=True).split()
+    assert "".join(text.lower().split()) == "".join(tokenizer.decode(ids[0], skip_special_tokens=True).split())
 
 
 @pytest.mark.parametrize("scale", ["2", float("nan"), float("inf")])
@@ -114,6 +146,15 @@ def test_guided_prompts_of_different_lengths_are_continued_together(
     settings = {"guidance_scale": 2.0, "do_sample": False, "template": CLASS_TEMPLATE, "max_new_tokens": 9}
     together = generate_texts(model, tokenizer, PROMPTS, seed=0, **settings)
     assert together == [generate_texts(model, tokenizer, [prompt], seed=0, **settings)[0] for prompt in PROMPTS]
+
+
+def test_guidance_does_not_make_the_end_of_the_text_likelier() -> None:
+    prompted, negative = (torch.tensor([row]).log() for row in ([0.5, 0.2, 0.3], [0.2, 0.6, 0.2]))
+    # word 0 is likelier after the prompt, word 1 less likely, and word 2 ends the text
+    assert guide(prompted, negative, 2.0, torch.tensor([2])).exp()[0].tolist() == pytest.approx(
+        [0.5**2 / 0.2, 0.2**2 / 0.6, 0.3]
+    )
+    assert torch.allclose(guide(prompted, negative, 1.0, torch.tensor([2])), prompted)
 
 
 def test_words_of_many_rows_have_the_frequencies_of_their_probabilities(

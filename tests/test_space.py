@@ -32,7 +32,8 @@ from model_source import ModelSource, choose_adapters, choose_model
 from regions import Regions
 from template import Template
 from wine_gpt import run_folder
-from wine_gpt.data.template import ReviewTemplate
+from wine_gpt.data.template import CLASS_TEMPLATE, ReviewTemplate
+from wine_gpt.generation.generate import generate_texts
 from wine_gpt.publishing import published_files as run_files
 from wine_gpt.publishing.explorer_files import MODEL_FILES, is_model_file
 from wine_gpt.publishing.staging import copy_demo
@@ -87,6 +88,20 @@ def test_it_writes_what_transformers_generates(
         max_new_tokens=None,
     )
     assert written == expected[0, len(ids) :].tolist()
+
+
+@pytest.mark.parametrize("adapter", [BASE, "riesling"])
+@pytest.mark.parametrize(
+    "prompt", [HEADER, "Wine review: Italy: Tus", "plum and", "wine review : : tuscany : gamay : dry"]
+)
+def test_guided_texts_are_those_of_the_package(demo: Backend, demo_model: Path, adapter: str, prompt: str) -> None:
+    *_, written = demo.write(prompt, adapter, temperature=1.0, guidance=5, seed=8)
+    settings = {"temperature": 1.0, "top_p": 1.0, "guidance_scale": 5.0}
+    tokenizer = demo.engine.tokenizer
+    (expected,) = generate_texts(
+        alone(demo_model, adapter), tokenizer, [prompt], seed=8, template=CLASS_TEMPLATE, **settings
+    )
+    assert written.text.split() == expected.split()
 
 
 def test_the_first_piece_is_one_word(engine: Engine) -> None:
@@ -158,13 +173,14 @@ def test_compared_texts_are_those_written_alone(demo: Backend) -> None:
 
 
 def test_the_link_of_a_stopped_text_writes_what_was_written(demo: Backend) -> None:
-    stopped = next(demo.write(HEADER, "riesling", 1.3, 0.8, 60, 99))
+    stopped = next(demo.write(HEADER, "riesling", 1.3, 0.8, 2, 60, 99))
     assert not stopped.complete
     link = dict(parse_qsl(stopped.link))
     assert float(link.pop("temperature")) == 1.3
     assert float(link.pop("top_p")) == 0.8
+    assert float(link.pop("guidance")) == 2
     assert link == {"prompt": HEADER, "model": "riesling", "length": str(len(stopped.ids)), "seed": "99"}
-    *_, again = demo.write(HEADER, "riesling", 1.3, 0.8, len(stopped.ids), 99)
+    *_, again = demo.write(HEADER, "riesling", 1.3, 0.8, 2, len(stopped.ids), 99)
     assert (again.text, again.complete) == (stopped.text, True)
 
 
@@ -313,6 +329,7 @@ def test_a_template_finds_the_header_and_its_values(
     form = Template(prefix, fields)
     assert form.header_length([f" {word}" for word in text.split()]) == len(header.split())
     assert form.values(text) == values
+    assert [text[start:end].strip() for start, end in form.value_spans(text)] == values
 
 
 def test_the_template_is_read_as_the_package_writes_it(tmp_path: Path) -> None:
@@ -530,6 +547,9 @@ def test_an_error_is_reported_in_both_languages(demo: Backend) -> None:
         ({"temperature": "1"}, "temperature: must be a number from 0.1 to 2"),
         ({"temperature": math.inf}, "temperature: must be a number from 0.1 to 2"),
         ({"temperature": True}, "temperature: must be a number from 0.1 to 2"),
+        ({"guidance": 0}, "guidance: must be a number from 1 to 5"),
+        ({"guidance": math.nan}, "guidance: must be a number from 1 to 5"),
+        ({"guidance": "2"}, "guidance: must be a number from 1 to 5"),
         ({"top_p": 0}, "top_p: must be a number from 0.05 to 1"),
         ({"length": 10**9}, "length: must be a whole number from 1 to 63"),
         ({"length": 2.5}, "length: must be a whole number from 1 to 63"),

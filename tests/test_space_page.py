@@ -22,7 +22,7 @@ from support.space_server import client_of, serving
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 
 HEADER = "wine review : italy : tuscany : riesling :"
-LINK = {"prompt": HEADER, "model": "base", "temperature": 0.8, "top_p": 1.0, "length": 60, "seed": 7}
+LINK = {"prompt": HEADER, "model": "base", "temperature": 0.8, "top_p": 1.0, "guidance": 1.0, "length": 60, "seed": 7}
 NARROW = {"width": 820, "height": 1180}
 
 Open = Callable[..., AbstractContextManager[Page]]
@@ -93,9 +93,9 @@ def write(page: Page) -> None:
 
 
 def test_a_link_writes_what_the_api_writes(opened: Open, demo_address: str) -> None:
-    link = {**LINK, "model": "riesling", "temperature": 1.3, "top_p": 0.8, "length": 12, "seed": 99}
+    link = {**LINK, "model": "riesling", "temperature": 1.3, "top_p": 0.8, "guidance": 2.0, "length": 12, "seed": 99}
     expected = client_of(demo_address).predict(
-        HEADER, temperature=1.3, top_p=0.8, length=12, seed=99, model="riesling", api_name="/generate"
+        HEADER, temperature=1.3, top_p=0.8, guidance=2, length=12, seed=99, model="riesling", api_name="/generate"
     )
     with opened(link) as page:
         assert text(page) == expected

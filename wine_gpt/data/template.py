@@ -129,14 +129,17 @@ class ReviewTemplate:
         return start, end
 
     def value_texts(self, prompt: str) -> list[tuple[int, int]]:
-        """Return where each value in a prompt's header begins and ends, in characters; none without the prefix."""
-        if not self.parse(f"{prompt}{SEPARATOR}"):
-            return []
-        header = self.split(prompt)[0]
+        """Return where each value in a prompt's header begins and ends, in characters; none without the prefix.
+
+        As in :meth:`may_begin`, case and white space do not count.
+        """
+        header, prefix = self.split(prompt)[0], self._prefix_parts()
         colons = [match.span() for match in re.finditer(rf"\s*{SEPARATOR.strip()}(?=\s|\Z)", header)]
         starts = [end for _, end in [(0, 0), *colons]]
         ends = [start for start, _ in [*colons, (len(header), 0)]]
-        return [*zip(starts, ends, strict=True)][len(self._prefix_parts()) :][: len(self.fields)]
+        spans = [*zip(starts, ends, strict=True)]
+        typed = [_letters(header[start:end]) for start, end in spans[: len(prefix)]]
+        return spans[len(prefix) :][: len(self.fields)] if typed == [*map(_letters, prefix)] else []
 
     def to_dict(self) -> JsonObject:
         """Return the content of ``review_template.json``."""

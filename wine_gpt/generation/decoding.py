@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedModel
 
-from wine_gpt.generation.sampler import TokenSampler
+from wine_gpt.generation.sampler import TokenSampler, guide
 
 # fields of a generation config that :func:`decode` applies; if another field is set, ``generate`` must be called
 SUPPORTED = {
@@ -63,7 +63,8 @@ def decode(
 ) -> torch.Tensor:
     """Continue all rows until each has reached its end of text, as ``model.generate`` does.
 
-    Greedy decoding, and sampling of a single row, return the ids that ``generate`` returns.
+    Greedy decoding, and sampling of a single row, return the ids that ``generate`` returns; with a guidance scale
+    this one keeps the probability of the end of the text (:func:`wine_gpt.generation.sampler.guide`).
 
     Args:
         model: a model in evaluation mode.
@@ -80,7 +81,7 @@ def decode(
         int64 of shape (rows, at most ``limit``), filled with the padding id after the end of text.
     """
     choose = TokenSampler(config, model.device)
-    ends = torch.as_tensor(config.eos_token_id, device=model.device).reshape(-1)
+    ends = end_ids(config, model.device)
     ids = input_ids.new_full((len(input_ids), limit), config.pad_token_id)
     filled = input_ids.shape[1]
     ids[:, :filled] = input_ids
@@ -92,7 +93,7 @@ def decode(
     if config.guidance_scale not in (None, 1):
         negative = input_ids[:, -1:] if negative_prompt_ids is None else negative_prompt_ids
         mask = torch.ones_like(negative) if negative_prompt_attention_mask is None else negative_prompt_attention_mask
-        guide = Guidance(model, config.guidance_scale, mask, limit - filled + negative.shape[1])
+        guide = Guidance(model, config, mask, limit - filled + negative.shape[1])
         logits = guide(logits, negative)
     running = torch.ones(len(ids), dtype=torch.bool, device=ids.device)
     while True:
@@ -112,31 +113,35 @@ def decode(
 
 
 class Guidance:
-    """Classifier-free guidance (Sanchez et al. 2023, arXiv 2306.17806), as ``generate`` applies it.
-
-    With the guidance scale g, a word has log p = log p(word | negative) + g (log p(word | prompt) − log p(word |
-    negative)): its probability after the prompt counts more where it differs from that after the negative prompt.
+    """Classifier-free guidance by negative prompts, see :func:`wine_gpt.generation.sampler.guide`.
 
     Args:
         model: a model in evaluation mode.
-        scale: the guidance scale.
+        config: has the guidance scale and the ids of the end of text.
         attention_mask: that of the negative prompts, int64 of shape (rows, positions), 0 at the padding on the left.
         limit: largest number of positions after a negative prompt, prompt included.
     """
 
-    def __init__(self, model: GPT2LMHeadModel, scale: float, attention_mask: torch.Tensor, limit: int) -> None:
-        self._scale = scale
+    def __init__(
+        self, model: GPT2LMHeadModel, config: GenerationConfig, attention_mask: torch.Tensor, limit: int
+    ) -> None:
+        self._scale = float(config.guidance_scale)
+        self._ends = end_ids(config, model.device)
         self._negative = KVCachedGPT2(model, attention_mask, limit)
 
     def __call__(self, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        """Return guided log-probabilities, float32 of shape (rows, vocabulary), up to a constant per row.
+        """Return guided log-probabilities, float32 of shape (rows, vocabulary).
 
         Args:
             logits: those of the next word after the prompt, of shape (rows, vocabulary).
             ids: what follows in the negative text, int64 of shape (rows, new): first the negative prompt.
         """
-        prompted, negative = (each.float().log_softmax(-1) for each in (logits, self._negative.extend(ids)))
-        return negative + self._scale * (prompted - negative)
+        return guide(logits, self._negative.extend(ids), self._scale, self._ends)
+
+
+def end_ids(config: GenerationConfig, device: torch.device) -> torch.Tensor:
+    """Return the ids of the end of text, int64 of shape (ends,)."""
+    return torch.as_tensor(config.eos_token_id, device=device).reshape(-1)
 
 
 class KVCachedGPT2:

@@ -126,7 +126,8 @@ def generate_ids(
         seed: the sampling's seed, set with ``set_seed``.
         max_new_tokens: largest number of new tokens; the model's number of positions is a limit, too.
         settings: fields of :class:`transformers.GenerationConfig`, which override the model's, a ``streamer``, and
-            what :func:`hide_values` returns.
+            what :func:`hide_values` returns. A model or a setting that :func:`decode` does not support gets the
+            ``guidance_scale`` of transformers.
 
     Raises:
         UserError: if ``guidance_scale`` is no finite number, or transformers refuses a setting or a field of the

@@ -1,5 +1,7 @@
 """Sample the next token from logits, as transformers' ``generate`` does: suppressed tokens, temperature, top-k, top-p.
 
+Guidance, which comes before them, differs from that of ``generate`` at the end of the text.
+
 Imports torch and transformers only, because publishing copies this file into the Space.
 """
 
@@ -10,6 +12,27 @@ from transformers import GenerationConfig, TemperatureLogitsWarper, TopKLogitsWa
 
 # the top_k of ``generate`` if a generation config sets none
 DEFAULT_TOP_K = 50
+
+
+def guide(prompted: torch.Tensor, negative: torch.Tensor, scale: float, ends: torch.Tensor) -> torch.Tensor:
+    """Return log-probabilities of classifier-free guidance (Sanchez et al. 2023, arXiv 2306.17806), up to a constant.
+
+    With the guidance scale g, a word has log p = log p(word | negative) + g (log p(word | prompt) − log p(word |
+    negative)): its probability after the prompt counts more where it differs from that after the negative prompt. The
+    end of the text has log p(end | prompt), because guided texts are too short otherwise (benchmarks/RESULTS.md,
+    "Guidance").
+
+    Args:
+        prompted: logits after the prompt, float of shape (rows, vocabulary).
+        negative: logits after the negative prompt, of the same shape.
+        scale: the guidance scale.
+        ends: ids of the end of text, int64 of shape (ends,).
+
+    Returns:
+        float32 of the shape of the logits.
+    """
+    prompted, negative = (logits.float().log_softmax(-1) for logits in (prompted, negative))
+    return (negative + scale * (prompted - negative)).index_copy_(1, ends, prompted[:, ends])
 
 
 class TokenSampler:
