@@ -14,7 +14,7 @@
 #
 # Este cuaderno repite el de la clase (capítulo 9 de *Generative Deep Learning*, 2.ª edición, de David Foster) con las herramientas del
 # ecosistema de Hugging Face. Cada sección dice qué hace la celda de la clase, qué la reemplaza aquí y por qué. Cada una termina con un
-# ejercicio; la respuesta está plegada debajo.
+# ejercicio; la respuesta está plegada debajo. El código, las reseñas y los rótulos de las figuras están en inglés.
 #
 # Con la muestra incluida tarda unos minutos en dos núcleos de CPU. La muestra es **sintética**: una gramática escribió sus reseñas y ningún
 # vino es real. En Colab, Kaggle y Jupyter la celda siguiente instala todo. Mientras `wine_gpt` no esté en ningún índice de paquetes, escribe
@@ -77,7 +77,8 @@ from wine_gpt.tokenizer import class_words
 # %%
 reviews = wine_gpt.load_reviews(DATA)
 report = reviews.report
-print(f"{report.read:,} read, {report.duplicates:,} duplicates, {report.kept:,} kept")
+incomplete = report.blank + sum(report.dropped.values())
+print(f"{report.read:,} read, {incomplete:,} incomplete, {report.duplicates:,} duplicates, {report.kept:,} kept")
 print({name: len(split) for name, split in reviews.splits.items()})
 columns = ["country", "province", "variety", "description"]
 reviews.splits["train"].select_columns(columns).to_pandas().head()
@@ -106,7 +107,7 @@ reviews.splits["train"].select_columns(columns).to_pandas().head()
 # punctuation character, so that it becomes a word of its own.
 #
 # *Here:* the text is the same; prefix and fields are settings, so the same code serves other corpora. The tokenizer splits punctuation itself
-# with the class's expression, and all words are lower case. `COMPOSED` names the column with the joined text; `class_words` splits a text as
+# with the class's regular expression, and all words are lower case. `COMPOSED` names the column with the joined text; `class_words` splits a text as
 # the class does.
 # %% [markdown] lang="es"
 # ## 2. La reseña como un texto, la puntuación como palabras
@@ -115,7 +116,7 @@ reviews.splits["train"].select_columns(columns).to_pandas().head()
 # espacios para que sea una palabra.
 #
 # *Aquí:* el texto es el mismo; el prefijo y los campos son ajustes, así que el mismo código sirve para otros textos. El tokenizador separa la
-# puntuación con la expresión de la clase, y todas las palabras van en minúsculas. `COMPOSED` nombra la columna con el texto unido;
+# puntuación con la expresión regular de la clase, y todas las palabras van en minúsculas. `COMPOSED` nombra la columna con el texto unido;
 # `class_words` separa un texto como la clase.
 
 # %%
@@ -189,14 +190,15 @@ pd.DataFrame({"word": tokenizer.convert_ids_to_tokens(ids), "id": ids})
 # ### Words, characters or byte-pair encoding
 #
 # The class's slides compare words with characters. `tokenizer.kind` chooses either, or byte-pair encoding (BPE, as GPT-2's), which spells rare
-# words in pieces. The table shows what each costs and what it does with a word that no review has. The page `docs/tokenizers.md` has one model
-# of each, trained on the same real reviews.
+# words in pieces. The table shows what each costs and what it does with a word that no review has; `␣` stands for a space. The vocabularies
+# include the special tokens. The page `docs/tokenizers.md` compares one model of each, trained on the same real reviews.
 # %% [markdown] lang="es"
 # ### Palabras, caracteres o codificación por pares de bytes
 #
 # Las diapositivas de la clase comparan palabras con caracteres. `tokenizer.kind` elige unas u otros, o la codificación por pares de bytes (BPE,
 # como la de GPT-2), que escribe las palabras raras por trozos. La tabla muestra cuánto cuesta cada una y qué hace con una palabra que ninguna
-# reseña tiene. La página `docs/tokenizers.md` tiene un modelo de cada una, entrenado con las mismas reseñas reales.
+# reseña tiene; `␣` representa un espacio. Los vocabularios incluyen los símbolos especiales. La página `docs/tokenizers.md` compara un modelo
+# de cada una, entrenado con las mismas reseñas reales.
 
 # %%
 kinds = {
@@ -221,7 +223,8 @@ pd.DataFrame(rows)
 # <details><summary>Answer</summary>
 #
 # A review has about five times as many positions, so the same training costs more, and the model spends what it learns on spelling. It also writes
-# words that do not exist. Compare such models in bits per character (`wine_gpt.evaluate_model`), because nats per token have other units.
+# words that do not exist. Compare such models by the loss per character, in bits (`wine_gpt.evaluate_model` returns it), because the loss per
+# token is that of a whole word for one model and of a single letter for the other.
 # </details>
 # %% [markdown] lang="es"
 # **Ejercicio.** Un modelo sobre caracteres nunca encuentra una palabra desconocida. ¿Por qué no es la mejor elección para reseñas de vinos?
@@ -229,8 +232,8 @@ pd.DataFrame(rows)
 # <details><summary>Respuesta</summary>
 #
 # Una reseña tiene unas cinco veces más posiciones, así que el mismo entrenamiento cuesta más, y el modelo gasta lo que aprende en deletrear.
-# Además escribe palabras que no existen. Compara esos modelos en bits por carácter (`wine_gpt.evaluate_model`), porque los nats por símbolo tienen otras
-# unidades.
+# Además escribe palabras que no existen. Compara esos modelos por la pérdida por carácter, en bits (la devuelve `wine_gpt.evaluate_model`),
+# porque la pérdida por símbolo es la de una palabra entera en un modelo y la de una sola letra en el otro.
 # </details>
 
 # %% [markdown] lang="en"
@@ -275,7 +278,8 @@ pd.DataFrame({"input": tokens[:-1], "target": tokens[1:]})
 #
 # *Here:* `GPT2LMHeadModel` has the same mask. Below are the attention weights of an untrained model's first block, averaged over its heads:
 # each row is a word, each column a word that it attends to. Nothing stands right of the diagonal, and each row is spread almost evenly,
-# because nothing was learned yet.
+# because nothing was learned yet. The first cell prints the model's dimensions: `n_layer` blocks with `n_head` heads each, a vector of `n_embd`
+# numbers for each word, `n_inner` units in a block's feed-forward layer, and texts of at most `block_size` words.
 # %% [markdown] lang="es"
 # ## 5. Atención causal
 #
@@ -283,7 +287,9 @@ pd.DataFrame({"input": tokens[:-1], "target": tokens[1:]})
 #
 # *Aquí:* `GPT2LMHeadModel` tiene la misma máscara. Abajo están los pesos de atención del primer bloque de un modelo sin entrenar, promediados
 # sobre sus cabezas: cada fila es una palabra y cada columna, una palabra a la que atiende. A la derecha de la diagonal no hay nada, y cada fila
-# se reparte casi por igual porque aún no se aprendió nada.
+# se reparte casi por igual porque aún no se aprendió nada. La primera celda imprime las dimensiones del modelo: `n_layer` bloques con `n_head`
+# cabezas cada uno, un vector de `n_embd` números por palabra, `n_inner` unidades en la capa densa de cada bloque y textos de `block_size`
+# palabras como máximo.
 
 # %%
 shape = parse_config(PretrainConfig, [CONFIG]).model
@@ -297,9 +303,13 @@ shape
 encoded = tokenizer("wine review : italy : tuscany : sangiovese :", return_tensors="pt")
 weights = untrained(**encoded, output_attentions=True).attentions[0][0].mean(0).detach()
 words = tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist())
+
+# %%
 plt.imshow(weights, cmap="Reds", vmin=0, vmax=1)
 plt.xticks(range(len(words)), words, rotation=90)
 plt.yticks(range(len(words)), words)
+plt.gca().set(xlabel="word that is attended to", ylabel="word that attends")
+plt.colorbar(label="attention weight")
 plt.show()
 
 # %% [markdown] lang="en"
@@ -323,16 +333,17 @@ plt.show()
 # *Class:* one `TransformerBlock` between `TokenAndPositionEmbedding` and a `Dense` layer with a softmax.
 #
 # *Here:* a `GPT2LMHeadModel` of the same parts, with two blocks in the sample's config. The output layer shares its weights with the word
-# embedding (*tied*), which saves a matrix of vocabulary × width. The class's block normalizes after attention and feed-forward; GPT-2's
-# normalizes before them, which makes deeper models train more stably.
+# embedding (*tied*), which saves a matrix of vocabulary × width (`n_embd`). The class's block normalizes after attention and feed-forward;
+# GPT-2's normalizes before them, which makes deeper models train more stably. `norms` in the table are these layer normalizations.
 # %% [markdown] lang="es"
 # ## 6. El modelo y sus parámetros
 #
 # *Clase:* un `TransformerBlock` entre `TokenAndPositionEmbedding` y una capa `Dense` con softmax.
 #
 # *Aquí:* un `GPT2LMHeadModel` con las mismas partes y, en la configuración de la muestra, dos bloques. La capa de salida comparte sus pesos
-# con la de palabras (*tied*), lo que ahorra una matriz de vocabulario × ancho. El bloque de la clase normaliza después de la atención y de la
-# capa densa; el de GPT-2, antes, con lo que los modelos más profundos entrenan de forma más estable.
+# con la de palabras (*tied*), lo que ahorra una matriz de vocabulario × ancho (`n_embd`). El bloque de la clase normaliza después de la atención
+# y de la capa densa; el de GPT-2, antes, con lo que los modelos más profundos entrenan de forma más estable. En la tabla, `norms` son esas
+# normalizaciones, `word embedding` la matriz de palabras y `feed-forward` las capas densas.
 
 # %%
 names = {"wte": "word embedding", "wpe": "positions", "attn": "attention", "mlp": "feed-forward"}
@@ -341,20 +352,21 @@ parts = sizes.groupby(lambda name: next((names[key] for key in names if key in n
 parts.sort_values().map("{:,}".format).to_frame(f"of {sizes.sum():,} parameters")
 
 # %% [markdown] lang="en"
-# **Exercise.** How many parameters would the model have with an untied output layer? Which part holds most of them?
+# **Exercise.** Which part of the table is the largest? How many parameters would the model have with an untied output layer?
 #
 # <details><summary>Answer</summary>
 #
-# As many more as the word embedding has, vocabulary × width: 884,736 in all for the sample. Its feed-forward layers hold most. On real reviews
-# the vocabulary has 10,002 entries, and with `class.yaml` the embedding holds 2.6 of 3.0 million.
+# The sample's feed-forward layers are. Untied, there would be as many more as the word embedding has: 884,736 in all, more than half of them for
+# words. On real reviews the vocabulary has 10,002 entries, and with `class.yaml` the tied embedding already holds 2.6 of 3.0 million.
 # </details>
 # %% [markdown] lang="es"
-# **Ejercicio.** ¿Cuántos parámetros tendría el modelo con una capa de salida propia? ¿Qué parte tiene la mayoría?
+# **Ejercicio.** ¿Qué parte de la tabla es la mayor? ¿Cuántos parámetros tendría el modelo con una capa de salida propia?
 #
 # <details><summary>Respuesta</summary>
 #
-# Tantos más como tiene la matriz de palabras, vocabulario × ancho: 884 736 en total con la muestra. Sus capas densas tienen la mayoría. Con
-# reseñas reales el vocabulario tiene 10 002 entradas, y con `class.yaml` la matriz de palabras tiene 2,6 de 3,0 millones.
+# Con la muestra, las capas densas. Con una salida propia habría tantos más como tiene la matriz de palabras: 884 736 en total, más de la mitad
+# para palabras. Con reseñas reales el vocabulario tiene 10 002 entradas, y con `class.yaml` la matriz compartida ya tiene 2,6 de los 3,0
+# millones.
 # </details>
 
 # %% [markdown] lang="en"
@@ -364,7 +376,8 @@ parts.sort_values().map("{:,}".format).to_frame(f"of {sizes.sum():,} parameters"
 #
 # *Here:* `pretrain` trains, writes a text after each epoch to `samples.jsonl`, keeps the epoch with the lowest validation loss, and saves a
 # folder that `transformers` loads. It takes one to two minutes on two cores, and can be stopped and resumed. Losses are in nats per word: −ln of
-# the probability of the right word, so 0 would be perfect. On several GPUs take these lines instead of the next cell, before another cell has
+# the probability of the right word, so 0 would be perfect. The perplexity is e to the loss: the model is as uncertain as among that many equally
+# likely words. In the curve the training loss is per token, which is a word or the end of a review. On several GPUs take these lines instead of the next cell, before another cell has
 # used a GPU. They return nothing; the test loss stands in `metrics.json` of the run's folder.
 #
 # ```python
@@ -379,7 +392,9 @@ parts.sort_values().map("{:,}".format).to_frame(f"of {sizes.sum():,} parameters"
 #
 # *Aquí:* `pretrain` entrena, escribe un texto después de cada época en `samples.jsonl`, conserva la época con la menor pérdida de validación
 # y guarda una carpeta que `transformers` carga. Tarda de uno a dos minutos en dos núcleos y se puede interrumpir y reanudar. Las pérdidas están
-# en nats por palabra: −ln de la probabilidad de la palabra correcta, así que 0 sería perfecto. Con varias GPU usa estas líneas en lugar de la
+# en nats por palabra: −ln de la probabilidad de la palabra correcta, así que 0 sería perfecto. La perplejidad es e elevado a la pérdida: el
+# modelo duda como entre ese número de palabras igual de probables. En la curva, la pérdida de entrenamiento es por símbolo (*token*): una palabra
+# o el final de una reseña. Con varias GPU usa estas líneas en lugar de la
 # celda siguiente, antes de que otra celda haya usado una GPU. No devuelven nada; la pérdida de prueba está en `metrics.json` de la carpeta.
 #
 # ```python
@@ -420,14 +435,15 @@ Image(f"{RUN}/loss.png", width=500)
 # *Class:* `TextGenerator.generate` with a temperature; from `wine review : us` at 1.0, from Italy and Germany at 0.5.
 #
 # *Here:* the trained folder is an ordinary model, so `pipeline("text-generation", model=RUN)` works without this package. `generate` adds a
-# seed. A temperature divides the logits: below 1 the likely words win more often, above 1 rare ones do.
+# seed. A temperature divides the logits, the scores before the softmax: below 1 the likely words win more often, above 1 rare ones do.
 # %% [markdown] lang="es"
 # ## 8. Escribir con varias temperaturas
 #
 # *Clase:* `TextGenerator.generate` con una temperatura; desde `wine review : us` con 1.0, desde Italia y Alemania con 0.5.
 #
 # *Aquí:* la carpeta entrenada es un modelo corriente, así que `pipeline("text-generation", model=RUN)` funciona sin este paquete. `generate`
-# añade una semilla. La temperatura divide los logits: por debajo de 1 ganan más las palabras probables; por encima, las raras.
+# añade una semilla. La temperatura divide los logits, las puntuaciones antes del softmax: por debajo de 1 ganan más las palabras probables; por
+# encima, las raras.
 
 # %%
 for temperature in (0.3, 1.0, 1.5):
@@ -456,7 +472,8 @@ for temperature in (0.3, 1.0, 1.5):
 # *Class:* `print_probs` shades the earlier words by attention and lists the likeliest next words.
 #
 # *Here:* `explain` returns the same figures for every written word, with the attention averaged over all blocks and heads. Below is the word of
-# which the model was least certain; `▸` stands for `[BOS]`. In a terminal `wine-gpt generate RUN --explain` prints them, and `wine-gpt explore
+# which the model was least certain, with its ten likeliest alternatives and the text before it: the redder a word, the more attention it got.
+# `▸` stands for `[BOS]`. In a terminal `wine-gpt generate RUN --explain` prints them, and `wine-gpt explore
 # RUN` opens a page on which words can be clicked, heads switched off and other words taken.
 # %% [markdown] lang="es"
 # ## 9. Atención y probabilidades de la palabra siguiente
@@ -464,13 +481,14 @@ for temperature in (0.3, 1.0, 1.5):
 # *Clase:* `print_probs` sombrea las palabras anteriores según la atención y enumera las palabras siguientes más probables.
 #
 # *Aquí:* `explain` devuelve las mismas cifras para cada palabra escrita, con la atención promediada sobre todos los bloques y cabezas. Abajo está
-# la palabra de la que el modelo estaba menos seguro; `▸` representa `[BOS]`. En una terminal `wine-gpt generate RUN --explain` las imprime, y
+# la palabra de la que el modelo estaba menos seguro, con sus diez alternativas más probables y el texto anterior: cuanto más roja una palabra, más
+# atención recibió. `▸` representa `[BOS]`. En una terminal `wine-gpt generate RUN --explain` las imprime, y
 # `wine-gpt explore RUN` abre una página en la que se puede hacer clic en las palabras, apagar cabezas y elegir otras palabras.
 
 # %%
 explanation = wine_gpt.explain(RUN, "wine review : italy :", seed=1)
 step = min(explanation.steps, key=lambda step: step.alternatives[0][1])
-pd.Series(dict(step.alternatives))[::-1].plot.barh(figsize=(5, 3), xlabel="probability")
+pd.Series(dict(step.alternatives))[::-1].plot.barh(figsize=(5, 3), xlabel="probability", ylabel="next word")
 print(f"{step.word}: {step.probability:.0%}, the model's choice number {step.rank}")
 
 # %%
@@ -499,13 +517,15 @@ HTML("".join(shade.format(weight, word) for weight, word in earlier) + f" <b>{es
 # %% [markdown] lang="en"
 # ## 10. Beyond the class: how good is the loss?
 #
-# `evaluate_model` scores the test split, which nothing was chosen on, beside models that only count: a uniform guess, and Kneser-Ney models of
-# one, two and five words. Beyond the loss it compares written reviews with real ones.
+# `evaluate_model` scores the test split, by which nothing was chosen, and compares the loss with a uniform guess and with models that only count
+# how often a word follows the words before it: none (`unigram`), one (`bigram`) or four (`5-gram`), smoothed by Kneser and Ney's method for
+# sequences that were never seen. It also compares written reviews with real ones: see section 11.
 # %% [markdown] lang="es"
 # ## 10. Más allá de la clase: ¿qué tan buena es la pérdida?
 #
-# `evaluate_model` evalúa la parte de prueba, con la que no se eligió nada, junto a modelos que solo cuentan: una elección uniforme y modelos de
-# Kneser-Ney de una, dos y cinco palabras. Además compara las reseñas escritas con las reales.
+# `evaluate_model` evalúa la parte de prueba, con la que no se eligió nada, y compara la pérdida con la de una elección uniforme y la de modelos que
+# solo cuentan cuántas veces sigue una palabra a las anteriores: a ninguna (`unigram`), a una (`bigram`) o a cuatro (`5-gram`), suavizados con el
+# método de Kneser y Ney para las secuencias nunca vistas. Además compara las reseñas escritas con las reales: véase la sección 11.
 
 # %%
 report = wine_gpt.evaluate_model(RUN, texts=TEXTS)
@@ -536,14 +556,15 @@ losses.round(3).to_frame("nats per word")
 #
 # For each text, the longest run of words that also stands in a training review. Real reviews have such runs too (stock phrases, and in the
 # synthetic sample the grammar's sentences), so `real`, the figure of test reviews, is the natural level for `generated`, the reviews that the
-# model writes. `continued` is the stricter test: the model gets the first half of training reviews, and only its continuation is compared.
+# model writes. `continued` is the stricter test: the model gets the first half of training reviews, and only its continuation is compared. Half a
+# review has fewer words, so its natural level is below `real`.
 # %% [markdown] lang="es"
 # ## 11. Más allá de la clase: ¿copia?
 #
 # Para cada texto, la secuencia de palabras más larga que también está en una reseña de entrenamiento. Las reseñas reales también tienen
 # secuencias así (frases hechas y, en la muestra sintética, las oraciones de la gramática), así que `real`, la cifra de las reseñas de prueba, es
 # el nivel natural para `generated`, las que escribe el modelo. `continued` es la prueba más estricta: el modelo recibe la primera mitad de
-# reseñas de entrenamiento y solo se compara su continuación.
+# reseñas de entrenamiento y solo se compara su continuación. Media reseña tiene menos palabras, así que su nivel natural es menor que `real`.
 
 # %%
 pd.DataFrame(
@@ -574,13 +595,15 @@ pd.DataFrame(
 # ## 12. Beyond the class: an adapter for one variety
 #
 # `finetune` trains a LoRA adapter, a small number of weights beside the model, on the reviews of one variety and compares it with the base on
-# unseen reviews of that variety. Perplexity is e to the loss, so −3% means that the next word is as uncertain as among 3% fewer words.
+# unseen reviews of that variety. A perplexity of −3% means that the next word is as uncertain as among 3% fewer words. The interval says how much
+# the figure depends on which reviews happen to be in the test split: it draws them again with replacement many times (*bootstrap*).
 # %% [markdown] lang="es"
 # ## 12. Más allá de la clase: un adaptador para una variedad
 #
 # `finetune` entrena un adaptador LoRA, un pequeño número de pesos junto al modelo, con las reseñas de una variedad y lo compara con la base en
-# reseñas no vistas de esa variedad. La perplejidad es e elevado a la pérdida: −3 % significa que la palabra siguiente es tan incierta como entre
-# un 3 % menos de palabras.
+# reseñas no vistas de esa variedad. Una perplejidad de −3 % significa que la palabra siguiente es tan incierta como entre un 3 % menos de palabras.
+# El intervalo dice cuánto depende la cifra de qué reseñas cayeron en la parte de prueba: las sortea de nuevo muchas veces, con reemplazo
+# (*bootstrap*).
 
 # %%
 (adapter,) = wine_gpt.finetune(RUN, variety="Chardonnay", output_dir=f"{RUN}-lora")
@@ -615,8 +638,8 @@ print(adapter.reviews["test"], "test reviews")
 # ## 13. Más allá de la clase: publicar
 #
 # Un ensayo (`dry_run`) escribe en `RUN/publish` todo lo que se subiría: modelo, tokenizador, ficha del modelo, un cuaderno de cinco celdas que el
-# Hub abre en Colab, los adaptadores y, con `space="org/nombre"`, la demostración. Sin `dry_run`, y después de `hf auth login`, hace una sola
-# confirmación por repositorio; escribe el nombre de tu cuenta en lugar de `org`. Un modelo entrenado con las reseñas de Kaggle tiene la
+# Hub abre en Colab, los adaptadores y, con `space="org/nombre"`, la demostración. Sin `dry_run`, y después de `hf auth login`, hace un solo
+# *commit* por repositorio; escribe el nombre de tu cuenta en lugar de `org`. Un modelo entrenado con las reseñas de Kaggle tiene la
 # licencia de ellas, CC BY-NC-SA 4.0.
 
 # %%
@@ -646,15 +669,17 @@ print(*sorted(path.name for path in staged[0].folder.iterdir()), sep="\n")
 #
 # A pretrained GPT can be fine-tuned for other tasks. `classify` replaces the layer for the next word by one with an output for each grape and
 # trains the model to name the grape from the description alone. On the same unseen reviews it is compared with guessing the commonest grape and
-# with a method that only counts words (TF-IDF: the number of a word in the review, weighted by how rare the word is). `accuracy` is the fraction
-# of right answers. `macro_f1` counts a rare grape as much as a common one.
+# with a logistic regression that only sees how often each word is in the review, rare words with more weight (*TF-IDF*). `accuracy` is the fraction
+# of right answers. `macro_f1` is the mean over the grapes of F1, which falls if reviews of the grape are missed and if others are taken for it, so a
+# rare grape counts as much as a common one. `nats_per_review` is the mean of −ln of the right grape's probability.
 # %% [markdown] lang="es"
 # ## 14. Más allá de la clase: ¿qué uva es?
 #
 # Un GPT preentrenado se puede ajustar a otras tareas. `classify` reemplaza la capa de la palabra siguiente por una con una salida por uva y entrena el
-# modelo para nombrar la uva solo con la descripción. En las mismas reseñas no vistas se compara con adivinar la uva más común y con un método que
-# solo cuenta palabras (TF-IDF: el número de veces que está una palabra en la reseña, con más peso si es rara). `accuracy` es la fracción de
-# aciertos. En `macro_f1` una uva rara cuenta tanto como una común.
+# modelo para nombrar la uva solo con la descripción. En las mismas reseñas no vistas se compara con adivinar la uva más común y con una regresión
+# logística que solo ve cuántas veces aparece cada palabra en la reseña, las raras con más peso (*TF-IDF*). `accuracy` es la fracción de aciertos.
+# `macro_f1` es la media sobre las uvas de F1, que baja si se pasan por alto reseñas de la uva y si se le atribuyen otras, así que una uva rara
+# cuenta tanto como una común. `nats_per_review` es la media de −ln de la probabilidad de la uva correcta.
 
 # %%
 classifier = wine_gpt.classify(RUN, "variety", output_dir=f"{RUN}-variety")
@@ -680,21 +705,23 @@ pd.DataFrame(find("Lime and slate on the nose, with a hint of petrol.", top_k=3)
 # <details><summary>Respuesta</summary>
 #
 # El orden de las palabras («no dulce, seco» y «no seco, dulce» tienen las mismas cuentas), y lo que el preentrenamiento enseñó sobre palabras que
-# están en pocas reseñas con etiqueta. Para la uva, palabras sueltas como «petróleo» dicen casi todo, y contarlas requiere pocas reseñas.
+# están en pocas reseñas con etiqueta. Para la uva, palabras sueltas como «petrol» dicen casi todo, y contarlas requiere pocas reseñas.
 # `docs/classification.md` tiene las cifras con reseñas reales.
 # </details>
 
 # %% [markdown] lang="en"
 # ## 15. Beyond the class: which reviews are like this one?
 #
-# `similar` turns each description into a vector, its *embedding*: the mean of the model's last hidden states over the words. Two descriptions
-# are alike if the cosine of their embeddings is near 1. No training is needed. The first call embeds all training reviews and saves them in
+# `similar` turns each description into a vector, its *embedding*: the mean of the model's last hidden states over the words, centered and scaled
+# (*whitened*) so that the cosine of two descriptions is around 0 if they have nothing in common, and 1 if they are equal. No training is needed.
+# The next cell prints the cosine and the review. The first call embeds all training reviews and saves them in
 # `RUN/similarity`, with a model that `SentenceTransformer` loads without this package.
 # %% [markdown] lang="es"
 # ## 15. Más allá de la clase: ¿qué reseñas se parecen a esta?
 #
-# `similar` convierte cada descripción en un vector, su *embedding*: la media de los últimos estados ocultos del modelo sobre las palabras. Dos
-# descripciones se parecen si el coseno de sus vectores se acerca a 1. No hace falta entrenar. La primera llamada calcula los vectores de todas las
+# `similar` convierte cada descripción en un vector, su *embedding*: la media de los últimos estados ocultos del modelo sobre las palabras, centrada
+# y escalada (*whitening*) para que el coseno de dos descripciones ronde 0 si no tienen nada en común y sea 1 si son iguales. No hace falta
+# entrenar. La celda siguiente imprime el coseno y la reseña. La primera llamada calcula los vectores de todas las
 # reseñas de entrenamiento y los guarda en `RUN/similarity`, con un modelo que `SentenceTransformer` carga sin este paquete.
 
 # %%
@@ -744,13 +771,17 @@ pd.Series(same).to_frame("fraction of the same grape")
 #
 # A model that only continues texts can answer a multiple-choice question without training. The question is the beginning of a sentence, such as
 # "flavors of", and the answer is the choice that the model finds likeliest after the review and the question. `log_likelihood` is the natural
-# logarithm of that probability, `without_review` the same without the review. `fruit`, `food` and `ready` have a question and choices of their own.
+# logarithm of that probability, the sum over the choice's words (`tokens`), so a longer choice tends to have a lower one. `without_review` is the
+# same without the review, and `probability` compares the choices with each other. `fruit`, `food` and `ready` have a question and choices of
+# their own: `fruit` asks how "flavors of" continues.
 # %% [markdown] lang="es"
 # ## 16. Más allá de la clase: preguntar sobre una reseña
 #
 # Un modelo que solo continúa textos puede responder una pregunta de opción múltiple sin entrenar. La pregunta es el comienzo de una oración, como
 # «flavors of», y la respuesta es la opción que el modelo cree más probable después de la reseña y la pregunta. `log_likelihood` es el logaritmo
-# natural de esa probabilidad, y `without_review`, lo mismo sin la reseña. `fruit`, `food` y `ready` tienen pregunta y opciones propias.
+# natural de esa probabilidad, la suma sobre las palabras de la opción (`tokens`), así que una opción más larga suele tener uno menor.
+# `without_review` es lo mismo sin la reseña, y `probability` compara las opciones entre sí. `fruit`, `food` y `ready` tienen pregunta y opciones
+# propias: `fruit` pregunta cómo sigue «flavors of».
 
 # %%
 unseen = reviews.splits["test"][0][COMPOSED]
