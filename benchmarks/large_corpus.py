@@ -4,8 +4,9 @@
 
 The first part of a corpus has records of the bundled sample's grammar. Each further part joins the first sentence of a
 record to the rest of another record, because the grammar is 30 times as slow. Parts that are in the folder already are
-used. Each size is measured in two processes with an empty cache: a first start that is interrupted, and its resume.
-Memory is anonymous memory, child processes included, because the system can reclaim the pages of mapped files.
+used. Each size is measured in three processes with an empty cache: one that reads and tokenizes, a training that is
+interrupted, and its resume, which both have a child process for the data, as the command has. Memory is anonymous
+memory, child processes included, because the system can reclaim the pages of mapped files.
 """
 
 import argparse
@@ -17,8 +18,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -41,7 +43,7 @@ def main() -> None:
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(measure(Path(arguments.measure[0]), resumes=arguments.measure[1] == "resume")))
+        print(json.dumps(STARTS[arguments.measure[1]](config_of(*arguments.measure))))
         return
     print("| records | stage | CPU | wall | peak memory |\n|---|---|---|---|---|")
     for count in arguments.records:
@@ -50,7 +52,7 @@ def main() -> None:
         for folder in work:
             shutil.rmtree(folder, ignore_errors=True)
         write_parts(corpus, count)
-        for start in ("first", "resume"):
+        for start in STARTS:
             for stage, found in measured(corpus, start).items():
                 seconds = f"{found['cpu']:.1f} s | {found['wall']:.1f} s"
                 print(f"| {count:,} | {stage} | {seconds} | {found['megabytes']} MB |", flush=True)
@@ -67,31 +69,36 @@ def measured(corpus: Path, start: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def measure(corpus: Path, *, resumes: bool) -> dict[str, dict[str, Any]]:
-    """Return CPU seconds, seconds and the peak of MB of each stage."""
+def config_of(corpus: str, start: str) -> Any:  # noqa: ANN401 - imported in the measured processes only
+    """Return the config of a corpus."""
     from wine_gpt.config import PretrainConfig
     from wine_gpt.config_io import parse_config
+
+    settings = {"data.path": corpus, "output_dir": f"{corpus}-run", **SMALL}
+    arguments = ["configs/base.yaml", *(part for key, value in settings.items() for part in (f"--{key}", str(value)))]
+    return parse_config(PretrainConfig, [*arguments, *(["--resume"] if start == "resume" else [])])
+
+
+def fill_cache(config: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401
+    """Fill the cache; return CPU seconds, seconds and the peak of MB of each stage."""
     from wine_gpt.data.reviews import load_reviews
+    from wine_gpt.tokenizer.prepare import prepare
+
+    found: dict[str, dict[str, Any]] = {}
+    with stage("read, filter, deduplicate, split", found):
+        load_reviews(config.data)
+    with stage("train the tokenizer, tokenize", found):
+        prepare(config, held_out=True, on_report=lambda report: print(report, file=sys.stderr))
+    return found
+
+
+def train(config: Any, begin: str, steps: str) -> dict[str, dict[str, Any]]:  # noqa: ANN401
+    """Train until an interruption; return the figures of the stage up to the first step and of the steps."""
     from wine_gpt.errors import RunInterrupted
-    from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
     from wine_gpt.training.pretrain import pretrain
 
     found: dict[str, dict[str, Any]] = {}
-    settings = {"data.path": corpus, "output_dir": f"{corpus}-run", **SMALL}
-    arguments = ["configs/base.yaml", *(part for key, value in settings.items() for part in (f"--{key}", str(value)))]
-    config = parse_config(PretrainConfig, [*arguments, *(["--resume"] if resumes else [])])
-    if not resumes:
-        with stage("read, filter, deduplicate, split", found):
-            reviews = load_reviews(config.data)
-        print(reviews.report, file=sys.stderr)
-        with stage("train the tokenizer", found):
-            tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
-        with stage("tokenize", found):
-            tokenize_splits(reviews.splits, tokenizer)
-    stages = iter(["start from the cache", f"{STEPS} steps and a checkpoint"])
-    if resumes:
-        stages = iter(["resume", f"{STEPS} more steps and a checkpoint"])
-    current = stage(next(stages), found)
+    current = stage(begin, found)
     current.__enter__()
     first: list[int] = []
 
@@ -100,7 +107,7 @@ def measure(corpus: Path, *, resumes: bool) -> dict[str, dict[str, Any]]:
         if not first:
             first.append(step)
             current.__exit__(None, None, None)
-            current = stage(next(stages), found)
+            current = stage(steps, found)
             current.__enter__()
         if step == first[0] + STEPS - 1:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -111,6 +118,14 @@ def measure(corpus: Path, *, resumes: bool) -> dict[str, dict[str, Any]]:
         print(stopped, file=sys.stderr)
     current.__exit__(None, None, None)
     return found
+
+
+# what each measured process does, in this order
+STARTS: dict[str, Callable[[Any], dict[str, dict[str, Any]]]] = {
+    "prepare": fill_cache,
+    "first": partial(train, begin="start from the cache", steps=f"{STEPS} steps and a checkpoint"),
+    "resume": partial(train, begin="resume", steps=f"{STEPS} more steps and a checkpoint"),
+}
 
 
 @contextmanager
