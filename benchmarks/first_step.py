@@ -72,7 +72,7 @@ def measured(config: str, settings: list[str], cache: Path, *, whole: bool) -> d
 
 def measure(arguments: list[str], *, whole: bool) -> None:
     """Train, as the command does, and print the figures at the first step or at the end."""
-    from wine_gpt.cli import garbage_collection_paused
+    from wine_gpt.cli import rare_garbage_collection
     from wine_gpt.commands import read_config, reading_ahead
     from wine_gpt.config import PretrainConfig
 
@@ -86,7 +86,7 @@ def measure(arguments: list[str], *, whole: bool) -> None:
             os._exit(0)
 
     with reading_ahead(config) as reading:
-        with garbage_collection_paused():
+        with rare_garbage_collection():
             from wine_gpt.training.pretrain import pretrain
 
         pretrain(config, on_step=on_step, reading=reading)

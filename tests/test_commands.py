@@ -113,27 +113,34 @@ print([name for name in ("torch", "transformers", "datasets", "pandas", "pyarrow
     assert done.stderr == "error: config: `model.n_layer`: Couldn't parse 'four' into an int\n"
 
 
-def test_training_loads_nothing_that_it_does_not_need() -> None:
-    """Each of these takes memory for the whole run; see "Memory" in benchmarks/RESULTS.md for those that remain."""
-    unused = (
-        *("torch._inductor.compile_fx", "triton", "torchvision", "transformers.trainer", "transformers.trainer_utils"),
-        *(
-            "datasets",
-            "pandas",
-            "pyarrow",
-            "matplotlib",
-            "peft",
-            "evaluate",
-            "sklearn",
-            "gradio",
-            "onnx",
-            "IPython",
-            "kagglehub",
-        ),
-        *("tensorboard", "trackio", "wandb", "codecarbon"),
-    )
-    code = f"import sys, wine_gpt.training; print([name for name in {unused} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+# each of these takes memory or time in every run; see "Memory" in benchmarks/RESULTS.md for those that remain
+UNUSED = (
+    *("torch._inductor.compile_fx", "triton", "torchvision", "transformers.trainer", "transformers.trainer_utils"),
+    *("matplotlib", "peft", "evaluate", "sklearn", "sentence_transformers", "gradio", "onnx", "IPython", "kagglehub"),
+    *("tensorboard", "trackio", "wandb", "codecarbon"),
+)
+
+
+@pytest.mark.parametrize(
+    ("module", "unused"),
+    [
+        ("wine_gpt.training", (*UNUSED, "datasets", "pandas", "pyarrow")),
+        ("wine_gpt.tokenizer.prepare", (*UNUSED, "torch", "accelerate", "scipy", "sympy")),
+    ],
+)
+def test_training_and_its_child_process_load_nothing_that_they_do_not_need(
+    module: str, unused: tuple[str, ...]
+) -> None:
+    code = f"""
+import gc, sys
+from wine_gpt.cli import rare_garbage_collection
+thresholds = gc.get_threshold()
+with rare_garbage_collection():
+    import {module}
+print([name for name in {unused} if name in sys.modules], gc.get_threshold() == thresholds)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] True\n"
 
 
 def test_a_closed_stdout_ends_a_command_that_logs_without_traceback() -> None:

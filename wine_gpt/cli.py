@@ -26,6 +26,8 @@ P = ParamSpec("P")
 
 # how long an idle thread of GNU's OpenMP spins before it sleeps
 OPENMP_SPIN = "GOMP_SPINCOUNT"
+# objects after which garbage is looked for during an import; without any search the import needs more memory
+IMPORTED_OBJECTS = 20_000
 
 
 class Parser(argparse.ArgumentParser):
@@ -241,20 +243,22 @@ def limited_openmp_spin() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def garbage_collection_paused() -> Iterator[None]:
-    """Import torch or other large packages without searching their many objects for garbage, now or later.
+def rare_garbage_collection() -> Iterator[None]:
+    """Import torch or other large packages, and search their many objects for garbage only a few times.
 
-    The time that this saves: ``benchmarks/RESULTS.md``. Once torch is imported, nothing is paused or frozen.
+    The time that this saves: ``benchmarks/RESULTS.md``. Once torch is imported, it has no effect.
     """
     if "torch" in sys.modules:
         yield
         return
-    gc.disable()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(IMPORTED_OBJECTS, *thresholds[1:])
     try:
         yield
     finally:
+        # the packages' objects live until the end
         gc.freeze()
-        gc.enable()
+        gc.set_threshold(*thresholds)
 
 
 def command_line() -> str:

@@ -10,7 +10,7 @@ each choice as a way to continue it. The questions food, fruit and ready have a 
 import argparse
 from collections.abc import Sequence
 
-from wine_gpt.cli import Parser, exits_cleanly, garbage_collection_paused
+from wine_gpt.cli import Parser, exits_cleanly, rare_garbage_collection
 from wine_gpt.commands import print_form_note
 from wine_gpt.model_path import local_folder
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = read_arguments(arguments)
     folder = local_folder(options.model)
     # imported after the command line is checked, because importing torch takes seconds
-    with garbage_collection_paused():
+    with rare_garbage_collection():
         from wine_gpt.data.template import ReviewTemplate
         from wine_gpt.modeling.pretrained import load_model_and_tokenizer
         from wine_gpt.tasks.questions import answer_question, probabilities, read_question

@@ -11,7 +11,7 @@ finished member is not trained again, nor by --overwrite, which replaces the dis
 
 from collections.abc import Sequence
 
-from wine_gpt.cli import exits_cleanly, garbage_collection_paused
+from wine_gpt.cli import exits_cleanly, rare_garbage_collection
 from wine_gpt.commands import print_trained, read_config
 from wine_gpt.config import DistillConfig
 from wine_gpt.processes import joins_as_main_process
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = read_config(DistillConfig, arguments, name="distill", description=__doc__, default_file="best.yaml")
     is_main_process = joins_as_main_process()
     # imported after the settings are checked, because importing torch takes seconds
-    with garbage_collection_paused():
+    with rare_garbage_collection():
         from wine_gpt.distillation import distill
 
     run = distill(config)

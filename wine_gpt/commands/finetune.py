@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from wine_gpt.cli import exits_cleanly, garbage_collection_paused, sibling_command
+from wine_gpt.cli import exits_cleanly, rare_garbage_collection, sibling_command
 from wine_gpt.commands import read_config
 from wine_gpt.config import FinetuneConfig, finetune_file
 from wine_gpt.processes import joins_as_main_process
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (_classify if config.task == "classify" else _embed)(config, is_main_process)
         return
     # imported after the settings are checked, because importing torch takes seconds
-    with garbage_collection_paused():
+    with rare_garbage_collection():
         from wine_gpt.finetuning.finetune import finetune
         from wine_gpt.finetuning.table import TABLE, read_subsets, to_markdown
 

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import Parser, exits_cleanly, garbage_collection_paused, number
+from wine_gpt.cli import Parser, exits_cleanly, number, rare_garbage_collection
 from wine_gpt.commands import print_form_note
 from wine_gpt.config import TEMPERATURES
 from wine_gpt.errors import UserError
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         require_page(options.html)
     folder = local_folder(options.model)
     # imported after the command line is checked, because importing torch takes seconds
-    with garbage_collection_paused():
+    with rare_garbage_collection():
         from wine_gpt.data.template import ReviewTemplate
         from wine_gpt.generation.explain import explain, require_attention, to_html, to_terminal
         from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, hide_values

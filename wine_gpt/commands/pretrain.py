@@ -11,7 +11,7 @@ Settings that are not in the file have the defaults below. --resume continues a 
 
 from collections.abc import Sequence
 
-from wine_gpt.cli import exits_cleanly, garbage_collection_paused
+from wine_gpt.cli import exits_cleanly, rare_garbage_collection
 from wine_gpt.commands import print_trained, read_config, reading_ahead
 from wine_gpt.config import PretrainConfig
 from wine_gpt.processes import joins_as_main_process
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "data: the bundled synthetic sample; for real reviews: configs/base.yaml --data.path FILE (or kaggle)"
             )
         # imported after the settings are checked, because importing torch takes seconds
-        with garbage_collection_paused():
+        with rare_garbage_collection():
             from wine_gpt.training.pretrain import pretrain
 
         run = pretrain(config, reading=reading)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import Parser, exits_cleanly, garbage_collection_paused, sibling_command
+from wine_gpt.cli import Parser, exits_cleanly, rare_garbage_collection, sibling_command
 from wine_gpt.commands import reading_ahead
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import parse_config
@@ -25,11 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not (folder / METRICS).exists():
         print("training on the bundled synthetic sample: reviews of no real wine, written by the project")
         with reading_ahead(config) as reading:
-            with garbage_collection_paused():
+            with rare_garbage_collection():
                 from wine_gpt.training.pretrain import pretrain
 
             pretrain(config, reading=reading)
-    with garbage_collection_paused():
+    with rare_garbage_collection():
         from transformers import pipeline, set_seed
 
         from wine_gpt.modeling.pretrained import quiet_transformers

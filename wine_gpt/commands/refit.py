@@ -11,7 +11,7 @@ figures on the card, because no review is left to score the refit on. --resume c
 import sys
 from collections.abc import Sequence
 
-from wine_gpt.cli import exits_cleanly, garbage_collection_paused, sibling_command
+from wine_gpt.cli import exits_cleanly, rare_garbage_collection, sibling_command
 from wine_gpt.commands import read_first_argument
 from wine_gpt.config import RefitConfig
 from wine_gpt.config_io import parse_config
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = read_config(sys.argv[1:] if arguments is None else arguments)
     is_main_process = joins_as_main_process()
     # imported after the settings are checked, because importing torch takes seconds
-    with garbage_collection_paused():
+    with rare_garbage_collection():
         from wine_gpt.training.refit import refit
 
     run = refit(config)

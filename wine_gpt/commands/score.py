@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import exits_cleanly, garbage_collection_paused
+from wine_gpt.cli import exits_cleanly, rare_garbage_collection
 from wine_gpt.commands import read_first_argument
 from wine_gpt.config import ScoreConfig
 from wine_gpt.config_io import parse_config
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, evaluate, and print the table of results."""
     chosen = read_configs(sys.argv[1:] if arguments is None else arguments)
     # imported after the settings are checked, because importing torch takes seconds
-    with garbage_collection_paused():
+    with rare_garbage_collection():
         from wine_gpt.evaluation.evaluate import evaluate, output_folder, prepare
         from wine_gpt.evaluation.table import compare, to_text
 

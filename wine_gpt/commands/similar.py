@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import Parser, exits_cleanly, garbage_collection_paused, number
+from wine_gpt.cli import Parser, exits_cleanly, number, rare_garbage_collection
 
 
 @exits_cleanly
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Load or make the index, search, and print the reviews, the most similar first."""
     options = read_arguments(arguments)
     # imported after the command line is checked, because importing torch takes seconds
-    with garbage_collection_paused():
+    with rare_garbage_collection():
         from wine_gpt.tasks.similarity import find_similar
 
     for found in find_similar(options.run, options.text, options.k):
