@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from support.toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
 
-from wine_gpt.training.pretrain import resume, summarize
 from wine_gpt.training.record import TrainingSummary
 from wine_gpt.training.trainer import Trainer
 
@@ -58,14 +57,14 @@ def trainer(folder: Path, epochs: int = EPOCHS, **settings: Any) -> Trainer:  # 
 
 def train(trainer: Trainer) -> TrainingSummary:
     trainer.run()
-    return summarize(trainer)
+    return trainer.summary()
 
 
 def test_a_resumed_run_reports_the_energy_of_all_its_parts(install: Callable[..., None], tmp_path: Path) -> None:
     install()
     assert train(trainer(tmp_path)).energy_kwh == EPOCHS * 0.5
     longer = trainer(tmp_path, EPOCHS + 2)
-    resume(longer, "latest")
+    longer.resume_from("latest")
     assert train(longer).energy_kwh == (EPOCHS + 2) * 0.5
 
 
@@ -77,7 +76,7 @@ def test_an_unmeasured_part_leaves_the_total_unknown(
     assert (train(trainer(tmp_path)).energy_kwh is not None) == measured_first
     install(present=not measured_first)
     longer = trainer(tmp_path, EPOCHS + 1)
-    resume(longer, "latest")
+    longer.resume_from("latest")
     assert train(longer).energy_kwh is None
 
 

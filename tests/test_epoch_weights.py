@@ -29,7 +29,7 @@ TOKENIZER, SPLITS = make_tokenizer(), make_splits()
 def trainer(folder: Path, epochs: int = TRAINING.epochs) -> Trainer:
     config = dataclasses.replace(TRAINING, epochs=epochs)
     made = make_trainer(folder / "checkpoints", TOKENIZER, SPLITS, config, {"training.epochs": epochs})
-    made.epochs = folder / EPOCHS
+    made.epochs_folder = folder / EPOCHS
     return made
 
 
@@ -82,7 +82,7 @@ def test_each_file_is_a_gpt2_in_bfloat16(finished: tuple[Path, Trainer, Training
 def test_it_changes_neither_losses_nor_weights(finished: tuple[Path, Trainer, TrainingState], tmp_path: Path) -> None:
     _, trained, state = finished
     without = trainer(tmp_path)
-    without.epochs = None
+    without.epochs_folder = None
     assert without.run().curve == state.curve
     assert not (tmp_path / EPOCHS).exists()
     pairs = zip(without.module.parameters(), trained.module.parameters(), strict=True)

@@ -37,11 +37,11 @@ class Progress:
         total: the number of steps, finished ones included.
         done: the number of steps that an earlier run finished.
         visible: false on all processes but the main one.
-        later: the number of equally long steps that follow this work, for the remaining time of all.
+        steps_after: the number of equally long steps that follow this work, for the remaining time of all.
     """
 
-    def __init__(self, total: int, done: int, visible: bool, later: int = 0) -> None:
-        self.later = later
+    def __init__(self, total: int, done: int, visible: bool, steps_after: int = 0) -> None:
+        self.steps_after = steps_after
         self.visible = visible
         self.total = total
         self.first = self.done = done
@@ -75,9 +75,9 @@ class Progress:
                 self.bar.close()
 
     def _left_in_all(self) -> str:
-        return f", {self._left(self.later)} left in all" if self.later else ""
+        return f", {self._left(self.steps_after)} left in all" if self.steps_after else ""
 
-    def _left(self, later: int = 0) -> str:
-        steps = self.total - self.done + later
+    def _left(self, steps_after: int = 0) -> str:
+        steps = self.total - self.done + steps_after
         seconds = (time.monotonic() - self.started) / (self.done - self.first) * steps
         return f"{int(seconds) // 60} min {int(seconds) % 60:02} s"

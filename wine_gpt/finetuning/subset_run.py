@@ -30,7 +30,6 @@ from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import load_model, save_model
 from wine_gpt.modeling.scoring import Sums
 from wine_gpt.tokenizer.encoding import require_known_words
-from wine_gpt.training.pretrain import summarize
 from wine_gpt.training.record import Environment
 from wine_gpt.training.resume import trained_weights
 from wine_gpt.training.trackers import log_results
@@ -101,7 +100,7 @@ class SubsetRun(TaskRun[SubsetMetrics]):
                 self.reviews.train_fraction,
                 hidden,
             ),
-            training=summarize(trainer),
+            training=trainer.summary(),
             alpha=alpha,
             validation_by_alpha=validation_by_alpha,
             settings=self.resume_key,

@@ -22,7 +22,6 @@ from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.modeling.scoring import ValidationScore
 from wine_gpt.processes import shared_errors
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
-from wine_gpt.training.pretrain import resume
 from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume
 from wine_gpt.training.trackers import log_results, start_trackers
 from wine_gpt.training.trainer import Trainer
@@ -121,7 +120,7 @@ class TaskRun(ABC, Generic[MetricsT]):
         """
         if self.config.resume:
             with shared_errors():
-                resume(trainer, "latest")
+                trainer.resume_from("latest")
         trainer.require_equal_start()
         if self.accelerator.is_main_process:
             if self.config.overwrite:

@@ -24,7 +24,6 @@ from wine_gpt.processes import main_process_first
 from wine_gpt.tasks.contrastive import Contrastive, ContrastiveLoss, ContrastiveScore
 from wine_gpt.tasks.similarity import load_sentence_model, require_sentence_transformers
 from wine_gpt.tokenizer import tokenize_splits
-from wine_gpt.training.pretrain import summarize
 from wine_gpt.training.record import Environment, TrainingSummary
 from wine_gpt.training.trainer import Trainer
 
@@ -126,7 +125,7 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
             base=BaseReference(self.base.path, self.base.sha256),
             test=test,
             validation=validation,
-            training=summarize(trainer),
+            training=trainer.summary(),
             settings=self.resume_key,
             environment=Environment.of(self.accelerator.device),
             data_fingerprint=self.base.fingerprint,

@@ -5,9 +5,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
@@ -34,21 +32,18 @@ from wine_gpt.training import epoch_weights, record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate, scale_logits
 from wine_gpt.training.fitting_config import describe_fitting_config
-from wine_gpt.training.hardware import peak_flops
 from wine_gpt.training.objective import LanguageModeling, Teacher
 from wine_gpt.training.record import (
     Distillation,
     Environment,
-    EpochLoss,
     PeakMemory,
     Refit,
     RunMetrics,
-    TrainingSummary,
 )
-from wine_gpt.training.resume import describe_mismatch, find_checkpoint, settings_fixed_on_resume
+from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume
 from wine_gpt.training.trackers import log_results, start_trackers
 from wine_gpt.training.trainer import Trainer
-from wine_gpt.training.utilization import flops_per_token, suggested_batch_tokens
+from wine_gpt.training.utilization import log_utilization, suggest_batch_tokens
 
 logger = get_logger(__name__)
 
@@ -134,7 +129,7 @@ def pretrain(
         run = _Run(config, accelerator, data, teach(data, accelerator) if teach else None, tested)
         with shared_errors():
             trainer = _build_trainer(run)
-        trainer.later = round(followed_by * trainer.plan.total_steps)
+        trainer.steps_after = round(followed_by * trainer.plan.total_steps)
         trainer.on_step = on_step or trainer.on_step
         trainer.on_checkpoint = on_checkpoint or trainer.on_checkpoint
         return FinishedRun(folder, _held_out(_resume_or_train(run, trainer)))
@@ -160,7 +155,7 @@ def _resume_or_train(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetri
     """Return the metrics of the run, which is trained, scored and saved unless it is finished already."""
     if run.config.resume:
         with shared_errors():
-            resume(trainer, run.config.resume)
+            trainer.resume_from(run.config.resume)
     trainer.require_equal_start()
     if (finished := _finished_metrics(run, trainer)) is not None:
         logger.info(f"finished already: {run.folder} has all {trainer.plan.total_steps:,} steps of this config")
@@ -168,7 +163,7 @@ def _resume_or_train(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetri
     _advise(run, trainer)
     _begin(run, trainer)
     trainer.run()
-    _log_utilization(trainer)
+    log_utilization(trainer)
     metrics = _evaluate(run, trainer)
     log_results(run.accelerator, trainer.state, _test_figures(metrics))
     with shared_errors():
@@ -182,7 +177,7 @@ def _advise(run: _Run, trainer: Trainer[LanguageModelLoss]) -> None:
     if run.teaching is None and run.tested is None:
         logger.info(describe_fitting_config(run.data.words))
     _warn_of_few_steps(trainer)
-    _suggest_batch_tokens(trainer)
+    suggest_batch_tokens(trainer, FEW_STEPS)
 
 
 def _begin(run: _Run, trainer: Trainer[LanguageModelLoss]) -> None:
@@ -250,45 +245,6 @@ def _warn_of_few_steps(trainer: Trainer[LanguageModelLoss]) -> None:
         )
 
 
-def _suggest_batch_tokens(trainer: Trainer[LanguageModelLoss]) -> None:
-    """On a GPU, log a larger batch size if Python would take longer to queue a step than the GPU to compute it."""
-    plan, device = trainer.plan, _known_gpu(trainer)
-    if device is None:
-        return
-    name, peak = device
-    processes = trainer.accelerator.num_processes
-    tokens = int(plan.positions.sum()) * trainer.config.epochs
-    suggested = processes * suggested_batch_tokens(_flops_per_token(trainer), peak, tokens // processes, FEW_STEPS)
-    if suggested > plan.batch_tokens:
-        logger.info(
-            f"{name}: steps of {plan.batch_tokens:,} positions leave it idle; training.batch_tokens {suggested:,} "
-            "takes less time per epoch, but has fewer steps: raise training.learning_rate and compare the validation "
-            "loss"
-        )
-
-
-def _log_utilization(trainer: Trainer[LanguageModelLoss]) -> None:
-    """On a GPU, log the fraction of its arithmetic that training used."""
-    device, processes = _known_gpu(trainer), trainer.accelerator.num_processes
-    if device is not None and trainer.state.seconds:
-        name, peak = device
-        rate = trainer.state.tokens_per_second
-        used = rate * _flops_per_token(trainer) / (peak * processes)
-        logger.info(f"{rate:,.0f} tokens/s on {processes} x {name}: MFU {used:.1%} of {peak / 1e12:,.0f} TFLOP/s each")
-
-
-def _known_gpu(trainer: Trainer[LanguageModelLoss]) -> tuple[str, float] | None:
-    """Return the name of the process's GPU and its operations per second; none on a CPU or an unlisted GPU."""
-    device = trainer.accelerator.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    peak = peak_flops(name, trainer.accelerator.mixed_precision)
-    return None if peak is None else (name, peak)
-
-
-def _flops_per_token(trainer: Trainer[LanguageModelLoss]) -> float:
-    return flops_per_token(trainer.module.model.config, float(trainer.plan.positions.mean()))
-
-
 def _load_data(config: PretrainConfig, held_out: bool, reading: ReadingProcess | None) -> PreparedReviews:
     """Return the tokenized reviews and the tokenizer; the main process fills the cache for the others."""
 
@@ -326,7 +282,7 @@ def _build_trainer(run: _Run) -> Trainer[LanguageModelLoss]:
     checkpoints = run.folder / run_folder.CHECKPOINTS
     trainer = Trainer(objective, config.training, run.accelerator, checkpoints, _resume_key(run))
     if config.training.keep_epochs:
-        trainer.epochs = run.folder / run_folder.EPOCHS
+        trainer.epochs_folder = run.folder / run_folder.EPOCHS
     return trainer
 
 
@@ -340,33 +296,12 @@ def _resume_key(run: _Run) -> JsonObject:
     }
 
 
-def resume(trainer: Trainer[Any], requested: str) -> None:
-    """Resume from the newest good checkpoint, if there is one yet, or from a given one.
-
-    Args:
-        trainer: the trainer, which must not have trained.
-        requested: ``latest``, or the path of a checkpoint.
-
-    Raises:
-        UserError: if no checkpoint is good although there are some, or the checkpoint's run had other settings.
-    """
-    folder = trainer.checkpoints.folder
-    found, problems = find_checkpoint(folder, requested)
-    for problem in problems:
-        logger.info(f"skipped: {problem}")
-    if found is None:
-        logger.info(f"no checkpoint in {folder} yet: starting at step 0")
-        return
-    trainer.resume(found)
-    logger.info(f"resumed from step {found.step:,}")
-
-
 def _evaluate(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetrics:
     """Calibrate the trained model and score it; a refit takes over the tested run's calibration and scores."""
     tested, splits = run.tested, run.data.splits
     if tested is None:
         scale, validation, test = _calibrate_and_score(trainer, splits)
-        training, refit = summarize(trainer), None
+        training, refit = trainer.summary(), None
     else:
         scale, validation, test = _take_over(trainer, tested.metrics)
         refit = Refit(
@@ -376,7 +311,7 @@ def _evaluate(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetrics:
             reviews=len(splits["train"]),
         )
         # no epoch has a validation loss
-        training = dataclasses.replace(summarize(trainer), epochs=[], best_epoch=None)
+        training = dataclasses.replace(trainer.summary(), epochs=[], best_epoch=None)
     return RunMetrics(
         validation=validation,
         test=test,
@@ -422,22 +357,3 @@ def _save(run: _Run, trainer: Trainer[LanguageModelLoss], metrics: RunMetrics) -
     run.data.report.save(folder / run_folder.DATA_REPORT)
     write_atomically(folder / run_folder.CONFIG, to_yaml(run.config))
     metrics.save(folder)
-
-
-def summarize(trainer: Trainer[Any]) -> TrainingSummary:
-    """Return the summary of a finished training for a metrics file."""
-    state, cut = trainer.state, trainer.cut
-    return TrainingSummary(
-        steps=state.step,
-        epochs=[EpochLoss(epoch.epoch, epoch.step, epoch.score.loss) for epoch in state.epochs],
-        best_epoch=state.best.epoch if state.best else None,
-        tokens=state.total_tokens,
-        seconds=round(state.seconds, 1),
-        tokens_per_second=round(state.tokens_per_second) if state.seconds else None,
-        padding_fraction=round(trainer.plan.padding_fraction(), 4),
-        reviews_cut=cut.cut,
-        words_cut=round(cut.words_cut, 4),
-        processes=trainer.accelerator.num_processes,
-        mixed_precision=trainer.accelerator.mixed_precision,
-        energy_kwh=state.energy_kwh,
-    )

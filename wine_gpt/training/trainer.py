@@ -25,8 +25,8 @@ from wine_gpt.training.checkpoint import Checkpoint, Tensors
 from wine_gpt.training.energy import EnergyMeter
 from wine_gpt.training.epoch_weights import KeptEpoch, keep
 from wine_gpt.training.objective import LossT, Objective
-from wine_gpt.training.record import EpochResult, TrainingState
-from wine_gpt.training.resume import TrainingCheckpoints
+from wine_gpt.training.record import EpochLoss, EpochResult, TrainingState, TrainingSummary
+from wine_gpt.training.resume import TrainingCheckpoints, find_checkpoint
 from wine_gpt.training.schedule import learning_rate
 from wine_gpt.training.signals import GracefulShutdown
 from wine_gpt.training.step import HostCopy, StepLoss, TrainStep
@@ -56,8 +56,8 @@ class Trainer(Generic[LossT]):
             each the indices of its reviews in the training split.
         cut: how much of the training split is not seen, because texts are longer than the model's positions.
         on_checkpoint: called on the main process with the folder of a checkpoint that was saved.
-        epochs: the folder of the weights of every epoch; none keeps the best ones only.
-        later: the number of steps of the trainings that follow, for the remaining time of all.
+        epochs_folder: the folder of the weights of every epoch; none keeps the best ones only.
+        steps_after: the number of steps of the trainings that follow, for the remaining time of all.
 
     Raises:
         UserError: if the batches can't be divided into micro-batches or among the processes.
@@ -72,7 +72,7 @@ class Trainer(Generic[LossT]):
         resume_key: JsonObject,
     ) -> None:
         self.config = config
-        self.epochs: Path | None = None
+        self.epochs_folder: Path | None = None
         self.objective = objective
         self.tokenizer = objective.tokenizer
         self.train_split = objective.train_split
@@ -99,7 +99,7 @@ class Trainer(Generic[LossT]):
         self.energy_meter = EnergyMeter()
         self.on_step: Callable[[int, list[Indices]], None] = lambda step, micro_batches: None
         self.on_checkpoint: Callable[[Path], None] = lambda path: None
-        self.later = 0
+        self.steps_after = 0
         # the signals that were gathered after the step before
         self._signals = HostCopy(torch.zeros(1), None)
 
@@ -111,7 +111,7 @@ class Trainer(Generic[LossT]):
             RunInterrupted: after a checkpoint, at the end of the step in which any process got SIGTERM or Ctrl-C.
         """
         total = self.plan.total_steps
-        progress = Progress(total, self.state.step, self.accelerator.is_main_process, self.later)
+        progress = Progress(total, self.state.step, self.accelerator.is_main_process, self.steps_after)
         self.module.train()
         if self.state.step == 0:
             self._keep_random_weights()
@@ -210,6 +210,25 @@ class Trainer(Generic[LossT]):
         if path is not None:
             self.on_checkpoint(path)
 
+    def resume_from(self, requested: str) -> None:
+        """Resume from the newest good checkpoint, if there is one yet, or from a given one.
+
+        Args:
+            requested: ``latest``, or the path of a checkpoint.
+
+        Raises:
+            UserError: if no checkpoint is good although there are some, or as :meth:`resume`.
+        """
+        folder = self.checkpoints.folder
+        found, problems = find_checkpoint(folder, requested)
+        for problem in problems:
+            logger.info(f"skipped: {problem}")
+        if found is None:
+            logger.info(f"no checkpoint in {folder} yet: starting at step 0")
+            return
+        self.resume(found)
+        logger.info(f"resumed from step {found.step:,}")
+
     def resume(self, found: Checkpoint) -> None:
         """Continue after a checkpoint's step, with its weights, optimizer and results so far.
 
@@ -237,6 +256,24 @@ class Trainer(Generic[LossT]):
         """Return the training's tensors, not copied: ``weights``, ``optimizer`` and, after an epoch, ``best``."""
         return self.checkpoints.tensors()
 
+    def summary(self) -> TrainingSummary:
+        """Return the summary of a finished training for a metrics file."""
+        state = self.state
+        return TrainingSummary(
+            steps=state.step,
+            epochs=[EpochLoss(epoch.epoch, epoch.step, epoch.score.loss) for epoch in state.epochs],
+            best_epoch=state.best.epoch if state.best else None,
+            tokens=state.total_tokens,
+            seconds=round(state.seconds, 1),
+            tokens_per_second=round(state.tokens_per_second) if state.seconds else None,
+            padding_fraction=round(self.plan.padding_fraction(), 4),
+            reviews_cut=self.cut.cut,
+            words_cut=round(self.cut.words_cut, 4),
+            processes=self.accelerator.num_processes,
+            mixed_precision=self.accelerator.mixed_precision,
+            energy_kwh=state.energy_kwh,
+        )
+
     def _stop_if_signaled(self, shutdown: GracefulShutdown) -> None:
         """Save a checkpoint and raise :class:`RunInterrupted` on all processes if any process got a signal."""
         signal = shutdown.signal
@@ -254,18 +291,18 @@ class Trainer(Generic[LossT]):
             raise on_all_processes(RunInterrupted(saved, signal))
 
     def _keep_random_weights(self) -> None:
-        if self.epochs is not None:
+        if self.epochs_folder is not None:
             self._keep_epoch(0, self.objective.validate(self.accelerator))
 
     def _keep_epoch(self, epoch: int, validation: ValidationScore) -> None:
         """Write the current weights to the folder of the epochs, if there is one."""
         # the other processes wait here for the main process
         with shared_errors():
-            if self.epochs is not None and self.accelerator.is_main_process:
+            if self.epochs_folder is not None and self.accelerator.is_main_process:
                 name = epoch_weights(epoch)
                 loss = self.state.last_epoch_loss()
                 kept = KeptEpoch(epoch, self.state.step, loss, validation.loss, name, sha256="")
-                keep(self.epochs, kept, self.checkpoints.weights)
+                keep(self.epochs_folder, kept, self.checkpoints.weights)
 
     def _log_loss(self) -> None:
         loss = self.state.add_curve_point()

@@ -1,6 +1,14 @@
 """Model FLOPs utilization (MFU): what fraction of a GPU's arithmetic training uses, and the batch that fills a GPU."""
 
+import torch
+from accelerate.logging import get_logger
 from transformers import GPT2Config
+
+from wine_gpt.modeling.loss import LanguageModelLoss
+from wine_gpt.training.hardware import peak_flops
+from wine_gpt.training.trainer import Trainer
+
+logger = get_logger(__name__)
 
 # fraction of a GPU's peak that this small model's matmuls reach at best, and the time in which Python queues the
 # kernels of one step: both assumed, see docs/scaling.md
@@ -33,3 +41,47 @@ def suggested_batch_tokens(flops: float, peak: float, tokens: int, least_steps: 
     """
     filling = QUEUE_SECONDS * REACHABLE_MFU * peak / flops
     return 1 << max(int(min(filling, tokens / least_steps)), 1).bit_length() - 1
+
+
+def suggest_batch_tokens(trainer: Trainer[LanguageModelLoss], least_steps: int) -> None:
+    """On a GPU, log a larger batch size if Python would take longer to queue a step than the GPU to compute it.
+
+    Args:
+        trainer: the trainer, before it trains.
+        least_steps: see :func:`suggested_batch_tokens`.
+    """
+    plan, device = trainer.plan, _known_gpu(trainer)
+    if device is None:
+        return
+    name, peak = device
+    processes = trainer.accelerator.num_processes
+    tokens = int(plan.positions.sum()) * trainer.config.epochs
+    suggested = processes * suggested_batch_tokens(_flops_per_token(trainer), peak, tokens // processes, least_steps)
+    if suggested > plan.batch_tokens:
+        logger.info(
+            f"{name}: steps of {plan.batch_tokens:,} positions leave it idle; training.batch_tokens {suggested:,} "
+            "takes less time per epoch, but has fewer steps: raise training.learning_rate and compare the validation "
+            "loss"
+        )
+
+
+def log_utilization(trainer: Trainer[LanguageModelLoss]) -> None:
+    """On a GPU, log the fraction of its arithmetic that a finished training used."""
+    device, processes = _known_gpu(trainer), trainer.accelerator.num_processes
+    if device is not None and trainer.state.seconds:
+        name, peak = device
+        rate = trainer.state.tokens_per_second
+        used = rate * _flops_per_token(trainer) / (peak * processes)
+        logger.info(f"{rate:,.0f} tokens/s on {processes} x {name}: MFU {used:.1%} of {peak / 1e12:,.0f} TFLOP/s each")
+
+
+def _known_gpu(trainer: Trainer[LanguageModelLoss]) -> tuple[str, float] | None:
+    """Return the name of the process's GPU and its operations per second; none on a CPU or an unlisted GPU."""
+    device = trainer.accelerator.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    peak = peak_flops(name, trainer.accelerator.mixed_precision)
+    return None if peak is None else (name, peak)
+
+
+def _flops_per_token(trainer: Trainer[LanguageModelLoss]) -> float:
+    return flops_per_token(trainer.module.model.config, float(trainer.plan.positions.mean()))

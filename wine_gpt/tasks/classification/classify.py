@@ -34,7 +34,6 @@ from wine_gpt.tasks.classification.objective import (
 )
 from wine_gpt.tasks.classification.results import ClassifierMetrics
 from wine_gpt.tokenizer import tokenize_splits
-from wine_gpt.training.pretrain import summarize
 from wine_gpt.training.record import Environment
 from wine_gpt.training.trainer import Trainer
 
@@ -139,7 +138,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
             validation=validation,
             baselines=score_baselines(train, held_out, len(labels.names), labels.ordered),
             named_in_text=named_in_text(texts["test"], labels),
-            training=summarize(trainer),
+            training=trainer.summary(),
             settings=self.resume_key,
             environment=Environment.of(self.accelerator.device),
             parameters=model.num_parameters(),
