@@ -65,7 +65,7 @@ class TrainingState:
             unit of the objective.
         epochs: one result per finished epoch.
         nats: training loss summed since the curve's last point.
-        tokens: the number of units that ``nats`` is the sum over: tokens of a language model, otherwise reviews.
+        units: the number of units that ``nats`` is the sum over: tokens of a language model, otherwise reviews.
         total_tokens: the number of tokens trained on in all steps.
         seconds: time of all steps, without validation and checkpoints.
         energy_kwh: energy used up to the last checkpoint; none if some of it was not measured.
@@ -76,7 +76,7 @@ class TrainingState:
     curve: list[tuple[int, float]] = field(default_factory=list)
     epochs: list[EpochResult] = field(default_factory=list)
     nats: float = 0.0
-    tokens: int = 0
+    units: int = 0
     total_tokens: int = 0
     seconds: float = 0.0
     energy_kwh: float | None = 0.0
@@ -96,14 +96,14 @@ class TrainingState:
     def add_loss(self, nats: float, units: int, tokens: int) -> None:
         """Add the summed loss of one step's batch, its units and its tokens."""
         self.nats += nats
-        self.tokens += units
+        self.units += units
         self.total_tokens += tokens
 
     def add_curve_point(self) -> float:
         """Add the mean loss since the last point to the curve; return it, in nats per unit."""
-        loss = self.nats / self.tokens
+        loss = self.nats / self.units
         self.curve.append((self.step, loss))
-        self.nats, self.tokens = 0.0, 0
+        self.nats, self.units = 0.0, 0
         return loss
 
     def last_epoch_loss(self) -> float | None:
@@ -120,10 +120,11 @@ class TrainingState:
     def from_dict(
         cls, content: JsonObject, read_score: Callable[[JsonObject], ValidationScore] = Score.from_dict
     ) -> "TrainingState":
-        """Read what :meth:`to_dict` returned."""
+        """Read what :meth:`to_dict` returned; older checkpoints have ``tokens`` for ``units``."""
         curve = [(step, loss) for step, loss in content["curve"]]
         epochs = [EpochResult.from_dict(epoch, read_score) for epoch in content["epochs"]]
-        return cls(**{**content, "curve": curve, "epochs": epochs})
+        values = {"units" if name == "tokens" else name: value for name, value in content.items()}
+        return cls(**{**values, "curve": curve, "epochs": epochs})
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object for a checkpoint."""
