@@ -23,7 +23,8 @@ from wine_gpt.publishing import source
 from wine_gpt.publishing.card_parts import check, fill, license_notice
 from wine_gpt.publishing.card_tables import change_after_header, compare_spans, conditioning_section, score_table
 from wine_gpt.publishing.corpus import SAMPLE, OwnCorpus, corpus_of
-from wine_gpt.publishing.model_card import model_card
+from wine_gpt.publishing.model_card import ModelRepository, model_card
+from wine_gpt.publishing.published_files import EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
 from wine_gpt.publishing.samples import Sample
 from wine_gpt.publishing.space_cards import space_card
@@ -68,7 +69,7 @@ def test_a_whole_card(run: RunRecord, subset_models: list[SubsetModel], tmp_path
     readme = demo(tmp_path / "space", "") / "README.md"
     cards = {
         "model_card.md": lambda: model_card(
-            run, NAME, "main", subset_models, "org/wine-gpt-demo", True, samples=SAMPLES
+            run, ModelRepository(NAME, "main", DEMO, subset_models, [NGRAM_INDEX]), SAMPLES
         ),
         "subset_card.md": lambda: subset_card(run, subset_models[-1], NAME, "main", SAMPLES[2:]),
         "space_card.md": lambda: space_card(run, readme, DEMO, NAME, subset_models),
@@ -79,7 +80,7 @@ def test_a_whole_card(run: RunRecord, subset_models: list[SubsetModel], tmp_path
 
 
 def test_texts_of_one_prompt_stand_together(run: RunRecord) -> None:
-    card = model_card(run, NAME, "main", [], None, False, samples=SAMPLES)
+    card = model_card(run, ModelRepository(NAME), samples=SAMPLES)
     labels = re.findall(r"^Prompt `(.*)`:$", card.text, re.MULTILINE)
     assert labels == ["wine review", "wine review : spain"]
     assert card.text.count("```text\n") == len(SAMPLES)
@@ -89,7 +90,7 @@ def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: R
     training = {**TRAINING, "epochs": [], "best_epoch": None, "seconds": 3.0, "tokens_per_second": None}
     bare = {name: METRICS[name] for name in ("test", "parameters", "environment")}
     bare |= {"training": training, "peak_memory_bytes": {}}
-    card = model_card(with_metrics(run, tmp_path, bare), NAME, "main", [], None, False)
+    card = model_card(with_metrics(run, tmp_path, bare), ModelRepository(NAME))
     check(card, NAME)
     headings = re.findall(r"^##+ (.*)$", card.text, re.MULTILINE)
     assert headings == [
@@ -105,7 +106,7 @@ def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: R
 
 def test_a_nan_drops_its_row(run: RunRecord, tmp_path: Path) -> None:
     broken = {**METRICS, "test": {**METRICS["test"], "nats_per_word": float("nan")}}
-    card = model_card(with_metrics(run, tmp_path, broken), NAME, "main", [], None, False)
+    card = model_card(with_metrics(run, tmp_path, broken), ModelRepository(NAME))
     assert "| test |" not in card.text
     assert "| validation |" in card.text
     assert "model-index" not in card.data.to_dict()
@@ -118,36 +119,36 @@ def test_a_run_without_held_out_scores_is_refused(run: RunRecord, tmp_path: Path
 
 
 def test_the_model_index_has_the_figures_of_the_run(run: RunRecord) -> None:
-    card = ModelCard(str(model_card(run, NAME, "main", [], None, False)))
+    card = ModelCard(str(model_card(run, ModelRepository(NAME))))
     figures = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert figures == {"perplexity": 3.49, "nats_per_word": 1.25}
 
 
 def test_the_card_shows_javascript_if_there_is_onnx(run: RunRecord) -> None:
-    card = model_card(run, NAME, "v2", [], None, False, onnx=True, quantized=True)
+    card = model_card(run, ModelRepository(NAME, "v2", optional_files=[ONNX, ONNX_QUANTIZED]))
     check(card, NAME)
     # as an earlier version published
-    assert '"org/wine-gpt");' in model_card(run, NAME, "main", [], None, False, onnx=True).text
+    assert '"org/wine-gpt");' in model_card(run, ModelRepository(NAME, optional_files=[ONNX])).text
     assert 'await pipeline("text-generation", "org/wine-gpt", { revision: "v2", dtype: "q8" });' in card.text
     assert {"onnx", "transformers.js"} <= set(card.data.tags)
-    without = model_card(run, NAME, "v2", [], None, False)
+    without = model_card(run, ModelRepository(NAME, "v2"))
     assert "onnx" not in str(without)
 
 
 def test_the_card_says_that_the_weights_of_the_epochs_are_there(run: RunRecord) -> None:
     sentence = "The folder `epochs` has the weights after each epoch"
-    assert sentence in model_card(run, NAME, "main", [], None, False, epochs=True).text
-    assert sentence not in model_card(run, NAME, "main", [], None, False).text
+    assert sentence in model_card(run, ModelRepository(NAME, optional_files=[EPOCH_FILES[0]])).text
+    assert sentence not in model_card(run, ModelRepository(NAME)).text
 
 
 def test_the_card_shows_energy_if_it_was_measured(run: RunRecord, tmp_path: Path) -> None:
     measured = {**METRICS, "training": {**METRICS["training"], "energy_kwh": 0.00123}}
-    card = model_card(with_metrics(run, tmp_path, measured), NAME, "main", [], None, False)
+    card = model_card(with_metrics(run, tmp_path, measured), ModelRepository(NAME))
     check(card, NAME)
     assert "| energy | 0.0012 kWh, estimated by codecarbon; 0.58 g of CO2 at 475 g per kWh |" in card.text
     assert card.data.co2_eq_emissions["emissions"] == 0.58
     assert card.data.co2_eq_emissions["training_type"] == "pre-training"
-    assert "co2_eq_emissions" not in model_card(run, NAME, "main", [], None, False).data.to_dict()
+    assert "co2_eq_emissions" not in model_card(run, ModelRepository(NAME)).data.to_dict()
 
 
 def test_the_card_says_what_a_model_was_distilled_from(run: RunRecord, tmp_path: Path) -> None:
@@ -164,9 +165,7 @@ def test_the_card_says_what_a_model_was_distilled_from(run: RunRecord, tmp_path:
         },
     }
     card = str(
-        model_card(
-            with_metrics(run, tmp_path, {**METRICS, "distillation": distillation}), NAME, "main", [], None, False
-        )
+        model_card(with_metrics(run, tmp_path, {**METRICS, "distillation": distillation}), ModelRepository(NAME))
     )
     assert "It was distilled from 2 models of its size, trained for 16 epochs with other seeds" in card
     assert "have 3.000 to 3.100 nats per word each, and 2.951 together" in card
@@ -175,14 +174,14 @@ def test_the_card_says_what_a_model_was_distilled_from(run: RunRecord, tmp_path:
 
 def test_the_cards_show_what_is_beyond_the_positions(run: RunRecord, tmp_path: Path) -> None:
     cut = {**METRICS, "training": {**METRICS["training"], "reviews_cut": 1234, "words_cut": 0.0625}}
-    text = model_card(with_metrics(run, tmp_path, cut), NAME, "main", [], None, False).text
+    text = model_card(with_metrics(run, tmp_path, cut), ModelRepository(NAME)).text
     assert "| training texts longer than the model's positions | 1,234 |" in text
     assert "| training words not seen because they are beyond these positions | 6.25% |" in text
-    assert "positions |" not in model_card(run, NAME, "main", [], None, False).text
+    assert "positions |" not in model_card(run, ModelRepository(NAME)).text
 
 
 def test_the_license_follows_the_data(run: RunRecord, tmp_path: Path) -> None:
-    assert model_card(run, NAME, "main", [], None, False).data.license == "cc-by-nc-sa-4.0"
+    assert model_card(run, ModelRepository(NAME)).data.license == "cc-by-nc-sa-4.0"
     assert "https://www.kaggle.com/datasets/zynicide/wine-reviews" in license_notice(run)
     for name in ("winemag-data-130k-v2.json", "winemag-data_first150k.csv", "winemag-data-first-8000.json"):
         renamed = finish(run.folder, tmp_path / name, path=f"/home/somebody/{name}")
@@ -191,7 +190,7 @@ def test_the_license_follows_the_data(run: RunRecord, tmp_path: Path) -> None:
         archive.writestr("winemag-data-130k-v2.json", "[]")
     zipped = finish(run.folder, tmp_path / "zipped", path=str(tmp_path / "archive.zip"))
     assert read_run(zipped).corpus == run.corpus
-    synthetic = model_card(with_metrics(run, tmp_path, METRICS), NAME, "main", [], None, False)
+    synthetic = model_card(with_metrics(run, tmp_path, METRICS), ModelRepository(NAME))
     assert synthetic.data.license == "apache-2.0"
     assert "synthetic" in synthetic.data.tags
     assert "**Trained on synthetic reviews.**" in synthetic.text
@@ -270,7 +269,7 @@ def test_a_corpus_may_contain_any_words(run: RunRecord, tmp_path: Path) -> None:
     folder = finish(run.folder, tmp_path / "run", path="breads.jsonl", prefix="recipe", text_field="how")
     breads = read_run(folder, MIT)
     adapt(folder, tmp_path / "lora", "None")
-    card = model_card(breads, NAME, "main", [], None, False, samples=[Sample("recipe : None", text)])
+    card = model_card(breads, ModelRepository(NAME), samples=[Sample("recipe : None", text)])
     check(card, NAME)
     assert f"```text\n{text}\n```" in card.text
     ((none,), _) = read_subset_models(tmp_path / "lora", breads, NAME)
@@ -291,7 +290,7 @@ def test_the_card_of_another_corpus_has_its_name_and_language(
     run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path
 ) -> None:
     own = own_run(run, tmp_path, OwnCorpus("cc-by-nc-4.0", language="es, ca", dataset_name="Recetas de pan"))
-    model = model_card(own, NAME, "main", [], None, False, samples=[Sample("recipe", "recipe : pan : amasar.")])
+    model = model_card(own, ModelRepository(NAME), samples=[Sample("recipe", "recipe : pan : amasar.")])
     for card in (model, subset_card(own, subset_models[-1], NAME, "main")):
         check(card, NAME)
         assert card.data.language == ["es", "ca"]
@@ -309,7 +308,7 @@ def test_the_card_of_another_corpus_has_its_name_and_language(
 
 def test_a_dataset_of_the_hub_is_linked(run: RunRecord, tmp_path: Path) -> None:
     own = own_run(run, tmp_path, path="me/recipes", name="breads", revision="v2")
-    card = model_card(own, NAME, "main", [], None, False)
+    card = model_card(own, ModelRepository(NAME))
     assert card.data.datasets == ["me/recipes"]
     assert (card.data.eval_results[0].dataset_type, card.data.eval_results[0].dataset_config) == (
         "me/recipes",
@@ -326,7 +325,7 @@ def test_a_dataset_of_the_hub_is_linked(run: RunRecord, tmp_path: Path) -> None:
 
 def test_a_license_that_the_hub_does_not_list_has_name_and_link(run: RunRecord, tmp_path: Path) -> None:
     own = own_run(run, tmp_path, OwnCorpus("other", "bread-1.0", "https://bread.net/license"))
-    card = model_card(own, NAME, "main", [], None, False)
+    card = model_card(own, ModelRepository(NAME))
     check(card, NAME)
     metadata = card.data.to_dict()
     assert [metadata[key] for key in ("license", "license_name", "license_link")] == [
@@ -425,7 +424,7 @@ def test_spans_in_common_are_compared(generated: float, held_out: float, compari
 def test_an_evaluation_without_texts_has_no_section(run: RunRecord, tmp_path: Path) -> None:
     assert run.evaluation is not None
     report = dataclasses.replace(run.evaluation, copying={}, diversity={}, conditioning=None)
-    card = model_card(dataclasses.replace(run, evaluation=report), NAME, "main", [], None, False)
+    card = model_card(dataclasses.replace(run, evaluation=report), ModelRepository(NAME))
     assert not re.findall(r"^### Does", card.text, re.MULTILINE)
 
 
@@ -464,7 +463,7 @@ def test_the_commands_use_as_many_processes_and_threads(
         "environment": {**METRICS["environment"], "device": device},
     }
     repeated = with_metrics(run, tmp_path, metrics)
-    card = model_card(repeated, NAME, "v2", [], None, False)
+    card = model_card(repeated, ModelRepository(NAME, "v2"))
     assert "hf download org/wine-gpt config.yaml --revision v2 --local-dir downloads/wine-gpt" in card.text
     assert launcher in card.text
     # auto may be another precision elsewhere
@@ -520,7 +519,7 @@ def test_the_snippets_are_python_whatever_the_prefix(
     run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path, prefix: str
 ) -> None:
     own = own_run(run, tmp_path, prefix=prefix, prompt_fields=("country", "province", "variety"))
-    model = model_card(own, NAME, "main", [], None, False)
+    model = model_card(own, ModelRepository(NAME))
     for card, prompt in (
         (model, prefix),
         (subset_card(own, subset_models[-1], NAME, "main"), None),
@@ -543,14 +542,14 @@ def test_the_cards_link_to_the_source_code(
     monkeypatch.setattr(source, "PYPROJECT", pyproject)
     pyproject.write_text('[project]\nname = "x"\n[project.urls]\nRepository = "https://git.sr.ht/~me/wine_gpt"\n')
     for card in (
-        model_card(run, NAME, "main", [], None, False),
+        model_card(run, ModelRepository(NAME)),
         subset_card(run, subset_models[-1], NAME, "main"),
         space_card(run, SPACE / "README.md", DEMO, NAME, []),
     ):
         assert "](https://git.sr.ht/~me/wine_gpt)" in card.text
     assert (
         "```bash\ngit clone https://git.sr.ht/~me/wine_gpt wine_gpt\ncd wine_gpt\npip install -e .\nhf download"
-        in (model_card(run, NAME, "main", [], None, False).text)
+        in (model_card(run, ModelRepository(NAME)).text)
     )
     for placeholder in (
         "https://github.com/OWNER/wine_gpt",

@@ -1,7 +1,8 @@
 """Fill the model's card with a run's figures and settings; a section without figures is left out."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from huggingface_hub import ModelCard, ModelCardData
 
@@ -37,12 +38,15 @@ from wine_gpt.publishing.card_tables import (
 from wine_gpt.publishing.corpus import published_path
 from wine_gpt.publishing.hub import MAIN
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
+from wine_gpt.publishing.published_files import EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
 from wine_gpt.publishing.run_record import ModelShape, RunRecord, SubsetModel
 from wine_gpt.publishing.samples import Sample
 from wine_gpt.publishing.source import source_url
 from wine_gpt.run_folder import CONFIG, WEIGHTS
 from wine_gpt.tokenizer.schemes import BPE, CHARACTERS, WORDS
 
+# files of a model's repository that the card describes if they are there
+OPTIONAL_FILES = (NGRAM_INDEX, ONNX, ONNX_QUANTIZED, EPOCH_FILES[0])
 TOKENIZERS = {
     WORDS: "word-level: a token is a word or a punctuation mark, in lower case",
     CHARACTERS: "character-level: a token is a character, in lower case",
@@ -51,34 +55,42 @@ TOKENIZERS = {
 }
 
 
-def model_card(
-    run: RunRecord,
-    name: str,
-    revision: str,
-    subset_models: Sequence[SubsetModel],
-    space: str | None,
-    indexed: bool,
-    onnx: bool = False,
-    quantized: bool = False,
-    epochs: bool = False,
-    kept: Kept = NOTHING_KEPT,
-    samples: Sequence[Sample] = (),
-) -> ModelCard:
+@dataclass(frozen=True)
+class ModelRepository:
+    """A model's repository, for its card.
+
+    Attributes:
+        name: org/name.
+        revision: the branch that the model is published to.
+        space: the demo's repository; None without one.
+        subset_models: the fine-tuned models that are published with the model.
+        optional_files: which of :data:`OPTIONAL_FILES` the repository has.
+        kept: what an earlier publish has uploaded and the card still lists.
+    """
+
+    name: str
+    revision: str = MAIN
+    space: str | None = None
+    subset_models: Sequence[SubsetModel] = ()
+    optional_files: Collection[str] = ()
+    kept: Kept = NOTHING_KEPT
+
+    def has(self, file: str) -> bool:
+        """Return whether the repository has one of :data:`OPTIONAL_FILES`."""
+        return file in self.optional_files
+
+
+def model_card(run: RunRecord, repository: ModelRepository, samples: Sequence[Sample] = ()) -> ModelCard:
     """Return the card of a run's model.
 
     Args:
         run: with or without an evaluation.
-        name: of its repository.
-        revision: the branch it is published to.
-        subset_models: the fine-tuned models that are published with it.
-        space: the demo's repository; None without one.
-        indexed: whether the index of training n-grams is published.
-        onnx: whether an ONNX file is published.
-        quantized: whether a quantized one is published too.
-        epochs: whether the weights of each epoch are published.
-        kept: the fine-tuned models of an earlier publish that stay listed.
+        repository: where the model is published.
         samples: texts of the published weights.
     """
+    name, revision, space = repository.name, repository.revision, repository.space
+    subset_models, kept = repository.subset_models, repository.kept
+    onnx, quantized = repository.has(ONNX), repository.has(ONNX_QUANTIZED)
     data = ModelCardData(
         **shared_metadata(run, samples, *(("onnx", "transformers.js") if onnx else ())),
         library_name="transformers",
@@ -116,8 +128,8 @@ def model_card(
         training=training_table(run),
         evaluation=score_table("split", {"test": run.metrics.test, "validation": run.metrics.validation}),
         refit=_refit(run),
-        indexed=indexed,
-        epochs=epochs,
+        indexed=repository.has(NGRAM_INDEX),
+        epochs=repository.has(EPOCH_FILES[0]),
         **_evaluation_sections(run),
         plots=run.plots,
         **_pretrain_command(run, name, revision),

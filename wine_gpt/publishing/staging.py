@@ -39,12 +39,11 @@ from wine_gpt.publishing.explorer import ExplorerSettings, epoch_files, page_fil
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.leaks import require_no_leak
-from wine_gpt.publishing.model_card import model_card
+from wine_gpt.publishing.model_card import OPTIONAL_FILES, ModelRepository, model_card
 from wine_gpt.publishing.notebook import model_notebook
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
     CARD,
-    EPOCH_FILES,
     KNOWN_FILES,
     LICENSE,
     MODEL_FILES,
@@ -256,11 +255,10 @@ def _model_repo(staged: StagedFiles, publication: Publication, kept: Kept) -> St
     if staged.classifier:
         card = classifier_card(run, staged.classifier, name, publication.revision)
         return publication.staged_model(name, folder, card, KNOWN_FILES)
-    optional = (NGRAM_INDEX, ONNX, ONNX_QUANTIZED, EPOCH_FILES[0])
-    indexed, onnx, quantized, epochs = ((folder / file).exists() or file in kept.files for file in optional)
+    optional = [file for file in OPTIONAL_FILES if (folder / file).exists() or file in kept.files]
     space = publication.space or kept.space
-    models, samples = staged.subset_models, staged.samples
-    card = model_card(run, name, publication.revision, models, space, indexed, onnx, quantized, epochs, kept, samples)
+    repository = ModelRepository(name, publication.revision, space, staged.subset_models, optional, kept)
+    card = model_card(run, repository, staged.samples)
     plot_files = (file for _, file in run.possible_plots)
     managed = (file for file in (*KNOWN_FILES, *plot_files) if file not in kept.files)
     return publication.staged_model(name, folder, card, tuple(managed))
