@@ -234,7 +234,7 @@ def test_the_space_of_another_corpus_does_not_mention_wine(
 
 def test_the_space_of_wine_names_its_own_model(run: RunRecord) -> None:
     card = space_card(run, SPACE / "README.md", "me/demo", "me/my-wine", [])
-    assert card.data.title == "wine_gpt"
+    assert card.data.title == "my-wine"
     assert "# A small model writes wine reviews" in card.text
     assert "The demo loads [me/my-wine]" in card.text
     assert "LoRA adapters" not in card.text
@@ -245,7 +245,7 @@ def test_the_space_of_wine_names_its_own_model(run: RunRecord) -> None:
     ("old", "new", "message"),
     [
         ("license: apache-2.0", "license: Do What You Want", "is no license identifier"),
-        ("title: a demo", "title: ''", "the card's title is empty"),
+        ("app_file: app.py", "app_file: ''", "the card's app_file is empty"),
         ("app_file: app.py", f"short_description: {'x' * 61}", "short_description has more than 60 characters"),
     ],
 )

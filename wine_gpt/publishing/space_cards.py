@@ -40,7 +40,8 @@ def space_card(
     data = SpaceCardData(
         **{
             **SpaceCard.load(readme).data.to_dict(),
-            **({} if corpus.wine else _neutral_metadata(model, prefix)),
+            "title": model.split("/")[1],
+            **({} if corpus.wine else _neutral_metadata(prefix)),
             "python_version": ZERO_GPU_PYTHON_VERSION if zero_gpu else PYTHON_VERSION,
             "thumbnail": _thumbnail(readme.parent, name),
             "models": [model, *(subset_model.repository for subset_model in subset_models), *kept],
@@ -99,7 +100,7 @@ def _thumbnail(demo: Path, name: str) -> str | None:
     return address if (demo / SPACE_THUMBNAIL).is_file() else None
 
 
-def _neutral_metadata(model: str, prefix: str) -> dict[str, str]:
+def _neutral_metadata(prefix: str) -> dict[str, str]:
     """Return the metadata that the demo's README.md has in wine's words, for another corpus."""
     named = f"A small GPT-2 writes “{prefix}” texts and shows its attention"
     short = (
@@ -107,4 +108,4 @@ def _neutral_metadata(model: str, prefix: str) -> dict[str, str]:
         if prefix and len(named) <= SHORT_DESCRIPTION_LENGTH
         else "A small GPT-2 writes texts and shows its attention"
     )
-    return {"title": model.split("/")[1], "emoji": "📝", "short_description": short}
+    return {"emoji": "📝", "short_description": short}
