@@ -18,8 +18,8 @@ from wine_gpt.config import DataConfig
 from wine_gpt.errors import UserError
 from wine_gpt.publishing.hub import StagedRepo
 from wine_gpt.publishing.leaks import require_no_leak
+from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.publish import dry_run
-from wine_gpt.publishing.staging import Publication
 
 RUN, DATA = Path("/mnt/disk/runs/own"), DataConfig(path="/srv/letters/all.csv")
 TOKEN = "an access token of the Hub"

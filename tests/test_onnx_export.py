@@ -16,8 +16,9 @@ from support.finished_runs import finish
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.generation.generate import generate_texts, join
+from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.published_files import ONNX, ONNX_QUANTIZED
-from wine_gpt.publishing.staging import Publication, stage, write_cards
+from wine_gpt.publishing.staging import stage, write_cards
 
 pytest.importorskip("onnxscript", reason='not installed: pip install "wine_gpt[onnx]"')
 onnx = pytest.importorskip("onnx", reason="not installed")

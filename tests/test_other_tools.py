@@ -14,7 +14,8 @@ import pytest
 from support import use_with_other_tool
 from support.finished_runs import finish
 
-from wine_gpt.publishing.staging import Publication, stage
+from wine_gpt.publishing.publication import Publication
+from wine_gpt.publishing.staging import stage
 
 DRIVER = Path(use_with_other_tool.__file__)
 ENVIRONMENTS = os.environ.get("OTHER_TOOLS")

@@ -22,7 +22,7 @@ from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.evaluation.ngram_index import load_index
 from wine_gpt.publishing.hub import bounded_waits
-from wine_gpt.publishing.staging import BRANCH_NAME
+from wine_gpt.publishing.publication import BRANCH_NAME
 from wine_gpt.tokenizer import class_words
 
 MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"

@@ -23,8 +23,9 @@ from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
 from wine_gpt.finetuning.finetune import finetune
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.model_card import ModelRepository, model_card
+from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.run_record import read_run
-from wine_gpt.publishing.staging import Publication, _write_index
+from wine_gpt.publishing.staging import write_index
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.record import RunMetrics
 from wine_gpt.training.refit import refit
@@ -107,7 +108,7 @@ def test_the_card_says_whose_figures_it_has(base: Path, whole: Path) -> None:
 
 def test_the_copy_index_has_all_reviews(base: Path, whole: Path, tmp_path: Path) -> None:
     publication = Publication(whole, "org/wine-gpt")
-    assert _write_index(publication, read_run(whole), tmp_path / FILE_NAME) is None
+    assert write_index(publication, read_run(whole), tmp_path / FILE_NAME) is None
     splits = load_reviews(read_run(base).config.data).splits
     every = [text for split in ("train", "validation", "test") for text in splits[split]["description"]]
     of_refit = load_reviews(read_run(whole).config.data).splits["train"]["description"][:]

@@ -20,8 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = vars(read_arguments(arguments))
     is_dry_run = options.pop("dry_run")
     from wine_gpt.publishing.hub import HubError
+    from wine_gpt.publishing.publication import Publication
     from wine_gpt.publishing.publish import dry_run, publish
-    from wine_gpt.publishing.staging import Publication
 
     publication = Publication(**options)
     if is_dry_run:

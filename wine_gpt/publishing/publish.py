@@ -18,12 +18,11 @@ from wine_gpt.errors import UserError, one_line
 from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
 from wine_gpt.publishing.kept import OPTIONS, Kept, find_kept
+from wine_gpt.publishing.publication import Publication, require_names
 from wine_gpt.publishing.published_files import CARD
 from wine_gpt.publishing.staging import (
     STAGED_FOLDERS,
-    Publication,
     StagedFiles,
-    require_names,
     stage,
     write_cards,
 )

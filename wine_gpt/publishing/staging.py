@@ -4,19 +4,15 @@ Only the files listed here are published, because a run's folder also holds chec
 """
 
 import dataclasses
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import RepoCard
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.cli import sibling_command
-from wine_gpt.config import SPACE_HARDWARE, SPACE_SDKS, ZERO_GPU
+from wine_gpt.config import ZERO_GPU
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
@@ -24,7 +20,7 @@ from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import bundled, read_json, sha256, write_json
 from wine_gpt.generation import sampler
 from wine_gpt.modeling.gpt2 import JAVASCRIPT_CONFIG
-from wine_gpt.modeling.pretrained import load_model
+from wine_gpt.modeling.pretrained import load_model, load_model_and_tokenizer
 from wine_gpt.publishing import explorer_files
 from wine_gpt.publishing.card_parts import check, license_notice
 from wine_gpt.publishing.classifier_card import (
@@ -34,13 +30,14 @@ from wine_gpt.publishing.classifier_card import (
     holds_classifier,
     read_classifier,
 )
-from wine_gpt.publishing.corpus import OwnCorpus, is_kaggle_cached, published_path
+from wine_gpt.publishing.corpus import is_kaggle_cached, published_path
 from wine_gpt.publishing.explorer import ExplorerSettings, epoch_files, page_files
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.model_card import OPTIONAL_FILES, ModelRepository, model_card
 from wine_gpt.publishing.notebook import model_notebook
+from wine_gpt.publishing.publication import Publication, require_id, require_names
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
     CARD,
@@ -70,72 +67,11 @@ from wine_gpt.training.epoch_weights import read_index
 STAGED_FOLDERS = ("models", "spaces", "static_spaces")
 # the newest torch that ZeroGPU has, and the package of its decorator
 ZERO_GPU_REQUIREMENTS = ("torch==2.11.0", "spaces")
-# git's rules: neither HEAD, "..", "//", "/.", "@{" nor ".lock/", no space, control character or one of ~^:?*[\\
-BRANCH_NAME = re.compile(
-    r"(?![-./])(?!(?:@|HEAD)$)(?!.*(?:\.\.|//|/\.|@\{|\.lock(?:/|$)|[./]$))[^\s\x00-\x1f\x7f~^:?*\[\\]+"
-)
-HUB_ADDRESS = re.compile(
-    r"(?:\w+://[^/]*|(?:www\.)?(?:huggingface\.co|hf\.co))(?:/|$)(?:(?:models|datasets|spaces)/)?"
-)
-# the Hub's limit, in characters
-COLLECTION_TITLE_LENGTH = 60
 REQUIREMENTS = "requirements.txt"
 # the demo's sources
 SPACE = bundled("space")
 # modules of the package that the demo imports
 SHARED_MODULES = (Path(sampler.__file__), Path(explorer_files.__file__))
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What to publish, where, and how; the fields are ``scripts/publish.py``'s arguments."""
-
-    # folder of a finished run
-    run: Path
-    # org/name of the model's repository
-    repo: str
-    # folder of the models that scripts/finetune.py wrote
-    adapters: Path | None = None
-    # org/name of the demo's repository
-    space: str | None = None
-    # one of SPACE_SDKS; staging with auto stages both
-    space_sdk: str = "auto"
-    # one of SPACE_HARDWARE for a new Gradio Space; None is the Hub's default, a CPU
-    space_hardware: str | None = None
-    private: bool = False
-    # branch of the model repositories; the Hub runs a Space's main branch only
-    revision: str = MAIN
-    create_pr: bool = False
-    # title of a collection
-    collection: str | None = None
-    # the Hub's license identifier; needed for the user's own corpus only
-    license: str | None = None
-    # name and address of a license that the Hub does not list; for the license "other"
-    license_name: str | None = None
-    license_link: str | None = None
-    # language and name of the user's own corpus: "es", "Spanish recipes"
-    language: str | None = None
-    dataset_name: str | None = None
-    # publish an ONNX file; None: keep the one that an earlier publish has uploaded
-    onnx: bool | None = None
-    # publish the index of training spans; None: for the bundled sample and Kaggle's reviews, which are public
-    index: bool | None = None
-    # publish the weights of each epoch, for the explorer; None: keep those that an earlier publish has uploaded
-    epochs: bool | None = None
-
-    @property
-    def own_corpus(self) -> OwnCorpus:
-        """What the arguments say of the user's own corpus."""
-        return OwnCorpus(self.license, self.license_name, self.license_link, self.language, self.dataset_name)
-
-    def staged_model(self, name: str, folder: Path, card: RepoCard, managed_files: tuple[str, ...]) -> StagedRepo:
-        """Return a model's repository with the branch and the kind of commit that the arguments name."""
-        return StagedRepo(name, "model", folder, card, managed_files, self.revision, self.create_pr)
-
-    def staged_space(self, name: str, folder: Path, card: RepoCard, sdk: str) -> StagedRepo:
-        """Return a Space, of which the Hub runs the main branch only."""
-        hardware = self.space_hardware if sdk == "gradio" else None
-        return StagedRepo(name, "space", folder, card, (), MAIN, self.create_pr, sdk, hardware)
 
 
 @dataclass(frozen=True)
@@ -184,10 +120,10 @@ def stage(publication: Publication, folder: Path) -> StagedFiles:
     if publication.adapters:
         subset_models, not_better = read_subset_models(publication.adapters, run, publication.repo)
     for subset_model in subset_models:
-        _require_id("--adapters", subset_model.repository)
+        require_id("--adapters", subset_model.repository)
     model_folder = _new_folder(folder, "model", publication.repo)
     left_out = [*not_better, *_left_out_of_card(run)]
-    if problem := _write_index(publication, run, model_folder / NGRAM_INDEX):
+    if problem := write_index(publication, run, model_folder / NGRAM_INDEX):
         left_out.append(f"{NGRAM_INDEX} is left out: {problem}")
     _stage_model(publication, run, model_folder, samples[-1].prompt)
     subset_samples = [_stage_subset(publication, run, subset_model, folder) for subset_model in subset_models]
@@ -333,7 +269,7 @@ def _kept_epochs(run: Path) -> tuple[str, ...]:
     return tuple(epoch_files(run))
 
 
-def _write_index(publication: Publication, run: RunRecord, file: Path) -> str | None:
+def write_index(publication: Publication, run: RunRecord, file: Path) -> str | None:
     """Write the index of training spans, with which the demo marks copied spans, or return why it is left out."""
     data = run.config.data
     wanted = data.path in ("sample", "kaggle") if publication.index is None else publication.index
@@ -431,47 +367,12 @@ def _copy_files(files: Mapping[str, Path], target: Path) -> None:
         shutil.copyfile(file, target / name)
 
 
-def require_names(publication: Publication) -> None:
-    """Check the names of the repositories.
-
-    Raises:
-        UserError: if one is none of the Hub's.
-    """
-    if publication.space_sdk not in SPACE_SDKS:
-        raise UserError(f"--space_sdk: {publication.space_sdk!r} is none of {', '.join(SPACE_SDKS)}")
-    if publication.space_hardware not in (None, *SPACE_HARDWARE):
-        raise UserError(f"--space_hardware: {publication.space_hardware!r} is none of {', '.join(SPACE_HARDWARE)}")
-    if publication.space_hardware and publication.space_sdk != "gradio":
-        raise UserError("--space_hardware is of the Gradio app: add --space_sdk gradio")
-    _require_id("--repo", publication.repo)
-    if publication.space is not None:
-        _require_id("--space", publication.space)
-    if not BRANCH_NAME.fullmatch(publication.revision):
-        raise UserError(
-            f"--revision: {publication.revision!r} can't be the name of a branch: "
-            "use letters, digits, '-' and '_', as in v2"
-        )
-    title = publication.collection
-    if title is not None and not (title.strip() and len(title) <= COLLECTION_TITLE_LENGTH):
-        raise UserError(f"--collection: a title has 1 to {COLLECTION_TITLE_LENGTH} characters, not {len(title)}")
-
-
-def _require_id(option: str, name: str) -> None:
-    if address := HUB_ADDRESS.match(name):
-        named = "/".join(name[address.end() :].split("/")[:2])
-        raise UserError(f"{option}: {name} is an address, not a name: {option} {named or 'org/wine-gpt'}")
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise UserError(f"{option}: {error}") from error
-    if name.count("/") != 1:
-        raise UserError(f"{option}: {name!r} must name an account and a repository: org/wine-gpt")
-
-
 def _load(run: RunRecord) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Load model and tokenizer, and check that they have vocabularies of equal size."""
-    model, tokenizer = load_model(run.folder), load_tokenizer(run.folder)
+    model, tokenizer = load_model_and_tokenizer(run.folder)
     words, embeddings = len(tokenizer), model.config.vocab_size
     if words != embeddings:
-        raise UserError(f"{run.folder}: the tokenizer has {words:,} words, the model {embeddings:,}: they differ")
+        raise UserError(
+            f"{run.folder}: the tokenizer has {words:,} words, the model {embeddings:,}: they do not fit together"
+        )
     return model, tokenizer
