@@ -12,6 +12,7 @@ import statistics
 from itertools import product
 from typing import Any
 
+from wine_gpt.base_model import data_settings
 from wine_gpt.config import ScoreConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
@@ -19,7 +20,6 @@ from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.evaluation.evaluate import load_subject
 from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews
 from wine_gpt.evaluation.sections import copying, diversity, recovery_rates
-from wine_gpt.run_folder import data_settings
 
 GRID = (
     *(f"temperature={temperature},top_p={top_p}" for temperature, top_p in product((0.7, 0.8, 0.9, 1.0), (0.9, 1.0))),

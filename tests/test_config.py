@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support.refused import refused
 
+from wine_gpt.base_model import base_of, data_settings
 from wine_gpt.config import (
     DataConfig,
     DistillConfig,
@@ -22,7 +23,6 @@ from wine_gpt.config import (
 )
 from wine_gpt.config_io import config_from_settings, leaf_types, parse_config, to_flat, to_yaml
 from wine_gpt.errors import UserError
-from wine_gpt.run_folder import base_of, data_settings
 from wine_gpt.training.fitting_config import describe_fitting_config
 
 ROOT = Path(__file__).parents[1]

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from tools.sample_grammar.grammar import generate_records
+from wine_gpt.base_model import data_settings
 from wine_gpt.commands.score import main as score_models
 from wine_gpt.commands.score import read_configs
 from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
@@ -30,7 +31,6 @@ from wine_gpt.evaluation.predictions import predict
 from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.evaluation.table import compare, to_text
 from wine_gpt.files import install_command
-from wine_gpt.run_folder import data_settings
 from wine_gpt.tokenizer import class_words, save_tokenizer
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "score.py"

@@ -25,6 +25,7 @@ from support.refused import refused_script
 from support.toy_training import MODEL, make_splits, make_tokenizer
 from support.without_wine_gpt import run_without_wine_gpt
 
+from wine_gpt.base_model import base_of, data_settings
 from wine_gpt.commands.finetune import main
 from wine_gpt.config import (
     DataConfig,
@@ -53,7 +54,6 @@ from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.modeling.scoring import score
-from wine_gpt.run_folder import base_of, data_settings
 from wine_gpt.tokenizer.encoding import TOKENIZED
 from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.pretrain import pretrain

@@ -15,6 +15,7 @@ GROUND = [
     "files",
     "lazy",
     "run_folder",
+    "base_model",
     "model_path",
     "progress",
     "markdown",

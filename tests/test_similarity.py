@@ -17,13 +17,13 @@ from transformers import GPT2Model, PreTrainedModel, PreTrainedTokenizerFast
 
 import wine_gpt
 from wine_gpt.__main__ import main
+from wine_gpt.base_model import data_settings
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
 from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.staging import stage
-from wine_gpt.run_folder import data_settings
 from wine_gpt.tasks.contrastive import TEMPERATURE, ContrastiveLoss
 from wine_gpt.tasks.similarity import load_index, whitening
 

@@ -9,12 +9,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wine_gpt.base_model import data_settings
 from wine_gpt.config import DataConfig, PretrainConfig, column_name
 from wine_gpt.config_io import build_config
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, read_record, write_json
 from wine_gpt.model_path import local_folder
-from wine_gpt.run_folder import CONFIG, TEMPLATE, data_settings
+from wine_gpt.run_folder import CONFIG, TEMPLATE
 from wine_gpt.yaml_files import Settings
 
 if TYPE_CHECKING:

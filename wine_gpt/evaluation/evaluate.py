@@ -13,6 +13,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
+from wine_gpt.base_model import data_settings, refit_of
 from wine_gpt.config import ScoreConfig
 from wine_gpt.data.reviews import Reviews, load_reviews, texts
 from wine_gpt.data.template import ReviewTemplate
@@ -100,8 +101,8 @@ def evaluate(subject: Subject) -> EvaluationReport:
 
 def _require_unseen(config: ScoreConfig, model_folder: Path) -> None:
     """Refuse to score a refit on the reviews that it was trained on, whose loss would say nothing."""
-    tested = run_folder.refit_of(model_folder)
-    if tested is not None and config.data.path == run_folder.data_settings(model_folder).get("data.path"):
+    tested = refit_of(model_folder)
+    if tested is not None and config.data.path == data_settings(model_folder).get("data.path"):
         raise UserError(
             f"model: {config.model} is a refit, which has seen all reviews: score the tested run, {tested}"
         )

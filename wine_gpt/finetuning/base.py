@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
+from wine_gpt.base_model import base_of, data_settings, refit_of
 from wine_gpt.config import DataConfig, FinetuneConfig, PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.data.reviews import Reviews, load_reviews
@@ -57,17 +58,17 @@ def load_base(path: str) -> Base:
         raise UserError(f"base: {describe_missing(path)}{advice}")
     folder = Path(path).resolve()
     if (folder / run_folder.ADAPTER_CONFIG).is_file() or (folder / run_folder.FINETUNE_CONFIG).is_file():
-        base = run_folder.base_of(folder)
+        base = base_of(folder)
         raise UserError(
             f"base: {path} is a fine-tuned model: name a pretrained run{f', such as {base}' if base else ''}"
         )
     run_folder.require_pretrained(path, "base")
-    if (tested := run_folder.refit_of(folder)) is not None:
+    if (tested := refit_of(folder)) is not None:
         raise UserError(f"base: {path} is a refit, which has seen all reviews: name the tested run, {tested}")
     fingerprint = read_json(folder / run_folder.METRICS).get("data_fingerprint")
     if fingerprint is None:
         raise UserError(f"base: {folder / run_folder.METRICS} has no data_fingerprint: pretrain the base again")
-    data = build_config(PretrainConfig, run_folder.data_settings(folder)).data
+    data = build_config(PretrainConfig, data_settings(folder)).data
     require_template(folder, data)
     tokenizer = load_tokenizer(folder)
     if other_words := describe_other_words(folder, tokenizer):

@@ -12,6 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, GenerationConfig, PretrainedConfig, PreTrainedModel
 
+from wine_gpt.base_model import adapter_settings, model_settings
 from wine_gpt.config import FinetuneConfig, PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.errors import UserError, one_line
@@ -28,8 +29,6 @@ from wine_gpt.run_folder import (
     MODEL_CONFIG,
     SENTENCE_MODULES,
     WEIGHTS,
-    adapter_settings,
-    model_settings,
     require_no_folders,
 )
 

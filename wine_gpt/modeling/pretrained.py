@@ -11,6 +11,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from wine_gpt.base_model import require_base
 from wine_gpt.errors import UserError
 from wine_gpt.files import install_command
 from wine_gpt.model_path import local_folder
@@ -28,7 +29,6 @@ from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
     MODEL_CONFIG,
     TOKENIZER,
-    require_base,
 )
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
 from wine_gpt.tokenizer.files import SPECIAL_TOKENS, describe_other_words

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from wine_gpt.base_model import base_of
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.config_io import parse_config, to_yaml
 from wine_gpt.errors import UserError
@@ -27,7 +28,7 @@ from wine_gpt.publishing.corpus import OwnCorpus
 from wine_gpt.publishing.model_card import pretrain_script
 from wine_gpt.publishing.published_files import PUBLISHED_FINETUNE_CONFIG, TOKENIZER_FILES
 from wine_gpt.publishing.run_record import RunRecord, read_run, require_files
-from wine_gpt.run_folder import CONFIG, FINETUNE_CONFIG, METRICS, MODEL_CONFIG, WEIGHTS, base_of
+from wine_gpt.run_folder import CONFIG, FINETUNE_CONFIG, METRICS, MODEL_CONFIG, WEIGHTS
 from wine_gpt.tasks.classification.results import ClassifierMetrics, is_classifier
 from wine_gpt.tasks.classification.table import to_markdown
 

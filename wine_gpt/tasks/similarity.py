@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from datasets import Dataset
 
+from wine_gpt.base_model import base_of, data_settings
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.data.reviews import Reviews, load_reviews
@@ -32,8 +33,6 @@ from wine_gpt.run_folder import (
     SENTENCE_MODULES,
     SIMILARITY,
     WEIGHTS,
-    base_of,
-    data_settings,
     require_writable,
 )
 from wine_gpt.tasks.classification.results import is_classifier

@@ -8,10 +8,11 @@ from pathlib import Path
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
+from wine_gpt.base_model import recorded_vocabulary
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_json, write_json
 from wine_gpt.model_path import SLOW_TOKENIZER, local_folder
-from wine_gpt.run_folder import METRICS, TOKENIZER, TOKENIZER_CONFIG, recorded_vocabulary
+from wine_gpt.run_folder import METRICS, TOKENIZER, TOKENIZER_CONFIG
 from wine_gpt.tokenizer.schemes import SCHEMES, WORDS, Scheme, begin_with_bos, scheme_of, stages, untrained
 
 # the special tokens that our tokenizers have, by their names in transformers
