@@ -1,4 +1,4 @@
-"""Build the wheel with the configs and the demo, which a checkout keeps at its root (``wine_gpt.files.bundled``)."""
+"""Build the wheel with the configs and the demo, which are at a checkout's root: ``wine_gpt.installation.bundled``."""
 
 import shutil
 from pathlib import Path

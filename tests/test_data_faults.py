@@ -20,7 +20,7 @@ from support.records import KAGGLE_JSON, csv_text, json_text, lines_text, load, 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
-from wine_gpt.files import install_command
+from wine_gpt.installation import install_command
 
 pytestmark = pytest.mark.usefixtures("cache")
 

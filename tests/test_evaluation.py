@@ -30,7 +30,7 @@ from wine_gpt.evaluation.generated import ReviewGenerator, read_reviews
 from wine_gpt.evaluation.predictions import predict
 from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.evaluation.table import compare, to_text
-from wine_gpt.files import install_command
+from wine_gpt.installation import install_command
 from wine_gpt.tokenizer import class_words, save_tokenizer
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "score.py"

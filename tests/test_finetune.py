@@ -42,7 +42,6 @@ from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.subsets import Subset
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED
 from wine_gpt.errors import RunInterrupted, UserError
-from wine_gpt.files import install_command
 from wine_gpt.finetuning.adapter import build_adapter
 from wine_gpt.finetuning.base import Base, load_base
 from wine_gpt.finetuning.finetune import finetune
@@ -51,6 +50,7 @@ from wine_gpt.finetuning.objective import SubsetModeling
 from wine_gpt.finetuning.results import BaseReference, SubsetMetrics, ValidationLoss
 from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.subset_run import SubsetRun
+from wine_gpt.installation import install_command
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.modeling.scoring import score

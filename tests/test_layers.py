@@ -13,6 +13,7 @@ GROUND = [
     "config_io",
     "yaml_files",
     "files",
+    "installation",
     "lazy",
     "run_folder",
     "base_model",

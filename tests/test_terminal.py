@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wine_gpt import files
+from wine_gpt import installation
 from wine_gpt.training.signals import GracefulShutdown
 
 ROOT = Path(__file__).parents[1]
@@ -210,12 +210,14 @@ def test_the_advised_installation_works_from_a_checkout_and_from_a_wheel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    assert files.install_command("kaggle") == 'pip install -e ".[kaggle]"'
+    assert installation.install_command("kaggle") == 'pip install -e ".[kaggle]"'
     monkeypatch.chdir(tmp_path)
-    assert files.install_command("kaggle") == f'pip install -e "{ROOT}[kaggle]"'
+    assert installation.install_command("kaggle") == f'pip install -e "{ROOT}[kaggle]"'
     # where a wheel is installed there is no pyproject.toml above the package
-    monkeypatch.setattr(files, "__file__", str(tmp_path / "wine_gpt" / "files.py"))
-    assert files.install_command("evaluation").startswith("pip install 'evaluate<0.5,>=0.4.6' 'scikit-learn<2,>=1.7'")
+    monkeypatch.setattr(installation, "__file__", str(tmp_path / "wine_gpt" / "installation.py"))
+    assert installation.install_command("evaluation").startswith(
+        "pip install 'evaluate<0.5,>=0.4.6' 'scikit-learn<2,>=1.7'"
+    )
 
 
 def test_a_notebooks_backend_of_matplotlib_does_not_matter(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wine_gpt.errors import UserError
-from wine_gpt.files import install_command
+from wine_gpt.installation import install_command
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.processes import versions
 from wine_gpt.publishing.source import source_url

@@ -17,7 +17,7 @@ from draccus.wrappers.docstring import get_attribute_docstring
 
 from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, ScoreConfig
 from wine_gpt.errors import UserError, one_line, require_characters
-from wine_gpt.files import bundled
+from wine_gpt.installation import bundled
 from wine_gpt.yaml_files import Settings, Types, empty_advice, from_text, read_settings, type_name
 
 # the top-level key of a config that names the config whose settings it overrides

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.files import install_command
+from wine_gpt.installation import install_command
 
 # names the version, so that kagglehub finds an earlier download without a request to Kaggle
 KAGGLE_HANDLE = "zynicide/wine-reviews/versions/4"

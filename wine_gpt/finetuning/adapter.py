@@ -6,7 +6,7 @@ from transformers import GPT2LMHeadModel, set_seed
 
 from wine_gpt.config import LoraConfig
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.files import install_command
+from wine_gpt.installation import install_command
 from wine_gpt.modeling.pretrained import quiet_peft
 
 

@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from wine_gpt.base_model import require_base
 from wine_gpt.errors import UserError
-from wine_gpt.files import install_command
+from wine_gpt.installation import install_command
 from wine_gpt.model_path import local_folder
 from wine_gpt.modeling.folder_checks import (
     reason,

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, bundled
+from wine_gpt.files import JsonObject
+from wine_gpt.installation import bundled
 from wine_gpt.model_path import describe_missing
 from wine_gpt.publishing.explorer_files import CONTENT_TYPES, MODEL_FILES
 from wine_gpt.publishing.published_files import files_below

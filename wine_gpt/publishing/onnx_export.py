@@ -17,7 +17,7 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 
 from wine_gpt.errors import UserError
-from wine_gpt.files import install_command
+from wine_gpt.installation import install_command
 from wine_gpt.modeling.pretrained import load_model
 
 INPUTS = ("input_ids", "attention_mask", "position_ids")

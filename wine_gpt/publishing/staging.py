@@ -17,8 +17,9 @@ from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import build_index
-from wine_gpt.files import bundled, read_json, sha256, write_json
+from wine_gpt.files import read_json, sha256, write_json
 from wine_gpt.generation import sampler
+from wine_gpt.installation import bundled
 from wine_gpt.modeling.gpt2 import JAVASCRIPT_CONFIG
 from wine_gpt.modeling.pretrained import load_model, load_model_and_tokenizer
 from wine_gpt.publishing import explorer_files

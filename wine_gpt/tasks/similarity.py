@@ -24,7 +24,8 @@ from wine_gpt.config_io import build_config
 from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError, one_line, require_characters
-from wine_gpt.files import JsonObject, install_command, read_json, sha256, write_json
+from wine_gpt.files import JsonObject, read_json, sha256, write_json
+from wine_gpt.installation import install_command
 from wine_gpt.model_path import describe_missing
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.run_folder import (

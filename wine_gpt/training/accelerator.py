@@ -23,7 +23,7 @@ from accelerate.utils import (
 from wine_gpt.config import TrainingConfig
 from wine_gpt.config_io import to_flat
 from wine_gpt.errors import UserError
-from wine_gpt.files import install_command
+from wine_gpt.installation import install_command
 from wine_gpt.modeling.cross_entropy import chunk_bytes
 from wine_gpt.processes import (
     describe_join_failure,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wine_gpt.errors import UserError
-from wine_gpt.files import install_command
+from wine_gpt.installation import install_command
 
 METRICS = ("word_perplexity", "copying", "diversity", "conditioning")
 
