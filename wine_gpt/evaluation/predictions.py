@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +56,18 @@ class Prediction:
         return self.words > 0 and bool((self.ids != (-1 if unknown is None else unknown)).any())
 
 
+class _Tokens(NamedTuple):
+    """The predictions of successive tokens; see :class:`Prediction` for the columns, of shape (tokens,)."""
+
+    ids: Ints
+    nats: Floats
+    confidence: Floats
+    correct: Bools
+
+    def select(self, tokens: slice | Bools) -> "_Tokens":
+        return _Tokens(self.ids[tokens], self.nats[tokens], self.confidence[tokens], self.correct[tokens])
+
+
 def predict(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, visible: bool = True
 ) -> list[Prediction]:
@@ -87,27 +100,19 @@ def predict(
     model.eval()
     for indices in batches:
         batch = collate(split, indices, positions, tokenizer.eos_token_id).to(model.device)
-        ids, nats, confidence, correct = _columns(model, batch)
+        tokens = _predict_batch(model, batch)
         lengths = (batch.labels != IGNORED).sum(dim=1).cumsum(dim=0).tolist()
         for index, (start, end) in zip(indices.tolist(), pairwise([0, *lengths]), strict=True):
-            of_text = slice(start, end)
-            predictions[index] = _prediction(
-                texts[index],
-                encoded["input_ids"][index],
-                encoded["offset_mapping"][index],
-                ids[of_text],
-                nats[of_text],
-                confidence[of_text],
-                correct[of_text],
-            )
+            text_ids, offsets = encoded["input_ids"][index], encoded["offset_mapping"][index]
+            predictions[index] = _prediction(texts[index], text_ids, offsets, tokens.select(slice(start, end)))
         progress.step("predicting")
     progress.close()
     return [predictions[index] for index in range(len(texts))]
 
 
 @torch.inference_mode()
-def _columns(model: PreTrainedModel, batch: Batch) -> tuple[Ints, Floats, Floats, Bools]:
-    """Return label, nats, confidence and correctness of each token, concatenated over the texts."""
+def _predict_batch(model: PreTrainedModel, batch: Batch) -> _Tokens:
+    """Return the predictions of each token, one text after the other."""
     real = batch.labels != IGNORED
     labels = batch.labels[real]
     # padding is on the right, where no real token of a causal model attends to it, so no mask is needed
@@ -119,42 +124,32 @@ def _columns(model: PreTrainedModel, batch: Batch) -> tuple[Ints, Floats, Floats
     correct = likeliest == labels
     # float64 on the CPU only, because MPS lacks it
     confidence = best.cpu().double().exp()
-    return labels.cpu().numpy(), nats.cpu().double().numpy(), confidence.numpy(), correct.cpu().numpy()
+    return _Tokens(labels.cpu().numpy(), nats.cpu().double().numpy(), confidence.numpy(), correct.cpu().numpy())
 
 
-def _prediction(
-    text: str,
-    text_ids: list[int],
-    offsets: Sequence[tuple[int, int]],
-    ids: Ints,
-    nats: Floats,
-    confidence: Floats,
-    correct: Bools,
-) -> Prediction:
+def _prediction(text: str, text_ids: list[int], offsets: Sequence[tuple[int, int]], tokens: _Tokens) -> Prediction:
     """Leave out the tokens of the first word, and count the words and characters of the rest.
 
     Args:
         text: the whole review.
         text_ids: see :class:`Prediction`.
         offsets: start and end of each token in ``text``, in characters.
-        ids: the tokens and the end of text, cut at the model's last position; the arrays below have the same length.
-        nats: see :class:`Prediction`.
-        confidence: see :class:`Prediction`.
-        correct: see :class:`Prediction`.
+        tokens: those of the text and its end, cut at the model's last position.
     """
-    ended = len(ids) > len(offsets)
-    seen = offsets[: len(ids)]
+    ended = len(tokens.ids) > len(offsets)
+    seen = offsets[: len(tokens.ids)]
     ends = word_ends(text)
     first, last = ends[0] if ends else 0, seen[-1][1] if seen else 0
     counted = np.array([start >= first for start, _ in seen] + [False] * ended, bool)
+    kept = tokens.select(counted)
     return Prediction(
         text_ids=text_ids,
-        ids=ids[counted],
+        ids=kept.ids,
         first=int(counted.argmax()),
-        nats=nats[counted],
-        confidence=confidence[counted],
-        correct=correct[counted],
-        end_nats=float(nats[-1]) if ended else None,
+        nats=kept.nats,
+        confidence=kept.confidence,
+        correct=kept.correct,
+        end_nats=float(tokens.nats[-1]) if ended else None,
         words=sum(first < end <= last for end in ends),
         characters=max(last - first, 0),
     )
