@@ -334,7 +334,7 @@ class PretrainConfig:
 
 
 @dataclass(frozen=True)
-class DistillationConfig:
+class EnsembleConfig:
     """The ensemble whose mean prediction the model learns."""
 
     # models of the ensemble, pretrained with the seeds training.seed, training.seed + 1 and so on
@@ -365,7 +365,7 @@ class DistillationConfig:
 class DistillConfig(PretrainConfig):
     """The settings of a distillation: those of the distilled model's pretraining, and the ensemble's."""
 
-    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    distillation: EnsembleConfig = field(default_factory=EnsembleConfig)
     # folder of the run: the files of pretraining, with the members' runs and their predictions as folders
     output_dir: str = "runs/distill"
 

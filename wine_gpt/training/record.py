@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from wine_gpt.config import DistillationConfig
+from wine_gpt.config import EnsembleConfig
 from wine_gpt.files import JsonObject, from_fields, read_record, write_atomically, write_json
 from wine_gpt.modeling.scoring import Score, ValidationScore
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
@@ -285,7 +285,7 @@ class Distillation:
     members: list[MemberLoss]
     ensemble: MemberLoss
     synthetic_reviews: int
-    settings: DistillationConfig
+    settings: EnsembleConfig
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> "Distillation":
@@ -295,7 +295,7 @@ class Distillation:
             ensemble=from_fields(MemberLoss, content["ensemble"]),
             synthetic_reviews=content["synthetic_reviews"],
             # a setting that an earlier version lacked had its default
-            settings=DistillationConfig(**content["settings"]),
+            settings=EnsembleConfig(**content["settings"]),
         )
 
     def to_dict(self) -> JsonObject:
