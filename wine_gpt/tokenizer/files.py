@@ -13,7 +13,7 @@ from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_json, write_json
 from wine_gpt.model_path import SLOW_TOKENIZER, local_folder
 from wine_gpt.run_folder import METRICS, TOKENIZER, TOKENIZER_CONFIG
-from wine_gpt.tokenizer.schemes import SCHEMES, WORDS, Scheme, begin_with_bos, scheme_of, stages, untrained
+from wine_gpt.tokenizer.schemes import SCHEMES, WORDS, Scheme, begin_with_bos, build_core, scheme_of, stages
 
 # the special tokens that our tokenizers have, by their names in transformers
 SPECIAL_TOKENS = ("pad", "unk", "bos", "eos")
@@ -28,7 +28,7 @@ FORMER_SETTINGS = ("split_special_tokens",)
 def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
     """Return a hash of all that decides a tokenizer's ids, equal to that of version 0.1.0, which had no NFC."""
     content = tokenizer.backend_tokenizer.to_str()
-    ours = json.dumps(stages(untrained(Scheme(WORDS)))[1], separators=(",", ":"))
+    ours = json.dumps(stages(build_core(Scheme(WORDS)))[1], separators=(",", ":"))
     return hashlib.sha256(content.replace(ours, '{"type":"Lowercase"}').encode()).hexdigest()
 
 
@@ -130,7 +130,7 @@ def _require_word_level(path: str | Path, core: Tokenizer) -> None:
     """Check a word-level tokenizer's words and stages, because without them words are unknown, mixed up or errors."""
     if not isinstance(core.model, models.WordLevel):
         return
-    ours = stages(core)[2] in [stages(untrained(scheme))[2] for scheme in SCHEMES]
+    ours = stages(core)[2] in [stages(build_core(scheme))[2] for scheme in SCHEMES]
     ids = core.get_vocab(with_added_tokens=False).values()
     problems = {
         "has no pre_tokenizer, which separates words": core.pre_tokenizer is None,

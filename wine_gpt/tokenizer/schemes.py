@@ -30,8 +30,8 @@ class Scheme:
 SCHEMES = tuple(Scheme(kind, line_breaks) for kind in (WORDS, CHARACTERS, BPE) for line_breaks in (False, True))
 
 
-def untrained(scheme: Scheme, vocabulary: dict[str, int] | None = None) -> Tokenizer:
-    """Return a tokenizer of a scheme, with a vocabulary or without one."""
+def build_core(scheme: Scheme, vocabulary: dict[str, int] | None = None) -> Tokenizer:
+    """Return the tokenizer of a scheme in ``tokenizers``' terms, with a vocabulary or without one."""
     if scheme.kind == BPE:
         core = Tokenizer(models.BPE())
         core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -105,4 +105,4 @@ def stages(core: Tokenizer) -> tuple[str, object, object]:
 
 @functools.cache
 def _stages_of(scheme: Scheme) -> tuple[str, object, object]:
-    return stages(untrained(scheme))
+    return stages(build_core(scheme))

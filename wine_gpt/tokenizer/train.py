@@ -20,8 +20,8 @@ from wine_gpt.tokenizer.schemes import (
     WORDS,
     Scheme,
     begin_with_bos,
+    build_core,
     of_transformers,
-    untrained,
 )
 from wine_gpt.tokenizer.spacing import natural_spacing
 from wine_gpt.tokenizer.words import count_words
@@ -71,11 +71,11 @@ def _count_vocabulary(scheme: Scheme, texts: Iterable[str], vocab_size: int) -> 
     if not any(entry.strip() for entry in counts):
         raise _nothing_to_train_on()
     entries = sorted(counts, key=lambda entry: (counts[entry], entry), reverse=True)[: vocab_size - 2]
-    return untrained(scheme, {entry: index for index, entry in enumerate([PAD, UNK, *entries, BOS, EOS])})
+    return build_core(scheme, {entry: index for index, entry in enumerate([PAD, UNK, *entries, BOS, EOS])})
 
 
 def _count_characters(scheme: Scheme, texts: Iterable[str]) -> Counter[str]:
-    normalizer = untrained(scheme).normalizer
+    normalizer = build_core(scheme).normalizer
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(normalizer.normalize_str(text))
@@ -84,7 +84,7 @@ def _count_characters(scheme: Scheme, texts: Iterable[str]) -> Counter[str]:
 
 def _train_bpe(scheme: Scheme, texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Return a tokenizer with an entry for each byte, so that no text is unknown, and for the commonest merges."""
-    core = untrained(scheme)
+    core = build_core(scheme)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[AddedToken(token, normalized=False, special=True) for token in (PAD, UNK)],
