@@ -114,7 +114,7 @@ class ReviewTemplate:
 
     def header_length(self, record: Mapping[str, object], tokenizer: "PreTrainedTokenizerFast") -> int:
         """Return the number of tokens of a record's header, [BOS] not counted."""
-        return len(tokenizer.encode(self.header(record), add_special_tokens=False, split_special_tokens=True))
+        return _count_tokens(self.header(record), tokenizer)
 
     def value_span(
         self, record: Mapping[str, object], field: str, tokenizer: "PreTrainedTokenizerFast"
@@ -123,11 +123,7 @@ class ReviewTemplate:
         index = self.fields.index(field)
         before = self._join(record, self.fields[:index], end=SEPARATOR.rstrip())
         value = self._join(record, self.fields[: index + 1])
-        start, end = (
-            len(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
-            for text in (before, value)
-        )
-        return start, end
+        return _count_tokens(before, tokenizer), _count_tokens(value, tokenizer)
 
     def value_texts(self, prompt: str) -> list[tuple[int, int]]:
         """Return where each value in a prompt's header begins and ends, in characters; none without the prefix.
@@ -237,6 +233,10 @@ def _as_text(value: object) -> str:
     import pyarrow as pa
 
     return str(pa.scalar(value).cast(pa.string()))
+
+
+def _count_tokens(text: str, tokenizer: "PreTrainedTokenizerFast") -> int:
+    return len(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
 
 
 def _letters(text: str) -> str:
