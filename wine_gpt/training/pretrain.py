@@ -251,7 +251,7 @@ def _load_data(config: PretrainConfig, held_out: bool, reading: ReadingProcess |
     def log(report: DataReport) -> None:
         logger.info(str(report))
 
-    def prepare() -> PreparedReviews:
+    def read() -> PreparedReviews:
         if reading is not None:
             return prepared_by(reading, config, log)
         if saves_memory():
@@ -262,7 +262,7 @@ def _load_data(config: PretrainConfig, held_out: bool, reading: ReadingProcess |
 
         return prepare(config, held_out, log)
 
-    prepared = main_process_first(prepare)
+    prepared = main_process_first(read)
     equal = {"data": prepared.fingerprint, "tokenizer": fingerprint(prepared.tokenizer)}
     require_equal(equal, "every machine needs the same data file and the same tokenizer")
     if prepared.poor_fit:
