@@ -89,7 +89,10 @@ def shared_metadata(run: RunRecord, samples: Sequence[Sample], *tags: str) -> di
 
 def _distinct(samples: Sequence[Sample]) -> list[Sample]:
     """Return the first sample of each prompt."""
-    return list({sample.prompt: sample for sample in reversed(samples)}.values())[::-1]
+    first: dict[str, Sample] = {}
+    for sample in samples:
+        first.setdefault(sample.prompt, sample)
+    return list(first.values())
 
 
 def subject_tags(corpus: Corpus) -> list[str]:
