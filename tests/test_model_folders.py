@@ -14,7 +14,7 @@ from support.refused import refused
 from support.space_model import write_adapter
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt.config import FinetuneConfig, LoraConfig, ModelConfig, PretrainConfig
+from wine_gpt.config import FinetuneConfig, LoraConfig, ModelConfig, PretrainConfig, TokenizerConfig
 from wine_gpt.config_io import to_yaml
 from wine_gpt.finetuning.base import load_base
 from wine_gpt.modeling.gpt2 import build_model
@@ -229,6 +229,27 @@ def test_swapped_ids_of_two_words_are_found(
     # training on them would waste hours
     (folder / "config.yaml").write_text(to_yaml(PretrainConfig(model=TOY_SHAPE)), encoding="utf-8")
     assert "restore the file" in refused(load_base, str(folder))
+
+
+def test_another_pre_tokenizer_than_the_runs_is_found(
+    recorded: Path, tokenizer: PreTrainedTokenizerFast, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = {"vocabulary_sha256": vocabulary_sha256(tokenizer), "data_fingerprint": "x", "training": {}}
+    (recorded / "metrics.json").write_text(json.dumps(metrics))
+    load_model_and_tokenizer(recorded)
+    assert caplog.messages == []
+    # punctuation would be part of its word
+    change_json(recorded / "tokenizer.json", pre_tokenizer={"type": "WhitespaceSplit"})
+    load_model_and_tokenizer(recorded)
+    (message,) = caplog.messages
+    assert message.startswith(f"tokenizer: the pre_tokenizer of {recorded / 'tokenizer.json'} is not that of the")
+    assert "gets other words than in training" in refused(load_base, str(recorded))
+    # a tokenizer of another package may divide texts by any rule
+    other = PretrainConfig(model=TOY_SHAPE, tokenizer=TokenizerConfig(path="other"))
+    (recorded / "config.yaml").write_text(to_yaml(other), encoding="utf-8")
+    caplog.clear()
+    load_model_and_tokenizer(recorded)
+    assert caplog.messages == []
 
 
 def test_a_tokenizers_length_that_is_no_number_is_named(folder: Path) -> None:

@@ -91,6 +91,12 @@ def model_settings(run: str | Path) -> Settings:
     return {} if file is None else _read_section(file, PretrainConfig, "model")
 
 
+def tokenizer_settings(run: str | Path) -> Settings:
+    """Return the tokenizer settings of a run by dotted key, such as ``tokenizer.kind``; see :func:`data_settings`."""
+    file = _config_of(run)
+    return {} if file is None else _read_section(file, PretrainConfig, "tokenizer")
+
+
 def adapter_settings(folder: Path) -> Settings:
     """Return the settings that an adapter was trained with by dotted key, such as ``lora.rank``.
 

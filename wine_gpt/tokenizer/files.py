@@ -8,11 +8,11 @@ from pathlib import Path
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt.base_model import recorded_vocabulary
+from wine_gpt.base_model import data_settings, recorded_vocabulary, tokenizer_settings
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_json, write_json
 from wine_gpt.model_path import SLOW_TOKENIZER, local_folder
-from wine_gpt.run_folder import METRICS, TOKENIZER, TOKENIZER_CONFIG
+from wine_gpt.run_folder import CONFIG, METRICS, TOKENIZER, TOKENIZER_CONFIG
 from wine_gpt.tokenizer.schemes import SCHEMES, WORDS, Scheme, begin_with_bos, build_core, scheme_of, stages
 
 # the special tokens that our tokenizers have, by their names in transformers
@@ -40,13 +40,30 @@ def vocabulary_sha256(tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def describe_other_words(run: str | Path, tokenizer: PreTrainedTokenizerFast) -> str:
-    """Return what is wrong if a run's tokenizer has other words or ids than when the model was trained; else ""."""
-    if recorded_vocabulary(run) in (None, vocabulary_sha256(tokenizer)):
+    """Return what is wrong if a run's tokenizer reads texts otherwise than when the model was trained; else ""."""
+    recorded, file = recorded_vocabulary(run), Path(run) / TOKENIZER
+    if recorded is None:
         return ""
-    return (
-        f"the words of {Path(run) / TOKENIZER} or their ids are not those that the model was trained with, by "
-        f"{METRICS}: restore the file, because the model reads a changed id as another word"
-    )
+    if recorded != vocabulary_sha256(tokenizer):
+        return (
+            f"the words of {file} or their ids are not those that the model was trained with, by {METRICS}: restore "
+            "the file, because the model reads a changed id as another word"
+        )
+    if _has_other_pre_tokenizer(run, tokenizer):
+        return (
+            f"the pre_tokenizer of {file} is not that of the tokenizer that {CONFIG} describes: restore the file, "
+            "because the model gets other words than in training"
+        )
+    return ""
+
+
+def _has_other_pre_tokenizer(run: str | Path, tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Return whether a tokenizer that a run has trained divides texts by another rule than that of its kind."""
+    settings = tokenizer_settings(run)
+    if not settings or settings.get("tokenizer.path"):
+        return False
+    scheme = Scheme(settings.get("tokenizer.kind", WORDS), data_settings(run).get("data.line_breaks", False))
+    return stages(tokenizer.backend_tokenizer)[2] != stages(build_core(scheme))[2]
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:
