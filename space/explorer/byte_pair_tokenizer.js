@@ -1,7 +1,7 @@
 /** Byte-pair encoding over bytes: wine_gpt's tokenizer of the kind bpe, and GPT-2's own. */
 import { byteCharacters, textOfTokens } from "./byte_level.js";
 import { same } from "./natural_spacing.js";
-import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, splitAtSpecial, WHITE_SPACE } from "./tokenizer_json.js";
+import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, replaceAll, splitAtSpecial } from "./tokenizer_json.js";
 import { VocabularyTokenizer } from "./vocabulary_tokenizer.js";
 
 /** GPT-2's words, with the space before them, in each of which pairs are merged. \p{White_Space} is the \s of tokenizers. */
@@ -95,10 +95,8 @@ class BytePairTokenizer extends VocabularyTokenizer {
  */
 function parseNormalizer(normalizer) {
   if (normalizer === null) return (text) => text;
-  const ours = (/** @type {object} */ step) => same(normalizer, { type: "Sequence", normalizers: [{ type: "NFC" }, step] });
-  if (ours(ONE_SPACE)) return (text) => text.normalize("NFC").replace(new RegExp(WHITE_SPACE, "g"), " ");
-  if (ours(ONE_BREAK)) return (text) => text.normalize("NFC").replace(/\r\n?/g, "\n");
-  return undefined;
+  const step = [ONE_SPACE, ONE_BREAK].find((each) => same(normalizer, { type: "Sequence", normalizers: [{ type: "NFC" }, each] }));
+  return step && ((text) => replaceAll(text.normalize("NFC"), step));
 }
 
 /**

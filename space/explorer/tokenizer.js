@@ -8,7 +8,7 @@ import { bytePairTokenizer } from "./byte_pair_tokenizer.js";
 import { ModelError } from "./model_error.js";
 import { naturalSpacing, same } from "./natural_spacing.js";
 import { loadOtherTokenizer } from "./other_tokenizer.js";
-import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, splitAtSpecial, WHITE_SPACE } from "./tokenizer_json.js";
+import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, replaceAll, splitAtSpecial } from "./tokenizer_json.js";
 import { VocabularyTokenizer } from "./vocabulary_tokenizer.js";
 
 const PUNCTUATION = "!-/:-@\\[\\]-`{-~";
@@ -139,8 +139,7 @@ class WordLevelTokenizer extends VocabularyTokenizer {
   #words(text) {
     const { vocabulary, unknown, characters, composes, lineBreaks, pattern } = this.#parts;
     let typed = composes ? text.normalize("NFC") : text;
-    if (lineBreaks) typed = typed.replace(/\r\n?/g, "\n");
-    else if (characters) typed = typed.replace(new RegExp(WHITE_SPACE, "g"), " ");
+    if (lineBreaks || characters) typed = replaceAll(typed, lineBreaks ? ONE_BREAK : ONE_SPACE);
     const { lowered, origins } = lower(typed);
     let end = 0;
     return Array.from(lowered.matchAll(new RegExp(pattern, characters ? "gu" : "g")), (match) => {

@@ -2,11 +2,19 @@
 import { MOST_IDS } from "./gpt2_config.js";
 import { ModelError } from "./model_error.js";
 
-export const WHITE_SPACE = "[ \\t\\n\\x0b\\x0c\\r]+";
-export const ONE_SPACE = { type: "Replace", pattern: { Regex: WHITE_SPACE }, content: " " };
+export const ONE_SPACE = { type: "Replace", pattern: { Regex: "[ \\t\\n\\x0b\\x0c\\r]+" }, content: " " };
 export const ONE_BREAK = { type: "Replace", pattern: { Regex: "\\r\\n?" }, content: "\n" };
 
 /** @typedef {{id: number, content: string}} AddedToken */
+
+/**
+ * @param {string} text
+ * @param {typeof ONE_SPACE} step
+ * @returns {string} the text after a normalizer's Replace step
+ */
+export function replaceAll(text, { pattern, content }) {
+  return text.replace(new RegExp(pattern.Regex, "g"), content);
+}
 
 /**
  * @param {unknown} vocab
