@@ -42,17 +42,9 @@ export function mount(element, store, text) {
     drawn = model;
     Object.assign(shown, { points: [], near: [], groups: new Map() });
     if (!model || !vocabulary) return;
-    const { vocabSize, width } = model.config;
-    const ids = Array.from({ length: Math.min(FREQUENT, vocabSize) }, (_, id) => id);
-    const words = await groupWords(vocabulary, vocabSize);
-    const all = [...ids, ...[...words.values()].flat()], labels = await vocabulary.labels(all);
-    const rows = await model.embeddings(all);
+    const { points, groups, plane } = await placeWords(model, vocabulary, (id, label) => nameOfToken(state, text, id, label));
     if (drawn !== model) return;
-    const plane = principalPlane(rows.subarray(0, ids.length * width), width);
-    const placed = project(rows, plane).map((at, i) => ({ id: all[i], name: nameOfToken(state, text, all[i], labels[i]), at }));
-    shown.points = placed.slice(0, ids.length).filter(({ name }) => !/^\[\w+\]$/.test(name));
-    let from = ids.length;
-    for (const [name, known] of words) shown.groups.set(name, placed.slice(from, (from += known.length)));
+    Object.assign(shown, { points, groups });
     drawGroups();
     find(".map-word").value ||= firstWord(shown, state);
     await showNearest(model, plane);
@@ -68,19 +60,22 @@ export function mount(element, store, text) {
     const id = await idOf(vocabulary, word);
     if (current !== asked) return;
     find(".nearest").replaceChildren();
-    find(".nearest-line").textContent = id === undefined || id >= model.config.vocabSize ? text("map_unknown", { word }) : text("map_nearest", { word });
+    const known = id !== undefined && id < model.config.vocabSize;
+    find(".nearest-line").textContent = text(known ? "map_nearest" : "map_unknown", { word });
     shown.near = [];
-    if (id === undefined || id >= model.config.vocabSize) return drawMap(canvas, shown);
+    if (!known) return drawMap(canvas, shown);
     const found = await model.nearest(id, NEAREST), ids = [id, ...found.map((each) => each.id)];
-    const labels = await vocabulary.labels(ids), rows = await model.embeddings(ids);
+    const near = await placeTokens(model, vocabulary, ids, plane, (each, label) => nameOfToken(state, text, each, label));
     if (current !== asked) return;
-    shown.near = project(rows, plane).map((at, i) => ({ id: ids[i], name: nameOfToken(state, text, ids[i], labels[i]), at }));
-    find(".nearest").replaceChildren(...found.map(({ cosine }, i) => {
-      const { name } = shown.near[i + 1], row = makeButton("bar", "", () => choose(name));
-      fillRow(row, name, [[cosine, ""]], [text.fixed(cosine)]);
-      return makeItem(row);
-    }));
+    shown.near = near;
+    find(".nearest").replaceChildren(...found.map(({ cosine }, i) => makeRow(near[i + 1].name, cosine)));
     drawMap(canvas, shown);
+  }
+
+  function makeRow(/** @type {string} */ name, /** @type {number} */ cosine) {
+    const row = makeButton("bar", "", () => choose(name));
+    fillRow(row, name, [[cosine, ""]], [text.fixed(cosine)]);
+    return makeItem(row);
   }
 
   function choose(/** @type {string} */ word) {
@@ -124,6 +119,40 @@ export function mount(element, store, text) {
     if (drawn !== state.model) prepare(state);
     else drawMap(canvas, shown);
   });
+}
+
+/** @typedef {(id: number, label: string) => string} NameOf */
+
+/**
+ * Place the most frequent words and those of each group in the plane of the most frequent words.
+ * @param {RemoteModel} model
+ * @param {Vocabulary} vocabulary
+ * @param {NameOf} nameOf
+ * @returns {Promise<{points: Point[], groups: Map<string, Point[]>, plane: import("../projection.js").Plane}>}
+ */
+async function placeWords(model, vocabulary, nameOf) {
+  const { vocabSize, width } = model.config;
+  const ids = Array.from({ length: Math.min(FREQUENT, vocabSize) }, (_, id) => id);
+  const plane = principalPlane(await model.embeddings(ids), width);
+  const points = await placeTokens(model, vocabulary, ids, plane, nameOf);
+  /** @type {Map<string, Point[]>} */ const groups = new Map();
+  for (const [name, known] of await groupWords(vocabulary, vocabSize)) {
+    groups.set(name, await placeTokens(model, vocabulary, known, plane, nameOf));
+  }
+  return { points: points.filter(({ name }) => !/^\[\w+\]$/.test(name)), groups, plane };
+}
+
+/**
+ * @param {RemoteModel} model
+ * @param {Vocabulary} vocabulary
+ * @param {number[]} ids
+ * @param {import("../projection.js").Plane} plane
+ * @param {NameOf} nameOf
+ * @returns {Promise<Point[]>}
+ */
+async function placeTokens(model, vocabulary, ids, plane, nameOf) {
+  const labels = await vocabulary.labels(ids), rows = await model.embeddings(ids);
+  return project(rows, plane).map((at, i) => ({ id: ids[i], name: nameOf(ids[i], labels[i]), at }));
 }
 
 /** @returns {string} the word that the map shows first: the chosen one if it is on the map */
