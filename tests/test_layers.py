@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "wine_gpt"
 GROUND = [
     "version",
     "errors",
+    "arguments",
     "config",
     "config_io",
     "yaml_files",
