@@ -95,10 +95,9 @@ def publish(publication: Publication) -> PublishResult:
             repositories = write_cards(staged, kept)
         for repo in repositories:
             hub.validate_card(repo)
-        space_refused = _create_space(api, repositories, remotes, publication.private)
+        remotes, space_refused = _create_space(api, repositories, remotes, publication.private)
         if space_refused:
             repositories = write_cards(staged, kept, with_space=False)
-            remotes.pop()
         published = _push_all(api, repositories, remotes, publication.private)
         collection = _collect(api, publication, repositories) if publication.collection else None
         if publication.private or remotes[0].private:
@@ -186,29 +185,31 @@ def _find_kept(
     return find_kept(api, repositories[0], remotes[0], names, unwanted, publication.space is None)
 
 
-def _create_space(api: HfApi, repositories: list[StagedRepo], remotes: list[RemoteState], private: bool) -> str | None:
-    """Create the demo's Space before the model's card can link it, and update its state.
+def _create_space(
+    api: HfApi, repositories: list[StagedRepo], remotes: list[RemoteState], private: bool
+) -> tuple[list[RemoteState], str | None]:
+    """Create the demo's Space, if it does not exist, before the model's card can link it.
 
     Returns:
-        one line if the Hub asks for a paid plan, None otherwise.
+        the states of the repositories to publish; and one line if the Hub asks for a paid plan, so that the Space, the
+        last of the repositories, is not published.
     """
-    space, remote = repositories[-1], remotes[-1]
+    space, others, remote = repositories[-1], remotes[:-1], remotes[-1]
     if space.kind != "space" or remote.head:
-        return None
+        return remotes, None
     try:
-        remotes[-1] = hub.create(api, space, remote, private)
+        return [*others, hub.create(api, space, remote, private)], None
     except HUB_ERRORS as error:
         if hub.status_of(error) == PAYMENT_REQUIRED and not _exists(api, space):
-            return (
+            return others, (
                 f"{space.title} was not created: {hub.describe_error(error)}; the Hub wants a paid plan for a Gradio "
                 "Space on a CPU, and all else is published. Free: publish again with the option space_sdk static, "
                 "which publishes the explorer; or, in a personal account older than 30 days, with space_hardware "
                 f"{ZERO_GPU}, two Spaces at most; or the demo on your own "
                 f"computer: WINE_GPT_MODEL={repositories[0].name} python space/app.py"
             )
-        _log_states(api, space, repositories[:-1], remotes[:-1])
+        _log_states(api, space, repositories[:-1], others)
         raise HubError(f"{space.title}: {hub.describe_error(error)}") from error
-    return None
 
 
 def _exists(api: HfApi, repo: StagedRepo) -> bool:
