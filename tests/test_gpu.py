@@ -65,7 +65,9 @@ def losses(folder: Path, device: str, precision: str = "no", dropout: float = 0.
 
 def tensors(trainer: Trainer[Any]) -> dict[str, torch.Tensor]:
     return {
-        f"{group}/{name}": t.cpu().clone() for group, ts in trainer.state_tensors().items() for name, t in ts.items()
+        f"{group}/{name}": t.cpu().clone()
+        for group, ts in trainer.checkpoints.tensors().items()
+        for name, t in ts.items()
     }
 
 

@@ -53,7 +53,7 @@ def everything(trained: Trainer) -> dict[str, torch.Tensor]:
     """Return copies of all tensors of a training by group and name."""
     return {
         f"{group}/{name}": tensor.clone()
-        for group, tensors in trained.state_tensors().items()
+        for group, tensors in trained.checkpoints.tensors().items()
         for name, tensor in tensors.items()
     }
 

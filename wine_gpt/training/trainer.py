@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Generic
 
@@ -21,7 +21,7 @@ from wine_gpt.modeling.scoring import ValidationScore
 from wine_gpt.processes import on_all_processes, require_equal, shared_errors
 from wine_gpt.progress import Progress
 from wine_gpt.run_folder import epoch_weights
-from wine_gpt.training.checkpoint import Checkpoint, Tensors
+from wine_gpt.training.checkpoint import Checkpoint
 from wine_gpt.training.energy import EnergyMeter
 from wine_gpt.training.epoch_weights import KeptEpoch, keep
 from wine_gpt.training.objective import LossT, Objective
@@ -251,10 +251,6 @@ class Trainer(Generic[LossT]):
             {"step": self.state.step, "state of training (sha256)": hashlib.sha256(state.encode()).hexdigest()[:12]},
             f"put {self.checkpoints.folder} on a disk that all machines share, or copy it to each",
         )
-
-    def state_tensors(self) -> Mapping[str, Tensors]:
-        """Return the training's tensors, not copied: ``weights``, ``optimizer`` and, after an epoch, ``best``."""
-        return self.checkpoints.tensors()
 
     def summary(self) -> TrainingSummary:
         """Return the summary of a finished training for a metrics file."""
