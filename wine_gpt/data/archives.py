@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, Self, cast
 
 import pyarrow as pa
 
@@ -72,7 +72,7 @@ class DataFile:
     path: Path | None = None
 
     @classmethod
-    def of_path(cls, path: Path, name: str) -> "DataFile":
+    def of_path(cls, path: Path, name: str) -> Self:
         """Return the file at a path."""
         return cls(name, path.name, lambda stack: stack.enter_context(path.open("rb")), path)
 

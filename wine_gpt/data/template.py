@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from wine_gpt.base_model import data_settings
 from wine_gpt.config import DataConfig, PretrainConfig, column_name
@@ -52,7 +52,7 @@ class ReviewTemplate:
             )
 
     @classmethod
-    def from_config(cls, data: DataConfig) -> "ReviewTemplate":
+    def from_config(cls, data: DataConfig) -> Self:
         """Return the template that a config's data settings describe."""
         return cls(data.prefix, tuple(data.prompt_fields), data.text_field)
 
@@ -143,7 +143,7 @@ class ReviewTemplate:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "ReviewTemplate":
+    def from_dict(cls, content: JsonObject) -> Self:
         """Return the template from the content of ``review_template.json``.
 
         Raises:
@@ -161,7 +161,7 @@ class ReviewTemplate:
         write_json(folder / TEMPLATE, self.to_dict())
 
     @classmethod
-    def load(cls, model: str | Path) -> "ReviewTemplate | None":
+    def load(cls, model: str | Path) -> Self | None:
         """Return a model's template, which a run of an earlier version of wine_gpt has only in its config.yaml.
 
         Args:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -114,7 +114,7 @@ class Score:
         return f"{self.nats_per_word:.3f} nats per word, perplexity {self.perplexity:,.1f}"
 
     @classmethod
-    def of(cls, sums: Sums) -> "Score":
+    def of(cls, sums: Sums) -> Self:
         """Average what :func:`score_reviews` returns."""
         total: list[float] = sums.sum(axis=0).tolist()
         words, tokens = total[WORDS], total[TOKENS]
@@ -129,7 +129,7 @@ class Score:
         )
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "Score":
+    def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
         return from_fields(cls, {"tokens": None, **content})
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import RepositoryNotFoundError
@@ -38,7 +38,7 @@ class Account:
     paid: frozenset[str] = frozenset()
 
     @classmethod
-    def from_whoami(cls, answer: dict[str, Any]) -> "Account":
+    def from_whoami(cls, answer: dict[str, Any]) -> Self:
         """Parse the JSON of the Hub's ``whoami``, which has no type in huggingface_hub."""
         token = answer.get("auth", {}).get("accessToken", {})
         return cls(

@@ -3,6 +3,7 @@
 import difflib
 import re
 from dataclasses import dataclass
+from typing import Self
 
 from wine_gpt.errors import UserError
 
@@ -44,7 +45,7 @@ class License:
     url: str | None
 
     @classmethod
-    def of(cls, identifier: str, name: str | None = None, link: str | None = None) -> "License":
+    def of(cls, identifier: str, name: str | None = None, link: str | None = None) -> Self:
         """Return a license.
 
         Args:

@@ -7,7 +7,7 @@ Pre-training", E5).
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from accelerate import Accelerator
@@ -54,7 +54,7 @@ class ContrastiveScore:
         return {"nats_per_review": self.nats_per_review, "accuracy": self.accuracy}
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "ContrastiveScore":
+    def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
         return from_fields(cls, content)
 

@@ -8,6 +8,7 @@ import tempfile
 import typing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from accelerate import Accelerator
 from transformers import GPT2LMHeadModel
@@ -62,7 +63,7 @@ class EmbeddingMetrics:
         }
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "EmbeddingMetrics":
+    def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
         return cls(
             base=BaseReference(**content["base"]),

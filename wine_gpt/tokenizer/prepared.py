@@ -6,6 +6,7 @@ memory-maps the ids. See "Memory" in benchmarks/RESULTS.md.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
@@ -43,7 +44,7 @@ class PreparedReviews:
     poor_fit: str
 
     @classmethod
-    def from_dict(cls, content: JsonObject, config: PretrainConfig) -> "PreparedReviews":
+    def from_dict(cls, content: JsonObject, config: PretrainConfig) -> Self:
         """Read what the child process returned for a config."""
         return cls(
             DataReport.from_dict(content["report"]),

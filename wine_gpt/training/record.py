@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import torch
 
@@ -46,7 +47,7 @@ class EpochResult:
     samples: list[str]
 
     @classmethod
-    def from_dict(cls, content: JsonObject, read_score: Callable[[JsonObject], ValidationScore]) -> "EpochResult":
+    def from_dict(cls, content: JsonObject, read_score: Callable[[JsonObject], ValidationScore]) -> Self:
         """Read what :meth:`to_dict` returned."""
         return cls(content["epoch"], content["step"], read_score(content), content["samples"])
 
@@ -119,7 +120,7 @@ class TrainingState:
     @classmethod
     def from_dict(
         cls, content: JsonObject, read_score: Callable[[JsonObject], ValidationScore] = Score.from_dict
-    ) -> "TrainingState":
+    ) -> Self:
         """Read what :meth:`to_dict` returned; older checkpoints have ``tokens`` for ``units``."""
         curve = [(step, loss) for step, loss in content["curve"]]
         epochs = [EpochResult.from_dict(epoch, read_score) for epoch in content["epochs"]]
@@ -140,7 +141,7 @@ class EpochLoss:
     loss: float
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "EpochLoss":
+    def from_dict(cls, content: JsonObject) -> Self:
         """Read a JSON object whose loss is ``nats_per_word`` or ``nats_per_review``."""
         loss = "nats_per_review" if "nats_per_review" in content else "nats_per_word"
         return cls(content["epoch"], content["step"], content[loss])
@@ -181,7 +182,7 @@ class TrainingSummary:
     words_cut: float | None = None
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "TrainingSummary":
+    def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned; older files have ``padding_share`` for ``padding_fraction``."""
         known = {field.name for field in dataclasses.fields(cls)}
         values = {name: value for name, value in content.items() if name in known}
@@ -210,7 +211,7 @@ class Environment:
     threads: int
 
     @classmethod
-    def of(cls, device: torch.device) -> "Environment":
+    def of(cls, device: torch.device) -> Self:
         """Describe this process and the given device."""
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
         return cls(
@@ -222,7 +223,7 @@ class Environment:
         )
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "Environment":
+    def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
         return cls(**content)
 
@@ -239,13 +240,13 @@ class PeakMemory:
     gpu: int | None = None
 
     @classmethod
-    def of_this_process(cls) -> "PeakMemory":
+    def of_this_process(cls) -> Self:
         """Read the peak of the resident set and, with CUDA, of the tensors on the GPU."""
         gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
         return cls(_peak_resident_bytes(), gpu)
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "PeakMemory":
+    def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
         return cls(**content)
 
@@ -263,7 +264,7 @@ class MemberLoss:
     test: float | None
 
     @classmethod
-    def of(cls, name: str, metrics: "RunMetrics") -> "MemberLoss":
+    def of(cls, name: str, metrics: "RunMetrics") -> Self:
         """Take the losses of a member's run."""
         validation, test = (
             None if score is None else score.nats_per_word for score in (metrics.validation, metrics.test)
@@ -288,7 +289,7 @@ class Distillation:
     settings: EnsembleConfig
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "Distillation":
+    def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
         return cls(
             members=[from_fields(MemberLoss, member) for member in content["members"]],
@@ -349,7 +350,7 @@ class RunMetrics:
     refit: Refit | None = None
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "RunMetrics":
+    def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
         return cls(
             validation=Score.from_dict(content["validation"]) if "validation" in content else None,
@@ -381,7 +382,7 @@ class RunMetrics:
         }
 
     @classmethod
-    def load(cls, folder: Path) -> "RunMetrics":
+    def load(cls, folder: Path) -> Self:
         """Read a run folder's metrics file.
 
         Raises:

@@ -7,7 +7,7 @@ dropout is seeded per review. On a CPU the number of micro-batches and processes
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class HostCopy:
     copied: torch.cuda.Event | None
 
     @classmethod
-    def of(cls, tensor: torch.Tensor) -> "HostCopy":
+    def of(cls, tensor: torch.Tensor) -> Self:
         """Queue the copy."""
         if tensor.device.type != "cuda":
             return cls(tensor.cpu(), None)

@@ -4,7 +4,7 @@ import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,7 @@ class ClassifierScore:
         )
 
     @classmethod
-    def of(cls, logits: npt.NDArray[np.floating[Any]], labels: Indices, ordered: bool) -> "ClassifierScore":
+    def of(cls, logits: npt.NDArray[np.floating[Any]], labels: Indices, ordered: bool) -> Self:
         """Score logits, or log probabilities, of shape (reviews, classes) against labels of shape (reviews,)."""
         predicted = logits.argmax(axis=1)
         nats = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels))
@@ -65,7 +65,7 @@ class ClassifierScore:
         return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "nats_per_review": self.nats_per_review}
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "ClassifierScore":
+    def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
         return from_fields(cls, {"mean_distance": None, **content})
 

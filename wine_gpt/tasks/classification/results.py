@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.results import BaseReference
@@ -64,7 +65,7 @@ class ClassifierMetrics:
         }
 
     @classmethod
-    def from_dict(cls, content: JsonObject) -> "ClassifierMetrics":
+    def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
         return cls(
             **{name: content[name] for name in PLAIN},
