@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 import httpx2
 import huggingface_hub.utils
@@ -52,7 +53,7 @@ TOKENIZER_FILES = (
 TIMEOUT = 10.0
 
 
-def local_folder(model: str | Path, kind: str = "model") -> Path:
+def local_folder(model: str | Path, kind: Literal["model", "tokenizer"] = "model") -> Path:
     """Return a folder, or that of the downloaded files of a model on the Hub.
 
     The Hub is asked once for the newest revision, and only for files that are not in its cache. Resolve a name once
@@ -60,7 +61,7 @@ def local_folder(model: str | Path, kind: str = "model") -> Path:
 
     Args:
         model: what was named: a folder, or an id on the Hub.
-        kind: what it should be, which decides what is downloaded: model or tokenizer.
+        kind: what it should be, which decides what is downloaded.
 
     Raises:
         UserError: if it is no folder and can be no id on the Hub, the Hub has no such model or refuses it, or the Hub

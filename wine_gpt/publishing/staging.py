@@ -1,6 +1,7 @@
 """Write the folder of each repository to publish: the run, its fine-tuned models and the demo, each with its card.
 
-Only the files listed here are published, because a run's folder also holds checkpoints, logs and a user's own files.
+Only the files that published_files.py lists are published, because a run's folder also holds checkpoints, logs and a
+user's own files.
 """
 
 import dataclasses

@@ -1,10 +1,10 @@
 """Divide texts into the class's words.
 
-Arrow is imported within the functions, because a process that trains does without it.
-
 The division follows the class's notebook. Texts are brought into Unicode's form NFC, so that a decomposed é is the
 same letter, and lower-cased, character by character. Each ASCII punctuation character except the backslash is a word,
 and ASCII white space separates words; with ``data.line_breaks`` each line break is a word too.
+
+Arrow is imported within the functions, because a process that trains does without it.
 """
 
 import re
