@@ -73,9 +73,9 @@ def _fits(value: object, kind: object, parts: Sequence[object]) -> bool:
     if kind in (int, float):
         # numbers of NumPy too
         return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
-    if kind in KINDS:
-        return isinstance(value, typing.cast(type, kind)) and kind is not Sequence
-    return not isinstance(value, PLAIN)
+    is_instance = isinstance(value, typing.cast(type, kind)) and kind is not Sequence
+    # a DatasetDict is a dict
+    return is_instance if kind in KINDS else is_instance or not isinstance(value, PLAIN)
 
 
 def _described(kinds: Sequence[object]) -> str:
