@@ -1,5 +1,6 @@
 """The KV-cached loop returns the ids of ``model.generate``."""
 
+import math
 import re
 from typing import Any
 
@@ -24,7 +25,7 @@ from wine_gpt.generation.generate import (
     generate_texts,
     hide_values,
 )
-from wine_gpt.generation.sampler import guide
+from wine_gpt.generation.sampler import END_PENALTY, guide
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import quiet_transformers
 
@@ -47,12 +48,12 @@ class Recorder:
 
 
 class GuidanceOfWords(UnbatchedClassifierFreeGuidanceLogitsProcessor):
-    """The guidance of transformers for all words but the end of the text, which keeps its log-probability."""
+    """The guidance of transformers for all words but the end of the text, which is less likely than without."""
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Return log-probabilities, float of the scores' shape."""
         ends = torch.as_tensor(self.model.generation_config.eos_token_id).reshape(-1)
-        end = torch.log_softmax(scores, -1)[:, ends]
+        end = torch.log_softmax(scores, -1)[:, ends] - END_PENALTY * (self.guidance_scale - 1)
         guided: torch.FloatTensor = super().__call__(input_ids, scores)
         guided[:, ends] = end
         guided[:, self.model.generation_config.suppress_tokens] = -torch.inf
@@ -152,7 +153,7 @@ def test_guidance_does_not_make_the_end_of_the_text_likelier() -> None:
     prompted, negative = (torch.tensor([row]).log() for row in ([0.5, 0.2, 0.3], [0.2, 0.6, 0.2]))
     # word 0 is likelier after the prompt, word 1 less likely, and word 2 ends the text
     assert guide(prompted, negative, 2.0, torch.tensor([2])).exp()[0].tolist() == pytest.approx(
-        [0.5**2 / 0.2, 0.2**2 / 0.6, 0.3]
+        [0.5**2 / 0.2, 0.2**2 / 0.6, 0.3 / math.exp(END_PENALTY)]
     )
     assert torch.allclose(guide(prompted, negative, 1.0, torch.tensor([2])), prompted)
 

@@ -12,6 +12,8 @@ from transformers import GenerationConfig, TemperatureLogitsWarper, TopKLogitsWa
 
 # the top_k of ``generate`` if a generation config sets none
 DEFAULT_TOP_K = 50
+# chosen by the lengths of guided and real reviews: benchmarks/RESULTS.md, "Guidance"
+END_PENALTY = 0.7
 
 
 def guide(prompted: torch.Tensor, negative: torch.Tensor, scale: float, ends: torch.Tensor) -> torch.Tensor:
@@ -19,8 +21,7 @@ def guide(prompted: torch.Tensor, negative: torch.Tensor, scale: float, ends: to
 
     With the guidance scale g, a word has log p = log p(word | negative) + g (log p(word | prompt) − log p(word |
     negative)): its probability after the prompt counts more where it differs from that after the negative prompt. The
-    end of the text has log p(end | prompt), because guided texts are too short otherwise (benchmarks/RESULTS.md,
-    "Guidance").
+    end of the text has log p(end | prompt) − END_PENALTY (g − 1), because guided texts are too short otherwise.
 
     Args:
         prompted: logits after the prompt, float of shape (rows, vocabulary).
@@ -32,7 +33,8 @@ def guide(prompted: torch.Tensor, negative: torch.Tensor, scale: float, ends: to
         float32 of the shape of the logits.
     """
     prompted, negative = (logits.float().log_softmax(-1) for logits in (prompted, negative))
-    return (negative + scale * (prompted - negative)).index_copy_(1, ends, prompted[:, ends])
+    end = prompted[:, ends] - END_PENALTY * (scale - 1)
+    return (negative + scale * (prompted - negative)).index_copy_(1, ends, end)
 
 
 class TokenSampler:
