@@ -210,12 +210,13 @@ class Engine:
             ids: the prompt's.
             settings: the sampling settings.
             adapter: as for :meth:`using`.
-            negative: the ids of the prompt that the guidance contrasts with ``ids``; without them there is none.
+            negative: the ids of the prompt that the guidance contrasts with ``ids``; without another prompt there is
+                no guidance.
         """
         sample = self._sampler(settings)
-        guided = negative is not None and settings.guidance != 1
+        guided = settings.guidance != 1 and list(negative or ids) != list(ids)
         # a row of ids, and the cache of what precedes them, for the prompt and for the negative prompt
-        rows = [torch.tensor([list(row)]) for row in ([ids, negative] if guided else [ids])]
+        rows = [torch.tensor([list(row)]) for row in ([ids, negative or ids] if guided else [ids])]
         caches = [DynamicCache(config=self._model.config) for _ in rows]
         ends = torch.tensor([self.tokenizer.eos_token_id])
         left = min(settings.length, self.positions - len(ids))

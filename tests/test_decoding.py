@@ -124,11 +124,13 @@ def test_guidance_contrasts_the_prompt_with_hidden_values(
     typed = re.sub(r"\b(germany|mosel|riesling)", "zzz", prompt, flags=re.IGNORECASE)
     assert torch.equal(hidden["negative_prompt_ids"], encode_prompts(model, tokenizer, [typed])["input_ids"])
     settings = {"guidance_scale": 3.0, "temperature": 1.0}
-    expected = generate_with_transformers(model, inputs, 0, 64, **settings, **hidden)
     ids = generate_ids(model, inputs, seed=0, **settings, **hidden)
-    assert ids.tolist() == expected.tolist()
-    if typed == prompt:
-        assert ids.tolist() == generate_ids(model, inputs, seed=0, temperature=1.0).tolist()
+    # a prompt without values is not guided
+    guided = {} if typed == prompt else {"guidance_scale": 3.0, **hidden}
+    for seed, temperature in ((0, 1.0), (1, 3.0), (2, 3.0)):
+        found = generate_ids(model, inputs, seed=seed, guidance_scale=3.0, temperature=temperature, **hidden)
+        expected = generate_with_transformers(model, inputs, seed, 64, temperature=temperature, **guided)
+        assert found.tolist() == expected.tolist()
     (text,) = generate_texts(model, tokenizer, [prompt], seed=0, template=CLASS_TEMPLATE, **settings)
     assert "".join(text.lower().split()) == "".join(tokenizer.decode(ids[0], skip_special_tokens=True).split())
 

@@ -89,12 +89,13 @@ def decode(
         streamer.put(input_ids.cpu())
     cached = KVCachedGPT2(model, attention_mask, limit)
     logits = cached.extend(input_ids)
-    guide = None
+    guidance = None
     if config.guidance_scale not in (None, 1):
         negative = input_ids[:, -1:] if negative_prompt_ids is None else negative_prompt_ids
         mask = torch.ones_like(negative) if negative_prompt_attention_mask is None else negative_prompt_attention_mask
-        guide = Guidance(model, config, mask, limit - filled + negative.shape[1])
-        logits = guide(logits, negative)
+        scales = _scales(config, input_ids, negative)
+        guidance = Guidance(model, config, scales, mask, limit - filled + negative.shape[1])
+        logits = guidance(logits, negative)
     running = torch.ones(len(ids), dtype=torch.bool, device=ids.device)
     while True:
         chosen = choose(logits).masked_fill_(~running, config.pad_token_id)
@@ -106,7 +107,7 @@ def decode(
         if filled == limit or not running.any():
             break
         logits = cached.extend(chosen[:, None])
-        logits = guide(logits, chosen[:, None]) if guide else logits
+        logits = guidance(logits, chosen[:, None]) if guidance else logits
     if streamer is not None:
         streamer.end()
     return ids[:, :filled]
@@ -117,15 +118,21 @@ class Guidance:
 
     Args:
         model: a model in evaluation mode.
-        config: has the guidance scale and the ids of the end of text.
+        config: has the ids of the end of text.
+        scales: the guidance scale of each row, float of shape (rows, 1).
         attention_mask: that of the negative prompts, int64 of shape (rows, positions), 0 at the padding on the left.
         limit: largest number of positions after a negative prompt, prompt included.
     """
 
     def __init__(
-        self, model: GPT2LMHeadModel, config: GenerationConfig, attention_mask: torch.Tensor, limit: int
+        self,
+        model: GPT2LMHeadModel,
+        config: GenerationConfig,
+        scales: torch.Tensor,
+        attention_mask: torch.Tensor,
+        limit: int,
     ) -> None:
-        self._scale = float(config.guidance_scale)
+        self._scales = scales
         self._ends = end_ids(config, model.device)
         self._negative = KVCachedGPT2(model, attention_mask, limit)
 
@@ -136,7 +143,15 @@ class Guidance:
             logits: those of the next word after the prompt, of shape (rows, vocabulary).
             ids: what follows in the negative text, int64 of shape (rows, new): first the negative prompt.
         """
-        return guide(logits, self._negative.extend(ids), self._scale, self._ends)
+        return guide(logits, self._negative.extend(ids), self._scales, self._ends)
+
+
+def _scales(config: GenerationConfig, prompts: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+    """Return the guidance scale of each row, float of shape (rows, 1): 1 where the negative prompt is the prompt."""
+    scales = torch.full((len(prompts), 1), float(config.guidance_scale), device=prompts.device)
+    if negative.shape == prompts.shape:
+        scales[(negative == prompts).all(1)] = 1
+    return scales
 
 
 def end_ids(config: GenerationConfig, device: torch.device) -> torch.Tensor:

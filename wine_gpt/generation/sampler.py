@@ -16,7 +16,9 @@ DEFAULT_TOP_K = 50
 END_PENALTY = 0.7
 
 
-def guide(prompted: torch.Tensor, negative: torch.Tensor, scale: float, ends: torch.Tensor) -> torch.Tensor:
+def guide(
+    prompted: torch.Tensor, negative: torch.Tensor, scale: torch.Tensor | float, ends: torch.Tensor
+) -> torch.Tensor:
     """Return log-probabilities of classifier-free guidance (Sanchez et al. 2023, arXiv 2306.17806), up to a constant.
 
     With the guidance scale g, a word has log p = log p(word | negative) + g (log p(word | prompt) − log p(word |
@@ -26,7 +28,7 @@ def guide(prompted: torch.Tensor, negative: torch.Tensor, scale: float, ends: to
     Args:
         prompted: logits after the prompt, float of shape (rows, vocabulary).
         negative: logits after the negative prompt, of the same shape.
-        scale: the guidance scale.
+        scale: the guidance scale, or that of each row, of shape (rows, 1); 1 is no guidance.
         ends: ids of the end of text, int64 of shape (ends,).
 
     Returns:
