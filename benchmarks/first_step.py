@@ -2,7 +2,7 @@
 
     python benchmarks/first_step.py class.yaml --records 130000          # Kaggle's JSON at its full size
     python benchmarks/first_step.py sample.yaml                          # the bundled sample, as a new user starts
-    python benchmarks/first_step.py sample.yaml --whole                  # until the run ends, for its memory
+    python benchmarks/first_step.py sample.yaml --steps 100000           # until the run ends, for its memory
 
 The first row is from an empty cache, the second from the cache that the first run filled. The child process reads and
 tokenizes while the process that trains imports torch. Memory is resident memory, as Keras's in the other tables; that
@@ -41,11 +41,11 @@ def main() -> None:
     parser.add_argument("config", help="a config of the package")
     parser.add_argument("--records", type=int, help="train on so many generated records instead of the config's data")
     parser.add_argument("--data", help="train on this file")
-    parser.add_argument("--whole", action="store_true", help="measure the whole run")
+    parser.add_argument("--steps", type=int, default=1, help="measure up to this step, or to the end")
     parser.add_argument("--measure", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure is not None:
-        measure([arguments.config, *arguments.measure], whole=arguments.whole)
+        measure([arguments.config, *arguments.measure], arguments.steps)
         return
     print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
     with tempfile.TemporaryDirectory() as folder:
@@ -55,23 +55,23 @@ def main() -> None:
             write_file(Path(data), arguments.records)
         for cache in ("empty", "filled"):
             settings = ["--output_dir", f"{folder}/{cache}", *(["--data.path", data] if data else [])]
-            found = measured(arguments.config, settings, Path(folder) / "cache", whole=arguments.whole)
+            found = measured(arguments.config, settings, Path(folder) / "cache", arguments.steps)
             seconds = (f"{found[name]:.1f} s" for name in ("cpu", "child_cpu", "wall"))
             memory = (f"{found[name] / 1e6:.0f} MB" for name in ("peak", "child_peak", "together"))
             print(f"| {' | '.join([cache, *seconds, *memory])} |", flush=True)
 
 
-def measured(config: str, settings: list[str], cache: Path, *, whole: bool) -> dict[str, float]:
+def measured(config: str, settings: list[str], cache: Path, steps: int) -> dict[str, float]:
     """Start a training in a new process, and return its figures: seconds, and bytes of memory."""
     environment = {**os.environ, "HF_DATASETS_CACHE": str(cache), "STARTED": str(time.monotonic())}
-    command = [sys.executable, __file__, config, *(["--whole"] if whole else []), "--measure", *settings]
+    command = [sys.executable, __file__, config, "--steps", str(steps), "--measure", *settings]
     output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     found: dict[str, float] = json.loads(output.splitlines()[-1])
     return found
 
 
-def measure(arguments: list[str], *, whole: bool) -> None:
-    """Train, as the command does, and print the figures at the first step or at the end."""
+def measure(arguments: list[str], steps: int) -> None:
+    """Train, as the command does, and print the figures after some steps or at the end."""
     from wine_gpt.cli import rare_garbage_collection
     from wine_gpt.commands import read_config, reading_ahead
     from wine_gpt.config import PretrainConfig
@@ -81,7 +81,7 @@ def measure(arguments: list[str], *, whole: bool) -> None:
     config = read_config(PretrainConfig, arguments, name="pretrain", description=None)
 
     def on_step(step: int, micro_batches: object) -> None:
-        if step == 1 and not whole:
+        if step == steps:
             figures(memory)
             os._exit(0)
 
