@@ -6,7 +6,7 @@
 
 The first row is from an empty cache, the second from the cache that the first run filled. The child process reads and
 tokenizes while the process that trains imports torch. Memory is resident memory, as Keras's in the other tables; that
-of both at a time counts the pages of mapped files once.
+of both at a time counts shared pages twice.
 """
 
 import argparse
@@ -115,19 +115,18 @@ class MemoryOfBoth(Thread):
         self.peak = 0
 
     def run(self) -> None:
-        """Sample 4 times a second, because a sample takes milliseconds, until the process ends."""
+        """Sample 10 times a second until the process ends."""
         while True:
-            self.peak = max(self.peak, sum(map(proportional_bytes, descendants(os.getpid()))))
-            time.sleep(0.25)
+            self.peak = max(self.peak, sum(map(resident_bytes, descendants(os.getpid()))))
+            time.sleep(0.1)
 
 
-def proportional_bytes(pid: int) -> int:
-    """Return a process's resident memory, in which a page of n processes counts as 1/n page."""
+def resident_bytes(pid: int) -> int:
+    """Return a process's resident memory."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
 if __name__ == "__main__":
