@@ -39,7 +39,7 @@ def client(address: str) -> Client:
 
 
 DEFAULTS: dict[str, list[Any]] = {
-    "generate": ["wine review", None, None, None, 1, "base"],
+    "generate": ["wine review", None, None, None, 1, "base", 1],
     "next_words": ["wine review", None, 10, "base"],
     "attention": ["wine review", None, None, "base"],
 }
@@ -130,6 +130,7 @@ def test_the_api_page_documents_the_three_functions(client: Client) -> None:
         ("generate", ["x", 1, 1, 10**9], "length: must be a whole number from 1 to 63"),
         ("generate", ["x", 1, 1, 5, 2**32], "seed: must be a whole number from 0 to 4294967295"),
         ("generate", ["x", 1, 1, 5, 1, "<img src=x>"], "model: must be one of base, pinot-noir, riesling"),
+        ("generate", ["x", 1, 1, 5, 1, "base", 0], "guidance: must be a number from 1 to 5"),
         ("generate", [{"path": "/etc/passwd"}], "prompt: must be a text"),
         ("generate", ["wine\x1b[31m"], "prompt: character 5 is U+001B, which is invisible; remove it"),
         ("next_words", ["x", 1, 0], "count: must be a whole number from 1 to 50"),
