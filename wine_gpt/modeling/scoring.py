@@ -22,7 +22,7 @@ Sums = npt.NDArray[np.float64]
 WORDS, NATS, UNKNOWN, END_NATS, TOKENS = range(5)
 
 # positions per forward pass, padding included
-SCORING_TOKENS = 4096
+SCORING_TOKENS = 2048
 
 
 class Evaluable(Protocol):
