@@ -343,7 +343,7 @@ def test_a_saved_config_does_not_start_the_run_over() -> None:
 
 @pytest.mark.parametrize(
     ("words", "name"),
-    [(0, "small.yaml"), (30_000, "small.yaml"), (120_000, "small.yaml"), (120_001, "base.yaml"), (10**8, "base.yaml")],
+    [(0, "small.yaml"), (30_000, "small.yaml"), (80_000, "small.yaml"), (80_001, "base.yaml"), (10**8, "base.yaml")],
 )
 def test_the_config_that_fits_the_training_words_is_named(words: int, name: str) -> None:
     line = describe_fitting_config(words)
