@@ -81,7 +81,7 @@ def decode(
         int64 of shape (rows, at most ``limit``), filled with the padding id after the end of text.
     """
     choose = TokenSampler(config, model.device)
-    ends = end_ids(config, model.device)
+    ends = torch.as_tensor(config.eos_token_id, device=model.device).reshape(-1)
     ids = input_ids.new_full((len(input_ids), limit), config.pad_token_id)
     filled = input_ids.shape[1]
     ids[:, :filled] = input_ids
@@ -94,7 +94,7 @@ def decode(
         negative = input_ids[:, -1:] if negative_prompt_ids is None else negative_prompt_ids
         mask = torch.ones_like(negative) if negative_prompt_attention_mask is None else negative_prompt_attention_mask
         scales = _scales(config, input_ids, negative)
-        guidance = Guidance(model, config, scales, mask, limit - filled + negative.shape[1])
+        guidance = Guidance(model, ends, scales, mask, limit - filled + negative.shape[1])
         logits = guidance(logits, negative)
     running = torch.ones(len(ids), dtype=torch.bool, device=ids.device)
     while True:
@@ -118,7 +118,7 @@ class Guidance:
 
     Args:
         model: a model in evaluation mode.
-        config: has the ids of the end of text.
+        ends: ids of the end of text, int64 of shape (ends,).
         scales: the guidance scale of each row, float of shape (rows, 1).
         attention_mask: that of the negative prompts, int64 of shape (rows, positions), 0 at the padding on the left.
         limit: largest number of positions after a negative prompt, prompt included.
@@ -127,13 +127,13 @@ class Guidance:
     def __init__(
         self,
         model: GPT2LMHeadModel,
-        config: GenerationConfig,
+        ends: torch.Tensor,
         scales: torch.Tensor,
         attention_mask: torch.Tensor,
         limit: int,
     ) -> None:
         self._scales = scales
-        self._ends = end_ids(config, model.device)
+        self._ends = ends
         self._negative = KVCachedGPT2(model, attention_mask, limit)
 
     def __call__(self, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -152,11 +152,6 @@ def _scales(config: GenerationConfig, prompts: torch.Tensor, negative: torch.Ten
     if negative.shape == prompts.shape:
         scales[(negative == prompts).all(1)] = 1
     return scales
-
-
-def end_ids(config: GenerationConfig, device: torch.device) -> torch.Tensor:
-    """Return the ids of the end of text, int64 of shape (ends,)."""
-    return torch.as_tensor(config.eos_token_id, device=device).reshape(-1)
 
 
 class KVCachedGPT2:
