@@ -55,8 +55,9 @@ def default_file(arguments: Sequence[str]) -> str:
 
 
 def _classify(config: FinetuneConfig, is_main_process: bool) -> None:
-    from wine_gpt.tasks.classification import classify
-    from wine_gpt.tasks.classification.table import to_markdown
+    with rare_garbage_collection():
+        from wine_gpt.tasks.classification import classify
+        from wine_gpt.tasks.classification.table import to_markdown
 
     metrics = classify(config)
     if is_main_process:
@@ -66,7 +67,8 @@ def _classify(config: FinetuneConfig, is_main_process: bool) -> None:
 
 
 def _embed(config: FinetuneConfig, is_main_process: bool) -> None:
-    from wine_gpt.tasks.embedding import finetune_embeddings
+    with rare_garbage_collection():
+        from wine_gpt.tasks.embedding import finetune_embeddings
 
     metrics = finetune_embeddings(config)
     if is_main_process:

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import Parser, command_line, exits_cleanly
+from wine_gpt.cli import Parser, command_line, exits_cleanly, rare_garbage_collection
 from wine_gpt.config import SPACE_HARDWARE, SPACE_SDKS
 
 
@@ -19,9 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Publish, or write and print what would be published."""
     options = vars(read_arguments(arguments))
     is_dry_run = options.pop("dry_run")
-    from wine_gpt.publishing.hub import HubError
-    from wine_gpt.publishing.publication import Publication
-    from wine_gpt.publishing.publish import dry_run, publish
+    # imported after the command line is checked, because importing torch takes seconds
+    with rare_garbage_collection():
+        from wine_gpt.publishing.hub import HubError
+        from wine_gpt.publishing.publication import Publication
+        from wine_gpt.publishing.publish import dry_run, publish
 
     publication = Publication(**options)
     if is_dry_run:
