@@ -74,11 +74,11 @@ def test_it_learns_and_keeps_the_best_weights(
     assert state.total_tokens == 3 * trained.plan.positions.sum()
 
 
-@pytest.mark.parametrize("micro_batches", [1, 3])
+@pytest.mark.parametrize("settings", [{"micro_batches": 1}, {"micro_batches": 3}, {"character_ngrams": True}], ids=str)
 def test_resuming_at_any_checkpoint_ends_bit_for_bit_the_same(
-    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, micro_batches: int
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, settings: dict[str, Any]
 ) -> None:
-    config = TrainingConfig(**{**vars(TRAINING), "micro_batches": micro_batches})
+    config = TrainingConfig(**{**vars(TRAINING), **settings})
     whole = make_trainer(tmp_path, tokenizer, splits, config)
     whole_state = whole.run()
     saved = sorted(tmp_path.glob("step-*"))
@@ -244,11 +244,11 @@ class NoWaiting(TorchDispatchMode):
 WAITING = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
 
 
-@pytest.mark.parametrize("micro_batches", [1, 3])
+@pytest.mark.parametrize("settings", [{"micro_batches": 1}, {"micro_batches": 3}, {"character_ngrams": True}], ids=str)
 def test_late_losses_change_no_result_and_a_step_waits_for_nothing(
-    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, micro_batches: int
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, settings: dict[str, Any]
 ) -> None:
-    config = TrainingConfig(**{**vars(TRAINING), "micro_batches": micro_batches})
+    config = TrainingConfig(**{**vars(TRAINING), **settings})
     early = make_trainer(tmp_path / "early", tokenizer, splits, config)
     late = read_late(make_trainer(tmp_path / "late", tokenizer, splits, config))
     train_step = late.updater.run
@@ -277,7 +277,7 @@ def test_late_losses_change_no_result_and_a_step_waits_for_nothing(
 def test_a_late_non_finite_value_is_found_before_anything_is_kept(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, what: str
 ) -> None:
-    config = TrainingConfig(**{**vars(TRAINING), "checkpoint_steps": 3})
+    config = TrainingConfig(**{**vars(TRAINING), "checkpoint_steps": 3, "character_ngrams": True})
     trained = read_late(make_trainer(tmp_path, tokenizer, splits, config))
     poisoned: list[dict[str, torch.Tensor]] = []
     weight = trained.module.model.transformer.ln_f.weight

@@ -260,6 +260,8 @@ class TrainingConfig:
     optimizer: str = "adamw"
     # weight decay of the weight matrices; biases and layer norms have none
     weight_decay: float = 0.1
+    # whether the embeddings also learn from words that have character n-grams in common; pretraining only
+    character_ngrams: bool = False
     # decay rate of AdamW's first moment
     adam_beta1: float = 0.9
     # decay rate of AdamW's second moment
@@ -570,7 +572,8 @@ class FinetuneConfig:
             whole = f"--method full trains all weights and has no adapter: leave it out, as {file} does"
             require_defaults(self.lora, "lora", whole)
         require(self.min_reviews >= 1, "min_reviews", self.min_reviews, "must be at least 1")
-        require(not self.training.keep_epochs, "training.keep_epochs", True, "is for pretraining only")
+        for name in ("keep_epochs", "character_ngrams"):
+            require(not getattr(self.training, name), f"training.{name}", True, "is for pretraining only")
         require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
         require(not (self.resume and self.overwrite), "overwrite", True, "can't go together with resume")
 

@@ -14,6 +14,7 @@ from accelerate.utils import broadcast
 from torch import nn
 
 from wine_gpt.config import TrainingConfig
+from wine_gpt.training.character_ngrams import CharacterNgrams
 
 # five Newton-Schulz iterations with this polynomial bring each singular value to between about 0.7 and 1.2 (Jordan et
 # al. 2024, "Muon: An optimizer for hidden layers in neural networks")
@@ -101,13 +102,21 @@ class MuonAdamW(torch.optim.AdamW):
         groups: parameter groups, each with ``orthogonal`` and ``weight_decay``.
         config: see :class:`TrainingConfig`.
         dtype: the dtype of Muon's matmuls; bfloat16 is precise enough.
+        ngrams: move the embeddings too; their ``moves`` must be in a group.
     """
 
-    # dict[str, Any] is torch.optim's type of a parameter group
-    def __init__(self, groups: list[dict[str, Any]], config: TrainingConfig, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        # dict[str, Any] is torch.optim's type of a parameter group
+        groups: list[dict[str, Any]],
+        config: TrainingConfig,
+        dtype: torch.dtype,
+        ngrams: CharacterNgrams | None = None,
+    ) -> None:
         betas = (config.adam_beta1, config.adam_beta2)
         super().__init__(groups, lr=config.learning_rate, betas=betas, fused=True)
         self.dtype = dtype
+        self.ngrams = ngrams
         # makes fp16's gradient scaler skip the step after an overflow; a fused AdamW would skip only its own update
         self._step_supports_amp_scaling = False
         # 1 on the device once a step must be skipped, and from then on; none as long as the caller checks each step.
@@ -125,7 +134,12 @@ class MuonAdamW(torch.optim.AdamW):
         for group in self.param_groups:
             if group["orthogonal"]:
                 self._step_muon(group)
-        return super().step(closure)
+        if self.ngrams is None:
+            return super().step(closure)
+        self.ngrams.take_gradient()
+        found = super().step(closure)
+        self.ngrams.move_words()
+        return found
 
     # dict[str, Any] is torch.optim's type of a parameter group
     def _step_muon(self, group: dict[str, Any]) -> None:
@@ -158,7 +172,9 @@ class MuonAdamW(torch.optim.AdamW):
         return gradient.lerp(state["momentum"], MOMENTUM)
 
 
-def build_optimizer(module: nn.Module, config: TrainingConfig, dtype: torch.dtype) -> MuonAdamW:
+def build_optimizer(
+    module: nn.Module, config: TrainingConfig, dtype: torch.dtype, ngrams: CharacterNgrams | None = None
+) -> MuonAdamW:
     """Return the optimizer of the config, with weight decay for matrices but not for biases and layer norms.
 
     Muon updates the weights of linear layers only: AdamW updates the embeddings, and with them a tied head.
@@ -167,24 +183,24 @@ def build_optimizer(module: nn.Module, config: TrainingConfig, dtype: torch.dtyp
         module: its parameters that require gradients are trained.
         config: see :class:`TrainingConfig`.
         dtype: the dtype of Muon's matmuls.
+        ngrams: move the module's embeddings too, updated by AdamW without weight decay.
     """
     embeddings = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in parameters if parameter.dim() == 2]
-    return MuonAdamW(
-        [
-            {
-                "params": [matrix for matrix in matrices if id(matrix) not in embeddings],
-                "weight_decay": config.weight_decay,
-                "orthogonal": config.optimizer == "muon",
-            },
-            {
-                "params": [matrix for matrix in matrices if id(matrix) in embeddings],
-                "weight_decay": config.weight_decay,
-                "orthogonal": False,
-            },
-            {"params": [p for p in parameters if p.dim() != 2], "weight_decay": 0.0, "orthogonal": False},
-        ],
-        config,
-        dtype,
-    )
+    groups = [
+        {
+            "params": [matrix for matrix in matrices if id(matrix) not in embeddings],
+            "weight_decay": config.weight_decay,
+            "orthogonal": config.optimizer == "muon",
+        },
+        {
+            "params": [matrix for matrix in matrices if id(matrix) in embeddings],
+            "weight_decay": config.weight_decay,
+            "orthogonal": False,
+        },
+        {"params": [p for p in parameters if p.dim() != 2], "weight_decay": 0.0, "orthogonal": False},
+    ]
+    if ngrams is not None:
+        groups.append({"params": [ngrams.moves], "weight_decay": 0.0, "orthogonal": False})
+    return MuonAdamW(groups, config, dtype, ngrams)
