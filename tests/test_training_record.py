@@ -73,7 +73,7 @@ def test_metrics_of_an_older_run_are_read_and_written_again(tmp_path: Path) -> N
     [
         ("{", "metrics.json is not JSON: "),
         ("[]", "metrics.json must hold an object, not list"),
-        (OLD_METRICS.replace('"steps": 40, ', ""), "metrics.json holds an unexpected value: .*steps"),
+        (OLD_METRICS.replace('"steps": 40, ', ""), "metrics.json has no steps"),
         (OLD_METRICS.replace('"parameters": 24000,', ""), "metrics.json has no parameters"),
         (None, "metrics.json is missing"),
     ],

@@ -81,10 +81,14 @@ def read_record(path: Path, from_dict: Callable[[JsonObject], Record]) -> Record
 def from_fields(record: type[Record], content: JsonObject) -> Record:
     """Build a dataclass whose JSON keys are the names of its fields; further keys are ignored.
 
+    A field that the content lacks, because an earlier version wrote it, has its default.
+
     Raises:
-        KeyError: if a key is missing.
+        KeyError: if a field without a default is missing.
     """
-    return record(**{field.name: content[field.name] for field in dataclasses.fields(record)})  # type: ignore[arg-type]
+    fields = dataclasses.fields(record)  # type: ignore[arg-type]
+    required = {field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING}
+    return record(**{field.name: content[field.name] for field in fields if field.name in required | content.keys()})
 
 
 def sync(path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from wine_gpt.files import JsonObject, write_json
+from wine_gpt.files import JsonObject, from_fields, write_json
 
 # a note on a spelling or a form of some records is printed for this many of them, or this fraction of all records
 NOTED_RECORDS = 10
@@ -67,12 +67,12 @@ class DataReport:
 
     @classmethod
     def from_dict(cls, counts: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned; files of earlier versions lack the fields that have a default."""
-        names = {entry.name for entry in dataclasses.fields(cls)}
-        known = {name: value for name, value in counts.items() if name in names}
-        for name in ("unread", "entities"):
-            known[name] = {column: UnreadValues(**values) for column, values in counts.get(name, {}).items()}
-        return cls(**known)
+        """Read what :meth:`to_dict` returned."""
+        examples = {
+            name: {column: UnreadValues(**values) for column, values in counts.get(name, {}).items()}
+            for name in ("unread", "entities")
+        }
+        return from_fields(cls, {**counts, **examples})
 
     def save(self, path: str | Path) -> None:
         """Write the counts as JSON."""

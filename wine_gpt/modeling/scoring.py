@@ -131,7 +131,7 @@ class Score:
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
-        return from_fields(cls, {"tokens": None, **content})
+        return from_fields(cls, content)
 
     def figures(self) -> dict[str, float]:
         """Return the figures for the log and for trackers, by name."""

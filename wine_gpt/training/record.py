@@ -184,11 +184,8 @@ class TrainingSummary:
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned; older files have ``padding_share`` for ``padding_fraction``."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        values = {name: value for name, value in content.items() if name in known}
-        if "padding_share" in content:
-            values["padding_fraction"] = content["padding_share"]
-        return cls(**{**values, "epochs": [EpochLoss.from_dict(epoch) for epoch in content["epochs"]]})
+        values = {"padding_fraction" if name == "padding_share" else name: value for name, value in content.items()}
+        return from_fields(cls, {**values, "epochs": [EpochLoss.from_dict(epoch) for epoch in content["epochs"]]})
 
     def to_dict(self, loss: str = "nats_per_word") -> JsonObject:
         """Return a JSON object without optional figures that are none; ``loss`` is the name of the epochs' losses."""

@@ -67,7 +67,7 @@ class ClassifierScore:
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
-        return from_fields(cls, {"mean_distance": None, **content})
+        return from_fields(cls, content)
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object, without the distance if labels have no order."""
