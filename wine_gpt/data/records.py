@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from wine_gpt.config import DataConfig
 from wine_gpt.data.columns import REMOVED, SKIPPED, UNREAD, UNREAD_EXAMPLE, RequestedColumns
 from wine_gpt.data.hash_set import Hashes, HashSet, Mask
-from wine_gpt.data.report import DataReport, UnreadValues
+from wine_gpt.data.report import DataReport, FaultyValues
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
 from wine_gpt.data.values import count_entities, count_missing_spellings, is_text, read_values, remove_values
 from wine_gpt.errors import UserError
@@ -47,7 +47,7 @@ def requested_columns(config: DataConfig) -> RequestedColumns:
 
 @dataclass
 class Tally:
-    """Running counts for the :class:`DataReport`."""
+    """Running counts, by the names of the fields of :class:`DataReport`."""
 
     read: int = 0
     blank: int = 0
@@ -59,38 +59,18 @@ class Tally:
     characters_removed: int = 0
     line_breaks_lost: int = 0
     lines_skipped: int = 0
-    unread: dict[str, UnreadValues] = field(default_factory=dict)
-    entities: dict[str, UnreadValues] = field(default_factory=dict)
+    unread: dict[str, FaultyValues] = field(default_factory=dict)
+    entities: dict[str, FaultyValues] = field(default_factory=dict)
     missing_spellings: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-
-    def add_unread(self, column: str, count: int, example: str) -> None:
-        """Count values that don't fit their column's type; the first example is kept."""
-        _add(self.unread, column, count, example)
-
-    def add_entities(self, column: str, values: pa.Array) -> None:
-        """Count values with an HTML entity; the first entity is kept."""
-        count, example = count_entities(values)
-        if count:
-            _add(self.entities, column, count, repr(example))
 
     def report(self, source: str, config: DataConfig) -> DataReport:
         """Return the report of the counts so far."""
-        return DataReport(
-            source=source,
-            read=self.read,
-            blank=self.blank,
-            dropped={name: self.dropped[name] for name in requested_columns(config).required},
-            duplicates=self.duplicates,
-            splits={name: self.splits[name] for name in SPLITS},
-            cut=self.cut,
-            cut_duplicates=self.cut_duplicates,
-            characters_removed=self.characters_removed,
-            line_breaks_lost=self.line_breaks_lost,
-            lines_skipped=self.lines_skipped,
-            unread=self.unread,
-            entities=self.entities,
-            missing_spellings={column: dict(found) for column, found in self.missing_spellings.items() if found},
-        )
+        counts = vars(self) | {
+            "dropped": {name: self.dropped[name] for name in requested_columns(config).required},
+            "splits": {name: self.splits[name] for name in SPLITS},
+            "missing_spellings": {name: dict(found) for name, found in self.missing_spellings.items() if found},
+        }
+        return DataReport(source=source, **counts)
 
 
 class ReviewFilter:
@@ -141,7 +121,8 @@ class ReviewFilter:
         for column in schema:
             metadata = column.metadata or {}
             if UNREAD in metadata:
-                self.tally.add_unread(column.name, int(metadata[UNREAD]), _short(metadata[UNREAD_EXAMPLE].decode()))
+                example = _short(metadata[UNREAD_EXAMPLE].decode())
+                _add(self.tally.unread, column.name, int(metadata[UNREAD]), example)
 
     def _read_column(self, values: pa.Array, column: str) -> pa.Array:
         """Read a column's values, and count those that are not read because no text is made of them."""
@@ -152,9 +133,11 @@ class ReviewFilter:
             if unfit.any():
                 raise self._unfit_value(values, column, type_, int(unfit.argmax()))
             self.tally.missing_spellings[column].update(count_missing_spellings(values))
-            self.tally.add_entities(column, values)
+            with_entity, entity = count_entities(values)
+            if with_entity:
+                _add(self.tally.entities, column, with_entity, repr(entity))
         elif unfit.any():
-            self.tally.add_unread(column, int(unfit.sum()), _shown(values[int(unfit.argmax())]))
+            _add(self.tally.unread, column, int(unfit.sum()), _shown(values[int(unfit.argmax())]))
         return self._with_line_breaks_inside(read, column) if self.config.line_breaks else read
 
     def _with_line_breaks_inside(self, values: pa.Array, column: str) -> pa.Array:
@@ -236,9 +219,10 @@ class ReviewFilter:
             yield split, reviews
 
 
-def _add(counts: dict[str, UnreadValues], column: str, count: int, example: str) -> None:
-    earlier = counts.get(column, UnreadValues(0, example))
-    counts[column] = UnreadValues(earlier.count + count, earlier.example)
+def _add(counts: dict[str, FaultyValues], column: str, count: int, example: str) -> None:
+    """Add a batch's values of a column to those of earlier batches, whose example is kept."""
+    earlier = counts.get(column, FaultyValues(0, example))
+    counts[column] = FaultyValues(earlier.count + count, earlier.example)
 
 
 def normalized(text: str) -> str:

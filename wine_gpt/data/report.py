@@ -13,7 +13,7 @@ NOTED_FRACTION = 0.01
 
 
 @dataclass(frozen=True)
-class UnreadValues:
+class FaultyValues:
     """The number of a column's values that something is wrong with, and an example, quoted."""
 
     count: int
@@ -52,8 +52,8 @@ class DataReport:
     cut_duplicates: int = 0
     line_breaks_lost: int = 0
     lines_skipped: int = 0
-    unread: dict[str, UnreadValues] = field(default_factory=dict)
-    entities: dict[str, UnreadValues] = field(default_factory=dict)
+    unread: dict[str, FaultyValues] = field(default_factory=dict)
+    entities: dict[str, FaultyValues] = field(default_factory=dict)
     missing_spellings: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
@@ -69,7 +69,7 @@ class DataReport:
     def from_dict(cls, counts: JsonObject) -> Self:
         """Read what :meth:`to_dict` returned."""
         examples = {
-            name: {column: UnreadValues(**values) for column, values in counts.get(name, {}).items()}
+            name: {column: FaultyValues(**values) for column, values in counts.get(name, {}).items()}
             for name in ("unread", "entities")
         }
         return from_fields(cls, {**counts, **examples})
@@ -111,20 +111,17 @@ class DataReport:
                 quoted, setting = ", ".join(f"'{text}'" for text in counts), ",".join(counts)
                 change = f"data.missing{'=' if setting.startswith('--') else ' '}'{setting}'"
                 spelled.append(f"{_counted(sum(counts.values()))} of {name} read {quoted}: {change} makes them null")
-        texts = "text loses its" if self.line_breaks_lost == 1 else "texts lose their"
-        lost = f"{self.line_breaks_lost:,} {texts} line breaks: data.line_breaks true keeps them as words"
-        lines = "line repeats the header or is" if self.lines_skipped == 1 else "lines repeat the header or are"
-        skipped = f"{self.lines_skipped:,} {lines} drawn with dashes: skipped"
-        duplicates = "duplicate was" if self.cut_duplicates == 1 else "duplicates were"
-        cut = f"{self.cut_duplicates:,} {duplicates} cut at data.max_characters before the comparison"
-        return [
-            *unread,
-            *entities,
-            *spelled,
-            *[skipped] * (self.lines_skipped > 0),
-            *[cut] * (self.cut_duplicates > 0),
-            *[lost] * self._is_notable(self.line_breaks_lost),
-        ]
+        notes = [*unread, *entities, *spelled]
+        if self.lines_skipped:
+            lines = "line repeats the header or is" if self.lines_skipped == 1 else "lines repeat the header or are"
+            notes.append(f"{self.lines_skipped:,} {lines} drawn with dashes: skipped")
+        if self.cut_duplicates:
+            duplicates = "duplicate was" if self.cut_duplicates == 1 else "duplicates were"
+            notes.append(f"{self.cut_duplicates:,} {duplicates} cut at data.max_characters before the comparison")
+        if self._is_notable(self.line_breaks_lost):
+            texts = "text loses its" if self.line_breaks_lost == 1 else "texts lose their"
+            notes.append(f"{self.line_breaks_lost:,} {texts} line breaks: data.line_breaks true keeps them as words")
+        return notes
 
     def _is_notable(self, count: int) -> bool:
         return count >= NOTED_RECORDS or count >= max(NOTED_FRACTION * self.read, 1)

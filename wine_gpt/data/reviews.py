@@ -118,17 +118,16 @@ def _write(reviews: ReviewFilter, source: Source, config: DataConfig, folder: Pa
         }
         for split, table in reviews.reviews(source.read(requested_columns(config))):
             writers[split].write_table(table)
-            # texts hold no NUL, so NUL separates them unambiguously
-            digests[split].update(_joined(table[COMPOSED], "\0").as_buffer())
+            digests[split].update(_joined(table[COMPOSED]).as_buffer())
         if reviews.tally.read:
             for writer in writers.values():
                 writer.finalize()
     return hashlib.blake2b(b"".join(digests[split].digest() for split in SPLITS), digest_size=16).hexdigest()
 
 
-def _joined(values: pa.ChunkedArray, end: str) -> pa.Scalar:
-    """Concatenate all strings, each followed by ``end``."""
-    ended = pc.binary_join_element_wise(values, "", end).combine_chunks()
+def _joined(texts: pa.ChunkedArray) -> pa.Scalar:
+    """Concatenate all texts, each followed by NUL, which no text holds."""
+    ended = pc.binary_join_element_wise(texts, "", "\0").combine_chunks()
     return pc.binary_join(pa.ListArray.from_arrays([0, len(ended)], ended), "")[0]
 
 
