@@ -111,7 +111,8 @@ class SubsetRun(TaskRun[SubsetMetrics]):
             header=self.reviews.commonest_header(),
         )
         logger.info(_summary(metrics))
-        log_results(self.accelerator, trainer.state, _test_figures(metrics))
+        whole = metrics.comparison.whole
+        log_results(self.accelerator, trainer.state, whole.tuned, perplexity_change=whole.perplexity_change.value)
         # only the main process measures copying, seconds and size
         return self.save_on_main_process(lambda: self._save(trainer.module.model, metrics, started))
 
@@ -164,16 +165,6 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         )
         train = read_reviews(self.reviews.texts["train"], self.base.template).descriptions
         return CopyCheck(copying(generated, train).mean_longest, copying(real.descriptions, train).mean_longest)
-
-
-def _test_figures(metrics: SubsetMetrics) -> dict[str, float]:
-    """Return the figures of the test split for trackers."""
-    whole = metrics.comparison.whole
-    return {
-        "test/nats_per_word": whole.tuned.nats_per_word,
-        "test/perplexity": whole.tuned.perplexity,
-        "test/perplexity_change": whole.perplexity_change.value,
-    }
 
 
 def _summary(metrics: SubsetMetrics) -> str:

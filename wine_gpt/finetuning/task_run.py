@@ -138,7 +138,7 @@ class TaskRun(ABC, Generic[MetricsT]):
         self.start(trainer, self.folder.resolve().name)
         trainer.run()
         test, validation = score("test"), score("validation")
-        log_results(self.accelerator, trainer.state, {f"test/{name}": value for name, value in test.figures().items()})
+        log_results(self.accelerator, trainer.state, test)
         return test, validation
 
     def save_on_main_process(self, save: Callable[[], MetricsT]) -> MetricsT:

@@ -165,7 +165,7 @@ def _resume_or_train(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetri
     trainer.run()
     log_utilization(trainer)
     metrics = _evaluate(run, trainer)
-    log_results(run.accelerator, trainer.state, _test_figures(metrics))
+    log_results(run.accelerator, trainer.state, metrics.test)
     with shared_errors():
         if run.accelerator.is_main_process:
             _save(run, trainer, metrics)
@@ -195,12 +195,6 @@ def _begin(run: _Run, trainer: Trainer[LanguageModelLoss]) -> None:
         f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"
     )
     start_trackers(accelerator, folder, folder.resolve().name, run.config, trainer.state)
-
-
-def _test_figures(metrics: RunMetrics) -> dict[str, float]:
-    """Return the figures of the test split for trackers."""
-    test = metrics.test
-    return {"test/nats_per_word": test.nats_per_word, "test/perplexity": test.perplexity} if test else {}
 
 
 def _held_out(metrics: RunMetrics) -> Score:

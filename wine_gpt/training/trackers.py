@@ -1,12 +1,12 @@
 """Send a training to the trackers that ``training.trackers`` names: TensorBoard, trackio or Weights & Biases."""
 
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 
 from accelerate import Accelerator
 
 from wine_gpt.config_io import to_flat
+from wine_gpt.modeling.scoring import ValidationScore
 from wine_gpt.training.record import EpochResult, TrainingState
 
 PROJECT = "wine_gpt"
@@ -55,10 +55,18 @@ def log_epoch(accelerator: Accelerator, result: EpochResult) -> None:
             tracker.log(texts, step=result.step)
 
 
-def log_results(accelerator: Accelerator, state: TrainingState, figures: Mapping[str, float]) -> None:
-    """Log a finished training's figures with its best epoch and its lowest validation loss."""
-    best = state.best
-    if best:
-        lowest = {f"best/validation_{name}": value for name, value in best.score.figures().items()}
-        figures = {**figures, "best_epoch": best.epoch, **lowest}
-    accelerator.log(dict(figures), step=state.step)
+def log_results(accelerator: Accelerator, state: TrainingState, test: ValidationScore | None, **others: float) -> None:
+    """Log a finished training's test figures, its best epoch and the validation figures of that epoch.
+
+    Args:
+        accelerator: its trackers are used.
+        state: the training's state.
+        test: the score on the test split; none without one.
+        others: further figures of the test split, by name.
+    """
+    tested = {**(test.figures() if test else {}), **others}
+    figures = {f"test/{name}": value for name, value in tested.items()}
+    if best := state.best:
+        figures["best_epoch"] = best.epoch
+        figures |= {f"best/validation_{name}": value for name, value in best.score.figures().items()}
+    accelerator.log(figures, step=state.step)
