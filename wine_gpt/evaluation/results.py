@@ -148,7 +148,7 @@ class EvaluationReport:
             "diversity": {kind: result.to_dict() for kind, result in self.diversity.items()},
             **_optional("conditioning", self.conditioning and self.conditioning.to_dict()),
             "samples": dataclasses.asdict(self.samples),
-            "environment": self.environment.to_dict(),
+            "environment": dataclasses.asdict(self.environment),
         }
 
     @classmethod
@@ -168,7 +168,7 @@ class EvaluationReport:
             diversity={kind: DiversityResult.from_dict(result) for kind, result in figures["diversity"].items()},
             conditioning=None if conditioning is None else ConditioningResult.from_dict(conditioning),
             samples=Sampling(**figures["samples"]),
-            environment=Environment.from_dict(figures["environment"]),
+            environment=Environment(**figures["environment"]),
         )
 
 

@@ -209,7 +209,7 @@ class SubsetMetrics:
                 },
             },
             **({"settings": self.settings} if self.settings else {}),
-            "environment": self.environment.to_dict(),
+            "environment": dataclasses.asdict(self.environment),
             "copying": dataclasses.asdict(self.copying) if self.copying else {},
             "seconds": self.seconds,
             "size_bytes": self.size_bytes,
@@ -230,7 +230,7 @@ class SubsetMetrics:
             alpha=training["share" if old else "alpha"],
             validation_by_alpha={float(alpha): ValidationLoss(**loss) for alpha, loss in losses.items()},
             settings=content.get("settings", {}),
-            environment=Environment.from_dict(content["environment"]),
+            environment=Environment(**content["environment"]),
             copying=CopyCheck(**content["copying"]) if content["copying"] else None,
             header=content.get("header", {}),
         )

@@ -59,7 +59,7 @@ class EmbeddingMetrics:
             "test": self.test.to_dict(),
             "validation": self.validation.to_dict(),
             "training": self.training.to_dict("nats_per_review"),
-            "environment": self.environment.to_dict(),
+            "environment": dataclasses.asdict(self.environment),
         }
 
     @classmethod
@@ -71,7 +71,7 @@ class EmbeddingMetrics:
             validation=ContrastiveScore.from_dict(content["validation"]),
             training=TrainingSummary.from_dict(content["training"]),
             settings=content["settings"],
-            environment=Environment.from_dict(content["environment"]),
+            environment=Environment(**content["environment"]),
             data_fingerprint=content["data_fingerprint"],
         )
 

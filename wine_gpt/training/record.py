@@ -219,15 +219,6 @@ class Environment:
             threads=torch.get_num_threads(),
         )
 
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return cls(**content)
-
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object."""
-        return dataclasses.asdict(self)
-
 
 @dataclass(frozen=True)
 class PeakMemory:
@@ -241,11 +232,6 @@ class PeakMemory:
         """Read the peak of the resident set and, with CUDA, of the tensors on the GPU."""
         gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
         return cls(_peak_resident_bytes(), gpu)
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return cls(**content)
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object of the figures that are known."""
@@ -287,7 +273,7 @@ class Distillation:
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
+        """Read the section ``distillation`` of a metrics file."""
         return cls(
             members=[from_fields(MemberLoss, member) for member in content["members"]],
             ensemble=from_fields(MemberLoss, content["ensemble"]),
@@ -295,10 +281,6 @@ class Distillation:
             # a setting that an earlier version lacked had its default
             settings=EnsembleConfig(**content["settings"]),
         )
-
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
@@ -355,8 +337,8 @@ class RunMetrics:
             data_fingerprint=content.get("data_fingerprint"),
             training=TrainingSummary.from_dict(content["training"]),
             parameters=content["parameters"],
-            peak_memory=PeakMemory.from_dict(content["peak_memory_bytes"]),
-            environment=Environment.from_dict(content["environment"]),
+            peak_memory=PeakMemory(**content["peak_memory_bytes"]),
+            environment=Environment(**content["environment"]),
             vocabulary_sha256=content.get(VOCABULARY_SHA256),
             distillation=Distillation.from_dict(content["distillation"]) if "distillation" in content else None,
             refit=from_fields(Refit, content["refit"]) if "refit" in content else None,
@@ -366,16 +348,16 @@ class RunMetrics:
         """Return a JSON object without the scores of empty splits and without a missing hash."""
         scores = {"validation": self.validation, "test": self.test}
         vocabulary = {} if self.vocabulary_sha256 is None else {VOCABULARY_SHA256: self.vocabulary_sha256}
+        origins = {"distillation": self.distillation, "refit": self.refit}
         return {
             **{name: score.to_dict() for name, score in scores.items() if score is not None},
             "data_fingerprint": self.data_fingerprint,
             "training": self.training.to_dict(),
             "parameters": self.parameters,
             "peak_memory_bytes": self.peak_memory.to_dict(),
-            "environment": self.environment.to_dict(),
+            "environment": dataclasses.asdict(self.environment),
             **vocabulary,
-            **({} if self.distillation is None else {"distillation": self.distillation.to_dict()}),
-            **({} if self.refit is None else {"refit": dataclasses.asdict(self.refit)}),
+            **{name: dataclasses.asdict(origin) for name, origin in origins.items() if origin is not None},
         }
 
     @classmethod
@@ -392,19 +374,13 @@ class RunMetrics:
         write_json(folder / METRICS, self.to_dict())
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A review that the model generated after an epoch: a line of ``samples.jsonl``."""
-
-    epoch: int
-    step: int
-    text: str
-
-
 def save_samples(folder: Path, state: TrainingState) -> None:
     """Save the reviews sampled after each epoch, one JSON object per line."""
-    samples = [Sample(epoch.epoch, epoch.step, text) for epoch in state.epochs for text in epoch.samples]
-    lines = [json.dumps(dataclasses.asdict(sample), ensure_ascii=False) for sample in samples]
+    lines = [
+        json.dumps({"epoch": epoch.epoch, "step": epoch.step, "text": text}, ensure_ascii=False)
+        for epoch in state.epochs
+        for text in epoch.samples
+    ]
     write_atomically(folder / SAMPLES, "\n".join(lines) + "\n")
 
 

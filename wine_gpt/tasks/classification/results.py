@@ -61,7 +61,7 @@ class ClassifierMetrics:
             "validation": self.validation.to_dict(),
             "baselines": {name: score.to_dict() for name, score in self.baselines.items()},
             "training": self.training.to_dict("nats_per_review"),
-            "environment": self.environment.to_dict(),
+            "environment": dataclasses.asdict(self.environment),
         }
 
     @classmethod
@@ -74,7 +74,7 @@ class ClassifierMetrics:
             validation=ClassifierScore.from_dict(content["validation"]),
             baselines={name: ClassifierScore.from_dict(score) for name, score in content["baselines"].items()},
             training=TrainingSummary.from_dict(content["training"]),
-            environment=Environment.from_dict(content["environment"]),
+            environment=Environment(**content["environment"]),
         )
 
 
