@@ -78,35 +78,35 @@ class BatchPlan:
         self.batch_tokens = batch_tokens
         self.seed = seed
         self.rows_of_epoch = rows_of_epoch
-        # cached, because planning a large epoch is slow and consecutive steps are in one epoch
+        # returns the plan of an epoch, and keeps the last one, because planning is slow and a step needs its epoch's
         self.epoch: Callable[[int], EpochPlan] = functools.lru_cache(maxsize=1)(self._plan_epoch)
-        self._steps_of_epoch, smallest = [], []
+        steps_of_epoch, smallest = [], []
         for epoch in range(epochs):
             sizes = self.epoch(epoch).sizes
-            self._steps_of_epoch.append(len(sizes))
+            steps_of_epoch.append(len(sizes))
             smallest.append(int(sizes.min(initial=len(positions))))
         # the number of reviews of the smallest batch
         self.smallest = min(smallest)
-        self._epoch_ends = np.cumsum(self._steps_of_epoch)
+        # the first step of each epoch, and the number of all steps
+        self._epoch_starts = np.cumsum([0, *steps_of_epoch])
 
     @property
     def total_steps(self) -> int:
         """The number of optimizer steps of all epochs."""
-        return int(self._epoch_ends[-1])
+        return int(self._epoch_starts[-1])
 
     def epoch_of(self, step: int) -> int:
         """Return the epoch of a step; both count from 0."""
-        return int(np.searchsorted(self._epoch_ends, step, side="right"))
+        return int(np.searchsorted(self._epoch_starts, step, side="right")) - 1
 
     def ends_epoch(self, step: int) -> bool:
         """Return whether the step, from 0, is the last of its epoch."""
-        return step + 1 in self._epoch_ends
+        return step + 1 in self._epoch_starts
 
     def batch(self, step: int) -> Indices:
         """Return the indices of the reviews of a step, from 0, the shortest review first."""
         epoch = self.epoch_of(step)
-        first = self._epoch_ends[epoch] - self._steps_of_epoch[epoch]
-        return self.epoch(epoch)[int(step - first)]
+        return self.epoch(epoch)[int(step - self._epoch_starts[epoch])]
 
     def _plan_epoch(self, epoch: int) -> "EpochPlan":
         """Return all batches of an epoch in order."""
@@ -212,11 +212,14 @@ def positions_of(split: TokenizedSplit, block_size: int) -> npt.NDArray[np.int32
 
 
 def rows_of(starts: Indices, counts: npt.NDArray[np.integer]) -> Indices:
-    """Return the indices of the rows of some reviews, one review after the other.
+    """Return the rows of some reviews in an array that has the rows of all reviews.
 
     Args:
-        starts: the first row of each review.
-        counts: the number of rows of each review.
+        starts: the index of the first row of each review, int64 of shape (reviews,).
+        counts: the number of rows of each review, of shape (reviews,).
+
+    Returns:
+        int64 of shape (sum of ``counts``,), one review's rows after the other's.
     """
     return np.concatenate([np.arange(start, start + count) for start, count in zip(starts, counts, strict=True)])
 
