@@ -16,8 +16,8 @@ from wine_gpt.processes import has_launcher
 
 # Windows has no SIGHUP, SIGUSR1 and SIGUSR2
 HANGUP = getattr(signal, "SIGHUP", None)
-OF_SCHEDULERS = [getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
-SIGNALS = (signal.SIGINT, signal.SIGTERM, *OF_SCHEDULERS)
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 # seconds in which a launcher forwards a signal that its processes got too
 FORWARDED_SECONDS = 10.0
 STOPPED = "\nstopped at once: the last steps are not saved; resuming continues from the last checkpoint\n"
@@ -26,14 +26,17 @@ STOPPED = "\nstopped at once: the last steps are not saved; resuming continues f
 class GracefulShutdown:
     """Records the first signal inside its context; a second one prints a line and ends the process at once.
 
-    A second SIGHUP does not, because the terminal and its shell each send one. With ``nohup`` SIGHUP stays ignored.
-    Under a launcher no second signal does for some seconds: SLURM and systemd signal all processes of a job, and then
-    the launcher forwards the signal, or its end is one.
-    ``signal`` is the number of the recorded signal, 0 before. The caller's handlers are restored on leaving. Outside
-    the main thread the context does nothing, because Python lets only the main thread handle signals.
+    A second SIGHUP does not end it, because the terminal and its shell each send one. With ``nohup`` SIGHUP stays
+    ignored. Under a launcher a second signal within :data:`FORWARDED_SECONDS` does not end it either: SLURM and
+    systemd signal all processes of a job, and the launcher then forwards the signal or ends, which sends SIGTERM.
+    The caller's handlers are restored on leaving. Outside the main thread the context does nothing, because Python
+    lets only the main thread handle signals.
 
     Args:
         prints: whether this process prints; one of each machine should.
+
+    Attributes:
+        signal: the number of the recorded signal, 0 before.
     """
 
     def __init__(self, prints: bool = True) -> None:
