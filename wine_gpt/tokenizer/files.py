@@ -148,17 +148,14 @@ def _require_word_level(path: str | Path, core: Tokenizer) -> None:
     if not isinstance(core.model, models.WordLevel):
         return
     ours = stages(core)[2] in [stages(build_core(scheme))[2] for scheme in SCHEMES]
+    lowers = core.normalizer is not None and core.normalizer.normalize_str("A") == "a"
     ids = core.get_vocab(with_added_tokens=False).values()
     problems = {
         "has no pre_tokenizer, which separates words": core.pre_tokenizer is None,
-        "has no normalizer that lower-cases, as its words are": ours and _normalized(core, "A") != "a",
+        "has no normalizer that lower-cases, as its words are": ours and not lowers,
         "has no decoder, which joins words": ours and core.decoder is None,
         f"has no word {core.model.unk_token!r}, its unk_token": core.token_to_id(core.model.unk_token) is None,
         "has two words with one id": len(set(ids)) < len(ids),
     }
     if problem := next((problem for problem, is_there in problems.items() if is_there), ""):
         raise UserError(f"tokenizer: {TOKENIZER} of {path} {problem}: restore the file")
-
-
-def _normalized(core: Tokenizer, text: str) -> str:
-    return text if core.normalizer is None else str(core.normalizer.normalize_str(text))
