@@ -40,7 +40,7 @@ class Progress:
         steps_after: the number of equally long steps that follow this work, for the remaining time of all.
     """
 
-    def __init__(self, total: int, done: int, visible: bool, steps_after: int = 0) -> None:
+    def __init__(self, total: int, done: int = 0, visible: bool = True, steps_after: int = 0) -> None:
         self.steps_after = steps_after
         self.visible = visible
         self.total = total

@@ -14,7 +14,7 @@ BATCH_SIZE = 128
 
 
 def sample_reviews(
-    models: Sequence[GPT2LMHeadModel], tokenizer: PreTrainedTokenizerFast, count: int, seed: int, visible: bool
+    models: Sequence[GPT2LMHeadModel], tokenizer: PreTrainedTokenizerFast, count: int, seed: int
 ) -> Iterator[list[int]]:
     """Yield the ids of reviews, [BOS] to [EOS], from all models in turn.
 
@@ -25,14 +25,13 @@ def sample_reviews(
         tokenizer: their tokenizer.
         count: the number of reviews.
         seed: equal seeds and models give equal reviews.
-        visible: whether to show the progress.
     """
     sizes = [min(BATCH_SIZE, count - start) for start in range(0, count, BATCH_SIZE)]
     settings: dict[str, Any] = {
         **{"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0},
         "suppress_tokens": [tokenizer.pad_token_id, tokenizer.bos_token_id],
     }
-    progress = Progress(len(sizes), 0, visible)
+    progress = Progress(len(sizes))
     for number, size in enumerate(sizes):
         model = models[number % len(models)]
         drawn = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])

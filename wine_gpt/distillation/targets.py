@@ -117,7 +117,7 @@ class Labeling:
         ensemble: the teacher.
         tokenizer: its tokenizer.
         real: the tokenized real reviews.
-        accelerator: for the precision of the matmuls.
+        accelerator: has the precision of the matmuls, and the processes that score the teacher.
     """
 
     ensemble: Ensemble
@@ -165,7 +165,7 @@ def _write(folder: Path, labeling: Labeling, request: Request) -> None:
     """Sample the synthetic reviews and write all files but the manifest."""
     ensemble, tokenizer, real = labeling.ensemble, labeling.tokenizer, labeling.real
     count = request.synthetic_reviews
-    written = list(sample_reviews(ensemble.models, tokenizer, count, request.seed, visible=True))
+    written = list(sample_reviews(ensemble.models, tokenizer, count, request.seed))
     lengths = np.fromiter(map(len, written), np.int32, len(written))
     flat = np.fromiter((index for review in written for index in review), np.int32, lengths.sum())
     np.save(folder / f"{REVIEWS}.npy", flat)
@@ -194,7 +194,7 @@ def _predictions(
     """Yield the rows of :data:`IDS`, :data:`PROBABILITIES` and :data:`REST` of each batch."""
     vocabulary, block_size = ensemble.model.config.vocab_size, ensemble.model.config.n_positions
     id_type = np.uint16 if vocabulary <= 2**16 else np.int32
-    progress = Progress(len(batches), 0, visible=True)
+    progress = Progress(len(batches))
     for indices in batches:
         batch = collate(reviews, indices, block_size, filler).to(ensemble.model.device)
         ids, probabilities, rest = likeliest(ensemble.probabilities(batch))

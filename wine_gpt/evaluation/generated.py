@@ -34,7 +34,7 @@ class ReviewGenerator:
     def continuations(self, prompts: Sequence[str], max_new_tokens: int, label: str) -> list[str]:
         """Continue each prompt, equally for equal seeds and prompts; ``label`` names the progress bar."""
         batches = [prompts[start : start + self.batch_size] for start in range(0, len(prompts), self.batch_size)]
-        progress = Progress(len(batches), 0, visible=True)
+        progress = Progress(len(batches))
         written: list[str] = []
         for number, batch in enumerate(batches):
             found = generate_texts(

@@ -95,7 +95,7 @@ def predict(
     positions = model.config.max_position_embeddings
     budget = max(SCORING_TOKENS * SCORING_VOCABULARY // max(len(tokenizer), SCORING_VOCABULARY), 1)
     batches = list(evaluation_batches(split, positions, budget))
-    progress = Progress(len(batches), 0, visible)
+    progress = Progress(len(batches), visible=visible)
     predictions: dict[int, Prediction] = {}
     model.eval()
     for indices in batches:
