@@ -42,15 +42,15 @@ MODEL_FILES = (
     *(MODEL_CONFIG, GENERATION_CONFIG, "model*.safetensors", "model.safetensors.index.json"),
     *(ADAPTER_CONFIG, ADAPTER_WEIGHTS, TEMPLATE),
 )
-# those of a tokenizer; old models have the files of SLOW_TOKENIZER only, which transformers converts
+# those of a tokenizer: another version of transformers may have written OPTIONAL_TOKENIZER_FILES; old models have the
+# files of SLOW_TOKENIZER only, which transformers converts
+OPTIONAL_TOKENIZER_FILES = ("special_tokens_map.json", "added_tokens.json")
 SLOW_TOKENIZER = ("vocab.json", "merges.txt", "*.model")
-TOKENIZER_FILES = (
-    *(TOKENIZER, TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json"),
-    *SLOW_TOKENIZER,
-)
+TOKENIZER_FILES = (TOKENIZER, TOKENIZER_CONFIG, *OPTIONAL_TOKENIZER_FILES, *SLOW_TOKENIZER)
 
 # seconds after which the Hub counts as not reachable
 TIMEOUT = 10.0
+GATED_ADVICE = "accept its terms on its page, and log in with hf auth login"
 
 
 def local_folder(model: str | Path, kind: Literal["model", "tokenizer"] = "model") -> Path:
@@ -80,9 +80,7 @@ def local_folder(model: str | Path, kind: Literal["model", "tokenizer"] = "model
             folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
         _record_revision(folder)
     except GatedRepoError as error:
-        raise UserError(
-            f"{kind}: {name} is gated: accept its terms on its page, and log in with hf auth login"
-        ) from error
+        raise UserError(f"{kind}: {name} is gated: {GATED_ADVICE}") from error
     except RepositoryNotFoundError as error:
         raise UserError(
             f"{kind}: {describe_missing(name)}; nor has the Hub such a model, unless it is private: hf auth login"

@@ -17,12 +17,10 @@ from huggingface_hub.errors import (
 from wine_gpt.config import DataConfig
 from wine_gpt.data.columns import BATCH_ROWS, Batches, RequestedColumns
 from wine_gpt.errors import UserError, one_line
+from wine_gpt.model_path import GATED_ADVICE, TIMEOUT
 
-# seconds after which the Hub counts as not reachable
-TIMEOUT = 10.0
 # the files that datasets.save_to_disk writes for a DatasetDict and for a Dataset
 SAVED_FILES = ("dataset_dict.json", "state.json")
-GATED_ADVICE = "accept its terms on its page, and log in with hf auth login"
 # how load_dataset's ValueErrors begin for a wrong or missing data.name
 CONFIGURATION_ERRORS = ("BuilderConfig ", "Config name is missing")
 LOAD_ERRORS = (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError, httpx2.HTTPError)

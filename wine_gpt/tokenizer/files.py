@@ -11,14 +11,12 @@ from transformers import PreTrainedTokenizerFast
 from wine_gpt.base_model import data_settings, recorded_vocabulary, tokenizer_settings
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_json, write_json
-from wine_gpt.model_path import SLOW_TOKENIZER, local_folder
+from wine_gpt.model_path import OPTIONAL_TOKENIZER_FILES, SLOW_TOKENIZER, local_folder
 from wine_gpt.run_folder import CONFIG, METRICS, TOKENIZER, TOKENIZER_CONFIG
 from wine_gpt.tokenizer.schemes import SCHEMES, WORDS, Scheme, begin_with_bos, build_core, scheme_of, stages
 
 # the special tokens that our tokenizers have, by their names in transformers
 SPECIAL_TOKENS = ("pad", "unk", "bos", "eos")
-# further files of a tokenizer that another version of transformers may have written
-OPTIONAL_FILES = ("special_tokens_map.json", "added_tokens.json")
 # how a tokenizer was loaded, which transformers 5 writes too
 LOADING_SETTINGS = ("is_local", "local_files_only")
 # what version 0.1.0 saved for its own calls
@@ -136,7 +134,7 @@ def _require_readable(folder: Path) -> None:
     try:
         if is_fast and "model" not in read_json(folder / TOKENIZER):
             raise UserError(f"{folder / TOKENIZER} holds no tokenizer")
-        for name in (TOKENIZER_CONFIG, *OPTIONAL_FILES):
+        for name in (TOKENIZER_CONFIG, *OPTIONAL_TOKENIZER_FILES):
             if os.path.lexists(folder / name):
                 read_json(folder / name)
     except UserError as error:
