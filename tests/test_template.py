@@ -167,7 +167,7 @@ def test_the_span_of_a_fields_value(
 ) -> None:
     template = ReviewTemplate(prefix, fields, "description")
     text = template.render({**record, "description": "It's dry. wine : wine"})
-    start, end = template.value_span(record, field, tokenizer)
+    start, end = template.value_token_span(record, field, tokenizer)
 
     def words(text: str) -> list[str]:
         encoded = tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)

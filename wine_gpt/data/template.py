@@ -116,27 +116,30 @@ class ReviewTemplate:
         """Return the number of tokens of a record's header, [BOS] not counted."""
         return _count_tokens(self.header(record), tokenizer)
 
-    def value_span(
+    def value_token_span(
         self, record: Mapping[str, object], field: str, tokenizer: "PreTrainedTokenizerFast"
     ) -> tuple[int, int]:
-        """Return where the tokens of a record's header field begin and end, [BOS] not counted."""
+        """Return where a field's value in a record's header begins and ends, as indices of tokens after [BOS]."""
         index = self.fields.index(field)
         before = self._join(record, self.fields[:index], end=SEPARATOR.rstrip())
         value = self._join(record, self.fields[: index + 1])
         return _count_tokens(before, tokenizer), _count_tokens(value, tokenizer)
 
-    def value_texts(self, prompt: str) -> list[tuple[int, int]]:
-        """Return where each value in a prompt's header begins and ends, in characters; none without the prefix.
+    def value_spans(self, prompt: str) -> list[tuple[int, int]]:
+        """Return where each value in a prompt's header begins and ends, as indices of characters.
 
-        As in :meth:`may_begin`, case and white space do not count.
+        The list is empty for a prompt that does not begin with the prefix. As in :meth:`may_begin`, case and white
+        space do not count.
         """
         header, prefix = self.split(prompt)[0], self._prefix_parts()
-        colons = [match.span() for match in re.finditer(rf"\s*{SEPARATOR.strip()}(?=\s|\Z)", header)]
-        starts = [end for _, end in [(0, 0), *colons]]
-        ends = [start for start, _ in [*colons, (len(header), 0)]]
-        spans = [*zip(starts, ends, strict=True)]
+        colons = list(re.finditer(rf"\s*{SEPARATOR.strip()}(?=\s|\Z)", header))
+        starts = [0, *(colon.end() for colon in colons)]
+        ends = [*(colon.start() for colon in colons), len(header)]
+        spans = list(zip(starts, ends, strict=True))
         typed = [_letters(header[start:end]) for start, end in spans[: len(prefix)]]
-        return spans[len(prefix) :][: len(self.fields)] if typed == [*map(_letters, prefix)] else []
+        if typed != list(map(_letters, prefix)):
+            return []
+        return spans[len(prefix) : len(prefix) + len(self.fields)]
 
     def to_dict(self) -> JsonObject:
         """Return the content of ``review_template.json``."""

@@ -46,7 +46,7 @@ class SubsetReviews:
     def value_spans(self, split: str, field: str) -> Indices:
         """Return where the tokens of a header field begin and end in each review: int64 of shape (reviews, 2)."""
         template, tokenizer = self.base.template, self.base.tokenizer
-        spans = [template.value_span(record, field, tokenizer) for record in self.texts[split]]
+        spans = [template.value_token_span(record, field, tokenizer) for record in self.texts[split]]
         return np.array(spans, np.int64).reshape(len(spans), 2)
 
     def commonest_header(self) -> dict[str, str]:

@@ -103,7 +103,7 @@ def hide_values(
     typed = [printed_prompt(tokenizer, prompt) for prompt in prompts]
     encoded = tokenizer(typed, split_special_tokens=True, return_offsets_mapping=True, verbose=False)
     for row, prompt, offsets in zip(ids, typed, encoded["offset_mapping"], strict=True):
-        values = template.value_texts(prompt)
+        values = template.value_spans(prompt)
         hidden = [any(first < end <= last for first, last in values) for _, end in offsets]
         # padded on the left, and the tokenizer may not add [BOS]
         row[len(row) - len(hidden) :][torch.tensor(hidden, device=row.device)] = tokenizer.unk_token_id
