@@ -335,15 +335,20 @@ def _batches(records: Iterator[Record], name: str, columns: RequestedColumns) ->
             # a batch of blank rows has no keys, so read more
             while not any(batch) and (more := list(itertools.islice(records, BATCH_ROWS))):
                 batch += more
-            # records may spell a key in several ways, so keep the first
-            found = {column_name(key): key for key in reversed(dict.fromkeys(itertools.chain.from_iterable(batch)))}
-            chosen = (
-                columns.choose(list(found.values())[::-1], name, _nesting_advice(batch, columns))
-                if found
-                else {column: column for column in columns.required}
-            )
+            chosen = _choose(batch, name, columns)
         yield _to_batch(_spelled_alike(batch, chosen, columns, name, read + 1), chosen, columns, name, read + 1)
         read += len(batch)
+
+
+def _choose(records: list[Record], name: str, columns: RequestedColumns) -> dict[str, str]:
+    """Return the key of each column to read; if records spell it in several ways, the first of them."""
+    found: dict[str, str] = {}
+    for key in dict.fromkeys(itertools.chain.from_iterable(records)):
+        found.setdefault(column_name(key), key)
+    if not found:
+        # the source has blank rows only
+        return {column: column for column in columns.required}
+    return columns.choose(list(found.values()), name, _nesting_advice(records, columns))
 
 
 def _spelled_alike(
