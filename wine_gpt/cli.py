@@ -184,21 +184,17 @@ def _require_text(arguments: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _flushed_stdout() -> Iterator[None]:
-    """Flush stdout on leaving, and report a full disk in one line."""
+    """Flush stdout on leaving, raise for a closed pipe, and report a full disk in one line."""
     try:
         yield
-        _flush_stdout()
+        sys.stdout.flush()
+        if any(getattr(handler, "is_closed", False) for handler in logging.getLogger("wine_gpt").handlers):
+            raise BrokenPipeError
     except OSError as error:
         if error.errno == errno.ENOSPC:
             _discard_output(sys.stdout)
             raise UserError(f"can't write {error.filename or 'the output'}: {error.strerror}") from None
         raise
-
-
-def _flush_stdout() -> None:
-    sys.stdout.flush()
-    if any(getattr(handler, "is_closed", False) for handler in logging.getLogger("wine_gpt").handlers):
-        raise BrokenPipeError
 
 
 def _discard_output(stream: TextIO) -> None:
@@ -325,7 +321,7 @@ class _StandardStream(logging.StreamHandler[TextIO]):
         return super().format(record).removeprefix("[RANK 0] ")
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Drop a message for a closed pipe or terminal; :func:`_flush_stdout` reports the pipe after the work."""
+        """Drop a message for a closed pipe or terminal; :func:`_flushed_stdout` reports the pipe at the end."""
         error = sys.exc_info()[1]
         self.is_closed = self.is_closed or isinstance(error, BrokenPipeError)
         if not isinstance(error, OSError):
