@@ -121,16 +121,19 @@ def refit_of(run: str | Path) -> str | None:
 
 def _recorded(run: str | Path, *keys: str) -> str | None:
     """Return a text in the metrics of a run or else, for a fine-tuned model, in those of its base."""
-    folders = (folder for folder in (Path(run), base_of(run)) if folder is not None)
-    values = (_json_value(folder / METRICS, *keys) for folder in folders)
+    values = (_json_value(folder / METRICS, *keys) for folder in _run_and_base(run))
     return next((value for value in values if isinstance(value, str)), None)
 
 
 def _config_of(run: str | Path) -> Path | None:
     """Return the config.yaml of a run or, for a fine-tuned model, of its base."""
-    folders = (folder for folder in (Path(run), base_of(run)) if folder is not None)
     # Path.is_file raises for a name that is too long
-    return next((folder / CONFIG for folder in folders if os.path.isfile(folder / CONFIG)), None)
+    return next((folder / CONFIG for folder in _run_and_base(run) if os.path.isfile(folder / CONFIG)), None)
+
+
+def _run_and_base(run: str | Path) -> list[Path]:
+    """Return the folder of a run and, for a fine-tuned model, that of its base."""
+    return [folder for folder in (Path(run), base_of(run)) if folder is not None]
 
 
 def _read_section(file: Path, config_class: type, section: str) -> Settings:
