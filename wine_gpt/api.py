@@ -80,7 +80,6 @@ StrPath = str | PathLike[str]
 # A folder or Hub id, or a model in memory together with its tokenizer.
 Model = StrPath | tuple[PreTrainedModel, PreTrainedTokenizerFast]
 
-
 # What data.path names, or a table in memory, which is saved as Parquet in the cache of datasets.
 Data: TypeAlias = StrPath | Dataset | DatasetDict | pd.DataFrame
 

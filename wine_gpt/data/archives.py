@@ -38,7 +38,7 @@ from wine_gpt.data.kaggle import KAGGLE_FILES
 from wine_gpt.errors import UserError, one_line
 
 CHUNK = 1 << 20
-# of archives and compressed files in each other
+# how deep archives and compressed files may be nested in each other
 MAX_DEPTH = 4
 TABLE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet")
 LINES_SUFFIX = ".txt"
@@ -46,7 +46,7 @@ LINES_SUFFIX = ".txt"
 METADATA = ("dataset-metadata.json", "dataset_info.json", "dataset_infos.json", "croissant.json", "datapackage.json")
 OWN_CODECS: dict[str, Callable[[IO[bytes]], object]] = {
     "xz": lzma.LZMAFile,
-    # with the mode, because the one of a gzip file within another is no text
+    # the mode is given, because GzipFile would take that of its file, which is a number for a gzip file within another
     "gzip": lambda compressed: gzip.GzipFile(fileobj=compressed, mode="rb"),
 }
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)

@@ -7,8 +7,10 @@ from typing import TextIO
 
 from wine_gpt.errors import UserError
 
-# number of lines that a header or, in a file of UNQUOTED, a record may have
-HEADER_LINES, RECORD_LINES = 100, 10_000
+# most lines of a header
+HEADER_LINES = 100
+# most lines of a record whose separator is in UNQUOTED
+RECORD_LINES = 10_000
 # separators of files that are often written without quoting, so that a quote may be a letter
 UNQUOTED = ("\t", "|")
 

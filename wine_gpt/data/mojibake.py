@@ -29,7 +29,7 @@ ASCII_ONLY = "|".join(pattern.pattern for pattern in (UTF_7, *ESCAPES.values()))
 CONTROL = re.compile(r"[\x80-\x9f]")
 
 
-def warn_of_mojibake(batches: Batches, name: str, codec: str = "utf-8") -> Batches:
+def warn_of_mojibake(batches: Batches, name: str, codec: str) -> Batches:
     """Yield the batches, and log a warning for the first record of each kind of wrong characters.
 
     Args:

@@ -25,8 +25,6 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-
-
 # encodings of Latin letters, the most common one first; between some of them only a reader can decide
 LATIN = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp850", "cp852", "mac_roman")
 # encodings of other scripts with one byte per character

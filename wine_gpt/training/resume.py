@@ -27,9 +27,7 @@ EXTENDABLE_SETTING = "training.epochs"
 STEP_VERSION = 2
 # keys in checkpoints of earlier versions of wine_gpt, with their names in this version
 RENAMED_KEYS = {"identity": "resume_key", "machinery": "runtime", "code's recipe": "step_version"}
-
-
-# what differs where two hashes differ, because a hash says nothing to a reader
+# what the error says instead of two hashes that differ
 HASHES = {
     "data": "not the same reviews in the same splits",
     "tokenizer": "not the same words and ids",
