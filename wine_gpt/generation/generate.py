@@ -9,10 +9,11 @@ import torch
 from accelerate.utils import set_seed
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, TextStreamer
+from transformers.generation.streamers import BaseStreamer
 
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError, one_line, require_characters
-from wine_gpt.generation.decoding import Streamer, decode, supported_config
+from wine_gpt.generation.decoding import Prompts, decode, supported_config
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.run_folder import GENERATION_CONFIG
 from wine_gpt.tokenizer.schemes import unit
@@ -147,8 +148,8 @@ def generate_ids(
     # quiet, because transformers warns about the padding that generate adds after a text's end
     with torch.inference_mode(), quiet_transformers():
         if config is not None:
-            gpt2 = typing.cast(GPT2LMHeadModel, model)
-            return decode(gpt2, **inputs, config=config, limit=limit, streamer=streamer, **negative)
+            gpt2, prompts = typing.cast(GPT2LMHeadModel, model), Prompts(inputs["input_ids"], inputs["attention_mask"])
+            return decode(gpt2, prompts, config, limit, streamer, _negative_prompts(**negative))
         try:
             return _generate(model, inputs, limit, {**settings, **negative}, streamer)
         # the errors of transformers for wrong settings share no class
@@ -156,12 +157,21 @@ def generate_ids(
             raise UserError(f"generation: {one_line(error)}; see the model's {GENERATION_CONFIG}") from error
 
 
+def _negative_prompts(
+    negative_prompt_ids: torch.Tensor | None = None, negative_prompt_attention_mask: torch.Tensor | None = None
+) -> Prompts | None:
+    if negative_prompt_ids is None:
+        return None
+    mask = negative_prompt_attention_mask
+    return Prompts(negative_prompt_ids, torch.ones_like(negative_prompt_ids) if mask is None else mask)
+
+
 def _generate(
     model: PreTrainedModel,
     inputs: Mapping[str, torch.Tensor],
     limit: int,
     settings: Mapping[str, Any],  # as for generate_ids
-    streamer: Streamer | None,
+    streamer: BaseStreamer | None,
 ) -> torch.Tensor:
     """Call ``model.generate`` for one text per prompt; a beam search streams the whole text at the end."""
     # Any, because transformers types generate as the method of another class
