@@ -1,4 +1,5 @@
 /** The page's state. Views watch the keys that they draw, and actions (writing.js) set them. */
+import { NO_TEMPLATE } from "./template.js";
 
 /**
  * @typedef {import("../remote_model.js").RemoteModel} RemoteModel
@@ -60,7 +61,7 @@
 /** @returns {State} */
 export function emptyState() {
   return {
-    model: null, vocabulary: null, name: "", source: null, template: { prefix: "", fields: [] }, loading: null, problem: "",
+    model: null, vocabulary: null, name: "", source: null, template: NO_TEMPLATE, loading: null, problem: "",
     prompt: "", settings: { temperature: 1, topK: 0, topP: 1, length: 150, seed: 1 }, seedIsGiven: false,
     ids: [], words: [], given: 0, draws: [], begun: null, edited: false, writing: null, reason: null,
     chosen: null, tab: "next", layer: null, head: null, surprise: false, raw: false, switchedOff: [], inner: null, hiddenFrom: null, copyIndex: null, tour: null,

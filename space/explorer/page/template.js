@@ -6,7 +6,8 @@
  * @property {string[]} fields
  */
 
-export const NO_TEMPLATE = Object.freeze({ prefix: "", fields: [] });
+/** @type {Template} */
+export const NO_TEMPLATE = { prefix: "", fields: [] };
 
 /**
  * @param {unknown} json the parsed review_template.json, undefined if there is none
@@ -16,7 +17,7 @@ export function parseTemplate(json) {
   const { prefix, fields } = /** @type {any} */ (json ?? {});
   const isText = (/** @type {unknown} */ value) => typeof value === "string" && value.length <= 200;
   const sound = isText(prefix) && Array.isArray(fields) && fields.length <= 50 && fields.every(isText);
-  return sound ? { prefix, fields } : { prefix: "", fields: [] };
+  return sound ? { prefix, fields } : NO_TEMPLATE;
 }
 
 /**

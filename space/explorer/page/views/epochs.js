@@ -4,6 +4,7 @@ import { ModelFiles } from "../../model_files.js";
 import { loadRemoteModel } from "../../remote_model.js";
 import { distribution, surprises } from "../../sampling.js";
 import { fillRow, finder, make, makeItem } from "../dom.js";
+import { logitsBefore, meanSurprise } from "../inner_values.js";
 import { nameOfToken, nameOfWord } from "../names.js";
 import { drawAttention } from "./attention.js";
 
@@ -158,7 +159,7 @@ async function drawEpoch(find, text, state, position, isCurrent) {
   if (!isCurrent()) return;
   drawNext(find, text, here, position, found);
   drawAttention(find(".epoch-attended"), here, text, position);
-  find(".epoch-surprise").textContent = text("epoch_surprise", { nats: text.fixed(mean(surprises(inner.logits, ids)), 3) });
+  find(".epoch-surprise").textContent = text("epoch_surprise", { nats: text.fixed(meanSurprise(surprises(inner.logits, ids), 0), 3) });
   const { ids: added } = await model.generate(ids.slice(0, given), { ...settings, maxNewTokens: WRITTEN });
   const written = await vocabulary.decode([...ids.slice(0, given), ...added]);
   if (isCurrent()) find(".epoch-text").textContent = written;
@@ -250,16 +251,10 @@ async function readIndex(source) {
  * @returns {Promise<NextWord[]>} the likeliest words, and the text's
  */
 async function nextWords(state, text, position) {
-  const { model, inner, ids, vocabulary } = state, size = model.config.vocabSize;
-  const logits = inner.logits.subarray((position - 1) * size, position * size);
-  const { ids: ranked, before } = distribution(logits, { suppress: model.generation.suppress });
+  const { model, ids, vocabulary } = state;
+  const { ids: ranked, before } = distribution(logitsBefore(state, position), { suppress: model.generation.suppress });
   const ranks = Array.from({ length: Math.min(SHOWN, ranked.length) }, (_, rank) => rank), own = ranked.indexOf(ids[position]);
   if (own >= ranks.length) ranks.push(own);
   const labels = await vocabulary.labels(ranks.map((rank) => ranked[rank]));
   return ranks.map((rank, at) => ({ name: nameOfToken(state, text, ranked[rank], labels[at]), probability: before[rank], isOwn: rank === own }));
-}
-
-/** @param {Float32Array} values */
-function mean(values) {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

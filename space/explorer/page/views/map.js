@@ -34,29 +34,29 @@ const GROUPS = {
 export function mount(element, store, text) {
   const find = finder(element), canvas = find("canvas"), tip = find(".tip");
   /** @type {RemoteModel | null} the model that the points are of */ let drawn = null;
+  /** @type {import("../projection.js").Plane | null} null until the points are placed */ let plane = null;
   /** @type {Shown} */ const shown = { points: [], groups: new Map(), near: [], group: "" };
   let asked = 0;
 
   async function prepare(/** @type {import("../store.js").State} */ state) {
     const { model, vocabulary } = state;
     drawn = model;
+    plane = null;
     Object.assign(shown, { points: [], near: [], groups: new Map() });
     if (!model || !vocabulary) return;
-    const { points, groups, plane } = await placeWords(model, vocabulary, (id, label) => nameOfToken(state, text, id, label));
+    const placed = await placeWords(model, vocabulary, (id, label) => nameOfToken(state, text, id, label));
     if (drawn !== model) return;
-    Object.assign(shown, { points, groups });
+    plane = placed.plane;
+    Object.assign(shown, { points: placed.points, groups: placed.groups });
     drawGroups();
     find(".map-word").value ||= firstWord(shown, state);
-    await showNearest(model, plane);
+    await showNearest();
   }
 
-  /** @type {import("../projection.js").Plane | null} */ let kept = null;
-
-  async function showNearest(/** @type {RemoteModel | null} */ model, /** @type {import("../projection.js").Plane | null} */ plane = kept) {
-    kept = plane;
-    const { state } = store, current = ++asked, word = find(".map-word").value.trim();
-    const { vocabulary } = state;
-    if (!word || !plane || !model || !vocabulary || state.model !== model) return;
+  async function showNearest() {
+    const { state } = store, { model, vocabulary } = state, current = ++asked, word = find(".map-word").value.trim();
+    const own = plane;
+    if (!word || !own || !model || !vocabulary || model !== drawn) return;
     const id = await idOf(vocabulary, word);
     if (current !== asked) return;
     find(".nearest").replaceChildren();
@@ -65,7 +65,7 @@ export function mount(element, store, text) {
     shown.near = [];
     if (!known) return drawMap(canvas, shown);
     const found = await model.nearest(id, NEAREST), ids = [id, ...found.map((each) => each.id)];
-    const near = await placeTokens(model, vocabulary, ids, plane, (each, label) => nameOfToken(state, text, each, label));
+    const near = await placeTokens(model, vocabulary, ids, own, (each, label) => nameOfToken(state, text, each, label));
     if (current !== asked) return;
     shown.near = near;
     find(".nearest").replaceChildren(...found.map(({ cosine }, i) => makeRow(near[i + 1].name, cosine)));
@@ -80,7 +80,7 @@ export function mount(element, store, text) {
 
   function choose(/** @type {string} */ word) {
     find(".map-word").value = word;
-    showNearest(store.state.model);
+    showNearest();
   }
 
   function drawGroups() {
@@ -111,7 +111,7 @@ export function mount(element, store, text) {
   });
   find("form").addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
-    showNearest(store.state.model);
+    showNearest();
   });
   new ResizeObserver(() => drawMap(canvas, shown)).observe(canvas);
   store.watch(["tab", "model"], (state) => {

@@ -33,8 +33,8 @@ export function mount(element, store, text) {
       begin.focus();
       return;
     }
-    const { ids, chosen, template } = store.state, { show } = STEPS[step];
-    const { header } = shownWords({ ...store.state, raw: false, template }, text);
+    const { ids, chosen } = store.state, { show } = STEPS[step];
+    const { header } = shownWords({ ...store.state, raw: false }, text);
     // a word of the running text with some words before it
     const word = chosen ?? Math.min(header + 4, ids.length - 1);
     store.set({ tour: step, raw: false, surprise: false, hiddenFrom: null, ...(word > 0 ? { chosen: word } : {}), ...show });
