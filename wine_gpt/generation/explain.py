@@ -136,10 +136,10 @@ def to_terminal(explanation: Explanation, *, color: bool) -> str:
         f"then the likeliest next {explanation.unit}s at temperature {explanation.temperature:g}, * = chosen."
     )
     prompt_length = len(explanation.words) - len(explanation.steps)
+    mark = _shaded if color else _with_percentage
     blocks = [legend]
     for position, step in enumerate(explanation.steps, prompt_length):
         earlier = zip(explanation.words[:position], step.attention, strict=True)
-        mark = _shaded if color else _with_percentage
         highest = max(step.attention)
         text = "".join(mark(word, weight, highest) for word, weight in earlier)
         blocks.append(f"{text}{_bold(explanation.words[position], color)}\n    {_alternatives_line(step, color)}")
