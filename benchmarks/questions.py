@@ -36,8 +36,18 @@ from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED
 from wine_gpt.markdown import table
 from wine_gpt.modeling.pretrained import load_model_and_tokenizer
-from wine_gpt.tasks.questions import SCORES, Answer, Question, answer_question
+from wine_gpt.tasks.questions import Answer, Question, answer_question
 
+# what the answers are sorted by, with the names of lm-evaluation-harness
+SCORES: dict[str, Callable[[Answer], float]] = {
+    # acc
+    "log likelihood": lambda answer: answer.log_likelihood,
+    # for choices of different lengths; acc_norm divides by bytes
+    "per token": lambda answer: answer.log_likelihood / answer.tokens,
+    # acc_mutual_info: Holtzman et al. 2021, "Surface Form Competition: Why the Highest Probability Answer Isn't Always
+    # Right"
+    "gain": lambda answer: answer.log_likelihood - answer.without_review,
+}
 FILE = Path(__file__).with_suffix(".jsonl")
 SEED = 2026
 COUNTS = {"fruit": 18, "food": 16, "ready": 16}
@@ -197,9 +207,8 @@ def by_models(questions: list[Asked], runs: list[str]) -> dict[str, dict[str, li
                 )
                 for asked in questions
             ]
-            for score in SCORES:
-                name = f"{context}, {score.__name__.replace('_', ' ')}"
-                record(found, name, questions, [choose(each, score) for each in answers])
+            for name, score in SCORES.items():
+                record(found, f"{context}, {name}", questions, [choose(each, score) for each in answers])
         record(found, "the likelihood without the review", questions, [choose(each, prior) for each in answers])
     return found
 

@@ -2,12 +2,10 @@
 
 The model only continues reviews, so a question is the beginning of a sentence, such as "pair it with", and each choice
 is one way to continue it. The choices are sorted as lm-evaluation-harness does for multiple choice: by the sum of the
-log probabilities of their tokens (``acc``). :data:`SCORES` has the other scores, which ``benchmarks/questions.py``
-compares.
+log probabilities of their tokens (``acc``). ``benchmarks/questions.py`` compares this score with others.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -51,27 +49,6 @@ class Answer:
     tokens: int
     log_likelihood: float
     without_review: float
-
-
-def log_likelihood(answer: Answer) -> float:
-    """Return the score by which answers are sorted, ``acc`` in lm-evaluation-harness."""
-    return answer.log_likelihood
-
-
-def per_token(answer: Answer) -> float:
-    """Return the mean ln p of a token, in nats: for choices of different lengths; ``acc_norm`` divides by bytes."""
-    return answer.log_likelihood / answer.tokens
-
-
-def gain(answer: Answer) -> float:
-    """Return what the review adds to the log likelihood, in nats: ``acc_mutual_info``.
-
-    Source: Holtzman et al. 2021, "Surface Form Competition: Why the Highest Probability Answer Isn't Always Right".
-    """
-    return answer.log_likelihood - answer.without_review
-
-
-SCORES: tuple[Callable[[Answer], float], ...] = (log_likelihood, per_token, gain)
 
 
 def read_question(question: str, choices: Sequence[str] | None) -> Question:
@@ -137,14 +114,14 @@ def answer_question(
         Answer(choice, len(logs), sum(logs), sum(logs_without))
         for choice, logs, logs_without in zip(question.choices, with_review, without, strict=True)
     ]
-    return sorted(answers, key=log_likelihood, reverse=True)
+    return sorted(answers, key=lambda answer: answer.log_likelihood, reverse=True)
 
 
 def probabilities(answers: Sequence[Answer]) -> list[float]:
     """Return the likelihood of each answer divided by that of all."""
-    highest = max(map(log_likelihood, answers))
-    weights = [math.exp(answer.log_likelihood - highest) for answer in answers]
-    return [weight / sum(weights) for weight in weights]
+    likelihoods = torch.tensor([answer.log_likelihood for answer in answers], dtype=torch.float64)
+    found: list[float] = likelihoods.softmax(0).tolist()
+    return found
 
 
 def _encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
