@@ -31,6 +31,7 @@ from wine_gpt.data.batching import Indices, collate, evaluation_batches
 from wine_gpt.data.template import COMPOSED
 from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.modeling.pretrained import load_model
+from wine_gpt.modeling.scoring import SCORING_TOKENS
 from wine_gpt.tasks.classification.baselines import COMMONEST, TF_IDF, score_commonest, score_tf_idf
 from wine_gpt.tasks.classification.classify import LabeledTexts, label_texts
 from wine_gpt.tasks.classification.labels import find_labels
@@ -119,7 +120,7 @@ class Comparison:
     def _states(self, model: GPT2LMHeadModel, split: Dataset) -> np.ndarray:
         """Return each review's last hidden states, averaged over its words."""
         found = np.empty((len(split), model.config.n_embd), np.float32)
-        for indices in evaluation_batches(split, model.config.n_positions, 4096):
+        for indices in evaluation_batches(split, model.config.n_positions, SCORING_TOKENS):
             rows = collate(split, indices, model.config.n_positions, self.base.tokenizer.eos_token_id)
             hidden = model.transformer(rows.input_ids, use_cache=False).last_hidden_state
             real = torch.arange(hidden.shape[1]) <= last_word(rows)[:, None]
