@@ -11,12 +11,16 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wine_gpt.cli import Parser, exits_cleanly, number, rare_garbage_collection
 from wine_gpt.commands import print_form_note
 from wine_gpt.config import TEMPERATURES
 from wine_gpt.errors import UserError
 from wine_gpt.model_path import local_folder
+
+if TYPE_CHECKING:
+    from wine_gpt.generation.explain import Explanation
 
 
 @exits_cleanly
@@ -29,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # imported after the command line is checked, because importing torch takes seconds
     with rare_garbage_collection():
         from wine_gpt.data.template import ReviewTemplate
-        from wine_gpt.generation.explain import explain, require_attention, to_html, to_terminal
+        from wine_gpt.generation.explain import explain, require_attention
         from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, hide_values
         from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 
@@ -49,17 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         **sampling(options),
         **(hide_values(inputs, tokenizer, [options.prompt], template) if template and options.guidance_scale else {}),
     )[0].tolist()
-    if not (options.explain or options.html):
-        return
-    explanation = explain(
-        model,
-        tokenizer,
-        ids,
-        inputs["input_ids"].shape[1],
-        temperature=options.temperature or (not options.greedy and model.generation_config.temperature) or 1.0,
-        layer=options.layer,
-        head=options.head,
-    )
+    if options.explain or options.html:
+        temperature = options.temperature or (not options.greedy and model.generation_config.temperature) or 1.0
+        view = {"layer": options.layer, "head": options.head}
+        length = inputs["input_ids"].shape[1]
+        show(explain(model, tokenizer, ids, length, temperature=temperature, **view), options)
+
+
+def show(explanation: "Explanation", options: argparse.Namespace) -> None:
+    """Print the explanation for --explain, and write it as a page for --html."""
+    from wine_gpt.generation.explain import to_html, to_terminal
+
     if options.explain:
         print(f"\n{to_terminal(explanation, color=wants_color())}")
     if options.html:

@@ -32,10 +32,11 @@ def compare(
     # a fine-tuned model that is worse after the header is worse than the base with the header as its prompt
     better = enough and whole.perplexity_change.high < 0 and text.perplexity_change.low <= 0
     shown = base[1]
-    value_hidden = hidden is not None and HiddenValue(
-        Score.of(hidden), perplexity_change(hidden[:, NATS], shown[:, NATS], shown[:, WORDS], seed)
-    )
-    return Comparison(whole, text, better, train_fraction, value_hidden or None)
+    value_hidden = None
+    if hidden is not None:
+        change = perplexity_change(hidden[:, NATS], shown[:, NATS], shown[:, WORDS], seed)
+        value_hidden = HiddenValue(Score.of(hidden), change)
+    return Comparison(whole, text, better, train_fraction, value_hidden)
 
 
 def verdict(comparison: Comparison, reviews: int) -> str:

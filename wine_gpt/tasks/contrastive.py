@@ -79,8 +79,8 @@ class ContrastiveLoss(SummedLoss[GPT2Model]):
         """
         cosines = self.embed(first, first_mask) @ self.embed(second, second_mask).T / TEMPERATURE
         same_review = torch.arange(len(cosines), device=cosines.device)
-        second, first = (cross_entropy(logits, same_review, reduction="sum") for logits in (cosines, cosines.T))
-        return (second + first) / 2
+        losses = [cross_entropy(logits, same_review, reduction="sum") for logits in (cosines, cosines.T)]
+        return (losses[0] + losses[1]) / 2
 
     def embed(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return embeddings of length 1, float32 of shape (reviews, width): the mean of the last hidden states."""
