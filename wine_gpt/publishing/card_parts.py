@@ -13,13 +13,12 @@ from jinja2 import Environment as TemplateEnvironment
 from jinja2 import FileSystemLoader, StrictUndefined
 
 from wine_gpt.config import GenerationDefaults
-from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
 from wine_gpt.markdown import code, escape, fenced
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.publishing.card_tables import GRAMS_PER_KWH, grams_of_co2
-from wine_gpt.publishing.corpus import PUBLIC, Corpus
+from wine_gpt.publishing.corpus import Corpus, is_local
 from wine_gpt.publishing.hub import MAIN
 from wine_gpt.publishing.run_record import DOWNLOADS, RunRecord
 from wine_gpt.publishing.samples import SEED, Sample
@@ -158,7 +157,7 @@ def shared_values(run: RunRecord, name: str, revision: str, samples: Sequence[Sa
         "samples": _samples_by_prompt(samples),
         "version": run.metrics.environment.packages.get("wine_gpt") or __version__,
         "source": source_url() or "",
-        "has_own_data": _has_own_data(run),
+        "has_own_data": is_local(run.config.data.path),
     }
 
 
@@ -236,7 +235,9 @@ def repeat_command(
     install = f'pip install -e ".[{extra}]"' if extra else "pip install -e ."
     source = source_url()
     clone = [f"git clone {source} wine_gpt", "cd wine_gpt", install] if source else []
-    train = f"{_launcher(training, environment)} {script}{' --data.path FILE' if _has_own_data(run) else ''}"
+    train = (
+        f"{_launcher(training, environment)} {script}{' --data.path FILE' if is_local(run.config.data.path) else ''}"
+    )
     return {"install": install, "command": "\n".join([*clone, *downloads, train])}
 
 
@@ -259,12 +260,6 @@ def _launcher(training: TrainingSummary, environment: Environment) -> str:
         return f"{threads}python"
     config = f"configs/accelerate/{'cpu_processes' if is_cpu else 'gpus'}.yaml"
     return f"{threads}accelerate launch --config_file {config} --num_processes {training.processes}"
-
-
-def _has_own_data(run: RunRecord) -> bool:
-    """Return whether the published config can't name the training texts."""
-    path = run.config.data.path
-    return path not in PUBLIC and not is_hub_dataset(path)
 
 
 # Any: a template's values are texts, lists, booleans and a Corpus

@@ -138,7 +138,12 @@ def _languages(codes: str | None) -> tuple[str, ...]:
 
 def published_path(path: str) -> str:
     """Return a data source without the folders of the local machine."""
-    return path if path in PUBLIC or is_hub_dataset(path) else Path(path).name
+    return Path(path).name if is_local(path) else path
+
+
+def is_local(path: str) -> bool:
+    """Return whether a data source is a file or folder of this machine."""
+    return path not in PUBLIC and not is_hub_dataset(path)
 
 
 def is_kaggle_cached() -> bool:

@@ -16,8 +16,8 @@ from huggingface_hub import get_token
 from PIL import Image
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
+from wine_gpt.publishing.corpus import is_local
 from wine_gpt.publishing.hub import StagedRepo
 
 HUB_TOKEN = "an access token of the Hub"
@@ -124,7 +124,7 @@ def _path_leaks(run: Path, data: DataConfig) -> Iterator[Leak]:
         "the path of the working folder": Path.cwd(),
         "the path of your home folder": Path.home(),
     }
-    if data.path not in ("sample", "kaggle") and not is_hub_dataset(data.path):
+    if is_local(data.path):
         folders["the path of the training data"] = Path(data.path).expanduser()
     for kind, folder in folders.items():
         for path in {folder.absolute(), folder.resolve()} - {Path(folder.anchor or "/")}:

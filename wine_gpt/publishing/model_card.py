@@ -195,11 +195,10 @@ def _refit(run: RunRecord) -> str:
     refit = run.metrics.refit
     if refit is None:
         return ""
-    epochs = f"{refit.epochs:,} epoch{'' if refit.epochs == 1 else 's'}"
     return (
-        f"**These weights were trained on all {refit.reviews:,} texts in {epochs}, so no text is left to score them "
-        f"on.** The figures are those of the run {code(refit.run)}, which was trained with the same settings on the "
-        "training split alone and tested on texts that it had not seen."
+        f"**These weights were trained on all {refit.reviews:,} texts in {counted(refit.epochs, 'epoch')}, so no text "
+        f"is left to score them on.** The figures are those of the run {code(refit.run)}, which was trained with the "
+        "same settings on the training split alone and tested on texts that it had not seen."
     )
 
 

@@ -32,7 +32,7 @@ from wine_gpt.publishing.classifier_card import (
     holds_classifier,
     read_classifier,
 )
-from wine_gpt.publishing.corpus import is_kaggle_cached, published_path
+from wine_gpt.publishing.corpus import PUBLIC, is_kaggle_cached, published_path
 from wine_gpt.publishing.explorer import ExplorerSettings, epoch_files, page_files
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
@@ -274,7 +274,7 @@ def _kept_epochs(run: Path) -> tuple[str, ...]:
 def write_index(publication: Publication, run: RunRecord, file: Path) -> str | None:
     """Write the index of training spans, with which the demo marks copied spans, or return why it is left out."""
     data = run.config.data
-    wanted = data.path in ("sample", "kaggle") if publication.index is None else publication.index
+    wanted = data.path in PUBLIC if publication.index is None else publication.index
     if not wanted:
         return "whoever knows 12 words in a row could check that they were trained on; the option index adds it"
     # staging makes no request to the Hub or to Kaggle
