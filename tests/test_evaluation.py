@@ -223,7 +223,7 @@ def test_generated_texts_depend_on_seed_and_settings(base: Path) -> None:
 def test_predictions_are_the_models_probabilities_one_text_at_a_time(base: Path, reviews: Reviews) -> None:
     model, tokenizer = load_subject(base)
     some = list(texts(reviews.splits["test"]))[:7]
-    for text, prediction in zip(some, predict(model, tokenizer, some, visible=False), strict=True):
+    for text, prediction in zip(some, predict(model, tokenizer, some), strict=True):
         ids = torch.tensor([*tokenizer(text)["input_ids"], tokenizer.eos_token_id])
         with torch.no_grad():
             probabilities = model(ids[None]).logits[0].softmax(-1)
@@ -239,13 +239,13 @@ def test_predictions_are_the_models_probabilities_one_text_at_a_time(base: Path,
 
 
 def test_a_text_that_spells_the_end_of_text_is_scored_to_its_end(base: Path) -> None:
-    (prediction,) = predict(*load_subject(base), ["wine [EOS] is red"], visible=False)
+    (prediction,) = predict(*load_subject(base), ["wine [EOS] is red"])
     assert len(prediction.nats) == prediction.words == len(["[", "eos", "]", "is", "red"])
 
 
 def test_a_text_longer_than_the_model_counts_up_to_its_last_position(base: Path) -> None:
     model, tokenizer = load_subject(base)
-    (prediction,) = predict(model, tokenizer, ["wine " + "plum " * 200], visible=False)
+    (prediction,) = predict(model, tokenizer, ["wine " + "plum " * 200])
     # the first of the 96 positions predicts the first word, which is not counted
     assert len(prediction.nats) == prediction.words == 95
     assert prediction.characters == 95 * len(" plum")
@@ -267,7 +267,7 @@ def test_nats_of_subword_tokens_are_divided_by_the_classs_words(
     lengths = [len(tokenizer(text)["input_ids"]) for text in held_out]
     assert max(lengths) > 160 > min(lengths)
     short = [text for text, length in zip(held_out, lengths, strict=True) if length <= 159]
-    (prediction,) = predict(*load_subject(bpe), short[:1], visible=False)
+    (prediction,) = predict(*load_subject(bpe), short[:1])
     tokens = len(tokenizer(short[0].removeprefix("wine"))["input_ids"])
     assert prediction.nats.tolist() == pytest.approx([math.log(len(tokenizer))] * tokens)
     assert prediction.words == len(class_words(short[0])) - 1

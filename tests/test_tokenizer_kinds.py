@@ -163,7 +163,7 @@ def test_losses_are_per_word_of_the_same_words(run: tuple[str, PretrainConfig]) 
     kind, config = run
     model, tokenizer = load_model_and_tokenizer(config.output_dir)
     held_out = list(texts(load_reviews(config.data).splits["test"]))
-    predictions = predict(model, tokenizer, held_out, visible=False)
+    predictions = predict(model, tokenizer, held_out)
     nats = sum(prediction.nats.sum() for prediction in predictions)
     tokens = sum(len(prediction.nats) for prediction in predictions)
     test = RunMetrics.load(Path(config.output_dir)).test

@@ -68,9 +68,7 @@ class _Tokens(NamedTuple):
         return _Tokens(self.ids[tokens], self.nats[tokens], self.confidence[tokens], self.correct[tokens])
 
 
-def predict(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, visible: bool = True
-) -> list[Prediction]:
+def predict(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[Prediction]:
     """Run the model over each text once, in float32.
 
     As in :mod:`wine_gpt.modeling.scoring`, a text is [BOS] words [EOS], its first word is not counted, and the tokens
@@ -80,7 +78,6 @@ def predict(
         model: put into evaluation mode.
         tokenizer: the model's, with a start and an end of text; its tokens need not be words.
         texts: whole reviews, as :func:`wine_gpt.data.reviews.texts` yields them.
-        visible: whether to show progress.
     """
     encoded = tokenizer(
         list(texts),
@@ -95,7 +92,7 @@ def predict(
     positions = model.config.max_position_embeddings
     budget = max(SCORING_TOKENS * SCORING_VOCABULARY // max(len(tokenizer), SCORING_VOCABULARY), 1)
     batches = list(evaluation_batches(split, positions, budget))
-    progress = Progress(len(batches), visible=visible)
+    progress = Progress(len(batches))
     predictions: dict[int, Prediction] = {}
     model.eval()
     for indices in batches:
