@@ -203,7 +203,7 @@ def test_values_and_bands(values: list[Any], names: tuple[str, ...]) -> None:
     labels = find_labels(splits_of(values), "x", 2, 4)
     assert labels.names == names
     assert labels.ids["train"].max() == len(names) - 1
-    assert labels.counts("train").min() >= 1
+    assert labels.train_counts.min() >= 1
 
 
 def test_held_out_numbers_outside_the_training_reviews_fall_into_the_nearest_band() -> None:

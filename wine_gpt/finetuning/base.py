@@ -2,10 +2,11 @@
 
 import dataclasses
 import os
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerFast
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
 from wine_gpt.base_model import base_of, data_settings, refit_of
@@ -16,6 +17,7 @@ from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.files import read_json, sha256
 from wine_gpt.model_path import describe_missing
+from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.processes import main_process_first, require_equal
 from wine_gpt.tokenizer import load_tokenizer
 from wine_gpt.tokenizer.files import describe_other_words
@@ -43,6 +45,10 @@ class Base:
     def template(self) -> ReviewTemplate:
         """The template that the base's texts were rendered with."""
         return ReviewTemplate.from_config(self.data)
+
+    def load_model(self) -> GPT2LMHeadModel:
+        """Load the weights."""
+        return typing.cast(GPT2LMHeadModel, load_model(self.path))
 
 
 def load_base(path: str) -> Base:

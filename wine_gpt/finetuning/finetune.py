@@ -3,25 +3,25 @@
 Reviews, splits and tokenizer are the base's, so the base has not seen a subset's test reviews either.
 """
 
-import contextlib
 from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 
 from wine_gpt.config import FinetuneConfig
+from wine_gpt.data.reviews import Reviews
 from wine_gpt.data.subsets import choose_subsets, find_subsets
 from wine_gpt.errors import UserError
 from wine_gpt.finetuning.adapter import require_peft
-from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
+from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.finetuning.table import read_subsets, save_table
+from wine_gpt.finetuning.task_run import base_session
 from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.run_folder import CONFIG
 from wine_gpt.tokenizer import tokenize_splits
-from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 
 logger = get_logger(__name__)
 
@@ -35,21 +35,17 @@ def finetune(config: FinetuneConfig) -> list[SubsetMetrics]:
         UserError: for anything that the user can put right.
         RunInterrupted: after a checkpoint, on SIGTERM or Ctrl-C.
     """
-    folder = Path(config.output_dir)
-    with contextlib.ExitStack() as stack:
-        with shared_errors():
-            base = load_base(config.base)
-            if config.method == "lora":
-                require_peft()
-            accelerator = stack.enter_context(accelerator_session(config.training, folder))
-        require_equal_settings(config, accelerator)
-        return _finetune_subsets(base, config, folder, accelerator)
+    with shared_errors():
+        if config.method == "lora":
+            require_peft()
+    with base_session(config) as (base, reviews, accelerator):
+        return _finetune_subsets(base, reviews, config, accelerator)
 
 
 def _finetune_subsets(
-    base: Base, config: FinetuneConfig, folder: Path, accelerator: Accelerator
+    base: Base, reviews: Reviews, config: FinetuneConfig, accelerator: Accelerator
 ) -> list[SubsetMetrics]:
-    reviews = load_base_reviews(base, config)
+    folder = Path(config.output_dir)
     with shared_errors():
         subsets, left_out = choose_subsets(
             find_subsets(reviews.splits, config.field), config.field, str(config.requested), config.min_reviews

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.util
 import time
-import typing
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -17,7 +16,7 @@ from wine_gpt.data.batching import Indices
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews
 from wine_gpt.evaluation.sections import copying
-from wine_gpt.files import JsonObject, write_json
+from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.adapter import build_adapter
 from wine_gpt.finetuning.comparison import compare, verdict
 from wine_gpt.finetuning.interpolation import keep_best_alpha
@@ -27,7 +26,7 @@ from wine_gpt.finetuning.scoring import score_with_and_without_header, score_wit
 from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.task_run import TaskRun
 from wine_gpt.modeling.loss import LanguageModelLoss
-from wine_gpt.modeling.pretrained import load_model, save_model
+from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Sums
 from wine_gpt.tokenizer.encoding import require_known_words
 from wine_gpt.training.record import Environment
@@ -117,13 +116,11 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         return self.save_on_main_process(lambda: self._save(trainer.module.model, metrics, started))
 
     def _trainer(self) -> Trainer[LanguageModelLoss]:
-        model = typing.cast(GPT2LMHeadModel, load_model(self.base.path))
+        model = self.base.load_model()
         if self.config.method == "lora":
             model = build_adapter(model, self.config.lora, self.config.training.seed)
         model = model.to(self.accelerator.device)
-        objective = SubsetModeling(model, self.reviews, self.config.objective, self.accelerator)
-        checkpoints = self.folder / run_folder.CHECKPOINTS
-        return Trainer(objective, self.config.training, self.accelerator, checkpoints, self.resume_key)
+        return self.make_trainer(SubsetModeling(model, self.reviews, self.config.objective, self.accelerator))
 
     def _score_with_hidden_value(
         self, trainer: Trainer[LanguageModelLoss], split: Dataset, headers: Indices
@@ -135,20 +132,18 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         return score_with_hidden_value(trainer, split, headers, spans)
 
     def _save(self, model: GPT2LMHeadModel, metrics: SubsetMetrics, started: float) -> SubsetMetrics:
-        """Write the folder's files, the metrics last, and return the metrics with copying, seconds and size."""
+        """Write the folder's files, and return the metrics with copying, seconds and size."""
         # with the default, "auto", peft requests the base's vocabulary size from the Hub
         settings = {"save_embedding_layers": False} if self.config.method == "lora" else {}
         save_model(self.folder, model, self.base.tokenizer, **settings)
         self.base.template.save(self.folder)
         self.write_config(dataclasses.replace(self.config, value=self.subset.value, variety=None))
-        metrics = dataclasses.replace(
+        return dataclasses.replace(
             metrics,
             copying=self._check_copying(model),
             seconds=round(time.monotonic() - started, 1),
             size_bytes=(self.folder / WEIGHTS[self.config.method]).stat().st_size,
         )
-        write_json(self.folder / run_folder.METRICS, metrics.to_dict())
-        return metrics
 
     def _check_copying(self, model: GPT2LMHeadModel) -> CopyCheck | None:
         """Measure the spans in common with the subset's training reviews; None without the package ``evaluate``.

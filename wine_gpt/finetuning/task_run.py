@@ -4,9 +4,9 @@ import contextlib
 import dataclasses
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -17,11 +17,12 @@ from wine_gpt.config import FinetuneConfig
 from wine_gpt.config_io import to_yaml
 from wine_gpt.data.reviews import Reviews
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, read_json, read_record, write_atomically
+from wine_gpt.files import JsonObject, read_json, read_record, write_atomically, write_json
 from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.modeling.scoring import ValidationScore
 from wine_gpt.processes import shared_errors
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
+from wine_gpt.training.objective import LossT, Objective
 from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume
 from wine_gpt.training.trackers import log_results, start_trackers
 from wine_gpt.training.trainer import Trainer
@@ -29,7 +30,14 @@ from wine_gpt.training.trainer import Trainer
 logger = get_logger(__name__)
 
 
-MetricsT = TypeVar("MetricsT")
+class Metrics(Protocol):
+    """The figures of a finished run."""
+
+    def to_dict(self) -> JsonObject:
+        """Return the content of the metrics file."""
+
+
+MetricsT = TypeVar("MetricsT", bound=Metrics)
 ScoreT = TypeVar("ScoreT", bound=ValidationScore)
 
 
@@ -111,6 +119,11 @@ class TaskRun(ABC, Generic[MetricsT]):
             )
         return read_record(file, self.read_metrics)
 
+    def make_trainer(self, objective: Objective[LossT]) -> Trainer[LossT]:
+        """Return a trainer whose checkpoints are in the run's folder."""
+        checkpoints = self.folder / run_folder.CHECKPOINTS
+        return Trainer(objective, self.config.training, self.accelerator, checkpoints, self.resume_key)
+
     def start(self, trainer: Trainer[Any], name: str) -> None:
         """Resume if the config says so, clear the folder, and start the trackers.
 
@@ -142,11 +155,16 @@ class TaskRun(ABC, Generic[MetricsT]):
         return test, validation
 
     def save_on_main_process(self, save: Callable[[], MetricsT]) -> MetricsT:
-        """Return on all processes what ``save`` returns on the main process, or raise its error on all."""
+        """Write the metrics file with what ``save`` returns on the main process, after its files.
+
+        Returns:
+            the metrics, on all processes; an error is raised on all, too.
+        """
         saved: list[Any] = [None]
         with shared_errors():
             if self.accelerator.is_main_process:
                 saved = [save()]
+                write_json(self.folder / run_folder.METRICS, saved[0].to_dict())
         metrics: MetricsT = broadcast_object_list(saved)[0]
         return metrics
 
@@ -154,6 +172,21 @@ class TaskRun(ABC, Generic[MetricsT]):
         """Write a config, with the absolute path of the base, into the folder."""
         absolute = dataclasses.replace(config, base=self.base.path)
         write_atomically(self.folder / run_folder.FINETUNE_CONFIG, to_yaml(absolute))
+
+
+@contextlib.contextmanager
+def base_session(config: FinetuneConfig) -> Iterator[tuple[Base, Reviews, Accelerator]]:
+    """Load the base and its reviews, and create an Accelerator that is ended on leaving.
+
+    Raises:
+        UserError: on all processes, if they can't be loaded, or the processes have different settings.
+    """
+    with contextlib.ExitStack() as stack:
+        with shared_errors():
+            base = load_base(config.base)
+            accelerator = stack.enter_context(accelerator_session(config.training, Path(config.output_dir)))
+        require_equal_settings(config, accelerator)
+        yield base, load_base_reviews(base, config), accelerator
 
 
 def finish_task(
@@ -165,17 +198,11 @@ def finish_task(
         UserError: for anything that the user can fix.
         RunInterrupted: after a checkpoint, on SIGTERM or Ctrl-C.
     """
-    folder = Path(config.output_dir)
-    with contextlib.ExitStack() as stack:
-        with shared_errors():
-            base = load_base(config.base)
-            accelerator = stack.enter_context(accelerator_session(config.training, folder))
-        require_equal_settings(config, accelerator)
-        reviews = load_base_reviews(base, config)
+    with base_session(config) as (base, reviews, accelerator):
         run = make_run(base, reviews, config, accelerator)
         with shared_errors():
             if accelerator.is_main_process:
-                if (folder / run_folder.CONFIG).is_file():
-                    raise UserError(f"output_dir: {folder} is a pretraining run: name another folder")
+                if (run.folder / run_folder.CONFIG).is_file():
+                    raise UserError(f"output_dir: {run.folder} is a pretraining run: name another folder")
                 run.require_ready()
         return run.finish()

@@ -5,22 +5,19 @@ Reviews, splits and tokenizer are the base's, so the base has not seen the test 
 
 import dataclasses
 import tempfile
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from accelerate import Accelerator
-from transformers import GPT2LMHeadModel
 
-from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.data.reviews import Reviews, running_texts
-from wine_gpt.files import JsonObject, write_json
+from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.finetuning.task_run import TaskRun, finish_task
-from wine_gpt.modeling.pretrained import load_model, quiet_transformers, save_model
+from wine_gpt.modeling.pretrained import quiet_transformers, save_model
 from wine_gpt.processes import main_process_first
 from wine_gpt.tasks.contrastive import Contrastive, ContrastiveLoss, ContrastiveScore
 from wine_gpt.tasks.similarity import load_sentence_model, require_sentence_transformers
@@ -53,14 +50,7 @@ class EmbeddingMetrics:
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object."""
-        return {
-            **vars(self),
-            "base": dataclasses.asdict(self.base),
-            "test": self.test.to_dict(),
-            "validation": self.validation.to_dict(),
-            "training": self.training.to_dict("nats_per_review"),
-            "environment": dataclasses.asdict(self.environment),
-        }
+        return {**dataclasses.asdict(self), "training": self.training.to_dict("nats_per_review")}
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:
@@ -108,21 +98,18 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
     def run(self) -> EmbeddingMetrics:
         """Train, score and save the model."""
         tokenized = main_process_first(lambda: tokenize_splits(self.texts, self.base.tokenizer))
-        language_model = typing.cast(GPT2LMHeadModel, load_model(self.base.path))
-        objective = Contrastive(language_model.transformer, self.base.tokenizer, tokenized)
-        trainer = Trainer(
-            objective, self.config.training, self.accelerator, self.folder / run_folder.CHECKPOINTS, self.resume_key
-        )
+        objective = Contrastive(self.base.load_model().transformer, self.base.tokenizer, tokenized)
+        trainer = self.make_trainer(objective)
         test, validation = self.train(trainer, lambda name: objective.score(tokenized[name], self.accelerator))
         return self.save_on_main_process(lambda: self._save(trainer, test, validation))
 
     def _save(
         self, trainer: Trainer[ContrastiveLoss], test: ContrastiveScore, validation: ContrastiveScore
     ) -> EmbeddingMetrics:
-        """Write the folder's files, the metrics last."""
+        """Write the model and its config, and return the metrics."""
         save_sentence_model(self.folder, trainer, self.base)
         self.write_config(self.config)
-        metrics = EmbeddingMetrics(
+        return EmbeddingMetrics(
             base=BaseReference(self.base.path, self.base.sha256),
             test=test,
             validation=validation,
@@ -131,8 +118,6 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
             environment=Environment.of(self.accelerator.device),
             data_fingerprint=self.base.fingerprint,
         )
-        write_json(self.folder / run_folder.METRICS, metrics.to_dict())
-        return metrics
 
 
 def save_sentence_model(folder: Path, trainer: Trainer[ContrastiveLoss], base: Base) -> None:

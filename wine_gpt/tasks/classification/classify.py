@@ -4,25 +4,22 @@ Reviews, splits and tokenizer are the base's, so the base has not seen the class
 """
 
 import dataclasses
-import typing
 from pathlib import Path
 
 import numpy as np
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from datasets import Dataset, DatasetDict
-from transformers import GPT2LMHeadModel
 
-from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig, require
 from wine_gpt.data.reviews import Reviews, running_texts
 from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, write_json
+from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.finetuning.task_run import TaskRun, finish_task
-from wine_gpt.modeling.pretrained import load_model, save_model
+from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.tasks.classification.baselines import score_baselines
 from wine_gpt.tasks.classification.labels import MOST_NUMBERS, Labels, find_labels, list_values
@@ -105,30 +102,24 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
         labels, texts = self.labeled.labels, self.labeled.texts
         logger.info(_describe(self.label, labels, self.config.min_reviews))
         tokenized = main_process_first(lambda: tokenize_splits(texts, self.base.tokenizer))
-        trainer, objective = self._trainer(tokenized)
+        model = build_classifier(self.base.load_model(), labels.names, self.base.tokenizer, self.config.training.seed)
+        objective = Classification(model, self.base.tokenizer, tokenized, labels.ids, labels.ordered)
+        trainer = self.make_trainer(objective)
         test, validation = self.train(trainer, lambda name: objective.score(tokenized[name], name, self.accelerator))
         return self.save_on_main_process(lambda: self._save(trainer, test, validation))
-
-    def _trainer(self, tokenized: DatasetDict) -> tuple[Trainer[ClassificationLoss], Classification]:
-        labels, training = self.labeled.labels, self.config.training
-        language_model = typing.cast(GPT2LMHeadModel, load_model(self.base.path))
-        model = build_classifier(language_model, labels.names, self.base.tokenizer, training.seed)
-        objective = Classification(model, self.base.tokenizer, tokenized, labels.ids, labels.ordered)
-        checkpoints = self.folder / run_folder.CHECKPOINTS
-        return Trainer(objective, training, self.accelerator, checkpoints, self.resume_key), objective
 
     def _save(
         self, trainer: Trainer[ClassificationLoss], test: ClassifierScore, validation: ClassifierScore
     ) -> ClassifierMetrics:
-        """Write the folder's files, the metrics last."""
+        """Write the model and its config, and return the metrics."""
         labels, texts = self.labeled.labels, self.labeled.texts
         model = trainer.module.model
         save_model(self.folder, model, self.base.tokenizer)
         self.write_config(self.config)
         train, held_out = ((texts[name][COMPOSED][:], labels.ids[name]) for name in ("train", "test"))
-        metrics = ClassifierMetrics(
+        return ClassifierMetrics(
             label=self.label,
-            classes=dict(zip(labels.names, labels.counts("train").tolist(), strict=True)),
+            classes=dict(zip(labels.names, labels.train_counts.tolist(), strict=True)),
             ordered=labels.ordered,
             left_out=labels.left_out,
             missing=labels.missing,
@@ -143,8 +134,6 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
             environment=Environment.of(self.accelerator.device),
             parameters=model.num_parameters(),
         )
-        write_json(self.folder / run_folder.METRICS, metrics.to_dict())
-        return metrics
 
 
 def named_in_text(test: Dataset, labels: Labels) -> float:
@@ -154,7 +143,7 @@ def named_in_text(test: Dataset, labels: Labels) -> float:
 
 
 def _describe(label: str, labels: Labels, min_reviews: int) -> str:
-    counts = labels.counts("train")
+    counts = labels.train_counts
     lines = [f"label {label}: {len(labels.names):,} classes, {counts.sum():,} training reviews"]
     if labels.left_out:
         rule = f"fewer than {min_reviews:,} training reviews (counts of all splits)"

@@ -44,9 +44,10 @@ class Labels:
     missing: int
     banded: bool = False
 
-    def counts(self, split: str) -> Indices:
-        """Return the number of reviews of each class in a split, int64 of shape (classes,)."""
-        ids = self.ids[split]
+    @property
+    def train_counts(self) -> Indices:
+        """The number of training reviews of each class, int64 of shape (classes,)."""
+        ids = self.ids["train"]
         return np.bincount(ids[ids >= 0], minlength=len(self.names))
 
 

@@ -55,13 +55,11 @@ class ClassifierMetrics:
     def to_dict(self) -> JsonObject:
         """Return a JSON object."""
         return {
-            **vars(self),
-            "base": dataclasses.asdict(self.base),
+            **dataclasses.asdict(self),
             "test": self.test.to_dict(),
             "validation": self.validation.to_dict(),
             "baselines": {name: score.to_dict() for name, score in self.baselines.items()},
             "training": self.training.to_dict("nats_per_review"),
-            "environment": dataclasses.asdict(self.environment),
         }
 
     @classmethod
