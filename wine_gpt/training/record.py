@@ -384,24 +384,19 @@ def save_samples(folder: Path, state: TrainingState) -> None:
     write_atomically(folder / SAMPLES, "\n".join(lines) + "\n")
 
 
-def _curve_loss(score: ValidationScore) -> float:
-    """Return a validation's loss in the unit of the training loss, nats per token."""
-    return score.nats_per_token if isinstance(score, Score) else score.loss
-
-
 def save_loss_curve(folder: Path, state: TrainingState) -> None:
-    """Draw training and validation loss, both in nats per token, over the optimizer steps."""
+    """Draw a language model's training and validation loss, both in nats per token, over the optimizer steps."""
     axes = new_axes("optimizer step", "loss in nats")
     axes.plot(*zip(*state.curve, strict=True), color=PALE, linewidth=1, label="training, per token")
-    validated = [epoch for epoch in state.epochs if epoch.score.reviews]
-    if validated:
-        losses = [_curve_loss(epoch.score) for epoch in validated]
-        score = validated[0].score
-        unit = score.unit.removesuffix("s") if isinstance(score, Score) else "word"
-        axes.plot([epoch.step for epoch in validated], losses, color=WINE, marker="o", label=f"validation, per {unit}")
+    scores = {epoch.step: epoch.score for epoch in state.epochs if isinstance(epoch.score, Score)}
+    validated = {step: score for step, score in scores.items() if score.reviews}
     if validated and state.best:
-        loss = _curve_loss(state.best.score)
-        axes.annotate(f"{loss:.3f}", (state.best.step, loss), (0, 8), textcoords="offset points")
+        losses = [score.nats_per_token for score in validated.values()]
+        best = validated[state.best.step]
+        label = f"validation, per {best.unit.removesuffix('s')}"
+        axes.plot(list(validated), losses, color=WINE, marker="o", label=label)
+        text = f"{best.nats_per_token:.3f}"
+        axes.annotate(text, (state.best.step, best.nats_per_token), (0, 8), textcoords="offset points")
     save_axes(axes, folder / LOSS_PLOT)
 
 
