@@ -91,23 +91,23 @@ def _train_bpe(scheme: Scheme, texts: Iterable[str], vocab_size: int) -> Tokeniz
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    core.train_from_iterator(_with_letters(texts), trainer)
+    core.train_from_iterator(_not_all_blank(texts), trainer)
     core.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in (BOS, EOS)])
     core.decoder = decoders.ByteLevel()
     return core
 
 
-def _with_letters(texts: Iterable[str]) -> Iterable[str]:
+def _not_all_blank(texts: Iterable[str]) -> Iterable[str]:
     """Yield the texts.
 
     Raises:
         UserError: at the end, if none of them has a character other than white space.
     """
-    empty = True
+    blank = True
     for text in texts:
-        empty = empty and not text.strip()
+        blank = blank and not text.strip()
         yield text
-    if empty:
+    if blank:
         raise _nothing_to_train_on()
 
 

@@ -31,21 +31,22 @@ class WordStarts:
         is_characters = kind == CHARACTERS
         size = len(tokenizer)
         self._starts = np.ones(size, np.int64)
-        self._continues, self._continued = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
+        # whether a token begins, and whether it ends, with a character of a word
+        self._begins_in_word, self._ends_in_word = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
         for entry, index in ({} if kind == WORDS else tokenizer.get_vocab()).items():
             text = entry if is_characters else entry.translate(_WHITE_SPACE)
             self._starts[index] = len(class_words(text, scheme is not None and scheme.line_breaks))
-            self._continues[index] = is_word_character(text[:1])
-            self._continued[index] = is_word_character(text[-1:])
+            self._begins_in_word[index] = is_word_character(text[:1])
+            self._ends_in_word[index] = is_word_character(text[-1:])
         for index in tokenizer.all_special_ids:
             # an unknown token is a word, or the letter of one
             is_unknown = index == tokenizer.unk_token_id
             self._starts[index] = is_unknown
-            self._continues[index] = self._continued[index] = is_unknown and is_characters
+            self._begins_in_word[index] = self._ends_in_word[index] = is_unknown and is_characters
 
     def continues(self, ids: Ints, before: Ints) -> Bools:
         """Return whether each token continues the word at the end of the token before it, of the ids' shape."""
-        return np.asarray(self._continues[ids] & self._continued[before])
+        return np.asarray(self._begins_in_word[ids] & self._ends_in_word[before])
 
     def count(self, ids: Ints, before: Ints) -> Ints:
         """Return how many words start in each token, given the token before it, int64 of the ids' shape."""

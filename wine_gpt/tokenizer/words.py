@@ -33,8 +33,9 @@ WORD = rf"[{_PUNCTUATION}]|[^{_PUNCTUATION}{WHITE_SPACE}]+"
 # the same, with each line break as a word
 WORD_OR_BREAK = rf"\n|{WORD}"
 _FIND_WORDS = re.compile(WORD).findall
-_IS_WORD_CHARACTER = re.compile(rf"[^{_PUNCTUATION}{WHITE_SPACE}]").match
 _FIND_WORDS_AND_BREAKS = re.compile(WORD_OR_BREAK).findall
+_IS_WORD_CHARACTER = re.compile(rf"[^{_PUNCTUATION}{WHITE_SPACE}]").match
+# finds words in a text that is not in NFC, with their offsets in it
 _FINDER = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
 _FINDER.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
 _FINDER.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True)
