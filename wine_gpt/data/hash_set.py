@@ -30,6 +30,12 @@ class HashSet:
     def add(self, hashes: Hashes) -> Mask:
         """Add hashes; return which are new, neither of an earlier call nor earlier among ``hashes``.
 
+        Args:
+            hashes: uint64 of shape (hashes,).
+
+        Returns:
+            bool of shape (hashes,).
+
         Raises:
             OSError: if a file can't be written.
         """

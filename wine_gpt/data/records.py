@@ -231,7 +231,7 @@ def normalized(text: str) -> str:
 
 
 def content_hashes(texts: pa.Array, seed: int) -> Hashes:
-    """Return a 64-bit hash of each normalized text, keyed by the seed.
+    """Return a hash of each normalized text, keyed by the seed, uint64 of shape (texts,).
 
     The probability that any two texts have one hash is 3e-8 among a million texts, and 3e-4 among 10⁸.
     """
@@ -245,7 +245,7 @@ def content_hashes(texts: pa.Array, seed: int) -> Hashes:
 
 
 def split_of(hashes: Hashes, config: DataConfig) -> npt.NDArray[np.str_]:
-    """Return the split of each hash, a function of the hash and the fractions only."""
+    """Return the name of each hash's split, of shape (hashes,), a function of the hash and the fractions only."""
     uniform = hashes / 2.0**64
     bounds = [config.test_fraction, config.test_fraction + config.validation_fraction]
     return np.array(SPLITS[::-1])[np.digitize(uniform, bounds)]

@@ -53,7 +53,7 @@ class TokenizedReviews:
             yield np.diff(self._offsets(batch))
 
     def read(self, indices: npt.NDArray[np.int64]) -> list[Ids]:
-        """Return the ids of the reviews at some indices."""
+        """Return the ids of each of the reviews at ``indices``, int32 of shape (tokens,), as views of the file."""
         batches = np.searchsorted(self._ends, indices, side="right")
         return [
             self._ids(self._batches[batch], int(index - self._ends[batch] + self._batches[batch].reviews))

@@ -90,7 +90,7 @@ class TargetStore:
         self._weights = np.repeat(np.array([teacher_weight, 1], np.float32), [len(real), len(synthetic)])
 
     def rows_of_epoch(self, epoch: int) -> Indices:
-        """Return the indices of an epoch's reviews: all real ones and one set of synthetic ones, in turn."""
+        """Return the indices of an epoch's reviews, int64: all real ones and one set of synthetic ones, in turn."""
         return np.concatenate([self._real, self._sets[epoch % len(self._sets)]])
 
     def soft_targets(self, reviews: Indices) -> SoftTargets:
@@ -251,6 +251,6 @@ def _fingerprint(made_from: JsonObject) -> str:
 
 
 def _size(real: Dataset, request: Request) -> int:
-    """Return about how many bytes the targets take: synthetic reviews are about as long as real ones."""
+    """Return about how many bytes the targets take if synthetic reviews are as long as real ones."""
     lengths = np.asarray(real.with_format("numpy")["length"][:], np.int64)
     return int(lengths.mean() * (request.label_real * len(real) + request.synthetic_reviews) * 4 * LIKELIEST)

@@ -54,10 +54,10 @@ class Trainer(Generic[LossT]):
     Attributes:
         on_step: called before each optimizer step with the step, counted from 0, and this process's micro-batches,
             each the indices of its reviews in the training split.
-        cut: how much of the training split is not seen, because texts are longer than the model's positions.
         on_checkpoint: called on the main process with the folder of a checkpoint that was saved.
         epochs_folder: the folder of the weights of every epoch; none keeps the best ones only.
         steps_after: the number of steps of the trainings that follow, for the remaining time of all.
+        cut: how much of the training split is not seen, because texts are longer than the model's positions.
 
     Raises:
         UserError: if the batches can't be divided into micro-batches or among the processes.
@@ -72,7 +72,6 @@ class Trainer(Generic[LossT]):
         resume_key: JsonObject,
     ) -> None:
         self.config = config
-        self.epochs_folder: Path | None = None
         self.objective = objective
         self.tokenizer = objective.tokenizer
         self.train_split = objective.train_split
@@ -99,6 +98,7 @@ class Trainer(Generic[LossT]):
         self.energy_meter = EnergyMeter()
         self.on_step: Callable[[int, list[Indices]], None] = lambda step, micro_batches: None
         self.on_checkpoint: Callable[[Path], None] = lambda path: None
+        self.epochs_folder: Path | None = None
         self.steps_after = 0
         # the signals that were gathered after the step before
         self._signals = HostCopy(torch.zeros(1), None)
