@@ -212,7 +212,7 @@ class Backend:
             model: "base", or the name of an adapter.
         """
         engine = self._ready()
-        prompt = self._prompt(engine, "text", self.default_prompt if text is None else text)
+        prompt = self._prompt(engine, text)
         temperature = self._temperature(engine, temperature)
         count = validation.whole("count", count, 1, validation.MAX_CHOICES)
         adapter = validation.choice("model", model, self.adapters)
@@ -230,7 +230,7 @@ class Backend:
             model: "base", or the name of an adapter.
         """
         engine = self._ready()
-        prompt = self._prompt(engine, "text", self.default_prompt if text is None else text)
+        prompt = self._prompt(engine, text)
         view = View.parse(engine, layer, head)
         adapter = validation.choice("model", model, self.adapters)
         words = ["▸", *(word.strip() for word in prompt.words[1:])]
@@ -259,9 +259,32 @@ class Backend:
         seed: int | None = None,
         side: str = "",
     ) -> Iterator[Written]:
-        """Write a text and yield it after each piece; ``side`` precedes the names of fields in errors."""
+        """Write a text and yield it after each piece.
+
+        Args:
+            prompt: what the text begins with; this value and all others are validated here.
+            model: :data:`BASE`, or the name of an adapter.
+            temperature: None for the model's own.
+            top_p: None for the model's own.
+            guidance: None for none.
+            length: the maximum number of new tokens; None for as many as fit.
+            seed: None for a random one.
+            side: precedes the names of fields in errors.
+
+        Raises:
+            UserFacingError: if a value is invalid, or there is no model.
+        """
         engine = self._ready()
-        request = self._request(engine, prompt, model, temperature, top_p, guidance, length, seed, side)
+        text = validation.text(f"{side}prompt", prompt)
+        encoded = engine.encode(f"{side}prompt", text)
+        settings = Settings(
+            temperature=self._temperature(engine, temperature),
+            top_p=engine.top_p if top_p is None else validation.number("top_p", top_p, *validation.TOP_PS),
+            length=self.length if length is None else validation.whole("length", length, 1, self.length),
+            seed=secrets.randbits(32) if seed is None else validation.whole("seed", seed, *validation.SEEDS),
+            guidance=1.0 if guidance is None else validation.number("guidance", guidance, *validation.GUIDANCES),
+        )
+        request = Request(text, encoded, settings, validation.choice(f"{side}model", model, self.adapters))
         begun, ids = request.text.rstrip(), ()
         negative = engine.hide(request.prompt, self.template.value_spans(request.text))
         for piece in engine.write(request.prompt.ids, request.settings, request.adapter, negative):
@@ -385,34 +408,8 @@ class Backend:
 
     # ---- requests ---------------------------------------------------------------------------------------------------
 
-    def _request(
-        self,
-        engine: Engine,
-        text: Any,  # noqa: ANN401 - unvalidated, as the rest
-        model: Any,  # noqa: ANN401
-        temperature: Any,  # noqa: ANN401
-        top_p: Any,  # noqa: ANN401
-        guidance: Any,  # noqa: ANN401
-        length: Any,  # noqa: ANN401
-        seed: Any,  # noqa: ANN401
-        side: str = "",
-    ) -> Request:
-        """Validate a request; ``side`` precedes the names of fields in errors."""
-        field = f"{side}prompt"
-        text = validation.text(field, text)
-        prompt = engine.encode(field, text)
-        settings = Settings(
-            temperature=self._temperature(engine, temperature),
-            top_p=engine.top_p if top_p is None else validation.number("top_p", top_p, *validation.TOP_PS),
-            length=self.length if length is None else validation.whole("length", length, 1, self.length),
-            seed=secrets.randbits(32) if seed is None else validation.whole("seed", seed, *validation.SEEDS),
-            guidance=1.0 if guidance is None else validation.number("guidance", guidance, *validation.GUIDANCES),
-        )
-        adapter = validation.choice(f"{side}model", model, self.adapters)
-        return Request(text, prompt, settings, adapter)
-
-    def _prompt(self, engine: Engine, field: str, text: Any) -> Prompt:  # noqa: ANN401 - unvalidated
-        return engine.encode(field, validation.text(field, text))
+    def _prompt(self, engine: Engine, text: Any) -> Prompt:  # noqa: ANN401 - unvalidated
+        return engine.encode("text", validation.text("text", self.default_prompt if text is None else text))
 
     def _temperature(self, engine: Engine, value: Any) -> float:  # noqa: ANN401 - unvalidated
         if value is None:

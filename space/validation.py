@@ -28,7 +28,7 @@ _WHITE_SPACE = "\t\n\r"
 _PASTED = "\ufeff\u200b"
 
 
-def text(field: str, value: Any, most: int = MAX_CHARACTERS) -> str:  # noqa: ANN401 - unvalidated
+def text(field: str, value: Any) -> str:  # noqa: ANN401 - unvalidated
     """Return a text that can be shown and tokenized, without a byte order mark or zero-width space at its ends.
 
     Raises:
@@ -36,8 +36,8 @@ def text(field: str, value: Any, most: int = MAX_CHARACTERS) -> str:  # noqa: AN
     """
     if not isinstance(value, str):
         raise UserFacingError("problem_text", field=field)
-    if len(value) > most:
-        raise UserFacingError("problem_long", field=field, count=len(value), most=most)
+    if len(value) > MAX_CHARACTERS:
+        raise UserFacingError("problem_long", field=field, count=len(value), most=MAX_CHARACTERS)
     kept = value.strip(_PASTED)
     for position, character in enumerate(kept, 1 + value.index(kept)):
         if unicodedata.category(character) in _REFUSED and character not in _FORMAT and character not in _WHITE_SPACE:
