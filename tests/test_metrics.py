@@ -17,8 +17,9 @@ from huggingface_hub import RepoCard
 from support.hub_server import HubServer
 from support.without_wine_gpt import run_without_wine_gpt
 
-from wine_gpt.evaluation.metrics import METRICS, load_metric
+from wine_gpt.evaluation.metrics import load_metric
 
+METRICS = ("word_perplexity", "copying", "diversity", "conditioning")
 PUBLISH_METRICS = Path(__file__).parent / "support" / "publish_metrics.py"
 LOAD_METRICS = Path(__file__).parent / "support" / "load_metrics_offline.py"
 FOLDER = Path(__file__).parents[1] / "wine_gpt" / "evaluation" / "metrics"

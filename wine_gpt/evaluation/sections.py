@@ -24,17 +24,11 @@ HEADER_WORDS = 32
 
 def likelihood(predictions: Sequence[Prediction], tokenizer: PreTrainedTokenizerFast) -> Likelihood:
     """Compute nats per word and perplexity, see the metric ``word_perplexity``, and the calibration error."""
-    ends = [prediction.end_nats for prediction in predictions]
+    end = tokenizer.eos_token_id
     figures = load_metric("word_perplexity").compute(
-        predictions=[
-            [*-prediction.nats, *([] if end is None else [-end])]
-            for prediction, end in zip(predictions, ends, strict=True)
-        ],
-        references=[
-            [*prediction.ids, *([] if end is None else [tokenizer.eos_token_id])]
-            for prediction, end in zip(predictions, ends, strict=True)
-        ],
-        end_id=tokenizer.eos_token_id,
+        predictions=[[*-each.nats, *([] if each.end_nats is None else [-each.end_nats])] for each in predictions],
+        references=[[*each.ids, *([] if each.end_nats is None else [end])] for each in predictions],
+        end_id=end,
         unknown_id=tokenizer.unk_token_id,
         words=[prediction.words for prediction in predictions],
         characters=[prediction.characters for prediction in predictions],

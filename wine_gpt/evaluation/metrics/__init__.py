@@ -11,11 +11,9 @@ from typing import Any
 from wine_gpt.errors import UserError
 from wine_gpt.installation import install_command
 
-METRICS = ("word_perplexity", "copying", "diversity", "conditioning")
-
 
 def load_metric(name: str) -> Any:  # noqa: ANN401 - evaluate.EvaluationModule, untyped
-    """Load one of :data:`METRICS`.
+    """Load the metric of a folder beside this file.
 
     Raises:
         UserError: if ``evaluate`` or scikit-learn is not installed.
