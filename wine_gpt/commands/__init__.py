@@ -35,10 +35,9 @@ def read_config(
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     exit_with_help(config_class, arguments, f"{program_name(name)} {USAGE}", description, default_file)
-    if not is_launched():
-        return parse_config(config_class, arguments, default_file, whole_class=whole_class)
-    joins_as_main_process()
-    with shared_errors():
+    if is_launched():
+        joins_as_main_process()
+    with shared_errors() if is_launched() else nullcontext():
         return parse_config(config_class, arguments, default_file, whole_class=whole_class)
 
 

@@ -22,8 +22,8 @@ def score_baselines(
     """Score the baselines on a test split, TF-IDF only if scikit-learn is installed.
 
     Args:
-        train: texts and their classes.
-        test: texts and their classes.
+        train: texts and their classes, int64 of shape (texts,).
+        test: texts and their classes, int64 of shape (texts,).
         classes: the number of classes.
         ordered: whether the classes have an order.
     """
