@@ -113,7 +113,7 @@ class ReviewFilter:
         self._count_unread(batch.schema)
         return {
             column: self._read_column(values, column)
-            for column, values in zip(batch.schema.names, map(_plain, batch.columns), strict=True)
+            for column, values in zip(batch.schema.names, map(_without_dictionary, batch.columns), strict=True)
         }
 
     def _count_unread(self, schema: pa.Schema) -> None:
@@ -271,7 +271,7 @@ def _short(text: str) -> str:
     return textwrap.shorten(text, 80, placeholder="…")
 
 
-def _plain(values: pa.Array) -> pa.Array:
+def _without_dictionary(values: pa.Array) -> pa.Array:
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 

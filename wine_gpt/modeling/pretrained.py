@@ -25,11 +25,7 @@ from wine_gpt.modeling.folder_checks import (
     require_loadable,
     require_tied,
 )
-from wine_gpt.run_folder import (
-    ADAPTER_CONFIG,
-    MODEL_CONFIG,
-    TOKENIZER,
-)
+from wine_gpt.run_folder import ADAPTER_CONFIG, MODEL_CONFIG, TOKENIZER
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
 from wine_gpt.tokenizer.files import SPECIAL_TOKENS, describe_other_words
 

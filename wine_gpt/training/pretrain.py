@@ -33,13 +33,7 @@ from wine_gpt.training.accelerator import accelerator_session, require_equal_set
 from wine_gpt.training.calibration import calibrate, scale_logits
 from wine_gpt.training.fitting_config import describe_fitting_config
 from wine_gpt.training.objective import LanguageModeling, Teacher
-from wine_gpt.training.record import (
-    Distillation,
-    Environment,
-    PeakMemory,
-    Refit,
-    RunMetrics,
-)
+from wine_gpt.training.record import Distillation, Environment, PeakMemory, Refit, RunMetrics
 from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume
 from wine_gpt.training.trackers import log_results, start_trackers
 from wine_gpt.training.trainer import Trainer
