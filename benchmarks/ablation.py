@@ -73,9 +73,9 @@ def dropout_of_floats() -> None:
 
 def torchs_dropout() -> None:
     """Use torch's dropout for the whole batch, and transformers' sdpa attention."""
-    from wine_gpt.modeling import language_model
+    from wine_gpt.modeling import loss
 
-    language_model.install_per_row_dropout = lambda model: []
+    loss.install_per_row_dropout = lambda model: []
 
 
 def torchs_loss(chunked: bool) -> None:
@@ -83,25 +83,25 @@ def torchs_loss(chunked: bool) -> None:
     import torch
     from torch.nn import functional
 
-    from wine_gpt.modeling import language_model
+    from wine_gpt.modeling import loss
 
-    def loss(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def torchs(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, soft_targets: None) -> torch.Tensor:
         if chunked:
             linear: Any = functional.linear_cross_entropy
             total: torch.Tensor = linear(hidden, weight, labels, reduction="sum")
             return total.float()
         return functional.cross_entropy(functional.linear(hidden, weight).float(), labels, reduction="sum")
 
-    language_model.summed_cross_entropy = loss
+    loss.summed_cross_entropy = torchs
 
 
 def plain_tied_gradient() -> None:
     """Let autograd add the embedding's gradient to the head's."""
     from torch.nn import functional
 
-    from wine_gpt.modeling import language_model
+    from wine_gpt.modeling import loss
 
-    language_model.embed_tied = lambda weight, ids: (functional.embedding(ids, weight), weight)
+    loss.embed_tied = lambda weight, ids: (functional.embedding(ids, weight), weight)
 
 
 def gelu_new() -> None:
@@ -109,6 +109,13 @@ def gelu_new() -> None:
     from transformers.activations import ACT2FN
 
     ACT2FN["gelu_pytorch_tanh"] = type(ACT2FN["gelu_new"])
+
+
+def no_character_ngrams() -> None:
+    """Let the embeddings learn from their own words alone."""
+    from wine_gpt.training.character_ngrams import CharacterNgrams
+
+    CharacterNgrams.take_gradient = CharacterNgrams.move_words = lambda self: None
 
 
 def muon_in_every_process() -> None:
@@ -150,6 +157,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
     "gradient of the tied head in place": plain_tied_gradient,
     "gelu_pytorch_tanh: gelu_new": gelu_new,
     "own Muon: torch.optim.Muon": torchs_muon,
+    "character n-grams": no_character_ngrams,
 }
 CONTESTANTS: dict[str, Contestant] = {
     **{
