@@ -141,6 +141,14 @@ def test_the_card_says_that_the_weights_of_the_epochs_are_there(run: RunRecord) 
     assert sentence not in model_card(run, ModelRepository(NAME)).text
 
 
+def test_the_card_says_how_embeddings_were_learned(run: RunRecord) -> None:
+    training = dataclasses.replace(run.config.training, character_ngrams=True)
+    learned = dataclasses.replace(run, config=dataclasses.replace(run.config, training=training))
+    row = "| embeddings | learned with character n-grams |"
+    assert row in model_card(learned, ModelRepository(NAME)).text
+    assert row not in model_card(run, ModelRepository(NAME)).text
+
+
 def test_the_card_shows_energy_if_it_was_measured(run: RunRecord, tmp_path: Path) -> None:
     measured = {**METRICS, "training": {**METRICS["training"], "energy_kwh": 0.00123}}
     card = model_card(with_metrics(run, tmp_path, measured), ModelRepository(NAME))

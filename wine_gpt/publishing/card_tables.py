@@ -112,6 +112,7 @@ def training_table(run: RunRecord) -> str:
         ("optimizer steps", figure(training.steps, ",")),
         ("tokens seen", figure(training.tokens, ",")),
         *((label, _setting(settings[key])) for key, label in SHOWN_SETTINGS.items()),
+        ("embeddings", "learned with character n-grams" if run.config.training.character_ngrams else None),
         *_cut_rows(training),
         ("time", _duration(training.seconds)),
         ("tokens per second", figure(training.tokens_per_second, ",")),
