@@ -69,7 +69,8 @@ class CharacterNgrams:
 class _WeightedSums:
     """Several weighted sums of rows of a matrix, as ``embedding_bag`` takes them.
 
-    They are the product with a sparse matrix, which ``torch.sparse`` takes more than twice as long for.
+    They are the product with a sparse matrix, for which ``torch.sparse`` is slower (benchmarks/RESULTS.md, "Character
+    n-grams").
 
     Attributes:
         rows: int64, the rows of the first sum, then those of the second and so on.
