@@ -11,6 +11,7 @@ from transformers import GPT2LMHeadModel
 
 from wine_gpt.config import FinetuneConfig, TrainingConfig
 from wine_gpt.errors import UserError
+from wine_gpt.training import character_ngrams
 from wine_gpt.training.character_ngrams import CharacterNgrams, words_of_ngrams
 from wine_gpt.training.optimizer import MuonAdamW
 
@@ -29,7 +30,7 @@ def test_ngrams_of_a_vocabulary_are_those_of_enough_words() -> None:
 
 
 def build(embeddings: nn.Parameter) -> MuonAdamW:
-    ngrams = CharacterNgrams(embeddings, VOCABULARY)
+    ngrams = CharacterNgrams(embeddings, words_of_ngrams(VOCABULARY))
     groups = [
         {"params": [parameter], "weight_decay": 0.0, "orthogonal": False} for parameter in (embeddings, ngrams.moves)
     ]
@@ -84,9 +85,19 @@ def test_a_training_ends_with_a_plain_model_of_other_weights(tmp_path: Path) -> 
     assert not torch.equal(runs["with"][embeddings], runs["without"][embeddings])
 
 
-def test_a_vocabulary_without_common_ngrams_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^training\.character_ngrams: no 3 characters in a row are in 8 entries of "):
-        CharacterNgrams(nn.Parameter(torch.zeros(4, 4)), {"a": 1, "b": 2, "c": 3})
+def test_a_vocabulary_without_common_ngrams_is_trained_without_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, splits = make_tokenizer(), make_splits()
+    without = make_trainer(tmp_path / "without", tokenizer, splits, TRAINING).run()
+    # of the toy's words, w0 to w19, eleven begin with w1
+    monkeypatch.setattr(character_ngrams, "MIN_WORDS", 12)
+    found = make_trainer(tmp_path / "with", tokenizer, splits, WITH_NGRAMS).run()
+    assert found.curve == without.curve
+    assert (
+        "training.character_ngrams has no effect, because no 12 entries of this vocabulary have 3 characters in a row "
+        "in common"
+    ) in caplog.text
 
 
 def test_it_is_for_pretraining_only() -> None:

@@ -6,15 +6,17 @@ n-grams' vectors are added to the embeddings, so that the model is a plain GPT-2
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import torch
+from accelerate.logging import get_logger
 from torch import nn
 from torch.nn.functional import embedding_bag
+from transformers import PreTrainedTokenizerFast
 
-from wine_gpt.errors import UserError
+logger = get_logger(__name__)
 
 # lengths of the n-grams, in characters; a word begins with "<" and ends with ">"
 LENGTHS = (3, 4, 5)
@@ -29,20 +31,13 @@ class CharacterNgrams:
 
     Args:
         embeddings: the words' embeddings, float of shape (words, width).
-        vocabulary: the id of each word, special tokens left out.
+        words_of: the ids of the words that each n-gram is in; see :func:`words_of_ngrams`. At least one n-gram.
 
     Attributes:
         moves: what the n-grams' vectors move by in a step, float of shape (n-grams, width); zeros between the steps.
-
-    Raises:
-        UserError: if no n-gram is in enough words, as in a vocabulary of characters.
     """
 
-    def __init__(self, embeddings: nn.Parameter, vocabulary: Mapping[str, int]) -> None:
-        words_of = words_of_ngrams(vocabulary)
-        if not words_of:
-            problem = f"no {LENGTHS[0]} characters in a row are in {MIN_WORDS} entries of the vocabulary"
-            raise UserError(f"training.character_ngrams: {problem}: set it to false")
+    def __init__(self, embeddings: nn.Parameter, words_of: Sequence[Sequence[int]]) -> None:
         device = embeddings.device
         words = torch.tensor([word for each in words_of for word in each], device=device)
         ngrams = torch.tensor([ngram for ngram, each in enumerate(words_of) for _ in each], device=device)
@@ -91,6 +86,17 @@ class _WeightedSums:
     def __call__(self, matrix: torch.Tensor) -> torch.Tensor:
         """Return the sums of a matrix's rows, float of shape (sums, width)."""
         return embedding_bag(self.rows, matrix, self.starts, mode="sum", per_sample_weights=self.weights)
+
+
+def find_character_ngrams(embeddings: nn.Parameter, tokenizer: PreTrainedTokenizerFast) -> CharacterNgrams | None:
+    """Return the character n-grams of a tokenizer's words; None if it has none, as one of characters or a tiny one."""
+    special = set(tokenizer.all_special_tokens)
+    words_of = words_of_ngrams({word: index for word, index in tokenizer.get_vocab().items() if word not in special})
+    if not words_of:
+        entries = f"{MIN_WORDS} entries of this vocabulary have {LENGTHS[0]} characters in a row in common"
+        logger.warning(f"training.character_ngrams has no effect, because no {entries}")
+        return None
+    return CharacterNgrams(embeddings, words_of)
 
 
 def words_of_ngrams(vocabulary: Mapping[str, int]) -> list[list[int]]:

@@ -19,7 +19,7 @@ from wine_gpt.config import TrainingConfig
 from wine_gpt.data.batching import BatchPlan, Indices, split_into_micro_batches
 from wine_gpt.errors import UserError
 from wine_gpt.processes import on_all_processes
-from wine_gpt.training.character_ngrams import CharacterNgrams
+from wine_gpt.training.character_ngrams import find_character_ngrams
 from wine_gpt.training.objective import Objective
 from wine_gpt.training.optimizer import build_optimizer
 from wine_gpt.training.schedule import learning_rate
@@ -92,8 +92,7 @@ class TrainStep:
             CPU has computed a step when Python continues.
 
     Raises:
-        UserError: if a batch can't be divided into micro-batches, or the micro-batches among the processes, or as
-            :class:`CharacterNgrams`.
+        UserError: if a batch can't be divided into micro-batches, or the micro-batches among the processes.
     """
 
     def __init__(
@@ -114,7 +113,11 @@ class TrainStep:
         dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
         self.wrapped: nn.Module
         self.optimizer: torch.optim.Optimizer
-        ngrams = _character_ngrams(objective, accelerator) if config.character_ngrams else None
+        ngrams = None
+        if config.character_ngrams:
+            # moved now, because the n-grams' vectors are made where the embeddings are
+            embeddings = self.module.to(accelerator.device).model.get_input_embeddings().weight
+            ngrams = find_character_ngrams(embeddings, objective.tokenizer)
         self.muon_adamw = build_optimizer(self.module, config, dtype, ngrams)
         self.wrapped, self.optimizer = accelerator.prepare(self.module, self.muon_adamw)
         self.reads_late = self.module.masks_padding = accelerator.device.type == "cuda"
@@ -237,14 +240,6 @@ class TrainStep:
     def _gradients_are_finite(self) -> bool:
         gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
         return all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
-
-
-def _character_ngrams(objective: Objective[Any], accelerator: Accelerator) -> CharacterNgrams:
-    """Return the character n-grams of the tokenizer's entries, on the device of the model, which is moved there."""
-    tokenizer, model = objective.tokenizer, objective.module.model.to(accelerator.device)
-    special = set(tokenizer.all_special_tokens)
-    words = {word: index for word, index in tokenizer.get_vocab().items() if word not in special}
-    return CharacterNgrams(model.get_input_embeddings().weight, words)
 
 
 def _require_divisible(micro_batches: int, processes: int, smallest_batch: int) -> None:
