@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.local_server import PATIENCE
 
-from wine_gpt import __version__, cli
+from wine_gpt import __version__, command_names
 from wine_gpt.__main__ import COMMANDS, main
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import find_config, leaf_types, parse_config
@@ -133,7 +133,7 @@ def test_training_and_its_child_process_load_nothing_that_they_do_not_need(
 ) -> None:
     code = f"""
 import gc, sys
-from wine_gpt.cli import rare_garbage_collection
+from wine_gpt.imports import rare_garbage_collection
 thresholds = gc.get_threshold()
 with rare_garbage_collection():
     import {module}
@@ -222,8 +222,8 @@ def test_the_printed_commands_are_those_that_the_user_has(
 ) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", arguments)
-    assert cli.command_line() == typed
-    assert cli.sibling_command("generate") == sibling
+    assert command_names.command_line() == typed
+    assert command_names.sibling_command("generate") == sibling
 
 
 @pytest.mark.parametrize("name", ["base.yaml", "configs/base.yaml", "configs/finetune/full.yaml"])

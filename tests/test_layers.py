@@ -24,6 +24,9 @@ GROUND = [
     "markdown",
     "plots",
     "processes",
+    "imports",
+    "command_names",
+    "streams",
     "cli",
 ]
 STAGES = [

@@ -47,7 +47,7 @@ def __getattr__(name: str) -> object:
     """Import an exported function at first use (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from wine_gpt.cli import limited_openmp_spin
+    from wine_gpt.imports import limited_openmp_spin
 
     with limited_openmp_spin():
         from wine_gpt import api

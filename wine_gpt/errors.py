@@ -38,3 +38,11 @@ class RunInterrupted(Exception):
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error is Python's, NumPy's or torch's for memory that can't be allocated."""
+    # by name and message, because torch need not be loaded, and raises a RuntimeError on a CPU
+    return isinstance(error, MemoryError) or any(
+        sign in f"{type(error).__name__}: {error}" for sign in ("OutOfMemoryError", "can't allocate memory")
+    )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from wine_gpt.cli import program_name, sibling_command
+from wine_gpt.command_names import program_name, sibling_command
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import USAGE, ConfigT, config_help, parse_config
 from wine_gpt.errors import UserError

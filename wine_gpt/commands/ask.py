@@ -10,8 +10,9 @@ each choice as a way to continue it. The questions food, fruit and ready have a 
 import argparse
 from collections.abc import Sequence
 
-from wine_gpt.cli import Parser, exits_cleanly, rare_garbage_collection
+from wine_gpt.cli import Parser, exits_cleanly
 from wine_gpt.commands import print_form_note
+from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.model_path import local_folder
 
 

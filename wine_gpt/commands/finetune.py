@@ -18,9 +18,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from wine_gpt.cli import exits_cleanly, rare_garbage_collection, sibling_command
+from wine_gpt.cli import exits_cleanly
+from wine_gpt.command_names import sibling_command
 from wine_gpt.commands import read_config
 from wine_gpt.config import FinetuneConfig, finetune_file
+from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.processes import joins_as_main_process
 
 

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wine_gpt.cli import Parser, exits_cleanly, number, rare_garbage_collection
+from wine_gpt.cli import Parser, exits_cleanly, number
 from wine_gpt.commands import print_form_note
 from wine_gpt.config import TEMPERATURES
 from wine_gpt.errors import UserError
+from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.model_path import local_folder
 
 if TYPE_CHECKING:

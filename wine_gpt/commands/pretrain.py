@@ -11,9 +11,10 @@ Settings that are not in the file have the defaults below. --resume continues a 
 
 from collections.abc import Sequence
 
-from wine_gpt.cli import exits_cleanly, rare_garbage_collection
+from wine_gpt.cli import exits_cleanly
 from wine_gpt.commands import print_trained, read_config, reading_ahead
 from wine_gpt.config import PretrainConfig
+from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.processes import joins_as_main_process
 
 

@@ -10,8 +10,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import Parser, command_line, exits_cleanly, rare_garbage_collection
+from wine_gpt.cli import Parser, exits_cleanly
+from wine_gpt.command_names import command_line
 from wine_gpt.config import SPACE_HARDWARE, SPACE_SDKS
+from wine_gpt.imports import rare_garbage_collection
 
 
 @exits_cleanly

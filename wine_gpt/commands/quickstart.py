@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import Parser, exits_cleanly, rare_garbage_collection, sibling_command
+from wine_gpt.cli import Parser, exits_cleanly
+from wine_gpt.command_names import sibling_command
 from wine_gpt.commands import reading_ahead
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import parse_config
+from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.run_folder import METRICS
 
 PROMPTS = ("wine review : italy", "wine review : us : california", "wine review : germany : mosel : riesling :")

@@ -11,10 +11,12 @@ figures on the card, because no review is left to score the refit on. --resume c
 import sys
 from collections.abc import Sequence
 
-from wine_gpt.cli import exits_cleanly, rare_garbage_collection, sibling_command
+from wine_gpt.cli import exits_cleanly
+from wine_gpt.command_names import sibling_command
 from wine_gpt.commands import read_first_argument
 from wine_gpt.config import RefitConfig
 from wine_gpt.config_io import parse_config
+from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.processes import joins_as_main_process
 
 

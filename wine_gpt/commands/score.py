@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wine_gpt.base_model import data_settings
-from wine_gpt.cli import exits_cleanly, rare_garbage_collection
+from wine_gpt.cli import exits_cleanly
 from wine_gpt.commands import read_first_argument
 from wine_gpt.config import ScoreConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
+from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.model_path import local_folder
 
 

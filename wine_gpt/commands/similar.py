@@ -10,7 +10,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.cli import Parser, exits_cleanly, number, rare_garbage_collection
+from wine_gpt.cli import Parser, exits_cleanly, number
+from wine_gpt.imports import rare_garbage_collection
 
 
 @exits_cleanly

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from wine_gpt.cli import sibling_command
+from wine_gpt.command_names import sibling_command
 from wine_gpt.config import ZERO_GPU
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.sources import is_hub_dataset

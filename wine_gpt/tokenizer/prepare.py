@@ -22,14 +22,14 @@ from filelock import FileLock
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt.cli import configure_logging, is_out_of_memory, prepare_streams
 from wine_gpt.config import DataConfig, PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.reviews import Reviews, describe_empty_split, load_reviews
 from wine_gpt.data.tokenized import locate
-from wine_gpt.errors import UserError, one_line
+from wine_gpt.errors import UserError, is_out_of_memory, one_line
 from wine_gpt.files import JsonObject, write_atomically
+from wine_gpt.streams import configure_logging, prepare_streams
 from wine_gpt.tokenizer.encoding import count_training_words, describe_poor_fit, require_known_words, tokenize_splits
 from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.tokenizer.prepared import OnReport, PreparedReviews, usable_tokenizer

@@ -21,7 +21,7 @@ from wine_gpt.files import JsonObject
 RUN_CHILD = """
 import sys
 sys.path[:] = sys.argv[1:]
-from wine_gpt.cli import rare_garbage_collection
+from wine_gpt.imports import rare_garbage_collection
 with rare_garbage_collection():
     from wine_gpt.tokenizer.prepare import main
 main()

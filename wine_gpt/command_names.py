@@ -1,0 +1,43 @@
+"""What a user types for this command and others: the names of ``wine-gpt``'s commands or of the scripts."""
+
+import shlex
+import sys
+from pathlib import Path
+
+
+def command_line() -> str:
+    """Return the command that started this process, as a user would type it again."""
+    program, *arguments = sys.argv
+    path = Path(program)
+    if path.name == "__main__.py":
+        return shlex.join(["python", "-m", "wine_gpt", *arguments])
+    return shlex.join(["python", program, *arguments] if path.suffix == ".py" else [path.name, *arguments])
+
+
+def program_name(command: str) -> str:
+    """Return a command's name in its usage: ``wine-gpt pretrain``, or the name of the script that runs."""
+    return Path(sys.argv[0]).name if _is_script() else f"wine-gpt {command}"
+
+
+def sibling_command(command: str) -> str:
+    """Return what to type for another command: a script if this process runs a script, else ``wine-gpt NAME``."""
+    path = Path(sys.argv[0])
+    if not _is_script():
+        return f"python -m wine_gpt {command}" if path.name == "__main__.py" else f"wine-gpt {command}"
+    script = path.with_name(f"{command.replace('-', '_')}.py")
+    return f"python {script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script}"
+
+
+def resume_command() -> str:
+    """Return the command that resumes this process's run, with the launcher that started it."""
+    from torch.distributed import is_torchelastic_launched
+
+    words = [word for word in shlex.split(command_line()) if word not in ("--overwrite", "--resume")]
+    if is_torchelastic_launched():
+        words[: 1 if words[0] == "python" else 0] = ["accelerate", "launch"]
+    return shlex.join([*words, "--resume"])
+
+
+def _is_script() -> bool:
+    path = Path(sys.argv[0])
+    return path.suffix == ".py" and path.name != "__main__.py"
