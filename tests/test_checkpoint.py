@@ -62,6 +62,16 @@ def test_only_the_newest_are_kept_and_nothing_temporary(tmp_path: Path) -> None:
     assert names(tmp_path) == ["step-00000015", "step-00000100"]
 
 
+def test_a_run_that_went_back_to_an_earlier_step_keeps_what_it_saves(tmp_path: Path) -> None:
+    for step in (5, 10, 15):
+        checkpoint.save(tmp_path, example(step), keep=3)
+    saved = checkpoint.save(tmp_path, example(7), keep=3)
+    assert names(tmp_path) == ["step-00000005", "step-00000007"]
+    found, _ = checkpoint.load_newest(tmp_path)
+    assert found is not None
+    assert (found.step, saved.name) == (7, "step-00000007")
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, Path.unlink])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(

@@ -22,6 +22,12 @@ def test_elements_are_zero_with_probability_p_or_scaled(p: float, shape: tuple[i
     assert abs((out == 0).float().mean().item() - p) < 5 * (p * (1 - p) / out.numel()) ** 0.5
 
 
+def test_a_probability_that_rounds_to_one_still_keeps_elements() -> None:
+    torch.manual_seed(0)
+    out = PerRowDropout(0.999999, [])(torch.ones(10**6))
+    assert 0 < (out != 0).sum().item() < 50
+
+
 def test_no_element_depends_on_its_neighbors() -> None:
     torch.manual_seed(0)
     dropped = (PerRowDropout(0.5, [])(torch.ones(10**6)) == 0).float() - 0.5

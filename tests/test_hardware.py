@@ -44,6 +44,18 @@ def test_auto_is_bf16_only_where_the_hardware_has_it(
     assert [choose_mixed_precision(wanted) for wanted in ("no", "bf16", "fp16")] == ["no", "bf16", "fp16"]
 
 
+@pytest.mark.parametrize("variable", [("ACCELERATE_USE_CPU", "true"), ("ACCELERATE_TORCH_DEVICE", "cpu")])
+def test_auto_is_the_cpus_precision_if_the_cpu_is_asked_for_beside_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, variable: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert choose_mixed_precision("auto") == "bf16"
+    monkeypatch.setenv(*variable)
+    assert choose_mixed_precision("auto") == "no"
+
+
 def test_auto_takes_the_launchers_precision_but_not_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(LAUNCHED_PRECISION, raising=False)
     by_hardware = choose_mixed_precision("auto")

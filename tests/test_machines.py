@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ def other_version(rank: int) -> None:
         ({"tokenizer__path": "words-60"}, r"tokenizer: \w+ on rank 0, \w+ on rank 1; every machine needs"),
         ({"generation__temperature": 0.5}, r"generation.temperature: 0.9 on rank 0, 0.5 on rank 1"),
         ({"resume": "latest"}, r"resume: None on rank 0, latest on rank 1"),
-        ({}, r"wine_gpt: [\d.]+dev0 on rank 0, [\d.]+dev1 on rank 1"),
+        ({}, r"wine_gpt: [\w.]+\.dev0 on rank 0, [\w.]+\.dev1 on rank 1"),
     ],
 )
 def test_machines_that_differ_are_refused_on_all_and_nothing_is_written(
@@ -171,6 +172,33 @@ def test_an_error_on_one_machine_ends_all_with_it(work: Path, settings: dict[str
     outcomes = scripts([command(work, "right"), command(work, "right", **settings)], work / "cache")
     assert [error_of(outcome) for outcome in outcomes] == [message, message]
     assert not (work / "right").exists()
+
+
+def other_launcher(rank: int) -> None:
+    if rank:
+        os.environ["ACCELERATE_DYNAMO_BACKEND"] = "inductor"
+
+
+def little_memory(rank: int) -> None:
+    from wine_gpt.modeling import gpt2
+
+    if rank:
+        gpt2.psutil.virtual_memory = lambda: SimpleNamespace(total=1000)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (other_launcher, "rank 1: ACCELERATE_DYNAMO_BACKEND=inductor is not supported: leave out --dynamo_backend"),
+        (little_memory, "rank 1: model: 20,912 parameters take 0 GB, but the machine has 0 GB: lower model.n_embd"),
+    ],
+)
+def test_what_one_machine_lacks_ends_all_with_its_error(
+    work: Path, prepare: Callable[[int], None], message: str
+) -> None:
+    outcomes = scripts([command(work, "lacks")] * 2, work / "cache", prepare=prepare)
+    assert [error_of(outcome)[: len(message)] for outcome in outcomes] == [message, message]
+    assert not (work / "lacks" / "metrics.json").exists()
 
 
 # environment variables

@@ -2,24 +2,59 @@
 
 import json
 import pickle
+import re
+import resource
 import shutil
+import signal
 import struct
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
+from support.system_faults import run_in_subprocess
 from tokenizers import Tokenizer, models
 from torch import nn
-from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from wine_gpt.config import GenerationDefaults, ModelConfig
 from wine_gpt.data.batching import IGNORED, Batch
 from wine_gpt.errors import UserError
+from wine_gpt.files import writing
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.loss import LanguageModelLoss
-from wine_gpt.modeling.pretrained import load_model
+from wine_gpt.modeling.pretrained import load_model, save_model
+
+
+def save_beyond_a_limit(folder: Path) -> str:
+    """Save a model where no file may have more than 1,000 bytes; return the error."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=8, n_positions=8, n_embd=8, n_layer=1, n_head=1))
+    with pytest.raises(UserError) as error, writing(folder):
+        save_model(folder, model, PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel())))
+    return str(error.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+def test_a_model_that_does_not_fit_on_the_disk_is_one_line(tmp_path: Path) -> None:
+    message = run_in_subprocess(save_beyond_a_limit, tmp_path)
+    assert re.fullmatch(rf"can't write {tmp_path}: .*File too large.*; [\d,]+ bytes free", message)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_loading_leaves_the_callers_progress_bars_as_they_were(toy_run: Path, shown: bool) -> None:
+    (enable_progress_bar if shown else disable_progress_bar)()
+    try:
+        load_model(toy_run)
+        assert is_progress_bar_enabled() == shown
+    finally:
+        enable_progress_bar()
+
 
 SMALL = ModelConfig(n_layer=2, n_head=2, n_embd=16, n_inner=32, block_size=24, dropout=0.1)
 

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import unicodedata
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import toy_texts
+from datasets import Dataset, DatasetDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -15,6 +17,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from wine_gpt.config import DataConfig, FinetuneConfig, LoraConfig, ModelConfig, PretrainConfig, TokenizerConfig
 from wine_gpt.config import TrainingConfig as Training
 from wine_gpt.data.reviews import load_reviews, texts
+from wine_gpt.errors import UserError
 from wine_gpt.evaluation.predictions import predict
 from wine_gpt.finetuning.finetune import finetune
 from wine_gpt.generation.explain import explain, to_terminal
@@ -24,6 +27,7 @@ from wine_gpt.publishing.corpus import OwnCorpus
 from wine_gpt.publishing.model_card import ModelRepository, model_card
 from wine_gpt.publishing.run_record import read_run
 from wine_gpt.tokenizer import class_words, encode_reviews, load_tokenizer, save_tokenizer, train_tokenizer
+from wine_gpt.tokenizer.encoding import TOKENIZED, require_known_words
 from wine_gpt.tokenizer.schemes import scheme_of
 from wine_gpt.tokenizer.word_starts import word_starts
 from wine_gpt.training.pretrain import pretrain
@@ -53,6 +57,18 @@ def known(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
 def ids_of(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     encoded: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return encoded
+
+
+def test_held_out_texts_of_one_word_have_nothing_to_score(known: PreTrainedTokenizerFast) -> None:
+    special = (known.bos_token_id, known.eos_token_id)
+    for text, has_words in (("garganega", False), ("garganega wine", True)):
+        ids = [special[0], *ids_of(known, text), special[1]]
+        split = Dataset.from_dict({"input_ids": [ids], "length": [len(ids)]}, features=TOKENIZED)
+        splits = DatasetDict({"validation": split, "test": split})
+        with (
+            nullcontext() if has_words else pytest.raises(UserError, match="the validation split has nothing to score")
+        ):
+            require_known_words(splits, known)
 
 
 @pytest.mark.parametrize("kind", KINDS)

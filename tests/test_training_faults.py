@@ -200,6 +200,13 @@ def test_a_signal_to_one_process_stops_both_after_a_save(tmp_path: Path, whole: 
     require_equal_ends(tmp_path, whole(2, 2))
 
 
+def test_a_signal_in_the_last_step_stops_a_training_that_reads_signals_late(tmp_path: Path) -> None:
+    run = Run(tmp_path, dataclasses.replace(OFTEN, micro_batches=2), reads_late=True)
+    stopped = dataclasses.replace(run, faults=(Fault(EPOCH_END, OFTEN.epochs, terminate, rank=1),))
+    assert train(stopped, processes=2) == [143, 143], output_of(run)
+    assert re.search(r"stopped after step \d+, which is saved in", output_of(run))
+
+
 @pytest.mark.parametrize(("signals", "code"), [(interrupt_twice, 130), (interrupt_and_terminate, 143)])
 def test_a_second_signal_leaves_at_once_and_the_older_checkpoint_stays(
     tmp_path: Path, undisturbed: Path, signals: Callable[[], Any], code: int

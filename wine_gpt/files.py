@@ -1,13 +1,17 @@
-"""Atomic writes, JSON files, checksums and fsync."""
+"""Atomic writes and their errors, JSON files, checksums and fsync."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+
+from safetensors import SafetensorError
 
 from wine_gpt.errors import UserError, one_line
 
@@ -37,6 +41,16 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn the error of a file that can't be written into a :class:`UserError` with the folder and its free bytes."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        free = shutil.disk_usage(folder).free if folder.is_dir() else 0
+        raise UserError(f"can't write {folder}: {one_line(error)}; {free:,} bytes free") from error
 
 
 def write_json(path: Path, content: JsonObject) -> None:

@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import TypeVar
 
 from wine_gpt.errors import UserError, one_line
@@ -25,6 +26,9 @@ LAUNCHER_VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER
 
 # seconds of joining the processes after which a line says what is waited for
 JOIN_SECONDS = 20.0
+# how long a process waits for another one, such as for the main process that reads a large corpus; the process of a
+# machine that is lost ends at once, because its connection is closed
+LONGEST_WAIT = timedelta(days=1)
 # seconds between two looks at the launcher
 WATCH_INTERVAL = 1.0
 # what the messages of gloo and of torch's stores say when another process has died
@@ -64,7 +68,7 @@ def joins_as_main_process() -> bool:
     cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     try:
         with _named_wait():
-            return bool(PartialState(cpu=cpu).is_main_process)
+            return bool(PartialState(cpu=cpu, timeout=LONGEST_WAIT).is_main_process)
     # torch's errors of networks and stores are RuntimeErrors
     except (ValueError, RuntimeError) as error:
         raise UserError(describe_join_failure(error)) from error

@@ -53,11 +53,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Run:
-    """A training that starts or resumes in ``folder``, with its checkpoints and the files ``output-RANK``."""
+    """A training that starts or resumes in ``folder``, with its checkpoints and the files ``output-RANK``.
+
+    ``reads_late`` makes it read losses and signals a step late, as on a GPU.
+    """
 
     folder: Path
     config: TrainingConfig = TRAINING
     faults: tuple[Fault, ...] = field(default=())
+    reads_late: bool = False
 
 
 def start_server() -> None:
@@ -227,6 +231,7 @@ def _train(run: Run, rank: int, processes: int, port: int) -> None:
 
 def _train_from_newest(run: Run, rank: int) -> None:
     trainer = make_trainer(run.folder, make_tokenizer(), make_splits(), run.config)
+    trainer.updater.reads_late = run.reads_late
     _record(run.folder / f"seen-{rank}", trainer)
     newest, problems = checkpoint.load_newest(run.folder)
     # an incomplete checkpoint must not even look like a checkpoint

@@ -39,9 +39,8 @@ def distill(config: DistillConfig) -> FinishedRun:
     """
     folder = Path(config.output_dir)
     with contextlib.ExitStack() as stack:
-        with shared_errors():
-            # one session for all trainings, because a launcher's processes hang if they are joined twice
-            accelerator = stack.enter_context(accelerator_session(config.training, folder))
+        # one session for all trainings, because a launcher's processes hang if they are joined twice
+        accelerator = stack.enter_context(accelerator_session(config.training, folder))
         require_equal_settings(config, accelerator)
         with shared_errors():
             if accelerator.is_main_process and config.resume is None and not config.overwrite:
@@ -68,7 +67,9 @@ def _teach(
         "tokenizer": fingerprint(tokenizer),
         "members": [sha256(member / run_folder.WEIGHTS) for member in members],
     }
-    synthetic = settings.synthetic_sets * round(settings.synthetic_ratio * len(real))
+    # at least one review, because a small ratio of few reviews would leave nothing to learn
+    in_set = max(round(settings.synthetic_ratio * len(real)), 1) if settings.synthetic_ratio else 0
+    synthetic = settings.synthetic_sets * in_set
     request = Request(synthetic, config.training.seed, label_real=settings.teacher_weight > 0)
     folder = Path(config.output_dir) / run_folder.TARGETS
     labeling = Labeling(ensemble, tokenizer, real, accelerator)

@@ -17,7 +17,7 @@ from wine_gpt.config import FinetuneConfig
 from wine_gpt.config_io import to_yaml
 from wine_gpt.data.reviews import Reviews
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, read_json, read_record, write_atomically, write_json
+from wine_gpt.files import JsonObject, read_json, read_record, write_atomically, write_json, writing
 from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.modeling.scoring import ValidationScore
 from wine_gpt.processes import shared_errors
@@ -163,8 +163,9 @@ class TaskRun(ABC, Generic[MetricsT]):
         saved: list[Any] = [None]
         with shared_errors():
             if self.accelerator.is_main_process:
-                saved = [save()]
-                write_json(self.folder / run_folder.METRICS, saved[0].to_dict())
+                with writing(self.folder):
+                    saved = [save()]
+                    write_json(self.folder / run_folder.METRICS, saved[0].to_dict())
         metrics: MetricsT = broadcast_object_list(saved)[0]
         return metrics
 
@@ -184,7 +185,7 @@ def base_session(config: FinetuneConfig) -> Iterator[tuple[Base, Reviews, Accele
     with contextlib.ExitStack() as stack:
         with shared_errors():
             base = load_base(config.base)
-            accelerator = stack.enter_context(accelerator_session(config.training, Path(config.output_dir)))
+        accelerator = stack.enter_context(accelerator_session(config.training, Path(config.output_dir)))
         require_equal_settings(config, accelerator)
         yield base, load_base_reviews(base, config), accelerator
 

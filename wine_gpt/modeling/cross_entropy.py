@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 
 # size of a chunk of logits in training: one chunk holds most batches of the class config, so that one matmul computes
-# the weight's gradient (benchmarks/RESULTS.md, "Size of a chunk of logits"). It is not tuned on each machine, because
-# a resumed run must sum in the order of the original run
+# the weight's gradient (benchmarks/RESULTS.md, "Size of a chunk of logits"). It is the same on
+# each CPU, because a resumed run must sum in the order of the original run
 CHUNK_BYTES = 40 * 2**20
 # size of a chunk of logits in evaluation; smaller, because evaluation copies the logits to float32
 EVALUATION_CHUNK_BYTES = 4 * 2**20

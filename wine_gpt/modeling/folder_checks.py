@@ -73,7 +73,7 @@ def require_loadable(folder: Path) -> None:
     """
     require_no_folders(folder)
     config = _read_config(folder / MODEL_CONFIG)
-    if any(name.endswith(CLASSIFIER) for name in config.architectures or ()):
+    if any(str(name).endswith(CLASSIFIER) for name in config.architectures or ()):
         raise UserError(f"model: {folder} is a classifier, which writes no text: use pipeline('text-classification')")
     if (folder / SENTENCE_MODULES).is_file():
         raise UserError(f"model: {folder} is a model for embeddings, which writes no text: use similar")

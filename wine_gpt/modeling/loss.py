@@ -37,7 +37,8 @@ class SummedLoss(nn.Module, Generic[ModelT]):
 class LanguageModelLoss(SummedLoss[GPT2LMHeadModel]):
     """Wraps a GPT-2 so that its forward pass returns the summed loss.
 
-    Only positions with a label reach the head, so that padding costs little.
+    On a CPU only positions with a label reach the head, so that padding costs little. On a GPU all do, and padding is
+    masked, because the GPU would wait for the number of labels.
     """
 
     def forward(

@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from wine_gpt.base_model import require_base
 from wine_gpt.errors import UserError
+from wine_gpt.files import sync
 from wine_gpt.installation import install_command
 from wine_gpt.model_path import local_folder
 from wine_gpt.modeling.folder_checks import (
@@ -117,7 +118,10 @@ def save_model(
         for file in Path(temporary).iterdir():
             # otherwise only the owner could read the files of safetensors
             file.chmod(mode)
+            # because a power loss could otherwise leave the name without its content
+            sync(file)
             file.replace(folder / file.name)
+    sync(folder)
 
 
 def _load_adapted(folder: Path, base: Path) -> PreTrainedModel:
@@ -149,14 +153,15 @@ def _load_adapted(folder: Path, base: Path) -> PreTrainedModel:
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Hide transformers' progress bars, loading reports and warnings."""
-    verbosity = transformers_logging.get_verbosity()
+    verbosity, shows_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
-        transformers_logging.enable_progress_bar()
+        if shows_bars:
+            transformers_logging.enable_progress_bar()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ import datasets.utils
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerFast
 
@@ -141,9 +140,13 @@ def _batches_of_ids(tokenized: Dataset) -> Iterator[pa.ListArray]:
 
 def _has_known_word(texts: pa.ListArray, tokenizer: PreTrainedTokenizerFast) -> bool:
     """Return whether a text has a known word after its first word."""
-    # without [BOS] and the first word
-    ids = pc.list_slice(texts, 2).flatten().to_numpy(zero_copy_only=False)
-    return bool((~np.isin(ids, [tokenizer.unk_token_id, tokenizer.eos_token_id])).any())
+    lengths = texts.value_lengths().to_numpy()
+    ids = texts.flatten().to_numpy()
+    position = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    starts_word = word_starts(tokenizer).count(ids, np.roll(ids, 1)) > 0
+    is_known = ~np.isin(ids, [tokenizer.unk_token_id, tokenizer.eos_token_id])
+    # without [BOS] and the first word's first token; its other tokens start no word
+    return bool((starts_word & is_known & (position > 1)).any())
 
 
 def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> Dataset:

@@ -15,6 +15,7 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import (
     DistributedDataParallelKwargs,
     GradientAccumulationPlugin,
+    InitProcessGroupKwargs,
     TorchDynamoPlugin,
     get_cpu_distributed_information,
     parse_flag_from_env,
@@ -26,14 +27,17 @@ from wine_gpt.errors import UserError
 from wine_gpt.installation import install_command
 from wine_gpt.modeling.cross_entropy import chunk_bytes
 from wine_gpt.processes import (
+    LONGEST_WAIT,
     describe_join_failure,
     named_lost_process,
     require_environment,
     require_equal,
+    shared_errors,
     versions,
     watched_launcher,
 )
 from wine_gpt.training.hardware import LAUNCHED_PRECISION, choose_mixed_precision, float32_library, tuned_runtime
+from wine_gpt.training.trackers import finish_trackers
 
 logger = get_logger(__name__)
 
@@ -60,14 +64,17 @@ def accelerator_session(config: TrainingConfig, folder: Path) -> Iterator[Accele
         folder: see :func:`make_accelerator`.
 
     Raises:
-        UserError: see :func:`make_accelerator`.
+        UserError: on all processes; see :func:`make_accelerator`.
     """
-    with watched_launcher(), restored_state(), tuned_runtime(choose_mixed_precision(config.mixed_precision)):
-        accelerator = make_accelerator(config, folder)
+    with contextlib.ExitStack() as stack:
+        with shared_errors():
+            # if it fails, it is left before the error is shared, because sharing needs the caller's joined state
+            accelerator = stack.enter_context(_new_accelerator(config, folder))
         try:
             with named_lost_process():
                 yield accelerator
         except BaseException:
+            finish_trackers(accelerator)
             # with several processes the group is kept, because destroying it waits for processes that may be dead
             if accelerator.num_processes == 1:
                 accelerator.end_training()
@@ -75,6 +82,12 @@ def accelerator_session(config: TrainingConfig, folder: Path) -> Iterator[Accele
         # free DDP before destroying the process group, because the reverse order deadlocks on the GIL
         accelerator.free_memory()
         accelerator.end_training()
+
+
+@contextlib.contextmanager
+def _new_accelerator(config: TrainingConfig, folder: Path) -> Iterator[Accelerator]:
+    with watched_launcher(), restored_state(), tuned_runtime(choose_mixed_precision(config.mixed_precision)):
+        yield make_accelerator(config, folder)
 
 
 def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
@@ -97,8 +110,11 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
             mixed_precision=mixed_precision,
             log_with=config.tracker_names or None,
             project_dir=folder,
-            # reduce gradients in place instead of in a copy
-            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+            kwargs_handlers=[
+                # reduce gradients in place instead of in a copy
+                DistributedDataParallelKwargs(gradient_as_bucket_view=True),
+                InitProcessGroupKwargs(timeout=LONGEST_WAIT),
+            ],
             # as plugins, because accelerate would read environment variables instead
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             dynamo_plugin=TorchDynamoPlugin(backend="NO"),

@@ -45,6 +45,8 @@ class Checkpoint:
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Write a checkpoint into ``folder`` completely or not at all, then keep only the newest ``keep`` checkpoints.
 
+    Checkpoints of later steps are removed: the run was resumed from an earlier one, and no longer leads to them.
+
     Raises:
         UserError: if the disk is full or the folder can't be written; older checkpoints are then kept.
     """
@@ -63,9 +65,11 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(_describe_failure(error, folder, checkpoint)) from error
-    for old in _complete(folder)[keep:]:
-        _discard(old)
-    _remove_leftovers(folder)
+    later, kept = _divide(_complete(folder), final)
+    with files.writing(folder):
+        for other in [*later, *kept[keep:]]:
+            _discard(other)
+        _remove_leftovers(folder)
     return final
 
 
@@ -118,6 +122,12 @@ def _complete(folder: Path) -> list[Path]:
     """Return the complete checkpoints in a folder, newest first."""
     found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+
+
+def _divide(checkpoints: list[Path], newest: Path) -> tuple[list[Path], list[Path]]:
+    """Divide checkpoints, newest first, into those after one of them and the rest."""
+    position = checkpoints.index(newest)
+    return checkpoints[:position], checkpoints[position:]
 
 
 def _write(temporary: Path, checkpoint: Checkpoint) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from accelerate.utils import parse_flag_from_env
 
 from wine_gpt.errors import UserError
 
@@ -80,12 +81,23 @@ def choose_mixed_precision(setting: str) -> str:
         return launched
     if launched != "no":
         raise UserError(f"{LAUNCHED_PRECISION}={launched} is not supported: take no, bf16 or fp16")
-    if torch.cuda.is_available():
+    if trains_on_cuda():
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         capabilities = torch.cpu.get_capabilities()
         fast = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return "bf16" if fast else "no"
+
+
+def trains_on_cuda() -> bool:
+    """Return whether accelerate takes an NVIDIA GPU: there is one, and no variable names another device."""
+    named = os.environ.get("ACCELERATE_TORCH_DEVICE", "cuda")
+    return torch.cuda.is_available() and named.startswith("cuda") and not parse_flag_from_env("ACCELERATE_USE_CPU")
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of an NVIDIA GPU, and for another device its type."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def peak_flops(device_name: str, mixed_precision: str) -> float | None:
@@ -119,7 +131,7 @@ def enable_onednn_fp32() -> None:
     shows that oneDNN does not round on this machine. With CUDA nothing is changed, because TF32 is less accurate.
     """
     matmul = _matmul_settings()
-    if torch.cuda.is_available() or not torch.backends.mkldnn.is_available():
+    if trains_on_cuda() or not torch.backends.mkldnn.is_available():
         return
     matmul.fp32_precision = "bf16"
     if _matmul_error() > SINGLE_PRECISION:

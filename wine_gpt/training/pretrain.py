@@ -18,7 +18,7 @@ from wine_gpt.data.report import DataReport
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.data.tokenized import TokenizedSplits
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, sha256, write_atomically
+from wine_gpt.files import JsonObject, sha256, write_atomically, writing
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import save_model
@@ -111,8 +111,7 @@ def pretrain(
     """
     folder = Path(config.output_dir)
     with contextlib.ExitStack() as stack:
-        with shared_errors():
-            accelerator = accelerator or stack.enter_context(accelerator_session(config.training, folder))
+        accelerator = accelerator or stack.enter_context(accelerator_session(config.training, folder))
         require_equal_settings(config, accelerator)
         with shared_errors():
             if accelerator.is_main_process:
@@ -121,8 +120,7 @@ def pretrain(
                     run_folder.require_free(folder)
         data = _load_data(config, tested is None, reading)
         run = _Run(config, accelerator, data, teach(data, accelerator) if teach else None, tested)
-        with shared_errors():
-            trainer = _build_trainer(run)
+        trainer = _build_trainer(run)
         trainer.steps_after = round(followed_by * trainer.plan.total_steps)
         trainer.on_step = on_step or trainer.on_step
         trainer.on_checkpoint = on_checkpoint or trainer.on_checkpoint
@@ -162,7 +160,8 @@ def _resume_or_train(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetri
     log_results(run.accelerator, trainer.state, metrics.test)
     with shared_errors():
         if run.accelerator.is_main_process:
-            _save(run, trainer, metrics)
+            with writing(run.folder):
+                _save(run, trainer, metrics)
     return metrics
 
 
@@ -260,8 +259,10 @@ def _load_data(config: PretrainConfig, held_out: bool, reading: ReadingProcess |
 
 def _build_trainer(run: _Run) -> Trainer[LanguageModelLoss]:
     config, data = run.config, run.data
+    with shared_errors():
+        model = build_model(config.model, data.tokenizer, config.training.seed, config.generation)
     objective = LanguageModeling(
-        build_model(config.model, data.tokenizer, config.training.seed, config.generation),
+        model,
         data.tokenizer,
         data.splits,
         config.data.prefix,

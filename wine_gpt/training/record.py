@@ -230,7 +230,7 @@ class PeakMemory:
     @classmethod
     def of_this_process(cls) -> Self:
         """Read the peak of the resident set and, with CUDA, of the tensors on the GPU."""
-        gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+        gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
         return cls(_peak_resident_bytes(), gpu)
 
     def to_dict(self) -> JsonObject:

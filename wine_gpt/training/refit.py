@@ -12,6 +12,7 @@ from wine_gpt import run_folder
 from wine_gpt.config import PretrainConfig, RefitConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
+from wine_gpt.files import writing
 from wine_gpt.processes import joins_as_main_process, main_process_first, shared_errors
 from wine_gpt.training.pretrain import FinishedRun, TestedRun, pretrain
 from wine_gpt.training.record import RunMetrics
@@ -31,9 +32,9 @@ def refit(config: RefitConfig) -> FinishedRun:
     main_process_first(lambda: _require_same_reviews(settings, tested))
     finished = pretrain(_without_held_out(settings), tested=tested)
     if is_main_process and (tested.folder / run_folder.EVALUATION).is_dir():
-        shutil.copytree(
-            tested.folder / run_folder.EVALUATION, finished.folder / run_folder.EVALUATION, dirs_exist_ok=True
-        )
+        copied = finished.folder / run_folder.EVALUATION
+        with writing(finished.folder):
+            shutil.copytree(tested.folder / run_folder.EVALUATION, copied, dirs_exist_ok=True)
     return finished
 
 

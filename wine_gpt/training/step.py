@@ -92,7 +92,7 @@ class TrainStep:
             CPU has computed a step when Python continues.
 
     Raises:
-        UserError: if a batch can't be divided into micro-batches, or the micro-batches among the processes.
+        UserError: on all processes, if a batch can't be divided into micro-batches, or these among the processes.
     """
 
     def __init__(
@@ -119,7 +119,11 @@ class TrainStep:
             embeddings = self.module.to(accelerator.device).model.get_input_embeddings().weight
             ngrams = find_character_ngrams(embeddings, objective.tokenizer)
         self.muon_adamw = build_optimizer(self.module, config, dtype, ngrams)
+        # accelerate's wrapper of muon_adamw
         self.wrapped, self.optimizer = accelerator.prepare(self.module, self.muon_adamw)
+        if accelerator.scaler is not None:
+            # an earlier training of the session has changed its scale
+            accelerator.scaler.load_state_dict(torch.amp.GradScaler(accelerator.device.type).state_dict())
         self.reads_late = self.module.masks_padding = accelerator.device.type == "cuda"
         # the batch of the step before, and the copy of its loss and of whether loss and gradient are finite
         self._queued: tuple[GlobalBatch, HostCopy] | None = None
@@ -244,13 +248,15 @@ class TrainStep:
 
 def _require_divisible(micro_batches: int, processes: int, smallest_batch: int) -> None:
     if micro_batches % processes:
-        raise UserError(
+        problem = (
             f"{micro_batches} micro-batches cannot be divided among {processes} processes: "
             f"take as many processes as divide {micro_batches}, or begin a run with training.micro_batches a "
             f"multiple of {processes}"
         )
+        raise on_all_processes(UserError(problem))
     if smallest_batch < micro_batches:
-        raise UserError(
+        problem = (
             f"a batch of {smallest_batch} reviews cannot be divided into {micro_batches} micro-batches: "
             "raise training.batch_tokens or use fewer micro-batches or processes"
         )
+        raise on_all_processes(UserError(problem))

@@ -22,9 +22,7 @@ def start_trackers(accelerator: Accelerator, folder: Path, name: str, config: ob
         config: a root config. Numbers stay numbers; lists and None become text, which all trackers take.
         state: the training's state, which gets the run's id.
     """
-    for tracker in accelerator.trackers:
-        tracker.finish()
-    accelerator.trackers.clear()
+    finish_trackers(accelerator)
     if not accelerator.log_with:
         return
     is_resumed = bool(state.tracker_run)
@@ -40,6 +38,13 @@ def start_trackers(accelerator: Accelerator, folder: Path, name: str, config: ob
         "wandb": {"name": name, "id": state.tracker_run, "resume": "allow"},
     }
     accelerator.init_trackers(PROJECT, config=settings, init_kwargs=runs)
+
+
+def finish_trackers(accelerator: Accelerator) -> None:
+    """Finish the runs of all trackers, so that none of their figures is lost."""
+    for tracker in accelerator.trackers:
+        tracker.finish()
+    accelerator.trackers.clear()
 
 
 def log_epoch(accelerator: Accelerator, result: EpochResult) -> None:

@@ -24,6 +24,7 @@ from wine_gpt.run_folder import epoch_weights
 from wine_gpt.training.checkpoint import Checkpoint
 from wine_gpt.training.energy import EnergyMeter
 from wine_gpt.training.epoch_weights import KeptEpoch, keep
+from wine_gpt.training.hardware import device_name
 from wine_gpt.training.objective import LossT, Objective
 from wine_gpt.training.record import EpochLoss, EpochResult, TrainingState, TrainingSummary
 from wine_gpt.training.resume import TrainingCheckpoints, find_checkpoint
@@ -82,7 +83,8 @@ class Trainer(Generic[LossT]):
         if self.cut.cut:
             logger.warning(f"model: {self.cut}")
         positions = positions_of(self.train_split, self.block_size)
-        self.plan = BatchPlan(positions, config.batch_tokens, config.seed, config.epochs, objective.rows_of_epoch)
+        with shared_errors():
+            self.plan = BatchPlan(positions, config.batch_tokens, config.seed, config.epochs, objective.rows_of_epoch)
         self.module = objective.module
         self.updater = TrainStep(objective, self.plan, config, accelerator)
         self.checkpoints = TrainingCheckpoints(
@@ -276,7 +278,8 @@ class Trainer(Generic[LossT]):
         if self.accelerator.num_processes > 1:
             # gathered, because the launcher's signal reaches the processes at different steps
             gathered = HostCopy.of(self.accelerator.gather(torch.tensor(signal, device=self.accelerator.device)))
-            if self.updater.reads_late:
+            # after the last step there is no later one to read the signals in
+            if self.updater.reads_late and self.state.step < self.plan.total_steps:
                 gathered, self._signals = self._signals, gathered
             signal = int(max(gathered.wait()))
         if signal:
@@ -323,7 +326,7 @@ def _describe(validation: ValidationScore, is_best: bool) -> str:
 def describe_runtime(accelerator: Accelerator, micro_batches: int) -> JsonObject:
     """Return values that may differ on resume, and may then change the last bits of what a step computes."""
     return {
-        "device": accelerator.device.type,
+        "device": device_name(accelerator.device),
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
         "micro-batches": micro_batches,
