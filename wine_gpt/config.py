@@ -475,7 +475,7 @@ class LoraConfig:
     rank: int = 16
     # scaling: the update is multiplied by alpha / rank
     alpha: int = 32
-    # dropout probability of the adapter's input, in addition to the base's dropout
+    # dropout probability of the adapter's input, in addition to the base's; none if objective.text_weight is below 1
     dropout: float = 0.1
     # names of the adapted layers, in every block
     targets: tuple[str, ...] = ("c_attn", "c_proj", "c_fc")

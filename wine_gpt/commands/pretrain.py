@@ -5,8 +5,9 @@
     wine-gpt pretrain class.yaml --data.path kaggle --training.epochs 2
     accelerate launch -m wine_gpt pretrain base.yaml --data.path FILE   # several processes or GPUs
 
-FILE.yaml is a file or a config of the package: base.yaml, class.yaml or sample.yaml, which is read if none is named.
-Settings that are not in the file have the defaults below. --resume continues a run that was interrupted.
+FILE.yaml is a file or a config of the package: sample.yaml, which is read if none is named, small.yaml, base.yaml,
+class.yaml, characters.yaml or bpe.yaml. Settings that are not in the file have the defaults below. --resume continues
+a run that was interrupted.
 """
 
 from collections.abc import Sequence

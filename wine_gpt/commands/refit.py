@@ -2,7 +2,7 @@
 
     wine-gpt refit runs/base                          # writes runs/base-refit
     wine-gpt refit runs/base --output_dir runs/all
-    wine-gpt publish runs/base-refit --repo wine-gpt
+    wine-gpt publish runs/base-refit --repo org/wine-gpt
 
 RUN is the folder of a finished run of pretraining. Settings, tokenizer and calibration are its own, and so are the
 figures on the card, because no review is left to score the refit on. --resume continues an interrupted refit.
