@@ -1,5 +1,6 @@
 """Processes and machines that differ are refused, an error is printed once, and a dead machine ends the others."""
 
+import importlib
 import json
 import os
 import re
@@ -199,6 +200,25 @@ def test_what_one_machine_lacks_ends_all_with_its_error(
     outcomes = scripts([command(work, "lacks")] * 2, work / "cache", prepare=prepare)
     assert [error_of(outcome)[: len(message)] for outcome in outcomes] == [message, message]
     assert not (work / "lacks" / "metrics.json").exists()
+
+
+def slow_first_process(rank: int) -> None:
+    # torch's limit is 30 minutes on a CPU, 10 on GPUs
+    distributed_c10d.default_pg_timeout = timedelta(seconds=20)
+    module: Any = importlib.import_module("wine_gpt.training.pretrain")
+    load_data = module._load_data
+
+    def load_slowly(*arguments: object) -> object:
+        time.sleep(25)
+        return load_data(*arguments)
+
+    if rank == 0:
+        module._load_data = load_slowly
+
+
+def test_a_process_waits_longer_for_the_first_one_than_torch_does(work: Path) -> None:
+    outcomes = scripts([command(work, "slow")] * 2, work / "cache", prepare=slow_first_process)
+    assert [outcome[0] for outcome in outcomes] == [0, 0], outcomes
 
 
 # environment variables

@@ -68,10 +68,21 @@ def joins_as_main_process() -> bool:
     cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     try:
         with _named_wait():
-            return bool(PartialState(cpu=cpu, timeout=LONGEST_WAIT).is_main_process)
+            is_main_process = bool(PartialState(cpu=cpu).is_main_process)
     # torch's errors of networks and stores are RuntimeErrors
     except (ValueError, RuntimeError) as error:
         raise UserError(describe_join_failure(error)) from error
+    wait_for_work()
+    return is_main_process
+
+
+def wait_for_work() -> None:
+    """Let joined processes wait for each other for :data:`LONGEST_WAIT`; torch's limit stays that of joining."""
+    import torch
+    from torch.distributed.distributed_c10d import _set_pg_timeout
+
+    if _is_joined() and torch.distributed.get_backend() in ("gloo", "nccl"):
+        _set_pg_timeout(LONGEST_WAIT)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import (
     DistributedDataParallelKwargs,
     GradientAccumulationPlugin,
-    InitProcessGroupKwargs,
     TorchDynamoPlugin,
     get_cpu_distributed_information,
     parse_flag_from_env,
@@ -27,13 +26,13 @@ from wine_gpt.errors import UserError
 from wine_gpt.installation import install_command
 from wine_gpt.modeling.cross_entropy import chunk_bytes
 from wine_gpt.processes import (
-    LONGEST_WAIT,
     describe_join_failure,
     named_lost_process,
     require_environment,
     require_equal,
     shared_errors,
     versions,
+    wait_for_work,
     watched_launcher,
 )
 from wine_gpt.training.hardware import LAUNCHED_PRECISION, choose_mixed_precision, float32_library, tuned_runtime
@@ -110,11 +109,8 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
             mixed_precision=mixed_precision,
             log_with=config.tracker_names or None,
             project_dir=folder,
-            kwargs_handlers=[
-                # reduce gradients in place instead of in a copy
-                DistributedDataParallelKwargs(gradient_as_bucket_view=True),
-                InitProcessGroupKwargs(timeout=LONGEST_WAIT),
-            ],
+            # reduce gradients in place instead of in a copy
+            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
             # as plugins, because accelerate would read environment variables instead
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             dynamo_plugin=TorchDynamoPlugin(backend="NO"),
@@ -126,6 +122,7 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
         if "MASTER_" in str(error) or "environment variable" in str(error):
             raise UserError(describe_join_failure(error)) from error
         raise UserError(f"training.mixed_precision {mixed_precision}: {error}") from error
+    wait_for_work()
     if mixed_precision == "fp16" and accelerator.device.type == "cpu":
         # accelerate would train in float32 without a word if there are several processes
         raise UserError("training.mixed_precision fp16: fp16 needs a GPU; take auto, bf16 or no")
