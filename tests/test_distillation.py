@@ -270,7 +270,7 @@ def test_the_members_predictions_may_not_change_on_resume(finished: Path, work: 
             "0 --distillation.synthetic_ratio 0",
             "must be above 0 without synthetic reviews",
         ),
-        ("training.seed", "4294967295", "must be at most 4,294,967,292 for so many members"),
+        ("training.seed", "4294967295", "must be at most 4,294,967,293 for so many members"),
     ],
 )
 def test_wrong_settings_are_refused(setting: str, value: str, rule: str) -> None:
