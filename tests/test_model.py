@@ -28,6 +28,8 @@ from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import load_model, save_model
 
+SMALL = ModelConfig(n_layer=2, n_head=2, n_embd=16, n_inner=32, block_size=24, dropout=0.1)
+
 
 def save_beyond_a_limit(folder: Path) -> str:
     """Save a model where no file may have more than 1,000 bytes; return the error."""
@@ -54,9 +56,6 @@ def test_loading_leaves_the_callers_progress_bars_as_they_were(toy_run: Path, sh
         assert is_progress_bar_enabled() == shown
     finally:
         enable_progress_bar()
-
-
-SMALL = ModelConfig(n_layer=2, n_head=2, n_embd=16, n_inner=32, block_size=24, dropout=0.1)
 
 
 @pytest.fixture

@@ -65,9 +65,10 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(_describe_failure(error, folder, checkpoint)) from error
-    later, kept = _divide(_complete(folder), final)
+    found = _complete(folder)
+    saved = found.index(final)
     with files.writing(folder):
-        for other in [*later, *kept[keep:]]:
+        for other in found[:saved] + found[saved + keep :]:
             _discard(other)
         _remove_leftovers(folder)
     return final
@@ -122,12 +123,6 @@ def _complete(folder: Path) -> list[Path]:
     """Return the complete checkpoints in a folder, newest first."""
     found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
-
-
-def _divide(checkpoints: list[Path], newest: Path) -> tuple[list[Path], list[Path]]:
-    """Divide checkpoints, newest first, into those after one of them and the rest."""
-    position = checkpoints.index(newest)
-    return checkpoints[:position], checkpoints[position:]
 
 
 def _write(temporary: Path, checkpoint: Checkpoint) -> None:
