@@ -22,7 +22,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 
 from playwright.sync_api import Browser, Page, expect
-from support.browser import CHROMIUM, DESKTOP, PHONE, SCREENSHOTS, launched, new_page, serious
+from support.browser import CHROMIUM, DESKTOP, PHONE, SCREENSHOTS, launched, new_page, serious, settle
 from support.local_server import serving
 
 from wine_gpt.modeling.pretrained import load_model
@@ -128,12 +128,14 @@ def link_of(page: Page) -> dict[str, str]:
 
 
 def text(page: Page) -> str:
+    settle(page)
     return " ".join(page.locator(".words").inner_text().split())
 
 
 def ids_of(page: Page, tokenizer: PreTrainedTokenizerFast) -> list[int]:
     """Return the text's tokens, from the words as the model sees them."""
     page.locator(".raw").check()
+    settle(page)
     labels = page.locator(".words .word").all_inner_texts()[1:]
     page.locator(".raw").uncheck()
     ids = tokenizer.convert_tokens_to_ids(["[BOS]", *("[EOS]" if each == "∎" else each for each in labels)])
@@ -151,6 +153,7 @@ def look(page: Page, word: str) -> int:
 
 def figures(page: Page, rows: str) -> dict[str, list[str]]:
     """Return the figures of a list by word."""
+    settle(page)
     return {
         row.locator(".bar-word").inner_text(): row.locator(".figure").all_inner_texts()
         for row in page.locator(rows).all()
@@ -261,6 +264,7 @@ def test_the_drawn_number_falls_on_the_word_that_came_out(opened: Open) -> None:
     with opened({**LINK, "temperature": 1.5}) as page:
         page.locator(".words .word:not(.given)").first.click()
         for _ in range(6):
+            settle(page)
             chosen = page.locator("[data-view=next] .chosen-word").inner_text()
             expect(page.locator(".number-line")).to_contain_text(f"fell on {chosen}.")
             marker, own = (page.locator(f".cumulative {each}").bounding_box() for each in ("b", "i.own"))
@@ -418,6 +422,7 @@ def test_a_guess_is_scored_against_the_model(
         expect(page.get_by_role("button", name="Copy text")).to_be_disabled()
         page.get_by_label("How sure are you?").select_option("0.9")
         answer = tokenizer.convert_ids_to_tokens(ids[position])
+        settle(page)
         choices = page.locator("button.choice").all_inner_texts()
         assert len(set(choices)) == 5
         page.locator("button.choice", has_text=re.compile(f"^{answer}$")).click()

@@ -18,6 +18,29 @@ CHROMIUM = shutil.which("chromium")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+# counts the calls of the explorer's worker that have no answer yet (space/explorer/remote_model.js)
+COUNT_CALLS = """
+window.unanswered = 0;
+window.Worker = class extends Worker {
+  #own = 0;
+  constructor(...args) {
+    super(...args);
+    this.addEventListener("message", ({ data }) => { if ("id" in data && data.event === undefined) this.#count(-1); });
+  }
+  postMessage(message, ...rest) {
+    if ("method" in message) this.#count(1);
+    super.postMessage(message, ...rest);
+  }
+  terminate() {
+    this.#count(-this.#own);
+    super.terminate();
+  }
+  #count(by) {
+    this.#own += by;
+    window.unanswered += by;
+  }
+};
+"""
 
 
 @contextmanager
@@ -32,7 +55,13 @@ def new_page(browser: Browser, **context: Any) -> Page:  # noqa: ANN401 - of pla
     """Open a window of its own, which waits for PATIENCE."""
     own = browser.new_context(**{"locale": "en-US", **context})
     own.set_default_timeout(1000 * PATIENCE)
+    own.add_init_script(COUNT_CALLS)
     return own.new_page()
+
+
+def settle(page: Page) -> None:
+    """Wait until the explorer shows the effect of all that was done, before its values are read without ``expect``."""
+    page.wait_for_function("() => window.unanswered === 0")
 
 
 def serious(page: Page, part: str | None = None) -> list[str]:
