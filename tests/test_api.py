@@ -153,7 +153,10 @@ def test_a_missing_setting_is_named() -> None:
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": 0.0}, "temperature"),
         ({"temprature": 0.5}, "temprature"),
-        ({"max_new_tokens": "a"}, "generation: "),
+        ({"max_new_tokens": "a"}, "generation: max_new_tokens is 'a': must be a whole number of at least 1"),
+        ({"max_new_tokens": 0}, "max_new_tokens is 0: must be a whole number of at least 1"),
+        ({"max_new_tokens": -1}, "max_new_tokens is -1"),
+        ({"max_length": 3}, "max_length is 3: must be a whole number, because the prompt is counted, of at least 4"),
     ],
 )
 def test_a_setting_that_generate_refuses_is_a_user_error(

@@ -140,6 +140,9 @@ def test_a_limit_counts_new_words_and_never_passes_the_positions(
     endless = {"suppress_tokens": [*model.generation_config.suppress_tokens, tokenizer.eos_token_id]}
     lengths = [generate_ids(model, inputs, seed=0, max_new_tokens=n, **endless).shape[1] for n in (1, 5, 1000)]
     assert lengths == [4, 8, TOY_POSITIONS]
+    lengths = [generate_ids(model, inputs, seed=0, max_length=n, **endless).shape[1] for n in (4, 8, 1000)]
+    assert lengths == [4, 8, TOY_POSITIONS]
+    assert generate_ids(model, inputs, seed=0, max_length=8, max_new_tokens=2, **endless).shape[1] == 5
 
 
 def test_the_longest_prompt_leaves_one_position(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -222,7 +222,7 @@ def generate(
         prompts: an empty prompt gives a whole review; ``None`` is the prefix of the model's reviews, or empty for a
             model that is given with its tokenizer.
         seed: the sampling's seed; ``None`` draws one.
-        settings: ``max_new_tokens`` and fields of :class:`transformers.GenerationConfig`, such as ``temperature``. A
+        settings: fields of :class:`transformers.GenerationConfig`, such as ``max_new_tokens`` or ``temperature``. A
             ``guidance_scale`` contrasts the prompt with the same prompt without the header's values; for a model that
             is given with its tokenizer, with the prompt's last token, as transformers does.
 

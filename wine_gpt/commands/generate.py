@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wine_gpt.cli import Parser, exits_cleanly, number
 from wine_gpt.commands import print_form_note
@@ -45,14 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     require_attention(model, options.layer, options.head)
     inputs = encode_prompts(model, tokenizer, [options.prompt])
     print_form_note(template, options.prompt)
+    settings = sampling(options)
+    if template is not None and options.guidance_scale is not None:
+        settings |= hide_values(inputs, tokenizer, [options.prompt], template)
     ids = generate_ids(
         model,
         inputs,
         seed=options.seed,
         max_new_tokens=options.max_new_tokens,
         streamer=ReviewStreamer(tokenizer, options.prompt),
-        **sampling(options),
-        **(hide_values(inputs, tokenizer, [options.prompt], template) if template and options.guidance_scale else {}),
+        **settings,
     )[0].tolist()
     if options.explain or options.html:
         temperature = options.temperature or (not options.greedy and model.generation_config.temperature) or 1.0
@@ -116,12 +118,14 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def sampling(arguments: argparse.Namespace) -> dict[str, float]:
+def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of the generation config that the command line sets."""
     names = ("guidance_scale",) if arguments.greedy else ("temperature", "top_p", "guidance_scale")
-    given = {name: getattr(arguments, name) for name in names}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return {"do_sample": False, **chosen} if arguments.greedy else chosen
+    chosen = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    if arguments.greedy or chosen.keys() & {"temperature", "top_p"}:
+        # a model's own config may decode greedily, which a temperature would not change
+        chosen["do_sample"] = not arguments.greedy
+    return chosen
 
 
 def wants_color() -> bool:

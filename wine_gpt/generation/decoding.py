@@ -15,7 +15,8 @@ from transformers.generation.streamers import BaseStreamer
 
 from wine_gpt.generation.sampler import TokenSampler, guide
 
-# fields of a generation config that :func:`decode` applies; if another field is set, ``generate`` must be called
+# fields of a generation config that :func:`decode` applies, lengths by its ``limit``; if another field is set,
+# ``generate`` must be called
 SUPPORTED = {
     *(
         "do_sample",

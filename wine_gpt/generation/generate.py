@@ -3,6 +3,7 @@
 import math
 import typing
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -66,13 +67,7 @@ def encode_prompts(
     """
     for prompt in prompts:
         require_characters("prompt", prompt)
-    # a token of a text begins with the white space before it, so a prompt must not end with white space
-    typed = [printed_prompt(tokenizer, prompt) for prompt in prompts]
-    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    rows = [
-        torch.tensor(ids if ids[:1] == bos else [*bos, *ids], dtype=torch.int64)
-        for ids in tokenizer(typed, split_special_tokens=True, verbose=False)["input_ids"]
-    ]
+    rows = [torch.tensor(ids, dtype=torch.int64) for ids in prompt_ids(tokenizer, prompts)]
     encoded = {
         "input_ids": pad_sequence(rows, True, tokenizer.pad_token_id, "left"),
         "attention_mask": pad_sequence([torch.ones_like(row) for row in rows], True, 0, "left"),
@@ -84,6 +79,15 @@ def encode_prompts(
             f"prompt: {positions - 1:,} {units}, but the model has {limit:,} positions: at most {limit - 2:,} {units}"
         )
     return {name: tensor.to(model.device) for name, tensor in encoded.items()}
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of each prompt, with [BOS]."""
+    # a token of a text begins with the white space before it, so a prompt must not end with white space
+    typed = [printed_prompt(tokenizer, prompt) for prompt in prompts]
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    encoded = tokenizer(typed, split_special_tokens=True, verbose=False)["input_ids"]
+    return [ids if ids[:1] == bos else [*bos, *ids] for ids in encoded]
 
 
 def hide_values(
@@ -117,6 +121,7 @@ def generate_ids(
     *,
     seed: int,
     max_new_tokens: int | None = None,
+    max_length: int | None = None,
     **settings: Any,  # noqa: ANN401 - GenerationConfig's fields, streamer
 ) -> torch.Tensor:
     """Return the prompts' ids with their continuations, int64 of shape (prompts, positions).
@@ -126,17 +131,23 @@ def generate_ids(
         inputs: what :func:`encode_prompts` returns.
         seed: the sampling's seed, set with ``set_seed``.
         max_new_tokens: largest number of new tokens; the model's number of positions is a limit, too.
+        max_length: largest number of tokens of a text, prompt included.
         settings: fields of :class:`transformers.GenerationConfig`, which override the model's, a ``streamer``, and
             what :func:`hide_values` returns. A model or a setting that :func:`decode` does not support gets the
             ``guidance_scale`` of transformers.
 
     Raises:
-        UserError: if ``guidance_scale`` is no finite number, or transformers refuses a setting or a field of the
-            model's generation config.
+        UserError: if a limit leaves no new token, ``guidance_scale`` is no finite number, or transformers refuses a
+            setting or a field of the model's generation config.
     """
+    length = inputs["input_ids"].shape[1]
     limit = model.config.max_position_embeddings
     if max_new_tokens is not None:
-        limit = min(limit, inputs["input_ids"].shape[1] + max_new_tokens)
+        _require_integer("max_new_tokens", max_new_tokens, 1, "number")
+        limit = min(limit, length + max_new_tokens)
+    if max_length is not None:
+        _require_integer("max_length", max_length, length + 1, "number, because the prompt is counted,")
+        limit = min(limit, max_length)
     model.eval()
     set_seed(seed)
     streamer = settings.pop("streamer", None)
@@ -155,6 +166,11 @@ def generate_ids(
         # the errors of transformers for wrong settings share no class
         except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
             raise UserError(f"generation: {one_line(error)}; see the model's {GENERATION_CONFIG}") from error
+
+
+def _require_integer(name: str, value: object, least: int, what: str) -> None:
+    if not isinstance(value, Integral) or int(value) < least:
+        raise UserError(f"generation: {name} is {value!r}: must be a whole {what} of at least {least}")
 
 
 def _negative_prompts(
