@@ -92,6 +92,7 @@ def test_completion_offers_the_functions() -> None:
         ),
         ({"tokenizer": Path("runs/t"), "output_dir": Path("x")}, ["--tokenizer.path", "runs/t", "--output_dir", "x"]),
         ({"resume": "latest"}, ["--resume"]),
+        ({"resume": True}, ["--resume"]),
     ],
 )
 def test_keyword_arguments_are_the_flags(settings: dict[str, object], flags: list[str]) -> None:
@@ -128,7 +129,7 @@ def test_errors_name_keyword_arguments_instead_of_flags(tmp_path: Path) -> None:
         wine_gpt.load_reviews(tmp_path / "latin.csv")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.json").write_text("{}")
-    advice = r'name another output_dir, overwrite=True to start over, or resume="latest" with more training\.epochs'
+    advice = r'name another output_dir, overwrite=True to start over, or resume=True with more training\.epochs'
     with pytest.raises(UserError, match=advice):
         wine_gpt.pretrain(output_dir=tmp_path / "run")
 

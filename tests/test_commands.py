@@ -226,6 +226,21 @@ def test_the_printed_commands_are_those_that_the_user_has(
     assert command_names.sibling_command("generate") == sibling
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--resume"],
+        ["--overwrite"],
+        ["--resume", "latest"],
+        ["--resume=runs/x/checkpoints/step-00000500"],
+        ["--resume", "runs/x/checkpoints/step-00000500", "--overwrite", "false"],
+    ],
+)
+def test_the_command_to_resume_has_the_flag_once(monkeypatch: pytest.MonkeyPatch, flags: list[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["wine-gpt", "pretrain", "base.yaml", *flags, "--output_dir", "runs/x"])
+    assert command_names.resume_command() == "wine-gpt pretrain base.yaml --output_dir runs/x --resume"
+
+
 @pytest.mark.parametrize("name", ["base.yaml", "configs/base.yaml", "configs/finetune/full.yaml"])
 def test_a_config_of_the_package_is_found_from_any_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

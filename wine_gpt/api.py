@@ -71,8 +71,7 @@ R = TypeVar("R")
 FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z]\w*(?:\.\w+)*)")
 # the flags without a value, and what their keyword arguments are
 SWITCHES = {
-    "resume": '"latest"',
-    **dict.fromkeys(("overwrite", "dry_run"), "True"),
+    **dict.fromkeys(("resume", "overwrite", "dry_run"), "True"),
     **{field.name: "True" for field in dataclasses.fields(Publication) if field.type in (bool, bool | None)},
 }
 

@@ -32,7 +32,13 @@ def resume_command() -> str:
     """Return the command that resumes this process's run, with the launcher that started it."""
     from torch.distributed import is_torchelastic_launched
 
-    words = [word for word in shlex.split(command_line()) if word not in ("--overwrite", "--resume")]
+    words, flag = [], ""
+    for word in shlex.split(command_line()):
+        if word.startswith("--"):
+            flag = word.partition("=")[0]
+        # with the flag's value
+        if flag not in ("--overwrite", "--resume"):
+            words.append(word)
     if is_torchelastic_launched():
         words[: 1 if words[0] == "python" else 0] = ["accelerate", "launch"]
     return shlex.join([*words, "--resume"])
