@@ -34,7 +34,7 @@ def main() -> None:
         model, tokenizer = load_model_and_tokenizer(run)
         lengths = [len(ids) - 1 for ids in encode_reviews(tokenizer, train)]
         scored = read_record(run / EVALUATION / METRICS, EvaluationReport.from_dict).likelihood
-        generator = ReviewGenerator(model, tokenizer, BATCH, SEED, {})
+        generator = ReviewGenerator(model, tokenizer, BATCH, SEED)
         written = generator.continuations([PREFIX] * REVIEWS, max(lengths), "writing reviews")
         words = [word for text in written for word in class_words(text) if word.isalpha()]
         invented = Counter(word for word in words if word not in known)

@@ -129,7 +129,7 @@ def test_errors_name_keyword_arguments_instead_of_flags(tmp_path: Path) -> None:
         wine_gpt.load_reviews(tmp_path / "latin.csv")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.json").write_text("{}")
-    advice = r'name another output_dir, overwrite=True to start over, or resume=True with more training\.epochs'
+    advice = r"name another output_dir, overwrite=True to start over, or resume=True with more training\.epochs"
     with pytest.raises(UserError, match=advice):
         wine_gpt.pretrain(output_dir=tmp_path / "run")
 

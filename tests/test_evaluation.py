@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import math
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from tools.sample_grammar.grammar import generate_records
 from wine_gpt.base_model import data_settings
 from wine_gpt.commands.score import main as score_models
 from wine_gpt.commands.score import read_configs
-from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, TrainingConfig
+from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainConfig, TrainingConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import Reviews, load_reviews, texts
 from wine_gpt.data.template import CLASS_TEMPLATE
@@ -179,6 +180,35 @@ def test_training_on_removes_the_evaluation(base: Path, tmp_path: Path) -> None:
     assert not (run / "evaluation").exists()
 
 
+def test_headers_that_fill_the_models_positions_are_left_out(
+    home: Path, score: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    from wine_gpt.finetuning import finetune
+    from wine_gpt.training.pretrain import pretrain
+
+    records = json.loads((home / "reviews.json").read_text())
+    long = " ".join(record["description"] for record in records[:9])
+    rows = [{**record, "variety": long} if index % 4 == 0 else record for index, record in enumerate(records)]
+    (home / "long.json").write_text(json.dumps(rows))
+    data = DataConfig(path=str(home / "long.json"), validation_fraction=0.1, test_fraction=0.1)
+    shape = ModelConfig(n_layer=1, n_head=2, n_embd=16, n_inner=16, block_size=96)
+    training = TrainingConfig(epochs=1, batch_tokens=4096, mixed_precision="no")
+    pretrain(PretrainConfig(data=data, model=shape, training=training, output_dir=str(home / "long")))
+    score(home / "long", *FEW)
+    assert re.search(r"headers: 10 of 45 fill the model's 96 positions and are left out", caplog.text)
+    assert EvaluationReport.from_dict(read(home / "long" / "evaluation")).likelihood.reviews == 45
+    (metrics,) = finetune(
+        FinetuneConfig(base=str(home / "long"), variety=long, training=training, output_dir=str(home / "subset"))
+    )
+    assert metrics.copying is None
+
+
+def test_the_weights_are_scored_in_float32_whatever_they_were_saved_in(base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "half")
+    load_subject(base)[0].bfloat16().save_pretrained(tmp_path / "half")
+    assert load_subject(tmp_path / "half")[0].dtype == torch.float32
+
+
 def test_equal_seeds_give_equal_figures(base: Path, report: EvaluationReport, score: Run, tmp_path: Path) -> None:
     printed = score(base, *FEW, "--output_dir", tmp_path / "again")
     assert read(tmp_path / "again") == report.to_dict()
@@ -196,6 +226,7 @@ def test_sections_that_cannot_be_computed_are_left_out_with_the_reason(base: Pat
     assert read(tmp_path).keys() == {
         "model",
         "split",
+        "data_fingerprint",
         "likelihood",
         "baselines",
         "copying",
@@ -286,8 +317,7 @@ def test_models_with_different_tokenizers_are_compared_by_bits_per_character(rep
     header, first, second = compare([other, report]).splitlines()
     assert header.split()[1] == "bits_per_character"
     assert (first.split()[0], second.split()[:2]) == (report.model, ["runs/other", "9.000"])
-    fewer = dataclasses.replace(other, likelihood=dataclasses.replace(worse, reviews=1))
-    assert "not comparable" in compare([report, fewer])
+    assert "not comparable" in compare([report, dataclasses.replace(other, data_fingerprint="another")])
 
 
 def test_several_models_have_a_folder_each(base: Path, tmp_path: Path) -> None:

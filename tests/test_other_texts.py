@@ -13,6 +13,7 @@ from support.refused import refused
 from tokenizers import normalizers
 from transformers import pipeline
 
+import wine_gpt
 from wine_gpt.commands import generate
 from wine_gpt.config import DataConfig, ModelConfig, PretrainConfig, ScoreConfig, TokenizerConfig, TrainingConfig
 from wine_gpt.evaluation import evaluate_model
@@ -138,6 +139,16 @@ def test_line_breaks_are_kept_from_the_data_to_the_command(
     assert not text.removeprefix(prompt).startswith(" ")
     generate.main([str(tmp_path / "run"), "--prompt", prompt, "--seed", "0"])
     assert capsys.readouterr().out == text + "\n"
+
+
+def test_a_run_with_line_breaks_is_scored_per_the_words_of_its_training(tmp_path: Path, warnings_of: Warn) -> None:
+    colors = ["red", "blue", "green", "white"]
+    lines = ["\n".join(sentences(colors, " ", 3, 1 + number % 5)) + f"\n{number}" for number in range(60)]
+    warnings_of(lines, line_breaks=True)
+    own = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
+    found = wine_gpt.evaluate_model(tmp_path / "run", texts=4).likelihood
+    assert found.words == own["words"]
+    assert found.nats_per_word == pytest.approx(own["nats_per_word"], rel=1e-5)
 
 
 def test_the_fingerprint_is_that_of_a_checkpoint_without_nfc() -> None:

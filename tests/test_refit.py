@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_what_would_score_it_on_seen_reviews_is_refused(base: Path, whole: Path,
     seen = "is a refit, which has seen all reviews"
     data = build_config(ScoreConfig, {"model": str(whole), **training_data_settings(str(whole), whole)})
     assert refused(evaluate_model, data, whole) == f"model: {whole} {seen}: score the tested run, base"
-    split: Any = {"data.test_fraction": 0.1}
+    split: Any = {"data.test_fraction": 0.1, "data.path": os.path.relpath(data.data.path)}
     data = build_config(ScoreConfig, {"model": str(whole), **training_data_settings(str(whole), whole), **split})
     assert refused(evaluate_model, data, whole).endswith("score the tested run, base")
     adapters = FinetuneConfig(base=str(whole), variety="all", output_dir=str(tmp_path))

@@ -141,11 +141,14 @@ def test_a_text_that_spells_a_special_token_has_plain_words(
 @given(st.text(alphabet=st.sampled_from("aBcΣÉİ ’'.,:-5\n\\e=\u0301\u0338\u037e\u1fef\u212a"), max_size=40))
 @example("a\u037eb")
 @example("caffe\u0300 e\u0301te\u0301, =\u0338")
+@example("e\u0301\n\n e\u0301te\u0301\n")
 def test_word_ends_are_positions_in_the_text(text: str) -> None:
-    ends = word_ends(text)
-    assert len(ends) == len(class_words(text))
-    for end, word in zip(ends, class_words(text), strict=True):
-        assert class_words(text[:end])[-1] == word
+    for line_breaks in (False, True):
+        ends = word_ends(text, line_breaks)
+        words = class_words(text, line_breaks)
+        assert len(ends) == len(words)
+        for end, word in zip(ends, words, strict=True):
+            assert class_words(text[:end], line_breaks)[-1] == word
 
 
 def test_texts_without_a_word_are_refused() -> None:

@@ -62,7 +62,7 @@ from wine_gpt.tasks.questions import Answer, answer_question, read_question
 from wine_gpt.tasks.similarity import SimilarReview, find_similar
 from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
 from wine_gpt.training import pretrain as _pretrain
-from wine_gpt.training.accelerator import restored_generators
+from wine_gpt.training.accelerator import restored_generators, restored_state
 from wine_gpt.training.pretrain import FinishedRun
 
 P = ParamSpec("P")
@@ -345,7 +345,7 @@ def evaluate_model(model: StrPath, **settings: object) -> EvaluationReport:
     folder = local_folder(fspath(model))
     defaults = training_data_settings(fspath(model), folder)
     config = config_from_settings(ScoreConfig, {"model": model, **_with_data_path(settings)}, defaults=defaults)
-    with restored_generators():
+    with restored_state():
         return _evaluate_model(config, folder)
 
 

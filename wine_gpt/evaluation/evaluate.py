@@ -5,6 +5,7 @@ something only in comparison. ``docs/evaluation.md`` explains each figure.
 """
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from wine_gpt.evaluation.generated import (
     longest_description,
     read_reviews,
     sample_reviews,
+    with_room,
 )
 from wine_gpt.evaluation.metrics import load_metric
 from wine_gpt.evaluation.ngram_baselines import baselines
@@ -83,26 +85,37 @@ def evaluate(subject: Subject) -> EvaluationReport:
     A section that can't be computed, such as a classifier with too few reviews, is left out, and the log says why.
 
     Raises:
-        UserError: if the model knows no word of the reviews.
+        UserError: if no header leaves a position for a description, or the model knows no word of the reviews.
     """
     config, model, tokenizer, reviews = subject.config, subject.model, subject.tokenizer, subject.reviews
     held_out, folder = reviews.splits[config.split], output_folder(config)
     model.to(PartialState().device)
     logger.info(f"scoring {len(held_out):,} reviews, then generating at most {config.texts:,} (the setting texts)")
-    predictions = predict(model, tokenizer, list(texts(held_out)))
+    generator = ReviewGenerator(model, tokenizer, config.batch_size, config.seed)
+    real = _with_room(config, generator, held_out)
+    predictions = predict(model, tokenizer, list(texts(held_out)), config.data.line_breaks)
     if not any(prediction.has_known_word(tokenizer.unk_token_id) for prediction in predictions):
         raise no_known_word(config.split)
-    generator = ReviewGenerator(model, tokenizer, config.batch_size, config.seed, {})
-    report = _report(config, generator, reviews, predictions)
+    report = _report(config, generator, reviews, real, predictions)
     _save_plots(folder, config, held_out, predictions)
     write_json(folder / run_folder.METRICS, report.to_dict())
     return report
 
 
+def _with_room(config: ScoreConfig, generator: ReviewGenerator, held_out: Dataset) -> Dataset:
+    """Return the reviews whose descriptions can be generated; see :func:`with_room`."""
+    real = with_room(held_out, ReviewTemplate.from_config(config.data), generator)
+    if not len(real):
+        raise UserError("data: no review's header leaves the model a position: shorten data.prompt_fields")
+    return real
+
+
 def _require_unseen(config: ScoreConfig, model_folder: Path) -> None:
     """Refuse to score a refit on the reviews that it was trained on, whose loss would say nothing."""
     tested = refit_of(model_folder)
-    if tested is not None and config.data.path == data_settings(model_folder).get("data.path"):
+    trained_on = str(data_settings(model_folder).get("data.path"))
+    # realpath leaves a name that is no file, such as sample, equal to itself
+    if tested is not None and os.path.realpath(config.data.path) == os.path.realpath(trained_on):
         raise UserError(
             f"model: {config.model} is a refit, which has seen all reviews: score the tested run, {tested}"
         )
@@ -119,7 +132,8 @@ def output_folder(config: ScoreConfig) -> Path:
 def load_subject(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Load any causal model and its tokenizer, which needs no special token but the end of text.
 
-    A tokenizer without [BOS] or [PAD], such as GPT-2's, uses its end of text for both.
+    A tokenizer without [BOS] or [PAD], such as GPT-2's, uses its end of text for both. The weights are in float32,
+    whatever they were saved in.
 
     Raises:
         UserError: if no model can be loaded, or its config has no ``max_position_embeddings``.
@@ -130,19 +144,20 @@ def load_subject(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizer
             setattr(tokenizer, f"{name}_token", tokenizer.eos_token)
     if getattr(model.config, "max_position_embeddings", None) is None:
         raise UserError(f"model: {path}: its config has no number of positions (max_position_embeddings)")
-    return model, tokenizer
+    return model.float(), tokenizer
 
 
 def _report(
     config: ScoreConfig,
     generator: ReviewGenerator,
     reviews: Reviews,
+    held_out: Dataset,
     predictions: list[Prediction],
 ) -> EvaluationReport:
-    """Generate texts and compute all sections."""
+    """Generate texts for reviews of ``held_out``, and compute all sections."""
     template = ReviewTemplate.from_config(config.data)
     train = read_reviews(reviews.splits["train"], template)
-    real = read_reviews(sample_reviews(reviews.splits[config.split], config.texts, config.seed), template)
+    real = read_reviews(sample_reviews(held_out, config.texts, config.seed), template)
     longest = longest_description(real, generator.tokenizer)
     compared = {
         "generated": generator.continuations(real.headers, longest, "writing reviews"),
@@ -155,6 +170,7 @@ def _report(
     return EvaluationReport(
         model=config.model,
         split=config.split,
+        data_fingerprint=reviews.fingerprint,
         likelihood=likelihood(predictions, generator.tokenizer),
         baselines=baselines(texts(reviews.splits["train"]), predictions, generator.tokenizer),
         copying={

@@ -1,16 +1,19 @@
 """Generate the reviews to evaluate, from the headers of real reviews."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.template import ReviewTemplate
-from wine_gpt.generation.generate import generate_texts
+from wine_gpt.generation.generate import generate_texts, prompt_ids
 from wine_gpt.progress import Progress
 from wine_gpt.tokenizer.words import word_ends
+
+logger = logging.getLogger(__name__)
 
 # the fields of a GenerationConfig that decide how words are sampled
 SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size")
@@ -28,7 +31,7 @@ class ReviewGenerator:
     tokenizer: PreTrainedTokenizerFast
     batch_size: int
     seed: int
-    settings: Mapping[str, float]
+    settings: Mapping[str, float] = field(default_factory=dict)
     template: ReviewTemplate | None = None
 
     def continuations(self, prompts: Sequence[str], max_new_tokens: int, label: str) -> list[str]:
@@ -77,6 +80,16 @@ def read_reviews(split: Dataset, template: ReviewTemplate) -> ReviewParts:
     headers = [template.header(record) for record in _records(split, template)]
     labels = {name: column(split, name) for name in template.fields}
     return ReviewParts(headers, column(split, template.text_field), labels)
+
+
+def with_room(split: Dataset, template: ReviewTemplate, generator: ReviewGenerator) -> Dataset:
+    """Return the reviews whose headers leave a position for a description; the log says how many do not."""
+    headers = [template.header(record) for record in _records(split, template)]
+    limit = generator.model.config.max_position_embeddings
+    fitting = [index for index, ids in enumerate(prompt_ids(generator.tokenizer, headers)) if len(ids) < limit]
+    if missing := len(split) - len(fitting):
+        logger.warning(f"headers: {missing:,} of {len(split):,} fill the model's {limit:,} positions and are left out")
+    return split.select(fitting)
 
 
 def sample_reviews(split: Dataset, count: int, seed: int) -> Dataset:

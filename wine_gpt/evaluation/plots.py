@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 
@@ -14,6 +15,8 @@ BINS = 10
 # the mean of fewer texts is too uncertain to draw
 MIN_TEXTS = 5
 MAX_LABELS = 20
+# characters of a label; longer ones leave no room for the axes
+LABEL_LENGTH = 40
 
 
 def save_reliability(path: Path, predictions: Sequence[Prediction]) -> None:
@@ -71,7 +74,7 @@ def save_loss_by_label(path: Path, field: str, labels: Sequence[str], prediction
         axes.plot([interval.low, interval.high], [row, row], color=PALE, linewidth=3)
         legend = f"mean, {interval.level:.0%} interval" if row == 0 else None
         axes.plot(interval.value, row, color=WINE, marker="o", linestyle="", label=legend)
-    names = [f"{label} ({len(by_label[label])})" for label, _ in rows]
+    names = [f"{shorten(label, LABEL_LENGTH, placeholder=' …')} ({len(by_label[label])})" for label, _ in rows]
     # otherwise matplotlib reads text between "$" as a formula
     axes.set_yticks(range(len(rows)), names, parse_math=False)
     axes.set_title(f"{field} (reviews)", fontsize="medium", loc="left", parse_math=False)

@@ -68,7 +68,9 @@ class _Tokens(NamedTuple):
         return _Tokens(self.ids[tokens], self.nats[tokens], self.confidence[tokens], self.correct[tokens])
 
 
-def predict(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[Prediction]:
+def predict(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], line_breaks: bool = False
+) -> list[Prediction]:
     """Run the model over each text once, in float32.
 
     As in :mod:`wine_gpt.modeling.scoring`, a text is [BOS] words [EOS], its first word is not counted, and the tokens
@@ -78,6 +80,7 @@ def predict(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: S
         model: put into evaluation mode.
         tokenizer: the model's, with a start and an end of text; its tokens need not be words.
         texts: whole reviews, as :func:`wine_gpt.data.reviews.texts` yields them.
+        line_breaks: whether each line break counts as a word; see :class:`wine_gpt.config.DataConfig`.
     """
     encoded = tokenizer(
         list(texts),
@@ -101,7 +104,8 @@ def predict(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: S
         lengths = (batch.labels != IGNORED).sum(dim=1).cumsum(dim=0).tolist()
         for index, (start, end) in zip(indices.tolist(), pairwise([0, *lengths]), strict=True):
             text_ids, offsets = encoded["input_ids"][index], encoded["offset_mapping"][index]
-            predictions[index] = _prediction(texts[index], text_ids, offsets, tokens.select(slice(start, end)))
+            ends = word_ends(texts[index], line_breaks)
+            predictions[index] = _prediction(ends, text_ids, offsets, tokens.select(slice(start, end)))
         progress.step("predicting")
     progress.close()
     return [predictions[index] for index in range(len(texts))]
@@ -124,18 +128,19 @@ def _predict_batch(model: PreTrainedModel, batch: Batch) -> _Tokens:
     return _Tokens(labels.cpu().numpy(), nats.cpu().double().numpy(), confidence.numpy(), correct.cpu().numpy())
 
 
-def _prediction(text: str, text_ids: list[int], offsets: Sequence[tuple[int, int]], tokens: _Tokens) -> Prediction:
+def _prediction(
+    ends: Sequence[int], text_ids: list[int], offsets: Sequence[tuple[int, int]], tokens: _Tokens
+) -> Prediction:
     """Leave out the tokens of the first word, and count the words and characters of the rest.
 
     Args:
-        text: the whole review.
+        ends: end of each word of the review, in characters.
         text_ids: see :class:`Prediction`.
-        offsets: start and end of each token in ``text``, in characters.
+        offsets: start and end of each token, in characters.
         tokens: those of the text and its end, cut at the model's last position.
     """
     ended = len(tokens.ids) > len(offsets)
     seen = offsets[: len(tokens.ids)]
-    ends = word_ends(text)
     first, last = ends[0] if ends else 0, seen[-1][1] if seen else 0
     counted = np.array([start >= first for start, _ in seen] + [False] * ended, bool)
     kept = tokens.select(counted)

@@ -14,7 +14,7 @@ from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.data.batching import Indices
 from wine_gpt.errors import UserError
-from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews
+from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews, with_room
 from wine_gpt.evaluation.sections import copying
 from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.adapter import build_adapter
@@ -146,15 +146,19 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         )
 
     def _check_copying(self, model: GPT2LMHeadModel) -> CopyCheck | None:
-        """Measure the spans in common with the subset's training reviews; None without the package ``evaluate``.
+        """Measure the spans in common with the subset's training reviews.
 
-        Descriptions generated for the headers of held-out reviews are compared with the held-out descriptions.
+        Descriptions generated for the headers of held-out reviews are compared with the held-out descriptions. The
+        result is None without the package ``evaluate``, or if no header leaves the model a position.
         """
         if importlib.util.find_spec("evaluate") is None:
             return None
         held_out = concatenate_datasets([self.reviews.texts["test"], self.reviews.texts["validation"]])
+        generator = ReviewGenerator(model, self.base.tokenizer, COPY_CHECK_BATCH, self.config.training.seed)
+        held_out = with_room(held_out, self.base.template, generator)
+        if not len(held_out):
+            return None
         real = read_reviews(held_out.select(range(min(len(held_out), COPY_CHECK_TEXTS))), self.base.template)
-        generator = ReviewGenerator(model, self.base.tokenizer, COPY_CHECK_BATCH, self.config.training.seed, {})
         generated = generator.continuations(
             real.headers, longest_description(real, self.base.tokenizer), "writing reviews"
         )

@@ -7,6 +7,7 @@ and ASCII white space separates words; with ``data.line_breaks`` each line break
 Arrow is imported within the functions, because a process that trains does without it.
 """
 
+import functools
 import re
 import string
 import unicodedata
@@ -35,10 +36,6 @@ WORD_OR_BREAK = rf"\n|{WORD}"
 _FIND_WORDS = re.compile(WORD).findall
 _FIND_WORDS_AND_BREAKS = re.compile(WORD_OR_BREAK).findall
 _IS_WORD_CHARACTER = re.compile(rf"[^{_PUNCTUATION}{WHITE_SPACE}]").match
-# finds words in a text that is not in NFC, with their offsets in it
-_FINDER = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-_FINDER.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-_FINDER.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True)
 
 
 def count_words(texts: Iterable[str], line_breaks: bool = False) -> Counter[str]:
@@ -89,14 +86,24 @@ def is_word_character(character: str) -> bool:
     return _IS_WORD_CHARACTER(character) is not None
 
 
-def word_ends(text: str) -> list[int]:
-    """Return the end of each of the class's words, as an index into the text."""
+def word_ends(text: str, line_breaks: bool = False) -> list[int]:
+    """Return the end of each of the class's words, and line breaks if they are words, as an index into the text."""
+    pattern = WORD_OR_BREAK if line_breaks else WORD
     if unicodedata.is_normalized("NFC", text):
-        return [match.end() for match in re.finditer(WORD, text)]
+        return [match.end() for match in re.finditer(pattern, text)]
     # NFC makes punctuation of some characters and letters of some punctuation
-    offsets = _FINDER.encode(text).offsets
+    offsets = _finder(pattern).encode(text).offsets
     starts = [*(start for start, _ in offsets[1:]), len(text)]
     # an offset ends before the accents that NFC joins to a word's last letter, so add what precedes the white space
     return [
         end + len(text[end:start].rstrip(string.whitespace)) for (_, end), start in zip(offsets, starts, strict=True)
     ]
+
+
+@functools.cache
+def _finder(pattern: str) -> Tokenizer:
+    """Return a tokenizer that finds words in a text that is not in NFC, with their offsets in it."""
+    finder = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    finder.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    finder.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
+    return finder
