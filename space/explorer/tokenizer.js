@@ -45,13 +45,25 @@ export async function loadTokenizer(files, onBusy = () => {}) {
     const json = await files.json("tokenizer.json", 50e6);
     if (json === undefined) return { tokenizer: null, problem: `${files.name} has no tokenizer.json` };
     const config = (await files.json("tokenizer_config.json", 10e6)) ?? {};
-    onBusy(true);
-    const own = wordLevelTokenizer(json, config) ?? bytePairTokenizer(json, config);
-    onBusy(false);
-    return { tokenizer: own ?? (await loadOtherTokenizer(json, config, onBusy)), problem: "" };
+    return { tokenizer: ownTokenizer(json, config, onBusy) ?? (await loadOtherTokenizer(json, config, onBusy)), problem: "" };
   } catch (error) {
     if (!(error instanceof ModelError)) throw error;
     return { tokenizer: null, problem: error.message };
+  }
+}
+
+/**
+ * @param {any} json the parsed tokenizer.json
+ * @param {any} config the parsed tokenizer_config.json
+ * @param {(isBusy: boolean) => void} onBusy
+ * @returns {TextTokenizer | undefined} undefined if neither wine_gpt nor GPT-2 has made it
+ */
+function ownTokenizer(json, config, onBusy) {
+  onBusy(true);
+  try {
+    return wordLevelTokenizer(json, config) ?? bytePairTokenizer(json, config);
+  } finally {
+    onBusy(false);
   }
 }
 

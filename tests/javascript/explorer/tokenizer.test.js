@@ -87,6 +87,17 @@ test("byte-pair encoding that does more than wine_gpt's and GPT-2's is not taken
   for (const file of [null, 3, [], "x", {}, { model: null }, { model: {}, pre_tokenizer: {} }]) assert.equal(bytePairTokenizer(file, {}), undefined);
 });
 
+test("a damaged vocabulary is one line, and the page's limit of the tokenizer's time ends", async () => {
+  const file = json(folders[0], "tokenizer.json");
+  for (const vocab of [{}, { a: -1 }, { a: "1" }]) {
+    const damaged = new File([JSON.stringify({ ...file, model: { ...file.model, vocab } })], "tokenizer.json"), busy = [];
+    const { tokenizer, problem } = await loadTokenizer(new ModelFiles({ files: [damaged] }), (isBusy) => busy.push(isBusy));
+    assert.equal(tokenizer, null);
+    assert.equal(problem, "tokenizer.json has no valid vocabulary");
+    assert.deepEqual(busy, [true, false]);
+  }
+});
+
 test("a token's bytes are shown as text where they are whole characters", () => {
   assert.deepEqual(["Ġwine", "Ċ", "RosÃ©", "Ã", "▁a", "日", ""].map(readable), [" wine", "\n", "Rosé", "Ã", "▁a", "日", ""]);
 });
