@@ -127,9 +127,10 @@ def test_the_slider_works_by_keyboard_and_says_what_it_shows(page: Page) -> None
     page.screenshot(path=SCREENSHOTS / "explorer-epochs-phone.png", full_page=True)
 
 
-def test_a_dropped_folder_has_its_epochs(page: Page, run: Path) -> None:
+@pytest.mark.parametrize("parts", [False, True], ids=["folder", "contents"])
+def test_a_dropped_folder_has_its_epochs(page: Page, run: Path, parts: bool) -> None:
     page.set_viewport_size(DESKTOP)
-    page.evaluate(DROP, [f"/run/{run.name}/", *(path.relative_to(run).as_posix() for path in files_to_drop(run))])
+    page.evaluate(DROP, [f"/run/{run.name}/", [path.relative_to(run).as_posix() for path in files_to_drop(run)], parts])
     expect(page.locator(".model-name")).to_have_text("config.json")
     expect(page.locator(".epoch-line")).to_contain_text("Epoch 2 of 2, step 40")
     move_to(page, 0)
@@ -140,14 +141,30 @@ def files_to_drop(run: Path) -> list[Path]:
     return [run / "config.json", run / "model.safetensors", run / "tokenizer.json", *sorted((run / EPOCHS).iterdir())]
 
 
-# drops a folder whose files are fetched, since only a visitor's own drop makes real entries
-DROP = """async ([folder, ...paths]) => {
-  const entries = await Promise.all(paths.map(async (path) => {
-    const content = await (await fetch(folder + path)).blob();
-    const file = (resolve) => resolve(new File([content], path.split("/").at(-1)));
-    return { isFile: true, fullPath: `/run/${path}`, file };
-  }));
-  const event = new Event("drop"), items = entries.map((entry) => ({ webkitGetAsEntry: () => entry }));
+# drops a folder, or what lies in it, with files that are fetched, since only a visitor's own drop makes real entries
+DROP = """async ([address, paths, parts]) => {
+  const contents = new Map();
+  for (const path of paths) contents.set(path, await (await fetch(address + path)).blob());
+  const root = parts ? "" : "/run";
+  const fileAt = (path) => ({
+    isFile: true, isDirectory: false, fullPath: `${root}/${path}`,
+    file: (resolve) => resolve(new File([contents.get(path)], path.split("/").at(-1))),
+  });
+  const entriesIn = (folder) => {
+    const below = paths.filter((path) => path.startsWith(folder)).map((path) => path.slice(folder.length));
+    return [...new Set(below.map((path) => path.split("/")[0]))].map((name) =>
+      below.includes(name) ? fileAt(folder + name) : folderAt(`${folder}${name}/`));
+  };
+  const folderAt = (folder) => ({
+    isFile: false, isDirectory: true, fullPath: `${root}/${folder}`.replace(/\\/$/, ""),
+    createReader: () => {
+      const left = entriesIn(folder);
+      // one at a time, where a browser gives 100
+      return { readEntries: (resolve) => resolve(left.splice(0, 1)) };
+    },
+  });
+  const items = (parts ? entriesIn("") : [folderAt("")]).map((entry) => ({ webkitGetAsEntry: () => entry }));
+  const event = new Event("drop");
   Object.defineProperty(event, "dataTransfer", { value: { types: ["Files"], items } });
   dispatchEvent(event);
 }"""
