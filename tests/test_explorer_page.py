@@ -649,6 +649,23 @@ def test_dropped_files_without_a_tokenizer_run_on_ids(opened: Open, toy_run: Pat
         expect(page.locator(".word.given")).to_have_text(["1", "20", "30"])
 
 
+def test_a_link_of_dropped_files_names_neither_another_model_nor_their_ids(opened: Open, toy_run: Path) -> None:
+    with opened({**LINK, "model": "./model/", "lang": "en"}) as page:
+        page.get_by_text("Another model").click()
+        page.locator(".files").set_input_files([toy_run / "config.json", toy_run / "model.safetensors"])
+        expect(page.locator(".model-name")).to_have_text("config.json")
+        written(page)
+        page.locator(".prompt").fill("1 20 30")
+        page.get_by_role("button", name="Write a text").click()
+        expect(page).to_have_url(re.compile("prompt=1"))
+        written(page)
+        page.get_by_role("button", name="Draw again").click()
+        expect(page.locator("[data-view=next] .chosen-word")).to_be_visible()
+        settle(page)
+        assert {"model", "ids"} & link_of(page).keys() == set()
+        assert (link_of(page)["prompt"], link_of(page)["lang"]) == ("1 20 30", "en")
+
+
 def give_tokenizer(site: Path, name: str, **changes: object) -> Tokenizer:
     """Write a copy of the model with a tokenizer that the page does not read itself, whose parts may be changed."""
     tokenizer = Tokenizer(models.BPE())

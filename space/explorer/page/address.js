@@ -47,12 +47,13 @@ export function parseAddress(search, tabs) {
 /**
  * @param {import("./store.js").State} state
  * @param {string} href the page's current address, whose model and lang are kept
- * @returns {string}
+ * @returns {string} of dropped files only the prompt and the settings, because no link names the files and other models have other ids
  */
 export function addressOf(state, href) {
-  const { prompt, begun, settings, edited, reason, ids, given, chosen, tab, layer, head, surprise, switchedOff } = state;
-  const link = new URL(href), kept = ["model", "revision", "lang"].map((name) => [name, link.searchParams.get(name)]);
-  const whole = !edited && reason !== "stopped";
+  const { source, prompt, begun, settings, edited, reason, ids, given, chosen, tab, layer, head, surprise, switchedOff } = state;
+  const named = source?.files ? ["lang"] : ["model", "revision", "lang"];
+  const link = new URL(href), kept = named.map((name) => [name, link.searchParams.get(name)]);
+  const whole = (!edited && reason !== "stopped") || Boolean(source?.files);
   const values = {
     ...Object.fromEntries(kept),
     prompt: begun ?? prompt,
