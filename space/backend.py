@@ -48,9 +48,8 @@ MAX_VALUE = 40
 
 @dataclass(frozen=True)
 class Request:
-    """A validated request to continue a prompt: the text as typed, its tokens, the settings and the adapter."""
+    """A validated request to continue a prompt: the prompt, the settings and the adapter."""
 
-    text: str
     prompt: Prompt
     settings: Settings
     adapter: str
@@ -88,7 +87,7 @@ class Written:
     def _query(self, **more: str | float) -> str:
         settings = self.request.settings
         shared = {"temperature": settings.temperature, "top_p": settings.top_p, "seed": settings.seed}
-        return urlencode({"prompt": self.request.text, **shared, **more})
+        return urlencode({"prompt": self.request.prompt.text, **shared, **more})
 
 
 @dataclass(frozen=True)
@@ -275,8 +274,7 @@ class Backend:
             UserFacingError: if a value is invalid, or there is no model.
         """
         engine = self._ready()
-        text = validation.text(f"{side}prompt", prompt)
-        encoded = engine.encode(f"{side}prompt", text)
+        encoded = engine.encode(f"{side}prompt", validation.text(f"{side}prompt", prompt))
         settings = Settings(
             temperature=self._temperature(engine, temperature),
             top_p=engine.top_p if top_p is None else validation.number("top_p", top_p, *validation.TOP_PS),
@@ -284,13 +282,13 @@ class Backend:
             seed=secrets.randbits(32) if seed is None else validation.whole("seed", seed, *validation.SEEDS),
             guidance=1.0 if guidance is None else validation.number("guidance", guidance, *validation.GUIDANCES),
         )
-        request = Request(text, encoded, settings, validation.choice(f"{side}model", model, self.adapters))
-        begun, ids = request.text.rstrip(), ()
-        negative = engine.hide(request.prompt, self.template.value_spans(request.text))
-        for piece in engine.write(request.prompt.ids, request.settings, request.adapter, negative):
+        request = Request(encoded, settings, validation.choice(f"{side}model", model, self.adapters))
+        ids: tuple[int, ...] = ()
+        negative = engine.hide(encoded, self.template.value_spans(encoded.text))
+        for piece in engine.write(encoded.ids, settings, request.adapter, negative):
             ids = (*ids, *piece)
-            complete = engine.is_complete(request.prompt.ids, ids, request.settings)
-            yield Written(request, ids, (begun + engine.decode(ids)).lstrip(), complete)
+            complete = engine.is_complete(encoded.ids, ids, settings)
+            yield Written(request, ids, engine.continued(encoded, ids), complete)
 
     def compare(self, left: Side, right: Side, seed: int | None) -> Iterator[tuple[Written, Written]]:
         """Write two texts at once with the same seed; a side is prompt, model and temperature."""
@@ -374,7 +372,7 @@ class Backend:
         for seed in range(SAMPLED_ROWS if fields else 0):
             settings = Settings(engine.temperature, engine.top_p, min(self.length, MAX_HEADER[engine.unit]), seed)
             ids = itertools.chain.from_iterable(engine.write(prompt.ids, settings, BASE))
-            text = "".join(prompt.words) + engine.decode(tuple(ids))
+            text = engine.continued(prompt, tuple(ids))
             row = tuple(self.template.values(text))
             # without its last colon the header is incomplete
             if (

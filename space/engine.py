@@ -32,9 +32,11 @@ from i18n import UserFacingError
 from model_source import ModelSource
 
 try:
-    # in a Space, into which publishing copies the file
+    # in a Space, into which publishing copies the files
+    from prompts import join, printed_prompt
     from sampler import TokenSampler, guide
 except ModuleNotFoundError:
+    from wine_gpt.generation.prompts import join, printed_prompt
     from wine_gpt.generation.sampler import TokenSampler, guide
 
 BASE = "base"
@@ -60,11 +62,13 @@ class Prompt:
     """A tokenized prompt.
 
     Attributes:
+        text: what the tokenizer reads of the prompt as typed.
         ids: [BOS] and the ids of the words.
         words: the words as typed, each with the white space before it; "" for [BOS].
         known: for each word, whether it is in the vocabulary.
     """
 
+    text: str
     ids: list[int]
     words: list[str]
     known: list[bool]
@@ -136,7 +140,8 @@ class Engine:
         Raises:
             UserFacingError: if the prompt leaves no position for a new word.
         """
-        encoding = self.tokenizer(text.rstrip(), return_offsets_mapping=True, split_special_tokens=True, verbose=False)
+        text = printed_prompt(self.tokenizer, text)
+        encoding = self.tokenizer(text, return_offsets_mapping=True, split_special_tokens=True, verbose=False)
         ids = encoding["input_ids"]
         if len(ids) >= self.positions:
             raise UserFacingError(
@@ -146,7 +151,7 @@ class Engine:
         for start, stop in encoding["offset_mapping"]:
             words.append(text[end:stop] if stop > start else "")
             end = max(end, stop)
-        return Prompt(ids, words, [index != self.tokenizer.unk_token_id for index in ids])
+        return Prompt(text, ids, words, [index != self.tokenizer.unk_token_id for index in ids])
 
     def hide(self, prompt: Prompt, spans: Sequence[tuple[int, int]]) -> list[int]:
         """Return a prompt's ids with [UNK] for each token that ends in one of the spans, in characters."""
@@ -159,6 +164,10 @@ class Engine:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that tokens add to a prompt."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def continued(self, prompt: Prompt, ids: Sequence[int]) -> str:
+        """Return the text of a prompt and of the tokens after it."""
+        return join(prompt.text, self.decode(ids))
 
     def is_complete(self, prompt: Sequence[int], ids: Sequence[int], settings: Settings) -> bool:
         """Return whether the tokens after a prompt end the text or reach its length."""

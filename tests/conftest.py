@@ -57,7 +57,9 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_toy(tmp_path_factory.mktemp("toy") / "run")
 
 
-def train_toy(folder: Path, kind: str = "words", positions: int = TOY_POSITIONS, epochs: int = 40) -> Path:
+def train_toy(
+    folder: Path, kind: str = "words", positions: int = TOY_POSITIONS, epochs: int = 40, line_breaks: bool = False
+) -> Path:
     """Train a GPT-2 on the made-up reviews with a tokenizer of a kind, in a few seconds."""
     from wine_gpt.config import ModelConfig
     from wine_gpt.data.template import CLASS_TEMPLATE
@@ -65,8 +67,8 @@ def train_toy(folder: Path, kind: str = "words", positions: int = TOY_POSITIONS,
     from wine_gpt.modeling.loss import LanguageModelLoss
     from wine_gpt.tokenizer import encode_reviews, save_tokenizer, train_tokenizer
 
-    texts = toy_texts()
-    tokenizer = train_tokenizer(texts, 400, kind=kind)
+    texts = toy_texts(line_breaks)
+    tokenizer = train_tokenizer(texts, 400, kind=kind, line_breaks=line_breaks)
     tokenizer.model_max_length = positions - 1
     shape = ModelConfig(n_layer=2, n_head=2, n_embd=32, n_inner=64, block_size=positions, dropout=0.1)
     model = build_model(shape, tokenizer, seed=0)
@@ -119,15 +121,17 @@ def publisher(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
     process.close()
 
 
-def toy_texts() -> list[str]:
-    """Return every combination of a few regions, grapes and fruits in one sentence."""
+def toy_texts(line_breaks: bool = False) -> list[str]:
+    """Return every combination of a few regions, grapes and fruits in one sentence, or in lines."""
     regions = ("Italy : Tuscany", "Germany : Mosel", "Spain : Rioja")
     grapes = ("Riesling", "Sangiovese", "Tempranillo")
     fruits = ("plum", "cherry", "quince", "apple")
     characters = ("a full-bodied, bright", "a light-bodied, crisp", "a medium-bodied, dry")
     prices = ("$15", "$30")
+    space = "\n" if line_breaks else " "
     return [
-        f"wine review : {region} : {grape} : It's {character} wine with {fruit} and oak, worth {price}. Drink now."
+        f"wine review : {region} : {grape} : It's {character}{space}wine with {fruit}{space}and oak, worth {price}. "
+        "Drink now."
         for region, grape, fruit, character, price in itertools.product(regions, grapes, fruits, characters, prices)
     ]
 
@@ -144,6 +148,16 @@ def demo_model(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     build_index([text.split(" : ", 4)[-1] for text in toy_texts()], folder / FILE_NAME)
     for seed, name in enumerate(("pinot-noir", "riesling")):
         write_adapter(toy_run, folder.parent / f"wine-gpt-{name}", seed)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lines_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a toy model whose texts have lines, with the index of its reviews."""
+    from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
+
+    folder = train_toy(tmp_path_factory.mktemp("lines") / "wine-lines", line_breaks=True)
+    build_index([text.split(" : ", 4)[-1] for text in toy_texts(line_breaks=True)], folder / FILE_NAME)
     return folder
 
 

@@ -130,15 +130,16 @@ def test_the_slider_works_by_keyboard_and_says_what_it_shows(page: Page) -> None
 @pytest.mark.parametrize("parts", [False, True], ids=["folder", "contents"])
 def test_a_dropped_folder_has_its_epochs(page: Page, run: Path, parts: bool) -> None:
     page.set_viewport_size(DESKTOP)
-    page.evaluate(DROP, [f"/run/{run.name}/", [path.relative_to(run).as_posix() for path in files_to_drop(run)], parts])
+    page.evaluate(DROP, [f"/run/{run.name}/", files_to_drop(run), parts])
     expect(page.locator(".model-name")).to_have_text("config.json")
     expect(page.locator(".epoch-line")).to_contain_text("Epoch 2 of 2, step 40")
     move_to(page, 0)
     expect(page.locator(".epoch-line")).to_contain_text("Random weights")
 
 
-def files_to_drop(run: Path) -> list[Path]:
-    return [run / "config.json", run / "model.safetensors", run / "tokenizer.json", *sorted((run / EPOCHS).iterdir())]
+def files_to_drop(run: Path) -> list[str]:
+    epochs = (f"{EPOCHS}/{file.name}" for file in sorted((run / EPOCHS).iterdir()))
+    return ["config.json", "model.safetensors", "tokenizer.json", *epochs]
 
 
 # drops a folder, or what lies in it, with files that are fetched, since only a visitor's own drop makes real entries

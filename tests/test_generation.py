@@ -21,9 +21,8 @@ from wine_gpt.generation.generate import (
     encode_prompts,
     generate_ids,
     generate_texts,
-    join,
-    printed_prompt,
 )
+from wine_gpt.generation.prompts import join, printed_prompt
 from wine_gpt.modeling.pretrained import load_model, load_model_and_tokenizer
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
 

@@ -15,7 +15,8 @@ from conftest import toy_texts
 from support.finished_runs import finish
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from wine_gpt.generation.generate import generate_texts, join
+from wine_gpt.generation.generate import generate_texts
+from wine_gpt.generation.prompts import join
 from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.published_files import ONNX, ONNX_QUANTIZED
 from wine_gpt.publishing.staging import stage, write_cards

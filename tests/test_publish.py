@@ -88,6 +88,7 @@ def test_each_repository_gets_its_files_in_one_commit(hub: HubServer, publisher:
             "README.md",
             "app.py",
             "requirements.txt",
+            "prompts.py",
             "sampler.py",
             "explorer_files.py",
             "static/style.css",

@@ -102,6 +102,7 @@ def test_the_demo_is_downloaded_as_published(empty_folder: Path, publisher: Publ
         "README.md",
         "app.py",
         "requirements.txt",
+        "prompts.py",
         "sampler.py",
         "explorer_files.py",
         "settings.json",

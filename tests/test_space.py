@@ -34,6 +34,7 @@ from template import Template
 from wine_gpt import run_folder
 from wine_gpt.data.template import CLASS_TEMPLATE, ReviewTemplate
 from wine_gpt.generation.generate import generate_texts
+from wine_gpt.generation.prompts import printed_prompt
 from wine_gpt.publishing import published_files as run_files
 from wine_gpt.publishing.explorer_files import MODEL_FILES, is_model_file
 from wine_gpt.publishing.staging import copy_demo
@@ -49,6 +50,13 @@ def demo(demo_model: Path) -> Backend:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WINE_GPT_MODEL", str(demo_model))
         patch.setenv("WINE_GPT_ADAPTERS", ", ".join(f"{demo_model}-{name}" for name in ADAPTERS))
+        return Backend()
+
+
+@pytest.fixture(scope="module")
+def lines_demo(lines_model: Path) -> Backend:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINE_GPT_MODEL", str(lines_model))
         return Backend()
 
 
@@ -102,6 +110,19 @@ def test_guided_texts_are_those_of_the_package(demo: Backend, demo_model: Path, 
         alone(demo_model, adapter), tokenizer, [prompt], seed=8, template=CLASS_TEMPLATE, **settings
     )
     assert written.text.split() == expected.split()
+
+
+@pytest.mark.parametrize("keeps_lines", [False, True], ids=["spaces", "lines"])
+def test_a_prompt_is_read_as_by_the_package(demo: Backend, lines_demo: Backend, keeps_lines: bool) -> None:
+    app = lines_demo if keeps_lines else demo
+    for prompt in (f"{HEADER} ", f" \n{HEADER}", f"{HEADER} plum\r\n", "plum [EOS] [UNK]", " \n", ""):
+        *_, written = app.write(prompt, temperature=1.0, top_p=1.0, seed=8)
+        model = alone(Path(app.source.name), BASE)
+        settings = {"seed": 8, "temperature": 1.0, "top_p": 1.0}
+        assert [written.text] == generate_texts(model, app.engine.tokenizer, [prompt], **settings)
+        # the explorer shows the linked ids after the linked prompt
+        link = dict(parse_qsl(written.explorer_link, keep_blank_values=True))
+        assert link["prompt"] == printed_prompt(app.engine.tokenizer, prompt)
 
 
 def test_the_first_piece_is_one_word(engine: Engine) -> None:

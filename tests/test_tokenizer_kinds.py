@@ -21,7 +21,8 @@ from wine_gpt.errors import UserError
 from wine_gpt.evaluation.predictions import predict
 from wine_gpt.finetuning.finetune import finetune
 from wine_gpt.generation.explain import explain, to_terminal
-from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_texts, printed_prompt
+from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_texts
+from wine_gpt.generation.prompts import printed_prompt
 from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 from wine_gpt.publishing.corpus import OwnCorpus
 from wine_gpt.publishing.model_card import ModelRepository, model_card

@@ -34,7 +34,9 @@ export function bytePairTokenizer(json, config) {
   const added = parseAddedTokens(json.added_tokens, json.normalizer !== null);
   if (!ranks || !added) return undefined;
   const first = parsePostProcessor(json.post_processor, new Map([...vocabulary, ...added.map(({ content, id }) => /** @type {[string, number]} */ ([content, id]))]));
-  return first && new BytePairTokenizer({ vocabulary, ranks, added, first, normalize, splitSpecial: config?.split_special_tokens === true });
+  // wine_gpt reads a special token in a text as any other word, and only its tokenizers have a normalizer
+  const splitSpecial = json.normalizer !== null || config?.split_special_tokens === true;
+  return first && new BytePairTokenizer({ vocabulary, ranks, added, first, normalize, splitSpecial });
 }
 
 /** @implements {TextTokenizer} */

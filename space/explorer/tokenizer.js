@@ -8,7 +8,7 @@ import { bytePairTokenizer } from "./byte_pair_tokenizer.js";
 import { ModelError } from "./model_error.js";
 import { naturalSpacing, same } from "./natural_spacing.js";
 import { loadOtherTokenizer } from "./other_tokenizer.js";
-import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, replaceAll, splitAtSpecial } from "./tokenizer_json.js";
+import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, replaceAll } from "./tokenizer_json.js";
 import { VocabularyTokenizer } from "./vocabulary_tokenizer.js";
 
 const PUNCTUATION = "!-/:-@\\[\\]-`{-~";
@@ -61,7 +61,7 @@ export async function loadTokenizer(files, onBusy = () => {}) {
 function ownTokenizer(json, config, onBusy) {
   onBusy(true);
   try {
-    return wordLevelTokenizer(json, config) ?? bytePairTokenizer(json, config);
+    return wordLevelTokenizer(json) ?? bytePairTokenizer(json, config);
   } finally {
     onBusy(false);
   }
@@ -69,10 +69,9 @@ function ownTokenizer(json, config, onBusy) {
 
 /**
  * @param {any} json the parsed tokenizer.json
- * @param {any} config the parsed tokenizer_config.json
  * @returns {TextTokenizer | undefined} undefined if wine_gpt has not made it
  */
-export function wordLevelTokenizer(json, config) {
+export function wordLevelTokenizer(json) {
   const characters = json?.pre_tokenizer?.pattern?.Regex === CHARACTER;
   const normalizer = parseNormalizer(json?.normalizer, characters);
   if (!normalizer || json.model?.type !== "WordLevel") return undefined;
@@ -85,9 +84,7 @@ export function wordLevelTokenizer(json, config) {
   if (unknown === undefined || !added) return undefined;
   const first = parsePostProcessor(json.post_processor, vocabulary);
   if (!first) return undefined;
-  return new WordLevelTokenizer({
-    vocabulary, unknown, added, first, join, pattern, characters, ...normalizer, splitSpecial: config?.split_special_tokens === true,
-  });
+  return new WordLevelTokenizer({ vocabulary, unknown, added, first, join, pattern, characters, ...normalizer });
 }
 
 /**
@@ -106,7 +103,6 @@ function joinCharacters(decoder) {
  * @property {boolean} composes whether a text is normalized to NFC
  * @property {boolean} characters whether a token is a character, not a word
  * @property {boolean} lineBreaks whether a line break is kept
- * @property {boolean} splitSpecial whether a text that spells a special token is split as any other
  */
 
 /** @typedef {import("./vocabulary_tokenizer.js").VocabularyParts & OwnParts} Parts */
@@ -129,26 +125,11 @@ class WordLevelTokenizer extends VocabularyTokenizer {
   }
 
   /**
+   * Split a text, also where it spells a special token, as wine_gpt does.
    * @param {string} text
    * @returns {Word[]}
    */
   split(text) {
-    const { added, splitSpecial } = this.#parts;
-    return splitAtSpecial(text, splitSpecial ? [] : added).flatMap(({ content, id }) =>
-      id === undefined ? this.#words(content) : [{ id, text: content, known: true }],
-    );
-  }
-
-  /** @param {string[]} labels */
-  join(labels) {
-    return this.#parts.join(labels);
-  }
-
-  /**
-   * @param {string} text
-   * @returns {Word[]}
-   */
-  #words(text) {
     const { vocabulary, unknown, characters, composes, lineBreaks, pattern } = this.#parts;
     let typed = composes ? text.normalize("NFC") : text;
     if (lineBreaks || characters) typed = replaceAll(typed, lineBreaks ? ONE_BREAK : ONE_SPACE);
@@ -159,6 +140,11 @@ class WordLevelTokenizer extends VocabularyTokenizer {
       end = origins[match.index + match[0].length];
       return { id: id ?? unknown, text: typed.slice(start, end), known: id !== undefined };
     });
+  }
+
+  /** @param {string[]} labels */
+  join(labels) {
+    return this.#parts.join(labels);
   }
 }
 

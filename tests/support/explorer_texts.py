@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers import GPT2TokenizerFast, PreTrainedTokenizerFast
 
 from wine_gpt.data.template import CLASS_TEMPLATE, ReviewTemplate
+from wine_gpt.generation.prompts import printed_prompt
 from wine_gpt.tokenizer import save_tokenizer, train_tokenizer
 
 # fmt: off
@@ -16,11 +17,15 @@ WORDS = (
     "bodied", "S", "15", "000", "13", "5", "08", "em", "d", "avola", "called", "Château", "Cafe\u0301", "ÉTÉ", "ΟΔΟΣ",
     "İzmir", "ß", "ﬁ", "日本", "🍷", "e\u0301\u0323", "\u212b", "a\u00a0b", "[EOS]", "[UNK]", "[bos]", "—", "”", "’",
 )
-# fmt: on
 MARKS = (*"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "\n", "\r\n", "\r", "\t", "\x0b", "\x0c", "\u2028", "\x85", "  ")
 RECIPE = ReviewTemplate(prefix="a (new) recipe : v2.0", fields=("cuisine",), text_field="method")
 NO_PREFIX = ReviewTemplate(prefix="", fields=("country", "variety"), text_field="text")
 GPT2 = "gpt2"
+PROMPTS = (
+    "", " ", "\n", "wine review : italy ", "wine\n", " wine \r\n\n", "\u2028wine\x85", "\ufeffwine\ufeff",
+    "\x1f wine\x1c", "wine [EOS] wine", "[UNK]", "wine <|endoftext|> wine",
+)
+# fmt: on
 # whether line breaks are kept, and the kind, for each form of text
 TOKENIZERS = {
     "class": (CLASS_TEMPLATE, False, "words"),
@@ -48,9 +53,13 @@ def write_texts(folder: Path, name: str) -> None:
         tokenizer = train_tokenizer(texts[::2], template=template, line_breaks=line_breaks, kind=kind)
         save_tokenizer(tokenizer, folder)
     ids = [chance.choices(range(len(tokenizer)), k=chance.randrange(30)) for _ in range(300)]
-    encoded = tokenizer(texts)["input_ids"]
+    # the package reads special tokens in texts as words, and transformers does not
+    split = {"split_special_tokens": kind != GPT2}
+    encoded = tokenizer(texts, **split)["input_ids"]
+    prompts = tokenizer([printed_prompt(tokenizer, prompt) for prompt in PROMPTS], **split)["input_ids"]
     found = {
         "encoded": [{"text": text, "ids": row} for text, row in zip(texts, encoded, strict=True)],
+        "prompts": [{"text": text, "ids": row} for text, row in zip(PROMPTS, prompts, strict=True)],
         "decoded": [{"ids": row, "text": tokenizer.decode(row, skip_special_tokens=True)} for row in (*encoded, *ids)],
         "pieces": [{"ids": row, "pieces": _pieces(tokenizer, row)} for row in (*encoded[:40], *ids[:40])],
     }

@@ -15,10 +15,10 @@ from transformers.generation.streamers import BaseStreamer
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError, one_line, require_characters
 from wine_gpt.generation.decoding import Prompts, decode, supported_config
+from wine_gpt.generation.prompts import LINE_BREAK, join, printed_prompt
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.run_folder import GENERATION_CONFIG
 from wine_gpt.tokenizer.schemes import unit
-from wine_gpt.tokenizer.words import LINE_BREAK
 
 # arguments of transformers' generate for classifier-free guidance
 NEGATIVE_PROMPT = ("negative_prompt_ids", "negative_prompt_attention_mask")
@@ -83,7 +83,6 @@ def encode_prompts(
 
 def prompt_ids(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[list[int]]:
     """Return the ids of each prompt, with [BOS]."""
-    # a token of a text begins with the white space before it, so a prompt must not end with white space
     typed = [printed_prompt(tokenizer, prompt) for prompt in prompts]
     bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     encoded = tokenizer(typed, split_special_tokens=True, verbose=False)["input_ids"]
@@ -204,20 +203,6 @@ def _generate(
         streamer.put(ids[0, length:].cpu())
         streamer.end()
     return ids
-
-
-def printed_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> str:
-    """Return a prompt without the white space around it, but with final line breaks if the tokenizer keeps them."""
-    text = prompt.rstrip()
-    kept = str(tokenizer.decode(tokenizer.encode(prompt[len(text) :], add_special_tokens=False)))
-    return text.lstrip() + LINE_BREAK * kept.count(LINE_BREAK)
-
-
-def join(prompt: str, continuation: str) -> str:
-    """Append a decoded continuation, whose tokens include their leading spaces, to a :func:`printed_prompt`."""
-    if prompt.endswith(LINE_BREAK):
-        continuation = continuation.removeprefix(" ")
-    return (prompt + continuation).lstrip()
 
 
 class ReviewStreamer(TextStreamer):

@@ -19,7 +19,7 @@ from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import read_json, sha256, write_json
-from wine_gpt.generation import sampler
+from wine_gpt.generation import prompts, sampler
 from wine_gpt.installation import bundled
 from wine_gpt.modeling.gpt2 import JAVASCRIPT_CONFIG
 from wine_gpt.modeling.pretrained import load_model, load_model_and_tokenizer
@@ -73,7 +73,7 @@ REQUIREMENTS = "requirements.txt"
 # the demo's sources
 SPACE = bundled("space")
 # modules of the package that the demo imports
-SHARED_MODULES = (Path(sampler.__file__), Path(explorer_files.__file__))
+SHARED_MODULES = tuple(Path(str(module.__file__)) for module in (explorer_files, prompts, sampler))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 /** Write the text: all of it, one word at a time, or with a word that the visitor takes. */
 import { uniformNumbers } from "../sampling.js";
+import { printedPrompt } from "./prompt.js";
 import { isLoaded } from "./store.js";
 
 /**
@@ -143,9 +144,10 @@ async function begin(store) {
  * @returns {Promise<{ids: number[], words: Word[]}>}
  */
 export async function promptOf(vocabulary, bos, prompt) {
-  let ids = await vocabulary.encode(prompt);
+  const read = await printedPrompt(vocabulary, prompt);
+  let ids = await vocabulary.encode(read);
   if (!ids.length && bos !== null) ids = [bos];
-  const split = await vocabulary.split(prompt), labels = await vocabulary.labels(ids);
+  const split = await vocabulary.split(read), labels = await vocabulary.labels(ids);
   // tokens before the typed words are special ones, such as [BOS]
   const first = ids.length - split.length;
   const typed = split.every(({ id }, at) => ids[first + at] === id);
