@@ -19,7 +19,7 @@ import copy_check
 import template
 import validation
 from attention import View
-from copy_check import Index, words_of
+from copy_check import Index
 from engine import BASE, Engine, Prompt, Settings
 from i18n import Texts, UserFacingError, page_texts
 from model_source import ModelSource, choose_adapters, choose_model
@@ -28,10 +28,12 @@ from similar import load_reviews, most_similar
 from template import SEPARATOR, UNKNOWN, WINE, Template
 
 try:
-    # in a Space, into which publishing copies the file
+    # in a Space, into which publishing copies the files
     from explorer_files import is_model_file
+    from words import class_words
 except ModuleNotFoundError:
     from wine_gpt.publishing.explorer_files import is_model_file
+    from wine_gpt.tokenizer.words import class_words
 
 if TYPE_CHECKING:
     from wine_gpt.tasks.similarity import SimilarityIndex
@@ -312,15 +314,10 @@ class Backend:
         """Look for the words that the model wrote after the header in its training texts; None without an index."""
         if self.index is None or self.engine is None:
             return None
-        prompt, eos = written.request.prompt, self.engine.tokenizer.eos_token_id
-        # the first word of a prompt is [BOS]
-        before, words = prompt.words[1:], [self.engine.label(index) for index in written.ids if index != eos]
-        if self.engine.unit != "word":
-            before = words_of("".join(before))
-            words = words_of(self.engine.decode(written.ids))
-        typed = len(before)
+        # the index has the class's words, without line breaks, whatever the model's tokens are
+        before, words = class_words(written.request.prompt.text), class_words(self.engine.decode(written.ids))
         header = self.template.header_length([*before, *words])
-        words = words[max(header - typed, 0) :]
+        words = words[max(header - len(before), 0) :]
         span = self.index.longest_span(words)
         run = words[span.start : span.start + span.length] if span else []
         return CopyCheck(tuple(run), len(words), self.index)

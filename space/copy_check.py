@@ -6,7 +6,6 @@ known rate, and a run of adjacent spans may join spans of two reviews.
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,6 @@ from i18n import UserFacingError
 
 FILE = "training_ngrams.safetensors"
 FORMAT = "wine_gpt.ngrams.v2"
-
-
-# a word of the index: a punctuation mark, or what stands between marks and white space
-WORD = re.compile(r"[!-/:-@\[-`{-~]|[^!-/:-@\[-`{-~ \t\n\x0b\x0c\r]+")
-
-
-def words_of(text: str) -> list[str]:
-    """Return the words of a text that a model without a word-level tokenizer wrote."""
-    return WORD.findall(text.lower())
 
 
 @dataclass(frozen=True)

@@ -497,6 +497,13 @@ def test_copied_spans_are_those_of_the_index_in_what_the_model_wrote(
         expect(page.locator(".word.copied")).to_have_count(0)
 
 
+def test_copied_spans_are_found_across_lines(opened: Open, site: tuple[Path, str], lines_model: Path) -> None:
+    (site[0] / "lines").symlink_to(lines_model)
+    with opened({**LINK, "model": "./lines/", "temperature": 0}) as page:
+        expect(page.locator(".copies-found")).to_contain_text("216 training texts: 12 of the 22 words")
+        expect(page.locator(".word.copied")).to_have_text([*"It ' s a light - bodied , crisp ⏎ wine with plum".split()])
+
+
 def test_the_tour_shows_each_step_on_the_live_model(opened: Open) -> None:
     with opened(viewport=PHONE) as page:
         page.get_by_role("button", name="Take the tour").click()

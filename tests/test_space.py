@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import pytest
 import safetensors.torch
 import torch
+from conftest import train_toy
 from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel, set_seed
 
@@ -24,7 +25,7 @@ import regions
 import template
 import validation
 from attention import View
-from backend import Backend
+from backend import Backend, Request, Written
 from copy_check import FILE, Index
 from engine import BASE, Engine, Settings
 from i18n import UserFacingError, language_of, page_texts
@@ -33,11 +34,13 @@ from regions import Regions
 from template import Template
 from wine_gpt import run_folder
 from wine_gpt.data.template import CLASS_TEMPLATE, ReviewTemplate
+from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.generation.prompts import printed_prompt
 from wine_gpt.publishing import published_files as run_files
 from wine_gpt.publishing.explorer_files import MODEL_FILES, is_model_file
 from wine_gpt.publishing.staging import copy_demo
+from wine_gpt.tokenizer import class_words
 
 SPACE = Path(__file__).parents[1] / "space"
 PROMPT = "Wine review: Italy"
@@ -274,6 +277,37 @@ def test_copied_words_are_those_that_the_model_wrote(demo: Backend) -> None:
     check = demo.check_copies(with_header)
     assert check is not None
     assert check.words == 12 - (4 + 3)
+
+
+def test_a_copied_text_with_lines_is_found(lines_demo: Backend) -> None:
+    *_, written = lines_demo.write(HEADER, temperature=0.1, seed=1)
+    assert written.text.count("\n") > 1
+    check = lines_demo.check_copies(written)
+    assert check is not None
+    assert " ".join(check.run).startswith("it ' s a")
+    assert len(check.run) >= check.index.n
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"a\b back\slash [x]\]^_` and {y}|~ of the old, bright wine",
+        "ΟΔΟΣ ΣΟΦΟΣ of the old sea İzmir and Cafe\u0301 with ß and \u212b, a\u00a0b \u2028 wine",
+    ],
+)
+def test_copies_are_found_in_any_text_by_the_words_of_the_index(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "bpe"
+    train_toy(folder, "bpe", positions=300, epochs=0)
+    build_index([text], folder / FILE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINE_GPT_MODEL", str(folder))
+        demo = Backend()
+    assert demo.engine is not None
+    request = Request(demo.engine.encode("prompt", ""), Settings(1.0, 1.0, 1, 1), BASE)
+    ids = tuple(demo.engine.tokenizer(text, add_special_tokens=False)["input_ids"])
+    check = demo.check_copies(Written(request, ids, text, True))
+    assert check is not None
+    assert (check.words, len(check.run)) == (len(class_words(text)), 12)
 
 
 @pytest.mark.parametrize("damage", ["cut", "format", "bits", "hashes", "reviews"])

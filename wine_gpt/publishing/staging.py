@@ -62,7 +62,7 @@ from wine_gpt.publishing.source import source_url
 from wine_gpt.publishing.space_cards import explorer_card, space_card
 from wine_gpt.publishing.subset_card import subset_card, subset_prompt
 from wine_gpt.run_folder import CONFIG, EPOCHS, EVALUATION, METRICS, MODEL_CONFIG, TOKENIZER_CONFIG
-from wine_gpt.tokenizer import load_tokenizer
+from wine_gpt.tokenizer import load_tokenizer, words
 from wine_gpt.tokenizer.files import current_settings
 from wine_gpt.training.epoch_weights import read_index
 
@@ -73,7 +73,7 @@ REQUIREMENTS = "requirements.txt"
 # the demo's sources
 SPACE = bundled("space")
 # modules of the package that the demo imports
-SHARED_MODULES = tuple(Path(str(module.__file__)) for module in (explorer_files, prompts, sampler))
+SHARED_MODULES = tuple(Path(str(module.__file__)) for module in (explorer_files, prompts, sampler, words))
 
 
 @dataclass(frozen=True)
@@ -372,9 +372,9 @@ def _copy_files(files: Mapping[str, Path], target: Path) -> None:
 def _load(run: RunRecord) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Load model and tokenizer, and check that they have vocabularies of equal size."""
     model, tokenizer = load_model_and_tokenizer(run.folder)
-    words, embeddings = len(tokenizer), model.config.vocab_size
-    if words != embeddings:
+    entries, embeddings = len(tokenizer), model.config.vocab_size
+    if entries != embeddings:
         raise UserError(
-            f"{run.folder}: the tokenizer has {words:,} words, the model {embeddings:,}: they do not fit together"
+            f"{run.folder}: the tokenizer has {entries:,} words, the model {embeddings:,}: they do not fit together"
         )
     return model, tokenizer

@@ -16,8 +16,9 @@ from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
 from wine_gpt.progress import bars_on_terminals_only
 from wine_gpt.tokenizer.schemes import WORDS, scheme_of, unit
+from wine_gpt.tokenizer.word_counts import split_at_spaces
 from wine_gpt.tokenizer.word_starts import word_starts
-from wine_gpt.tokenizer.words import class_words, split_at_spaces
+from wine_gpt.tokenizer.words import class_words
 
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
 # a tokenizer fits a corpus badly above this fraction of unknown tokens, or above these characters per token on average

@@ -24,7 +24,7 @@ from wine_gpt.tokenizer.schemes import (
     of_transformers,
 )
 from wine_gpt.tokenizer.spacing import natural_spacing
-from wine_gpt.tokenizer.words import count_words
+from wine_gpt.tokenizer.word_counts import count_words
 
 
 def train_tokenizer(

@@ -203,12 +203,13 @@ function mountCopies(element, store, text) {
 
   store.watch(["words", "writing", "copyIndex", "raw", "hiddenFrom"], (state) => {
     const { writing, words, given, ids, model, vocabulary } = state, from = Math.max(given, shownWords(state, text).header);
-    const last = model?.generation.ends.includes(ids.at(-1) ?? -1) ? ids.length - 1 : ids.length, count = last - from;
+    const last = model?.generation.ends.includes(ids.at(-1) ?? -1) ? ids.length - 1 : ids.length;
+    const positions = wordsBetween(words, from, last), count = positions.length;
     // the index has spans of words, so it is for tokens that are words
     const copyIndex = vocabulary?.wordLevel ? state.copyIndex : null;
     // only what the model wrote: a visitor may type a training text
-    const found = copyIndex && !writing && count > 0 ? longestSpan(copyIndex, words.slice(from, last).map(({ label }) => label)) : null;
-    const [start, end] = found ? [from + found.start, from + found.start + found.length] : [0, 0];
+    const found = copyIndex && !writing && count > 0 ? longestSpan(copyIndex, positions.map((at) => words[at].label)) : null;
+    const [start, end] = found ? [positions[found.start], positions[found.start + found.length - 1] + 1] : [0, 0];
     spansOf(element).forEach((span, at) => span.classList.toggle("copied", at >= start && at < end));
     find(".copies").hidden = !copyIndex || writing !== null || count < 1 || state.hiddenFrom !== null;
     if (!copyIndex) return;
@@ -217,6 +218,11 @@ function mountCopies(element, store, text) {
     find(".copies-found").textContent = found ? text("copies_some", copied) : text("copies_none", figures);
     find(".copies-info").textContent = text("copies_info", figures);
   });
+}
+
+/** @returns {number[]} positions of the words from one position to another, without line breaks, which the index leaves out */
+function wordsBetween(/** @type {import("../store.js").Word[]} */ words, /** @type {number} */ from, /** @type {number} */ to) {
+  return words.slice(from, to).flatMap(({ label }, at) => (label === "\n" ? [] : [from + at]));
 }
 
 /**
