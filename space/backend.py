@@ -122,7 +122,7 @@ class Backend:
         self.template = WINE
         self.problems: list[UserFacingError] = []
         try:
-            self.source = source = choose_model()
+            self.source = source = choose_model().pinned()
             self.template = UNKNOWN
             self.engine = Engine(source, self._load_adapters(source))
         except UserFacingError as problem:

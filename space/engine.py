@@ -343,7 +343,7 @@ def _load_tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
 
 
 def _load(source: ModelSource, kind: Any, **options: Any) -> Any:  # noqa: ANN401 - of transformers' Auto classes
-    revision = {} if source.revision is None else {"revision": source.revision}
+    revision = {} if source.version is None else {"revision": source.version}
     try:
         return kind.from_pretrained(source.name, trust_remote_code=False, **revision, **options)
     # transformers, tokenizers and safetensors share no exception class, and tokenizers raises bare Exceptions

@@ -1,5 +1,6 @@
 """Choose the model and its adapters: from the environment, settings.json, or the quickstart's run."""
 
+import dataclasses
 import html
 import json
 import os
@@ -14,6 +15,7 @@ from i18n import UserFacingError
 
 HERE = Path(__file__).parent
 SETTINGS = "settings.json"
+MODEL_CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,12 @@ class ModelSource:
     Attributes:
         name: the folder's path or the repository's id.
         revision: branch, tag or commit; None for a folder.
+        commit: what the revision is pinned to; None for a folder, and before :meth:`pinned`.
     """
 
     name: str
     revision: str | None = None
+    commit: str | None = None
 
     @classmethod
     def parse(cls, text: str, revision: str = "main") -> "ModelSource":
@@ -41,6 +45,26 @@ class ModelSource:
         if self.revision is None:
             return self.short_name
         return f"{self.name} (revision {self.revision})"
+
+    @property
+    def version(self) -> str | None:
+        """The commit, or the revision before it is pinned; None for a folder."""
+        return self.commit or self.revision
+
+    def pinned(self) -> "ModelSource":
+        """Return the source at the commit of its revision now, so that files that are read later are of that version.
+
+        A model that can't be reached is returned as it is.
+        """
+        if self.revision is None:
+            return self
+        try:
+            config = hf_hub_download(self.name, MODEL_CONFIG, revision=self.revision)
+        # loading the model says what is wrong
+        except (OSError, ValueError):
+            return self
+        # the cache has a folder for each commit, also without the Hub
+        return dataclasses.replace(self, commit=Path(config).parent.name)
 
     @property
     def short_name(self) -> str:
@@ -66,7 +90,7 @@ class ModelSource:
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         try:
-            return Path(hf_hub_download(self.name, name, revision=self.revision))
+            return Path(hf_hub_download(self.name, name, revision=self.version))
         except LocalEntryNotFoundError:
             raise
         except EntryNotFoundError:
@@ -92,7 +116,7 @@ def choose_model(environment: Mapping[str, str] = os.environ, here: Path = HERE)
         except (ValueError, KeyError, TypeError) as error:
             raise UserFacingError("problem_settings", file=SETTINGS, example='{"model": "org/name"}') from error
     quickstart = here.parent / "runs" / "sample"
-    if (quickstart / "config.json").is_file():
+    if (quickstart / MODEL_CONFIG).is_file():
         return ModelSource.parse(str(quickstart))
     raise UserFacingError("problem_none")
 

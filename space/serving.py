@@ -271,7 +271,7 @@ class ExplorerRoutes:
     def __init__(self, backend: Backend) -> None:
         files = (path for path in EXPLORER.rglob("*") if path.suffix in CONTENT_TYPES)
         self._page = {path.relative_to(EXPLORER).as_posix(): path for path in files}
-        # cached, because the Hub is asked for each file of its models
+        # cached, because the Hub is asked for each file that its model may lack; the model is pinned to a commit
         self._model_file = functools.lru_cache(maxsize=256)(backend.model_file)
 
     def routes(self) -> list[Route]:

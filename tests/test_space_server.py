@@ -21,6 +21,7 @@ pytest.importorskip("gradio", reason="the demo's packages are not installed")
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from packaging.requirements import Requirement
+from support.hub_server import HubServer
 from support.local_server import PATIENCE
 from support.space_server import SPACE, client_of, serving
 
@@ -328,6 +329,23 @@ def test_a_visitor_who_leaves_frees_the_queue(address: str) -> None:
         with httpx.stream("GET", f"{join}/{joined.json()['event_id']}", timeout=PATIENCE):
             pass
     assert call(address, "generate", HEADER, 0.8, 1.0, 60, 7)[0] == "complete"
+
+
+def test_the_explorer_gets_the_version_that_the_app_has_loaded(hub: HubServer, toy_run: Path, tmp_path: Path) -> None:
+    hub.forget()
+    hub.add_repository("org/wine-gpt")
+    files = {path.name: path.read_bytes() for path in toy_run.iterdir() if path.is_file()}
+    hub.upload("org/wine-gpt", files)
+    environment = {**hub.environment(), "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
+    with serving(tmp_path / "log", WINE_GPT_MODEL="org/wine-gpt", **environment) as address:
+        hub.upload("org/wine-gpt", {"config.json": b"{}", "tokenizer.json": b"{}", "epochs/index.json": b"{}"})
+        found = {
+            name: httpx.get(f"{address}/explorer/model/base/{name}", timeout=PATIENCE)
+            for name in ("config.json", "tokenizer.json", "model.safetensors", "epochs/index.json")
+        }
+        assert [answer.status_code for answer in found.values()] == [200, 200, 200, 404]
+        assert [found[name].content == files.get(name) for name in found] == [True, True, True, False]
+        assert "org/wine-gpt (revision main)" in httpx.get(address, timeout=PATIENCE).text
 
 
 @pytest.fixture(scope="module")
