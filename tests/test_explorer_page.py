@@ -774,6 +774,36 @@ def test_a_model_without_words_writes_guesses_and_tours_without_a_library(
         page.screenshot(path=SCREENSHOTS / f"explorer-{other_kind}.png", full_page=True)
 
 
+@pytest.mark.parametrize("other_kind", [("bpe", 48, 20)], indirect=True)
+def test_a_click_on_the_map_shows_the_token_and_not_its_namesake(
+    opened: Open, site: tuple[Path, str], other_kind: str
+) -> None:
+    weights = load_model(site[0] / other_kind).transformer.wte.weight.detach()
+    tokenizer = load_tokenizer(site[0] / other_kind)
+    rows, vocabulary = torch.nn.functional.normalize(weights, dim=-1), tokenizer.get_vocab()
+
+    def cosines(index: int) -> list[str]:
+        return [f"{each:z.2f}" for each in (rows @ rows[index]).topk(11).values[1:].tolist()]
+
+    # "Ġs" has the name of "s", which has other neighbors
+    spaced = {index: label[1:] for label, index in vocabulary.items() if label[0] == "Ġ"}
+    namesakes = {index: vocabulary[name] for index, name in spaced.items() if name in vocabulary}
+    label, rank, clicked = next(
+        (label, rank, near)
+        for label, index in vocabulary.items()
+        if re.fullmatch("[a-z]+", label)
+        for rank, near in enumerate((rows @ rows[index]).topk(11).indices[1:].tolist())
+        if near in namesakes and cosines(near) != cosines(namesakes[near])
+    )
+    with opened({"model": f"./{other_kind}/", "tab": "map", "length": 3}) as page:
+        page.get_by_label("Token", exact=True).fill(label)
+        page.get_by_role("button", name="Show", exact=True).click()
+        expect(page.locator(".nearest-line")).to_contain_text(f"Nearest to “{label}”")
+        page.locator(".nearest button.bar").nth(rank).click()
+        expect(page.locator(".nearest .figure")).to_have_text(cosines(clicked))
+        page.screenshot(path=SCREENSHOTS / "map-bpe.png", full_page=True)
+
+
 def test_the_spanish_page_names_the_tokens_with_their_gender(opened: Open, other_kind: str) -> None:
     _, unit = UNITS[other_kind]
     with opened({"model": f"./{other_kind}/", "lang": "es", "length": 20, "temperature": 0}) as page:

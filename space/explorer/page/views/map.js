@@ -49,16 +49,21 @@ export function mount(element, store, text) {
     plane = placed.plane;
     Object.assign(shown, { points: placed.points, groups: placed.groups });
     drawGroups();
-    find(".map-word").value ||= firstWord(shown, state);
-    await showNearest();
+    const first = firstPoint(shown, state);
+    if (first && !find(".map-word").value) await choose(first);
+    else await search();
   }
 
-  async function showNearest() {
-    const { state } = store, { model, vocabulary } = state, current = ++asked, word = find(".map-word").value.trim();
-    const own = plane;
-    if (!word || !own || !model || !vocabulary || model !== drawn) return;
+  async function search() {
+    const { vocabulary } = store.state, current = ++asked, word = find(".map-word").value.trim();
+    if (!word || !vocabulary) return;
     const id = await idOf(vocabulary, word);
-    if (current !== asked) return;
+    if (current === asked) await showNearest(word, id);
+  }
+
+  async function showNearest(/** @type {string} */ word, /** @type {number | undefined} */ id) {
+    const { state } = store, { model, vocabulary } = state, current = ++asked, own = plane;
+    if (!own || !model || !vocabulary || model !== drawn) return;
     find(".nearest").replaceChildren();
     const known = id !== undefined && id < model.config.vocabSize;
     find(".nearest-line").textContent = text(known ? "map_nearest" : "map_unknown", { word });
@@ -68,19 +73,20 @@ export function mount(element, store, text) {
     const near = await placeTokens(model, vocabulary, ids, own, (each, label) => nameOfToken(state, text, each, label));
     if (current !== asked) return;
     shown.near = near;
-    find(".nearest").replaceChildren(...found.map(({ cosine }, i) => makeRow(near[i + 1].name, cosine)));
+    find(".nearest").replaceChildren(...found.map(({ cosine }, i) => makeRow(near[i + 1], cosine)));
     drawMap(canvas, shown);
   }
 
-  function makeRow(/** @type {string} */ name, /** @type {number} */ cosine) {
-    const row = makeButton("bar", "", () => choose(name));
-    fillRow(row, name, [[cosine, ""]], [text.fixed(cosine)]);
+  function makeRow(/** @type {Point} */ point, /** @type {number} */ cosine) {
+    const row = makeButton("bar", "", () => choose(point));
+    fillRow(row, point.name, [[cosine, ""]], [text.fixed(cosine)]);
     return makeItem(row);
   }
 
-  function choose(/** @type {string} */ word) {
-    find(".map-word").value = word;
-    showNearest();
+  /** Show a token by its id, because several tokens can have its name: "plum" with and without a space before it. */
+  function choose(/** @type {Point} */ { id, name }) {
+    find(".map-word").value = name;
+    return showNearest(name, id);
   }
 
   function drawGroups() {
@@ -107,11 +113,11 @@ export function mount(element, store, text) {
   canvas.addEventListener("pointerleave", () => { tip.hidden = true; });
   canvas.addEventListener("click", (/** @type {MouseEvent} */ event) => {
     const point = pointUnder(canvas, shown, event);
-    if (point) choose(point.name);
+    if (point) choose(point);
   });
   find("form").addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
-    showNearest();
+    search();
   });
   new ResizeObserver(() => drawMap(canvas, shown)).observe(canvas);
   store.watch(["tab", "model"], (state) => {
@@ -155,10 +161,10 @@ async function placeTokens(model, vocabulary, ids, plane, nameOf) {
   return project(rows, plane).map((at, i) => ({ id: ids[i], name: nameOf(ids[i], labels[i]), at }));
 }
 
-/** @returns {string} the word that the map shows first: the chosen one if it is on the map */
-function firstWord(/** @type {Shown} */ { points, groups }, /** @type {import("../store.js").State} */ { ids, chosen }) {
+/** @returns {Point | undefined} the word that the map shows first: the chosen one if it is on the map */
+function firstPoint(/** @type {Shown} */ { points, groups }, /** @type {import("../store.js").State} */ { ids, chosen }) {
   const own = points.find(({ id }) => id === ids[chosen ?? -1]), [group] = groups.values();
-  return (own ?? group?.[0] ?? points.at(-1))?.name ?? "";
+  return own ?? group?.[0] ?? points.at(-1);
 }
 
 /**
