@@ -440,10 +440,16 @@ def test_a_pickle_without_a_mark_is_known_by_its_suffix(tmp_path: Path) -> None:
     assert EXCEL in load_error(save(tmp_path / "a.xls", b"a\tb\n"))
 
 
-def test_texts_that_begin_like_another_kind_are_read(tmp_path: Path) -> None:
-    lines = ["ORC wines", "PDF", "BZh is no magic", "Rar! A rare wine", "GIF", "version https", "FEA"]
-    path = save(tmp_path / "a.txt", "\n".join(lines).encode())
-    assert [row["line"] for row in load(path, text_field="line", **TEXTS)] == sorted(lines)
+@pytest.mark.parametrize(
+    "line", ["ORC wines", "PDF", "BZh is no magic", "Rar! A rare wine", "GIF", "version https", "FEA", "PK", "PK\x03"]
+)
+def test_texts_that_begin_like_another_kind_are_read(tmp_path: Path, line: str) -> None:
+    path = save(tmp_path / "a.txt", f"{line}\nand more\n".encode())
+    assert [row["line"] for row in load(path, text_field="line", **TEXTS)] == sorted([line, "and more"])
+
+
+def test_a_table_may_have_a_column_with_the_initials_of_zip(tmp_path: Path, expected: list[dict]) -> None:
+    assert load(save(tmp_path / "a.csv", b"PK" + CSV)) == expected
 
 
 MISSING = {

@@ -19,6 +19,8 @@ COMPRESSIONS = {
     "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
     "lz4": re.compile(rb"\x04\x22\x4d\x18"),
 }
+# of a zip's first member, of an empty zip, and of one that was split into several files
+ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 EXCEL = "an Excel workbook: save the sheet as CSV UTF-8"
 OFFICE = "an office document: save its table as CSV UTF-8"
 PICKLE = "a pickle, which is never loaded because it can run any code: save the table as JSON Lines or Parquet"
@@ -91,7 +93,7 @@ def compression_of(head: bytes) -> str | None:
 
 def archive_kind(head: bytes) -> str | None:
     """Return ``zip`` or ``tar`` by a file's first bytes, ``None`` for a file that is no archive."""
-    if head.startswith(b"PK"):
+    if head.startswith(ZIP_SIGNATURES):
         return "zip"
     return "tar" if head[257:262] == b"ustar" else None
 
