@@ -1,6 +1,7 @@
 """What ``data.path`` may name: compressed files, archives, parts, folders, texts, datasets; and what is refused."""
 
 import bz2
+import csv
 import gzip
 import io
 import lzma
@@ -381,6 +382,16 @@ def test_each_line_of_a_text_file_is_a_text(tmp_path: Path) -> None:
     message = load_error(path)
     assert "has one text per line and no columns country, province, variety" in message
     assert 'set --data.prompt_fields "[]", and --data.prefix ""' in message
+
+
+def test_a_long_first_line_of_a_text_file_is_cut_like_any_other(tmp_path: Path) -> None:
+    # csv refuses cells of more than 131,072 characters by default, in the search for a header too
+    csv.field_size_limit(131_072)
+    settings = {"text_field": "line", "max_characters": 1000, **TEXTS}
+    path = save(tmp_path / "a.txt", f"{'long, ' * 30_000}\n{'x' * 200_000}\n".encode())
+    assert [row["line"] for row in load(path, **settings)] == [("long, " * 166)[:-1], "x" * 1000]
+    path = save(tmp_path / "b.txt", f"{'x' * 200_000}\nshort\n".encode())
+    assert [row["line"] for row in load(path, **settings)] == ["short", "x" * 1000]
 
 
 def sqlite_bytes(folder: Path) -> bytes:

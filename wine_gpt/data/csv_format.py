@@ -1,6 +1,5 @@
 """Read CSV and TSV as Arrow record batches of the requested columns, a batch at a time."""
 
-import csv
 import itertools
 import re
 from collections.abc import Iterable, Iterator
@@ -11,7 +10,7 @@ import pyarrow.compute as pc
 
 from wine_gpt.config import SEPARATORS, column_name
 from wine_gpt.data.columns import BATCH_ROWS, SKIPPED, Batches, RequestedColumns
-from wine_gpt.data.csv_rows import Lines, RowReader
+from wine_gpt.data.csv_rows import Lines, RowReader, split_cells
 from wine_gpt.data.json_format import BLANK_CHARACTERS, begins_with_json, parse_json
 from wine_gpt.errors import UserError
 
@@ -38,7 +37,6 @@ def parse_csv(text: TextIO, name: str, columns: RequestedColumns) -> Batches:
 
 def parse_table(lines: Lines, name: str, columns: RequestedColumns) -> Batches:
     """Read the lines of a CSV file as :func:`parse_csv` does."""
-    csv.field_size_limit(2**31 - 1)
     separator = _skip_separator_line(lines)
     while lines.peek() and (_is_blank(lines.peek().split(",")) or RULE.fullmatch(lines.peek())):
         next(lines)
@@ -63,7 +61,7 @@ def detect(header: list[str], columns: RequestedColumns) -> str:
     """
 
     def quality(separator: str) -> tuple[int, int]:
-        cells = next(csv.reader(header, delimiter=separator, skipinitialspace=True))
+        cells = next(split_cells(header, separator, spaced=True))
         present = columns.present(cells)
         # names and texts have spaces, so a space separates only if nothing else gives all of several names
         if separator == " ":

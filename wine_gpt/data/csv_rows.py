@@ -11,8 +11,23 @@ from wine_gpt.errors import UserError
 HEADER_LINES = 100
 # most lines of a record whose separator is in UNQUOTED
 RECORD_LINES = 10_000
+# most characters of a cell: the largest C long of every machine, because texts are cut later
+CELL_CHARACTERS = 2**31 - 1
 # separators of files that are often written without quoting, so that a quote may be a letter
 UNQUOTED = ("\t", "|")
+
+
+def split_cells(lines: Iterable[str], separator: str, spaced: bool, strict: bool = False) -> Iterator[list[str]]:
+    """Return the cells of each record.
+
+    Args:
+        lines: of one or more records.
+        separator: the character between the cells.
+        spaced: whether spaces follow the separators.
+        strict: whether wrong quotes are an error, not letters.
+    """
+    csv.field_size_limit(CELL_CHARACTERS)
+    return csv.reader(lines, strict=strict, delimiter=separator, skipinitialspace=spaced)
 
 
 class Lines:
@@ -94,7 +109,7 @@ class RowReader:
             raise UserError(f"{self.name}: {problem}{self.quote_advice()}") from None
 
     def _quoted_rows(self, lines: Iterable[str]) -> Iterator[list[str]]:
-        return csv.reader(lines, strict=True, delimiter=self.separator, skipinitialspace=self.spaced)
+        return split_cells(lines, self.separator, self.spaced, strict=True)
 
     def _unquoted_rows(self, width: int) -> Iterator[list[str]]:
         """Yield the cells of each line, or of the lines over which a quoted cell extends."""

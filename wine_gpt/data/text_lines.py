@@ -1,6 +1,5 @@
 """Read a text file that has one text per line and no columns."""
 
-import csv
 import itertools
 from collections.abc import Iterator
 from typing import TextIO
@@ -9,7 +8,7 @@ import pyarrow as pa
 
 from wine_gpt.data.columns import BATCH_ROWS, Batches, RequestedColumns
 from wine_gpt.data.csv_format import detect, parse_table
-from wine_gpt.data.csv_rows import Lines
+from wine_gpt.data.csv_rows import Lines, split_cells
 from wine_gpt.data.json_format import begins_with_json, parse_json
 from wine_gpt.errors import UserError
 
@@ -51,8 +50,8 @@ def _is_table(lines: Lines, columns: RequestedColumns) -> bool:
     header = lines.peek_record()
     if not header:
         return False
-    separator = detect(header, columns)
-    first, *others = csv.reader(map(lines.peek, range(COMPARED)), delimiter=separator, skipinitialspace=True)
+    compared = map(lines.peek, range(COMPARED))
+    first, *others = split_cells(compared, detect(header, columns), spaced=True)
     if columns.present(first) < len(columns.required):
         return False
     is_regular = len(first) > 1 and all(len(cells) == len(first) for cells in others if cells)
