@@ -326,6 +326,15 @@ def test_folders_may_name_the_value_of_a_column(tmp_path: Path, suffix: str) -> 
     assert {row["country"] for row in load(tmp_path / "country=all")} == {"US"}
 
 
+@pytest.mark.parametrize("path", ["", "country=Spain", "country=Spain/province=Rioja", "**/*.csv"])
+def test_the_only_file_of_a_folder_or_a_glob_has_the_columns_of_its_path(tmp_path: Path, path: str) -> None:
+    part = Path("country=Spain", "province=Rioja", "part-0.csv")
+    save(tmp_path / "hive" / part, b"variety,description\nRed,Dry.\n")
+    assert f"{tmp_path / 'hive' / part}: no column 'note'" in load_error(tmp_path / "hive" / path, text_field="note")
+    (row,) = load(tmp_path / "hive" / path)
+    assert (row["country"], row["province"]) == ("Spain", "Rioja")
+
+
 def test_empty_parts_of_spark_are_left_out(tmp_path: Path, expected: list[dict]) -> None:
     for index, content in enumerate([b"", CSV, b""]):
         save(tmp_path / "parts" / f"part-0000{index}.csv", content)

@@ -117,8 +117,14 @@ def _dataset_source(data: Dataset, name: str) -> Source:
 def _file_source(
     paths: Sequence[Path], config: DataConfig, name: str | None = None, member: str | None = None
 ) -> Source:
-    """Return the source of one file, or of the parts of one dataset in their order."""
-    name = name or config.path
+    """Return the source of one file, or of the parts of one dataset in their order.
+
+    Args:
+        paths: the files.
+        config: its path is the source's name, its encoding is that of the files.
+        name: the name of a source and of its file, in place of the paths.
+        member: of the archive that the file is.
+    """
     key: list[str | int] = [member or ""]
     for path in paths:
         try:
@@ -131,9 +137,9 @@ def _file_source(
                 raise UserError(f"{path}: is a link to {os.readlink(path)}, which is not there") from error
             raise UserError(f"{path}: can't be read: {error.strerror}") from error
         key += [str(path.resolve()), status.st_size, status.st_mtime_ns]
-    names = [name] if len(paths) == 1 and member is None else [str(path) for path in paths]
-    files = [DataFile.of_path(path, shown) for path, shown in zip(paths, names, strict=True)]
-    return Source(name, tuple(key), partial(_read_parts, files, member, config.encoding))
+    # a file's path may have the values of columns
+    files = [DataFile.of_path(path, name or str(path)) for path in paths]
+    return Source(name or config.path, tuple(key), partial(_read_parts, files, member, config.encoding))
 
 
 def _read_parts(files: Sequence[DataFile], member: str | None, encoding: str, columns: RequestedColumns) -> Batches:
