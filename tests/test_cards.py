@@ -16,6 +16,7 @@ from support.finished_runs import METRICS, TRAINING, adapt, demo, evaluate, fini
 
 from wine_gpt.config import DataConfig, FinetuneConfig
 from wine_gpt.config_io import parse_config
+from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.results import ConditioningResult
 from wine_gpt.modeling.scoring import Score
@@ -23,6 +24,7 @@ from wine_gpt.publishing import source
 from wine_gpt.publishing.card_parts import check, fill, license_notice
 from wine_gpt.publishing.card_tables import change_after_header, compare_spans, conditioning_section, score_table
 from wine_gpt.publishing.corpus import SAMPLE, OwnCorpus, corpus_of
+from wine_gpt.publishing.data_source import DataSource
 from wine_gpt.publishing.model_card import ModelRepository, model_card
 from wine_gpt.publishing.published_files import EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
@@ -34,6 +36,7 @@ from wine_gpt.publishing.subset_card import subset_card
 GOLDEN = Path(__file__).parent / "golden"
 NAME, DEMO = "org/wine-gpt", "org/wine-gpt-demo"
 MIT = OwnCorpus("mit")
+BREADS: dict[str, Any] = {"prompt_fields": (), "text_field": "how", "validation_fraction": 0.0, "test_fraction": 0.0}
 SAMPLES = [
     Sample("wine review", "wine review : spain : rioja : riesling : it's a light-bodied, crisp wine."),
     Sample("wine review", "wine review : it's ``` <b>bold</b>. drink now."),
@@ -62,6 +65,11 @@ def with_metrics(run: RunRecord, tmp_path: Path, metrics: dict[str, Any]) -> Run
     for name in ("data_report.json", "evaluation/metrics.json", "evaluation/reliability.png"):
         (folder / name).unlink()
     return read_run(folder)
+
+
+def save_breads(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text("how,id\nBake it.,1\nKnead it.,2\n")
 
 
 @pytest.mark.parametrize("name", ["model_card.md", "subset_card.md", "space_card.md"])
@@ -364,15 +372,63 @@ def test_a_license_that_the_hub_does_not_list_has_name_and_link(run: RunRecord, 
 )
 def test_what_is_said_of_a_corpus_is_checked(path: str, own: OwnCorpus, message: str | None) -> None:
     if message is None:
-        corpus_of(DataConfig(path=path), own)
+        corpus_of(DataSource(DataConfig(path=path)), own)
         return
     with pytest.raises(UserError, match=re.escape(message)):
-        corpus_of(DataConfig(path=path), own)
+        corpus_of(DataSource(DataConfig(path=path)), own)
 
 
 def test_a_blank_name_and_a_repeated_language_are_left_out() -> None:
-    corpus = corpus_of(DataConfig(path="a.csv"), OwnCorpus("mit", language="es, en,es", dataset_name=" "))
+    corpus = corpus_of(DataSource(DataConfig(path="a.csv")), OwnCorpus("mit", language="es, en,es", dataset_name=" "))
     assert (corpus.name, corpus.languages) == ("a.csv", ("es", "en"))
+
+
+def test_the_working_folder_has_its_own_name(run: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_breads(tmp_path / "breads" / "a.csv")
+    (tmp_path / "other").mkdir()
+    folder = finish(run.folder, tmp_path / "run", path=".")
+    monkeypatch.chdir(tmp_path / "breads")
+    # a run of an earlier version, and one that recorded its source
+    for _ in range(2):
+        found = read_run(folder, MIT)
+        assert found.published_config(NAME).data.path == found.corpus.name == "breads"
+        assert "were learned from breads." in license_notice(found)
+        monkeypatch.chdir(tmp_path / "breads")
+        load_reviews(DataConfig(path=".", **BREADS)).report.save(folder / "data_report.json")
+        monkeypatch.chdir(tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["reviews", "winemag-data"])
+def test_a_folder_is_not_published_as_a_dataset_of_the_hub(
+    run: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = f"data/{name}"
+    save_breads(tmp_path / path / "a.csv")
+    folder = finish(run.folder, tmp_path / "run", path=path)
+    monkeypatch.chdir(tmp_path)
+    load_reviews(DataConfig(path=path, **BREADS)).report.save(folder / "data_report.json")
+    (tmp_path / "data").rename(tmp_path / "moved")
+    found = read_run(folder, OwnCorpus("cc-by-nc-sa-4.0"))
+    card = model_card(found, ModelRepository(NAME))
+    assert "datasets" not in card.data.to_dict()
+    assert f"huggingface.co/datasets/{path}" not in str(card)
+    assert "config.yaml --data.path FILE" in str(card)
+    assert found.published_config(NAME).data.path == name
+    # files that can no longer be read are recognized by their names
+    assert (found.corpus.name == "Wine Reviews") == (name == "winemag-data")
+
+
+def test_a_dataset_of_the_hub_is_published_as_one_beside_a_folder_of_its_name(
+    run: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = finish(run.folder, tmp_path / "run", path="baker/breads")
+    report = json.loads((folder / "data_report.json").read_text())
+    (folder / "data_report.json").write_text(json.dumps({**report, "from_hub": True}))
+    save_breads(tmp_path / "baker" / "breads" / "a.csv")
+    monkeypatch.chdir(tmp_path)
+    card = model_card(read_run(folder, MIT), ModelRepository(NAME))
+    assert card.data.datasets == ["baker/breads"]
+    assert "--data.path FILE" not in str(card)
 
 
 def test_kaggles_reviews_are_recognized_by_their_texts(tmp_path: Path) -> None:
@@ -391,7 +447,7 @@ def test_kaggles_reviews_are_recognized_by_their_texts(tmp_path: Path) -> None:
         file.write_text("\n".join([*texts, *extra]) if name.endswith(".txt") else json.dumps(records))
         form = {"prompt_fields": (), "text_field": "text"} if name.endswith(".txt") else {}
         data = DataConfig(path=str(file), **form)
-        assert (corpus_of(data, OwnCorpus("cc-by-nc-sa-4.0")).name == "Wine Reviews") == is_kaggle
+        assert (corpus_of(DataSource(data), OwnCorpus("cc-by-nc-sa-4.0")).name == "Wine Reviews") == is_kaggle
 
 
 # what the figures show

@@ -334,4 +334,5 @@ def test_a_hub_dataset_gives_the_rows_of_all_its_splits(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     assert load("someone/wines") == expected
+    assert load_reviews(DataConfig(path="someone/wines")).report.from_hub
     assert "no column 'grape'" in load_error("someone/wines", prompt_fields=("grape",))

@@ -16,12 +16,13 @@ from support.finished_runs import finish
 
 from wine_gpt.config import DataConfig
 from wine_gpt.errors import UserError
+from wine_gpt.publishing.data_source import DataSource
 from wine_gpt.publishing.hub import StagedRepo
 from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.publish import dry_run
 
-RUN, DATA = Path("/mnt/disk/runs/own"), DataConfig(path="/srv/letters/all.csv")
+RUN, DATA = Path("/mnt/disk/runs/own"), DataSource(DataConfig(path="/srv/letters/all.csv"))
 TOKEN = "an access token of the Hub"
 # parts are joined so that no scanner takes this file for one with secrets
 SECRETS = {

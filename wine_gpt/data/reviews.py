@@ -70,7 +70,8 @@ def load_reviews(config: DataConfig) -> Reviews:
     saved = read_json(folder / REPORT)
     splits = DatasetDict({split: Dataset.from_file(str(folder / f"{split}.arrow")) for split in SPLITS})
     # the cache may have been written when the source had another name, such as a relative path
-    report = dataclasses.replace(DataReport.from_dict(saved["report"]), source=source.name)
+    report = DataReport.from_dict(saved["report"])
+    report = dataclasses.replace(report, source=source.name, from_hub=source.from_hub)
     return Reviews(splits, report, saved["fingerprint"], folder)
 
 

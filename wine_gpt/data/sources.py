@@ -1,5 +1,6 @@
 """Find the source of the reviews: the bundled sample, Kaggle, files, or a dataset on the Hub."""
 
+import dataclasses
 import difflib
 import glob
 import os
@@ -57,11 +58,13 @@ class Source:
         name: the name in messages and in the report.
         cache_key: changes whenever the content may have changed.
         read: yields batches of the requested columns.
+        from_hub: whether it is a dataset of the Hub.
     """
 
     name: str
     cache_key: tuple[str | int, ...]
     read: Callable[[RequestedColumns], Batches]
+    from_hub: bool = False
 
 
 def find_source(config: DataConfig) -> Source:
@@ -71,8 +74,7 @@ def find_source(config: DataConfig) -> Source:
         UserError: if there is no such file or dataset.
     """
     if is_hub_dataset(config.path):
-        data = load_hub_dataset(config)
-        return _dataset_source(data, config.path)
+        return dataclasses.replace(_dataset_source(load_hub_dataset(config), config.path), from_hub=True)
     for setting in ("revision", "name"):
         if getattr(config, setting) is not None:
             raise UserError(f"config: data.{setting} is for a dataset of the Hub, and data.path is {config.path}")
@@ -98,8 +100,11 @@ def _local_source(config: DataConfig) -> Source:
     path = Path(os.path.expanduser(config.path))
     if os.path.isdir(path):
         if is_saved_dataset(path):
-            return _dataset_source(load_saved_dataset(path, config.path), config.path)
-        return _file_source(_files_in(path, config.path), config)
+            source = _dataset_source(load_saved_dataset(path, config.path), config.path)
+        else:
+            source = _file_source(_files_in(path, config.path), config)
+        # a path such as . means another folder in another working folder
+        return source if path.name not in ("", "..") else dataclasses.replace(source, name=path.resolve().name)
     if os.path.lexists(path):
         return _file_source([path], config, table_name(path))
     if named := _split_member(str(path)):

@@ -18,7 +18,7 @@ from wine_gpt.errors import UserError
 from wine_gpt.markdown import code, escape, fenced
 from wine_gpt.modeling.scoring import Score
 from wine_gpt.publishing.card_tables import GRAMS_PER_KWH, grams_of_co2
-from wine_gpt.publishing.corpus import Corpus, is_local
+from wine_gpt.publishing.corpus import Corpus
 from wine_gpt.publishing.hub import MAIN
 from wine_gpt.publishing.run_record import DOWNLOADS, RunRecord
 from wine_gpt.publishing.samples import SEED, Sample
@@ -157,7 +157,7 @@ def shared_values(run: RunRecord, name: str, revision: str, samples: Sequence[Sa
         "samples": _samples_by_prompt(samples),
         "version": run.metrics.environment.packages.get("wine_gpt") or __version__,
         "source": source_url() or "",
-        "has_own_data": is_local(run.config.data.path),
+        "has_own_data": run.data_source.is_local,
     }
 
 
@@ -235,9 +235,7 @@ def repeat_command(
     install = f'pip install -e ".[{extra}]"' if extra else "pip install -e ."
     source = source_url()
     clone = [f"git clone {source} wine_gpt", "cd wine_gpt", install] if source else []
-    train = (
-        f"{_launcher(training, environment)} {script}{' --data.path FILE' if is_local(run.config.data.path) else ''}"
-    )
+    train = f"{_launcher(training, environment)} {script}{' --data.path FILE' if run.data_source.is_local else ''}"
     return {"install": install, "command": "\n".join([*clone, *downloads, train])}
 
 

@@ -7,16 +7,12 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from wine_gpt.config import DataConfig
-from wine_gpt.data.kaggle import KAGGLE_FILES, KAGGLE_HANDLE, KAGGLE_PAGE
-from wine_gpt.data.reviews import load_reviews, texts
-from wine_gpt.data.sources import is_hub_dataset
+from wine_gpt.data.kaggle import KAGGLE_PAGE
+from wine_gpt.data.reviews import texts
 from wine_gpt.errors import UserError
+from wine_gpt.publishing.data_source import DataSource
 from wine_gpt.publishing.kaggle_texts import has_kaggle_texts
 from wine_gpt.publishing.licenses import License
-
-# values of data.path that name the same data on every machine
-PUBLIC = ("sample", "kaggle")
 
 
 @dataclass(frozen=True)
@@ -92,13 +88,13 @@ class OwnCorpus:
 NOTHING_SAID = OwnCorpus()
 
 
-def corpus_of(data: DataConfig, own: OwnCorpus = NOTHING_SAID) -> Corpus:
-    """Return the corpus that a run's config names.
+def corpus_of(source: DataSource, own: OwnCorpus = NOTHING_SAID) -> Corpus:
+    """Return the corpus that a run was trained on.
 
     Raises:
         UserError: if its license is unknown, or ``own`` contradicts what is known.
     """
-    known = _known_corpus(data)
+    known, data = _known_corpus(source), source.settings
     if known:
         if own.license not in (None, known.license.id):
             raise UserError(f"--license {own.license}: a model trained on {known.name} is under {known.license.id}")
@@ -111,9 +107,9 @@ def corpus_of(data: DataConfig, own: OwnCorpus = NOTHING_SAID) -> Corpus:
             f"data.path {data.path}: under which license may a model trained on it be published? "
             "--license mit, cc-by-4.0 …"
         )
-    dataset = data.path if is_hub_dataset(data.path) else None
+    dataset = data.path if source.is_hub_dataset else None
     return Corpus(
-        (own.dataset_name or "").strip() or published_path(data.path),
+        (own.dataset_name or "").strip() or source.published_path,
         License.of(own.license, own.license_name, own.license_link),
         page=f"https://huggingface.co/datasets/{dataset}" if dataset else None,
         dataset=dataset,
@@ -122,10 +118,10 @@ def corpus_of(data: DataConfig, own: OwnCorpus = NOTHING_SAID) -> Corpus:
     )
 
 
-def _known_corpus(data: DataConfig) -> Corpus | None:
-    if data.path == "sample":
+def _known_corpus(source: DataSource) -> Corpus | None:
+    if source.settings.path == "sample":
         return SAMPLE
-    return KAGGLE if data.path == "kaggle" or _is_kaggle(data) else None
+    return KAGGLE if source.settings.path == "kaggle" or _is_kaggle(source) else None
 
 
 def _languages(codes: str | None) -> tuple[str, ...]:
@@ -136,35 +132,14 @@ def _languages(codes: str | None) -> tuple[str, ...]:
     return languages
 
 
-def published_path(path: str) -> str:
-    """Return a data source without the folders of the local machine."""
-    return Path(path).name if is_local(path) else path
-
-
-def is_local(path: str) -> bool:
-    """Return whether a data source is a file or folder of this machine."""
-    return path not in PUBLIC and not is_hub_dataset(path)
-
-
-def is_kaggle_cached() -> bool:
-    """Return whether Kaggle's reviews can be read without a request."""
-    try:
-        from kagglehub.cache import Cache
-        from kagglehub.handle import parse_dataset_handle
-    except ImportError:
-        return False
-    return Cache().load_from_cache(parse_dataset_handle(KAGGLE_HANDLE), KAGGLE_FILES[0]) is not None
-
-
-def _is_kaggle(data: DataConfig) -> bool:
+def _is_kaggle(source: DataSource) -> bool:
     """Recognize Kaggle's wine reviews by their texts, or by the names of files that can no longer be read."""
-    # staging makes no request
-    if is_hub_dataset(data.path):
+    if source.is_hub_dataset:
         return False
     try:
-        splits = load_reviews(data).splits
+        splits = source.load().splits
     except UserError:
-        return _is_called_like_kaggle(Path(data.path).expanduser())
+        return _is_called_like_kaggle(Path(source.settings.path).expanduser())
     return any(has_kaggle_texts(texts(split)) for split in splits.values())
 
 

@@ -15,9 +15,8 @@ from urllib.parse import quote
 from huggingface_hub import get_token
 from PIL import Image
 
-from wine_gpt.config import DataConfig
 from wine_gpt.errors import UserError
-from wine_gpt.publishing.corpus import is_local
+from wine_gpt.publishing.data_source import DataSource
 from wine_gpt.publishing.hub import StagedRepo
 
 HUB_TOKEN = "an access token of the Hub"
@@ -76,7 +75,7 @@ class Leak:
         return re.search(pattern, content) is not None
 
 
-def require_no_leak(repositories: Iterable[StagedRepo], run: Path, data: DataConfig) -> None:
+def require_no_leak(repositories: Iterable[StagedRepo], run: Path, data: DataSource) -> None:
     """Check the bytes of each staged file, and the text of PNG files.
 
     Raises:
@@ -118,14 +117,14 @@ def _token_leaks() -> Iterator[Leak]:
             yield Leak(f"the value of the environment variable {name}", value.encode(), re.escape(value.encode()))
 
 
-def _path_leaks(run: Path, data: DataConfig) -> Iterator[Leak]:
+def _path_leaks(run: Path, data: DataSource) -> Iterator[Leak]:
     folders = {
         "the path of the run's folder": run,
         "the path of the working folder": Path.cwd(),
         "the path of your home folder": Path.home(),
     }
-    if is_local(data.path):
-        folders["the path of the training data"] = Path(data.path).expanduser()
+    if data.is_local:
+        folders["the path of the training data"] = Path(data.settings.path).expanduser()
     for kind, folder in folders.items():
         for path in {folder.absolute(), folder.resolve()} - {Path(folder.anchor or "/")}:
             # a path of one component, such as /data, says nothing unless another component follows

@@ -35,7 +35,6 @@ from wine_gpt.publishing.card_tables import (
     subset_models_table,
     training_table,
 )
-from wine_gpt.publishing.corpus import published_path
 from wine_gpt.publishing.hub import MAIN
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.published_files import EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
@@ -184,7 +183,7 @@ def _training_data(run: RunRecord) -> str:
         chosen = {"configuration": data.name, "revision": data.revision}
         details = "".join(f", {label} {code(value)}" for label, value in chosen.items() if value)
     else:
-        file = KAGGLE_FILES[0] if data.path == "kaggle" else published_path(data.path)
+        file = KAGGLE_FILES[0] if data.path == "kaggle" else run.data_source.published_path
         details = "" if file == corpus.name else f", file {code(file)}"
     license = f", licensed under {corpus.license.markdown}" if corpus.creator else ""
     return f"{source}{details}{license}."

@@ -16,7 +16,8 @@ from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.files import JsonObject, from_fields, read_json, read_record, sha256
 from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.model_path import describe_missing
-from wine_gpt.publishing.corpus import NOTHING_SAID, Corpus, OwnCorpus, corpus_of, published_path
+from wine_gpt.publishing.corpus import NOTHING_SAID, Corpus, OwnCorpus, corpus_of
+from wine_gpt.publishing.data_source import DataSource
 from wine_gpt.publishing.published_files import ADAPTER_FILES, MODEL_FILES, TOKENIZER_FILES
 from wine_gpt.run_folder import (
     CONFIG,
@@ -87,6 +88,11 @@ class RunRecord:
         """The template that the training texts were rendered with."""
         return ReviewTemplate.from_config(self.config.data)
 
+    @property
+    def data_source(self) -> DataSource:
+        """Where the training texts came from."""
+        return DataSource(self.config.data, self.data_report)
+
     @cached_property
     def tokenizer_kind(self) -> str | None:
         """The kind of the saved tokenizer, see :func:`wine_gpt.tokenizer.schemes.kind_of`."""
@@ -128,7 +134,7 @@ class RunRecord:
         """
         config = self.config
         training = dataclasses.replace(config.training, mixed_precision=self.metrics.training.mixed_precision)
-        data = dataclasses.replace(config.data, path=published_path(config.data.path))
+        data = dataclasses.replace(config.data, path=self.data_source.published_path)
         tokenizer = dataclasses.replace(config.tokenizer, path=config.tokenizer.path and name)
         return dataclasses.replace(
             config,
@@ -205,15 +211,16 @@ def read_run(folder: Path, own: OwnCorpus = NOTHING_SAID) -> RunRecord:
     metrics = RunMetrics.load(folder)
     if metrics.test is None and metrics.validation is None:
         raise UserError(f"{folder / METRICS} has no figures of a held-out split")
-    report, evaluation = folder / DATA_REPORT, folder / EVALUATION / METRICS
+    report_file, evaluation = folder / DATA_REPORT, folder / EVALUATION / METRICS
+    report = read_record(report_file, DataReport.from_dict) if report_file.exists() else None
     return RunRecord(
         folder,
         config,
-        corpus_of(config.data, own),
+        corpus_of(DataSource(config.data, report), own),
         metrics,
         shape=read_record(folder / MODEL_CONFIG, ModelShape.from_dict),
         generation=read_record(folder / GENERATION_CONFIG, _generation_defaults),
-        data_report=read_record(report, DataReport.from_dict) if report.exists() else None,
+        data_report=report,
         evaluation=read_record(evaluation, EvaluationReport.from_dict) if evaluation.exists() else None,
     )
 

@@ -14,8 +14,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.command_names import sibling_command
 from wine_gpt.config import ZERO_GPU
-from wine_gpt.data.reviews import load_reviews
-from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import read_json, sha256, write_json
@@ -32,7 +30,6 @@ from wine_gpt.publishing.classifier_card import (
     holds_classifier,
     read_classifier,
 )
-from wine_gpt.publishing.corpus import PUBLIC, is_kaggle_cached, published_path
 from wine_gpt.publishing.explorer import ExplorerSettings, epoch_files, page_files
 from wine_gpt.publishing.hub import MAIN, StagedRepo
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
@@ -173,7 +170,7 @@ def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool
     for repo in repositories:
         repo.card.save(repo.folder / CARD)
         check(repo.card, repo.title)
-    require_no_leak(repositories, publication.run, staged.run.config.data)
+    require_no_leak(repositories, publication.run, staged.run.data_source)
     return repositories
 
 
@@ -273,19 +270,13 @@ def _kept_epochs(run: Path) -> tuple[str, ...]:
 
 def write_index(publication: Publication, run: RunRecord, file: Path) -> str | None:
     """Write the index of training spans, with which the demo marks copied spans, or return why it is left out."""
-    data = run.config.data
-    wanted = data.path in PUBLIC if publication.index is None else publication.index
+    wanted = run.data_source.is_public if publication.index is None else publication.index
     if not wanted:
         return "whoever knows 12 words in a row could check that they were trained on; the option index adds it"
-    # staging makes no request to the Hub or to Kaggle
-    if is_hub_dataset(data.path):
-        return f"{data.path} is a dataset of the Hub"
-    if data.path == "kaggle" and not is_kaggle_cached():
-        return "Kaggle's reviews are not in kagglehub's cache"
     try:
-        train = load_reviews(data).splits["train"]
+        train = run.data_source.load().splits["train"]
         if run.data_report is None or len(train) != run.data_report.splits["train"]:
-            return f"{published_path(data.path)} no longer has the training texts of the run"
+            return f"{run.data_source.published_path} no longer has the training texts of the run"
         build_index(map(str, train[run.template.text_field][:]), file)
     except UserError as error:
         return str(error)
