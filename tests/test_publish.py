@@ -17,12 +17,16 @@ from support.hub_faults import leaked, snapshot, state
 from support.hub_server import OUTSIDER, READER, SCOPED, UNSCOPED, WRITER, Fault, HubServer, Request
 from support.kaggle_server import kaggle_server
 from support.publisher import Publisher
+from support.refused import refused
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.evaluation.ngram_index import load_index
+from wine_gpt.publishing.corpus import OwnCorpus
 from wine_gpt.publishing.hub import bounded_waits
 from wine_gpt.publishing.publication import BRANCH_NAME
+from wine_gpt.publishing.run_record import read_run
+from wine_gpt.publishing.staging import write_index
 from wine_gpt.tokenizer import class_words
 
 MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"
@@ -235,6 +239,24 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
         "training_ngrams.safetensors is left out: data.path: no such file"
         in publisher.run(run, "--repo", MODEL, "--index").succeeded()
     )
+
+
+def test_the_index_is_left_out_for_as_many_other_texts(toy_run: Path, tmp_path: Path, cache: Path) -> None:
+    data = tmp_path / "notes.csv"
+    lines = [f"x,y,z,{word} plum and black cherry with some oak and then a finish" for word in "abcdefghijklmnopqr"]
+    data.write_text("country,province,variety,description\n" + "\n".join(lines))
+    whole = {"validation_fraction": 0.0, "test_fraction": 0.0}
+    run = finish(toy_run, tmp_path / "run", path=str(data), **whole)
+    reviews = load_reviews(DataConfig(path=str(data), **whole))
+    reviews.report.save(run / "data_report.json")
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps({**metrics, "data_fingerprint": reviews.fingerprint}))
+    record = read_run(run, OwnCorpus("mit"))
+    write_index(record, tmp_path / "index")
+    assert load_index(tmp_path / "index").reviews == len(lines)
+    data.write_text(data.read_text().replace("plum", "fig"))
+    assert refused(write_index, record, tmp_path / "other") == "notes.csv no longer has the training texts of the run"
+    assert not (tmp_path / "other").exists()
 
 
 def test_texts_too_short_for_the_index_are_published_without_it(

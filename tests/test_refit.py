@@ -24,7 +24,6 @@ from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
 from wine_gpt.finetuning.finetune import finetune
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.model_card import ModelRepository, model_card
-from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.run_record import read_run
 from wine_gpt.publishing.staging import write_index
 from wine_gpt.training.pretrain import pretrain
@@ -67,6 +66,7 @@ def test_a_refit_trains_on_all_reviews_as_the_tested_run(base: Path, whole: Path
     assert metrics.training.tokens > tested.training.tokens / 2
     assert (whole / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
     assert (whole / "evaluation" / "reliability.png").read_bytes() == b"a plot"
+    assert json.loads((whole / "data_report.json").read_text())["from_hub"] is False
     assert "NaN" not in (whole / "metrics.json").read_text()
     weights = [load_model(folder).transformer.wte.weight for folder in (base, whole)]
     assert not torch.equal(*weights)
@@ -108,8 +108,7 @@ def test_the_card_says_whose_figures_it_has(base: Path, whole: Path) -> None:
 
 
 def test_the_copy_index_has_all_reviews(base: Path, whole: Path, tmp_path: Path) -> None:
-    publication = Publication(whole, "org/wine-gpt")
-    assert write_index(publication, read_run(whole), tmp_path / FILE_NAME) is None
+    write_index(read_run(whole), tmp_path / FILE_NAME)
     splits = load_reviews(read_run(base).config.data).splits
     every = [text for split in ("train", "validation", "test") for text in splits[split]["description"]]
     of_refit = load_reviews(read_run(whole).config.data).splits["train"]["description"][:]

@@ -102,7 +102,7 @@ EVALUATION: dict[str, Any] = {
 }
 
 
-def finish(model: Path, folder: Path, path: str = "sample", **data: str) -> Path:
+def finish(model: Path, folder: Path, path: str = "sample", **data: object) -> Path:
     """Copy a model's folder and add the other files of a finished run; ``data`` are more data settings."""
     shutil.copytree(model, folder)
     (folder / "metrics.json").write_text(json.dumps(METRICS))

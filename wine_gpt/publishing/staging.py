@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.command_names import sibling_command
 from wine_gpt.config import ZERO_GPU
+from wine_gpt.data.reviews import Reviews, running_texts, texts
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import read_json, sha256, write_json
@@ -122,8 +123,7 @@ def stage(publication: Publication, folder: Path) -> StagedFiles:
         require_id("--adapters", subset_model.repository)
     model_folder = _new_folder(folder, "model", publication.repo)
     left_out = [*not_better, *_left_out_of_card(run)]
-    if problem := write_index(publication, run, model_folder / NGRAM_INDEX):
-        left_out.append(f"{NGRAM_INDEX} is left out: {problem}")
+    left_out += _stage_index(publication, run, model_folder / NGRAM_INDEX)
     _stage_model(publication, run, model_folder, samples[-1].prompt)
     subset_samples = [_stage_subset(publication, run, subset_model, folder) for subset_model in subset_models]
     _stage_spaces(publication, run, folder)
@@ -268,19 +268,36 @@ def _kept_epochs(run: Path) -> tuple[str, ...]:
     return tuple(epoch_files(run))
 
 
-def write_index(publication: Publication, run: RunRecord, file: Path) -> str | None:
-    """Write the index of training spans, with which the demo marks copied spans, or return why it is left out."""
+def _stage_index(publication: Publication, run: RunRecord, file: Path) -> list[str]:
+    """Write the index of training spans if it is wanted, or return a line that says why it is left out."""
     wanted = run.data_source.is_public if publication.index is None else publication.index
     if not wanted:
-        return "whoever knows 12 words in a row could check that they were trained on; the option index adds it"
+        reason = "whoever knows 12 words in a row could check that they were trained on; the option index adds it"
+        return [f"{NGRAM_INDEX} is left out: {reason}"]
     try:
-        train = run.data_source.load().splits["train"]
-        if run.data_report is None or len(train) != run.data_report.splits["train"]:
-            return f"{run.data_source.published_path} no longer has the training texts of the run"
-        build_index(map(str, train[run.template.text_field][:]), file)
+        write_index(run, file)
     except UserError as error:
-        return str(error)
-    return None
+        return [f"{NGRAM_INDEX} is left out: {error}"]
+    return []
+
+
+def write_index(run: RunRecord, file: Path) -> None:
+    """Write the index of training spans, with which the demo marks copied spans.
+
+    Raises:
+        UserError: if the training texts can't be read, are no longer the run's, or are too short.
+    """
+    reviews = run.data_source.load()
+    if not _has_training_texts(reviews, run):
+        raise UserError(f"{run.data_source.published_path} no longer has the training texts of the run")
+    build_index(texts(running_texts(reviews.splits, run.template.text_field)["train"]), file)
+
+
+def _has_training_texts(reviews: Reviews, run: RunRecord) -> bool:
+    if run.metrics.data_fingerprint is not None:
+        return reviews.fingerprint == run.metrics.data_fingerprint
+    # older runs recorded the number of texts only
+    return run.data_report is not None and len(reviews.splits["train"]) == run.data_report.splits["train"]
 
 
 def _stage_subset(publication: Publication, run: RunRecord, subset_model: SubsetModel, folder: Path) -> list[Sample]:
