@@ -341,6 +341,7 @@ def test_publish_uploads_the_classifier_with_a_card_of_its_own(
     assert figures == {"accuracy": round(variety.test.accuracy, 4), "f1": round(variety.test.macro_f1, 4)}
     assert f"| this classifier | {variety.test.accuracy:.1%} |" in card.text
     assert "Left out: 1 rarer value, with 1 text in all." in card.text
+    assert "cuts texts of more than 31 words and punctuation marks." in card.text
     assert 'pip install -e ".[evaluation]"' in card.text
     assert "scripts/finetune.py downloads/grapes/finetune_config.yaml --data.path FILE" in card.text
     published = ClassifierMetrics.from_dict(json.loads(files["metrics.json"]))

@@ -26,7 +26,8 @@ from wine_gpt.generation.prompts import printed_prompt
 from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 from wine_gpt.publishing.corpus import OwnCorpus
 from wine_gpt.publishing.model_card import ModelRepository, model_card
-from wine_gpt.publishing.run_record import read_run
+from wine_gpt.publishing.run_record import SubsetModel, read_run
+from wine_gpt.publishing.subset_card import subset_card
 from wine_gpt.tokenizer import class_words, encode_reviews, load_tokenizer, save_tokenizer, train_tokenizer
 from wine_gpt.tokenizer.encoding import TOKENIZED, require_known_words
 from wine_gpt.tokenizer.schemes import scheme_of
@@ -208,10 +209,11 @@ def test_a_run_generates_explains_and_has_a_card_in_its_own_units(run: tuple[str
     assert f"{len(tokenizer):,} {unit}s" in card
     assert {"characters": "character-level", "bpe": "bpe"}[kind] in card
     assert "word-level" not in card
+    assert ("in upper or lower case" in card) == (kind == "characters")
 
 
 def test_a_run_resumes_and_is_finetuned(run: tuple[str, PretrainConfig], tmp_path: Path) -> None:
-    _, config = run
+    kind, config = run
     folder = Path(config.output_dir)
     weights = (folder / "model.safetensors").read_bytes()
     checkpoint = min(folder.glob("checkpoints/step-*"))
@@ -226,3 +228,9 @@ def test_a_run_resumes_and_is_finetuned(run: tuple[str, PretrainConfig], tmp_pat
     )
     (metrics,) = finetune(tuned)
     assert metrics.comparison.whole.base.tokens > metrics.comparison.whole.base.words
+    # the prompt of the card and of its samples is the header as the model learned it
+    published = read_run(folder, OwnCorpus(license="mit", dataset_name="Toy reviews"))
+    card = str(subset_card(published, SubsetModel(tmp_path / "lora" / "riesling", "org/r", metrics), "org/m", "main"))
+    header = " : ".join(["wine review", *metrics.header.values()])
+    assert header.endswith(" : Riesling")
+    assert f'write("{header if kind == "bpe" else header.lower()} :"' in card

@@ -127,6 +127,7 @@ def classifier_card(run: RunRecord, classifier: ClassifierRecord, name: str, rev
         named=f"{metrics.named_in_text:.1%}",
         left_out=_left_out(metrics),
         parameters=f"{metrics.parameters:,}",
+        units=run.units,
         longest_text=f"{run.shape.n_positions - 1:,}",
         **_command(run, classifier, name, revision),
     )

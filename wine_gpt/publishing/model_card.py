@@ -109,7 +109,7 @@ def model_card(run: RunRecord, repository: ModelRepository, samples: Sequence[Sa
         prompt=string(samples[-1].prompt if samples else run.template.prefix),
         parameters=f"{run.metrics.parameters:,}",
         units=run.units,
-        lower_case=run.tokenizer_kind in (WORDS, CHARACTERS),
+        lower_case=run.lower_case,
         bits_per_character=f"{run.evaluation.likelihood.bits_per_character:.3f}" if run.evaluation else "",
         vocabulary=f"{run.shape.vocab_size:,}",
         # the first position is that of [BOS]

@@ -34,7 +34,7 @@ from wine_gpt.run_folder import (
 )
 from wine_gpt.tasks.classification.results import is_classifier
 from wine_gpt.tokenizer import load_tokenizer
-from wine_gpt.tokenizer.schemes import kind_of, unit_of_kind
+from wine_gpt.tokenizer.schemes import CHARACTERS, WORDS, kind_of, unit_of_kind
 from wine_gpt.training.record import RunMetrics
 
 # where the commands on the cards download to
@@ -97,6 +97,11 @@ class RunRecord:
     def tokenizer_kind(self) -> str | None:
         """The kind of the saved tokenizer, see :func:`wine_gpt.tokenizer.schemes.kind_of`."""
         return kind_of(load_tokenizer(self.folder))
+
+    @property
+    def lower_case(self) -> bool:
+        """Whether the model reads and writes lower case only."""
+        return self.tokenizer_kind in (WORDS, CHARACTERS)
 
     @property
     def units(self) -> str:

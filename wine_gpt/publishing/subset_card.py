@@ -66,14 +66,14 @@ def subset_card(
 def subset_prompt(run: RunRecord, metrics: SubsetMetrics) -> str:
     """Return the subset's commonest header up to the field that the model was fine-tuned on.
 
-    The header is in lower case, as the model prints it. Without that field in the prompt, the result is the prefix.
+    The values are spelled as the model prints them. Without that field in the prompt, the result is the prefix.
     """
     field, fields = metrics.field, run.template.fields
     if field not in fields:
         return run.template.prefix
     header = {**metrics.header, field: metrics.value}
-    known = {name: header[name].lower() for name in fields[: fields.index(field) + 1] if name in header}
-    return run.template.prompt(known)
+    known = {name: header[name] for name in fields[: fields.index(field) + 1] if name in header}
+    return run.template.prompt({name: value.lower() if run.lower_case else value for name, value in known.items()})
 
 
 def _ceiling(metrics: SubsetMetrics) -> str:
