@@ -94,6 +94,14 @@ def test_texts_of_one_prompt_stand_together(run: RunRecord) -> None:
     assert card.text.count("```text\n") == len(SAMPLES)
 
 
+def test_blank_lines_of_samples_are_kept(run: RunRecord) -> None:
+    text = "wine review : spain :\n\n\n\nit's dry.\n\n\nDrink now."
+    card = str(model_card(run, ModelRepository(NAME), [Sample("wine review", text)]))
+    assert f"```text\n{text}\n```" in card
+    assert ModelCard(card).data.widget[0]["output"]["text"] == text
+    assert "\n\n\n" not in card.split("---\n", 2)[2].replace(text, "")
+
+
 def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: RunRecord, tmp_path: Path) -> None:
     training = {**TRAINING, "epochs": [], "best_epoch": None, "seconds": 3.0, "tokens_per_second": None}
     bare = {name: METRICS[name] for name in ("test", "parameters", "environment")}

@@ -32,6 +32,8 @@ CardT = TypeVar("CardT", bound=RepoCard)
 TEMPLATES = Path(__file__).parent / "templates"
 # the tag of each kind of tokenizer
 TOKENIZER_TAGS = {WORDS: "word-level", CHARACTERS: "character-level", BPE: "bpe"}
+# stands for a line break of a template's value, which is kept; no text has a NUL
+VALUES_LINE_BREAK = "\0"
 # the Hub's limit, in characters
 SHORT_DESCRIPTION_LENGTH = 60
 
@@ -278,16 +280,17 @@ def fill(template: str, **values: Any) -> str:  # noqa: ANN401
     environment = TemplateEnvironment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
-        finalize=_require_value,
+        finalize=_finalize,
         keep_trailing_newline=True,
     )
     content = environment.get_template(template).render(values)
     # sections that are left out leave blank lines
-    return re.sub(r"\n{3,}", "\n\n", content).rstrip() + "\n"
+    content = re.sub(r"\n{3,}", "\n\n", content)
+    return content.replace(VALUES_LINE_BREAK, "\n").rstrip() + "\n"
 
 
-def _require_value(value: object) -> object:
-    """Raise for a value that a template would print as None or nan."""
+def _finalize(value: object) -> object:
+    """Mark the line breaks of a value, and raise for one that a template would print as None or nan."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(f"a card's template has no text for {value}")
-    return value
+    return value.replace("\n", VALUES_LINE_BREAK) if isinstance(value, str) else value
