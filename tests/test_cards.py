@@ -28,10 +28,11 @@ from wine_gpt.publishing.data_source import DataSource
 from wine_gpt.publishing.model_card import ModelRepository, model_card
 from wine_gpt.publishing.published_files import EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
-from wine_gpt.publishing.samples import Sample
+from wine_gpt.publishing.samples import Sample, example_prompt
 from wine_gpt.publishing.space_cards import space_card
 from wine_gpt.publishing.staging import SPACE
 from wine_gpt.publishing.subset_card import subset_card
+from wine_gpt.run_folder import loss_by_field_plot
 
 GOLDEN = Path(__file__).parent / "golden"
 NAME, DEMO = "org/wine-gpt", "org/wine-gpt-demo"
@@ -100,6 +101,24 @@ def test_blank_lines_of_samples_are_kept(run: RunRecord) -> None:
     assert f"```text\n{text}\n```" in card
     assert ModelCard(card).data.widget[0]["output"]["text"] == text
     assert "\n\n\n" not in card.split("---\n", 2)[2].replace(text, "")
+
+
+def test_names_of_columns_are_shown_as_they_are(run: RunRecord, tmp_path: Path) -> None:
+    folder = finish(run.folder, tmp_path / "run", prompt_fields=("a*b", "price|usd"))
+    report = json.loads((folder / "data_report.json").read_text())
+    (folder / "data_report.json").write_text(json.dumps({**report, "dropped": {"price|usd": 4}}))
+    (folder / "evaluation" / loss_by_field_plot("price|usd")).write_bytes(b"a plot")
+    card = model_card(read_run(folder), ModelRepository(NAME))
+    assert "| without price\\|usd | 4 |" in card.text
+    assert "![Loss by price\\|usd](" in card.text
+    assert run.evaluation is not None
+    rates = {kind: dict.fromkeys(("a*b", "price|usd"), 0.5) for kind in ("generated", "real", "commonest")}
+    found = dataclasses.replace(run.evaluation, conditioning=ConditioningResult(rates, None))
+    assert "| texts | a\\*b | price\\|usd |" in conditioning_section(("a*b", "price|usd"), found).table
+
+
+def test_code_without_a_sample_begins_with_the_prefix(run: RunRecord) -> None:
+    assert example_prompt([], run.template) == "wine review"
 
 
 def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: RunRecord, tmp_path: Path) -> None:

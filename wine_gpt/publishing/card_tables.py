@@ -91,7 +91,7 @@ def data_table(report: DataReport) -> str:
     """Return how many records were read, dropped, kept and put into each split; zeros are left out."""
     dropped = {
         "blank": report.blank,
-        **{f"without {field}": count for field, count in report.dropped.items()},
+        **{f"without {escape(field)}": count for field, count in report.dropped.items()},
         "duplicates, removed before the split": report.duplicates,
     }
     rows = [
@@ -306,7 +306,7 @@ def conditioning_section(prompt_fields: Sequence[str], evaluation: EvaluationRep
         else "",
     ]
     conclusion = " ".join(filter(None, sentences))
-    return Section(conclusion, table(("texts", *fields), rows) if fields else "")
+    return Section(conclusion, table(("texts", *map(escape, fields)), rows) if fields else "")
 
 
 def generated_texts(evaluation: EvaluationReport) -> int:

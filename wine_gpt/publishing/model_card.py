@@ -39,7 +39,7 @@ from wine_gpt.publishing.hub import MAIN
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.published_files import EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
 from wine_gpt.publishing.run_record import ModelShape, RunRecord, SubsetModel
-from wine_gpt.publishing.samples import Sample
+from wine_gpt.publishing.samples import Sample, example_prompt
 from wine_gpt.publishing.source import source_url
 from wine_gpt.run_folder import CONFIG, WEIGHTS
 from wine_gpt.tokenizer.schemes import BPE, CHARACTERS, WORDS
@@ -106,7 +106,7 @@ def model_card(run: RunRecord, repository: ModelRepository, samples: Sequence[Sa
         data,
         "model.md",
         **shared_values(run, name, revision, samples),
-        prompt=string(samples[-1].prompt if samples else run.template.prefix),
+        prompt=string(example_prompt(samples, run.template)),
         parameters=f"{run.metrics.parameters:,}",
         units=run.units,
         lower_case=run.lower_case,
@@ -130,7 +130,7 @@ def model_card(run: RunRecord, repository: ModelRepository, samples: Sequence[Sa
         indexed=repository.has(NGRAM_INDEX),
         epochs=repository.has(EPOCH_FILES[0]),
         **_evaluation_sections(run),
-        plots=run.plots,
+        plots=[(escape(title), file) for title, file in run.plots],
         **_pretrain_command(run, name, revision),
     )
 

@@ -30,6 +30,11 @@ def sample_texts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, pro
     return [Sample(prompt, text) for prompt, text in pairs if len(text) > len(prompt)]
 
 
+def example_prompt(samples: Sequence[Sample], template: ReviewTemplate) -> str:
+    """Return the prompt of the card's and the notebook's code: that of the last sample, or the template's prefix."""
+    return samples[-1].prompt if samples else template.prefix
+
+
 def sample_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, template: ReviewTemplate) -> list[Sample]:
     """Return texts for the prefix, and one for a longer prompt, which is the beginning of the first text."""
     samples = sample_texts(model, tokenizer, [template.prefix] * TEXTS)

@@ -55,7 +55,7 @@ from wine_gpt.publishing.published_files import (
     files_below,
 )
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models, require_no_embeddings
-from wine_gpt.publishing.samples import TEXTS, Sample, sample_model, sample_texts
+from wine_gpt.publishing.samples import TEXTS, Sample, example_prompt, sample_model, sample_texts
 from wine_gpt.publishing.source import source_url
 from wine_gpt.publishing.space_cards import explorer_card, space_card
 from wine_gpt.publishing.subset_card import subset_card, subset_prompt
@@ -124,7 +124,7 @@ def stage(publication: Publication, folder: Path) -> StagedFiles:
     model_folder = _new_folder(folder, "model", publication.repo)
     left_out = [*not_better, *_left_out_of_card(run)]
     left_out += _stage_index(publication, run, model_folder / NGRAM_INDEX)
-    _stage_model(publication, run, model_folder, samples[-1].prompt)
+    _stage_model(publication, run, model_folder, example_prompt(samples, run.template))
     subset_samples = [_stage_subset(publication, run, subset_model, folder) for subset_model in subset_models]
     _stage_spaces(publication, run, folder)
     return StagedFiles(publication, folder, run, samples, subset_models, subset_samples, tuple(left_out))
