@@ -62,8 +62,8 @@ class RequestedColumns:
         Raises:
             UserError: if a required column occurs twice or is missing.
         """
-        requested = [(column_name(column), column) for column in found]
-        chosen = [(column, source) for column, source in requested if column in self.optional or self.requires(column)]
+        spelled = [(column_name(column), column) for column in found]
+        chosen = [(column, source) for column, source in spelled if column in self.optional or self.requires(column)]
         doubled = [column for column, count in Counter(column for column, _ in chosen).items() if count > 1]
         for column in doubled:
             if self.requires(column):

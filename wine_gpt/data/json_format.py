@@ -1,6 +1,7 @@
 """Read JSON and JSON Lines as Arrow record batches of the requested columns.
 
-Messages number records from 1. Readers stream, so memory does not grow with the number of records.
+Messages number records from 1. Readers stream, so memory does not grow with the number of records, except for
+one object of columns or of indices, as pandas' ``to_json()`` writes it, which is read whole.
 """
 
 import io

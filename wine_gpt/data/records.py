@@ -47,7 +47,7 @@ def requested_columns(config: DataConfig) -> RequestedColumns:
 
 @dataclass
 class Tally:
-    """Running counts, by the names of the fields of :class:`DataReport`."""
+    """Running counts, as :class:`DataReport` describes them."""
 
     read: int = 0
     blank: int = 0
@@ -65,12 +65,22 @@ class Tally:
 
     def report(self, source: str, config: DataConfig) -> DataReport:
         """Return the report of the counts so far."""
-        counts = vars(self) | {
-            "dropped": {name: self.dropped[name] for name in requested_columns(config).required},
-            "splits": {name: self.splits[name] for name in SPLITS},
-            "missing_spellings": {name: dict(found) for name, found in self.missing_spellings.items() if found},
-        }
-        return DataReport(source=source, **counts)
+        return DataReport(
+            source=source,
+            read=self.read,
+            blank=self.blank,
+            dropped={name: self.dropped[name] for name in requested_columns(config).required},
+            duplicates=self.duplicates,
+            splits={name: self.splits[name] for name in SPLITS},
+            cut=self.cut,
+            cut_duplicates=self.cut_duplicates,
+            characters_removed=self.characters_removed,
+            line_breaks_lost=self.line_breaks_lost,
+            lines_skipped=self.lines_skipped,
+            unread=self.unread,
+            entities=self.entities,
+            missing_spellings={name: dict(found) for name, found in self.missing_spellings.items() if found},
+        )
 
 
 class ReviewFilter:
