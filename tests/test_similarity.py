@@ -1,8 +1,11 @@
 """Test the search for similar reviews: its index, the model of sentence-transformers, and the errors."""
 
 import json
+import os
 import shutil
+import signal
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,12 @@ from wine_gpt.base_model import data_settings
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.data.reviews import load_reviews
-from wine_gpt.errors import UserError
+from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.staging import stage
-from wine_gpt.tasks.contrastive import TEMPERATURE, ContrastiveLoss
+from wine_gpt.tasks.contrastive import TEMPERATURE, ContrastiveLoss, halves_of
 from wine_gpt.tasks.similarity import load_index, whitening
+from wine_gpt.training.trainer import Trainer
 
 DESCRIPTION = "It's a full-bodied, bright wine with plum and oak, worth $15. Drink now."
 
@@ -33,11 +37,14 @@ DESCRIPTION = "It's a full-bodied, bright wine with plum and oak, worth $15. Dri
 @pytest.fixture(scope="module")
 def run(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run of the toy model, whose reviews are in a file."""
-    folder = tmp_path_factory.mktemp("similarity")
-    names = ("prefix", "country", "province", "variety", "description")
-    records = [dict(zip(names, text.split(" : "), strict=True)) for text in toy_texts()]
-    (folder / "reviews.json").write_text(json.dumps(records))
-    run = finish(toy_run, folder / "run", str(folder / "reviews.json"), deduplicate="record")
+    return run_on([text.split(" : ", 4)[1:] for text in toy_texts()], toy_run, tmp_path_factory.mktemp("similarity"))
+
+
+def run_on(reviews: Iterable[Sequence[str]], toy_run: Path, folder: Path, **data: Any) -> Path:  # noqa: ANN401
+    """Return a run of the toy model whose reviews are these; ``data`` are more data settings."""
+    names = ("country", "province", "variety", "description")
+    (folder / "reviews.json").write_text(json.dumps([dict(zip(names, review, strict=True)) for review in reviews]))
+    run = finish(toy_run, folder / "run", str(folder / "reviews.json"), deduplicate="record", **data)
     config = build_config(PretrainConfig, data_settings(run))
     metrics = {
         **json.loads((run / "metrics.json").read_text()),
@@ -203,6 +210,63 @@ def test_the_loss_is_that_of_choosing_the_other_half(toy_run: Path, tokenizer: P
     cosines = alone[0] @ alone[1].T / TEMPERATURE
     expected = sum(-logits.log_softmax(-1).diagonal().sum() for logits in (cosines, cosines.T)) / 2
     assert float(loss) == pytest.approx(float(expected), abs=1e-3)
+
+
+@pytest.mark.parametrize(("words", "sizes"), [(2, (1, 1)), (3, (2, 1)), (40, (20, 20))])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_description_is_cut_in_the_middle(words: int, sizes: tuple[int, int], ends: bool) -> None:
+    """A text that was cut at the model's last position has no [EOS]; its last word is kept."""
+    bos, eos = 400, 401
+    ids = torch.tensor([bos, *range(words), *([eos] if ends else [])])
+    first, second = halves_of(ids, eos)
+    assert (first[0], second[0]) == (bos, bos)
+    assert [*first[1:], *second[1:]] == [*range(words)]
+    assert (len(first) - 1, len(second) - 1) == sizes
+
+
+def test_a_description_of_one_word_is_left_out(run: Path, toy_run: Path, tmp_path: Path) -> None:
+    short = ["Crisp", "Drink now", "Crisp wine with quince"]
+    reviews = [("Italy", f"Region {number}", "Riesling", short[number % 3]) for number in range(120)]
+    metrics = wine_gpt.finetune_embeddings(
+        run_on(reviews, toy_run, tmp_path, validation_fraction=0.2, test_fraction=0.2),
+        output_dir=tmp_path / "embed",
+        training={"epochs": 1, "batch_tokens": 256, "mixed_precision": "no"},
+    )
+    splits = load_reviews(build_config(PretrainConfig, data_settings(tmp_path / "run")).data).splits
+    assert metrics.test.reviews == sum(text != "Crisp" for text in splits["test"]["description"])
+    assert 0 < metrics.test.reviews < len(splits["test"])
+
+
+def test_a_base_without_a_test_split_is_refused(toy_run: Path, tmp_path: Path) -> None:
+    reviews = [text.split(" : ", 4)[1:] for text in toy_texts()]
+    base = run_on(reviews, toy_run, tmp_path, test_fraction=0.0)
+    with pytest.raises(UserError, match="no review of the test split has a description of two words: use more data"):
+        wine_gpt.finetune_embeddings(base, output_dir=tmp_path / "embed")
+    assert not (tmp_path / "embed").exists()
+
+
+def test_other_micro_batches_are_refused_on_resume(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss depends on them, because the other halves of a micro-batch are the ones to choose from."""
+    output, training = tmp_path / "embed", {"epochs": 1, "batch_tokens": 512, "mixed_precision": "no"}
+    train_step = Trainer.train_step
+
+    def interrupted(trainer: Trainer[Any], step: int) -> None:
+        train_step(trainer, step)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", interrupted)
+        with pytest.raises(RunInterrupted):
+            wine_gpt.finetune_embeddings(run, output_dir=output, training=training)
+    with pytest.raises(UserError, match=r"can't resume from step 1: training.micro_batches: checkpoint 1, now 2$"):
+        wine_gpt.finetune_embeddings(run, output_dir=output, training={**training, "micro_batches": 2}, resume=True)
+    wine_gpt.finetune_embeddings(run, output_dir=output, training={**training, "micro_batches": 1}, resume=True)
+    # by a version that cut the descriptions elsewhere
+    metrics = json.loads((output / "metrics.json").read_text())
+    del metrics["settings"]["halves_version"]
+    (output / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(UserError, match="was finished with other settings: halves_version: then None, now 2;"):
+        wine_gpt.finetune_embeddings(run, output_dir=output, training=training)
 
 
 @pytest.mark.parametrize(

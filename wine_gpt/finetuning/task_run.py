@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
+from datasets import DatasetDict
 
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
@@ -207,3 +208,21 @@ def finish_task(
                     raise UserError(f"output_dir: {run.folder} is a pretraining run: name another folder")
                 run.require_ready()
         return run.finish()
+
+
+def require_held_out(splits: DatasetDict, having: str) -> None:
+    """Check that each split has a review that the task can learn from or be scored on.
+
+    Args:
+        splits: those reviews.
+        having: what the reviews have that others lack, for the message.
+
+    Raises:
+        UserError: that names the empty splits.
+    """
+    empty = [name for name, split in splits.items() if not len(split)]
+    if empty:
+        raise UserError(
+            f"no review of the {' or '.join(empty)} split has {having}: use more data, or pretrain a base with larger "
+            "data.validation_fraction and data.test_fraction"
+        )

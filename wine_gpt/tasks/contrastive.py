@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
@@ -23,6 +24,8 @@ from wine_gpt.training.objective import Objective
 
 # the cosines are divided by this, as in SimCSE
 TEMPERATURE = 0.05
+# part of the resume key: increase this when a change to the code changes where a description is cut
+HALVES_VERSION = 2
 # reviews of a validation batch; fixed, because the loss rises with the number of halves to choose from
 VALIDATION_BATCH = 64
 
@@ -95,7 +98,7 @@ class Contrastive(Objective[ContrastiveLoss]):
     Args:
         model: changed in place.
         tokenizer: the model's tokenizer.
-        splits: the tokenized descriptions ``train`` and ``validation``, without headers.
+        splits: the tokenized descriptions ``train`` and ``validation``, without headers, of two words or more.
     """
 
     def __init__(self, model: GPT2Model, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict) -> None:
@@ -129,12 +132,10 @@ class Contrastive(Objective[ContrastiveLoss]):
         return ContrastiveScore.from_dict(content)
 
     def _halves(self, split: Dataset, indices: Indices, device: torch.device) -> tuple[torch.Tensor, ...]:
-        """Return first halves, their mask, second halves, their mask; each half begins with [BOS] and has no [EOS]."""
-        rows = [ids[: self.block_size] for ids in split.select(indices).with_format("torch")["input_ids"][:]]
-        halves = [
-            [torch.cat([ids[:1], ids[1 : 1 + len(ids) // 2]]).long() for ids in rows],
-            [torch.cat([ids[:1], ids[1 + len(ids) // 2 : -1]]).long() for ids in rows],
-        ]
+        """Return first halves, their mask, second halves, their mask; see :func:`halves_of`."""
+        rows = [ids[: self.block_size].long() for ids in split.select(indices).with_format("torch")["input_ids"][:]]
+        pairs = [halves_of(ids, self.tokenizer.eos_token_id) for ids in rows]
+        halves = [[first for first, _ in pairs], [second for _, second in pairs]]
         padded = [
             tensor
             for half in halves
@@ -145,3 +146,22 @@ class Contrastive(Objective[ContrastiveLoss]):
             )
         ]
         return tuple(tensor.to(device) for tensor in padded)
+
+
+def with_two_words(splits: DatasetDict) -> DatasetDict:
+    """Leave out the tokenized descriptions of fewer than two words, because one of their halves would be empty."""
+    # with [BOS] and [EOS]
+    return DatasetDict(
+        {name: split.select(np.flatnonzero(np.array(split["length"]) >= 4)) for name, split in splits.items()}
+    )
+
+
+def halves_of(ids: torch.Tensor, eos: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the two halves of a description's ids; each begins with [BOS] and has no [EOS].
+
+    Args:
+        ids: int64 of shape (tokens,): [BOS], two words or more, and [EOS] unless the description was cut before it.
+        eos: the id of [EOS].
+    """
+    first, second = ids[1 : -1 if ids[-1] == eos else None].tensor_split(2)
+    return torch.cat([ids[:1], first]), torch.cat([ids[:1], second])

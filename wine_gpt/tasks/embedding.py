@@ -16,10 +16,16 @@ from wine_gpt.data.reviews import Reviews, running_texts
 from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
-from wine_gpt.finetuning.task_run import TaskRun, finish_task
+from wine_gpt.finetuning.task_run import TaskRun, finish_task, require_held_out
 from wine_gpt.modeling.pretrained import quiet_transformers, save_model
 from wine_gpt.processes import main_process_first
-from wine_gpt.tasks.contrastive import Contrastive, ContrastiveLoss, ContrastiveScore
+from wine_gpt.tasks.contrastive import (
+    HALVES_VERSION,
+    Contrastive,
+    ContrastiveLoss,
+    ContrastiveScore,
+    with_two_words,
+)
 from wine_gpt.tasks.similarity import load_sentence_model, require_sentence_transformers
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.record import Environment, TrainingSummary
@@ -88,8 +94,13 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
     """
 
     def __init__(self, base: Base, reviews: Reviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
-        super().__init__(Path(config.output_dir), base, config, accelerator, {"task": config.task})
-        self.texts = running_texts(reviews.splits, base.template.text_field)
+        # the loss depends on the micro-batches, because the reviews of one are each other's negatives
+        micro_batches = config.training.micro_batches or accelerator.num_processes
+        settings = {"task": config.task, "training.micro_batches": micro_batches, "halves_version": HALVES_VERSION}
+        super().__init__(Path(config.output_dir), base, config, accelerator, settings)
+        texts = running_texts(reviews.splits, base.template.text_field)
+        self.tokenized = with_two_words(main_process_first(lambda: tokenize_splits(texts, base.tokenizer)))
+        require_held_out(self.tokenized, "a description of two words")
 
     def read_metrics(self, content: JsonObject) -> EmbeddingMetrics:
         """Read the content of the metrics file."""
@@ -97,10 +108,9 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
 
     def run(self) -> EmbeddingMetrics:
         """Train, score and save the model."""
-        tokenized = main_process_first(lambda: tokenize_splits(self.texts, self.base.tokenizer))
-        objective = Contrastive(self.base.load_model().transformer, self.base.tokenizer, tokenized)
+        objective = Contrastive(self.base.load_model().transformer, self.base.tokenizer, self.tokenized)
         trainer = self.make_trainer(objective)
-        test, validation = self.train(trainer, lambda name: objective.score(tokenized[name], self.accelerator))
+        test, validation = self.train(trainer, lambda name: objective.score(self.tokenized[name], self.accelerator))
         return self.save_on_main_process(lambda: self._save(trainer, test, validation))
 
     def _save(

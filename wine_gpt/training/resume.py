@@ -19,7 +19,8 @@ from wine_gpt.training.checkpoint import Checkpoint, Tensors
 from wine_gpt.training.record import TrainingState
 
 # last parts of the keys of settings that may differ on resume, because they don't change what a step computes:
-# data.path may differ, because the data are compared by content
+# data.path may differ, because the data are compared by content; the contrastive loss depends on micro_batches, which
+# its run adds to the resume key
 IGNORED_ON_RESUME = ("path", "trackers", "keep_checkpoints", "keep_epochs", "checkpoint_steps", "micro_batches")
 # the one setting that may grow on resume: finished steps stay valid, but the learning rate falls later
 EXTENDABLE_SETTING = "training.epochs"

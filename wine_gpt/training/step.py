@@ -3,7 +3,8 @@
 On a GPU a step is queued, and its loss is read after the next step is queued, so that the GPU never waits for Python.
 
 A step is a pure function of (weights, optimizer state, seed, step), because the plan determines its reviews and
-dropout is seeded per review. On a CPU the number of micro-batches and processes changes only the rounding.
+dropout is seeded per review. On a CPU the number of micro-batches and processes changes only the rounding, except for
+the contrastive loss of :mod:`wine_gpt.tasks.contrastive`, which compares the reviews of a micro-batch.
 """
 
 from dataclasses import dataclass

@@ -14,11 +14,10 @@ from datasets import Dataset, DatasetDict
 from wine_gpt.config import FinetuneConfig, require
 from wine_gpt.data.reviews import Reviews, running_texts
 from wine_gpt.data.template import COMPOSED
-from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
-from wine_gpt.finetuning.task_run import TaskRun, finish_task
+from wine_gpt.finetuning.task_run import TaskRun, finish_task, require_held_out
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.tasks.classification.baselines import score_baselines
@@ -91,7 +90,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
             few = f"the column {self.label} does not have more than {MOST_NUMBERS} numbers: leave it out"
             require(has_bands, "bands", config.bands, few)
             self.labeled = label_texts(reviews, base.template.text_field, labels)
-            _require_held_out(self.label, self.labeled)
+            require_held_out(self.labeled.texts, f"a label of the column {self.label}")
 
     def read_metrics(self, content: JsonObject) -> ClassifierMetrics:
         """Read the content of the metrics file."""
@@ -151,12 +150,3 @@ def _describe(label: str, labels: Labels, min_reviews: int) -> str:
     if labels.missing:
         lines.append(f"left out, without a {label}: {labels.missing:,} reviews")
     return "; ".join(lines)
-
-
-def _require_held_out(label: str, labeled: LabeledTexts) -> None:
-    empty = [name for name, split in labeled.texts.items() if not len(split)]
-    if empty:
-        raise UserError(
-            f"label {label}: no review of the {' or '.join(empty)} split has one of the labels: use more data, or "
-            "pretrain a base with larger data.validation_fraction and data.test_fraction"
-        )
