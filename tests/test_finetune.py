@@ -54,6 +54,7 @@ from wine_gpt.installation import install_command
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.modeling.scoring import score
+from wine_gpt.run_folder import locked
 from wine_gpt.tokenizer.encoding import TOKENIZED
 from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.pretrain import pretrain
@@ -461,6 +462,25 @@ def test_finished_subsets_are_skipped(work: Path, whole: SubsetMetrics, caplog: 
     assert [metrics.value for metrics in found] == ["Pinot Noir", "Gamay", "Rosé", "../../x"]
     assert found[0] == whole
     assert files(work / "more" / "pinot-noir") == finished
+
+
+def test_checkpoints_that_a_killed_run_left_are_removed(work: Path, whole: SubsetMetrics) -> None:
+    shutil.copytree(work / "full", work / "left")
+    left = work / "left" / "pinot-noir" / "checkpoints"
+    (left / "step-00000008").mkdir(parents=True)
+    with locked(left.parent), pytest.raises(UserError, match="is locked by pid"):
+        finetune(config(work, "left", method="full", variety="pinot noir"))
+    assert left.exists()
+    assert finetune(config(work, "left", method="full", variety="pinot noir")) == [whole]
+    assert not left.exists()
+
+
+def test_a_table_that_cannot_be_written_is_one_line(work: Path, whole: SubsetMetrics) -> None:
+    shutil.copytree(work / "full", work / "blocked")
+    (work / "blocked" / "subsets.csv").unlink()
+    (work / "blocked" / "subsets.csv").mkdir()
+    with pytest.raises(UserError, match=r"can't write .*blocked: .* Is a directory.*bytes free$"):
+        finetune(config(work, "blocked", method="full", variety="pinot noir"))
 
 
 def test_ctrl_c_in_one_subset_stops_all(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

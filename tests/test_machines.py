@@ -20,7 +20,7 @@ import pytest
 from support.local_server import PATIENCE
 from support.machines import Machines, network_namespaces
 from support.refused import refused
-from support.small_run import ROOT, command
+from support.small_run import ROOT, command, flags
 from support.system_faults import run_in_subprocess
 from support.training_processes import script, scripts, start_server
 from torch.distributed import distributed_c10d
@@ -28,6 +28,7 @@ from torch.distributed import distributed_c10d
 from tools.sample_grammar.grammar import generate_records
 from wine_gpt import processes
 from wine_gpt.processes import joins_as_main_process, require_environment
+from wine_gpt.run_folder import locked
 from wine_gpt.training.accelerator import restored_state
 
 HALT = str(ROOT / "tests" / "support" / "halt.py")
@@ -200,6 +201,17 @@ def test_what_one_machine_lacks_ends_all_with_its_error(
     outcomes = scripts([command(work, "lacks")] * 2, work / "cache", prepare=prepare)
     assert [error_of(outcome)[: len(message)] for outcome in outcomes] == [message, message]
     assert not (work / "lacks" / "metrics.json").exists()
+
+
+def test_a_locked_folder_ends_a_fine_tuning_on_all_machines(work: Path) -> None:
+    """Also on those that do not lock it, which would wait for the first one."""
+    assert run_in_subprocess(script, command(work, "base"), work / "cache")[0] == 0
+    tuned = {"base": work / "base", "label": "country", "min_reviews": 5, "output_dir": work / "tuned"}
+    arguments = [str(ROOT / "scripts" / "finetune.py"), "--task", "classify", *flags(tuned)]
+    with locked(work / "tuned"):
+        outcomes = scripts([arguments] * 2, work / "cache")
+    message = f"{work / 'tuned'} is locked by pid {os.getpid()}, which is writing a run there"
+    assert [error_of(outcome) for outcome in outcomes] == [message, message]
 
 
 def slow_first_process(rank: int) -> None:

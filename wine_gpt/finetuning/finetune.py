@@ -12,6 +12,7 @@ from wine_gpt.config import FinetuneConfig
 from wine_gpt.data.reviews import Reviews
 from wine_gpt.data.subsets import choose_subsets, find_subsets
 from wine_gpt.errors import UserError
+from wine_gpt.files import writing
 from wine_gpt.finetuning.adapter import require_peft
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import SubsetMetrics
@@ -65,8 +66,10 @@ def _finetune_subsets(
         count = f"{run.subset.reviews:,} reviews"
         logger.info(f"{config.field} {run.subset.value} ({number} of {len(runs)}): {count}")
         metrics.append(run.finish())
-        if accelerator.is_main_process:
-            save_table(folder)
+        with shared_errors():
+            if accelerator.is_main_process:
+                with writing(folder):
+                    save_table(folder)
     return metrics
 
 

@@ -87,20 +87,31 @@ class TaskRun(ABC, Generic[MetricsT]):
             run_folder.require_free(self.folder)
 
     def finish(self) -> MetricsT:
-        """Train to the end, from the newest checkpoint if resuming, or read the metrics of a finished run."""
-        # the main process decides for all, because the others may see another disk
-        found: list[MetricsT | None] = [self.finished() if self.accelerator.is_main_process else None]
-        broadcast_object_list(found)
-        metrics = found[0]
-        if metrics is not None:
-            logger.info("finished already")
-            return metrics
-        with run_folder.locked(self.folder) if self.accelerator.is_main_process else contextlib.nullcontext():
-            metrics = self.run()
-        if self.accelerator.is_main_process:
+        """Train to the end, from the newest checkpoint if resuming, or read the metrics of a finished run.
+
+        Raises:
+            UserError: on all processes, if the folder can't be written or another process writes a run there.
+        """
+        checkpoints = self.folder / run_folder.CHECKPOINTS
+        found: list[MetricsT | None] = [None]
+        with contextlib.ExitStack() as stack:
+            with shared_errors():
+                # the main process decides for all, because the others may see another disk
+                if self.accelerator.is_main_process:
+                    found = [self.finished()]
+                    # a finished run that was killed before the end has left checkpoints
+                    if found[0] is None or checkpoints.exists():
+                        stack.enter_context(run_folder.locked(self.folder))
+            broadcast_object_list(found)
+            metrics = found[0]
+            if metrics is not None:
+                logger.info("finished already")
+            else:
+                metrics = self.run()
+                self.accelerator.free_memory()
+        if self.accelerator.is_main_process and checkpoints.exists():
             # checkpoints are needed only to resume, and are larger than the model
-            shutil.rmtree(self.folder / run_folder.CHECKPOINTS)
-        self.accelerator.free_memory()
+            shutil.rmtree(checkpoints)
         return metrics
 
     def finished(self) -> MetricsT | None:
