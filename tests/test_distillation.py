@@ -241,6 +241,19 @@ def test_a_member_with_other_settings_is_refused(finished: Path, work: Path) -> 
     assert (finished / "metrics.json").is_file()
 
 
+def test_a_finished_member_is_not_trained_on(finished: Path, work: Path) -> None:
+    """Not by more epochs either: it would continue from the end of its schedule, where the learning rate is lowest."""
+    weights = [(member / "model.safetensors").read_bytes() for member in members(finished)]
+    with pytest.raises(UserError) as error:
+        distill(config(work, "finished", "--distillation.member_epochs", "2", "--overwrite"))
+    assert str(error.value) == (
+        f"member 1 of 2, {members(finished)[0]}: finished with distillation.member_epochs 1, now 2: remove the folder "
+        "to train the member again, or name another --output_dir"
+    )
+    assert [(member / "model.safetensors").read_bytes() for member in members(finished)] == weights
+    assert (finished / "metrics.json").is_file()
+
+
 def test_a_run_is_not_replaced_unasked(finished: Path, work: Path) -> None:
     with pytest.raises(UserError, match="finished holds a finished run: name another --output_dir"):
         distill(config(work, "finished"))

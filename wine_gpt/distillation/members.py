@@ -7,8 +7,10 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 
 from wine_gpt.config import DistillConfig, PretrainConfig
+from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
-from wine_gpt.run_folder import MEMBERS, METRICS
+from wine_gpt.processes import shared_errors
+from wine_gpt.run_folder import CONFIG, MEMBERS, METRICS
 from wine_gpt.training.pretrain import pretrain
 
 logger = get_logger(__name__)
@@ -22,16 +24,38 @@ def train_members(config: DistillConfig, accelerator: Accelerator) -> list[Path]
         RunInterrupted: after a checkpoint, on SIGTERM or Ctrl-C.
     """
     members = [member_config(config, number) for number in range(config.distillation.members)]
-    for number, member in enumerate(members, start=1):
-        logger.info(f"member {number} of {len(members)}: {member.output_dir}")
+    names = [f"member {number} of {len(members)}, {one.output_dir}" for number, one in enumerate(members, start=1)]
+    with shared_errors():
+        if accelerator.is_main_process:
+            # all of them, before the first one is trained for hours
+            for name, member in zip(names, members, strict=True):
+                _require_same_epochs(name, member)
+    for number, (name, member) in enumerate(zip(names, members, strict=True), start=1):
+        logger.info(name)
         try:
             pretrain(member, followed_by=_trainings_after(config, members[number:]), accelerator=accelerator)
         except UserError as error:
             # changed in place, because all processes may raise it
-            error.args = (f"member {number} of {len(members)}, {member.output_dir}: {error}",)
+            error.args = (f"{name}: {error}",)
             raise
         accelerator.free_memory()
     return [Path(member.output_dir) for member in members]
+
+
+def _require_same_epochs(name: str, member: PretrainConfig) -> None:
+    """Check that a finished member has the epochs of its settings; with more it would be trained on.
+
+    Training on continues where the learning rate has decayed, which is not a training of so many epochs.
+    """
+    folder = Path(member.output_dir)
+    if not (folder / METRICS).exists():
+        return
+    then = parse_config(PretrainConfig, [str(folder / CONFIG)]).training.epochs
+    if then != member.training.epochs:
+        raise UserError(
+            f"{name}: finished with distillation.member_epochs {then}, now {member.training.epochs}: "
+            "remove the folder to train the member again, or name another --output_dir"
+        )
 
 
 def member_config(config: DistillConfig, number: int) -> PretrainConfig:
