@@ -38,6 +38,7 @@ from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.tasks.classification import ClassifierMetrics, classify
+from wine_gpt.tasks.classification.baselines import COMMONEST, score_baselines
 from wine_gpt.tasks.classification.classify import label_texts
 from wine_gpt.tasks.classification.labels import find_labels
 from wine_gpt.tasks.classification.objective import ClassifierScore, macro_f1
@@ -197,6 +198,7 @@ def splits_of(values: list[Any], held_out: list[Any] | None = None) -> DatasetDi
         ([0.5, float("nan"), float("inf"), 0.5, 1.5, 1.5], ("0.5", "1.5")),
         (["12a", "12a", "7", "7"], ("12a", "7")),
         ([1000001, 1000001, 1000002, 1000002], ("1000001", "1000002")),
+        ([0.3, 0.3, 0.1 + 0.2, 0.1 + 0.2], ("0.3", "0.30000000000000004")),
     ],
 )
 def test_values_and_bands(values: list[Any], names: tuple[str, ...]) -> None:
@@ -224,6 +226,11 @@ def test_held_out_numbers_outside_the_training_reviews_fall_into_the_nearest_ban
         (["word " * 20 + end for end in "abc"], r"no value has .* are (word ){7}word… \([123]\), word"),
         ([None, None, None], "label x: no review has a value"),
         ([7] * 30, "label x: only 7 has 2 training reviews"),
+        (
+            [100] * 60 + [*range(11)],
+            "label x: all its numbers fall into one band, 0 and more, because most training reviews have the largest, "
+            "so that the quantiles which divide the bands are equal: raise bands, or name another column",
+        ),
         ([7] * 30 + [8], r"label x: only 7 has .*; the next, counted in all splits, are 8 \(1\)"),
     ],
 )
@@ -313,6 +320,14 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert found.nats_per_review == pytest.approx(-np.log(probabilities[np.arange(50), labels]).mean())
     assert found.mean_distance == np.abs(logits.argmax(1) - labels).mean()
     assert ClassifierScore.from_dict(found.to_dict()) == found
+
+
+def test_words_that_tf_idf_does_not_count_leave_it_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Those of a language without spaces between words, of which no two reviews share one."""
+    train = [f"果香浓郁{number}" for number in range(8)], np.array([0, 1] * 4)
+    scores = score_baselines(train, (["果香"], np.array([0])), 2, ordered=False)
+    assert [*scores] == [COMMONEST]
+    assert "TF-IDF + logistic regression left out: After pruning, no terms remain." in caplog.text
 
 
 # publishing

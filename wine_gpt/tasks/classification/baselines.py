@@ -1,13 +1,17 @@
 """What a classifier is compared with: the commonest label, and logistic regression on the words' TF-IDF."""
 
 import importlib.util
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 
 from wine_gpt.data.batching import Indices
+from wine_gpt.errors import one_line
 from wine_gpt.tasks.classification.labels import Numbers
 from wine_gpt.tasks.classification.objective import ClassifierScore
+
+logger = logging.getLogger(__name__)
 
 COMMONEST, TF_IDF = "commonest label", "TF-IDF + logistic regression"
 # inverse of the L2 penalty: the best of 3, 10, 30 and 100 on the validation split of 8,000 real reviews
@@ -19,7 +23,9 @@ MIN_PROBABILITY = 1e-12
 def score_baselines(
     train: tuple[Sequence[str], Indices], test: tuple[Sequence[str], Indices], classes: int, ordered: bool
 ) -> dict[str, ClassifierScore]:
-    """Score the baselines on a test split, TF-IDF only if scikit-learn is installed.
+    """Score the baselines on a test split.
+
+    TF-IDF is left out if scikit-learn is not installed or no two training texts share a word.
 
     Args:
         train: texts and their classes, int64 of shape (texts,).
@@ -29,7 +35,10 @@ def score_baselines(
     """
     scores = {COMMONEST: score_commonest(train[1], test[1], classes, ordered)}
     if importlib.util.find_spec("sklearn") is not None:
-        scores[TF_IDF] = score_tf_idf(train, test, classes, ordered)
+        try:
+            scores[TF_IDF] = score_tf_idf(train, test, classes, ordered)
+        except ValueError as error:
+            logger.warning(f"{TF_IDF} left out: {one_line(error)}")
     return scores
 
 
@@ -42,7 +51,11 @@ def score_commonest(train: Indices, test: Indices, classes: int, ordered: bool) 
 def score_tf_idf(
     train: tuple[Sequence[str], Indices], test: tuple[Sequence[str], Indices], classes: int, ordered: bool
 ) -> ClassifierScore:
-    """Score logistic regression on the TF-IDF of words and pairs of words that two training texts have."""
+    """Score logistic regression on the TF-IDF of words and pairs of words that two training texts have.
+
+    Raises:
+        ValueError: if there is no such word. One letter is no word for scikit-learn.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -124,8 +124,8 @@ def _bands(train: Numbers, bands: int) -> tuple[tuple[str, ...], Numbers]:
 
 
 def _name(number: float) -> str:
-    # as many digits as a float64 holds, so that different numbers have different names
-    return f"{number:.15g}"
+    # the shortest digits that only this float64 has, so that different numbers have different names
+    return repr(float(number)).removesuffix(".0")
 
 
 def _index_of(split: Numbers, values: Numbers) -> Indices:
@@ -156,6 +156,12 @@ def _numbers(split: Dataset, column: str) -> Numbers | None:
 def _describe_too_few(labels: Labels, column: str, min_reviews: int) -> str:
     if not labels.names and not labels.left_out:
         return f"label {column}: no review has a value"
+    if labels.banded:
+        return (
+            f"label {column}: all its numbers fall into one band, {labels.names[0]}, because most training reviews "
+            "have the largest, so that the quantiles which divide the bands are equal: raise bands, or name another "
+            "column"
+        )
     only = f"only {labels.names[0]} has" if labels.names else "no value has"
     others = (
         f"; the next, counted in all splits, are {list_values(labels.left_out)}"
