@@ -61,10 +61,32 @@ def test_the_most_similar_reviews_have_the_same_description(run: Path) -> None:
     assert [review.similarity for review in found] == sorted((review.similarity for review in found), reverse=True)
 
 
-def test_the_header_of_a_review_is_left_out(run: Path) -> None:
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Wine review : Italy : Tuscany : Riesling : ",
+        "wine review: italy: tuscany: riesling: ",
+        "Wine review : Italy: a:b:",
+    ],
+)
+def test_the_header_of_a_review_is_left_out(run: Path, header: str) -> None:
     index = load_index(run)
-    whole = index.search(f"Wine review : Italy : Tuscany : Riesling : {DESCRIPTION}", 3)
-    assert whole == index.search(DESCRIPTION, 3)
+    assert index.search(header + DESCRIPTION, 3) == index.search(DESCRIPTION, 3)
+
+
+def test_the_colons_of_a_description_are_kept(run: Path) -> None:
+    index = load_index(run)
+    text = "Bright: dry: crisp: wine: with plum"
+    assert index.search(text, 3)[0].similarity != index.search("with plum", 3)[0].similarity
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_equal_descriptions_are_not_whitened(toy_run: Path, tmp_path: Path, count: int) -> None:
+    reviews = [("Italy", f"Region {number}", "Riesling", DESCRIPTION) for number in range(count)]
+    run = run_on(reviews, toy_run, tmp_path, validation_fraction=0.0, test_fraction=0.0)
+    assert [review.similarity for review in wine_gpt.similar(run, DESCRIPTION, count)] == pytest.approx([1] * count)
+    (other,) = wine_gpt.similar(run, "a crisp wine with quince", 1)
+    assert 0 < other.similarity < 1
 
 
 def test_sentence_transformers_loads_the_model_alone(run: Path, tmp_path: Path) -> None:
@@ -117,6 +139,7 @@ def test_a_damaged_index_is_made_again(run: Path, name: str, content: bytes | No
     [
         (" \n", 5, "text: it is empty"),
         ("wine review : Italy : Tuscany :", 5, "text: it has no description"),
+        ("wine review: Italy: Tuscany:", 5, "text: it has no description"),
         ("Zyxw zyxw", 5, "text: it has no word that the model knows"),
         ("[BOS] [PAD]", 5, "text: it has no word that the model knows"),
         ("crisp \udcff", 5, "text: character 7 is '\\udcff', a lone surrogate"),

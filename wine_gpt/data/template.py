@@ -107,6 +107,17 @@ class ReviewTemplate:
         parsed = dict(zip(self.fields, parts[len(prefix) : -1], strict=False))
         return {**parsed, self.text_field: running} if len(parsed) == len(self.fields) else parsed
 
+    def parse_typed(self, text: str) -> dict[str, str]:
+        """Return what :meth:`parse` does, also for a text whose header has no spaces before its colons.
+
+        It must begin with the prefix, because a running text may have colons, too.
+        """
+        parsed = self.parse(text)
+        if self.text_field in parsed or not self.prefix:
+            return parsed
+        separators = len(self.fields) + len(self._prefix_parts())
+        return self.parse(re.sub(rf"\s*{SEPARATOR.strip()}\s*", SEPARATOR, text, count=separators))
+
     def may_begin(self, prompt: str) -> bool:
         """Return whether a prompt agrees with the prefix as far as both go; case and white space do not count."""
         prefix, typed = _letters(self.prefix), _letters(prompt)

@@ -51,6 +51,8 @@ TRAINING_EMBEDDINGS = "training_embeddings.npy"
 INDEX = "index.json"
 # added to each direction's variance, as a fraction of the mean variance, so that no direction is only noise
 SHRINKAGE = 0.1
+# embeddings of equal descriptions differ by rounding: their variance is below this fraction of their mean square
+ROUNDING = 1e-10
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class SimilarityIndex:
         """
         if not 1 <= k <= len(self.reviews):
             raise UserError(f"k: {k:,} is no number from 1 to {len(self.reviews):,}, the number of training reviews")
-        parsed = self.template.parse(text)
+        parsed = self.template.parse_typed(text)
         description = parsed.get(self.template.text_field, "" if parsed else text)
         require_known_word(self.model, description)
         similarities = self.embeddings @ encode(self.model, [description])[0]
@@ -227,6 +229,8 @@ def add_whitening(model: "SentenceTransformer", embeddings: Embeddings) -> Embed
 def whitening(embeddings: Embeddings) -> tuple[Embeddings, Embeddings]:
     """Return a weight and a bias that give embeddings mean 0 and about the unit covariance.
 
+    Equal embeddings, or a single one, have no covariance: they are left as they are.
+
     Args:
         embeddings: float32 of shape (embeddings, dimensions).
 
@@ -234,6 +238,8 @@ def whitening(embeddings: Embeddings) -> tuple[Embeddings, Embeddings]:
         float32 of shape (dimensions, dimensions) and (dimensions,).
     """
     mean = embeddings.mean(0, dtype=np.float64)
+    if np.square(embeddings - mean).mean() <= ROUNDING * np.square(mean).mean():
+        return np.eye(len(mean), dtype=np.float32), np.zeros(len(mean), np.float32)
     variances, directions = np.linalg.eigh(np.cov(embeddings.T - mean[:, None]))
     weight = directions.T / np.sqrt(variances + SHRINKAGE * variances.mean())[:, None]
     return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
