@@ -28,6 +28,7 @@ from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
 from wine_gpt.plots import new_axes, save_axes
 from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
@@ -126,7 +127,7 @@ def training(
     with tempfile.TemporaryDirectory() as folder, accelerator_session(config.training, Path(folder)) as accelerator:
         model = build_model(config.model, tokenizer, config.training.seed, config.generation)
         checkpoints = Path(folder) / "checkpoints"
-        objective = LanguageModeling(model, tokenizer, splits, config.data.prefix)
+        objective = LanguageModeling(LanguageModelLoss(model), tokenizer, splits, config.data.prefix)
         yield Trainer(objective, config.training, accelerator, checkpoints, {})
     print(f"{name}, {len(splits['train']):,} reviews: {time.monotonic() - started:.0f} s in all", flush=True)
 

@@ -243,6 +243,7 @@ def build_trainer(device: str, small: bool, tokens: int) -> Any:  # noqa: ANN401
     from wine_gpt.config import PretrainConfig
     from wine_gpt.config_io import parse_config
     from wine_gpt.modeling.gpt2 import build_model
+    from wine_gpt.modeling.loss import LanguageModelLoss
     from wine_gpt.training.objective import LanguageModeling
     from wine_gpt.training.trainer import Trainer
 
@@ -262,7 +263,7 @@ def build_trainer(device: str, small: bool, tokens: int) -> Any:  # noqa: ANN401
     ids = np.random.default_rng(0).integers(len(special), words, (rows, POSITIONS + 1), dtype=np.int32)
     train = Dataset.from_dict({"input_ids": list(ids), "length": [POSITIONS + 1] * rows})
     splits = DatasetDict(train=train, validation=train.select([]))
-    objective = LanguageModeling(build_model(shape, tokenizer, 42), tokenizer, splits, "")
+    objective = LanguageModeling(LanguageModelLoss(build_model(shape, tokenizer, 42)), tokenizer, splits, "")
     trainer = Trainer(objective, training, accelerator, Path(tempfile.gettempdir()), {})
     trainer.module.train()
     return trainer

@@ -111,6 +111,7 @@ def build_trainer(data: str, precision: str, fast_matmuls: bool = True) -> Any: 
     config = parse_config(PretrainConfig, [str(CONFIG), "--data.path", data, "--training.mixed_precision", precision])
     from wine_gpt.data.reviews import load_reviews
     from wine_gpt.modeling.gpt2 import build_model
+    from wine_gpt.modeling.loss import LanguageModelLoss
     from wine_gpt.tokenizer import tokenize_splits, train_on_reviews
     from wine_gpt.training.accelerator import make_accelerator
     from wine_gpt.training.hardware import enable_onednn_fp32, limit_onednn_cache
@@ -127,7 +128,10 @@ def build_trainer(data: str, precision: str, fast_matmuls: bool = True) -> Any: 
     splits = tokenize_splits(reviews.splits, tokenizer)
     trainer = Trainer(
         LanguageModeling(
-            build_model(config.model, tokenizer, config.training.seed), tokenizer, splits, config.data.prefix
+            LanguageModelLoss(build_model(config.model, tokenizer, config.training.seed)),
+            tokenizer,
+            splits,
+            config.data.prefix,
         ),
         config.training,
         accelerator,

@@ -52,6 +52,7 @@ from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.installation import install_command
 from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.modeling.scoring import score
 from wine_gpt.run_folder import locked
@@ -286,7 +287,13 @@ def test_interpolation_undoes_an_overlong_training(tmp_path: Path, method: str) 
     if method == "lora":
         model = build_adapter(model, LoraConfig(rank=4, dropout=0.0), seed=0)
     longer = dataclasses.replace(TRAINING, epochs=8)
-    trainer = Trainer(LanguageModeling(model, tokenizer, splits, "w0"), longer, Accelerator(cpu=True), tmp_path, {})
+    trainer = Trainer(
+        LanguageModeling(LanguageModelLoss(model), tokenizer, splits, "w0"),
+        longer,
+        Accelerator(cpu=True),
+        tmp_path,
+        {},
+    )
     weights = trained_weights(model)
     start = {name: tensor.clone() for name, tensor in weights.items()}
     base = score(trainer.module, splits["validation"], tokenizer, trainer.accelerator)

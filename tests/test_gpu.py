@@ -26,6 +26,7 @@ from wine_gpt.data.batching import Indices
 from wine_gpt.errors import UserError
 from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_texts
 from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.modeling.scoring import score
 from wine_gpt.tokenizer import load_tokenizer
@@ -50,7 +51,9 @@ def toy_trainer(
         accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
         tokenizer = make_tokenizer()
         model = build_model(dataclasses.replace(MODEL, dropout=dropout), tokenizer, config.seed)
-        trainer = Trainer(LanguageModeling(model, tokenizer, make_splits(), "w0"), config, accelerator, folder, {})
+        trainer = Trainer(
+            LanguageModeling(LanguageModelLoss(model), tokenizer, make_splits(), "w0"), config, accelerator, folder, {}
+        )
         trainer.module.train()
         assert trainer.accelerator.device.type == device
         yield trainer

@@ -201,7 +201,13 @@ def test_frozen_parameters_stay_unchanged_and_out_of_the_checkpoints(
         parameter.requires_grad_("attn" in name)
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     config = TrainingConfig(**{**vars(TRAINING), "epochs": 1})
-    Trainer(LanguageModeling(model, tokenizer, splits, "w0"), config, Accelerator(cpu=True), tmp_path, {}).run()
+    Trainer(
+        LanguageModeling(LanguageModelLoss(model), tokenizer, splits, "w0"),
+        config,
+        Accelerator(cpu=True),
+        tmp_path,
+        {},
+    ).run()
     (*_, newest) = sorted(tmp_path.glob("step-*"))
     saved = checkpoint.load(newest).tensors
     assert {*saved["weights"]} == {*saved["best"]} == {name for name in before if "attn" in name}

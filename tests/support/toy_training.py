@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import ModelConfig, TrainingConfig
 from wine_gpt.modeling.gpt2 import build_model
+from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.trainer import Trainer
 
@@ -54,5 +55,5 @@ def make_trainer(
     resume_key: dict[str, Any] | None = None,
 ) -> Trainer:
     model = build_model(MODEL, tokenizer, config.seed)
-    objective = LanguageModeling(model, tokenizer, splits, "w0")
+    objective = LanguageModeling(LanguageModelLoss(model), tokenizer, splits, "w0")
     return Trainer(objective, config, Accelerator(cpu=True), folder, resume_key or {"a": 1})

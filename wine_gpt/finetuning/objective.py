@@ -72,8 +72,8 @@ class SubsetModeling(LanguageModeling):
     def __init__(
         self, model: GPT2LMHeadModel, reviews: SubsetReviews, config: ObjectiveConfig, accelerator: Accelerator
     ) -> None:
-        super().__init__(model, reviews.base.tokenizer, reviews.tokenized, reviews.base.template.prefix)
-        self.module = SubsetLoss(model, config.header_weight)
+        module = SubsetLoss(model, config.header_weight)
+        super().__init__(module, reviews.base.tokenizer, reviews.tokenized, reviews.base.template.prefix)
         positions = positions_of(self.train_split, self.block_size)
         self._headers = np.minimum(reviews.header_lengths("train"), positions)
         # the positions of each review's running text, and where they begin among those of all reviews
@@ -87,9 +87,9 @@ class SubsetModeling(LanguageModeling):
             self._base = SoftTargets(
                 base.ids, base.probabilities * (1 - weight), base.rest * (1 - weight), base.label_weight + weight
             )
-            for module in self.module.modules():
-                if isinstance(module, nn.Dropout):
-                    module.p = 0.0
+            for layer in module.modules():
+                if isinstance(layer, nn.Dropout):
+                    layer.p = 0.0
 
     def inputs(self, indices: Indices, positions: int, device: torch.device) -> tuple[Any, ...]:
         """Return the arguments of :class:`SubsetLoss`."""

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
-from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import Indices, collate
 from wine_gpt.data.tokenized import TokenizedSplit, TokenizedSplits
@@ -94,7 +94,7 @@ class LanguageModeling(Objective[LanguageModelLoss]):
     """Predict the next word.
 
     Args:
-        model: changed in place.
+        module: a GPT-2 with its loss; changed in place.
         tokenizer: the model's tokenizer.
         splits: the tokenized splits ``train`` and ``validation``.
         prompt: the prompt of the samples after each epoch.
@@ -105,13 +105,13 @@ class LanguageModeling(Objective[LanguageModelLoss]):
 
     def __init__(
         self,
-        model: GPT2LMHeadModel,
+        module: LanguageModelLoss,
         tokenizer: PreTrainedTokenizerFast,
         splits: TokenizedSplits,
         prompt: str,
         teacher: Teacher | None = None,
     ) -> None:
-        super().__init__(LanguageModelLoss(model), tokenizer, splits)
+        super().__init__(module, tokenizer, splits)
         self.prompt = prompt
         self.teacher = teacher
         if teacher is not None:

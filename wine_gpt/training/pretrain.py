@@ -262,7 +262,7 @@ def _build_trainer(run: _Run) -> Trainer[LanguageModelLoss]:
     with shared_errors():
         model = build_model(config.model, data.tokenizer, config.training.seed, config.generation)
     objective = LanguageModeling(
-        model,
+        LanguageModelLoss(model),
         data.tokenizer,
         data.splits,
         config.data.prefix,
