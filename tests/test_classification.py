@@ -295,6 +295,7 @@ def test_the_task_chooses_the_config() -> None:
     assert default_file(["--task", "classify"]) == default_file(["--task=classify"]) == "finetune/classify.yaml"
     assert default_file(["--task", "zzz"]) == default_file([]) == "finetune/lora.yaml"
     assert default_file(["--method", "full", "--variety", "all"]) == "finetune/full.yaml"
+    assert default_file(["--value", "a --task classify"]) == "finetune/lora.yaml"
     given = parse_config(FinetuneConfig, ["--label", "points"], "finetune/classify.yaml")
     assert (given.task, given.method, given.label) == ("classify", "full", "points")
 

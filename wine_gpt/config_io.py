@@ -310,25 +310,29 @@ def _flatten(content: Mapping[str, Any], types: Types, prefix: str = "") -> Iter
             yield key, value
 
 
-def _read_flags(arguments: Sequence[str], types: Types) -> Settings:
-    """Read ``--key value`` pairs; boolean flags and those in :data:`BARE_FLAGS` need no value."""
-    values: Settings = {}
+def flag_texts(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield each flag of ``--key value``, ``--key=value`` or ``--key`` and its value, None without one."""
     waiting = list(arguments)
     while waiting:
         flag, equals, text = waiting.pop(0).partition("=")
+        if equals:
+            yield flag, text
+        else:
+            yield flag, waiting.pop(0) if waiting and not waiting[0].startswith("--") else None
+
+
+def _read_flags(arguments: Sequence[str], types: Types) -> Settings:
+    """Read flags; boolean ones and those in :data:`BARE_FLAGS` need no value."""
+    values: Settings = {}
+    for flag, text in flag_texts(arguments):
         if not flag.startswith("--"):
             raise UserError(f"command line: {flag!r} is no flag; a flag reads --section.field value")
         key = flag[2:]
         _require_known(key, types, "command line")
-        if not equals:
-            bare = "true" if types[key] is bool else BARE_FLAGS.get(key)
-            if waiting and not waiting[0].startswith("--"):
-                text = waiting.pop(0)
-            elif bare is not None:
-                text = bare
-            else:
-                raise UserError(f"command line: {flag} needs a value")
-        values[key] = _from_flag(key, text, types[key])
+        given = ("true" if types[key] is bool else BARE_FLAGS.get(key)) if text is None else text
+        if given is None:
+            raise UserError(f"command line: {flag} needs a value")
+        values[key] = _from_flag(key, given, types[key])
     return values
 
 

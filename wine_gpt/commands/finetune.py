@@ -15,13 +15,13 @@ was trained on; --data.path names their file if it was moved. --resume skips wha
 
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.command_names import sibling_command
 from wine_gpt.commands import read_config
 from wine_gpt.config import FinetuneConfig, finetune_file
+from wine_gpt.config_io import flag_texts
 from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.processes import joins_as_main_process
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def default_file(arguments: Sequence[str]) -> str:
     """Return the config that is read if the command line names none: that of the task and the method."""
     # the last value counts
-    given = dict(pairwise(" ".join(arguments).replace("=", " ").split()))
+    given = dict(flag_texts(arguments))
     return finetune_file(given.get("--task", "generate"), given.get("--method"))
 
 

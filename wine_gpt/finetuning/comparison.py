@@ -5,7 +5,7 @@ from wine_gpt.finetuning.results import Comparison, HiddenValue, ScorePair
 from wine_gpt.modeling.scoring import NATS, WORDS, Score, Sums
 
 # a bootstrap interval over fewer reviews is unreliable
-MIN_REVIEWS = 5
+MIN_TEST_REVIEWS = 5
 # over fewer reviews a bootstrap interval is too narrow: of 8 reviews it excludes 0 by chance twice as often as it says
 FEW_REVIEWS = 20
 
@@ -28,7 +28,7 @@ def compare(
         hidden: the base's sums of the running text after headers whose value is hidden, if there are any.
     """
     whole, text = (_pair(before, after, seed) for before, after in zip(base, tuned, strict=True))
-    enough = len(base[0]) >= MIN_REVIEWS
+    enough = len(base[0]) >= MIN_TEST_REVIEWS
     # a fine-tuned model that is worse after the header is worse than the base with the header as its prompt
     better = enough and whole.perplexity_change.high < 0 and text.perplexity_change.low <= 0
     shown = base[1]
@@ -45,7 +45,7 @@ def verdict(comparison: Comparison, reviews: int) -> str:
     if comparison.better:
         return f"likely ({counted}: too few to be sure)" if reviews < FEW_REVIEWS else f"yes ({counted})"
     spans_zero = change.low <= 0 <= change.high and change.low < change.high
-    answer = "too few to tell" if reviews < MIN_REVIEWS or spans_zero else "no"
+    answer = "too few to tell" if reviews < MIN_TEST_REVIEWS or spans_zero else "no"
     return f"{answer} ({counted}): the base is kept"
 
 
