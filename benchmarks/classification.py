@@ -28,7 +28,7 @@ from transformers import GPT2LMHeadModel, set_seed
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.batching import Indices, collate, evaluation_batches
-from wine_gpt.data.template import COMPOSED
+from wine_gpt.data.reviews import RUNNING_TEXT
 from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.modeling.scoring import SCORING_TOKENS
@@ -78,7 +78,7 @@ class Comparison:
         reviews = load_base_reviews(base, config)
         labels = find_labels(reviews.splits, str(config.label), config.min_reviews, config.bands)
         self.labeled: LabeledTexts = label_texts(reviews, base.template.text_field, labels)
-        self.tokenized = tokenize_splits(self.labeled.texts, base.tokenizer)
+        self.tokenized = tokenize_splits(self.labeled.texts, base.tokenizer, RUNNING_TEXT)
 
     def score(self, method: str, chosen: Indices, epochs: int, seed: int) -> tuple[ClassifierScore, int | None]:
         """Score a method that learns the chosen training reviews; return the best epoch of a network too."""
@@ -93,7 +93,7 @@ class Comparison:
         if method == COMMONEST:
             return score_commonest(train, test, classes, ordered), None
         if method == TF_IDF:
-            learned, held_out = texts["train"].select(chosen)[COMPOSED][:], texts["test"][COMPOSED][:]
+            learned, held_out = texts["train"].select(chosen)[RUNNING_TEXT][:], texts["test"][RUNNING_TEXT][:]
             return score_tf_idf((learned, train), (held_out, test), classes, ordered), None
         if method == FROZEN:
             return self._frozen(chosen), None

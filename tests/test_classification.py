@@ -34,8 +34,7 @@ from wine_gpt.config import (
     TrainingConfig,
 )
 from wine_gpt.config_io import parse_config
-from wine_gpt.data.reviews import load_reviews
-from wine_gpt.data.template import COMPOSED
+from wine_gpt.data.reviews import RUNNING_TEXT, load_reviews
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.tasks.classification import ClassifierMetrics, classify
 from wine_gpt.tasks.classification.baselines import COMMONEST, score_baselines
@@ -135,12 +134,13 @@ def test_the_text_has_no_column_but_the_running_text(work: Path) -> None:
     labels = find_labels(reviews.splits, "variety", 20, 4)
     labeled = label_texts(reviews, "description", labels)
     for name, split in labeled.texts.items():
-        assert split.column_names == [COMPOSED]
+        assert split.column_names == [RUNNING_TEXT]
         assert all(
-            re.fullmatch(r"Number \d+ is a [a-z ]+ wine with (cherry|melon|beet)\.", text) for text in split[COMPOSED]
+            re.fullmatch(r"Number \d+ is a [a-z ]+ wine with (cherry|melon|beet)\.", text)
+            for text in split[RUNNING_TEXT]
         )
         assert len(split) == len(labeled.labels.ids[name])
-        for text, number in zip(split[COMPOSED], labeled.labels.ids[name], strict=True):
+        for text, number in zip(split[RUNNING_TEXT], labeled.labels.ids[name], strict=True):
             assert FRUITS[labels.names[number]] in text
 
 

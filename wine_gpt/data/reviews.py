@@ -28,6 +28,8 @@ from wine_gpt.files import read_json
 # increase this when a change to the code changes the cache files of a source
 CACHE_VERSION = 3
 REPORT = "report.json"
+# the column of the texts without their headers, which has another name in each corpus
+RUNNING_TEXT = "<running text>"
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ def texts(split: Dataset) -> Iterator[str]:
 
 
 def running_texts(splits: DatasetDict, text_field: str) -> DatasetDict:
-    """Return the texts without their headers, as the one column :data:`COMPOSED`."""
-    return splits.select_columns(text_field).rename_column(text_field, COMPOSED)
+    """Return the texts without their headers, as the one column :data:`RUNNING_TEXT`."""
+    return splits.select_columns(text_field).rename_column(text_field, RUNNING_TEXT)
 
 
 def _cache_key(source: Source, config: DataConfig) -> str:

@@ -12,7 +12,7 @@ from typing import Self
 from accelerate import Accelerator
 
 from wine_gpt.config import FinetuneConfig
-from wine_gpt.data.reviews import Reviews, running_texts
+from wine_gpt.data.reviews import RUNNING_TEXT, Reviews, running_texts
 from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
@@ -99,7 +99,9 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
         settings = {"task": config.task, "training.micro_batches": micro_batches, "halves_version": HALVES_VERSION}
         super().__init__(Path(config.output_dir), base, config, accelerator, settings)
         texts = running_texts(reviews.splits, base.template.text_field)
-        self.tokenized = with_two_words(main_process_first(lambda: tokenize_splits(texts, base.tokenizer)))
+        self.tokenized = with_two_words(
+            main_process_first(lambda: tokenize_splits(texts, base.tokenizer, RUNNING_TEXT))
+        )
         require_held_out(self.tokenized, "a description of two words")
 
     def read_metrics(self, content: JsonObject) -> EmbeddingMetrics:

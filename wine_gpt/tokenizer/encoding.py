@@ -25,14 +25,21 @@ TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32"
 MOST_UNKNOWN, MOST_CHARACTERS = 0.1, 15
 
 
-def tokenize_splits(splits: DatasetDict, tokenizer: PreTrainedTokenizerFast) -> DatasetDict:
+def tokenize_splits(splits: DatasetDict, tokenizer: PreTrainedTokenizerFast, column: str = COMPOSED) -> DatasetDict:
     """Encode each review as [BOS] words [EOS], cached beside the reviews.
+
+    Args:
+        splits: the reviews.
+        tokenizer: the tokenizer.
+        column: that of the texts.
 
     Returns:
         for each split, a row per review in the split's order, with ``input_ids``, a list of int32, and ``length``, the
         list's length, int32.
     """
-    return DatasetDict({name: _tokenize(split, tokenizer, name) for name, split in splits.items()})
+    return DatasetDict(
+        {name: _tokenize(split.select_columns(column), tokenizer, name) for name, split in splits.items()}
+    )
 
 
 def encode_reviews(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
@@ -154,14 +161,13 @@ def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> 
     if not len(split):
         # map would not remove the columns of an empty dataset
         return Dataset.from_dict({column: [] for column in TOKENIZED}, features=TOKENIZED)
-    composed = split.select_columns(COMPOSED).with_format("arrow")
     with bars_on_terminals_only(datasets.utils):
-        tokenized = composed.map(
+        tokenized = split.with_format("arrow").map(
             _encode,
             batched=True,
             batch_size=BATCH_ROWS,
             writer_batch_size=BATCH_ROWS,
-            remove_columns=[COMPOSED],
+            remove_columns=split.column_names,
             features=TOKENIZED,
             fn_kwargs={"tokenizer": tokenizer},
             desc=f"tokenizing {name}",
@@ -170,5 +176,6 @@ def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> 
 
 
 def _encode(table: pa.Table, tokenizer: PreTrainedTokenizerFast) -> pa.Table:
-    ids = _encode_texts(tokenizer, table[COMPOSED].combine_chunks())
+    (texts,) = table.columns
+    ids = _encode_texts(tokenizer, texts.combine_chunks())
     return pa.table({"input_ids": ids, "length": ids.value_lengths()})

@@ -12,8 +12,7 @@ from accelerate.logging import get_logger
 from datasets import Dataset, DatasetDict
 
 from wine_gpt.config import FinetuneConfig, require
-from wine_gpt.data.reviews import Reviews, running_texts
-from wine_gpt.data.template import COMPOSED
+from wine_gpt.data.reviews import RUNNING_TEXT, Reviews, running_texts
 from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
@@ -42,7 +41,7 @@ class LabeledTexts:
 
     Attributes:
         labels: the classes; the ids are those of the reviews that have one.
-        texts: for each split, a dataset with the one column :data:`COMPOSED`, the text without its header.
+        texts: for each split, a dataset with the one column :data:`RUNNING_TEXT`, the text without its header.
     """
 
     labels: Labels
@@ -100,7 +99,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
         """Train, score and save the classifier."""
         labels, texts = self.labeled.labels, self.labeled.texts
         logger.info(_describe(self.label, labels, self.config.min_reviews))
-        tokenized = main_process_first(lambda: tokenize_splits(texts, self.base.tokenizer))
+        tokenized = main_process_first(lambda: tokenize_splits(texts, self.base.tokenizer, RUNNING_TEXT))
         model = build_classifier(self.base.load_model(), labels.names, self.base.tokenizer, self.config.training.seed)
         objective = Classification(model, self.base.tokenizer, tokenized, labels.ids, labels.ordered)
         trainer = self.make_trainer(objective)
@@ -115,7 +114,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
         model = trainer.module.model
         save_model(self.folder, model, self.base.tokenizer)
         self.write_config(self.config)
-        train, held_out = ((texts[name][COMPOSED][:], labels.ids[name]) for name in ("train", "test"))
+        train, held_out = ((texts[name][RUNNING_TEXT][:], labels.ids[name]) for name in ("train", "test"))
         return ClassifierMetrics(
             label=self.label,
             classes=dict(zip(labels.names, labels.train_counts.tolist(), strict=True)),
@@ -137,7 +136,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
 
 def named_in_text(test: Dataset, labels: Labels) -> float:
     """Return the fraction of the test reviews whose text contains the name of their label, in any case."""
-    pairs = zip(test[COMPOSED][:], labels.ids["test"].tolist(), strict=True)
+    pairs = zip(test[RUNNING_TEXT][:], labels.ids["test"].tolist(), strict=True)
     return sum(labels.names[number].casefold() in text.casefold() for text, number in pairs) / len(test)
 
 
