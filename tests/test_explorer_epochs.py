@@ -15,7 +15,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 
 from playwright.sync_api import Page, expect
-from support.browser import CHROMIUM, DESKTOP, SCREENSHOTS, launched, new_page
+from support.browser import CHROMIUM, DESKTOP, SCREENSHOTS, launched, new_page, settle
 
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.explorer_server import ExplorerServer
@@ -48,6 +48,8 @@ def page(run: Path) -> Iterator[Page]:
     with launched() as browser, serving(ExplorerServer(run)) as server:
         opened = new_page(browser)
         opened.goto(f"{server.address}?{urlencode(LINK)}")
+        # with the prompt alone there are other values
+        expect(opened.locator(".text-card[data-state=written] .word:not(.given)").first).to_be_visible()
         yield opened
         browser.close()
 
@@ -77,6 +79,7 @@ def move_to(page: Page, epoch: int) -> None:
     slider = page.locator("input.epoch")
     slider.evaluate("(each, value) => { each.value = value; each.dispatchEvent(new Event('input')); }", str(epoch))
     slider.dispatch_event("change")
+    settle(page)
     expect(page.locator(".epochs-status")).to_be_empty()
 
 

@@ -24,6 +24,15 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 HEADER = "wine review : italy : tuscany : riesling :"
 LINK = {"prompt": HEADER, "model": "base", "temperature": 0.8, "top_p": 1.0, "guidance": 1.0, "length": 60, "seed": 7}
 NARROW = {"width": 820, "height": 1180}
+# an error's toast disappears after 10 seconds
+KEEP_TOASTS = """
+() => {
+  window.toasts = "";
+  new MutationObserver(() => {
+    for (const toast of document.querySelectorAll("[data-testid=toast-text]")) window.toasts += toast.textContent;
+  }).observe(document, { childList: true, characterData: true, subtree: true });
+}
+"""
 
 Open = Callable[..., AbstractContextManager[Page]]
 
@@ -48,10 +57,7 @@ def opened(browser: Browser, demo_address: str) -> Open:
         page = new_page(browser, **{"viewport": DESKTOP, **context})
         wrong: list[str] = []
         asked: list[str] = []
-        # the explorer asks for files that a model may lack
-        page.on(
-            "console", lambda message: wrong.extend([message.text] if is_wrong(message.type, message.text) else [])
-        )
+        page.on("console", lambda message: wrong.extend([message.text] if is_wrong(message) else []))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: request.url.startswith(("http", "ws")) and asked.append(request.url))
         page.goto(f"{address}/?{urlencode(link)}")
@@ -76,6 +82,11 @@ def finished(page: Page) -> None:
 
 def text(page: Page) -> str:
     return page.locator("#review textarea").input_value()
+
+
+def expect_toast(page: Page, line: str) -> None:
+    """Wait for an error, also for one that has disappeared since KEEP_TOASTS was evaluated."""
+    page.wait_for_function("line => window.toasts.includes(line)", arg=line)
 
 
 def link_of(page: Page) -> dict[str, str]:
@@ -174,9 +185,10 @@ def test_a_spanish_phone_in_the_dark(opened: Open) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         page.screenshot(path=SCREENSHOTS / "write-phone-dark.png", full_page=True)
         page.locator("#prompt textarea").fill("a " * 100)
+        page.evaluate(KEEP_TOASTS)
         page.locator("#write").click()
         page.wait_for_function("document.querySelector('#review').getBoundingClientRect().top < innerHeight")
-        expect(page.get_by_text("comienzo: 100 palabras; en el modelo caben 62 como máximo")).to_be_visible()
+        expect_toast(page, "comienzo: 100 palabras; en el modelo caben 62 como máximo")
 
 
 def test_two_models_side_by_side_have_one_seed(opened: Open, demo_address: str) -> None:
@@ -234,7 +246,8 @@ def test_the_queue_is_shown_and_a_full_one_reported(browser: Browser, held_demo:
         page.locator("#write").click()
         expect(page.locator("#review")).to_contain_text(": 1")
         page.get_by_role("tab", name="Comparar").click()
+        page.evaluate(KEEP_TOASTS)
         page.locator("#compare").click()
-        expect(page.get_by_test_id("toast-text")).to_contain_text("Esta página está ocupada")
+        expect_toast(page, "Esta página está ocupada")
         hold.unlink()
         first.result(PATIENCE)

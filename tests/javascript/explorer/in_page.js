@@ -35,11 +35,13 @@ export async function dropped({ ids }) {
   return Array.from(logits);
 }
 
-/** Write text until a token is the third, then stop; then end the worker while it writes. */
+/** Stop a text that has begun; then end the worker while it writes. */
 export async function stopped(source) {
   const model = await loadRemoteModel(source), controller = new AbortController(), steps = [];
-  const onToken = (step) => steps.push(step) === 3 && controller.abort();
-  const { ids, reason } = await model.generate([1], { temperature: 1, seed: 4, suppress: [100], signal: controller.signal }, onToken);
+  const text = model.generate([1], { temperature: 1, seed: 4, suppress: [100], signal: controller.signal }, (step) => steps.push(step));
+  // now and not at a word, because the worker does not wait for this page and may have written all words by then
+  controller.abort();
+  const { ids, reason } = await text;
   const again = await model.generate([1], { temperature: 1, seed: 4, suppress: [100], maxNewTokens: 2 });
   const endless = model.generate([1], { suppress: [100] }).catch((error) => error.message);
   model.close();
