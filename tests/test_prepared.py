@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from wine_gpt.data.batching import collate, cut_texts, positions_of
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.tokenized import TokenizedReviews, locate
 from wine_gpt.errors import UserError
+from wine_gpt.tokenizer import reading_process
 from wine_gpt.tokenizer.encoding import TOKENIZED
 from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.tokenizer.prepare import prepare
@@ -121,42 +123,62 @@ def test_an_error_in_the_child_process_is_raised_here_after_the_report(cache: Pa
     assert [report.kept for report in seen] == [1978]
 
 
-def in_the_child(act: Callable[[int], None]) -> threading.Thread:
-    """Start a thread that acts on the child process while it imports."""
+@pytest.fixture
+def halted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halt each child process before it has its task, until it is told to end, so that it can't finish earlier."""
+    start = reading_process._start
+
+    def start_halted() -> Any:  # noqa: ANN401 - as of _start
+        process = start()
+        process.send_signal(signal.SIGSTOP)
+        return process
+
+    def terminate(process: "subprocess.Popen[str]") -> None:
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+
+    monkeypatch.setattr(reading_process, "_start", start_halted)
+    monkeypatch.setattr(subprocess.Popen, "terminate", terminate)
+
+
+def read_while(act: Callable[[int], None]) -> None:
+    """Read while a thread acts on the halted child process."""
     before = children()
-
-    def run() -> None:
-        while not (started := children() - before):
-            time.sleep(0.01)
-        # this process is in subprocess.Popen at first
-        time.sleep(0.3)
-        act(started.pop())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread
+    with ReadingProcess(CONFIG, held_out=True) as reading:
+        (child,) = children() - before
+        # after it this process waits for the answer
+        threading.Timer(0.3, act, [child]).start()
+        prepared_by(reading, CONFIG, lambda report: None)
 
 
-def test_ctrl_c_ends_the_child_process_and_leaves_no_file(cache: Path) -> None:
+def test_ctrl_c_ends_the_child_process_and_leaves_no_file(cache: Path, halted: None) -> None:
     before = children()
     # a shell starts background commands with Ctrl-C ignored
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    thread = in_the_child(lambda pid: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        read(CONFIG)
-    thread.join()
+        read_while(lambda child: os.kill(os.getpid(), signal.SIGINT))
     signal.signal(signal.SIGINT, handler)
     assert children() == before
     assert list(cache.rglob("*.arrow")) == []
 
 
-def test_a_child_process_that_is_killed_is_one_line(cache: Path) -> None:
-    thread = in_the_child(lambda pid: os.kill(pid, signal.SIGKILL))
+def test_a_child_process_that_is_killed_is_one_line(cache: Path, halted: None) -> None:
     with pytest.raises(
         UserError, match=r"^data: the process that reads the reviews was killed by SIGKILL: start again$"
     ):
-        read(CONFIG)
-    thread.join()
+        read_while(lambda child: os.kill(child, signal.SIGKILL))
+
+
+def test_a_child_process_that_ignores_sigterm_is_killed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading_process, "END_SECONDS", 0.1)
+    before = children()
+    # a child process inherits that a signal is ignored
+    handler = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    reading = ReadingProcess(CONFIG, held_out=True)
+    signal.signal(signal.SIGTERM, handler)
+    with reading:
+        assert len(children() - before) == 1
+    assert children() == before
 
 
 def test_the_child_process_ends_with_its_parent(cache: Path) -> None:
