@@ -5,7 +5,6 @@ import ctypes
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -52,21 +51,20 @@ class Machines:
     Args:
         work: the folder of their logs, and of the cache of ``datasets``.
         namespaces: their network namespaces; none for loopback.
+        port: of the first machine, on which the processes meet.
     """
 
-    def __init__(self, work: Path, namespaces: list[str]) -> None:
+    def __init__(self, work: Path, namespaces: list[str], port: int) -> None:
         self.work = work
         self.namespaces = namespaces
+        self.port = port
         self.launchers: list[ForkServerProcess] = []
 
     def launch(self, commands: list[list[str]]) -> None:
         """Start the launcher of each machine with a script and its arguments."""
         main_address = address(0) if self.namespaces else "127.0.0.1"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
         options = ["--config_file", CONFIG, "--num_processes", "2"]
-        options += ["--main_process_ip", main_address, "--main_process_port", port]
+        options += ["--main_process_ip", main_address, "--main_process_port", str(self.port)]
         self.launchers = []
         for rank, command in enumerate(commands):
             arguments = [*options, "--machine_rank", str(rank), *command]
@@ -96,7 +94,16 @@ class Machines:
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in pids:
                 assert pid is not None
-                os.kill(pid, number)
+                # it may have ended already
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+    def end(self) -> None:
+        """Kill what still runs, such as after a test that failed."""
+        for rank, launcher in enumerate(self.launchers):
+            if launcher.is_alive():
+                self.kill([launcher.pid, *self.workers(rank)])
+            launcher.join()
 
     def exit_codes(self, seconds: float) -> list[int | None]:
         """Return the exit codes of the launchers, which must end within some seconds."""
