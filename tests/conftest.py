@@ -26,11 +26,9 @@ TOY_POSITIONS = 64
 # the files that take longest, which several processes must begin with so that none is left alone with one at the end
 LONGEST_FILES = ("test_pretraining", "test_terminal", "test_machines", "test_publish_end_to_end", "test_notebooks")
 
-# without limits of time, because tests must pass on a busy machine, and without a folder of examples in the checkout
-hypothesis.settings.register_profile(
-    "untimed", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("untimed")
+# without limits of time, because tests must pass on a busy machine; with the same examples in each run, so that a
+# failure can be repeated; and without a folder of examples in the checkout
+hypothesis.settings.load_profile("ci")
 
 
 def pytest_unconfigure() -> None:

@@ -184,21 +184,24 @@ def test_the_command_opens_the_browser_unless_told_not_to() -> None:
 
 def test_ctrl_c_ends_the_command_without_an_error(toy_run: Path) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "explore.py"), str(toy_run), "--no_browser"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # a background job of a shell ignores the signal, and so would its children
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line.startswith(f"explorer of {toy_run}: http://127.0.0.1:")
-    host = line.split("//")[1].split("/")[0]
-    connection = http.client.HTTPConnection(host)
-    connection.request("GET", "/settings.json")
-    assert connection.getresponse().status == 200
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate()
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith(f"explorer of {toy_run}: http://127.0.0.1:")
+            host = line.split("//")[1].split("/")[0]
+            connection = http.client.HTTPConnection(host)
+            connection.request("GET", "/settings.json")
+            assert connection.getresponse().status == 200
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate()
+        finally:
+            process.kill()
     assert (process.returncode, stderr) == (0, "")

@@ -28,6 +28,7 @@ def give_gradients(model: nn.Module, seed: int) -> None:
 def test_orthogonalizing_keeps_singular_vectors_and_makes_singular_values_about_one(
     shape: tuple[int, int], dtype: torch.dtype
 ) -> None:
+    torch.manual_seed(0)
     singular_values = torch.logspace(0, -1.5, 24)
     left, right = (torch.linalg.qr(torch.randn(size, 24)).Q for size in shape)
     found = orthogonalize(left @ torch.diag(singular_values) @ right.T, dtype)
@@ -41,6 +42,7 @@ def test_orthogonalizing_keeps_singular_vectors_and_makes_singular_values_about_
 
 @pytest.mark.parametrize("shape", [(24, 40), (40, 24)])
 def test_matrices_are_orthogonalized_together_as_one_by_one(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
     matrices = torch.randn(3, *shape)
     expected = torch.stack([orthogonalize(matrix, torch.float32) for matrix in matrices])
     torch.testing.assert_close(orthogonalize(matrices, torch.float32), expected)

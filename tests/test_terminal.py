@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from support.local_server import PATIENCE
 
 from wine_gpt import installation
 from wine_gpt.training.signals import GracefulShutdown
@@ -93,15 +94,19 @@ def test_a_closed_pipe_does_not_end_a_training(tmp_path: Path) -> None:
 
 def test_a_closed_terminal_saves_the_step(tmp_path: Path) -> None:
     command = script("pretrain", *TINY, "--training.epochs=500", "--training.checkpoint_steps=1")
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not [*(tmp_path / "run" / "checkpoints").glob("step-*")]:
-        assert process.poll() is None
-        time.sleep(0.05)
-    # the terminal and its shell each send one
-    process.send_signal(signal.SIGHUP)
-    process.send_signal(signal.SIGHUP)
-    _, stderr = process.communicate()
-    assert process.returncode == 129
+    deadline = time.monotonic() + PATIENCE
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not [*(tmp_path / "run" / "checkpoints").glob("step-*")] and process.poll() is None:
+                assert time.monotonic() < deadline, "it saves no checkpoint"
+                time.sleep(0.05)
+            # the terminal and its shell each send one
+            process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGHUP)
+            _, stderr = process.communicate()
+        finally:
+            process.kill()
+    assert process.returncode == 129, stderr
     assert "which is saved in run" in stderr
     assert stderr.splitlines()[-1].endswith("--resume")
 

@@ -146,8 +146,10 @@ def scripts(
     ]
     for process in started:
         process.start()
-    results = dict(queue.get(timeout=2 * PATIENCE) for _ in started)
-    finish(started)
+    try:
+        results = dict(queue.get(timeout=2 * PATIENCE) for _ in started)
+    finally:
+        finish(started)
     return [results[rank] for rank in range(len(commands))]
 
 
