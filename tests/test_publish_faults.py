@@ -142,7 +142,8 @@ def test_a_xet_store_that_does_not_answer_is_left_after_one_timeout(
     impatient = Publisher(environment, publisher.space, tmp_path / "home")
     publish_with_lfs(hub, impatient, new_files(scenario, tmp_path), "/v1/", Fault("hang"))
     impatient.close()
-    assert len([request for request in hub.xet_requests if "/v1/" in request.path]) == 1
+    # none, if already the request before it took so long
+    assert len([request for request in hub.xet_requests if "/v1/" in request.path]) <= 1
 
 
 def new_files(scenario: Scenario, folder: Path) -> Path:

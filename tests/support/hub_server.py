@@ -29,7 +29,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import yaml
 
-from support.local_server import serving
+from support.local_server import PATIENCE, serving
 from support.xet_store import XetStore
 
 # tokens, which may appear in Authorization headers only
@@ -241,6 +241,9 @@ class HubServer(ThreadingHTTPServer):
             "HF_XET_TELEMETRY_ENABLED": "0",
             "HF_XET_XORB_COMPRESSION_POLICY": "none",
             "HF_XET_CLIENT_RETRY_BASE_DELAY": "10ms",
+            # this server's process may be busy
+            "HF_HUB_ETAG_TIMEOUT": f"{PATIENCE:g}",
+            "HF_HUB_DOWNLOAD_TIMEOUT": f"{PATIENCE:g}",
             "NO_PROXY": "127.0.0.1",
             **token_variable,
         }

@@ -11,9 +11,12 @@ import json
 import os
 import sys
 
-from wine_gpt import generate
+from local_server import PATIENCE
+
+from wine_gpt import generate, model_path
 from wine_gpt.commands.generate import main
 from wine_gpt.config import DataConfig
+from wine_gpt.data import hub_dataset
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import UserError
 from wine_gpt.modeling.pretrained import load_model
@@ -28,6 +31,8 @@ def generated(way: str, model: str) -> str:
     return stdout.getvalue().strip()
 
 
+# the server is in a process that may be busy
+model_path.TIMEOUT = hub_dataset.TIMEOUT = PATIENCE
 for token, wanted in json.load(sys.stdin):
     os.environ.pop("HF_TOKEN", None)
     if token:
