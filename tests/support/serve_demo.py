@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 
@@ -40,7 +41,16 @@ def hold_texts(hold: Path) -> None:
     page.MODEL_CALL["concurrency_limit"] = page.WRITING["concurrency_limit"] = 1
 
 
+def wait_for_the_start() -> None:
+    """Lift Gradio's limits of a few seconds for its own start, which a busy machine exceeds."""
+    from gradio import http_server, networking
+
+    networking.url_ok = lambda url: True
+    http_server.time = SimpleNamespace(sleep=time.sleep, time=lambda: 0.0)  # type: ignore[assignment]
+
+
 if __name__ == "__main__":
+    wait_for_the_start()
     folder = sys.argv[1]
     sys.path.insert(0, folder)
     if sys.argv[2:]:

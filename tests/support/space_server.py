@@ -58,7 +58,8 @@ def client_of(address: str, **options: Any) -> Client:  # noqa: ANN401 - as of g
 
 
 def _wait(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    while process.poll() is None:
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(httpx.ConnectError):
             httpx.get(f"{address}/config", timeout=PATIENCE)
             return
