@@ -22,6 +22,7 @@ import yaml
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
+from support.local_server import PATIENCE
 from support.refused import error_line
 from support.small_run import ROOT, SMALL, command, flags
 from support.system_faults import disk, run_in_subprocess
@@ -67,7 +68,9 @@ def run(arguments: list[str], work: Path, *, launcher: tuple[str, ...] = ()) -> 
 
 
 def environment(work: Path) -> dict[str, str]:
-    return {**os.environ, "HF_DATASETS_CACHE": str(work / "cache"), "OMP_NUM_THREADS": "1"}
+    # the launcher kills processes that take longer than 30 seconds to save after SIGTERM
+    patience = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{PATIENCE:g}"}
+    return {**os.environ, **patience, "HF_DATASETS_CACHE": str(work / "cache"), "OMP_NUM_THREADS": "1"}
 
 
 def losses(folder: Path) -> list[float]:
@@ -278,11 +281,13 @@ def test_two_runs_cannot_use_one_folder(work: Path, refused: Callable[[list[str]
         text=True,
     )
     assert first.stdout is not None
-    assert any(line.startswith("halted") for line in first.stdout)
-    for more in ([], ["--resume"], ["--overwrite"]):
-        assert f"{work / 'taken'} is locked by pid {first.pid}" in refused([*arguments, *more])
-    first.kill()
-    first.wait()
+    try:
+        assert any(line.startswith("halted") for line in first.stdout)
+        for more in ([], ["--resume"], ["--overwrite"]):
+            assert f"{work / 'taken'} is locked by pid {first.pid}" in refused([*arguments, *more])
+    finally:
+        first.kill()
+        first.wait()
     # the lock of a process that is gone is taken over
     run([*command(work, "taken", training__epochs=1), "--overwrite"], work)
 

@@ -51,7 +51,12 @@ def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
     for cell in installation:
         cell.source = ""
     NotebookClient(
-        notebook, timeout=TIMEOUT, record_timing=False, resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=TIMEOUT,
+        startup_timeout=TIMEOUT,
+        iopub_timeout=TIMEOUT,
+        record_timing=False,
+        resources={"metadata": {"path": str(folder)}},
     ).execute()
     for cell, source in zip(installation, sources, strict=True):
         cell.source = source
