@@ -77,10 +77,10 @@ def load_reviews(config: DataConfig) -> Reviews:
     return Reviews(splits, report, saved["fingerprint"], folder)
 
 
-def texts(split: Dataset) -> Iterator[str]:
-    """Yield the whole text of each review, in batches that bound the memory."""
-    for table in split.select_columns(COMPOSED).with_format("arrow").iter(1000):
-        yield from table[COMPOSED].to_pylist()
+def texts(split: Dataset, column: str = COMPOSED) -> Iterator[str]:
+    """Yield the whole text of each review, or another column's, in batches that bound the memory."""
+    for table in split.select_columns(column).with_format("arrow").iter(1000):
+        yield from table[column].to_pylist()
 
 
 def running_texts(splits: DatasetDict, text_field: str) -> DatasetDict:

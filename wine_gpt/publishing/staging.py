@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.command_names import sibling_command
 from wine_gpt.config import ZERO_GPU
-from wine_gpt.data.reviews import Reviews, running_texts, texts
+from wine_gpt.data.reviews import Reviews, texts
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import read_json, sha256, write_json
@@ -290,7 +290,7 @@ def write_index(run: RunRecord, file: Path) -> None:
     reviews = run.data_source.load()
     if not _has_training_texts(reviews, run):
         raise UserError(f"{run.data_source.published_path} no longer has the training texts of the run")
-    build_index(texts(running_texts(reviews.splits, run.template.text_field)["train"]), file)
+    build_index(texts(reviews.splits["train"], run.template.text_field), file)
 
 
 def _has_training_texts(reviews: Reviews, run: RunRecord) -> bool:
