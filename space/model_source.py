@@ -60,8 +60,8 @@ class ModelSource:
             return self
         try:
             config = hf_hub_download(self.name, MODEL_CONFIG, revision=self.revision)
-        # loading the model says what is wrong
-        except (OSError, ValueError):
+        # huggingface_hub's errors share no class, and loading the model says what is wrong
+        except Exception:
             return self
         # the cache has a folder for each commit, also without the Hub
         return dataclasses.replace(self, commit=Path(config).parent.name)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -93,6 +94,7 @@ def test_completion_offers_the_functions() -> None:
         ({"tokenizer": Path("runs/t"), "output_dir": Path("x")}, ["--tokenizer.path", "runs/t", "--output_dir", "x"]),
         ({"resume": "latest"}, ["--resume"]),
         ({"resume": True}, ["--resume"]),
+        ({"resume": False}, []),
     ],
 )
 def test_keyword_arguments_are_the_flags(settings: dict[str, object], flags: list[str]) -> None:
@@ -166,6 +168,18 @@ def test_a_setting_that_generate_refuses_is_a_user_error(
     with pytest.raises(UserError, match=message) as error:
         wine_gpt.generate(toy_run, "wine review", seed=1, **settings)
     assert "\n" not in str(error.value)
+
+
+def test_a_temperature_samples_from_a_model_whose_config_is_greedy(toy_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy_run, tmp_path / "model")
+    file = tmp_path / "model" / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "do_sample": False}))
+    greedy = {wine_gpt.explain(tmp_path / "model", seed=seed).words for seed in range(3)}
+    assert len(greedy) == 1
+    assert len({wine_gpt.explain(tmp_path / "model", seed=seed, temperature=5.0).words for seed in range(3)}) == 3
+    assert len({wine_gpt.generate(tmp_path / "model", seed=seed, temperature=5.0) for seed in range(3)}) == 3
+    forced = {wine_gpt.generate(tmp_path / "model", seed=seed, temperature=5.0, do_sample=False) for seed in range(3)}
+    assert forced == {wine_gpt.generate(tmp_path / "model", seed=0)}
 
 
 @pytest.mark.parametrize("continues", [wine_gpt.generate, wine_gpt.explain])

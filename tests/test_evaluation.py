@@ -226,7 +226,7 @@ def test_sections_that_cannot_be_computed_are_left_out_with_the_reason(base: Pat
     assert read(tmp_path).keys() == {
         "model",
         "split",
-        "data_fingerprint",
+        "texts_fingerprint",
         "likelihood",
         "baselines",
         "copying",
@@ -317,7 +317,7 @@ def test_models_with_different_tokenizers_are_compared_by_bits_per_character(rep
     header, first, second = compare([other, report]).splitlines()
     assert header.split()[1] == "bits_per_character"
     assert (first.split()[0], second.split()[:2]) == (report.model, ["runs/other", "9.000"])
-    assert "not comparable" in compare([report, dataclasses.replace(other, data_fingerprint="another")])
+    assert "not comparable" in compare([report, dataclasses.replace(other, texts_fingerprint="another")])
 
 
 def test_several_models_have_a_folder_each(base: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import ParamSpec, TypeAlias, TypeVar, overload
+from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 
 import pandas as pd
 from datasets import Dataset, DatasetDict
@@ -268,13 +268,13 @@ def explain(
     model = _downloaded(model)
     loaded, tokenizer = _load(model)
     require_attention(loaded, layer, head)
-    if temperature is None:
-        temperature = loaded.generation_config.temperature or 1.0
+    settings: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
     inputs = encode_prompts(loaded, tokenizer, [_default_prompt(model) if prompt is None else prompt])
     with _readable_errors(), restored_generators():
-        ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, temperature=temperature)
+        ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, **settings)
     length = inputs["input_ids"].shape[1]
-    return _explain(loaded, tokenizer, ids[0].tolist(), length, temperature=temperature, layer=layer, head=head)
+    shown = temperature or loaded.generation_config.temperature or 1.0
+    return _explain(loaded, tokenizer, ids[0].tolist(), length, temperature=shown, layer=layer, head=head)
 
 
 @_names_keywords

@@ -78,7 +78,7 @@ def config_from_settings(
     Args:
         config_class: see :func:`parse_config`.
         settings: sections and fields; a string or path in place of a section is the section's ``path``, and ``True``
-            is a flag of :data:`BARE_FLAGS` without its value.
+            is a flag of :data:`BARE_FLAGS` without its value, ``False`` its default.
         file: a YAML file; see :func:`find_config`.
         defaults: settings that the file and the keyword arguments override.
 
@@ -96,8 +96,8 @@ def config_from_settings(
             raise UserError(f"config: {key} is {shown}: must be a dict of the section's settings")
         setting = f"{key}.path" if is_section else key
         _require_known(setting, types, "keyword arguments")
-        if value is True and types[setting] is not bool:
-            value = BARE_FLAGS.get(setting, value)
+        if isinstance(value, bool) and types[setting] is not bool and setting in BARE_FLAGS:
+            value = BARE_FLAGS[setting] if value else None
         values[setting] = os.fspath(value) if isinstance(value, os.PathLike) else value
         _require_type(setting, values[setting], types[setting])
     return build_config(config_class, values)

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wine_gpt.errors import UserError
-from wine_gpt.files import make_folder
+from wine_gpt.files import make_folder, writing
 
 # written last: a folder that has this file holds a finished run
 METRICS = "metrics.json"
@@ -88,9 +88,12 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(f"{folder} is locked by pid {owner.read_text()}, which is writing a run there") from None
+        # the other process may not have written it yet
+        pid = owner.read_text() if owner.exists() else "of another process"
+        raise UserError(f"{folder} is locked by pid {pid}, which is writing a run there") from None
     try:
-        owner.write_text(str(os.getpid()))
+        with writing(folder):
+            owner.write_text(str(os.getpid()))
         yield
     finally:
         owner.unlink(missing_ok=True)

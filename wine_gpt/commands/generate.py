@@ -122,10 +122,7 @@ def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of the generation config that the command line sets."""
     names = ("guidance_scale",) if arguments.greedy else ("temperature", "top_p", "guidance_scale")
     chosen = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    if arguments.greedy or chosen.keys() & {"temperature", "top_p"}:
-        # a model's own config may decode greedily, which a temperature would not change
-        chosen["do_sample"] = not arguments.greedy
-    return chosen
+    return {"do_sample": False, **chosen} if arguments.greedy else chosen
 
 
 def wants_color() -> bool:

@@ -26,7 +26,7 @@ from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import read_json
 
 # increase this when a change to the code changes the cache files of a source
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 REPORT = "report.json"
 # the column of the texts without their headers, which has another name in each corpus
 RUNNING_TEXT = "<running text>"

@@ -4,8 +4,10 @@ Every figure of generated reviews is also computed for as many real held-out rev
 something only in comparison. ``docs/evaluation.md`` explains each figure.
 """
 
+import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,23 +93,29 @@ def evaluate(subject: Subject) -> EvaluationReport:
     held_out, folder = reviews.splits[config.split], output_folder(config)
     model.to(PartialState().device)
     logger.info(f"scoring {len(held_out):,} reviews, then generating at most {config.texts:,} (the setting texts)")
-    generator = ReviewGenerator(model, tokenizer, config.batch_size, config.seed)
-    real = _with_room(config, generator, held_out)
-    predictions = predict(model, tokenizer, list(texts(held_out)), config.data.line_breaks)
+    prompted = _with_room(subject)
+    scored = list(texts(held_out))
+    predictions = predict(model, tokenizer, scored, config.data.line_breaks)
     if not any(prediction.has_known_word(tokenizer.unk_token_id) for prediction in predictions):
         raise no_known_word(config.split)
-    report = _report(config, generator, reviews, real, predictions)
+    generator = ReviewGenerator(model, tokenizer, config.batch_size, config.seed)
+    report = _report(config, generator, reviews, prompted, predictions, _fingerprint(scored))
     _save_plots(folder, config, held_out, predictions)
     write_json(folder / run_folder.METRICS, report.to_dict())
     return report
 
 
-def _with_room(config: ScoreConfig, generator: ReviewGenerator, held_out: Dataset) -> Dataset:
+def _with_room(subject: Subject) -> Dataset:
     """Return the reviews whose descriptions can be generated; see :func:`with_room`."""
-    real = with_room(held_out, ReviewTemplate.from_config(config.data), generator)
-    if not len(real):
+    held_out, template = subject.reviews.splits[subject.config.split], ReviewTemplate.from_config(subject.config.data)
+    prompted = with_room(held_out, template, subject.tokenizer, subject.model.config.max_position_embeddings)
+    if not len(prompted):
         raise UserError("data: no review's header leaves the model a position: shorten data.prompt_fields")
-    return real
+    return prompted
+
+
+def _fingerprint(scored: Sequence[str]) -> str:
+    return hashlib.blake2b("\0".join(scored).encode(), digest_size=12).hexdigest()
 
 
 def _require_unseen(config: ScoreConfig, model_folder: Path) -> None:
@@ -151,13 +159,14 @@ def _report(
     config: ScoreConfig,
     generator: ReviewGenerator,
     reviews: Reviews,
-    held_out: Dataset,
+    prompted: Dataset,
     predictions: list[Prediction],
+    texts_fingerprint: str,
 ) -> EvaluationReport:
-    """Generate texts for reviews of ``held_out``, and compute all sections."""
+    """Generate texts for reviews of ``prompted``, and compute all sections."""
     template = ReviewTemplate.from_config(config.data)
     train = read_reviews(reviews.splits["train"], template)
-    real = read_reviews(sample_reviews(held_out, config.texts, config.seed), template)
+    real = read_reviews(sample_reviews(prompted, config.texts, config.seed), template)
     longest = longest_description(real, generator.tokenizer)
     compared = {
         "generated": generator.continuations(real.headers, longest, "writing reviews"),
@@ -170,7 +179,7 @@ def _report(
     return EvaluationReport(
         model=config.model,
         split=config.split,
-        data_fingerprint=reviews.fingerprint,
+        texts_fingerprint=texts_fingerprint,
         likelihood=likelihood(predictions, generator.tokenizer),
         baselines=baselines(texts(reviews.splits["train"]), predictions, generator.tokenizer),
         copying={

@@ -82,13 +82,13 @@ def read_reviews(split: Dataset, template: ReviewTemplate) -> ReviewParts:
     return ReviewParts(headers, column(split, template.text_field), labels)
 
 
-def with_room(split: Dataset, template: ReviewTemplate, generator: ReviewGenerator) -> Dataset:
+def with_room(split: Dataset, template: ReviewTemplate, tokenizer: PreTrainedTokenizerFast, positions: int) -> Dataset:
     """Return the reviews whose headers leave a position for a description; the log says how many do not."""
     headers = [template.header(record) for record in _records(split, template)]
-    limit = generator.model.config.max_position_embeddings
-    fitting = [index for index, ids in enumerate(prompt_ids(generator.tokenizer, headers)) if len(ids) < limit]
+    fitting = [index for index, ids in enumerate(prompt_ids(tokenizer, headers)) if len(ids) < positions]
     if missing := len(split) - len(fitting):
-        logger.warning(f"headers: {missing:,} of {len(split):,} fill the model's {limit:,} positions and are left out")
+        filled = f"{missing:,} of {len(split):,} fill the model's {positions:,} positions"
+        logger.warning(f"headers: {filled} and are left out")
     return split.select(fitting)
 
 

@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import shorten
 
 import numpy as np
 
+from wine_gpt.data.records import shorten
 from wine_gpt.evaluation.bootstrap import Floats, Interval, nats_per_word
 from wine_gpt.evaluation.predictions import Bools, Prediction
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
@@ -74,7 +74,7 @@ def save_loss_by_label(path: Path, field: str, labels: Sequence[str], prediction
         axes.plot([interval.low, interval.high], [row, row], color=PALE, linewidth=3)
         legend = f"mean, {interval.level:.0%} interval" if row == 0 else None
         axes.plot(interval.value, row, color=WINE, marker="o", linestyle="", label=legend)
-    names = [f"{shorten(label, LABEL_LENGTH, placeholder=' …')} ({len(by_label[label])})" for label, _ in rows]
+    names = [f"{shorten(label, LABEL_LENGTH)} ({len(by_label[label])})" for label, _ in rows]
     # otherwise matplotlib reads text between "$" as a formula
     axes.set_yticks(range(len(rows)), names, parse_math=False)
     axes.set_title(f"{field} (reviews)", fontsize="medium", loc="left", parse_math=False)

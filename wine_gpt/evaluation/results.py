@@ -118,7 +118,7 @@ class EvaluationReport:
     Attributes:
         model: folder or Hub id.
         split: whose reviews were scored.
-        data_fingerprint: of the reviews, see :class:`wine_gpt.data.Reviews`; none in earlier files.
+        texts_fingerprint: a hash of the scored texts and their order; none in earlier files.
         likelihood: of the split's texts.
         baselines: nats per word of n-gram models by name, over the words of ``likelihood``; empty in earlier files.
         copying: by kind of text: ``generated``, ``real``, ``continued`` (from the first halves of training texts).
@@ -130,7 +130,7 @@ class EvaluationReport:
 
     model: str
     split: str
-    data_fingerprint: str | None
+    texts_fingerprint: str | None
     likelihood: Likelihood
     baselines: dict[str, float]
     copying: dict[str, CopyingResult]
@@ -144,7 +144,7 @@ class EvaluationReport:
         return {
             "model": self.model,
             "split": self.split,
-            "data_fingerprint": self.data_fingerprint,
+            "texts_fingerprint": self.texts_fingerprint,
             "likelihood": self.likelihood.to_dict(),
             "baselines": self.baselines,
             "copying": {kind: result.to_dict() for kind, result in self.copying.items()},
@@ -165,7 +165,7 @@ class EvaluationReport:
         return cls(
             model=figures["model"],
             split=figures["split"],
-            data_fingerprint=figures.get("data_fingerprint"),
+            texts_fingerprint=figures.get("texts_fingerprint"),
             likelihood=Likelihood.from_dict(figures["likelihood"]),
             baselines=figures.get("baselines", {}),
             copying={kind: CopyingResult.from_dict(result) for kind, result in figures["copying"].items()},

@@ -30,7 +30,7 @@ def compare(reports: Sequence[EvaluationReport]) -> str:
     ordered = sorted(reports, key=lambda report: report.likelihood.bits_per_character)
     header = ["comparison", *figures]
     rows = [[f"  {one.model}", *(_format(one.likelihood.to_dict()[name]) for name in figures)] for one in ordered]
-    texts = {(report.split, report.data_fingerprint) for report in reports}
+    texts = {report.texts_fingerprint for report in reports}
     note = "" if len(texts) == 1 else "\nnot comparable: the models were scored on different reviews"
     return _aligned([header, *rows]) + note
 

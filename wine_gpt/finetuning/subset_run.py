@@ -154,10 +154,10 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         if importlib.util.find_spec("evaluate") is None:
             return None
         held_out = concatenate_datasets([self.reviews.texts["test"], self.reviews.texts["validation"]])
-        generator = ReviewGenerator(model, self.base.tokenizer, COPY_CHECK_BATCH, self.config.training.seed)
-        held_out = with_room(held_out, self.base.template, generator)
+        held_out = with_room(held_out, self.base.template, self.base.tokenizer, model.config.max_position_embeddings)
         if not len(held_out):
             return None
+        generator = ReviewGenerator(model, self.base.tokenizer, COPY_CHECK_BATCH, self.config.training.seed)
         real = read_reviews(held_out.select(range(min(len(held_out), COPY_CHECK_TEXTS))), self.base.template)
         generated = generator.continuations(
             real.headers, longest_description(real, self.base.tokenizer), "writing reviews"

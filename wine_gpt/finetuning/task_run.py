@@ -50,14 +50,21 @@ class TaskRun(ABC, Generic[MetricsT]):
         base: the model to fine-tune.
         config: see :class:`FinetuneConfig`.
         accelerator: for the device, the index of this process and the number of processes.
-        task_settings: the task's settings that must be equal to resume from a checkpoint.
+        task_settings: the task's settings that must be equal to resume, and to be the same finished run.
+        step_settings: further values that change what a step computes, and must be equal to resume from a checkpoint.
 
     Attributes:
         resume_key: all values that must be equal to resume; the metrics file has them as ``settings``.
     """
 
     def __init__(
-        self, folder: Path, base: Base, config: FinetuneConfig, accelerator: Accelerator, task_settings: JsonObject
+        self,
+        folder: Path,
+        base: Base,
+        config: FinetuneConfig,
+        accelerator: Accelerator,
+        task_settings: JsonObject,
+        step_settings: JsonObject | None = None,
     ) -> None:
         self.folder = folder
         self.base = base
@@ -68,6 +75,7 @@ class TaskRun(ABC, Generic[MetricsT]):
             **task_settings,
             **{"base": base.sha256, "data": base.fingerprint},
         }
+        self._step_settings = step_settings or {}
 
     @abstractmethod
     def read_metrics(self, content: JsonObject) -> MetricsT:
@@ -94,6 +102,7 @@ class TaskRun(ABC, Generic[MetricsT]):
         """
         checkpoints = self.folder / run_folder.CHECKPOINTS
         found: list[MetricsT | None] = [None]
+        is_locked = False
         with contextlib.ExitStack() as stack:
             with shared_errors():
                 # the main process decides for all, because the others may see another disk
@@ -102,6 +111,7 @@ class TaskRun(ABC, Generic[MetricsT]):
                     # a finished run that was killed before the end has left checkpoints
                     if found[0] is None or checkpoints.exists():
                         stack.enter_context(run_folder.locked(self.folder))
+                        is_locked = True
             broadcast_object_list(found)
             metrics = found[0]
             if metrics is not None:
@@ -109,7 +119,7 @@ class TaskRun(ABC, Generic[MetricsT]):
             else:
                 metrics = self.run()
                 self.accelerator.free_memory()
-        if self.accelerator.is_main_process and checkpoints.exists():
+        if is_locked:
             # checkpoints are needed only to resume, and are larger than the model
             shutil.rmtree(checkpoints)
         return metrics
@@ -133,8 +143,8 @@ class TaskRun(ABC, Generic[MetricsT]):
 
     def make_trainer(self, objective: Objective[LossT]) -> Trainer[LossT]:
         """Return a trainer whose checkpoints are in the run's folder."""
-        checkpoints = self.folder / run_folder.CHECKPOINTS
-        return Trainer(objective, self.config.training, self.accelerator, checkpoints, self.resume_key)
+        checkpoints, key = self.folder / run_folder.CHECKPOINTS, {**self.resume_key, **self._step_settings}
+        return Trainer(objective, self.config.training, self.accelerator, checkpoints, key)
 
     def start(self, trainer: Trainer[Any], name: str) -> None:
         """Resume if the config says so, clear the folder, and start the trackers.

@@ -150,6 +150,9 @@ def generate_ids(
     model.eval()
     set_seed(seed)
     streamer = settings.pop("streamer", None)
+    if settings.keys() & {"temperature", "top_k", "top_p"}:
+        # a model's own config may decode greedily, which these would not change
+        settings.setdefault("do_sample", True)
     negative = {name: settings.pop(name) for name in NEGATIVE_PROMPT if name in settings}
     scale = settings.get("guidance_scale")
     if not (scale is None or (isinstance(scale, int | float) and math.isfinite(scale))):

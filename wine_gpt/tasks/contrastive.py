@@ -152,7 +152,7 @@ def with_two_words(splits: DatasetDict) -> DatasetDict:
     """Leave out the tokenized descriptions of fewer than two words, because one of their halves would be empty."""
     # with [BOS] and [EOS]
     return DatasetDict(
-        {name: split.select(np.flatnonzero(np.array(split["length"]) >= 4)) for name, split in splits.items()}
+        {name: split.select(np.flatnonzero(np.array(split["length"][:]) >= 4)) for name, split in splits.items()}
     )
 
 

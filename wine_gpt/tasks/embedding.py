@@ -18,7 +18,7 @@ from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.finetuning.task_run import TaskRun, finish_task, require_held_out
 from wine_gpt.modeling.pretrained import quiet_transformers, save_model
-from wine_gpt.processes import main_process_first
+from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.tasks.contrastive import (
     HALVES_VERSION,
     Contrastive,
@@ -96,13 +96,14 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
     def __init__(self, base: Base, reviews: Reviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
         # the loss depends on the micro-batches, because the reviews of one are each other's negatives
         micro_batches = config.training.micro_batches or accelerator.num_processes
-        settings = {"task": config.task, "training.micro_batches": micro_batches, "halves_version": HALVES_VERSION}
-        super().__init__(Path(config.output_dir), base, config, accelerator, settings)
+        step = {"training.micro_batches": micro_batches, "halves_version": HALVES_VERSION}
+        super().__init__(Path(config.output_dir), base, config, accelerator, {"task": config.task}, step)
         texts = running_texts(reviews.splits, base.template.text_field)
         self.tokenized = with_two_words(
             main_process_first(lambda: tokenize_splits(texts, base.tokenizer, RUNNING_TEXT))
         )
-        require_held_out(self.tokenized, "a description of two words")
+        with shared_errors():
+            require_held_out(self.tokenized, "a description of two words")
 
     def read_metrics(self, content: JsonObject) -> EmbeddingMetrics:
         """Read the content of the metrics file."""

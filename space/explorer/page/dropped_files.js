@@ -9,13 +9,21 @@ const MOST_FILES = 1000;
 export async function filesOf(transfer) {
   // entries must be read before the event ends
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
-  // the full path of what lies in a dropped folder begins with a slash and the folder's name
-  const skipped = entries.length === 1 && entries[0].isDirectory ? 2 : 1;
-  const files = (await fileEntriesOf(entries)).map(async (entry) => {
+  const files = await fileEntriesOf(entries), folder = modelFolder(files.map(({ fullPath }) => fullPath));
+  const ofModel = files.filter(({ fullPath }) => fullPath.startsWith(folder));
+  return Promise.all(ofModel.map(async (entry) => {
     /** @type {File} */ const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    return new File([file], entry.fullPath.split("/").slice(skipped).join("/"));
-  });
-  return Promise.all(files);
+    return new File([file], entry.fullPath.slice(folder.length));
+  }));
+}
+
+/**
+ * @param {string[]} paths of files, those at the top first
+ * @returns {string} the folder of the first model, with a slash at its end, because a folder of runs holds several
+ */
+function modelFolder(paths) {
+  const config = paths.find((path) => path.endsWith("/config.json")) ?? "/";
+  return config.slice(0, config.lastIndexOf("/") + 1);
 }
 
 /**
