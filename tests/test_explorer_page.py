@@ -526,6 +526,7 @@ def test_the_tour_shows_each_step_on_the_live_model(opened: Open) -> None:
             if step == 4:
                 page.screenshot(path=SCREENSHOTS / "tour-phone-light.png")
                 assert serious(page, ".tour") == []
+            settle(page)
             tour.get_by_role("button", name="Next" if step < 8 else "Finish").click()
         assert shown == ["next", "map", "scores", "heads", "lens", "next", "next", "guess"]
         expect(tour).to_be_hidden()
@@ -771,8 +772,11 @@ def test_a_model_without_words_writes_guesses_and_tours_without_a_library(
         page.locator("button.choice").first.click()
         expect(page.locator(".verdict")).to_contain_text("Your surprise: ")
         page.get_by_role("button", name="Take the tour").click()
-        for _ in range(8):
+        for step in range(1, 9):
+            expect(page.locator(".tour")).to_contain_text(f"{step} of 8: ")
             expect(page.locator(".tour-text")).not_to_contain_text(re.compile(r"(each|every|next|another) word"))
+            # a click is lost if the page moves under it
+            settle(page)
             page.locator(".tour-next").click()
         expect(page.locator(".tour")).to_be_hidden()
         page.screenshot(path=SCREENSHOTS / f"explorer-{other_kind}.png", full_page=True)

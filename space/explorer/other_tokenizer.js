@@ -69,7 +69,8 @@ class OtherTokenizer {
 
   /** @param {ArrayLike<number>} ids */
   decode(ids) {
-    return this.#library.decode(Array.from(ids), { skip_special_tokens: true });
+    // the library refuses to decode nothing
+    return ids.length ? this.#library.decode(Array.from(ids), { skip_special_tokens: true }) : "";
   }
 
   /**

@@ -47,21 +47,22 @@ export function parseAddress(search, tabs) {
 /**
  * @param {import("./store.js").State} state
  * @param {string} href the page's current address, whose model and lang are kept
- * @returns {string} of dropped files only the prompt and the settings, because no link names the files and other models have other ids
+ * @returns {string} of dropped files only the prompt and the settings
  */
 export function addressOf(state, href) {
   const { source, prompt, begun, settings, edited, reason, ids, given, chosen, tab, layer, head, surprise, switchedOff } = state;
-  const named = source?.files ? ["lang"] : ["model", "revision", "lang"];
-  const link = new URL(href), kept = named.map((name) => [name, link.searchParams.get(name)]);
-  const whole = (!edited && reason !== "stopped") || Boolean(source?.files);
+  const link = new URL(href), kept = (/** @type {string} */ name) => link.searchParams.get(name);
+  const needsIds = begun !== null && (edited || reason === "stopped");
+  // no link names dropped files, and ids, positions and heads mean something else in another model
+  const ofModel = source?.files ? {} : {
+    model: kept("model"), revision: kept("revision"), ids: needsIds ? ids.slice(given).join(".") : null,
+    word: chosen, layer, head, off: switchedOff.length ? switchedOff.map((pair) => pair.join(".")).join("_") : null,
+  };
   const values = {
-    ...Object.fromEntries(kept),
-    prompt: begun ?? prompt,
+    ...ofModel,
+    lang: kept("lang"), prompt: begun ?? prompt,
     temperature: round(settings.temperature), top_k: settings.topK, top_p: round(settings.topP), length: settings.length, seed: settings.seed,
-    ids: whole || begun === null ? null : ids.slice(given).join("."),
-    word: chosen, tab: tab === "next" ? null : tab, layer, head,
-    surprise: surprise ? 1 : null,
-    off: switchedOff.length ? switchedOff.map((pair) => pair.join(".")).join("_") : null,
+    tab: tab === "next" ? null : tab, surprise: surprise ? 1 : null,
   };
   link.search = "";
   for (const [name, value] of Object.entries(values)) if (value !== null) link.searchParams.set(name, String(value));
