@@ -652,12 +652,17 @@ def damage(site: Path) -> None:
     save_file(weights, site / "damaged" / "model.safetensors", {"format": "pt"})
 
 
+def pick_files(page: Page, run: Path) -> None:
+    """Open a model from files of the visitor, without its tokenizer."""
+    page.get_by_text("Another model").click()
+    page.locator(".files").set_input_files([run / "config.json", run / "model.safetensors"])
+    expect(page.locator(".hint")).to_contain_text("Type ids, such as: 12 7 105.")
+    written(page)
+
+
 def test_dropped_files_without_a_tokenizer_run_on_ids(opened: Open, toy_run: Path) -> None:
     with opened() as page:
-        page.get_by_text("Another model").click()
-        page.locator(".files").set_input_files([toy_run / "config.json", toy_run / "model.safetensors"])
-        expect(page.locator(".hint")).to_contain_text("Type ids, such as: 12 7 105.")
-        written(page)
+        pick_files(page, toy_run)
         page.locator(".prompt").fill("1 20 <b>")
         page.get_by_role("button", name="Write a text").click()
         expect(page.get_by_role("alert")).to_contain_text("“<b>” is no id")
@@ -668,10 +673,8 @@ def test_dropped_files_without_a_tokenizer_run_on_ids(opened: Open, toy_run: Pat
 
 def test_a_link_of_dropped_files_names_neither_another_model_nor_their_ids(opened: Open, toy_run: Path) -> None:
     with opened({**LINK, "model": "./model/", "lang": "en"}) as page:
-        page.get_by_text("Another model").click()
-        page.locator(".files").set_input_files([toy_run / "config.json", toy_run / "model.safetensors"])
+        pick_files(page, toy_run)
         expect(page.locator(".model-name")).to_have_text("config.json")
-        written(page)
         page.locator(".prompt").fill("1 20 30")
         page.get_by_role("button", name="Write a text").click()
         expect(page).to_have_url(re.compile("prompt=1"))

@@ -108,7 +108,7 @@ class TrainStep:
         self.plan = plan
         self.config = config
         self.accelerator = accelerator
-        self.micro_batches = config.micro_batches or accelerator.num_processes
+        self.micro_batches = micro_batches_of(config, accelerator)
         _require_divisible(self.micro_batches, accelerator.num_processes, plan.smallest)
         # Muon's matmuls have the precision of the model's matmuls
         dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
@@ -245,6 +245,11 @@ class TrainStep:
     def _gradients_are_finite(self) -> bool:
         gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
         return all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+
+
+def micro_batches_of(config: TrainingConfig, accelerator: Accelerator) -> int:
+    """Return the number of micro-batches that all processes together divide a batch into."""
+    return config.micro_batches or accelerator.num_processes
 
 
 def _require_divisible(micro_batches: int, processes: int, smallest_batch: int) -> None:
