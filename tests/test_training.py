@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from support.toy_training import BOS, EOS, MODEL, TRAINING, make_splits, make_to
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedTokenizerFast
 
+from wine_gpt import progress
 from wine_gpt.config import TrainingConfig
 from wine_gpt.data.batching import Indices, collate
 from wine_gpt.errors import UserError
@@ -92,6 +94,27 @@ def test_resuming_at_any_checkpoint_ends_bit_for_bit_the_same(
         assert all(torch.equal(expected[name], found[name]) for name in expected)
         assert state.curve == whole_state.curve
         assert state.epochs == whole_state.epochs
+
+
+def test_the_rate_shown_after_resuming_is_that_of_the_resumed_steps(
+    tmp_path: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    splits: DatasetDict,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_trainer(tmp_path, tokenizer, splits).run()
+    first, *_ = sorted(tmp_path.glob("step-*"))
+    found = checkpoint.load(first)
+    found.state["training"]["seconds"] = 1e9
+    resumed = make_trainer(tmp_path / "faster", tokenizer, splits)
+    resumed.resume(found)
+    monkeypatch.setattr(progress, "PLAIN_INTERVAL", 0.0)
+    capsys.readouterr()
+    resumed.run()
+    rates = [int(rate.replace(",", "")) for rate in re.findall(r"([\d,]+) tokens/s", capsys.readouterr().err)]
+    assert len(rates) == resumed.plan.total_steps - found.step
+    assert all(rate > 0 for rate in rates)
 
 
 def test_the_best_weights_of_an_earlier_epoch_are_saved_again(

@@ -97,6 +97,8 @@ class Trainer(Generic[LossT]):
             accelerator,
         )
         self.state = TrainingState()
+        # the tokens and seconds of the run that is resumed, which may have been on another machine
+        self._earlier = (0, 0.0)
         self.energy_meter = EnergyMeter()
         self.on_step: Callable[[int, list[Indices]], None] = lambda step, micro_batches: None
         self.on_checkpoint: Callable[[Path], None] = lambda path: None
@@ -239,6 +241,7 @@ class Trainer(Generic[LossT]):
                 nothing is changed.
         """
         self.state, changed = self.checkpoints.restore(found, self.objective.read_score)
+        self._earlier = (self.state.total_tokens, self.state.seconds)
         if changed:
             logger.info(f"note: the last bits of the result may differ, because the runtime changed: {changed}")
 
@@ -271,6 +274,13 @@ class Trainer(Generic[LossT]):
             mixed_precision=self.accelerator.mixed_precision,
             energy_kwh=state.energy_kwh,
         )
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The mean rate since the training started or was resumed; 0 before the first step."""
+        tokens, seconds = self._earlier
+        passed = self.state.seconds - seconds
+        return (self.state.total_tokens - tokens) / passed if passed else 0.0
 
     def _stop_if_signaled(self, shutdown: GracefulShutdown) -> None:
         """Save a checkpoint and raise :class:`RunInterrupted` on all processes if any process got a signal."""
@@ -308,13 +318,13 @@ class Trainer(Generic[LossT]):
         figures = {
             f"train/nats_per_{self.objective.unit}": loss,
             "train/learning_rate": learning_rate(self.state.step - 1, self.plan.total_steps, self.config),
-            "train/tokens_per_second": self.state.tokens_per_second,
+            "train/tokens_per_second": self.tokens_per_second,
         }
         self.accelerator.log(figures, step=self.state.step)
 
     def _note(self) -> str:
         loss = f"loss {self.state.curve[-1][1]:.3f}, " if self.state.curve else ""
-        return f"{loss}{self.state.tokens_per_second:,.0f} tokens/s"
+        return f"{loss}{self.tokens_per_second:,.0f} tokens/s"
 
 
 def _describe(validation: ValidationScore, is_best: bool) -> str:

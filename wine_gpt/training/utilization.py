@@ -68,9 +68,9 @@ def suggest_batch_tokens(trainer: Trainer[LanguageModelLoss], least_steps: int) 
 def log_utilization(trainer: Trainer[LanguageModelLoss]) -> None:
     """On a GPU, log the fraction of its arithmetic that a finished training used."""
     device, processes = _known_gpu(trainer), trainer.accelerator.num_processes
-    if device is not None and trainer.state.seconds:
+    rate = trainer.tokens_per_second
+    if device is not None and rate:
         name, peak = device
-        rate = trainer.state.tokens_per_second
         used = rate * _flops_per_token(trainer) / (peak * processes)
         logger.info(f"{rate:,.0f} tokens/s on {processes} x {name}: MFU {used:.1%} of {peak / 1e12:,.0f} TFLOP/s each")
 
