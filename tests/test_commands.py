@@ -238,7 +238,7 @@ def test_the_printed_commands_are_those_that_the_user_has(
 )
 def test_the_command_to_resume_has_the_flag_once(monkeypatch: pytest.MonkeyPatch, flags: list[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["wine-gpt", "pretrain", "base.yaml", *flags, "--output_dir", "runs/x"])
-    assert command_names.resume_command() == "wine-gpt pretrain base.yaml --output_dir runs/x --resume"
+    assert command_names.resume_command([]) == "wine-gpt pretrain base.yaml --output_dir runs/x --resume"
 
 
 @pytest.mark.parametrize("name", ["base.yaml", "configs/base.yaml", "configs/finetune/full.yaml"])

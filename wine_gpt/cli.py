@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import NoReturn, ParamSpec
 
-from wine_gpt.command_names import program_name, resume_command
+from wine_gpt.command_names import launcher_command, program_name, resume_command
 from wine_gpt.errors import LONE_SURROGATE, RunInterrupted, UserError, is_out_of_memory, one_line
 from wine_gpt.imports import limit_openmp_spin
 from wine_gpt.processes import prints, wait_until_printed
@@ -70,6 +70,8 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
         limit_openmp_spin()
         prepare_streams()
         configure_logging()
+        # now, because a launcher that is killed leaves its processes to save and to print how to resume
+        launcher = launcher_command()
         with _recorded_interrupt() as interrupt:
             try:
                 _require_docstrings()
@@ -80,7 +82,7 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
                 _print_once(f"error: {error}", error)
                 raise SystemExit(2) from None
             except RunInterrupted as stopped:
-                _print_once(f"{stopped}; to resume: {resume_command()}", stopped)
+                _print_once(f"{stopped}; to resume: {resume_command(launcher)}", stopped)
                 raise SystemExit(128 + stopped.signal) from None
             except BrokenPipeError:
                 discard_output(sys.stdout)
@@ -121,7 +123,7 @@ def command_main(name: str) -> Callable[[], None]:
 def _refusal_of_device(error: BaseException) -> str:
     """Return what the device can't do and what helps, an empty string for other errors."""
     if is_out_of_memory(error):
-        return "out of memory: lower the batch size or the model's sizes"
+        return "out of memory: raise training.micro_batches on a GPU, or lower the batch size or the model's sizes"
     if "MPS" in str(error) and isinstance(error, NotImplementedError | TypeError | RuntimeError):
         cpu = "PYTORCH_ENABLE_MPS_FALLBACK=1 for this operation, or ACCELERATE_USE_CPU=true for all"
         return f"Apple's GPU (MPS) can't compute this: use the CPU, with the variable {cpu}"

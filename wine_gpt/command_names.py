@@ -1,8 +1,13 @@
 """What a user types for this command and others: the names of ``wine-gpt``'s commands or of the scripts."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
+
+import psutil
+
+from wine_gpt.processes import has_launcher
 
 
 def command_line() -> str:
@@ -28,19 +33,29 @@ def sibling_command(command: str) -> str:
     return f"python {script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script}"
 
 
-def resume_command() -> str:
-    """Return the command that resumes this process's run, with the launcher that started it."""
-    from torch.distributed import is_torchelastic_launched
+def launcher_command() -> list[str]:
+    """Return the command line of the launcher, of which this process's arguments are the end; empty without one."""
+    if not has_launcher():
+        return []
+    try:
+        _, *words = psutil.Process(os.getppid()).cmdline()
+    # another user's process, or one that has just ended
+    except (psutil.Error, ValueError):
+        return []
+    if words[-len(sys.argv) :] != sys.argv:
+        return []
+    return ["python", *words] if words[0] == "-m" else [Path(words[0]).name, *words[1:]]
 
+
+def resume_command(launcher: list[str]) -> str:
+    """Return the command that resumes this process's run, with what :func:`launcher_command` returned at its start."""
     words, flag = [], ""
-    for word in shlex.split(command_line()):
+    for word in launcher or shlex.split(command_line()):
         if word.startswith("--"):
             flag = word.partition("=")[0]
         # with the flag's value
         if flag not in ("--overwrite", "--resume"):
             words.append(word)
-    if is_torchelastic_launched():
-        words[: 1 if words[0] == "python" else 0] = ["accelerate", "launch"]
     return shlex.join([*words, "--resume"])
 
 

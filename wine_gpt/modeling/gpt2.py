@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # a dependency of accelerate
+import psutil
 import torch
 from accelerate.utils import set_seed
 from transformers import (
