@@ -285,6 +285,15 @@ def test_an_incomplete_cache_of_a_killed_run_is_ignored(tmp_path: Path, cache: P
     assert not incomplete.exists()
 
 
+@pytest.mark.parametrize("lost", ["test.arrow", "report.json"])
+def test_a_cache_that_lost_a_file_is_made_again(tmp_path: Path, cache: Path, lost: str) -> None:
+    config = DataConfig(path=write(tmp_path / "a.json", json_text(RECORDS)))
+    expected = rows_of(load_reviews(config))
+    (entry,) = [entry for entry in (cache / "wine_gpt").iterdir() if entry.is_dir()]
+    (entry / lost).unlink()
+    assert rows_of(load_reviews(config)) == expected
+
+
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, cache: Path) -> None:
     cache.write_text("a file in its place")
     message = load_error(write(tmp_path / "a.json", json_text(RECORDS)))

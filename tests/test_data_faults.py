@@ -164,8 +164,8 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "suffix": ("a.dat", "wine", "the suffix tells no format; known are .json"),
     "no zip": ("a.zip", "wine", "is no zip file, or a damaged one"),
     "no Parquet": ("a.parquet", "wine", "is no parquet file, or a damaged one"),
-    "page for zip": ("archive.zip", "\n<!DOCTYPE html><html>", "is an HTML page, not zip: log in to Kaggle"),
-    "page for JSON": ("a.json", "<html><head>", "is an HTML page, not json: log in to Kaggle and download again"),
+    "page for zip": ("archive.zip", "\n<!DOCTYPE html><html>", "is an HTML page, not zip: download the file itself"),
+    "page for JSON": ("a.json", "<html><head>", "is an HTML page, not json: download the file itself"),
 }
 
 

@@ -311,6 +311,13 @@ def test_a_shape_of_json_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert notes(tmp_path / "chunks.json", READ_SHAPES[shape]) == TEXTS
 
 
+def test_an_index_that_a_column_lacks_is_a_record_without_it(tmp_path: Path) -> None:
+    columns = {"kind": {"0": "a", "2": "c"}, "note": {"0": "x", "1": "y", "2": "z"}}
+    (tmp_path / "a.json").write_text(json.dumps(columns))
+    report = load_reviews(DataConfig(path=str(tmp_path / "a.json"), **OWN, **ALL_TRAIN)).report
+    assert (report.read, report.dropped["kind"], report.kept) == (3, 1, 2)
+
+
 def test_a_file_of_one_record_is_read(tmp_path: Path) -> None:
     for indent in (None, 2):
         assert notes(tmp_path / f"{indent}.json", json.dumps(RECIPES[0], indent=indent)) == ["note 0"]

@@ -59,6 +59,7 @@ CASES: dict[str, tuple[str | None, Wanted, str]] = {
     "no configuration": (None, dataset(), CONFIGURATIONS),
     "unknown revision": (None, dataset(name="reds", revision="v9"), f"{NAMED} has no revision 'v9'"),
     "unknown dataset": (None, {"path": "org/none"}, "data.path: the Hub's dataset 'org/none' is not there, or is pri"),
+    "id that no dataset can have": (None, {"path": "org/a--b"}, "data.path: the Hub's dataset 'org/a--b' can't be l"),
     "gated dataset, no token": (None, {"path": GATED}, f"data.path: the Hub's dataset '{GATED}' {ADVICE}"),
     "gated dataset, no access": (READER, {"path": GATED}, f"data.path: the Hub's dataset '{GATED}' {ADVICE}"),
     "gated dataset, access": (WRITER, {"path": GATED}, "gated wine number "),

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -173,6 +174,18 @@ def test_a_text_of_invisible_characters_is_blank(tmp_path: Path, text: str) -> N
 def test_several_spellings_are_one_line(tmp_path: Path) -> None:
     report = reviews_of(tmp_path / "a.jsonl", with_values("country", ["-"] * 3 + ["NA"] * 4)).report
     assert "7 values of country read '-', 'NA': data.missing '-,NA' makes them null" in str(report)
+
+
+def test_spellings_of_several_columns_are_one_setting(tmp_path: Path) -> None:
+    records = [{**record, "province": "None"} for record in with_values("country", ["NA"] * 12)[:12]] + RECORDS[12:]
+    report = reviews_of(tmp_path / "a.jsonl", records, missing=("?",)).report
+    (advice,) = [line for line in str(report).splitlines() if "data.missing" in line]
+    assert "12 values of country read 'NA'" in advice
+    assert "12 values of province read 'None'" in advice
+    (setting,) = re.findall("data.missing '(.*)' makes them null", advice)
+    missing = tuple(setting.split(","))
+    assert set(missing) == {"?", "NA", "None"}
+    assert "data.missing" not in str(reviews_of(tmp_path / "b.jsonl", records, missing=missing).report)
 
 
 @pytest.mark.parametrize("word", ["Nan", "none", "Na", "Namibia", "Null Vineyard", "nan bread", "---", "N"])

@@ -138,7 +138,7 @@ def test_a_text_that_spells_a_special_token_has_plain_words(
 
 
 # NFC makes one letter of e and an accent, punctuation of ; and `, and a letter of = and a stroke
-@given(st.text(alphabet=st.sampled_from("aBcΣÉİ ’'.,:-5\n\\e=\u0301\u0338\u037e\u1fef\u212a"), max_size=40))
+@given(st.text(alphabet=st.sampled_from("aBcΣÉİ ’'.,:-5\n\r\\e=\u0301\u0338\u037e\u1fef\u212a"), max_size=40))
 @example("a\u037eb")
 @example("caffe\u0300 e\u0301te\u0301, =\u0338")
 @example("e\u0301\n\n e\u0301te\u0301\n")
@@ -149,6 +149,18 @@ def test_word_ends_are_positions_in_the_text(text: str) -> None:
         assert len(ends) == len(words)
         for end, word in zip(ends, words, strict=True):
             assert class_words(text[:end], line_breaks)[-1] == word
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "word"}, "tokenizer.kind is 'word': must be one of words, characters, bpe"),
+        ({"vocab_size": 2}, "tokenizer.vocab_size is 2: must be at least 3"),
+    ],
+    ids=str,
+)
+def test_a_kind_or_a_size_that_is_impossible_is_refused(settings: dict[str, Any], message: str) -> None:
+    assert message in refused(train_tokenizer, ["wine"], **settings)
 
 
 def test_texts_without_a_word_are_refused() -> None:

@@ -429,6 +429,7 @@ class ScoreConfig:
         """Check the ranges."""
         require_types(self)
         require(self.model != "", "model", self.model, "name a folder or a model on the Hub")
+        require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
         require(self.split in ("test", "validation"), "split", self.split, "must be test or validation")
         for name in ("texts", "batch_size", "min_reviews"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")

@@ -24,7 +24,7 @@ from wine_gpt.yaml_files import Settings, Types, empty_advice, from_text, read_s
 INHERIT = "inherit"
 # other tools' keys for the same
 NOT_INHERIT = ("base", "extends", "include", "defaults")
-# how a run was started, which the settings that repeat it leave out
+# flags that the saved config omits, because repeating a run must not resume or overwrite it
 STARTING_FLAGS = ("resume", "overwrite")
 # the values of flags without a value; a boolean flag without one is true
 BARE_FLAGS = {"resume": "latest"}

@@ -32,7 +32,8 @@ def make_folder(folder: Path) -> None:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file, text in UTF-8, so that a reader finds the old or the new content, never a part."""
-    temporary = path.with_name(f".tmp-{path.name}")
+    # with the process's number, because two processes may save the same table
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         sync(temporary)

@@ -42,7 +42,7 @@ class _StandardStream(logging.StreamHandler[TextIO]):
     def __init__(self, name: str) -> None:
         logging.Handler.__init__(self)
         self._name = name
-        self.is_closed = False
+        self.lost_stdout = False
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the message without accelerate's prefix ``[RANK 0]``, because only that process logs."""
@@ -51,7 +51,8 @@ class _StandardStream(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:
         """Drop a message for a closed pipe or terminal; :func:`flushed_stdout` reports the pipe at the end."""
         error = sys.exc_info()[1]
-        self.is_closed = self.is_closed or isinstance(error, BrokenPipeError)
+        if self._name == "stdout" and isinstance(error, BrokenPipeError):
+            self.lost_stdout = True
         if not isinstance(error, OSError):
             super().handleError(record)
 
@@ -67,7 +68,7 @@ def flushed_stdout() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-        if any(getattr(handler, "is_closed", False) for handler in logging.getLogger("wine_gpt").handlers):
+        if any(getattr(handler, "lost_stdout", False) for handler in logging.getLogger("wine_gpt").handlers):
             raise BrokenPipeError
     except OSError as error:
         if error.errno == errno.ENOSPC:

@@ -137,6 +137,7 @@ class RowReader:
             if len(cells) == width and (not following or following.count(self.separator) == width - 1):
                 return cells
             return self._closed_later(line) or self._require_width(cells, width)
+        # quotes are letters if only the cells that ignore them are as many as the header's
         return cells if len(cells) == width != len(row) else row
 
     def _closed_later(self, line: str) -> list[str]:

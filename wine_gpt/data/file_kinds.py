@@ -110,7 +110,8 @@ def refuse_unreadable(head: bytes, name: str, file_name: str) -> None:
         raise UserError(f"{name}: is empty")
     suffix = data_suffix(file_name)
     if HTML.match(head):
-        raise UserError(f"{name}: is an HTML page, not {suffix[1:] or 'data'}: log in to Kaggle and download again")
+        advice = "download the file itself, to which a site such as Kaggle may want a login first"
+        raise UserError(f"{name}: is an HTML page, not {suffix[1:] or 'data'}: {advice}")
     kind = next((kind for pattern, kind in UNREADABLE.items() if re.match(pattern, head)), None)
     if kind is None and archive_kind(head) is None and compression_of(head) is None:
         kind = UNREADABLE_SUFFIXES.get(suffix)

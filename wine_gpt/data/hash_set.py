@@ -1,4 +1,4 @@
-"""Find duplicates by a set of 64-bit hashes whose memory does not grow: long sorted runs are files that are mapped."""
+"""Find duplicates with a set of 64-bit hashes in bounded memory: long sorted runs are mapped from temporary files."""
 
 import tempfile
 from collections.abc import Iterator

@@ -87,8 +87,10 @@ def _require_access(config: DataConfig, name: str) -> None:
         raise UserError(f"{name} is not there, or is private: no file has that name either") from error
     except RevisionNotFoundError as error:
         raise UserError(f"{name} has no revision {config.revision!r}") from error
-    except HfHubHTTPError as error:
-        raise UserError(f"{name} can't be loaded: {one_line(error)}") from error
+    # an id that the Hub does not allow is a ValueError, and so is an answer that is no JSON, as of a login page
+    except (HfHubHTTPError, ValueError) as error:
+        reason = f"can't be loaded: {one_line(error)}"
+        raise UserError(f"{name} {reason}; if you meant a file, no file has that name") from error
     except httpx2.HTTPError as error:
         if not _is_cached(config.path):
             reason = f"the Hub can't be reached: {one_line(error)}"

@@ -145,7 +145,8 @@ def _column_records(value: Record, name: str, columns: RequestedColumns) -> Iter
     parts = [value[key] for key in keys]
     if all(isinstance(part, dict) for part in parts):
         objects = cast(list[Record], parts)
-        return [dict(zip(keys, (part.get(row) for part in objects), strict=True)) for row in objects[0]]
+        rows = dict.fromkeys(itertools.chain.from_iterable(objects))
+        return [dict(zip(keys, (part.get(row) for part in objects), strict=True)) for row in rows]
     if not all(isinstance(part, list) for part in parts):
         return [value]
     lists = cast(list[list[object]], parts)

@@ -65,22 +65,12 @@ class Tally:
 
     def report(self, source: str, config: DataConfig) -> DataReport:
         """Return the report of the counts so far."""
-        return DataReport(
-            source=source,
-            read=self.read,
-            blank=self.blank,
-            dropped={name: self.dropped[name] for name in requested_columns(config).required},
-            duplicates=self.duplicates,
-            splits={name: self.splits[name] for name in SPLITS},
-            cut=self.cut,
-            cut_duplicates=self.cut_duplicates,
-            characters_removed=self.characters_removed,
-            line_breaks_lost=self.line_breaks_lost,
-            lines_skipped=self.lines_skipped,
-            unread=self.unread,
-            entities=self.entities,
-            missing_spellings={name: dict(found) for name, found in self.missing_spellings.items() if found},
-        )
+        counts = {
+            "dropped": {name: self.dropped[name] for name in requested_columns(config).required},
+            "splits": {name: self.splits[name] for name in SPLITS},
+            "missing_spellings": {name: dict(found) for name, found in self.missing_spellings.items() if found},
+        }
+        return DataReport(**{**vars(self), **counts}, source=source, missing=list(config.missing))
 
 
 class ReviewFilter:

@@ -40,6 +40,7 @@ class DataReport:
         entities: for each column of the texts, the values with an HTML entity, and the first entity.
         from_hub: whether the source is a dataset of the Hub; None in reports of earlier versions.
         missing_spellings: for each required field, the number of values by their spelling of a missing value, e.g. NA.
+        missing: the spellings that were read as null, ``data.missing``.
     """
 
     source: str
@@ -57,6 +58,7 @@ class DataReport:
     unread: dict[str, FaultyValues] = field(default_factory=dict)
     entities: dict[str, FaultyValues] = field(default_factory=dict)
     missing_spellings: dict[str, dict[str, int]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
 
     @property
     def kept(self) -> int:
@@ -107,13 +109,7 @@ class DataReport:
             for name, found in self.entities.items()
             if self._is_notable(found.count)
         ]
-        spelled = []
-        for name, counts in self.missing_spellings.items():
-            if self._is_notable(sum(counts.values())):
-                quoted, setting = ", ".join(f"'{text}'" for text in counts), ",".join(counts)
-                change = f"data.missing{'=' if setting.startswith('--') else ' '}'{setting}'"
-                spelled.append(f"{_counted(sum(counts.values()))} of {name} read {quoted}: {change} makes them null")
-        notes = [*unread, *entities, *spelled]
+        notes = [*unread, *entities, *self._spelling_note()]
         if self.lines_skipped:
             lines = "line repeats the header or is" if self.lines_skipped == 1 else "lines repeat the header or are"
             notes.append(f"{self.lines_skipped:,} {lines} drawn with dashes: skipped")
@@ -124,6 +120,21 @@ class DataReport:
             texts = "text loses its" if self.line_breaks_lost == 1 else "texts lose their"
             notes.append(f"{self.line_breaks_lost:,} {texts} line breaks: data.line_breaks true keeps them as words")
         return notes
+
+    def _spelling_note(self) -> list[str]:
+        """Return a line with the one setting that makes the spellings of missing values in all columns null."""
+        columns: list[str] = []
+        spellings = [*self.missing]
+        for name, counts in self.missing_spellings.items():
+            if self._is_notable(sum(counts.values())):
+                quoted = ", ".join(f"'{text}'" for text in counts)
+                columns.append(f"{_counted(sum(counts.values()))} of {name} read {quoted}")
+                spellings += counts
+        if not columns:
+            return []
+        setting = ",".join(dict.fromkeys(spellings))
+        change = f"data.missing{'=' if setting.startswith('--') else ' '}'{setting}'"
+        return [f"{'; '.join(columns)}: {change} makes them null"]
 
     def _is_notable(self, count: int) -> bool:
         return count >= NOTED_RECORDS or count >= max(NOTED_FRACTION * self.read, 1)

@@ -28,6 +28,7 @@ from wine_gpt.files import read_json
 # increase this when a change to the code changes the cache files of a source
 CACHE_VERSION = 4
 REPORT = "report.json"
+CACHE_FILES = (REPORT, *(f"{split}.arrow" for split in SPLITS))
 # the column of the texts without their headers, which has another name in each corpus
 RUNNING_TEXT = "<running text>"
 
@@ -65,10 +66,12 @@ def load_reviews(config: DataConfig) -> Reviews:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if not folder.exists():
+            if not all((folder / name).is_file() for name in CACHE_FILES):
+                shutil.rmtree(folder, ignore_errors=True)
                 _prepare(source, config, folder)
     except OSError as error:
-        raise UserError(f"data: can't write the cache {folder}: {one_line(error)}; set HF_DATASETS_CACHE") from error
+        problem = f"can't read {source.name} or write the cache {folder}: {one_line(error)}"
+        raise UserError(f"data: {problem}; HF_DATASETS_CACHE names another folder for the cache") from error
     saved = read_json(folder / REPORT)
     splits = DatasetDict({split: Dataset.from_file(str(folder / f"{split}.arrow")) for split in SPLITS})
     # the cache may have been written when the source had another name, such as a relative path

@@ -17,7 +17,7 @@ from wine_gpt.tokenizer.schemes import SCHEMES, WORDS, Scheme, begin_with_bos, b
 
 # the special tokens that our tokenizers have, by their names in transformers
 SPECIAL_TOKENS = ("pad", "unk", "bos", "eos")
-# how a tokenizer was loaded, which transformers 5 writes too
+# keys of tokenizer_config.json in which transformers 5 records how the tokenizer was loaded
 LOADING_SETTINGS = ("is_local", "local_files_only")
 # what version 0.1.0 saved for its own calls
 FORMER_SETTINGS = ("split_special_tokens",)

@@ -33,7 +33,7 @@ from wine_gpt.streams import configure_logging, prepare_streams
 from wine_gpt.tokenizer.encoding import count_training_words, describe_poor_fit, require_known_words, tokenize_splits
 from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.tokenizer.prepared import OnReport, PreparedReviews, usable_tokenizer
-from wine_gpt.tokenizer.schemes import WORDS, of_transformers, unit
+from wine_gpt.tokenizer.schemes import WORDS, kind_of, of_transformers
 from wine_gpt.tokenizer.train import train_on_reviews
 
 # increase this when a change to the code changes a trained tokenizer
@@ -86,7 +86,7 @@ def _train(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerFast:
 
 def _count_words(folder: Path, train: Dataset, tokenizer: PreTrainedTokenizerFast) -> int:
     """Count the words of the training split, or read their number from the cache."""
-    if unit(tokenizer) == WORDS:
+    if kind_of(tokenizer) == WORDS:
         # all tokens but [BOS] and [EOS]
         return int(pc.sum(train.data["length"]).as_py() or 0) - 2 * len(train)
     name = f"words-{fingerprint(tokenizer)[:16]}.txt"

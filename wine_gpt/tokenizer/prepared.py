@@ -62,6 +62,9 @@ def usable_tokenizer(
     """Return the config's tokenizer, or the trained one, with the length that fits the model."""
     path = config.tokenizer.path
     tokenizer = trained() if path is None else load_tokenizer(path)
+    words, highest = len(tokenizer), max(tokenizer.get_vocab().values())
+    if highest >= words:
+        raise UserError(f"tokenizer: {path} has {words:,} words and the id {highest:,}: the ids must have no gaps")
     # a prompt that transformers truncates to this length leaves one position for a generated word
     tokenizer.model_max_length = config.model.block_size - 1
     return tokenizer

@@ -7,7 +7,7 @@ from datasets import Dataset
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt.config import DataConfig
+from wine_gpt.config import DataConfig, TokenizerConfig
 from wine_gpt.data.reviews import texts
 from wine_gpt.data.template import CLASS_TEMPLATE, ReviewTemplate
 from wine_gpt.errors import UserError
@@ -48,8 +48,9 @@ def train_tokenizer(
         kind: words, characters or bpe; see :mod:`wine_gpt.tokenizer.schemes`.
 
     Raises:
-        UserError: if the texts have no word.
+        UserError: if the texts have no word, the kind is unknown or the vocabulary too small.
     """
+    TokenizerConfig(kind=kind, vocab_size=vocab_size)
     scheme = Scheme(kind, line_breaks)
     if kind == BPE:
         core = _train_bpe(scheme, texts, vocab_size)

@@ -42,7 +42,8 @@ def is_word_character(character: str) -> bool:
 
 def word_ends(text: str, line_breaks: bool = False) -> list[int]:
     """Return the end of each of the class's words, and line breaks if they are words, as an index into the text."""
-    pattern = WORD_OR_BREAK if line_breaks else WORD
+    # class_words reads each line break, also an old Mac's \r, as \n
+    pattern = rf"\r(?!\n)|{WORD_OR_BREAK}" if line_breaks else WORD
     if unicodedata.is_normalized("NFC", text):
         return [match.end() for match in re.finditer(pattern, text)]
     # NFC makes punctuation of some characters and letters of some punctuation
