@@ -374,7 +374,7 @@ parts.sort_values().map("{:,}".format).to_frame(f"of {sizes.sum():,} parameters"
 #
 # *Class:* `gpt.fit`, with the callback `TextGenerator` after each epoch.
 #
-# *Here:* `pretrain` trains, writes a text after each epoch to `samples.jsonl`, keeps the epoch with the lowest validation loss, and saves a
+# *Here:* `pretrain` trains, writes three texts after each epoch to `samples.jsonl`, keeps the epoch with the lowest validation loss, and saves a
 # folder that `transformers` loads. It takes one to two minutes on two cores, and can be stopped and resumed. Losses are in nats per word: −ln of
 # the probability of the right word, so 0 would be perfect. The perplexity is e to the loss: the model is as uncertain as among that many equally
 # likely words. In the curve the training loss is per token, which is a word or the end of a review. On several GPUs take these lines instead of the next cell, before another cell has
@@ -390,7 +390,7 @@ parts.sort_values().map("{:,}".format).to_frame(f"of {sizes.sum():,} parameters"
 #
 # *Clase:* `gpt.fit`, con `TextGenerator` después de cada época.
 #
-# *Aquí:* `pretrain` entrena, escribe un texto después de cada época en `samples.jsonl`, conserva la época con la menor pérdida de validación
+# *Aquí:* `pretrain` entrena, escribe tres textos después de cada época en `samples.jsonl`, conserva la época con la menor pérdida de validación
 # y guarda una carpeta que `transformers` carga. Tarda de uno a dos minutos en dos núcleos y se puede interrumpir y reanudar. Las pérdidas están
 # en nats por palabra: −ln de la probabilidad de la palabra correcta, así que 0 sería perfecto. La perplejidad es e elevado a la pérdida: el
 # modelo duda como entre ese número de palabras igual de probables. En la curva, la pérdida de entrenamiento es por símbolo (*token*): una palabra
@@ -798,7 +798,7 @@ pd.DataFrame(wine_gpt.ask(RUN, unseen, "on the", ["persistent finish", "short fi
 # <details><summary>Answer</summary>
 #
 # With the answer without the review, and with a count: the most frequent answer in the training reviews of the same grape. Of 50 questions about
-# the sample, whose grammar knows the truth, the model answers 41 right, the count 38, and the most frequent answer alone 26. Of a question in other
+# the sample, whose grammar knows the truth, three such models answer 41 right on average, the count 38, and the most frequent answer alone 26. Of a question in other
 # words, such as "what should I eat with it?", it understands nothing (`docs/questions.md`).
 # </details>
 # %% [markdown] lang="es"
@@ -807,6 +807,6 @@ pd.DataFrame(wine_gpt.ask(RUN, unseen, "on the", ["persistent finish", "short fi
 # <details><summary>Respuesta</summary>
 #
 # Con la respuesta sin la reseña y con una cuenta: la respuesta más frecuente en las reseñas de entrenamiento de la misma uva. De 50 preguntas sobre
-# la muestra, cuya gramática sabe la verdad, el modelo acierta 41, la cuenta 38 y la respuesta más frecuente por sí sola 26. Una pregunta con otras
+# la muestra, cuya gramática sabe la verdad, tres modelos así aciertan 41 en promedio, la cuenta 38 y la respuesta más frecuente por sí sola 26. Una pregunta con otras
 # palabras, como «what should I eat with it?», no la entiende en absoluto (`docs/questions.md`).
 # </details>
