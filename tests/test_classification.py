@@ -362,5 +362,6 @@ def test_publish_uploads_the_classifier_with_a_card_of_its_own(
     assert "scripts/finetune.py downloads/grapes/finetune_config.yaml --data.path FILE" in card.text
     published = ClassifierMetrics.from_dict(json.loads(files["metrics.json"]))
     assert dataclasses.replace(published, base=variety.base, settings=variety.settings) == variety
-    # nothing has changed
+    # an ONNX file that the owner made stays
+    hub.upload("org/grapes", {"onnx/model.onnx": b"the owner's"})
     assert "already up to date" in publisher.run(run, "--repo", "org/grapes", "--license", "mit").succeeded()

@@ -74,6 +74,15 @@ def test_fewer_options_keep_what_is_published(hub: HubServer, publisher: Publish
     assert f"models:\n- {MODEL}\n- {SYRAH}\n- {PINOT}\n" in card(hub, SPACE, "space")
 
 
+def test_an_owners_onnx_file_stays_where_publishing_writes_none(
+    hub: HubServer, publisher: Publisher, work: Path
+) -> None:
+    hub.upload(SYRAH, {ONNX: b"the owner's"})
+    before = hub.repository(SYRAH).history()
+    publisher.run(*base(work), "--adapters", work / "varieties").succeeded()
+    assert hub.repository(SYRAH).history() == before
+
+
 def test_options_and_deleted_repositories_remove(hub: HubServer, publisher: Publisher, work: Path) -> None:
     del hub.repositories["model", PINOT], hub.repositories["space", SPACE]
     stdout = publisher.run(*base(work), "--no-onnx", "--no-index").succeeded()
@@ -138,7 +147,8 @@ def test_the_epochs_are_published_kept_and_removed(
 
     assert "epochs/epoch-001.safetensors" in publisher.run(*options, "--epochs", "--dry_run").succeeded()
     assert "epochs/" not in publisher.run(*options, "--dry_run").succeeded()
-    publisher.run(*options, "--epochs").succeeded()
+    stdout = publisher.run(*options, "--epochs").succeeded()
+    assert f"model repository {MODEL}: removes epochs/epoch-002.safetensors" in stdout.splitlines()
     assert published() == epochs | {"epochs/mine.txt"}
     stdout = publisher.run(*options).succeeded()
     assert (

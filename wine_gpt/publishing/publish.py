@@ -7,7 +7,6 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from wine_gpt.config import ZERO_GPU
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
-from wine_gpt.publishing.kept import OPTIONS, Kept, find_kept
+from wine_gpt.publishing.kept import NOTHING_KEPT, OPTIONS, Kept, find_kept
 from wine_gpt.publishing.publication import Publication, require_names
 from wine_gpt.publishing.published_files import CARD
 from wine_gpt.publishing.staging import (
@@ -90,7 +89,8 @@ def publish(publication: Publication) -> PublishResult:
     with tempfile.TemporaryDirectory() as folder:
         staged, repositories = _stage(publication, Path(folder))
         api, remotes = _require_access(publication, repositories)
-        kept = _find_kept(api, publication, repositories, remotes)
+        # publishing adds no options' files to a classifier's repository
+        kept = NOTHING_KEPT if staged.classifier else _find_kept(api, publication, repositories, remotes)
         if kept.changes_cards:
             repositories = write_cards(staged, kept)
         for repo in repositories:
@@ -265,8 +265,7 @@ def _push(api: HfApi, repo: StagedRepo, remote: RemoteState, private: bool) -> P
     operations = hub.plan_changes(api, repo, head)
     if not operations:
         return result(Outcome.UP_TO_DATE, head)
-    removed = [operation.path_in_repo for operation in operations if isinstance(operation, CommitOperationDelete)]
-    if removed := [path for path in removed if not any(fnmatchcase(path, file) for file in OPTIONS)]:
+    if removed := [operation.path_in_repo for operation in operations if isinstance(operation, CommitOperationDelete)]:
         logger.info(f"{repo.title}: removes {', '.join(removed)}")
     if repo.create_pr and (found := hub.with_retries(lambda: hub.find_open_pull_request(api, repo))):
         return result(Outcome.ALREADY_PROPOSED, pull_request=found.pull_request)

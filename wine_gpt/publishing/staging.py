@@ -40,8 +40,9 @@ from wine_gpt.publishing.notebook import model_notebook
 from wine_gpt.publishing.publication import Publication, require_id, require_names
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
+    BASE_FILES,
     CARD,
-    KNOWN_FILES,
+    FINETUNED_FILES,
     LICENSE,
     MODEL_FILES,
     NGRAM_INDEX,
@@ -165,7 +166,7 @@ def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool
     for subset_model, samples in zip(staged.subset_models, staged.subset_samples, strict=True):
         card = subset_card(staged.run, subset_model, publication.repo, publication.revision, samples)
         folder = _folder(staged.folder, "model", subset_model.repository)
-        repositories.append(publication.staged_model(subset_model.repository, folder, card, KNOWN_FILES))
+        repositories.append(publication.staged_model(subset_model.repository, folder, card, FINETUNED_FILES))
     repositories += _space_repos(staged, publication, kept)
     for repo in repositories:
         repo.card.save(repo.folder / CARD)
@@ -189,13 +190,13 @@ def _model_repo(staged: StagedFiles, publication: Publication, kept: Kept) -> St
     folder = _folder(staged.folder, "model", name)
     if staged.classifier:
         card = classifier_card(run, staged.classifier, name, publication.revision)
-        return publication.staged_model(name, folder, card, KNOWN_FILES)
+        return publication.staged_model(name, folder, card, FINETUNED_FILES)
     optional = [file for file in OPTIONAL_FILES if (folder / file).exists() or file in kept.files]
     space = publication.space or kept.space
     repository = ModelRepository(name, publication.revision, space, staged.subset_models, optional, kept)
     card = model_card(run, repository, staged.samples)
     plot_files = (file for _, file in run.possible_plots)
-    managed = (file for file in (*KNOWN_FILES, *plot_files) if file not in kept.files)
+    managed = (file for file in (*BASE_FILES, *plot_files) if file not in kept.files)
     return publication.staged_model(name, folder, card, tuple(managed))
 
 
