@@ -1,6 +1,7 @@
 """Publishing again keeps what an earlier publish put on the Hub, unless an option or new weights remove it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def test_fewer_options_keep_what_is_published(hub: HubServer, publisher: Publish
     assert f"adapters:\n- {PINOT}\n" in text
     assert len(table) == 2
     assert all(line in text.splitlines() for line in table)
-    assert "## Fine-tuned by variety" in text
+    assert "## Fine-tuned models" in text
     assert f"https://huggingface.co/spaces/{SPACE}" in text
     assert "- transformers.js\n" in text
     assert INDEX in text
@@ -127,6 +128,18 @@ def test_other_adapters_stay_listed_and_odd_cards_are_read(
         hub.upload(MODEL, {"README.md": odd.encode()})
         publisher.run(*base(work)).succeeded()
         assert "## Fine-tuned" not in card(hub)
+
+
+def test_fine_tuned_models_of_two_fields_keep_theirs(
+    hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path
+) -> None:
+    adapt(work / "run", tmp_path / "countries", "Spain", field="country", seed=2)
+    publisher.run(*base(work), "--adapters", tmp_path / "countries").succeeded()
+    for _ in range(2):
+        subsets = re.findall(rf"^\| (.+) \| \[{MODEL}-", card(hub), re.MULTILINE)
+        assert sorted(subsets) == ["country: Spain", "variety: Pinot Noir", "variety: Syrah"]
+        # the next publish reads them back
+        publisher.run(*base(work)).succeeded()
 
 
 def test_the_epochs_are_published_kept_and_removed(

@@ -23,7 +23,6 @@ from wine_gpt.run_folder import WEIGHTS
 logger = logging.getLogger(__name__)
 
 SPACE_LINK = re.compile(r"https://huggingface\.co/spaces/([\w.-]+/[\w.-]*\w)")
-FIELD_HEADING = re.compile(r"^## Fine-tuned by (.+)$", re.MULTILINE)
 # the option that adds the files of a glob pattern
 OPTIONS = {ONNX: "onnx", ONNX_QUANTIZED: "onnx", NGRAM_INDEX: "index", **dict.fromkeys(EPOCH_FILES, "epochs")}
 
@@ -37,14 +36,12 @@ class Kept:
         space: the demo that the model's card links.
         adapters: the adapters in the metadata of the model's card.
         rows: the rows of the card's table of fine-tuned models, in Markdown.
-        field: the field by which these were fine-tuned.
     """
 
     files: tuple[str, ...] = ()
     space: str | None = None
     adapters: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
-    field: str = ""
 
     @property
     def changes_cards(self) -> bool:
@@ -135,11 +132,9 @@ def _keep_models(api: HfApi, model: StagedRepo, card: str, published: Collection
             logger.info(f"{model.title}: the card no longer lists {name}, which was fine-tuned from other weights")
         elif with_retries(partial(api.repo_exists, name)):
             kept.append(name)
-    heading = FIELD_HEADING.search(card)
     return Kept(
         adapters=tuple(name for name in adapters if name in kept),
         rows=tuple(row for row in rows if _linked(row) in kept),
-        field=heading[1] if heading else "",
     )
 
 

@@ -119,7 +119,6 @@ def model_card(run: RunRecord, repository: ModelRepository, samples: Sequence[Sa
         js_options=_javascript_options(revision, quantized),
         space=space or "",
         subset_models=subset_models_table(subset_models, kept.rows),
-        field=escape(subset_models[0].metrics.field) if subset_models else kept.field,
         facts=_facts(run, space),
         training_data=_training_data(run),
         data_rows=data_table(run.data_report) if run.data_report else "",
