@@ -81,7 +81,9 @@ def test_a_whole_card(run: RunRecord, subset_models: list[SubsetModel], tmp_path
             run, ModelRepository(NAME, "main", DEMO, subset_models, [NGRAM_INDEX]), SAMPLES
         ),
         "subset_card.md": lambda: subset_card(run, subset_models[-1], NAME, "main", SAMPLES[2:]),
-        "space_card.md": lambda: space_card(run, readme, DEMO, NAME, subset_models),
+        "space_card.md": lambda: space_card(
+            run, readme, DEMO, [NAME, *(model.repository for model in subset_models)], has_adapters=True
+        ),
     }
     card = cards[name]()
     check(card, name)
@@ -241,7 +243,7 @@ def test_the_license_follows_the_data(run: RunRecord, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (SPACE / "README.md").exists(), reason="the demo is not in this tree")
 def test_the_space_names_the_gradio_version_that_it_was_tested_with(run: RunRecord) -> None:
-    card = space_card(run, SPACE / "README.md", DEMO, NAME, [])
+    card = space_card(run, SPACE / "README.md", DEMO, [NAME])
     check(card, "Space")
     assert card.data.sdk_version == importlib.metadata.version("gradio")
     assert card.data.to_dict()["app_file"] == "app.py"
@@ -265,7 +267,7 @@ def test_the_space_of_another_corpus_does_not_mention_wine(
     run: RunRecord, tmp_path: Path, prefix: str, heading: str, short: str
 ) -> None:
     folder = finish(run.folder, tmp_path / "run", path="breads.jsonl", prefix=prefix, text_field="how")
-    card = space_card(read_run(folder, MIT), SPACE / "README.md", "me/demo", "me/recipe-gpt", [])
+    card = space_card(read_run(folder, MIT), SPACE / "README.md", "me/demo", ["me/recipe-gpt"])
     check(card, "Space")
     assert (card.data.title, card.data.to_dict()["short_description"]) == ("recipe-gpt", short)
     assert card.text.strip().splitlines()[0] == heading
@@ -276,7 +278,7 @@ def test_the_space_of_another_corpus_does_not_mention_wine(
 
 
 def test_the_space_of_wine_names_its_own_model(run: RunRecord) -> None:
-    card = space_card(run, SPACE / "README.md", "me/demo", "me/my-wine", [])
+    card = space_card(run, SPACE / "README.md", "me/demo", ["me/my-wine"])
     assert card.data.title == "my-wine"
     assert "# A small model writes wine reviews" in card.text
     assert "The demo loads [me/my-wine]" in card.text
@@ -296,7 +298,7 @@ def test_a_bad_card_is_found_without_the_hub(run: RunRecord, tmp_path: Path, old
     own = demo(tmp_path / "space", "") / "README.md"
     own.write_text(own.read_text().replace(old, new))
     with pytest.raises(UserError, match=re.escape(message)):
-        check(space_card(run, own, DEMO, NAME, []), "Space org/demo")
+        check(space_card(run, own, DEMO, [NAME]), "Space org/demo")
 
 
 def test_a_template_without_a_value_is_refused() -> None:
@@ -635,7 +637,7 @@ def test_the_cards_link_to_the_source_code(
     for card in (
         model_card(run, ModelRepository(NAME)),
         subset_card(run, subset_models[-1], NAME, "main"),
-        space_card(run, SPACE / "README.md", DEMO, NAME, []),
+        space_card(run, SPACE / "README.md", DEMO, [NAME]),
     ):
         assert "](https://git.sr.ht/~me/wine_gpt)" in card.text
     assert (

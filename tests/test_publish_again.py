@@ -70,9 +70,15 @@ def test_fewer_options_keep_what_is_published(hub: HubServer, publisher: Publish
     before = hub.state()
     assert "already up to date" in publisher.run(*base(work)).succeeded()
     assert hub.state() == before
-    # the demo alone keeps the adapters too
+    # the demo alone keeps the fine-tuned models too
     publisher.run(*base(work), "--space", SPACE).succeeded()
     assert f"models:\n- {MODEL}\n- {SYRAH}\n- {PINOT}\n" in card(hub, SPACE, "space")
+    assert "LoRA adapters" in card(hub, SPACE, "space")
+    # without the adapter, only a whole model is left, which the demo does not load
+    del hub.repositories["model", PINOT]
+    publisher.run(*base(work), "--space", SPACE).succeeded()
+    assert f"models:\n- {MODEL}\n- {SYRAH}\n" in card(hub, SPACE, "space")
+    assert "LoRA adapters" not in card(hub, SPACE, "space")
 
 
 def test_an_owners_onnx_file_stays_where_publishing_writes_none(

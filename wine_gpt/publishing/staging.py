@@ -201,17 +201,19 @@ def _model_repo(staged: StagedFiles, publication: Publication, kept: Kept) -> St
 
 
 def _space_repos(staged: StagedFiles, publication: Publication, kept: Kept) -> list[StagedRepo]:
-    run, name, model, subset_models = staged.run, publication.space, publication.repo, staged.subset_models
+    run, name = staged.run, publication.space
     if name is None:
         return []
+    models = [publication.repo, *(model.repository for model in staged.subset_models), *kept.fine_tuned]
+    has_adapters = bool(kept.adapters) or any(model.is_adapter for model in staged.subset_models)
     repositories = []
     if publication.space_sdk != "static":
         zero_gpu = publication.space_hardware == ZERO_GPU
-        card = space_card(run, SPACE / CARD, name, model, subset_models, kept.fine_tuned, zero_gpu)
+        card = space_card(run, SPACE / CARD, name, models, has_adapters, zero_gpu)
         folder = _folder(staged.folder, "space", name)
         repositories.append(publication.staged_space(name, folder, card, "gradio"))
     if publication.space_sdk != "gradio":
-        card = explorer_card(run, name, model, subset_models, kept.fine_tuned)
+        card = explorer_card(run, name, models)
         folder = _folder(staged.folder, "static_space", name)
         repositories.append(publication.staged_space(name, folder, card, "static"))
     return repositories
