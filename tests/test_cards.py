@@ -588,6 +588,24 @@ def test_a_fine_tuning_is_repeated_with_all_its_settings(
     assert (config.base, config.output_dir) == ("downloads/wine-gpt", "runs/wine-gpt-lora")
 
 
+def test_the_commands_install_what_the_data_and_the_script_need(
+    run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path
+) -> None:
+    own = own_run(run, tmp_path)
+    for found, base, adapter in (
+        (run, 'pip install -e ".[kaggle]"', 'pip install -e ".[adapters,kaggle]"'),
+        (own, "pip install -e .", 'pip install -e ".[adapters]"'),
+    ):
+        assert f"after `{base}`" in model_card(found, ModelRepository(NAME)).text
+        assert f"after `{adapter}`" in subset_card(found, subset_models[-1], NAME, "main").text
+
+
+def test_a_run_is_repeated_without_its_trackers(run: RunRecord) -> None:
+    training = dataclasses.replace(run.config.training, trackers="wandb")
+    tracked = dataclasses.replace(run, config=dataclasses.replace(run.config, training=training))
+    assert tracked.published_config(NAME).training.trackers == "none"
+
+
 def test_a_fine_tuned_model_without_settings_has_no_commands(run: RunRecord, subset_models: list[SubsetModel]) -> None:
     metrics = dataclasses.replace(subset_models[-1].metrics, settings={}, header={})
     card = subset_card(run, dataclasses.replace(subset_models[-1], metrics=metrics), NAME, "main")

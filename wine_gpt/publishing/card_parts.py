@@ -4,7 +4,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -222,7 +222,7 @@ def repeat_command(
     script: str,
     training: TrainingSummary,
     environment: Environment,
-    extra: str | None = None,
+    extras: Collection[str] = (),
 ) -> dict[str, str]:
     """Return how to install wine_gpt and to train again, for the template ``reproduce.md``.
 
@@ -232,9 +232,10 @@ def repeat_command(
         script: the script and its config.
         training: of the training to repeat.
         environment: of that training.
-        extra: the optional dependencies that the script needs.
+        extras: the optional dependencies that the script needs; those of the data are added.
     """
-    install = f'pip install -e ".[{extra}]"' if extra else "pip install -e ."
+    needed = ",".join(sorted({*extras, *(["kaggle"] if run.config.data.path == "kaggle" else [])}))
+    install = f'pip install -e ".[{needed}]"' if needed else "pip install -e ."
     source = source_url()
     clone = [f"git clone {source} wine_gpt", "cd wine_gpt", install] if source else []
     train = f"{_launcher(training, environment)} {script}{' --data.path FILE' if run.data_source.is_local else ''}"

@@ -155,4 +155,4 @@ def _command(run: RunRecord, classifier: ClassifierRecord, name: str, revision: 
     base = repeat_command(run, [], script, run.metrics.training, run.metrics.environment)["command"].splitlines()[-1]
     downloads = [download(name, revision, CONFIG, PUBLISHED_FINETUNE_CONFIG), base]
     script = f"scripts/finetune.py {folder}/{PUBLISHED_FINETUNE_CONFIG}"
-    return repeat_command(run, downloads, script, metrics.training, metrics.environment, "evaluation")
+    return repeat_command(run, downloads, script, metrics.training, metrics.environment, ["evaluation"])

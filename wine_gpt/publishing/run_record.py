@@ -135,10 +135,13 @@ class RunRecord:
     def published_config(self, name: str) -> PretrainConfig:
         """Return the config for the repository ``name``, without paths of the local machine.
 
-        The precision is the one that the run used, because ``auto`` depends on the hardware.
+        The precision is the one that the run used, because ``auto`` depends on the hardware. Trackers are left out,
+        because a reader's installation may lack them.
         """
         config = self.config
-        training = dataclasses.replace(config.training, mixed_precision=self.metrics.training.mixed_precision)
+        training = dataclasses.replace(
+            config.training, mixed_precision=self.metrics.training.mixed_precision, trackers="none"
+        )
         data = dataclasses.replace(config.data, path=self.data_source.published_path)
         tokenizer = dataclasses.replace(config.tokenizer, path=config.tokenizer.path and name)
         return dataclasses.replace(
