@@ -659,7 +659,7 @@ def test_the_cards_link_to_the_source_code(
     ):
         assert "](https://git.sr.ht/~me/wine_gpt)" in card.text
     assert (
-        "```bash\ngit clone https://git.sr.ht/~me/wine_gpt wine_gpt\ncd wine_gpt\npip install -e .\nhf download"
+        "```bash\ngit clone https://git.sr.ht/~me/wine_gpt wine_gpt\ncd wine_gpt\npip install -e \".[kaggle]\"\nhf download"
         in (model_card(run, ModelRepository(NAME)).text)
     )
     for placeholder in (

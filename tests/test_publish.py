@@ -624,6 +624,10 @@ def test_swapped_names_of_model_and_space_are_refused(hub: HubServer, publisher:
             "--adapters: {work}/run is a run of scripts/pretrain.py: name the output folder of scripts/finetune.py",
         ),
         (
+            ["{work}/run", "--repo", MODEL, "--adapters", "{work}"],
+            "--adapters: {work}/run is a run of scripts/pretrain.py: name the output folder of scripts/finetune.py",
+        ),
+        (
             ["{work}/run", "--repo", MODEL, "--collection", " ", "--dry_run"],
             "--collection: a title has 1 to 60 characters",
         ),

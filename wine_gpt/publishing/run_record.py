@@ -260,23 +260,28 @@ def _subset_folders(folder: Path) -> list[Path]:
     """Return the folders of the models in the output folder of ``scripts/finetune.py``."""
     if not folder.is_dir():
         raise UserError(f"--adapters: no such folder: {folder}; scripts/finetune.py prints where it saves")
-    require_no_embeddings(folder)
     if (folder / METRICS).is_file():
-        metrics = read_json(folder / METRICS)
-        if is_classifier(metrics):
-            raise UserError(f"--adapters: {folder} is a classifier, which is published alone: publish {folder}")
-        if _is_finetuned(metrics):
-            parent = os.path.normpath(folder / "..")
-            raise UserError(
-                f"--adapters: {folder} is one fine-tuned model: name the folder of all, --adapters {parent}"
-            )
-        raise UserError(
-            f"--adapters: {folder} is a run of scripts/pretrain.py: name the output folder of scripts/finetune.py"
-        )
+        _require_subset_model(folder)
+        parent = os.path.normpath(folder / "..")
+        raise UserError(f"--adapters: {folder} is one fine-tuned model: name the folder of all, --adapters {parent}")
     found = sorted(path.parent for path in folder.glob(f"*/{METRICS}"))
     if not found:
         raise UserError(f"--adapters: {folder} holds no model of scripts/finetune.py")
+    for subfolder in found:
+        _require_subset_model(subfolder)
     return found
+
+
+def _require_subset_model(folder: Path) -> None:
+    """Check that a folder with a metrics file holds a model fine-tuned on a subset, not one of another kind."""
+    require_no_embeddings(folder)
+    metrics = read_json(folder / METRICS)
+    if is_classifier(metrics):
+        raise UserError(f"--adapters: {folder} is a classifier, which is published alone: publish {folder}")
+    if not _is_finetuned(metrics):
+        raise UserError(
+            f"--adapters: {folder} is a run of scripts/pretrain.py: name the output folder of scripts/finetune.py"
+        )
 
 
 def require_no_embeddings(folder: Path) -> None:
