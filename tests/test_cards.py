@@ -658,10 +658,9 @@ def test_the_cards_link_to_the_source_code(
         space_card(run, SPACE / "README.md", DEMO, [NAME]),
     ):
         assert "](https://git.sr.ht/~me/wine_gpt)" in card.text
-    assert (
-        "```bash\ngit clone https://git.sr.ht/~me/wine_gpt wine_gpt\ncd wine_gpt\npip install -e \".[kaggle]\"\nhf download"
-        in (model_card(run, ModelRepository(NAME)).text)
-    )
+    install = 'cd wine_gpt\npip install -e ".[kaggle]"\nhf download'
+    clone = f"```bash\ngit clone https://git.sr.ht/~me/wine_gpt wine_gpt\n{install}"
+    assert clone in model_card(run, ModelRepository(NAME)).text
     for placeholder in (
         "https://github.com/OWNER/wine_gpt",
         "https://example.com/x",

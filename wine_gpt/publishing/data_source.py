@@ -28,11 +28,6 @@ class DataSource:
     report: DataReport | None = None
 
     @property
-    def is_public(self) -> bool:
-        """Whether the path names the same data on every machine."""
-        return self.settings.path in PUBLIC
-
-    @property
     def is_hub_dataset(self) -> bool:
         """Whether the texts came from a dataset of the Hub."""
         if self.report is None or self.report.from_hub is None:
@@ -42,7 +37,7 @@ class DataSource:
     @property
     def is_local(self) -> bool:
         """Whether the texts came from a file or folder of the machine that trained the run."""
-        return not self.is_public and not self.is_hub_dataset
+        return self.settings.path not in PUBLIC and not self.is_hub_dataset
 
     @property
     def published_path(self) -> str:

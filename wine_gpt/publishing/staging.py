@@ -273,7 +273,7 @@ def _kept_epochs(run: Path) -> tuple[str, ...]:
 
 def _stage_index(publication: Publication, run: RunRecord, file: Path) -> list[str]:
     """Write the index of training spans if it is wanted, or return a line that says why it is left out."""
-    wanted = run.data_source.is_public if publication.index is None else publication.index
+    wanted = run.corpus.is_public if publication.index is None else publication.index
     if not wanted:
         reason = "whoever knows 12 words in a row could check that they were trained on; the option index adds it"
         return [f"{NGRAM_INDEX} is left out: {reason}"]
