@@ -646,6 +646,19 @@ def test_the_snippets_are_python_whatever_the_prefix(
         ]
 
 
+def test_the_snippets_name_any_branch(run: RunRecord, subset_models: list[SubsetModel]) -> None:
+    branch = 'a"b'
+    for card in (
+        model_card(run, ModelRepository(NAME, branch)),
+        subset_card(run, subset_models[-1], NAME, branch),
+    ):
+        snippets = re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)
+        keywords = [node for text in snippets for node in ast.walk(ast.parse(text)) if isinstance(node, ast.keyword)]
+        revisions = [ast.literal_eval(keyword.value) for keyword in keywords if keyword.arg == "revision"]
+        assert len(revisions) >= 1
+        assert set(revisions) == {branch}
+
+
 def test_the_cards_link_to_the_source_code(
     run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,7 +149,7 @@ def shared_values(run: RunRecord, name: str, revision: str, samples: Sequence[Sa
     return {
         "name": name,
         "title": name.split("/")[1],
-        "revision": "" if revision == MAIN else f', revision="{revision}"',
+        "revision": revision_argument(revision),
         "corpus": run.corpus,
         "corpus_name": escape(run.corpus.name),
         "form": _form(run.template),
@@ -196,6 +196,11 @@ def _texts(run: RunRecord) -> str:
 def string(text: str) -> str:
     """Return a string in Python's and JavaScript's notation."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def revision_argument(revision: str) -> str:
+    """Return a branch as one more argument of a call in Python; empty for the main branch."""
+    return "" if revision == MAIN else f", revision={string(revision)}"
 
 
 def _sampling(generation: GenerationDefaults) -> list[str]:
