@@ -289,7 +289,6 @@ def test_the_space_of_wine_names_its_own_model(run: RunRecord) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("license: apache-2.0", "license: Do What You Want", "is no license identifier"),
         ("app_file: app.py", "app_file: ''", "the card's app_file is empty"),
         ("app_file: app.py", f"short_description: {'x' * 61}", "short_description has more than 60 characters"),
     ],

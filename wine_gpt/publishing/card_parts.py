@@ -48,8 +48,6 @@ def check(card: RepoCard, title: str) -> None:
     for name, value in data.items():
         if value in ("", [], {}):
             raise UserError(f"{title}: the card's {name} is empty")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", data.get("license", "")):
-        raise UserError(f"{title}: {data.get('license')!r} is no license identifier such as mit, cc-by-4.0 or other")
     if len(data.get("short_description", "")) > SHORT_DESCRIPTION_LENGTH:
         raise UserError(f"{title}: short_description has more than {SHORT_DESCRIPTION_LENGTH} characters")
 
@@ -243,8 +241,13 @@ def repeat_command(
     install = f'pip install -e ".[{needed}]"' if needed else "pip install -e ."
     source = source_url()
     clone = [f"git clone {source} wine_gpt", "cd wine_gpt", install] if source else []
-    train = f"{_launcher(training, environment)} {script}{' --data.path FILE' if run.data_source.is_local else ''}"
+    train = train_command(run, script, training, environment)
     return {"install": install, "command": "\n".join([*clone, *downloads, train])}
+
+
+def train_command(run: RunRecord, script: str, training: TrainingSummary, environment: Environment) -> str:
+    """Return the command that trains again; see :func:`repeat_command`."""
+    return f"{_launcher(training, environment)} {script}{' --data.path FILE' if run.data_source.is_local else ''}"
 
 
 def download(name: str, revision: str, *files: str) -> str:

@@ -167,10 +167,7 @@ def _require_access(publication: Publication, repositories: list[StagedRepo]) ->
     """Check all permissions and names, and return a client of the Hub and the state of each repository."""
     api, account = access.connect()
     names = [repo.name for repo in repositories]
-    remotes = []
-    for number, repo in enumerate(repositories):
-        others = [*names[:number], *names[number + 1 :]]
-        remotes.append(access.require_access(api, account, repo, others))
+    remotes = [access.require_access(api, account, repo, names) for repo in repositories]
     access.require_visibility(api, repositories, remotes, publication.private)
     if publication.collection is not None:
         access.require_collection_access(account, publication.collection, names[0].split("/")[0])

@@ -247,9 +247,10 @@ def read_subset_models(folder: Path, run: RunRecord, base: str) -> tuple[list[Su
     subset_models, left_out = [], []
     for subfolder in found:
         metrics = read_record(subfolder / METRICS, SubsetMetrics.from_dict)
-        _require_finetuned(subfolder, metrics, weights_sha256)
+        subset_model = SubsetModel(subfolder, f"{base}-{subfolder.name}", metrics)
+        _require_finetuned(subset_model, weights_sha256)
         if metrics.comparison.better:
-            subset_models.append(SubsetModel(subfolder, f"{base}-{subfolder.name}", metrics))
+            subset_models.append(subset_model)
         else:
             left_out.append(f"{metrics.value}: no better than its base, left out")
     subset_models.sort(key=lambda model: model.metrics.comparison.whole.perplexity_change.value)
@@ -328,11 +329,12 @@ def _generation_defaults(content: JsonObject) -> GenerationDefaults:
     return GenerationDefaults(content.get("temperature", 1.0), content.get("top_p", 1.0), content.get("top_k", 0))
 
 
-def _require_finetuned(folder: Path, metrics: SubsetMetrics, weights_sha256: str) -> None:
+def _require_finetuned(model: SubsetModel, weights_sha256: str) -> None:
     """Check that a model was fine-tuned from the weights with this checksum and has all its files."""
-    if metrics.base.weights_sha256 != weights_sha256:
+    found = model.metrics.base.weights_sha256
+    if found != weights_sha256:
         raise UserError(
-            f"--adapters: {folder} was fine-tuned from other weights than RUN's "
-            f"({metrics.base.weights_sha256[:12]}…, not {weights_sha256[:12]}…)"
+            f"--adapters: {model.folder} was fine-tuned from other weights than RUN's "
+            f"({found[:12]}…, not {weights_sha256[:12]}…)"
         )
-    require_files(folder, (*(ADAPTER_FILES if metrics.method == "lora" else MODEL_FILES), *TOKENIZER_FILES))
+    require_files(model.folder, (*(ADAPTER_FILES if model.is_adapter else MODEL_FILES), *TOKENIZER_FILES))
