@@ -21,7 +21,8 @@ class DataSource:
 
     Attributes:
         settings: the run's data settings.
-        report: has the source's kind and name; without it, or in runs of earlier versions, the path decides today.
+        report: the run's data report, which records the source's kind and name; if it is missing or older,
+            ``data.path`` is looked up on this machine now.
     """
 
     settings: DataConfig
