@@ -24,7 +24,11 @@ logger = logging.getLogger(__name__)
 
 SPACE_LINK = re.compile(r"https://huggingface\.co/spaces/([\w.-]+/[\w.-]*\w)")
 # the option that adds the files of a glob pattern
-OPTIONS = {ONNX: "onnx", ONNX_QUANTIZED: "onnx", NGRAM_INDEX: "index", **dict.fromkeys(EPOCH_FILES, "epochs")}
+OPTION_OF_PATTERN = {
+    **dict.fromkeys((ONNX, ONNX_QUANTIZED), "onnx"),
+    NGRAM_INDEX: "index",
+    **dict.fromkeys(EPOCH_FILES, "epochs"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Kept:
     """What stays published.
 
     Attributes:
-        files: those of :data:`OPTIONS` that stay.
+        files: those of :data:`OPTION_OF_PATTERN` that stay.
         space: the demo that the model's card links.
         adapters: the adapters in the metadata of the model's card.
         rows: the rows of the card's table of fine-tuned models, in Markdown.
@@ -74,7 +78,7 @@ def find_kept(
         model: the staged model.
         remote: the model's repository on the Hub.
         published: the names of all repositories that are published now.
-        unwanted: files of :data:`OPTIONS` that an option asks to remove.
+        unwanted: files of :data:`OPTION_OF_PATTERN` that an option asks to remove.
         look_for_space: whether the card may name the demo that it names now.
 
     Raises:
@@ -88,7 +92,7 @@ def find_kept(
         files = with_retries(lambda: _list_files(api, model.name, revision))
         card = with_retries(lambda: _read_card(api, model.name, revision))
         same_weights = files.get(WEIGHTS) == sha256(model.folder / WEIGHTS)
-        absent = [path for path in OPTIONS if matching(files, path) and not matching(model.files(), path)]
+        absent = [path for path in OPTION_OF_PATTERN if matching(files, path) and not matching(model.files(), path)]
         keeps = partial(_keep_file, api, model, unwanted, same_weights, revision)
         kept_files = tuple(path for path in absent if keeps(path))
         kept = _keep_models(api, model, card, published, same_weights)
@@ -106,7 +110,7 @@ def _keep_file(
     api: HfApi, model: StagedRepo, unwanted: Collection[str], same_weights: bool, revision: str, path: str
 ) -> bool:
     """Return whether a file that is not staged stays, and log why."""
-    option = OPTIONS[path]
+    option = OPTION_OF_PATTERN[path]
     if path in unwanted:
         reason = f"because the option {option} is false"
     elif not same_weights:

@@ -16,7 +16,7 @@ from wine_gpt.config import ZERO_GPU
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
-from wine_gpt.publishing.kept import NOTHING_KEPT, OPTIONS, Kept, find_kept
+from wine_gpt.publishing.kept import NOTHING_KEPT, OPTION_OF_PATTERN, Kept, find_kept
 from wine_gpt.publishing.publication import Publication, require_names
 from wine_gpt.publishing.published_files import CARD
 from wine_gpt.publishing.staging import (
@@ -101,7 +101,7 @@ def publish(publication: Publication) -> PublishResult:
         published = _push_all(api, repositories, remotes, publication.private)
         collection = _collect(api, publication, repositories) if publication.collection else None
         if publication.private or remotes[0].private:
-            _mention_secret(api, repositories)
+            _warn_of_private_model(api, repositories)
     return PublishResult(tuple(published), staged.left_out, collection, space_refused)
 
 
@@ -178,7 +178,7 @@ def _find_kept(
     api: HfApi, publication: Publication, repositories: list[StagedRepo], remotes: list[RemoteState]
 ) -> Kept:
     names = [repo.name for repo in repositories]
-    unwanted = [file for file, option in OPTIONS.items() if getattr(publication, option) is False]
+    unwanted = [file for file, option in OPTION_OF_PATTERN.items() if getattr(publication, option) is False]
     return find_kept(api, repositories[0], remotes[0], names, unwanted, publication.space is None)
 
 
@@ -216,8 +216,8 @@ def _exists(api: HfApi, repo: StagedRepo) -> bool:
     return False
 
 
-def _mention_secret(api: HfApi, repositories: list[StagedRepo]) -> None:
-    """Say that the Space of a private model needs a token, because the Hub gives it none."""
+def _warn_of_private_model(api: HfApi, repositories: list[StagedRepo]) -> None:
+    """Warn that the Space can't load a private model: a Gradio Space needs a secret, the explorer can't at all."""
     model, space = repositories[0], repositories[-1]
     if space.kind != "space":
         return

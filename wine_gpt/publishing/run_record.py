@@ -116,7 +116,7 @@ class RunRecord:
     @property
     def possible_plots(self) -> list[tuple[str, str]]:
         """Title and file of each plot that a run and its evaluation can have."""
-        labels = [
+        field_plot = [
             (f"Loss by {field}", f"{EVALUATION}/{loss_by_field_plot(field)}")
             for field in self.config.data.prompt_fields[-1:]
         ]
@@ -124,7 +124,7 @@ class RunRecord:
             ("Training and validation loss over the optimizer steps", LOSS_PLOT),
             (f"Reliability diagram of the next-{self.units[:-1]} probabilities", f"{EVALUATION}/reliability.png"),
             ("Loss by position in the text", f"{EVALUATION}/loss_by_position.png"),
-            *labels,
+            *field_plot,
         ]
 
     @property
