@@ -142,7 +142,7 @@ def test_fine_tuned_models_of_two_fields_keep_theirs(
     adapt(work / "run", tmp_path / "countries", "Spain", field="country", seed=2)
     publisher.run(*base(work), "--adapters", tmp_path / "countries").succeeded()
     for _ in range(2):
-        subsets = re.findall(rf"^\| (.+) \| \[{MODEL}-", card(hub), re.MULTILINE)
+        subsets = re.findall(rf"^\| (\w+: .+) \| \[{MODEL}-", card(hub), re.MULTILINE)
         assert sorted(subsets) == ["country: Spain", "variety: Pinot Noir", "variety: Syrah"]
         # the next publish reads them back
         publisher.run(*base(work)).succeeded()
