@@ -81,7 +81,9 @@ def test_a_whole_card(run: RunRecord, subset_models: list[SubsetModel], tmp_path
             run, ModelRepository(NAME, "main", DEMO, subset_models, [NGRAM_INDEX]), SAMPLES
         ),
         "subset_card.md": lambda: subset_card(run, subset_models[-1], NAME, "main", SAMPLES[2:]),
-        "space_card.md": lambda: space_card(run, readme, DEMO, NAME, subset_models),
+        "space_card.md": lambda: space_card(
+            run, readme, DEMO, [NAME, *(model.repository for model in subset_models)], has_adapters=True
+        ),
     }
     card = cards[name]()
     check(card, name)
@@ -241,7 +243,7 @@ def test_the_license_follows_the_data(run: RunRecord, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (SPACE / "README.md").exists(), reason="the demo is not in this tree")
 def test_the_space_names_the_gradio_version_that_it_was_tested_with(run: RunRecord) -> None:
-    card = space_card(run, SPACE / "README.md", DEMO, NAME, [])
+    card = space_card(run, SPACE / "README.md", DEMO, [NAME])
     check(card, "Space")
     assert card.data.sdk_version == importlib.metadata.version("gradio")
     assert card.data.to_dict()["app_file"] == "app.py"
@@ -265,7 +267,7 @@ def test_the_space_of_another_corpus_does_not_mention_wine(
     run: RunRecord, tmp_path: Path, prefix: str, heading: str, short: str
 ) -> None:
     folder = finish(run.folder, tmp_path / "run", path="breads.jsonl", prefix=prefix, text_field="how")
-    card = space_card(read_run(folder, MIT), SPACE / "README.md", "me/demo", "me/recipe-gpt", [])
+    card = space_card(read_run(folder, MIT), SPACE / "README.md", "me/demo", ["me/recipe-gpt"])
     check(card, "Space")
     assert (card.data.title, card.data.to_dict()["short_description"]) == ("recipe-gpt", short)
     assert card.text.strip().splitlines()[0] == heading
@@ -276,7 +278,7 @@ def test_the_space_of_another_corpus_does_not_mention_wine(
 
 
 def test_the_space_of_wine_names_its_own_model(run: RunRecord) -> None:
-    card = space_card(run, SPACE / "README.md", "me/demo", "me/my-wine", [])
+    card = space_card(run, SPACE / "README.md", "me/demo", ["me/my-wine"])
     assert card.data.title == "my-wine"
     assert "# A small model writes wine reviews" in card.text
     assert "The demo loads [me/my-wine]" in card.text
@@ -287,7 +289,6 @@ def test_the_space_of_wine_names_its_own_model(run: RunRecord) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("license: apache-2.0", "license: Do What You Want", "is no license identifier"),
         ("app_file: app.py", "app_file: ''", "the card's app_file is empty"),
         ("app_file: app.py", f"short_description: {'x' * 61}", "short_description has more than 60 characters"),
     ],
@@ -296,7 +297,7 @@ def test_a_bad_card_is_found_without_the_hub(run: RunRecord, tmp_path: Path, old
     own = demo(tmp_path / "space", "") / "README.md"
     own.write_text(own.read_text().replace(old, new))
     with pytest.raises(UserError, match=re.escape(message)):
-        check(space_card(run, own, DEMO, NAME, []), "Space org/demo")
+        check(space_card(run, own, DEMO, [NAME]), "Space org/demo")
 
 
 def test_a_template_without_a_value_is_refused() -> None:
@@ -586,6 +587,24 @@ def test_a_fine_tuning_is_repeated_with_all_its_settings(
     assert (config.base, config.output_dir) == ("downloads/wine-gpt", "runs/wine-gpt-lora")
 
 
+def test_the_commands_install_what_the_data_and_the_script_need(
+    run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path
+) -> None:
+    own = own_run(run, tmp_path)
+    for found, base, adapter in (
+        (run, 'pip install -e ".[kaggle]"', 'pip install -e ".[adapters,kaggle]"'),
+        (own, "pip install -e .", 'pip install -e ".[adapters]"'),
+    ):
+        assert f"after `{base}`" in model_card(found, ModelRepository(NAME)).text
+        assert f"after `{adapter}`" in subset_card(found, subset_models[-1], NAME, "main").text
+
+
+def test_a_run_is_repeated_without_its_trackers(run: RunRecord) -> None:
+    training = dataclasses.replace(run.config.training, trackers="wandb")
+    tracked = dataclasses.replace(run, config=dataclasses.replace(run.config, training=training))
+    assert tracked.published_config(NAME).training.trackers == "none"
+
+
 def test_a_fine_tuned_model_without_settings_has_no_commands(run: RunRecord, subset_models: list[SubsetModel]) -> None:
     metrics = dataclasses.replace(subset_models[-1].metrics, settings={}, header={})
     card = subset_card(run, dataclasses.replace(subset_models[-1], metrics=metrics), NAME, "main")
@@ -626,6 +645,19 @@ def test_the_snippets_are_python_whatever_the_prefix(
         ]
 
 
+def test_the_snippets_name_any_branch(run: RunRecord, subset_models: list[SubsetModel]) -> None:
+    branch = 'a"b'
+    for card in (
+        model_card(run, ModelRepository(NAME, branch)),
+        subset_card(run, subset_models[-1], NAME, branch),
+    ):
+        snippets = re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)
+        keywords = [node for text in snippets for node in ast.walk(ast.parse(text)) if isinstance(node, ast.keyword)]
+        revisions = [ast.literal_eval(keyword.value) for keyword in keywords if keyword.arg == "revision"]
+        assert len(revisions) >= 1
+        assert set(revisions) == {branch}
+
+
 def test_the_cards_link_to_the_source_code(
     run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -635,13 +667,12 @@ def test_the_cards_link_to_the_source_code(
     for card in (
         model_card(run, ModelRepository(NAME)),
         subset_card(run, subset_models[-1], NAME, "main"),
-        space_card(run, SPACE / "README.md", DEMO, NAME, []),
+        space_card(run, SPACE / "README.md", DEMO, [NAME]),
     ):
         assert "](https://git.sr.ht/~me/wine_gpt)" in card.text
-    assert (
-        "```bash\ngit clone https://git.sr.ht/~me/wine_gpt wine_gpt\ncd wine_gpt\npip install -e .\nhf download"
-        in (model_card(run, ModelRepository(NAME)).text)
-    )
+    install = 'cd wine_gpt\npip install -e ".[kaggle]"\nhf download'
+    clone = f"```bash\ngit clone https://git.sr.ht/~me/wine_gpt wine_gpt\n{install}"
+    assert clone in model_card(run, ModelRepository(NAME)).text
     for placeholder in (
         "https://github.com/OWNER/wine_gpt",
         "https://example.com/x",

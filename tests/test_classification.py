@@ -358,9 +358,12 @@ def test_publish_uploads_the_classifier_with_a_card_of_its_own(
     assert f"| this classifier | {variety.test.accuracy:.1%} |" in card.text
     assert "Left out: 1 rarer value, with 1 text in all." in card.text
     assert "cuts texts of more than 31 words and punctuation marks." in card.text
+    # the corpus is the publisher's own
+    assert 'print(find(["..."], truncation=True))' in card.text
     assert 'pip install -e ".[evaluation]"' in card.text
     assert "scripts/finetune.py downloads/grapes/finetune_config.yaml --data.path FILE" in card.text
     published = ClassifierMetrics.from_dict(json.loads(files["metrics.json"]))
     assert dataclasses.replace(published, base=variety.base, settings=variety.settings) == variety
-    # nothing has changed
+    # an ONNX file that the owner made stays
+    hub.upload("org/grapes", {"onnx/model.onnx": b"the owner's"})
     assert "already up to date" in publisher.run(run, "--repo", "org/grapes", "--license", "mit").succeeded()

@@ -124,11 +124,12 @@ UNUSED = (
 @pytest.mark.parametrize(
     ("module", "unused"),
     [
-        ("wine_gpt.training", (*UNUSED, "datasets", "pandas", "pyarrow")),
+        ("wine_gpt.training.pretrain", (*UNUSED, "datasets", "pandas", "pyarrow")),
         ("wine_gpt.tokenizer.prepare", (*UNUSED, "torch", "accelerate", "scipy", "sympy")),
+        ("wine_gpt.publishing.explorer_server", (*UNUSED, "transformers", "datasets", "pandas", "pyarrow")),
     ],
 )
-def test_training_and_its_child_process_load_nothing_that_they_do_not_need(
+def test_a_command_and_its_child_process_load_nothing_that_they_do_not_need(
     module: str, unused: tuple[str, ...]
 ) -> None:
     code = f"""

@@ -241,6 +241,23 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
     )
 
 
+def test_the_index_is_published_for_kaggles_texts_in_any_file(
+    publisher: Publisher, toy_run: Path, tmp_path: Path
+) -> None:
+    known = (
+        "The palate isn't overly expressive, offering unripened apple, citrus and dried sage alongside brisk acidity."
+    )
+    texts = [known, *(f"{word} plum and black cherry with some oak, and then a {word} finish" for word in "abcdefghi")]
+    data = tmp_path / "notes.json"
+    data.write_text(
+        json.dumps([{"country": "x", "province": "y", "variety": "z", "description": text} for text in texts])
+    )
+    run = finish(toy_run, tmp_path / "run", path=str(data))
+    report_train_texts_of(data, run)
+    stdout = publisher.run(run, "--repo", MODEL, "--dry_run").succeeded()
+    assert "training_ngrams.safetensors is left out" not in stdout
+
+
 def test_the_index_is_left_out_for_as_many_other_texts(toy_run: Path, tmp_path: Path, cache: Path) -> None:
     data = tmp_path / "notes.csv"
     lines = [f"x,y,z,{word} plum and black cherry with some oak and then a finish" for word in "abcdefghijklmnopqr"]
@@ -621,6 +638,10 @@ def test_swapped_names_of_model_and_space_are_refused(hub: HubServer, publisher:
         ),
         (
             ["{work}/run", "--repo", MODEL, "--adapters", "{work}/run"],
+            "--adapters: {work}/run is a run of scripts/pretrain.py: name the output folder of scripts/finetune.py",
+        ),
+        (
+            ["{work}/run", "--repo", MODEL, "--adapters", "{work}"],
             "--adapters: {work}/run is a run of scripts/pretrain.py: name the output folder of scripts/finetune.py",
         ),
         (

@@ -1,6 +1,7 @@
 """Publishing again keeps what an earlier publish put on the Hub, unless an option or new weights remove it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def test_fewer_options_keep_what_is_published(hub: HubServer, publisher: Publish
     assert f"adapters:\n- {PINOT}\n" in text
     assert len(table) == 2
     assert all(line in text.splitlines() for line in table)
-    assert "## Fine-tuned by variety" in text
+    assert "## Fine-tuned models" in text
     assert f"https://huggingface.co/spaces/{SPACE}" in text
     assert "- transformers.js\n" in text
     assert INDEX in text
@@ -69,9 +70,24 @@ def test_fewer_options_keep_what_is_published(hub: HubServer, publisher: Publish
     before = hub.state()
     assert "already up to date" in publisher.run(*base(work)).succeeded()
     assert hub.state() == before
-    # the demo alone keeps the adapters too
+    # the demo alone keeps the fine-tuned models too
     publisher.run(*base(work), "--space", SPACE).succeeded()
     assert f"models:\n- {MODEL}\n- {SYRAH}\n- {PINOT}\n" in card(hub, SPACE, "space")
+    assert "LoRA adapters" in card(hub, SPACE, "space")
+    # without the adapter, only a whole model is left, which the demo does not load
+    del hub.repositories["model", PINOT]
+    publisher.run(*base(work), "--space", SPACE).succeeded()
+    assert f"models:\n- {MODEL}\n- {SYRAH}\n" in card(hub, SPACE, "space")
+    assert "LoRA adapters" not in card(hub, SPACE, "space")
+
+
+def test_an_owners_onnx_file_stays_where_publishing_writes_none(
+    hub: HubServer, publisher: Publisher, work: Path
+) -> None:
+    hub.upload(SYRAH, {ONNX: b"the owner's"})
+    before = hub.repository(SYRAH).history()
+    publisher.run(*base(work), "--adapters", work / "varieties").succeeded()
+    assert hub.repository(SYRAH).history() == before
 
 
 def test_options_and_deleted_repositories_remove(hub: HubServer, publisher: Publisher, work: Path) -> None:
@@ -120,6 +136,18 @@ def test_other_adapters_stay_listed_and_odd_cards_are_read(
         assert "## Fine-tuned" not in card(hub)
 
 
+def test_fine_tuned_models_of_two_fields_keep_theirs(
+    hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path
+) -> None:
+    adapt(work / "run", tmp_path / "countries", "Spain", field="country", seed=2)
+    publisher.run(*base(work), "--adapters", tmp_path / "countries").succeeded()
+    for _ in range(2):
+        subsets = re.findall(rf"^\| (\w+: .+) \| \[{MODEL}-", card(hub), re.MULTILINE)
+        assert sorted(subsets) == ["country: Spain", "variety: Pinot Noir", "variety: Syrah"]
+        # the next publish reads them back
+        publisher.run(*base(work)).succeeded()
+
+
 def test_the_epochs_are_published_kept_and_removed(
     hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path
 ) -> None:
@@ -138,7 +166,8 @@ def test_the_epochs_are_published_kept_and_removed(
 
     assert "epochs/epoch-001.safetensors" in publisher.run(*options, "--epochs", "--dry_run").succeeded()
     assert "epochs/" not in publisher.run(*options, "--dry_run").succeeded()
-    publisher.run(*options, "--epochs").succeeded()
+    stdout = publisher.run(*options, "--epochs").succeeded()
+    assert f"model repository {MODEL}: removes epochs/epoch-002.safetensors" in stdout.splitlines()
     assert published() == epochs | {"epochs/mine.txt"}
     stdout = publisher.run(*options).succeeded()
     assert (

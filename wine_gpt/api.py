@@ -48,11 +48,10 @@ from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_
 from wine_gpt.model_path import local_folder
 from wine_gpt.modeling import build_model as _build_model
 from wine_gpt.modeling.pretrained import load_model_and_tokenizer
-from wine_gpt.publishing import Publication
-from wine_gpt.publishing import publish as _publish
+from wine_gpt.publishing import Publication, PublishResult
 from wine_gpt.publishing.hub import StagedRepo
-from wine_gpt.publishing.publish import PublishResult
 from wine_gpt.publishing.publish import dry_run as _dry_run
+from wine_gpt.publishing.publish import publish as _publish
 from wine_gpt.run_folder import require_writable
 from wine_gpt.tasks.classification import ClassifierMetrics
 from wine_gpt.tasks.classification import classify as _classify
@@ -61,9 +60,9 @@ from wine_gpt.tasks.embedding import finetune_embeddings as _finetune_embeddings
 from wine_gpt.tasks.questions import Answer, answer_question, read_question
 from wine_gpt.tasks.similarity import SimilarReview, find_similar
 from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
-from wine_gpt.training import pretrain as _pretrain
+from wine_gpt.training import FinishedRun
 from wine_gpt.training.accelerator import restored_generators, restored_state
-from wine_gpt.training.pretrain import FinishedRun
+from wine_gpt.training.pretrain import pretrain as _pretrain
 
 P = ParamSpec("P")
 R = TypeVar("R")

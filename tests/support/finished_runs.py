@@ -163,7 +163,16 @@ def clutter(folder: Path, secret: str) -> None:
         (folder / name).write_text(f"HF_TOKEN={secret} {name}")
 
 
-def adapt(run: Path, folder: Path, value: str, *, better: bool = True, method: str = "lora", seed: int = 0) -> Path:
+def adapt(
+    run: Path,
+    folder: Path,
+    value: str,
+    *,
+    field: str = "variety",
+    better: bool = True,
+    method: str = "lora",
+    seed: int = 0,
+) -> Path:
     """Add a fine-tuned model with random weights to ``folder``, as ``finetune.py`` would."""
     target = folder / value.lower().replace(" ", "-")
     torch.manual_seed(seed)
@@ -178,9 +187,9 @@ def adapt(run: Path, folder: Path, value: str, *, better: bool = True, method: s
         model.save_pretrained(target)
     save_tokenizer(load_tokenizer(run), target)
     config = FinetuneConfig(method=method, value=value, training=TrainingConfig(epochs=2, learning_rate=3e-4))
-    settings = {**settings_fixed_on_resume(config, "no"), "method": method, "field": "variety", "value": value}
+    settings = {**settings_fixed_on_resume(config, "no"), "method": method, "field": field, "value": value}
     metrics = {
-        "field": "variety",
+        "field": field,
         "value": value,
         "method": method,
         "base": {
@@ -205,7 +214,7 @@ def adapt(run: Path, folder: Path, value: str, *, better: bool = True, method: s
         "seconds": 12.3,
         "copying": {"generated": 6.5, "real": 6.25},
         "size_bytes": 34_567,
-        "header": {"country": "Spain", "province": "Rioja", "variety": value},
+        "header": {"country": "Spain", "province": "Rioja", field: value},
         "environment": ENVIRONMENT,
     }
     (target / "metrics.json").write_text(json.dumps(metrics))

@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx2
 from huggingface_hub import get_session, set_client_factory
 
-from wine_gpt.publishing import Publication, publish
+from wine_gpt.publishing import Publication
+from wine_gpt.publishing.publish import publish
 
 run, name, other_name = sys.argv[1:]
 urls: list[str] = []

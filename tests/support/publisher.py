@@ -6,7 +6,6 @@ and skipped, a request times out only if it is the one that must hang, and the d
 
 import contextlib
 import functools
-import importlib
 import io
 import json
 import os
@@ -98,10 +97,7 @@ class Publisher:
 
 
 def _serve(space: Path) -> None:
-    from wine_gpt.publishing import hub, staging
-
-    # wine_gpt.publishing exports a function named publish
-    publish = importlib.import_module("wine_gpt.publishing.publish")
+    from wine_gpt.publishing import hub, publish, staging
 
     stage = publish.stage
     stage_once = functools.cache(lambda publication: stage(publication, Path(tempfile.mkdtemp(dir=space.parent))))

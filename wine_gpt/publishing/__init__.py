@@ -1,6 +1,16 @@
-"""Publish a run on the Hub: stage repositories, fill cards, make one commit each."""
+"""Publish a run on the Hub: stage repositories, fill cards, make one commit each.
 
-from wine_gpt.publishing.publication import Publication
-from wine_gpt.publishing.publish import publish
+``publish`` is not exported here, because ``wine_gpt.publishing.publish`` is the module that defines it.
+"""
 
-__all__ = ["Publication", "publish"]
+from typing import TYPE_CHECKING
+
+from wine_gpt.lazy import exports_lazily
+
+if TYPE_CHECKING:
+    from wine_gpt.publishing.publication import Publication
+    from wine_gpt.publishing.publish import PublishResult
+
+__all__ = ["Publication", "PublishResult"]
+
+__getattr__ = exports_lazily(__name__, {"Publication": "publication", "PublishResult": "publish"})

@@ -1,6 +1,6 @@
 """Check, before anything is created, that a token may write to the repositories to publish."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
@@ -105,14 +105,14 @@ def choose_space_sdk(api: HfApi, account: Account, name: str) -> tuple[str, str]
     return "static", f"{owner} has no paid plan, which the Hub wants for a new Gradio Space"
 
 
-def require_access(api: HfApi, account: Account, repo: StagedRepo, others: Collection[str] = ()) -> RemoteState:
+def require_access(api: HfApi, account: Account, repo: StagedRepo, names: Sequence[str]) -> RemoteState:
     """Check that the token may create or change the repository, and return the repository's state.
 
     Args:
         api: the Hub's client.
         account: the token's owner.
         repo: to publish.
-        others: the names of the other repositories to publish, of which one of another kind may have the same name.
+        names: names of all repositories to publish; a model and its Space may share one.
 
     Raises:
         UserError: if the repository has another name on the Hub, a repository of another kind has the name, or the
@@ -123,7 +123,7 @@ def require_access(api: HfApi, account: Account, repo: StagedRepo, others: Colle
         remote = with_retries(lambda: fetch_state(api, repo))
         if remote.exists:
             _require_same_name(api, repo, remote)
-        elif repo.name not in others:
+        elif names.count(repo.name) == 1:
             _require_free_name(api, repo)
         if repo.create_pr:
             if not remote.head:

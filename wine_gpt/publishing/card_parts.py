@@ -4,7 +4,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,8 +48,6 @@ def check(card: RepoCard, title: str) -> None:
     for name, value in data.items():
         if value in ("", [], {}):
             raise UserError(f"{title}: the card's {name} is empty")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", data.get("license", "")):
-        raise UserError(f"{title}: {data.get('license')!r} is no license identifier such as mit, cc-by-4.0 or other")
     if len(data.get("short_description", "")) > SHORT_DESCRIPTION_LENGTH:
         raise UserError(f"{title}: short_description has more than {SHORT_DESCRIPTION_LENGTH} characters")
 
@@ -149,7 +147,7 @@ def shared_values(run: RunRecord, name: str, revision: str, samples: Sequence[Sa
     return {
         "name": name,
         "title": name.split("/")[1],
-        "revision": "" if revision == MAIN else f', revision="{revision}"',
+        "revision": revision_argument(revision),
         "corpus": run.corpus,
         "corpus_name": escape(run.corpus.name),
         "form": _form(run.template),
@@ -198,6 +196,11 @@ def string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+def revision_argument(revision: str) -> str:
+    """Return a branch as one more argument of a call in Python; empty for the main branch."""
+    return "" if revision == MAIN else f", revision={string(revision)}"
+
+
 def _sampling(generation: GenerationDefaults) -> list[str]:
     """Return the sampling settings, as arguments of a call.
 
@@ -222,7 +225,7 @@ def repeat_command(
     script: str,
     training: TrainingSummary,
     environment: Environment,
-    extra: str | None = None,
+    extras: Collection[str] = (),
 ) -> dict[str, str]:
     """Return how to install wine_gpt and to train again, for the template ``reproduce.md``.
 
@@ -232,13 +235,19 @@ def repeat_command(
         script: the script and its config.
         training: of the training to repeat.
         environment: of that training.
-        extra: the optional dependencies that the script needs.
+        extras: the optional dependencies that the script needs; those of the data are added.
     """
-    install = f'pip install -e ".[{extra}]"' if extra else "pip install -e ."
+    needed = ",".join(sorted({*extras, *(["kaggle"] if run.config.data.path == "kaggle" else [])}))
+    install = f'pip install -e ".[{needed}]"' if needed else "pip install -e ."
     source = source_url()
     clone = [f"git clone {source} wine_gpt", "cd wine_gpt", install] if source else []
-    train = f"{_launcher(training, environment)} {script}{' --data.path FILE' if run.data_source.is_local else ''}"
+    train = train_command(run, script, training, environment)
     return {"install": install, "command": "\n".join([*clone, *downloads, train])}
+
+
+def train_command(run: RunRecord, script: str, training: TrainingSummary, environment: Environment) -> str:
+    """Return the command that trains again; see :func:`repeat_command`."""
+    return f"{_launcher(training, environment)} {script}{' --data.path FILE' if run.data_source.is_local else ''}"
 
 
 def download(name: str, revision: str, *files: str) -> str:

@@ -66,7 +66,7 @@ def subset_models_table(subset_models: Sequence[SubsetModel], kept_rows: Sequenc
         comparison, repository = subset_model.metrics.comparison, subset_model.repository
         rows.append(
             (
-                escape(subset_model.metrics.value),
+                f"{escape(subset_model.metrics.field)}: {escape(subset_model.metrics.value)}",
                 f"[{repository}](https://huggingface.co/{repository})",
                 f"{comparison.whole.tuned.reviews:,}",
                 f"{comparison.whole.base.perplexity:,.2f}",

@@ -23,6 +23,7 @@ from wine_gpt.publishing.card_parts import (
     repeat_command,
     shared_metadata,
     shared_values,
+    train_command,
 )
 from wine_gpt.publishing.corpus import OwnCorpus
 from wine_gpt.publishing.model_card import pretrain_script
@@ -152,7 +153,7 @@ def _command(run: RunRecord, classifier: ClassifierRecord, name: str, revision: 
     """Return how to train base and classifier again."""
     folder, metrics = download_folder(name), classifier.metrics
     script = f"{pretrain_script(run, f'{folder}/{CONFIG}')} --output_dir {base_folder(name)}"
-    base = repeat_command(run, [], script, run.metrics.training, run.metrics.environment)["command"].splitlines()[-1]
+    base = train_command(run, script, run.metrics.training, run.metrics.environment)
     downloads = [download(name, revision, CONFIG, PUBLISHED_FINETUNE_CONFIG), base]
     script = f"scripts/finetune.py {folder}/{PUBLISHED_FINETUNE_CONFIG}"
-    return repeat_command(run, downloads, script, metrics.training, metrics.environment, "evaluation")
+    return repeat_command(run, downloads, script, metrics.training, metrics.environment, ["evaluation"])

@@ -44,6 +44,11 @@ class Corpus:
     synthetic: bool = False
 
     @property
+    def is_public(self) -> bool:
+        """Whether everybody can read the texts: those of the sample and Kaggle's reviews."""
+        return self in (SAMPLE, KAGGLE)
+
+    @property
     def dataset_type(self) -> str:
         """The dataset's id in the model index: its id on the Hub, or its name in a-z, 0-9 and hyphens."""
         plain = unicodedata.normalize("NFKD", Path(self.name).stem.lower()).encode("ascii", "ignore").decode()

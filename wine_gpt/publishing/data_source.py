@@ -21,16 +21,12 @@ class DataSource:
 
     Attributes:
         settings: the run's data settings.
-        report: has the source's kind and name; without it, or in runs of earlier versions, the path decides today.
+        report: the run's data report, which records the source's kind and name; if it is missing or older,
+            ``data.path`` is looked up on this machine now.
     """
 
     settings: DataConfig
     report: DataReport | None = None
-
-    @property
-    def is_public(self) -> bool:
-        """Whether the path names the same data on every machine."""
-        return self.settings.path in PUBLIC
 
     @property
     def is_hub_dataset(self) -> bool:
@@ -42,7 +38,7 @@ class DataSource:
     @property
     def is_local(self) -> bool:
         """Whether the texts came from a file or folder of the machine that trained the run."""
-        return not self.is_public and not self.is_hub_dataset
+        return self.settings.path not in PUBLIC and not self.is_hub_dataset
 
     @property
     def published_path(self) -> str:

@@ -23,9 +23,12 @@ from wine_gpt.run_folder import WEIGHTS
 logger = logging.getLogger(__name__)
 
 SPACE_LINK = re.compile(r"https://huggingface\.co/spaces/([\w.-]+/[\w.-]*\w)")
-FIELD_HEADING = re.compile(r"^## Fine-tuned by (.+)$", re.MULTILINE)
 # the option that adds the files of a glob pattern
-OPTIONS = {ONNX: "onnx", ONNX_QUANTIZED: "onnx", NGRAM_INDEX: "index", **dict.fromkeys(EPOCH_FILES, "epochs")}
+OPTION_OF_PATTERN = {
+    **dict.fromkeys((ONNX, ONNX_QUANTIZED), "onnx"),
+    NGRAM_INDEX: "index",
+    **dict.fromkeys(EPOCH_FILES, "epochs"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,18 +36,16 @@ class Kept:
     """What stays published.
 
     Attributes:
-        files: those of :data:`OPTIONS` that stay.
+        files: those of :data:`OPTION_OF_PATTERN` that stay.
         space: the demo that the model's card links.
         adapters: the adapters in the metadata of the model's card.
         rows: the rows of the card's table of fine-tuned models, in Markdown.
-        field: the field by which these were fine-tuned.
     """
 
     files: tuple[str, ...] = ()
     space: str | None = None
     adapters: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
-    field: str = ""
 
     @property
     def changes_cards(self) -> bool:
@@ -77,7 +78,7 @@ def find_kept(
         model: the staged model.
         remote: the model's repository on the Hub.
         published: the names of all repositories that are published now.
-        unwanted: files of :data:`OPTIONS` that an option asks to remove.
+        unwanted: files of :data:`OPTION_OF_PATTERN` that an option asks to remove.
         look_for_space: whether the card may name the demo that it names now.
 
     Raises:
@@ -91,7 +92,7 @@ def find_kept(
         files = with_retries(lambda: _list_files(api, model.name, revision))
         card = with_retries(lambda: _read_card(api, model.name, revision))
         same_weights = files.get(WEIGHTS) == sha256(model.folder / WEIGHTS)
-        absent = [path for path in OPTIONS if matching(files, path) and not matching(model.files(), path)]
+        absent = [path for path in OPTION_OF_PATTERN if matching(files, path) and not matching(model.files(), path)]
         keeps = partial(_keep_file, api, model, unwanted, same_weights, revision)
         kept_files = tuple(path for path in absent if keeps(path))
         kept = _keep_models(api, model, card, published, same_weights)
@@ -109,7 +110,7 @@ def _keep_file(
     api: HfApi, model: StagedRepo, unwanted: Collection[str], same_weights: bool, revision: str, path: str
 ) -> bool:
     """Return whether a file that is not staged stays, and log why."""
-    option = OPTIONS[path]
+    option = OPTION_OF_PATTERN[path]
     if path in unwanted:
         reason = f"because the option {option} is false"
     elif not same_weights:
@@ -135,11 +136,9 @@ def _keep_models(api: HfApi, model: StagedRepo, card: str, published: Collection
             logger.info(f"{model.title}: the card no longer lists {name}, which was fine-tuned from other weights")
         elif with_retries(partial(api.repo_exists, name)):
             kept.append(name)
-    heading = FIELD_HEADING.search(card)
     return Kept(
         adapters=tuple(name for name in adapters if name in kept),
         rows=tuple(row for row in rows if _linked(row) in kept),
-        field=heading[1] if heading else "",
     )
 
 

@@ -20,26 +20,6 @@ from wine_gpt.publishing.data_source import DataSource
 from wine_gpt.publishing.hub import StagedRepo
 
 HUB_TOKEN = "an access token of the Hub"
-# kind, what stands before (in text files), the literal that each match has, and the pattern
-TOKENS = (
-    (HUB_TOKEN, rb"", b"hf_", rb"hf_(?:[A-Za-z0-9]{20,}|(?:oauth|jwt)_[\w.-]{20,})"),
-    (HUB_TOKEN, rb"", b"api_org_", rb"api_org_[A-Za-z0-9]{20,}"),
-    ("a GitHub token", rb"(?<!\w)", b"gh", rb"gh[opsur]_[A-Za-z0-9]{36}"),
-    ("a GitHub token", rb"", b"github_pat_", rb"github_pat_\w{22,}"),
-    ("a GitLab token", rb"", b"glpat-", rb"glpat-[\w-]{20,}"),
-    ("an AWS access key", rb"(?<!\w)", b"IA", rb"A[KS]IA[A-Z0-9]{16}"),
-    ("a Google API key", rb"", b"AIza", rb"AIza[\w-]{35}"),
-    ("a Slack token", rb"", b"xox", rb"xox[abeoprs]-[\w-]{10,}"),
-    ("an API key", rb"(?<![\w-])", b"sk-", rb"sk-(?:[a-z0-9]{1,10}-)*\w{20,}"),
-    ("a Kaggle API key", rb"", b"KGAT_", rb"KGAT_[0-9a-f]{32}"),
-    ("a Kaggle API key", rb"", b"key", rb"key\\*[\"']\s*:\s*\\*[\"'][0-9a-f]{32}\\*[\"']"),
-    ("a PyPI token", rb"", b"pypi-", rb"pypi-AgE[\w-]{50,}"),
-    ("an npm token", rb"(?<!\w)", b"npm_", rb"npm_[A-Za-z0-9]{36}"),
-    ("a Weights & Biases key", rb"", b"wandb_v1_", rb"wandb_v1_\w{20,}"),
-    ("a JSON Web Token", rb"(?<![\w-])", b"eyJ", rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
-    ("a password in an address", rb"", b"://", rb"\b[a-z][a-z+]{1,9}://[^\s/:@\"'<>]*:[^\s/:@\"'<>]{3,}@[\w-]"),
-    ("a private key", rb"", b"PRIVATE KEY", rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-)
 BINARY = (".onnx", ".png", ".safetensors")
 # a shorter name before or after an @ may occur in a model's weights by chance
 SHORTEST_BINARY_NAME = 4
@@ -75,6 +55,27 @@ class Leak:
         return re.search(pattern, content) is not None
 
 
+TOKENS = (
+    Leak(HUB_TOKEN, b"hf_", rb"hf_(?:[A-Za-z0-9]{20,}|(?:oauth|jwt)_[\w.-]{20,})"),
+    Leak(HUB_TOKEN, b"api_org_", rb"api_org_[A-Za-z0-9]{20,}"),
+    Leak("a GitHub token", b"gh", rb"gh[opsur]_[A-Za-z0-9]{36}", start=rb"(?<!\w)"),
+    Leak("a GitHub token", b"github_pat_", rb"github_pat_\w{22,}"),
+    Leak("a GitLab token", b"glpat-", rb"glpat-[\w-]{20,}"),
+    Leak("an AWS access key", b"IA", rb"A[KS]IA[A-Z0-9]{16}", start=rb"(?<!\w)"),
+    Leak("a Google API key", b"AIza", rb"AIza[\w-]{35}"),
+    Leak("a Slack token", b"xox", rb"xox[abeoprs]-[\w-]{10,}"),
+    Leak("an API key", b"sk-", rb"sk-(?:[a-z0-9]{1,10}-)*\w{20,}", start=rb"(?<![\w-])"),
+    Leak("a Kaggle API key", b"KGAT_", rb"KGAT_[0-9a-f]{32}"),
+    Leak("a Kaggle API key", b"key", rb"key\\*[\"']\s*:\s*\\*[\"'][0-9a-f]{32}\\*[\"']"),
+    Leak("a PyPI token", b"pypi-", rb"pypi-AgE[\w-]{50,}"),
+    Leak("an npm token", b"npm_", rb"npm_[A-Za-z0-9]{36}", start=rb"(?<!\w)"),
+    Leak("a Weights & Biases key", b"wandb_v1_", rb"wandb_v1_\w{20,}"),
+    Leak("a JSON Web Token", b"eyJ", rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}", start=rb"(?<![\w-])"),
+    Leak("a password in an address", b"://", rb"\b[a-z][a-z+]{1,9}://[^\s/:@\"'<>]*:[^\s/:@\"'<>]{3,}@[\w-]"),
+    Leak("a private key", b"PRIVATE KEY", rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+)
+
+
 def require_no_leak(repositories: Iterable[StagedRepo], run: Path, data: DataSource) -> None:
     """Check the bytes of each staged file, and the text of PNG files.
 
@@ -108,8 +109,7 @@ def _contents(path: Path) -> Iterator[tuple[bytes, bool]]:
 
 
 def _token_leaks() -> Iterator[Leak]:
-    for kind, start, literal, pattern in TOKENS:
-        yield Leak(kind, literal, pattern, start)
+    yield from TOKENS
     if token := get_token():
         yield Leak(HUB_TOKEN, token.encode(), re.escape(token.encode()))
     for name, value in os.environ.items():

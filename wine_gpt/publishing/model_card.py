@@ -119,7 +119,6 @@ def model_card(run: RunRecord, repository: ModelRepository, samples: Sequence[Sa
         js_options=_javascript_options(revision, quantized),
         space=space or "",
         subset_models=subset_models_table(subset_models, kept.rows),
-        field=escape(subset_models[0].metrics.field) if subset_models else kept.field,
         facts=_facts(run, space),
         training_data=_training_data(run),
         data_rows=data_table(run.data_report) if run.data_report else "",
@@ -129,6 +128,7 @@ def model_card(run: RunRecord, repository: ModelRepository, samples: Sequence[Sa
         refit=_refit(run),
         indexed=repository.has(NGRAM_INDEX),
         epochs=repository.has(EPOCH_FILES[0]),
+        has_report=run.evaluation is not None,
         **_evaluation_sections(run),
         plots=[(escape(title), file) for title, file in run.plots],
         **_pretrain_command(run, name, revision),
@@ -202,19 +202,10 @@ def _refit(run: RunRecord) -> str:
 
 
 def _evaluation_sections(run: RunRecord) -> dict[str, str | Section]:
-    """Return the sections of an evaluation, empty without one."""
+    """Return the sections of an evaluation, none without one."""
     report = run.evaluation
     if report is None:
-        names = (
-            "evaluated_split",
-            "baselines",
-            "copying",
-            "diversity",
-            "conditioning",
-            "provinces",
-            "generated_texts",
-        )
-        return dict.fromkeys(names, "")
+        return {}
     provinces = report.conditioning.existing_provinces if report.conditioning else None
     return {
         "evaluated_split": report.split,

@@ -1,8 +1,7 @@
 """The notebook of a model's repository, which the Hub offers to open in Colab and Kaggle."""
 
 from wine_gpt.files import JsonObject
-from wine_gpt.publishing.card_parts import string
-from wine_gpt.publishing.hub import MAIN
+from wine_gpt.publishing.card_parts import revision_argument, string
 
 INTRODUCTION = """\
 # {name}
@@ -43,7 +42,7 @@ def model_notebook(name: str, revision: str, prompt: str) -> JsonObject:
     values = {
         "name": name,
         "model": string(name),
-        "revision": "" if revision == MAIN else f", revision={string(revision)}",
+        "revision": revision_argument(revision),
         "prompt": string(prompt),
     }
     cells = [_cell("markdown", INTRODUCTION.format(**values), 0), _cell("code", INSTALL, 1)]

@@ -7,7 +7,6 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from wine_gpt.config import ZERO_GPU
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
-from wine_gpt.publishing.kept import OPTIONS, Kept, find_kept
+from wine_gpt.publishing.kept import NOTHING_KEPT, OPTION_OF_PATTERN, Kept, find_kept
 from wine_gpt.publishing.publication import Publication, require_names
 from wine_gpt.publishing.published_files import CARD
 from wine_gpt.publishing.staging import (
@@ -90,7 +89,8 @@ def publish(publication: Publication) -> PublishResult:
     with tempfile.TemporaryDirectory() as folder:
         staged, repositories = _stage(publication, Path(folder))
         api, remotes = _require_access(publication, repositories)
-        kept = _find_kept(api, publication, repositories, remotes)
+        # publishing adds no options' files to a classifier's repository
+        kept = NOTHING_KEPT if staged.classifier else _find_kept(api, publication, repositories, remotes)
         if kept.changes_cards:
             repositories = write_cards(staged, kept)
         for repo in repositories:
@@ -101,7 +101,7 @@ def publish(publication: Publication) -> PublishResult:
         published = _push_all(api, repositories, remotes, publication.private)
         collection = _collect(api, publication, repositories) if publication.collection else None
         if publication.private or remotes[0].private:
-            _mention_secret(api, repositories)
+            _warn_of_private_model(api, repositories)
     return PublishResult(tuple(published), staged.left_out, collection, space_refused)
 
 
@@ -167,10 +167,7 @@ def _require_access(publication: Publication, repositories: list[StagedRepo]) ->
     """Check all permissions and names, and return a client of the Hub and the state of each repository."""
     api, account = access.connect()
     names = [repo.name for repo in repositories]
-    remotes = []
-    for number, repo in enumerate(repositories):
-        others = [*names[:number], *names[number + 1 :]]
-        remotes.append(access.require_access(api, account, repo, others))
+    remotes = [access.require_access(api, account, repo, names) for repo in repositories]
     access.require_visibility(api, repositories, remotes, publication.private)
     if publication.collection is not None:
         access.require_collection_access(account, publication.collection, names[0].split("/")[0])
@@ -181,7 +178,7 @@ def _find_kept(
     api: HfApi, publication: Publication, repositories: list[StagedRepo], remotes: list[RemoteState]
 ) -> Kept:
     names = [repo.name for repo in repositories]
-    unwanted = [file for file, option in OPTIONS.items() if getattr(publication, option) is False]
+    unwanted = [file for file, option in OPTION_OF_PATTERN.items() if getattr(publication, option) is False]
     return find_kept(api, repositories[0], remotes[0], names, unwanted, publication.space is None)
 
 
@@ -219,8 +216,8 @@ def _exists(api: HfApi, repo: StagedRepo) -> bool:
     return False
 
 
-def _mention_secret(api: HfApi, repositories: list[StagedRepo]) -> None:
-    """Say that the Space of a private model needs a token, because the Hub gives it none."""
+def _warn_of_private_model(api: HfApi, repositories: list[StagedRepo]) -> None:
+    """Warn that the Space can't load a private model: a Gradio Space needs a secret, the explorer can't at all."""
     model, space = repositories[0], repositories[-1]
     if space.kind != "space":
         return
@@ -265,8 +262,7 @@ def _push(api: HfApi, repo: StagedRepo, remote: RemoteState, private: bool) -> P
     operations = hub.plan_changes(api, repo, head)
     if not operations:
         return result(Outcome.UP_TO_DATE, head)
-    removed = [operation.path_in_repo for operation in operations if isinstance(operation, CommitOperationDelete)]
-    if removed := [path for path in removed if not any(fnmatchcase(path, file) for file in OPTIONS)]:
+    if removed := [operation.path_in_repo for operation in operations if isinstance(operation, CommitOperationDelete)]:
         logger.info(f"{repo.title}: removes {', '.join(removed)}")
     if repo.create_pr and (found := hub.with_retries(lambda: hub.find_open_pull_request(api, repo))):
         return result(Outcome.ALREADY_PROPOSED, pull_request=found.pull_request)

@@ -41,18 +41,22 @@ TOKENIZER_FILES = (TOKENIZER, TOKENIZER_CONFIG)
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 # index and weights of the epochs, for the explorer
 EPOCH_FILES = (f"{EPOCHS}/{EPOCH_INDEX}", f"{EPOCHS}/{EPOCH_WEIGHTS}")
-# every file that a model repository may get, as glob patterns, except plots
-KNOWN_FILES = (
+# every file that the repository of a fine-tuned model or a classifier may get
+FINETUNED_FILES = (
     CARD,
     LICENSE,
     CONFIG,
     PUBLISHED_FINETUNE_CONFIG,
     METRICS,
-    f"{EVALUATION}/{METRICS}",
     *MODEL_FILES,
     *TOKENIZER_FILES,
     *ADAPTER_FILES,
     TEMPLATE,
+)
+# every file that a base's repository may get, as glob patterns, except plots
+BASE_FILES = (
+    *FINETUNED_FILES,
+    f"{EVALUATION}/{METRICS}",
     NGRAM_INDEX,
     NOTEBOOK,
     ONNX,

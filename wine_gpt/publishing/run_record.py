@@ -116,7 +116,7 @@ class RunRecord:
     @property
     def possible_plots(self) -> list[tuple[str, str]]:
         """Title and file of each plot that a run and its evaluation can have."""
-        labels = [
+        field_plot = [
             (f"Loss by {field}", f"{EVALUATION}/{loss_by_field_plot(field)}")
             for field in self.config.data.prompt_fields[-1:]
         ]
@@ -124,7 +124,7 @@ class RunRecord:
             ("Training and validation loss over the optimizer steps", LOSS_PLOT),
             (f"Reliability diagram of the next-{self.units[:-1]} probabilities", f"{EVALUATION}/reliability.png"),
             ("Loss by position in the text", f"{EVALUATION}/loss_by_position.png"),
-            *labels,
+            *field_plot,
         ]
 
     @property
@@ -135,10 +135,13 @@ class RunRecord:
     def published_config(self, name: str) -> PretrainConfig:
         """Return the config for the repository ``name``, without paths of the local machine.
 
-        The precision is the one that the run used, because ``auto`` depends on the hardware.
+        The precision is the one that the run used, because ``auto`` depends on the hardware. Trackers are left out,
+        because a reader's installation may lack them.
         """
         config = self.config
-        training = dataclasses.replace(config.training, mixed_precision=self.metrics.training.mixed_precision)
+        training = dataclasses.replace(
+            config.training, mixed_precision=self.metrics.training.mixed_precision, trackers="none"
+        )
         data = dataclasses.replace(config.data, path=self.data_source.published_path)
         tokenizer = dataclasses.replace(config.tokenizer, path=config.tokenizer.path and name)
         return dataclasses.replace(
@@ -244,9 +247,10 @@ def read_subset_models(folder: Path, run: RunRecord, base: str) -> tuple[list[Su
     subset_models, left_out = [], []
     for subfolder in found:
         metrics = read_record(subfolder / METRICS, SubsetMetrics.from_dict)
-        _require_finetuned(subfolder, metrics, weights_sha256)
+        subset_model = SubsetModel(subfolder, f"{base}-{subfolder.name}", metrics)
+        _require_finetuned(subset_model, weights_sha256)
         if metrics.comparison.better:
-            subset_models.append(SubsetModel(subfolder, f"{base}-{subfolder.name}", metrics))
+            subset_models.append(subset_model)
         else:
             left_out.append(f"{metrics.value}: no better than its base, left out")
     subset_models.sort(key=lambda model: model.metrics.comparison.whole.perplexity_change.value)
@@ -257,23 +261,28 @@ def _subset_folders(folder: Path) -> list[Path]:
     """Return the folders of the models in the output folder of ``scripts/finetune.py``."""
     if not folder.is_dir():
         raise UserError(f"--adapters: no such folder: {folder}; scripts/finetune.py prints where it saves")
-    require_no_embeddings(folder)
     if (folder / METRICS).is_file():
-        metrics = read_json(folder / METRICS)
-        if is_classifier(metrics):
-            raise UserError(f"--adapters: {folder} is a classifier, which is published alone: publish {folder}")
-        if _is_finetuned(metrics):
-            parent = os.path.normpath(folder / "..")
-            raise UserError(
-                f"--adapters: {folder} is one fine-tuned model: name the folder of all, --adapters {parent}"
-            )
-        raise UserError(
-            f"--adapters: {folder} is a run of scripts/pretrain.py: name the output folder of scripts/finetune.py"
-        )
+        _require_subset_model(folder)
+        parent = os.path.normpath(folder / "..")
+        raise UserError(f"--adapters: {folder} is one fine-tuned model: name the folder of all, --adapters {parent}")
     found = sorted(path.parent for path in folder.glob(f"*/{METRICS}"))
     if not found:
         raise UserError(f"--adapters: {folder} holds no model of scripts/finetune.py")
+    for subfolder in found:
+        _require_subset_model(subfolder)
     return found
+
+
+def _require_subset_model(folder: Path) -> None:
+    """Check that a folder with a metrics file holds a model fine-tuned on a subset, not one of another kind."""
+    require_no_embeddings(folder)
+    metrics = read_json(folder / METRICS)
+    if is_classifier(metrics):
+        raise UserError(f"--adapters: {folder} is a classifier, which is published alone: publish {folder}")
+    if not _is_finetuned(metrics):
+        raise UserError(
+            f"--adapters: {folder} is a run of scripts/pretrain.py: name the output folder of scripts/finetune.py"
+        )
 
 
 def require_no_embeddings(folder: Path) -> None:
@@ -320,11 +329,12 @@ def _generation_defaults(content: JsonObject) -> GenerationDefaults:
     return GenerationDefaults(content.get("temperature", 1.0), content.get("top_p", 1.0), content.get("top_k", 0))
 
 
-def _require_finetuned(folder: Path, metrics: SubsetMetrics, weights_sha256: str) -> None:
+def _require_finetuned(model: SubsetModel, weights_sha256: str) -> None:
     """Check that a model was fine-tuned from the weights with this checksum and has all its files."""
-    if metrics.base.weights_sha256 != weights_sha256:
+    found = model.metrics.base.weights_sha256
+    if found != weights_sha256:
         raise UserError(
-            f"--adapters: {folder} was fine-tuned from other weights than RUN's "
-            f"({metrics.base.weights_sha256[:12]}…, not {weights_sha256[:12]}…)"
+            f"--adapters: {model.folder} was fine-tuned from other weights than RUN's "
+            f"({found[:12]}…, not {weights_sha256[:12]}…)"
         )
-    require_files(folder, (*(ADAPTER_FILES if metrics.method == "lora" else MODEL_FILES), *TOKENIZER_FILES))
+    require_files(model.folder, (*(ADAPTER_FILES if model.is_adapter else MODEL_FILES), *TOKENIZER_FILES))

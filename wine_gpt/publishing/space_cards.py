@@ -9,7 +9,7 @@ from wine_gpt.markdown import escape
 from wine_gpt.publishing.card_parts import SHORT_DESCRIPTION_LENGTH, fill_card, subject_tags
 from wine_gpt.publishing.explorer import EXPLORER
 from wine_gpt.publishing.published_files import SPACE_THUMBNAIL
-from wine_gpt.publishing.run_record import RunRecord, SubsetModel
+from wine_gpt.publishing.run_record import RunRecord
 from wine_gpt.publishing.source import source_url
 
 # the Python version of the Space, and of one on ZeroGPU
@@ -20,9 +20,8 @@ def space_card(
     run: RunRecord,
     readme: Path,
     name: str,
-    model: str,
-    subset_models: Sequence[SubsetModel],
-    kept: Sequence[str] = (),
+    models: Sequence[str],
+    has_adapters: bool = False,
     zero_gpu: bool = False,
 ) -> SpaceCard:
     """Return the demo's card, whose metadata configures the Space on the Hub.
@@ -31,12 +30,11 @@ def space_card(
         run: of the model that the demo loads.
         readme: the demo's README.md, for its metadata.
         name: of the demo's repository.
-        model: the model's repository.
-        subset_models: the fine-tuned models that are published with it.
-        kept: the fine-tuned models that an earlier publish has listed.
+        models: the model's repository, and those of the models that were fine-tuned from it.
+        has_adapters: whether some of these are LoRA adapters; the demo loads no other fine-tuned models.
         zero_gpu: whether the Space runs on ZeroGPU.
     """
-    corpus, prefix = run.corpus, run.template.prefix
+    corpus, prefix, model = run.corpus, run.template.prefix, models[0]
     data = SpaceCardData(
         **{
             **SpaceCard.load(readme).data.to_dict(),
@@ -44,7 +42,7 @@ def space_card(
             **({} if corpus.wine else _neutral_metadata(prefix)),
             "python_version": ZERO_GPU_PYTHON_VERSION if zero_gpu else PYTHON_VERSION,
             "thumbnail": _thumbnail(readme.parent, name),
-            "models": [model, *(subset_model.repository for subset_model in subset_models), *kept],
+            "models": list(models),
             "datasets": [corpus.dataset] if corpus.dataset else None,
             "tags": ["text-generation", "gpt2", *subject_tags(corpus)],
         }
@@ -55,27 +53,22 @@ def space_card(
         "space.md",
         name=name,
         model=model,
-        # the demo loads no other fine-tuned models
-        has_adapters=bool(kept) or any(subset_model.is_adapter for subset_model in subset_models),
+        has_adapters=has_adapters,
         corpus=corpus,
         source=source_url() or "",
         prefix=escape(prefix),
     )
 
 
-def explorer_card(
-    run: RunRecord, name: str, model: str, subset_models: Sequence[SubsetModel], kept: Sequence[str] = ()
-) -> SpaceCard:
+def explorer_card(run: RunRecord, name: str, models: Sequence[str]) -> SpaceCard:
     """Return the card of the explorer's static Space, whose metadata configures it on the Hub.
 
     Args:
         run: of the model that the explorer loads.
         name: the Space's repository.
-        model: see :func:`space_card`.
-        subset_models: see :func:`space_card`.
-        kept: see :func:`space_card`.
+        models: see :func:`space_card`.
     """
-    corpus = run.corpus
+    corpus, model = run.corpus, models[0]
     data = SpaceCardData(
         title=f"Look inside {model.split('/')[1]}",
         emoji="🍷" if corpus.wine else "📝",
@@ -86,7 +79,7 @@ def explorer_card(
         thumbnail=_thumbnail(EXPLORER, name),
         license="apache-2.0",
         short_description="A small GPT-2 in your browser, and each of its numbers",
-        models=[model, *(subset_model.repository for subset_model in subset_models), *kept],
+        models=list(models),
         datasets=[corpus.dataset] if corpus.dataset else None,
         tags=["text-generation", "gpt2", "interpretability", *subject_tags(corpus)],
     )

@@ -40,8 +40,9 @@ from wine_gpt.publishing.notebook import model_notebook
 from wine_gpt.publishing.publication import Publication, require_id, require_names
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
+    BASE_FILES,
     CARD,
-    KNOWN_FILES,
+    FINETUNED_FILES,
     LICENSE,
     MODEL_FILES,
     NGRAM_INDEX,
@@ -165,7 +166,7 @@ def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool
     for subset_model, samples in zip(staged.subset_models, staged.subset_samples, strict=True):
         card = subset_card(staged.run, subset_model, publication.repo, publication.revision, samples)
         folder = _folder(staged.folder, "model", subset_model.repository)
-        repositories.append(publication.staged_model(subset_model.repository, folder, card, KNOWN_FILES))
+        repositories.append(publication.staged_model(subset_model.repository, folder, card, FINETUNED_FILES))
     repositories += _space_repos(staged, publication, kept)
     for repo in repositories:
         repo.card.save(repo.folder / CARD)
@@ -189,28 +190,30 @@ def _model_repo(staged: StagedFiles, publication: Publication, kept: Kept) -> St
     folder = _folder(staged.folder, "model", name)
     if staged.classifier:
         card = classifier_card(run, staged.classifier, name, publication.revision)
-        return publication.staged_model(name, folder, card, KNOWN_FILES)
+        return publication.staged_model(name, folder, card, FINETUNED_FILES)
     optional = [file for file in OPTIONAL_FILES if (folder / file).exists() or file in kept.files]
     space = publication.space or kept.space
     repository = ModelRepository(name, publication.revision, space, staged.subset_models, optional, kept)
     card = model_card(run, repository, staged.samples)
     plot_files = (file for _, file in run.possible_plots)
-    managed = (file for file in (*KNOWN_FILES, *plot_files) if file not in kept.files)
+    managed = (file for file in (*BASE_FILES, *plot_files) if file not in kept.files)
     return publication.staged_model(name, folder, card, tuple(managed))
 
 
 def _space_repos(staged: StagedFiles, publication: Publication, kept: Kept) -> list[StagedRepo]:
-    run, name, model, subset_models = staged.run, publication.space, publication.repo, staged.subset_models
+    run, name = staged.run, publication.space
     if name is None:
         return []
+    models = [publication.repo, *(model.repository for model in staged.subset_models), *kept.fine_tuned]
+    has_adapters = bool(kept.adapters) or any(model.is_adapter for model in staged.subset_models)
     repositories = []
     if publication.space_sdk != "static":
         zero_gpu = publication.space_hardware == ZERO_GPU
-        card = space_card(run, SPACE / CARD, name, model, subset_models, kept.fine_tuned, zero_gpu)
+        card = space_card(run, SPACE / CARD, name, models, has_adapters, zero_gpu)
         folder = _folder(staged.folder, "space", name)
         repositories.append(publication.staged_space(name, folder, card, "gradio"))
     if publication.space_sdk != "gradio":
-        card = explorer_card(run, name, model, subset_models, kept.fine_tuned)
+        card = explorer_card(run, name, models)
         folder = _folder(staged.folder, "static_space", name)
         repositories.append(publication.staged_space(name, folder, card, "static"))
     return repositories
@@ -270,7 +273,7 @@ def _kept_epochs(run: Path) -> tuple[str, ...]:
 
 def _stage_index(publication: Publication, run: RunRecord, file: Path) -> list[str]:
     """Write the index of training spans if it is wanted, or return a line that says why it is left out."""
-    wanted = run.data_source.is_public if publication.index is None else publication.index
+    wanted = run.corpus.is_public if publication.index is None else publication.index
     if not wanted:
         reason = "whoever knows 12 words in a row could check that they were trained on; the option index adds it"
         return [f"{NGRAM_INDEX} is left out: {reason}"]

@@ -116,4 +116,4 @@ def _finetune_command(run: RunRecord, subset_model: SubsetModel, base: str, revi
     config = f"{download_folder(name)}/{PUBLISHED_FINETUNE_CONFIG}"
     downloads = [download(base, revision), download(name, revision, PUBLISHED_FINETUNE_CONFIG)]
     script = f"scripts/finetune.py {config}"
-    return repeat_command(run, downloads, script, metrics.training, metrics.environment, "adapters")
+    return repeat_command(run, downloads, script, metrics.training, metrics.environment, ["adapters"])
