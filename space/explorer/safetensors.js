@@ -100,7 +100,7 @@ export async function readTensor(stream, entry, isTransposed, onBytes) {
   if (!Object.hasOwn(BYTES, dtype)) {
     throw new ModelError(`${stream.name}: ${shown(name)} is of type ${shown(dtype)}; the explorer reads F32, F16 and BF16`);
   }
-  await stream.skipTo(begin);
+  stream.skipTo(begin);
   const columns = shape[shape.length - 1], values = new Float32Array((end - begin) / BYTES[dtype]);
   const rows = values.length / columns, most = Math.max(1, Math.floor(PIECE / columns));
   const bytes = new Uint8Array(Math.min(most, rows) * columns * BYTES[dtype]);
