@@ -91,7 +91,7 @@ function parseEntry(name, entry, start, wrong) {
  * @param {ByteStream} stream before the tensor's first byte
  * @param {TensorEntry} entry of at least one dimension
  * @param {boolean} isTransposed whether to transpose a matrix
- * @param {(count: number) => void} [onBytes] is given the number of bytes of each chunk
+ * @param {(count: number, size: number) => void} [onBytes] is given the number of bytes of each chunk, and of an element
  * @returns {Promise<Float32Array>} its elements, row by row, or column by column if transposed
  * @throws {ModelError} if its type is not read, the file ends too early, or a value is NaN or infinite
  */
@@ -106,7 +106,7 @@ export async function readTensor(stream, entry, isTransposed, onBytes) {
   const bytes = new Uint8Array(Math.min(most, rows) * columns * BYTES[dtype]);
   for (let row = 0; row < rows; row += most) {
     const read = bytes.subarray(0, Math.min(most, rows - row) * columns * BYTES[dtype]);
-    await stream.read(read, onBytes);
+    await stream.read(read, (count) => onBytes?.(count, BYTES[dtype]));
     const piece = widen(read, dtype);
     if (!areFinite(piece)) throw new ModelError(`${stream.name}: ${shown(name)} has values that are NaN or infinite`);
     if (isTransposed) placeTransposed(piece, row, columns, values, rows);
