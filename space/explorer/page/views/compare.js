@@ -39,7 +39,7 @@ const MARKED = 5, LEAST_DIFFERENCE = 0.01;
  * @param {Text} text
  */
 export function mount(element, store, text) {
-  const find = finder(element), status = find(".compare-status"), others = new OtherModel(store, text, status);
+  const find = finder(element), status = find(".compare-status"), others = new OtherModel(text, status);
   /** @type {AbortController | null} */ let running = null;
 
   async function compare() {
@@ -89,12 +89,10 @@ class OtherModel {
   /** @type {{name: string, model: RemoteModel} | null} */ #loaded = null;
 
   /**
-   * @param {Store} store
    * @param {Text} text
    * @param {HTMLElement} status
    */
-  constructor(store, text, status) {
-    this.store = store;
+  constructor(text, status) {
     this.text = text;
     this.status = status;
   }
@@ -111,8 +109,7 @@ class OtherModel {
     }
     if (!name || this.#loaded) return this.#loaded?.model ?? null;
     this.status.textContent = this.text("loading_start", { name });
-    const source = parseSource(name, undefined, document.baseURI), endpoint = this.store.state.source?.endpoint;
-    if (source.hub && endpoint) source.endpoint = endpoint;
+    const source = parseSource(name, undefined, document.baseURI);
     if (!isAllowed(source)) throw new ModelError(this.text("compare_other_host"));
     const model = await loadRemoteModel(source, { signal });
     this.#loaded = { name, model };
