@@ -570,6 +570,24 @@ def test_two_temperatures_and_two_models_are_compared(
         assert page.locator(".right-text").inner_text() == page.locator(".left-text").inner_text()
 
 
+def test_another_model_ends_a_comparison(opened: Open) -> None:
+    with opened({**LINK, "tab": "compare"}) as page:
+        page.route("**/held/**", lambda _: None)
+        page.get_by_label("Model, if it is another one").fill("./held/")
+        page.get_by_role("button", name="Write both").click()
+        expect(page.locator(".compare-status")).to_have_text("Loading ./held/ …")
+        name_model(page, "./model/")
+        page.get_by_role("button", name="Load").click()
+        expect(page.locator(".compare-status")).to_be_empty()
+        expect(page.locator(".stop-both")).to_be_hidden()
+
+
+def name_model(page: Page, name: str) -> None:
+    """Type the name of another model."""
+    page.get_by_text("Another model").click()
+    page.get_by_label("Name on the Hub, or address").fill(name)
+
+
 def test_the_keyboard_alone_steps_through_the_words(opened: Open) -> None:
     with opened() as page:
         page.locator(".words button.word:not(.given)").first.focus()

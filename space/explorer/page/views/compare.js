@@ -19,8 +19,13 @@ const MARKED = 5, LEAST_DIFFERENCE = 0.01;
  * @typedef {import("../store.js").Vocabulary} Vocabulary
  * @typedef {import("../i18n.js").Text} Text
  * @typedef {ReturnType<typeof finder>} Find
- * @typedef {{own: number[], other: number[], marked: number[]}} Differences for each written word of a side its probability there and after
- *   the other side's prompt, and the words where these differ most
+ */
+
+/**
+ * @typedef {object} Differences
+ * @property {number[]} own probability of each written word after this side's prompt
+ * @property {number[]} other probability of each written word after the other side's prompt
+ * @property {number[]} marked indices of the words where these differ most
  */
 
 /**
@@ -47,7 +52,7 @@ export function mount(element, store, text) {
     if (!isLoaded(state)) return;
     running?.abort();
     const controller = running = new AbortController(), { signal } = controller, { model, vocabulary } = state;
-    const isCurrent = () => running === controller && store.state.model === model;
+    const isCurrent = () => running === controller;
     find(".stop-both").hidden = false;
     try {
       const second = await others.get(find(".right-model").value.trim(), signal);
@@ -63,11 +68,13 @@ export function mount(element, store, text) {
     } catch (error) {
       if (isCurrent()) status.textContent = /** @type {Error} */ (error).message;
     } finally {
-      if (running === controller) {
-        running = null;
-        find(".stop-both").hidden = true;
-      }
+      if (isCurrent()) end();
     }
+  }
+
+  function end() {
+    running = null;
+    find(".stop-both").hidden = true;
   }
 
   find("form").addEventListener("submit", (/** @type {Event} */ event) => {
@@ -75,6 +82,11 @@ export function mount(element, store, text) {
     compare();
   });
   find(".stop-both").addEventListener("click", () => running?.abort());
+  store.watch(["model"], () => {
+    running?.abort();
+    end();
+    status.textContent = "";
+  });
   store.watch(["model", "begun", "tab"], ({ model, begun, settings, tab }) => {
     if (tab !== "compare" || !model) return;
     for (const side of ["left", "right"]) {
