@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import train_toy
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
@@ -586,6 +586,33 @@ def name_model(page: Page, name: str) -> None:
     """Type the name of another model."""
     page.get_by_text("Another model").click()
     page.get_by_label("Name on the Hub, or address").fill(name)
+
+
+def test_a_text_with_too_many_inner_values_is_one_line_when_heads_are_measured(
+    opened: Open, site: tuple[Path, str]
+) -> None:
+    torch.manual_seed(0)
+    shape = GPT2Config(vocab_size=20, n_positions=1600, n_embd=64, n_head=64, n_layer=1)
+    GPT2LMHeadModel(shape).save_pretrained(site[0] / "long")
+    with opened({"model": "./long/", "prompt": "1 " * 1500, "length": 1, "tab": "heads"}) as page:
+        line = "the inner values of 1501 tokens take 579 MB: choose a shorter text"
+        expect(page.get_by_role("alert")).to_have_text(line)
+        page.get_by_role("button", name="Measure every head").click()
+        settle(page)
+        expect(page.get_by_role("alert")).to_have_text(line)
+
+
+def test_a_model_that_is_replaced_while_its_heads_are_measured_is_no_error(opened: Open) -> None:
+    with opened({**LINK, "tab": "heads"}) as page:
+        page.route("**/held/**", lambda _: None)
+        name_model(page, "./held/")
+        # at once, so that the model is closed before it answers
+        page.evaluate("""() => {
+            document.querySelector(".measure").click();
+            document.querySelector(".other-model form").requestSubmit();
+        }""")
+        expect(page.locator(".loading-line")).to_contain_text("/held/ …")
+        expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_the_keyboard_alone_steps_through_the_words(opened: Open) -> None:
