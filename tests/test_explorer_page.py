@@ -615,6 +615,19 @@ def test_a_model_that_is_replaced_while_its_heads_are_measured_is_no_error(opene
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
+def test_settings_that_are_not_applied_are_named(opened: Open, site: tuple[Path, str]) -> None:
+    shutil.copytree(site[0] / "model", site[0] / "min_p")
+    file = site[0] / "min_p" / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "min_p": 0.1, "repetition_penalty": 1.2}))
+    with opened({**LINK, "model": "./min_p/"}) as page:
+        line = page.get_by_text("Settings of the model that are not applied here: repetition_penalty, min_p.")
+        expect(line).to_be_visible()
+        name_model(page, "./model/")
+        page.get_by_role("button", name="Load").click()
+        expect(page.locator(".model-name")).to_have_text("model")
+        expect(line).to_have_count(0)
+
+
 def test_the_keyboard_alone_steps_through_the_words(opened: Open) -> None:
     with opened() as page:
         page.locator(".words button.word:not(.given)").first.focus()
