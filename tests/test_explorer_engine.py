@@ -6,6 +6,7 @@ In Chromium a page reads the models from a server that answers as the Hub does.
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -210,10 +211,20 @@ def test_what_is_not_needed_is_skipped_where_the_server_has_ranges(call: Call, h
 
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no ranges"])
-def test_a_lost_connection_is_resumed(call: Call, hub: StaticHub, ranges: bool) -> None:
-    hub.cdn.behavior.ranges, hub.cdn.behavior.drop_after = ranges, 40_000
+@pytest.mark.parametrize("unanswered", [0, 2])
+def test_a_lost_connection_is_resumed(call: Call, hub: StaticHub, ranges: bool, unanswered: int) -> None:
+    behavior = hub.cdn.behavior
+    behavior.ranges, behavior.drop_after, behavior.unanswered = ranges, 40_000, unanswered
     assert call("parity", hub.source("tiny")) == []
-    assert len([path for path, _ in hub.cdn.behavior.asked if path.endswith(".safetensors")]) == 2
+    assert len([path for path, _ in behavior.asked if path.endswith(".safetensors")]) == 2 + unanswered
+
+
+def test_a_connection_that_stays_lost_is_one_line(call: Call, hub: StaticHub) -> None:
+    behavior = hub.cdn.behavior
+    behavior.drop_after, behavior.unanswered = 40_000, 10
+    found = call("problem", hub.source("tiny"))
+    assert re.fullmatch(r"ModelError: can't reach \S+ for model.safetensors of org/tiny: try again, .*", found)
+    assert len([path for path, _ in behavior.asked if path.endswith(".safetensors")]) == 4
 
 
 @pytest.mark.parametrize(

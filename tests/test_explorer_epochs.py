@@ -26,7 +26,8 @@ from wine_gpt.training.resume import trained_weights
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 
 PROMPT = "wine review : italy : tuscany : riesling : it's a"
-LINK = {"prompt": PROMPT, "temperature": 0, "length": 12, "tab": "epochs", "seed": 7}
+LENGTH = 12
+LINK = {"prompt": PROMPT, "temperature": 0, "length": LENGTH, "tab": "epochs", "seed": 7}
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +57,7 @@ def page(run: Path) -> Iterator[Page]:
 
 def expected(run: Path, epoch: int, tokenizer: PreTrainedTokenizerFast) -> tuple[dict[str, float], dict[str, float]]:
     """Return the probabilities of the next word and the mean attention of the prompt's last word, by word."""
-    model = build_model_of(run)
-    model.load_state_dict(load_file(run / EPOCHS / epoch_weights(epoch)), strict=False)
+    model = model_of(run, epoch)
     ids = tokenizer(PROMPT, return_tensors="pt").input_ids
     with torch.no_grad():
         found = model(ids, output_attentions=True)
@@ -71,8 +71,20 @@ def expected(run: Path, epoch: int, tokenizer: PreTrainedTokenizerFast) -> tuple
     return dict(zip(names, logits.softmax(0).tolist(), strict=True)), dict(by_word)
 
 
-def build_model_of(run: Path) -> GPT2LMHeadModel:
-    return GPT2LMHeadModel.from_pretrained(run, dtype=torch.float32, attn_implementation="eager").eval()
+def expected_surprise(run: Path, epoch: int, tokenizer: PreTrainedTokenizerFast) -> float:
+    """Return an epoch's mean surprise in nats by what the trained model writes."""
+    ids = tokenizer(PROMPT, return_tensors="pt").input_ids
+    text = model_of(run, 2).generate(ids, do_sample=False, max_new_tokens=LENGTH, pad_token_id=0)
+    with torch.no_grad():
+        logits = model_of(run, epoch)(text).logits[0, :-1]
+    nats = torch.nn.functional.cross_entropy(logits, text[0, 1:], reduction="none")
+    return nats[ids.shape[1] - 1 :].mean().item()
+
+
+def model_of(run: Path, epoch: int) -> GPT2LMHeadModel:
+    model = GPT2LMHeadModel.from_pretrained(run, dtype=torch.float32, attn_implementation="eager").eval()
+    model.load_state_dict(load_file(run / EPOCHS / epoch_weights(epoch)), strict=False)
+    return model
 
 
 def move_to(page: Page, epoch: int) -> None:
@@ -109,6 +121,8 @@ def test_each_epoch_has_transformers_values(page: Page, run: Path, tokenizer: Pr
             # a word that stands several times has another place's figure
             if PROMPT.replace("'", " ' ").split().count(word) == 1:
                 assert percent == pytest.approx(100 * attention[word], abs=0.06)
+        nats = page.locator(".epoch-surprise").inner_text().removeprefix("Mean surprise of this text: ").split()[0]
+        assert float(nats) == pytest.approx(expected_surprise(run, epoch, tokenizer), abs=6e-4)
         texts.append(page.locator(".epoch-text").inner_text())
     assert len({*texts}) == 3
     assert texts[0].startswith(PROMPT)
@@ -128,6 +142,16 @@ def test_the_slider_works_by_keyboard_and_says_what_it_shows(page: Page) -> None
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.screenshot(path=SCREENSHOTS / "explorer-epochs-phone.png", full_page=True)
+
+
+def test_epochs_that_could_not_be_read_are_looked_for_again(page: Page) -> None:
+    page.route("**/epochs/index.json", lambda route: route.abort())
+    page.reload()
+    expect(page.locator(".epochs-status")).to_contain_text("try again")
+    page.unroute("**/epochs/index.json")
+    page.get_by_role("tab", name="Why this word?").click()
+    page.get_by_role("tab", name="Training").click()
+    expect(page.locator(".epoch-line")).to_contain_text("Epoch 2 of 2, step 40")
 
 
 @pytest.mark.parametrize("parts", [False, True], ids=["folder", "contents"])

@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import train_toy
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
@@ -568,6 +568,64 @@ def test_two_temperatures_and_two_models_are_compared(
         expect(page.locator(".right-differ")).to_be_hidden()
         expect(page.locator(".compare-status")).to_be_empty()
         assert page.locator(".right-text").inner_text() == page.locator(".left-text").inner_text()
+
+
+def test_another_model_ends_a_comparison(opened: Open) -> None:
+    with opened({**LINK, "tab": "compare"}) as page:
+        page.route("**/held/**", lambda _: None)
+        page.get_by_label("Model, if it is another one").fill("./held/")
+        page.get_by_role("button", name="Write both").click()
+        expect(page.locator(".compare-status")).to_have_text("Loading ./held/ …")
+        name_model(page, "./model/")
+        page.get_by_role("button", name="Load").click()
+        expect(page.locator(".compare-status")).to_be_empty()
+        expect(page.locator(".stop-both")).to_be_hidden()
+
+
+def name_model(page: Page, name: str) -> None:
+    """Type the name of another model."""
+    page.get_by_text("Another model").click()
+    page.get_by_label("Name on the Hub, or address").fill(name)
+
+
+def test_a_text_with_too_many_inner_values_is_one_line_when_heads_are_measured(
+    opened: Open, site: tuple[Path, str]
+) -> None:
+    torch.manual_seed(0)
+    shape = GPT2Config(vocab_size=20, n_positions=1600, n_embd=64, n_head=64, n_layer=1)
+    GPT2LMHeadModel(shape).save_pretrained(site[0] / "long")
+    with opened({"model": "./long/", "prompt": "1 " * 1500, "length": 1, "tab": "heads"}) as page:
+        line = "the inner values of 1501 tokens take 579 MB: choose a shorter text"
+        expect(page.get_by_role("alert")).to_have_text(line)
+        page.get_by_role("button", name="Measure every head").click()
+        settle(page)
+        expect(page.get_by_role("alert")).to_have_text(line)
+
+
+def test_a_model_that_is_replaced_while_its_heads_are_measured_is_no_error(opened: Open) -> None:
+    with opened({**LINK, "tab": "heads"}) as page:
+        page.route("**/held/**", lambda _: None)
+        name_model(page, "./held/")
+        # at once, so that the model is closed before it answers
+        page.evaluate("""() => {
+            document.querySelector(".measure").click();
+            document.querySelector(".other-model form").requestSubmit();
+        }""")
+        expect(page.locator(".loading-line")).to_contain_text("/held/ …")
+        expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_settings_that_are_not_applied_are_named(opened: Open, site: tuple[Path, str]) -> None:
+    shutil.copytree(site[0] / "model", site[0] / "min_p")
+    file = site[0] / "min_p" / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "min_p": 0.1, "repetition_penalty": 1.2}))
+    with opened({**LINK, "model": "./min_p/"}) as page:
+        line = page.get_by_text("Settings of the model that are not applied here: repetition_penalty, min_p.")
+        expect(line).to_be_visible()
+        name_model(page, "./model/")
+        page.get_by_role("button", name="Load").click()
+        expect(page.locator(".model-name")).to_have_text("model")
+        expect(line).to_have_count(0)
 
 
 def test_the_keyboard_alone_steps_through_the_words(opened: Open) -> None:

@@ -10,6 +10,8 @@ export const HUB = "https://huggingface.co";
 /** Milliseconds without a byte after which a download has failed. */
 const PATIENCE = 60_000;
 const RETRIES = 3;
+/** Milliseconds before the first retry; before the second it is twice as many, before the third three times. */
+const PAUSE = 1000;
 /** Fewer bytes than these are read and discarded, because a request takes as long as reading them. */
 const SKIP = 2 ** 20;
 /** Bytes of the buffer that a download fills again and again, because a new one for each chunk would be as much garbage as the file. */
@@ -73,15 +75,28 @@ export class ModelFiles {
    * @throws {ModelError} if it can't be read, is larger, or is not JSON
    */
   async json(name, limit) {
-    const stream = await this.open(name);
-    if (!stream) return undefined;
+    const bytes = await this.bytes(name, limit);
+    if (!bytes) return undefined;
     try {
-      return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await stream.readAll(limit)));
-    } catch (error) {
-      if (error instanceof ModelError || this.signal?.aborted) throw error;
+      return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    } catch {
       throw new ModelError(`${name} of ${this.name} is not JSON`);
+    }
+  }
+
+  /**
+   * Read a whole file.
+   * @param {string} name
+   * @param {number} limit largest number of bytes
+   * @returns {Promise<Uint8Array | undefined>} undefined if there is no such file
+   * @throws {ModelError} if it can't be read or is larger
+   */
+  async bytes(name, limit) {
+    const stream = await this.open(name);
+    try {
+      return await stream?.readAll(limit);
     } finally {
-      stream.close();
+      stream?.close();
     }
   }
 
@@ -184,11 +199,12 @@ class ChunkReader {
 
 /** A file that is read forwards. */
 export class ByteStream {
-  /** @type {Uint8Array} */ #chunk = new Uint8Array(0);
+  /** @type {Uint8Array} what was received and not read yet */ #chunk = new Uint8Array(0);
   #position = 0;
+  /** The offset behind the last received byte. */ #received = 0;
   /** Whether the server answers a range with it. */ #ranges = true;
   /** @type {(start: number) => Promise<Opened | undefined>} */ #open;
-  /** @type {ChunkReader} */ #reader;
+  /** @type {ChunkReader | null} null if the download must be opened again */ #reader;
 
   /**
    * @private
@@ -232,7 +248,7 @@ export class ByteStream {
   async read(bytes, onBytes) {
     for (let filled = 0; filled < bytes.length; ) {
       const chunk = await this.#next(bytes.length - filled);
-      if (!chunk) throw new ModelError(`${this.name} ends too early, after ${this.#position.toLocaleString("en")} bytes`);
+      if (!chunk) throw new ModelError(`${this.name} ends too early, after ${this.#received.toLocaleString("en")} bytes`);
       bytes.set(chunk, filled);
       filled += chunk.length;
       onBytes?.(chunk.length);
@@ -266,22 +282,16 @@ export class ByteStream {
    * Continue at a later offset.
    * @param {number} offset
    */
-  async skipTo(offset) {
-    if (offset - this.#position > SKIP && this.#ranges) await this.#reopen(offset);
-    await this.#discard(offset - this.#position);
+  skipTo(offset) {
+    this.#chunk = this.#chunk.subarray(offset - this.#position);
+    this.#position = offset;
+    if (offset - this.#received > SKIP && this.#ranges) this.close();
   }
 
+  /** End the download. */
   close() {
-    this.#reader.cancel();
-  }
-
-  /** @param {number} count of bytes */
-  async #discard(count) {
-    while (count > 0) {
-      const chunk = await this.#next(count);
-      if (!chunk) throw new ModelError(`${this.name} ends too early, after ${this.#position.toLocaleString("en")} bytes`);
-      count -= chunk.length;
-    }
+    this.#reader?.cancel();
+    this.#reader = null;
   }
 
   /**
@@ -289,16 +299,19 @@ export class ByteStream {
    * @returns {Promise<Uint8Array | undefined>} at most as many bytes, valid until the next call; undefined at the file's end
    */
   async #next(most) {
-    for (let retries = 0; !this.#chunk.length; ) {
+    for (let failures = 0; !this.#chunk.length; ) {
       try {
+        this.#reader ??= await this.#reopen();
         const chunk = await within(this.#reader.read(), this.name);
         if (!chunk) return undefined;
-        this.#chunk = chunk;
+        // discard what is skipped, and what a server without ranges sends again
+        this.#chunk = chunk.subarray(this.#position - this.#received);
+        this.#received += chunk.length;
       } catch (error) {
-        if (this.signal?.aborted || ++retries > RETRIES) throw this.signal?.aborted ? error : this.#lost();
-        const offset = this.#position;
-        await this.#reopen(offset);
-        await this.#discard(offset - this.#position);
+        if (this.signal?.aborted) throw error;
+        if (++failures > RETRIES) throw error instanceof ModelError ? error : this.#lost();
+        this.close();
+        await new Promise((resolve) => setTimeout(resolve, PAUSE * failures));
       }
     }
     const piece = this.#chunk.subarray(0, most);
@@ -311,15 +324,13 @@ export class ByteStream {
     return new ModelError(`the connection was lost while ${this.name} was read: try again`);
   }
 
-  /** @param {number} offset */
-  async #reopen(offset) {
-    this.close();
-    const opened = await this.#open(offset);
+  /** @returns {Promise<ChunkReader>} of a download from the next byte on, or from the file's start */
+  async #reopen() {
+    const opened = await this.#open(this.#position);
     if (!opened) throw this.#lost();
-    this.#reader = opened.reader;
-    this.#chunk = new Uint8Array(0);
-    this.#position = opened.start;
-    this.#ranges = opened.start === offset;
+    this.#received = opened.start;
+    this.#ranges = opened.start === this.#position;
+    return opened.reader;
   }
 }
 

@@ -62,6 +62,13 @@ class SlowTokenizer extends ModelError {
   }
 }
 
+/** The error of the calls that a model had not answered when the page closed it, which needs no message. */
+export class ModelClosed extends ModelError {
+  constructor() {
+    super("the model was closed");
+  }
+}
+
 export class RemoteModel {
   #calls;
 
@@ -214,7 +221,7 @@ class WorkerCalls {
   }
 
   /** @param {ModelError} [why] */
-  close(why = new ModelError("the model was closed")) {
+  close(why = new ModelClosed()) {
     this.#closed ??= why;
     clearTimeout(this.#timer);
     this.#worker.terminate();

@@ -91,7 +91,7 @@ function parseEntry(name, entry, start, wrong) {
  * @param {ByteStream} stream before the tensor's first byte
  * @param {TensorEntry} entry of at least one dimension
  * @param {boolean} isTransposed whether to transpose a matrix
- * @param {(count: number) => void} [onBytes] is given the number of bytes of each chunk
+ * @param {(count: number, size: number) => void} [onBytes] is given the number of bytes of each chunk, and of an element
  * @returns {Promise<Float32Array>} its elements, row by row, or column by column if transposed
  * @throws {ModelError} if its type is not read, the file ends too early, or a value is NaN or infinite
  */
@@ -100,13 +100,13 @@ export async function readTensor(stream, entry, isTransposed, onBytes) {
   if (!Object.hasOwn(BYTES, dtype)) {
     throw new ModelError(`${stream.name}: ${shown(name)} is of type ${shown(dtype)}; the explorer reads F32, F16 and BF16`);
   }
-  await stream.skipTo(begin);
+  stream.skipTo(begin);
   const columns = shape[shape.length - 1], values = new Float32Array((end - begin) / BYTES[dtype]);
   const rows = values.length / columns, most = Math.max(1, Math.floor(PIECE / columns));
   const bytes = new Uint8Array(Math.min(most, rows) * columns * BYTES[dtype]);
   for (let row = 0; row < rows; row += most) {
     const read = bytes.subarray(0, Math.min(most, rows - row) * columns * BYTES[dtype]);
-    await stream.read(read, onBytes);
+    await stream.read(read, (count) => onBytes?.(count, BYTES[dtype]));
     const piece = widen(read, dtype);
     if (!areFinite(piece)) throw new ModelError(`${stream.name}: ${shown(name)} has values that are NaN or infinite`);
     if (isTransposed) placeTransposed(piece, row, columns, values, rows);

@@ -66,7 +66,7 @@ export async function loadWeights(files, config, onProgress) {
 /**
  * @param {ModelFiles} files
  * @param {Record<string, number[]>} shapes
- * @param {(count: number) => void} onBytes
+ * @param {(count: number, size: number) => void} onBytes
  * @returns {AsyncGenerator<[string, Float32Array]>}
  */
 async function* readWanted(files, shapes, onBytes) {
@@ -194,8 +194,12 @@ function embeddings(tensors, tied, get) {
 /**
  * @param {GPT2Config} config
  * @param {OnProgress} [onProgress]
+ * @returns {(count: number, size: number) => void} is given numbers of bytes, and the bytes of an element
  */
 function progressOf({ parameters }, onProgress) {
-  let loaded = 0;
-  return (/** @type {number} */ count) => onProgress?.({ loaded: (loaded += count), total: 4 * parameters });
+  let elements = 0;
+  return (count, size) => {
+    elements += count / size;
+    onProgress?.({ loaded: elements * size, total: parameters * size });
+  };
 }

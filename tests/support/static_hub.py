@@ -22,12 +22,14 @@ class Behavior:
     Attributes:
         ranges: whether a range is answered with 206; else the whole file with 200.
         drop_after: number of bytes after which the connection of the next answer with weights is closed.
+        unanswered: how many requests after that one are closed without an answer.
         status: answers every file with this status instead.
         asked: the path and the Range header of each request.
     """
 
     ranges: bool = True
     drop_after: int | None = None
+    unanswered: int = 0
     status: int | None = None
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
@@ -95,7 +97,9 @@ class StaticHandler(SimpleHTTPRequestHandler):
         """Send a file, or redirect to the CDN."""
         path, behavior = unquote(urlsplit(self.path).path), self.server.behavior
         behavior.asked.append((path, self.headers["Range"]))
-        if behavior.status is not None:
+        if behavior.unanswered and behavior.drop_after is None:
+            behavior.unanswered -= 1
+        elif behavior.status is not None:
             self.send_error(behavior.status)
         elif (resolved := RESOLVE.fullmatch(path)) and (cdn := self.server.cdn):
             self._redirect(cdn, f"{FILES}{resolved['repository']}/{resolved['file']}")

@@ -5,7 +5,9 @@
  * index.html, and it redraws from the store only (README.md beside this file).
  */
 import { addressOf, parseAddress } from "./address.js";
+import { ModelError } from "../model_error.js";
 import { ModelFiles } from "../model_files.js";
+import { ModelClosed } from "../remote_model.js";
 import { loadCopyIndex } from "./copy_check.js";
 import { filesOf } from "./dropped_files.js";
 import { finder } from "./dom.js";
@@ -153,7 +155,12 @@ function showProblems() {
     find(".model-name").textContent = name || "GPT-2";
     find(".about-model").textContent = model ? text("about_model", describe(name, model.config)) : "";
   });
-  window.addEventListener("unhandledrejection", ({ reason }) => store.set({ problem: text("failed", { message: messageOf(reason) }) }));
+  window.addEventListener("unhandledrejection", (event) => {
+    const { reason } = event, message = messageOf(reason);
+    // views leave a model's errors to the page
+    if (reason instanceof ModelError) event.preventDefault();
+    if (!(reason instanceof ModelClosed)) store.set({ problem: reason instanceof ModelError ? message : text("failed", { message }) });
+  });
   window.addEventListener("error", ({ message }) => store.set({ problem: text("failed", { message }) }));
 }
 

@@ -24,8 +24,8 @@ const FILE = "training_ngrams.safetensors", FORMAT = "wine_gpt.ngrams.v2", MOST_
  */
 export async function loadCopyIndex(files) {
   try {
-    const stream = await files.open(FILE);
-    return stream ? parse(await stream.readAll(MOST_BYTES)) : null;
+    const bytes = await files.bytes(FILE, MOST_BYTES);
+    return bytes ? parse(bytes) : null;
   } catch (error) {
     // the index is optional, so that a damaged one stops nothing
     if (error instanceof ModelError || error instanceof SyntaxError || error instanceof RangeError) return null;

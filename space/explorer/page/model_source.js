@@ -13,7 +13,6 @@ const SETTINGS = "settings.json";
  * @property {string} [model] org/name, or an address that is relative to the page
  * @property {string} [revision]
  * @property {string} [language] language tag of the model's texts
- * @property {string} [endpoint] the Hub's address, if it is another one
  */
 
 /** @typedef {Pick<import("./store.js").LoadedState, "model" | "vocabulary" | "name" | "source" | "template">} Loaded */
@@ -35,12 +34,11 @@ export async function loadSite() {
  * @returns {Source | null} null if neither the link nor the site names a model
  * @throws {ModelError} if the name is invalid
  */
-export function chosenSource(search, { model, revision, endpoint }) {
+export function chosenSource(search, { model, revision }) {
   const query = new URLSearchParams(search), named = query.get("model");
   const [name, version] = named ? [named, query.get("revision")] : [model, revision];
   if (typeof name !== "string") return null;
-  const source = parseSource(name, typeof version === "string" ? version : undefined, document.baseURI);
-  return source.hub && typeof endpoint === "string" ? { ...source, endpoint } : source;
+  return parseSource(name, typeof version === "string" ? version : undefined, document.baseURI);
 }
 
 /**

@@ -13,7 +13,7 @@ let origins = [];
  * @param {import("../model_files.js").Source | null} source of the link or of settings.json
  */
 export function limitRequests(source) {
-  origins = [HUB, ...(source?.endpoint ? [source.endpoint] : []), ...(source?.url ? [new URL(source.url).origin] : [])];
+  origins = [HUB, ...(source?.url ? [new URL(source.url).origin] : [])];
   const policy = document.createElement("meta");
   policy.httpEquiv = "Content-Security-Policy";
   policy.content = `connect-src 'self' ${[...HUB_HOSTS, ...origins, LIBRARY].join(" ")}`;
@@ -24,7 +24,7 @@ export function limitRequests(source) {
  * Whether a source may be read, or the page must be loaded again with a link that names it.
  * @param {import("../model_files.js").Source} source
  */
-export function isAllowed({ hub, endpoint, url }) {
-  const needed = hub ? (endpoint ?? HUB) : url && new URL(url).origin;
+export function isAllowed({ hub, url }) {
+  const needed = hub ? HUB : url && new URL(url).origin;
   return !needed || needed === location.origin || origins.includes(needed);
 }

@@ -4,6 +4,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { loadModel } from "../../../space/explorer/gpt2.js";
+import { ModelFiles } from "../../../space/explorer/model_files.js";
+import { loadCopyIndex } from "../../../space/explorer/page/copy_check.js";
 import { json } from "./local_files.js";
 
 const folder = process.env.MODEL;
@@ -105,6 +107,17 @@ test("a damaged tokenizer is named, and ids still work", async () => {
     assert.match(model.tokenizerProblem, problem);
     assert.equal(model.next([1]).length, model.config.vocabSize);
   }
+});
+
+test("the download of an index of copies that is too large ends", async () => {
+  let isEnded = false;
+  const endless = new ReadableStream({
+    pull: (controller) => controller.enqueue(new Uint8Array(1e6)),
+    cancel: () => { isEnded = true; },
+  });
+  const file = { name: "training_ngrams.safetensors", size: 1e9, slice: () => ({ stream: () => endless }) };
+  assert.equal(await loadCopyIndex(new ModelFiles({ files: [file] })), null);
+  assert.ok(isEnded);
 });
 
 test("ids and texts that the model can't take are one line", async () => {

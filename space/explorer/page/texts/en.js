@@ -25,6 +25,7 @@ export const en = {
   prompt: "The text begins with",
   prompt_form: "Each training text has this form: {form}",
   prompt_ids: "{problem}. Type ids, such as: 12 7 105.",
+  not_applied: "Settings of the model that are not applied here: {names}.",
   write: "Write a text",
   settings: "Settings",
   length: "Largest number of new {units}",

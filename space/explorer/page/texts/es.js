@@ -25,6 +25,7 @@ export const es = {
   prompt: "El texto empieza con",
   prompt_form: "Cada texto de entrenamiento tiene esta forma: {form}",
   prompt_ids: "{problem}. Escribe números de token, por ejemplo: 12 7 105.",
+  not_applied: "Ajustes del modelo que aquí no se aplican: {names}.",
   write: "Escribir un texto",
   settings: "Ajustes",
   length: "Número máximo de {units} {nuevas|nuevos}",

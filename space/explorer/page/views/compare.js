@@ -19,8 +19,13 @@ const MARKED = 5, LEAST_DIFFERENCE = 0.01;
  * @typedef {import("../store.js").Vocabulary} Vocabulary
  * @typedef {import("../i18n.js").Text} Text
  * @typedef {ReturnType<typeof finder>} Find
- * @typedef {{own: number[], other: number[], marked: number[]}} Differences for each written word of a side its probability there and after
- *   the other side's prompt, and the words where these differ most
+ */
+
+/**
+ * @typedef {object} Differences
+ * @property {number[]} own probability of each written word after this side's prompt
+ * @property {number[]} other probability of each written word after the other side's prompt
+ * @property {number[]} marked indices of the words where these differ most
  */
 
 /**
@@ -39,7 +44,7 @@ const MARKED = 5, LEAST_DIFFERENCE = 0.01;
  * @param {Text} text
  */
 export function mount(element, store, text) {
-  const find = finder(element), status = find(".compare-status"), others = new OtherModel(store, text, status);
+  const find = finder(element), status = find(".compare-status"), others = new OtherModel(text, status);
   /** @type {AbortController | null} */ let running = null;
 
   async function compare() {
@@ -47,7 +52,7 @@ export function mount(element, store, text) {
     if (!isLoaded(state)) return;
     running?.abort();
     const controller = running = new AbortController(), { signal } = controller, { model, vocabulary } = state;
-    const isCurrent = () => running === controller && store.state.model === model;
+    const isCurrent = () => running === controller;
     find(".stop-both").hidden = false;
     try {
       const second = await others.get(find(".right-model").value.trim(), signal);
@@ -63,11 +68,13 @@ export function mount(element, store, text) {
     } catch (error) {
       if (isCurrent()) status.textContent = /** @type {Error} */ (error).message;
     } finally {
-      if (running === controller) {
-        running = null;
-        find(".stop-both").hidden = true;
-      }
+      if (isCurrent()) end();
     }
+  }
+
+  function end() {
+    running = null;
+    find(".stop-both").hidden = true;
   }
 
   find("form").addEventListener("submit", (/** @type {Event} */ event) => {
@@ -75,6 +82,11 @@ export function mount(element, store, text) {
     compare();
   });
   find(".stop-both").addEventListener("click", () => running?.abort());
+  store.watch(["model"], () => {
+    running?.abort();
+    end();
+    status.textContent = "";
+  });
   store.watch(["model", "begun", "tab"], ({ model, begun, settings, tab }) => {
     if (tab !== "compare" || !model) return;
     for (const side of ["left", "right"]) {
@@ -89,12 +101,10 @@ class OtherModel {
   /** @type {{name: string, model: RemoteModel} | null} */ #loaded = null;
 
   /**
-   * @param {Store} store
    * @param {Text} text
    * @param {HTMLElement} status
    */
-  constructor(store, text, status) {
-    this.store = store;
+  constructor(text, status) {
     this.text = text;
     this.status = status;
   }
@@ -111,8 +121,7 @@ class OtherModel {
     }
     if (!name || this.#loaded) return this.#loaded?.model ?? null;
     this.status.textContent = this.text("loading_start", { name });
-    const source = parseSource(name, undefined, document.baseURI), endpoint = this.store.state.source?.endpoint;
-    if (source.hub && endpoint) source.endpoint = endpoint;
+    const source = parseSource(name, undefined, document.baseURI);
     if (!isAllowed(source)) throw new ModelError(this.text("compare_other_host"));
     const model = await loadRemoteModel(source, { signal });
     this.#loaded = { name, model };

@@ -93,7 +93,10 @@ class EpochsView {
       if (this.#listed !== source) return;
       this.#epochs = found;
     } catch (error) {
-      if (this.#listed === source) this.#say(/** @type {Error} */ (error).message);
+      if (this.#listed !== source) return;
+      this.#say(/** @type {Error} */ (error).message);
+      // what could not be read is tried again
+      this.#listed = null;
       return;
     }
     const last = this.#epochs.length - 1;
@@ -117,7 +120,7 @@ class EpochsView {
     if (!this.#epochs.length || !state.source || !vocabulary || ids.length < 2) return;
     this.#describe();
     const { epoch, file } = this.#epochs[this.slider.valueAsNumber], position = chosen ?? Math.min(given || 1, ids.length - 1);
-    const key = JSON.stringify([file, ids, position, settings, layer, head]);
+    const key = JSON.stringify([file, ids, given, position, settings, layer, head]);
     if (key === this.#drawn || words.length !== ids.length) return;
     this.#drawn = key;
     const current = ++this.#drawings, isCurrent = () => current === this.#drawings;
@@ -159,7 +162,7 @@ async function drawEpoch(find, text, state, position, isCurrent) {
   if (!isCurrent()) return;
   drawNext(find, text, here, position, found);
   drawAttention(find(".epoch-attended"), here, text, position);
-  find(".epoch-surprise").textContent = text("epoch_surprise", { nats: text.fixed(meanSurprise(surprises(inner.logits, ids), 0), 3) });
+  find(".epoch-surprise").textContent = text("epoch_surprise", { nats: text.fixed(meanSurprise(surprises(inner.logits, ids), given), 3) });
   const { ids: added } = await model.generate(ids.slice(0, given), { ...settings, maxNewTokens: WRITTEN });
   const written = await vocabulary.decode([...ids.slice(0, given), ...added]);
   if (isCurrent()) find(".epoch-text").textContent = written;

@@ -53,6 +53,8 @@ export function mount(element, store, text, { load, loadFiles }) {
     const words = form(template);
     find(".hint").textContent = model?.tokenizerProblem ? text("prompt_ids", { problem: model.tokenizerProblem })
       : words ? text("prompt_form", { form: words }) : "";
+    const ignored = model?.generation.ignored ?? [];
+    find(".not-applied").textContent = ignored.length ? text("not_applied", { names: ignored.join(", ") }) : "";
   });
 }
 
