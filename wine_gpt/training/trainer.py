@@ -104,8 +104,8 @@ class Trainer(Generic[LossT]):
         self.on_checkpoint: Callable[[Path], None] = lambda path: None
         self.epochs_folder: Path | None = None
         self.steps_after = 0
-        # the signals that were gathered after the step before
-        self._signals = HostCopy(torch.zeros(1), None)
+        # on CUDA the signals gathered after one step are read after the next one, so that the host does not wait
+        self._previous_signals = HostCopy(torch.zeros(1), None)
 
     def run(self) -> TrainingState:
         """Train from the current step to the end and put the best weights into the model.
@@ -193,7 +193,8 @@ class Trainer(Generic[LossT]):
         is_best = self.state.best is result
         if is_best:
             self.checkpoints.keep_best_weights()
-        # before the checkpoint, because a run that is killed between the two writes the epoch again
+        # write the epoch's weights before the checkpoint: if the run is killed in between, it resumes from before this
+        # epoch and writes them again
         self._keep_epoch(epoch, validation)
         log_epoch(self.accelerator, result)
         progress.say(f"epoch {epoch} of {self.config.epochs}{_describe(validation, is_best)}")
@@ -287,10 +288,12 @@ class Trainer(Generic[LossT]):
         signal = shutdown.signal
         if self.accelerator.num_processes > 1:
             # gathered, because the launcher's signal reaches the processes at different steps
-            gathered = HostCopy.of(self.accelerator.gather(torch.tensor(signal, device=self.accelerator.device)))
+            # filled on the device, because a copy from the CPU's memory would wait for the step that is queued
+            own = torch.full((), signal, device=self.accelerator.device)
+            gathered = HostCopy.of(self.accelerator.gather(own))
             # after the last step there is no later one to read the signals in
             if self.updater.reads_late and self.state.step < self.plan.total_steps:
-                gathered, self._signals = self._signals, gathered
+                gathered, self._previous_signals = self._previous_signals, gathered
             signal = int(max(gathered.wait()))
         if signal:
             self.finish_steps()
