@@ -157,7 +157,8 @@ def _resume_or_train(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetri
     trainer.run()
     log_utilization(trainer)
     metrics = _evaluate(run, trainer)
-    log_results(run.accelerator, trainer.state, metrics.test)
+    # a refit has the scores of the tested run
+    log_results(run.accelerator, trainer.state, metrics.test if run.tested is None else None)
     with shared_errors():
         if run.accelerator.is_main_process:
             with writing(run.folder):
