@@ -8,12 +8,14 @@ lost if the whole is stopped. No installation is needed, only the packages that 
 """
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import itertools
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -110,7 +112,7 @@ def stages(options: argparse.Namespace, work: Path) -> list[Stage]:
     flags = ["--device", options.device, *(["--small"] if options.small else [])]
     own = [sys.executable, str(Path(__file__).resolve()), *flags, "--stage"]
     pytest = [sys.executable, "-m", "pytest", "--noconftest", "-q", "-p", "no:cacheprovider", "tests/test_gpu.py"]
-    count, reviews = ("1500", "130000")[not options.small], str(work / "reviews.jsonl")
+    count, reviews = "1500" if options.small else "130000", str(work / "reviews.jsonl")
     write = [sys.executable, "-m", "tools.sample_grammar", "--count", count, "--output", reviews]
     tiny = [
         "--model.n_layer",
@@ -127,21 +129,21 @@ def stages(options: argparse.Namespace, work: Path) -> list[Stage]:
     pretrain = [sys.executable, "scripts/pretrain.py", "configs/base.yaml", "--data.path", reviews]
     pretrain += tiny if options.small else []
 
-    def full(tokens: int) -> list[str]:
-        return [*pretrain, "--training.batch_tokens", str(tokens), "--output_dir", str(work / f"base-{tokens}")]
+    def full(tokens: int, limit: int) -> Stage:
+        output = ["--training.batch_tokens", str(tokens), "--output_dir", str(work / f"base-{tokens}")]
+        return Stage(f"full, {tokens} positions a step", [*pretrain, *output], limit)
 
-    sizes = (1024, 2048) if options.small else (16384, 2048)
     return [
         Stage("environment", [*own, "environment"], 40),
         Stage("tests", pytest, 150),
         Stage("eager", [*own, "eager"], 60),
         Stage("write records", write, 60),
-        *(Stage(f"full, {tokens} positions a step", full(tokens), 170) for tokens in sizes[:1]),
+        full(1024 if options.small else 16384, 170),
         Stage("graphs", [*own, "graphs"], 60),
         Stage("transformers", [*own, "transformers"], 60),
         Stage("compile", [*own, "compile"], 90),
         Stage("reduce-overhead", [*own, "reduce-overhead"], 90),
-        *(Stage(f"full, {tokens} positions a step", full(tokens), 240) for tokens in sizes[1:]),
+        full(2048, 240),
     ]
 
 
@@ -173,26 +175,41 @@ def run_stage(stage: Stage, report: Report, limit: float, device: str) -> None:
     if device == "cpu":
         environment |= {"GPU_TESTS_ON": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(
-        stage.command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        stage.command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
-    timer = threading.Timer(limit, process.kill)
+    timer = threading.Timer(limit, kill_session, [process.pid])
     timer.start()
     assert process.stdout is not None
-    with (report.folder / "log.txt").open("a", encoding="utf-8") as log:
-        log.write(f"=== {stage.name}: {' '.join(stage.command)}\n")
-        for line in process.stdout:
-            log.write(line)
-            log.flush()
-            if line.startswith('{"kind"'):
-                report.rows.append(json.loads(line))
-                report.write()
-            elif line.strip():
-                tail = [*tail[-9:], line.strip().replace("|", "/")]
-    code = process.wait()
-    timer.cancel()
+    try:
+        with (report.folder / "log.txt").open("a", encoding="utf-8") as log:
+            log.write(f"=== {stage.name}: {' '.join(stage.command)}\n")
+            for line in process.stdout:
+                log.write(line)
+                log.flush()
+                if line.startswith('{"kind"'):
+                    report.rows.append(json.loads(line))
+                    report.write()
+                elif line.strip():
+                    tail = [*tail[-9:], line.strip().replace("|", "/")]
+        code = process.wait()
+    finally:
+        timer.cancel()
+        kill_session(process.pid)
     spent = round(time.monotonic() - started, 1)
     report.stages[stage.name] = {"exit": code, "seconds": spent, "limit": round(limit), "tail": tail}
     print(f"{stage.name}: exit {code}, {spent} s", flush=True)
+
+
+def kill_session(leader: int) -> None:
+    """Kill a process and those that it has started, because they would slow down the next stage."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def full_rows(run: Path, name: str, out: Path) -> list[dict[str, Any]]:

@@ -122,7 +122,7 @@ def build_trainer(data: str, precision: str, fast_matmuls: bool = True) -> Any: 
     limit_onednn_cache()
     if precision == "no" and fast_matmuls:
         enable_onednn_fp32()
-    accelerator = make_accelerator(config.training, folder)
+    accelerator = make_accelerator(config.training, folder, precision)
     reviews = load_reviews(config.data)
     tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
     splits = tokenize_splits(reviews.splits, tokenizer)

@@ -1,6 +1,5 @@
 """A distillation: members, targets on disk, a student that resumes bit for bit, and what is refused."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from support.system_faults import disk, run_in_subprocess
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from tools.sample_grammar.grammar import generate_records
-from wine_gpt.config import DistillConfig
+from wine_gpt.config import DistillConfig, EnsembleConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.distillation import distill, synthetic, targets
@@ -30,6 +29,7 @@ from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.run_folder import mark_unfinished
 from wine_gpt.tokenizer import load_tokenizer, tokenize_splits
 from wine_gpt.training.accelerator import accelerator_session, restored_state
+from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.record import RunMetrics
 from wine_gpt.training.trainer import Trainer
 
@@ -163,7 +163,7 @@ def test_each_epoch_has_all_real_reviews_and_another_set_of_synthetic_ones(finis
     assert second == [*range(count), *range(count + of_a_set, count + 2 * of_a_set)]
 
 
-@pytest.mark.parametrize("damage", ["cut", "missing", "unfinished", "older"])
+@pytest.mark.parametrize("damage", ["cut", "missing", "unfinished", "older", "cut manifest"])
 def test_targets_that_are_damaged_or_out_of_date_are_made_again(
     finished: Path, work: Path, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,33 +176,36 @@ def test_targets_that_are_damaged_or_out_of_date_are_made_again(
         file.unlink()
     elif damage == "unfinished":
         folder.rename(tmp_path / ".tmp-targets")
-    else:
+    elif damage == "older":
         manifest.write_text(json.dumps({**content, "made_from": {}}))
+    else:
+        manifest.write_text(manifest.read_text()[:-100])
     made_from = content["made_from"]
-    request = Request(**{name.name: made_from.pop(name.name) for name in dataclasses.fields(Request)})
-    del made_from["version"], made_from["words"]
+    names = ("synthetic_reviews", "seed", "label_real")
+    sources = {name: made_from[name] for name in ("data", "tokenizer", "members")}
+    request = Request(sources, **{name: made_from[name] for name in names})
     tokenizer = load_tokenizer(finished)
     # with the matmuls of the run that made them
     with accelerator_session(config(work, "x").training, tmp_path) as accelerator:
         ensemble = load_ensemble(members(finished), tokenizer)
         labeling = Labeling(ensemble, tokenizer, real_reviews(work, finished), accelerator)
-        load_or_make(folder, made_from, labeling, request)
+        load_or_make(folder, labeling, request)
         assert file.read_bytes() == before
         assert not (tmp_path / ".tmp-targets").exists()
         monkeypatch.setattr(targets, "_write", None)
         # complete now, so they are not made again
-        load_or_make(folder, made_from, labeling, request)
+        load_or_make(folder, labeling, request)
 
 
 def make_on_small_disk(folder: Path, run: Path, real: Path) -> str:
     tokenizer = load_tokenizer(run)
     with disk(folder, "size=256k"), restored_state():
         ensemble = load_ensemble(members(run), tokenizer)
-        request = Request(synthetic_reviews=2, seed=42, label_real=True)
+        request = Request({}, synthetic_reviews=2, seed=42, label_real=True)
         reviews = datasets.load_from_disk(str(real))
         labeling = Labeling(ensemble, tokenizer, reviews, Accelerator(cpu=True))
         with pytest.raises(UserError) as error:
-            load_or_make(folder / "targets", {}, labeling, request)
+            load_or_make(folder / "targets", labeling, request)
         assert [*folder.iterdir()] == []
     return str(error.value)
 
@@ -218,8 +221,8 @@ def test_real_reviews_are_not_predicted_without_a_weight(finished: Path, work: P
     tokenizer, real = load_tokenizer(finished), real_reviews(work, finished)
     with accelerator_session(config(work, "x").training, tmp_path) as accelerator:
         ensemble = load_ensemble(members(finished), tokenizer)
-        request = Request(synthetic_reviews=2, seed=42, label_real=False)
-        load_or_make(tmp_path / "targets", {}, Labeling(ensemble, tokenizer, real, accelerator), request)
+        request = Request({}, synthetic_reviews=2, seed=42, label_real=False)
+        load_or_make(tmp_path / "targets", Labeling(ensemble, tokenizer, real, accelerator), request)
     store = TargetStore(tmp_path / "targets", real, BLOCK_SIZE, teacher_weight=0)
     counts = [min(len(store.reviews[review]["input_ids"]) - 1, BLOCK_SIZE) for review in (0, len(real), len(real) + 1)]
     found = store.soft_targets(np.array([0, len(real)]))
@@ -234,9 +237,7 @@ def test_a_member_with_other_words_is_refused(finished: Path, tokenizer: PreTrai
 
 
 def test_a_member_with_other_settings_is_refused(finished: Path, work: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"^member 1 of 2, .*seed_42: .*training.learning_rate: checkpoint 0.004, now 0.5$"
-    ):
+    with pytest.raises(UserError, match=r"^member 1 of 2, .*seed_42: .*training.learning_rate: then 0.004, now 0.5$"):
         distill(config(work, "finished", "--training.learning_rate", "0.5", "--overwrite"))
     assert (finished / "metrics.json").is_file()
 
@@ -264,8 +265,56 @@ def test_the_members_predictions_may_not_change_on_resume(finished: Path, work: 
     run = Path(shutil.copytree(finished, tmp_path / "run"))
     mark_unfinished(run)
     changed = ("--output_dir", str(run), "--resume", "--distillation.synthetic_ratio", "0.6")
+    before = snapshot(run)
     with pytest.raises(UserError, match="targets: not the same members or synthetic reviews"):
         distill(config(work, "x", *changed))
+    assert snapshot(run) == before
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def without(run: Path, copy: Path, *removed: str) -> Path:
+    """Return a copy of a run without some of its files and folders."""
+    shutil.copytree(run, copy)
+    for name in removed:
+        shutil.rmtree(copy / name)
+    return copy
+
+
+def test_a_finished_student_needs_neither_members_nor_targets(finished: Path, work: Path, tmp_path: Path) -> None:
+    run = without(finished, tmp_path / "run", "members", "targets")
+    before = snapshot(run)
+    assert distill(config(work, "x", "--output_dir", str(run), "--resume")).folder == run
+    assert snapshot(run) == before
+
+
+@pytest.mark.parametrize(
+    ("version", "setting"), [("this", "teacher_weight 0.5"), ("this", "members 1"), ("earlier", "synthetic_ratio 0.5")]
+)
+def test_a_finished_student_with_other_settings_of_the_distillation_is_refused(
+    finished: Path, work: Path, tmp_path: Path, setting: str, version: str
+) -> None:
+    run = without(finished, tmp_path / "run", "checkpoints", "members")
+    if version == "earlier":
+        metrics = json.loads((run / "metrics.json").read_text())
+        del metrics["settings"]
+        (run / "metrics.json").write_text(json.dumps(metrics))
+        assert distill(config(work, "x", "--output_dir", str(run), "--resume")).folder == run
+    name, value = setting.split()
+    before = snapshot(run)
+    with pytest.raises(UserError, match=rf"can't resume from step \d+: distillation.{name}: then .*, now {value}$"):
+        distill(config(work, "x", "--output_dir", str(run), "--resume", f"--distillation.{name}", value))
+    assert snapshot(run) == before
+
+
+def test_a_run_without_a_teacher_is_no_finished_student(work: Path, tmp_path: Path) -> None:
+    run = pretrain(config(work, "x", "--output_dir", str(tmp_path / "run")).student).folder
+    shutil.rmtree(run / "checkpoints")
+    ensemble = flags({f"distillation.{name}": value for name, value in vars(EnsembleConfig()).items()})
+    with pytest.raises(UserError, match=r"can't resume from step \d+: teacher: then None, now ensemble$"):
+        distill(config(work, "x", "--output_dir", str(run), "--resume", *ensemble))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from wine_gpt.modeling.dropout import PerRowDropout, install_per_row_dropout, make_generators
+from wine_gpt.modeling.dropout import PerRowDropout, install_per_row_dropout
+from wine_gpt.modeling.loss import LanguageModelLoss
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -56,15 +57,15 @@ def test_dropout_depends_on_the_seed_and_is_off_in_evaluation() -> None:
     assert torch.equal(layer.eval()(values), values)
 
 
-def test_a_row_drops_equal_elements_in_any_batch() -> None:
-    layer = PerRowDropout(0.3, [])
-    rows = torch.ones(4, 5, 7)
-    layer.generators[:] = make_generators([1, 2, 3, 4])
+def test_a_row_drops_equal_elements_in_any_batch(small: GPT2LMHeadModel) -> None:
+    loss = LanguageModelLoss(small.train())
+    layer, rows = loss.model.transformer.drop, torch.ones(4, 50, 7)
+    loss.seed_dropout([1, 2, 3, 4])
     together = layer(rows)
     assert not torch.equal(together[0], together[1])
     again = layer(rows)
     assert not torch.equal(again, together)
-    layer.generators[:] = make_generators([3, 4])
+    loss.seed_dropout([3, 4])
     assert torch.equal(layer(rows[2:]), together[2:])
     assert torch.equal(layer(rows[2:]), again[2:])
 

@@ -33,6 +33,7 @@ from wine_gpt.tokenizer import load_tokenizer
 from wine_gpt.training import checkpoint
 from wine_gpt.training.accelerator import restored_state
 from wine_gpt.training.objective import LanguageModeling
+from wine_gpt.training.signals import GracefulShutdown
 from wine_gpt.training.trainer import Trainer
 
 DEVICE = os.environ.get("GPU_TESTS_ON", "cuda")
@@ -106,7 +107,7 @@ def test_resuming_ends_bit_for_bit_the_same(tmp_path: Path, precision: str) -> N
         assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
 
 
-def test_a_step_does_not_wait_for_the_gpu(tmp_path: Path) -> None:
+def test_a_step_does_not_wait_for_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if DEVICE == "cpu":
         pytest.skip("a CPU is not waited for")
     with toy_trainer(tmp_path, DEVICE, "bf16", dropout=0.2) as trainer:
@@ -115,6 +116,10 @@ def test_a_step_does_not_wait_for_the_gpu(tmp_path: Path) -> None:
         try:
             for step in range(1, 5):
                 trainer.train_step(step)
+                with monkeypatch.context() as patch:
+                    # gathers the signals, as with several GPUs
+                    patch.setattr(Accelerator, "num_processes", 2)
+                    trainer._stop_if_signaled(GracefulShutdown())
         finally:
             torch.cuda.set_sync_debug_mode("default")
         trainer.finish_steps()

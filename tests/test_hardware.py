@@ -1,14 +1,19 @@
 """The precision fits the hardware; tuning a process for training keeps accuracy and is undone afterwards."""
 
 import os
+import signal
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 from support.small_run import ROOT
 from transformers import GPT2Config
 
+from benchmarks.gpu import Report, Stage, run_stage
 from wine_gpt.errors import UserError
 from wine_gpt.training.hardware import (
     LAUNCHED_PRECISION,
@@ -90,6 +95,26 @@ def test_a_training_leaves_the_process_as_it_was(monkeypatch: pytest.MonkeyPatch
     assert os.environ[own] == "7"
     assert other not in os.environ
     assert matmul.fp32_precision == "ieee"
+
+
+def test_a_stage_of_the_gpu_benchmark_that_hits_its_limit_leaves_no_process(tmp_path: Path) -> None:
+    report = Report(tmp_path)
+    stage = Stage("slow", ["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!; wait"], limit=1)
+    run_stage(stage, report, stage.limit, "cpu")
+    assert report.stages["slow"]["exit"] == -signal.SIGKILL
+    (child,) = map(int, report.stages["slow"]["tail"])
+    deadline = time.monotonic() + 20
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(child)
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process runs; one that was killed may be left as a zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize(

@@ -272,6 +272,40 @@ def test_a_finished_run_that_is_resumed_prints_its_result(
     assert (folder / "metrics.json").read_bytes() == before
 
 
+def test_a_finished_run_of_an_earlier_version_is_known_by_its_config(
+    finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]
+) -> None:
+    folder = Path(shutil.copytree(finished[0], work / "older", ignore=shutil.ignore_patterns("checkpoints")))
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    del metrics["settings"]
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    before = snapshot(folder)
+    code, stdout, stderr = resume(work, folder.name)
+    assert code == 0, stderr
+    assert "finished already: " in stdout
+    line = refused([*command(work, folder.name, training__learning_rate=0.5), "--resume"])
+    assert re.search(r"can't resume from step \d+: training.learning_rate: then 0.004, now 0.5$", line)
+    assert snapshot(folder) == before
+
+
+def test_a_finished_run_gets_other_sampling_defaults(finished: tuple[Path, Done], work: Path) -> None:
+    folder = Path(shutil.copytree(finished[0], work / "warmer"))
+    (folder / "evaluation").mkdir()
+    code, stdout, stderr = resume(work, "warmer", generation__temperature=0.5)
+    assert code == 0, stderr
+    assert "finished already: " in stdout
+    assert (folder / "evaluation").is_dir()
+    after = snapshot(folder)
+    changed = [name for name, content in snapshot(finished[0]).items() if after[name] != content]
+    assert sorted(changed) == ["config.yaml", "generation_config.json"]
+    before, now = (
+        json.loads((run / "generation_config.json").read_text(encoding="utf-8")) for run in (finished[0], folder)
+    )
+    assert now == {**before, "temperature": 0.5, "top_k": now["top_k"], "top_p": now["top_p"]}
+    first, second = (parse_config(PretrainConfig, [str(run / "config.yaml")]) for run in (finished[0], folder))
+    assert second == dataclasses.replace(first, generation=dataclasses.replace(first.generation, temperature=0.5))
+
+
 def test_two_runs_cannot_use_one_folder(work: Path, refused: Callable[[list[str]], str]) -> None:
     arguments = command(work, "taken")
     first = subprocess.Popen(

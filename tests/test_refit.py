@@ -13,6 +13,7 @@ import pytest
 import torch
 from support.refused import refused
 from support.small_run import SMALL
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from wine_gpt.config import FinetuneConfig, PretrainConfig, RefitConfig, ScoreConfig
 from wine_gpt.config_io import build_config
@@ -38,7 +39,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("refit")
     cache = datasets.config.HF_DATASETS_CACHE
     datasets.config.HF_DATASETS_CACHE = folder / "cache"
-    settings = {**SMALL, "training.batch_tokens": 8192, "output_dir": str(folder / "base")}
+    settings = {
+        **SMALL,
+        "training.batch_tokens": 8192,
+        "training.trackers": "tensorboard",
+        "output_dir": str(folder / "base"),
+    }
     pretrain(build_config(PretrainConfig, settings))
     metrics = RunMetrics.load(folder / "base")
     dataclasses.replace(metrics, training=dataclasses.replace(metrics.training, best_epoch=1)).save(folder / "base")
@@ -70,6 +76,26 @@ def test_a_refit_trains_on_all_reviews_as_the_tested_run(base: Path, whole: Path
     assert "NaN" not in (whole / "metrics.json").read_text()
     weights = [load_model(folder).transformer.wte.weight for folder in (base, whole)]
     assert not torch.equal(*weights)
+
+
+def test_the_tracker_has_no_figures_that_were_not_measured(base: Path, whole: Path) -> None:
+    tested, refitted = logged(base), logged(whole)
+    assert {"train/nats_per_token", "validation/nats_per_word", "test/nats_per_word", "best_epoch"} <= tested
+    assert {name for name in tested if name.startswith("train/")} == refitted
+
+
+def logged(run: Path) -> set[str]:
+    events = EventAccumulator(str(run / "wine_gpt"))
+    events.Reload()
+    return set(events.Tags()["scalars"])
+
+
+def test_the_folder_of_a_refit_is_named_after_that_of_the_run(
+    base: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(base)
+    for run in (".", "../base", "../base/"):
+        assert refused(refit, RefitConfig(run)).split(" holds ")[0] in (str(whole), "../base-refit")
 
 
 def test_an_interrupted_refit_resumes_to_the_same_weights(

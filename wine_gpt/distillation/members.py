@@ -43,9 +43,10 @@ def train_members(config: DistillConfig, accelerator: Accelerator) -> list[Path]
 
 
 def _require_same_epochs(name: str, member: PretrainConfig) -> None:
-    """Check that a finished member has the epochs of its settings; with more it would be trained on.
+    """Check that a finished member has the epochs of its settings.
 
-    Training on continues where the learning rate has decayed, which is not a training of so many epochs.
+    With more epochs, resuming would extend the finished run at its decayed learning rate, which differs from training
+    that many epochs from the start.
     """
     folder = Path(member.output_dir)
     if not (folder / METRICS).exists():

@@ -5,7 +5,6 @@ and the probability of all other words, as NumPy files that are memory-mapped. I
 renamed when it is complete.
 """
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -48,14 +47,27 @@ class Request:
     """Which targets to make.
 
     Attributes:
+        sources: hashes of what else decides the targets, as a JSON object: reviews, tokenizer and members.
         synthetic_reviews: the number of reviews that the ensemble's members write.
         seed: the seed of the sampling.
         label_real: whether to keep predictions of the real reviews too.
     """
 
+    sources: JsonObject
     synthetic_reviews: int
     seed: int
     label_real: bool
+
+    @property
+    def made_from(self) -> JsonObject:
+        """All that decides the targets, as the manifest has it."""
+        own = {"synthetic_reviews": self.synthetic_reviews, "seed": self.seed, "label_real": self.label_real}
+        return {**self.sources, **own, "words": LIKELIEST, "version": TARGETS_VERSION}
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of :attr:`made_from`."""
+        return hashlib.blake2b(json.dumps(self.made_from, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 class TargetStore:
@@ -71,7 +83,6 @@ class TargetStore:
 
     Attributes:
         reviews: the real reviews, followed by the synthetic ones.
-        fingerprint: a hash of what the targets were made from.
     """
 
     def __init__(self, folder: Path, real: Dataset, block_size: int, teacher_weight: float, sets: int = 1) -> None:
@@ -81,7 +92,6 @@ class TargetStore:
         }
         synthetic = _dataset(arrays[REVIEWS], arrays[LENGTHS], real)
         self.reviews: Dataset = concatenate_datasets([real, synthetic])
-        self.fingerprint = _fingerprint(read_json(folder / MANIFEST)["made_from"])
         self._ids, self._probabilities, self._rest = arrays[IDS], arrays[PROBABILITIES], arrays[REST]
         self._starts = np.asarray(arrays[STARTS])
         self._real = np.arange(len(real))
@@ -126,20 +136,18 @@ class Labeling:
     accelerator: Accelerator
 
 
-def load_or_make(folder: Path, made_from: JsonObject, labeling: Labeling, request: Request) -> None:
+def load_or_make(folder: Path, labeling: Labeling, request: Request) -> None:
     """Make sure that a folder has the targets, and make them if it lacks them, they are damaged or out of date.
 
     Args:
         folder: the folder of the targets.
-        made_from: what decides the targets, as a JSON object; other targets are replaced.
         labeling: what makes the targets.
-        request: which targets to make.
+        request: which targets to make; others are replaced.
 
     Raises:
         UserError: if the disk is full or the folder can't be written.
     """
-    made_from = {**made_from, **dataclasses.asdict(request), "words": LIKELIEST, "version": TARGETS_VERSION}
-    if _is_complete(folder, made_from):
+    if _is_complete(folder, request.made_from):
         logger.info(f"targets: those in {folder}")
         return
     temporary = folder.with_name(f".tmp-{folder.name}")
@@ -148,7 +156,7 @@ def load_or_make(folder: Path, made_from: JsonObject, labeling: Labeling, reques
         make_folder(temporary)
         _write(temporary, labeling, request)
         checksums = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
-        write_json(temporary / MANIFEST, {"made_from": made_from, "sha256": checksums})
+        write_json(temporary / MANIFEST, {"made_from": request.made_from, "sha256": checksums})
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
         sync(folder.parent)
@@ -235,7 +243,11 @@ def _is_complete(folder: Path, made_from: JsonObject) -> bool:
     """Return whether a folder has undamaged targets that were made from the same."""
     if not (folder / MANIFEST).is_file():
         return False
-    manifest = read_json(folder / MANIFEST)
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except UserError as error:
+        logger.warning(f"targets: {error}: made again")
+        return False
     if manifest.get("made_from") != made_from:
         logger.info(f"targets: those in {folder} are replaced, because members or settings changed")
         return False
@@ -244,10 +256,6 @@ def _is_complete(folder: Path, made_from: JsonObject) -> bool:
             logger.warning(f"targets: {folder / name} is missing or damaged: made again")
             return False
     return True
-
-
-def _fingerprint(made_from: JsonObject) -> str:
-    return hashlib.blake2b(json.dumps(made_from, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _size(real: Dataset, request: Request) -> int:

@@ -25,8 +25,8 @@ from wine_gpt.processes import shared_errors
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.objective import LossT, Objective
 from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume
-from wine_gpt.training.trackers import log_results, start_trackers
-from wine_gpt.training.trainer import Trainer
+from wine_gpt.training.trackers import log_results
+from wine_gpt.training.trainer import Trainer, start_run
 
 logger = get_logger(__name__)
 
@@ -153,15 +153,7 @@ class TaskRun(ABC, Generic[MetricsT]):
             trainer: the trainer, which must not have trained.
             name: the name of the run in trackers.
         """
-        if self.config.resume:
-            with shared_errors():
-                trainer.resume_from("latest")
-        trainer.require_equal_start()
-        if self.accelerator.is_main_process:
-            if self.config.overwrite:
-                run_folder.remove_run(self.folder)
-            run_folder.mark_unfinished(self.folder)
-        start_trackers(self.accelerator, self.folder, name, self.config, trainer.state)
+        start_run(trainer, self.config, self.folder, name, "latest" if self.config.resume else None)
 
     def train(self, trainer: Trainer[Any], score: Callable[[str], ScoreT]) -> tuple[ScoreT, ScoreT]:
         """Train to the end, and return the scores of the test and the validation split.

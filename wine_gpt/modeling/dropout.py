@@ -1,7 +1,5 @@
 """Dropout on a CPU with one random generator per row, so that a review's dropout does not depend on its batch."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -63,8 +61,3 @@ def install_per_row_dropout(model: PreTrainedModel) -> list[torch.Generator]:
                 setattr(parent, name, PerRowDropout(child.p, generators).train(child.training))
     use_causal_attention(model)
     return generators
-
-
-def make_generators(seeds: Iterable[int]) -> list[torch.Generator]:
-    """Return a generator for each seed; torch uses a seed's lowest 32 bits."""
-    return [torch.Generator().manual_seed(seed) for seed in seeds]

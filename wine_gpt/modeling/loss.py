@@ -10,7 +10,7 @@ from transformers import GPT2LMHeadModel, GPT2PreTrainedModel
 from wine_gpt.data.batching import IGNORED, Batch
 from wine_gpt.modeling.attention import no_mask
 from wine_gpt.modeling.cross_entropy import SoftTargets, embed_tied, summed_cross_entropy, token_losses
-from wine_gpt.modeling.dropout import install_per_row_dropout, make_generators
+from wine_gpt.modeling.dropout import install_per_row_dropout
 
 ModelT = TypeVar("ModelT", bound=GPT2PreTrainedModel)
 
@@ -30,8 +30,8 @@ class SummedLoss(nn.Module, Generic[ModelT]):
         self.masks_padding = False
 
     def seed_dropout(self, seeds: Iterable[int]) -> None:
-        """Seed dropout on a CPU for the next forward passes, one seed per row of the batch."""
-        self.generators[:] = make_generators(seeds)
+        """Seed dropout on a CPU for the next forward passes, one seed per row; torch uses a seed's lowest 32 bits."""
+        self.generators[:] = [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
 class LanguageModelLoss(SummedLoss[GPT2LMHeadModel]):

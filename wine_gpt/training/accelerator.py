@@ -59,7 +59,7 @@ def accelerator_session(config: TrainingConfig, folder: Path) -> Iterator[Accele
     The process's state is restored at the end, except for the caches that :func:`tuned_runtime` limits.
 
     Args:
-        config: see :func:`make_accelerator`.
+        config: its precision and trackers are used.
         folder: see :func:`make_accelerator`.
 
     Raises:
@@ -67,7 +67,8 @@ def accelerator_session(config: TrainingConfig, folder: Path) -> Iterator[Accele
     """
     with contextlib.ExitStack() as stack:
         with shared_errors():
-            # if it fails, it is left before the error is shared, because sharing needs the caller's joined state
+            # on failure _new_accelerator restores the caller's PartialState first, because shared_errors needs it to
+            # gather the error
             accelerator = stack.enter_context(_new_accelerator(config, folder))
         try:
             with named_lost_process():
@@ -85,16 +86,18 @@ def accelerator_session(config: TrainingConfig, folder: Path) -> Iterator[Accele
 
 @contextlib.contextmanager
 def _new_accelerator(config: TrainingConfig, folder: Path) -> Iterator[Accelerator]:
-    with watched_launcher(), restored_state(), tuned_runtime(choose_mixed_precision(config.mixed_precision)):
-        yield make_accelerator(config, folder)
+    mixed_precision = choose_mixed_precision(config.mixed_precision)
+    with watched_launcher(), restored_state(), tuned_runtime(mixed_precision):
+        yield make_accelerator(config, folder, mixed_precision)
 
 
-def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
-    """Join the launched processes, choose the precision and log it.
+def make_accelerator(config: TrainingConfig, folder: Path, mixed_precision: str) -> Accelerator:
+    """Join the launched processes and log the precision.
 
     Args:
-        config: its precision and trackers are used.
+        config: its trackers are used.
         folder: the folder that trackers write to.
+        mixed_precision: the precision, which is not ``auto``.
 
     Raises:
         UserError: if a tracker is not installed, or the device or the launcher's settings are not supported.
@@ -103,7 +106,6 @@ def make_accelerator(config: TrainingConfig, folder: Path) -> Accelerator:
     require_environment()
     _require_supported_launch()
     launched = get_cpu_distributed_information().world_size
-    mixed_precision = choose_mixed_precision(config.mixed_precision)
     try:
         accelerator = Accelerator(
             mixed_precision=mixed_precision,

@@ -18,7 +18,7 @@ from wine_gpt.data.report import DataReport
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.data.tokenized import TokenizedSplits
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, sha256, write_atomically, writing
+from wine_gpt.files import JsonObject, read_json, sha256, write_atomically, write_json, writing
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import save_model
@@ -28,15 +28,21 @@ from wine_gpt.tokenizer.files import fingerprint, vocabulary_sha256
 from wine_gpt.tokenizer.prepared import PreparedReviews, prepared_by
 from wine_gpt.tokenizer.reading_process import ReadingProcess, saves_memory
 from wine_gpt.tokenizer.schemes import unit
-from wine_gpt.training import epoch_weights, record
+from wine_gpt.training import record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate, scale_logits
 from wine_gpt.training.fitting_config import describe_fitting_config
 from wine_gpt.training.objective import LanguageModeling, Teacher
-from wine_gpt.training.record import Distillation, Environment, PeakMemory, Refit, RunMetrics
-from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume
-from wine_gpt.training.trackers import log_results, start_trackers
-from wine_gpt.training.trainer import Trainer
+from wine_gpt.training.record import Distillation, Environment, PeakMemory, Refit, RunMetrics, teacher_settings
+from wine_gpt.training.resume import (
+    EXTENDABLE_SETTING,
+    find_checkpoint,
+    require_resumable,
+    require_same_settings,
+    settings_fixed_on_resume,
+)
+from wine_gpt.training.trackers import log_results
+from wine_gpt.training.trainer import Trainer, start_run
 from wine_gpt.training.utilization import log_utilization, suggest_batch_tokens
 
 logger = get_logger(__name__)
@@ -54,18 +60,30 @@ class FinishedRun:
 
 
 @dataclass(frozen=True)
-class Teaching:
-    """What a model learns from a teacher.
+class TrainedTeacher:
+    """A teacher before it makes its predictions.
 
     Attributes:
-        teacher: the predictions that the model learns.
-        resume_key: further values that must be equal to resume.
-        record: what the metrics file says of it.
+        resume_key: further values that must be equal to resume: what decides the predictions and how they are learned.
+        predict: makes the predictions, unless an earlier start has, and returns them and what the metrics file says of
+            them; called on all processes.
     """
 
-    teacher: Teacher
     resume_key: JsonObject
-    record: Distillation
+    predict: Callable[[], tuple[Teacher, Distillation]]
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How a model gets a teacher.
+
+    Attributes:
+        settings: further settings that a finished run must share to be the same run.
+        train: trains the teacher, unless it is trained; called on all processes, if the model is not finished.
+    """
+
+    settings: JsonObject
+    train: Callable[[PreparedReviews, Accelerator], TrainedTeacher]
 
 
 @dataclass(frozen=True)
@@ -76,16 +94,12 @@ class TestedRun:
     metrics: RunMetrics
 
 
-# called on all processes
-Teach = Callable[[PreparedReviews, Accelerator], Teaching]
-
-
 def pretrain(
     config: PretrainConfig,
     *,
     on_step: Callable[[int, list[Indices]], None] | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
-    teach: Teach | None = None,
+    teaching: Teaching | None = None,
     followed_by: float = 0.0,
     tested: TestedRun | None = None,
     accelerator: Accelerator | None = None,
@@ -97,9 +111,9 @@ def pretrain(
         config: see :class:`PretrainConfig`.
         on_step: see :class:`Trainer`.
         on_checkpoint: see :class:`Trainer`.
-        teach: returns what the model learns from a teacher; None trains on the reviews alone.
-        followed_by: how long the trainings that follow this one take, in trainings of this length, for the remaining
-            time of all.
+        teaching: how the model gets a teacher; None trains on the reviews alone.
+        followed_by: duration of the trainings still to come, as a multiple of this one's; used only to print the
+            remaining time.
         tested: the run whose scores and calibration the model takes over, because no review is held out.
         accelerator: that of an :func:`accelerator_session` with the config's precision and trackers, in which several
             trainings follow each other; None for a session of its own.
@@ -119,17 +133,21 @@ def pretrain(
                 if not config.overwrite and config.resume is None:
                     run_folder.require_free(folder)
         data = _load_data(config, tested is None, reading)
-        run = _Run(config, accelerator, data, teach(data, accelerator) if teach else None, tested)
-        trainer = _build_trainer(run)
-        trainer.steps_after = round(followed_by * trainer.plan.total_steps)
-        trainer.on_step = on_step or trainer.on_step
-        trainer.on_checkpoint = on_checkpoint or trainer.on_checkpoint
-        return FinishedRun(folder, _held_out(_resume_or_train(run, trainer)))
+        run = _Run(config, accelerator, data, teaching, tested)
+        metrics = _finished_metrics(run)
+        if metrics is None:
+            resume_key, teacher, record = _learn_from(run)
+            trainer = _build_trainer(run, resume_key, teacher)
+            trainer.steps_after = round(followed_by * trainer.plan.total_steps)
+            trainer.on_step = on_step or trainer.on_step
+            trainer.on_checkpoint = on_checkpoint or trainer.on_checkpoint
+            metrics = _train(run, trainer, record)
+        return FinishedRun(folder, _held_out(metrics))
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What a run is made from: its settings, the processes, the data, a teacher's predictions, and a refit's run."""
+    """What a run is made from: its settings, the processes, the data, how it gets a teacher, and a refit's run."""
 
     config: PretrainConfig
     accelerator: Accelerator
@@ -142,22 +160,45 @@ class _Run:
         """The run folder."""
         return Path(self.config.output_dir)
 
+    @property
+    def resume_key(self) -> JsonObject:
+        """What must be equal to resume from a checkpoint, apart from the teacher's part."""
+        return {
+            **settings_fixed_on_resume(self.config, self.accelerator.mixed_precision),
+            "data": self.data.fingerprint,
+            "tokenizer": fingerprint(self.data.tokenizer),
+        }
 
-def _resume_or_train(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetrics:
-    """Return the metrics of the run, which is trained, scored and saved unless it is finished already."""
-    if run.config.resume:
-        with shared_errors():
-            trainer.resume_from(run.config.resume)
-    trainer.require_equal_start()
-    if (finished := _finished_metrics(run, trainer)) is not None:
-        logger.info(f"finished already: {run.folder} has all {trainer.plan.total_steps:,} steps of this config")
-        return finished
+    @property
+    def settings(self) -> JsonObject:
+        """What must be equal for a finished run to be the same; known before the teacher is trained."""
+        return {**self.resume_key, **(self.teaching.settings if self.teaching else {})}
+
+
+def _learn_from(run: _Run) -> tuple[JsonObject, Teacher | None, Distillation | None]:
+    """Return the resume key, and the teacher's predictions and their record if the run has a teacher."""
+    if run.teaching is None:
+        return run.resume_key, None, None
+    trained = run.teaching.train(run.data, run.accelerator)
+    resume_key = {**run.resume_key, **trained.resume_key}
+    with shared_errors():
+        # before the teacher predicts, because its new predictions replace those that the checkpoint needs
+        if run.config.resume:
+            found, _ = find_checkpoint(run.folder / run_folder.CHECKPOINTS, run.config.resume)
+            if found is not None:
+                require_resumable(found, resume_key)
+    return resume_key, *trained.predict()
+
+
+def _train(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Distillation | None) -> RunMetrics:
+    """Train the model to the end, from a checkpoint if resuming, then score and save it; return its metrics."""
+    start_run(trainer, run.config, run.folder, run.folder.resolve().name, run.config.resume)
     _advise(run, trainer)
-    _begin(run, trainer)
     trainer.run()
     log_utilization(trainer)
-    metrics = _evaluate(run, trainer)
-    log_results(run.accelerator, trainer.state, metrics.test)
+    metrics = _evaluate(run, trainer, distillation)
+    # a refit has the scores of the tested run
+    log_results(run.accelerator, trainer.state, metrics.test if run.tested is None else None)
     with shared_errors():
         if run.accelerator.is_main_process:
             with writing(run.folder):
@@ -166,28 +207,16 @@ def _resume_or_train(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetri
 
 
 def _advise(run: _Run, trainer: Trainer[LanguageModelLoss]) -> None:
-    """Log which config fits the data, and warn of settings that rarely do."""
-    if run.teaching is None and run.tested is None:
-        logger.info(describe_fitting_config(run.data.words))
-    _warn_of_few_steps(trainer)
-    suggest_batch_tokens(trainer, FEW_STEPS)
-
-
-def _begin(run: _Run, trainer: Trainer[LanguageModelLoss]) -> None:
-    """Mark the folder as that of an unfinished run, and start the trackers."""
-    folder, accelerator, tokenizer = run.folder, run.accelerator, run.data.tokenizer
-    # after all checks, so that a wrong setting does not remove an earlier run
-    with shared_errors():
-        if accelerator.is_main_process:
-            if run.config.overwrite:
-                run_folder.remove_run(folder)
-            run_folder.mark_unfinished(folder)
-            epoch_weights.discard_after(folder / run_folder.EPOCHS, trainer.state.step)
+    """Log the model's size and which config fits the data, and warn of settings that rarely do."""
+    accelerator, tokenizer = run.accelerator, run.data.tokenizer
     logger.info(
         f"model: {trainer.module.model.num_parameters():,} parameters, {len(tokenizer):,} {unit(tokenizer)}; "
         f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"
     )
-    start_trackers(accelerator, folder, folder.resolve().name, run.config, trainer.state)
+    if run.teaching is None and run.tested is None:
+        logger.info(describe_fitting_config(run.data.words))
+    _warn_of_few_steps(trainer)
+    suggest_batch_tokens(trainer, FEW_STEPS)
 
 
 def _held_out(metrics: RunMetrics) -> Score:
@@ -197,30 +226,55 @@ def _held_out(metrics: RunMetrics) -> Score:
     return held_out
 
 
-def _finished_metrics(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetrics | None:
+def _finished_metrics(run: _Run) -> RunMetrics | None:
     """Return the metrics of a finished run that is resumed, none if there are steps left.
 
+    A checkpoint that is named is resumed from, whatever was trained after it.
+
     Raises:
-        UserError: on all processes, if the run is finished, its checkpoints are removed and its settings differ.
+        UserError: on all processes, if the run is finished, and its settings differ in more than the number of epochs,
+            or it has no checkpoint to train more epochs from.
     """
-    metrics = None
+    found: list[RunMetrics | None] = [None]
     with shared_errors():
-        if run.config.resume and run.accelerator.is_main_process and (run.folder / run_folder.METRICS).exists():
+        is_resumed = run.config.resume == "latest" and run.accelerator.is_main_process
+        if is_resumed and (run.folder / run_folder.METRICS).exists():
             metrics = RunMetrics.load(run.folder)
-            if not trainer.state.step and not _is_repeated(run.folder, metrics, trainer.checkpoints.resume_key):
+            then, now = metrics.settings, run.settings
+            if then is None:
+                then = _settings_of_older_run(run.folder, metrics)
+                now = {key: value for key, value in now.items() if key in then}
+            require_same_settings(metrics.training.steps, then, now, source="then")
+            if then[EXTENDABLE_SETTING] == now[EXTENDABLE_SETTING]:
+                logger.info(f"finished already: {run.folder} has all {metrics.training.steps:,} steps of this config")
+                with writing(run.folder):
+                    _update_sampling_defaults(run)
+                found = [metrics]
+            elif not any((run.folder / run_folder.CHECKPOINTS).glob("step-*")):
                 raise UserError(run_folder.finished_message(run.folder))
-    if trainer.state.step not in (0, trainer.plan.total_steps):
-        return None
-    found: list[RunMetrics | None] = broadcast_object_list([metrics])
+    broadcast_object_list(found)
     return found[0]
 
 
-def _is_repeated(folder: Path, metrics: RunMetrics, resume_key: JsonObject) -> bool:
-    """Return whether a finished run had these data and settings, by its files apart from the checkpoints."""
+def _settings_of_older_run(folder: Path, metrics: RunMetrics) -> JsonObject:
+    """Return the known ones of :attr:`RunMetrics.settings`, which the run's metrics file lacks."""
     config = parse_config(PretrainConfig, [str(folder / run_folder.CONFIG)])
-    then = settings_fixed_on_resume(config, metrics.training.mixed_precision)
-    now = {key: value for key, value in resume_key.items() if key in then}
-    return metrics.data_fingerprint == resume_key["data"] and not describe_mismatch(then, now)
+    return {
+        **settings_fixed_on_resume(config, metrics.training.mixed_precision),
+        **({} if metrics.data_fingerprint is None else {"data": metrics.data_fingerprint}),
+        **(teacher_settings(metrics.distillation.settings) if metrics.distillation else {}),
+    }
+
+
+def _update_sampling_defaults(run: _Run) -> None:
+    """Write the sampling defaults of a finished run if they are others now, because they need no training."""
+    config = parse_config(PretrainConfig, [str(run.folder / run_folder.CONFIG)])
+    if config.generation != run.config.generation:
+        file, defaults = run.folder / run_folder.GENERATION_CONFIG, dataclasses.asdict(run.config.generation)
+        write_json(file, {**read_json(file), **defaults})
+        updated = dataclasses.replace(config, generation=run.config.generation)
+        write_atomically(run.folder / run_folder.CONFIG, to_yaml(updated))
+        logger.info(f"generation: {file} has the new settings")
 
 
 def _warn_of_few_steps(trainer: Trainer[LanguageModelLoss]) -> None:
@@ -257,35 +311,19 @@ def _load_data(config: PretrainConfig, held_out: bool, reading: ReadingProcess |
     return prepared
 
 
-def _build_trainer(run: _Run) -> Trainer[LanguageModelLoss]:
+def _build_trainer(run: _Run, resume_key: JsonObject, teacher: Teacher | None) -> Trainer[LanguageModelLoss]:
     config, data = run.config, run.data
     with shared_errors():
         model = build_model(config.model, data.tokenizer, config.training.seed, config.generation)
-    objective = LanguageModeling(
-        LanguageModelLoss(model),
-        data.tokenizer,
-        data.splits,
-        config.data.prefix,
-        run.teaching.teacher if run.teaching else None,
-    )
+    objective = LanguageModeling(LanguageModelLoss(model), data.tokenizer, data.splits, config.data.prefix, teacher)
     checkpoints = run.folder / run_folder.CHECKPOINTS
-    trainer = Trainer(objective, config.training, run.accelerator, checkpoints, _resume_key(run))
+    trainer = Trainer(objective, config.training, run.accelerator, checkpoints, resume_key)
     if config.training.keep_epochs:
         trainer.epochs_folder = run.folder / run_folder.EPOCHS
     return trainer
 
 
-def _resume_key(run: _Run) -> JsonObject:
-    """Return what must be equal to resume from a checkpoint."""
-    return {
-        **settings_fixed_on_resume(run.config, run.accelerator.mixed_precision),
-        "data": run.data.fingerprint,
-        "tokenizer": fingerprint(run.data.tokenizer),
-        **(run.teaching.resume_key if run.teaching else {}),
-    }
-
-
-def _evaluate(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetrics:
+def _evaluate(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Distillation | None) -> RunMetrics:
     """Calibrate the trained model and score it; a refit takes over the tested run's calibration and scores."""
     tested, splits = run.tested, run.data.splits
     if tested is None:
@@ -311,7 +349,8 @@ def _evaluate(run: _Run, trainer: Trainer[LanguageModelLoss]) -> RunMetrics:
         environment=Environment.of(trainer.accelerator.device),
         vocabulary_sha256=vocabulary_sha256(trainer.tokenizer),
         refit=refit,
-        distillation=run.teaching.record if run.teaching else None,
+        distillation=distillation,
+        settings=run.settings,
     )
 
 

@@ -17,6 +17,7 @@ from wine_gpt.files import JsonObject, from_fields, read_record, write_atomicall
 from wine_gpt.modeling.scoring import Score, ValidationScore
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
 from wine_gpt.run_folder import LOSS_PLOT, METRICS, SAMPLES, VOCABULARY_SHA256
+from wine_gpt.training.hardware import device_name
 from wine_gpt.version import __version__
 
 PACKAGES = (
@@ -210,7 +211,7 @@ class Environment:
     @classmethod
     def of(cls, device: torch.device) -> Self:
         """Describe this process and the given device."""
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+        name = device_name(device) if device.type == "cuda" else platform.machine()
         return cls(
             python=platform.python_version(),
             # a checkout that is not installed has no metadata
@@ -283,6 +284,13 @@ class Distillation:
         )
 
 
+def teacher_settings(settings: EnsembleConfig) -> JsonObject:
+    """Return what :attr:`RunMetrics.settings` has of a distilled run beside the settings of pretraining."""
+    # "teacher" distinguishes a run without a teacher, whose missing settings of distillation are read as the defaults
+    named = {f"distillation.{name}": value for name, value in vars(settings).items()}
+    return {"teacher": "ensemble", **named}
+
+
 @dataclass(frozen=True)
 class Refit:
     """What a model that was trained on all reviews, none held out, is a refit of.
@@ -315,6 +323,8 @@ class RunMetrics:
         vocabulary_sha256: see :func:`wine_gpt.tokenizer.files.vocabulary_sha256`; none in older files.
         distillation: see :class:`Distillation`; none for a model that was trained on the reviews alone.
         refit: see :class:`Refit`; then the scores are the tested run's. None for a run that held reviews out.
+        settings: the settings that decide the weights, and hashes of data and tokenizer: a resumed run with equal ones
+            is finished already. None in older files.
     """
 
     validation: Score | None
@@ -327,6 +337,7 @@ class RunMetrics:
     vocabulary_sha256: str | None = None
     distillation: Distillation | None = None
     refit: Refit | None = None
+    settings: JsonObject | None = None
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:
@@ -342,12 +353,13 @@ class RunMetrics:
             vocabulary_sha256=content.get(VOCABULARY_SHA256),
             distillation=Distillation.from_dict(content["distillation"]) if "distillation" in content else None,
             refit=from_fields(Refit, content["refit"]) if "refit" in content else None,
+            settings=content.get("settings"),
         )
 
     def to_dict(self) -> JsonObject:
-        """Return a JSON object without the scores of empty splits and without a missing hash."""
+        """Return a JSON object without the scores of empty splits, and without what is none."""
         scores = {"validation": self.validation, "test": self.test}
-        vocabulary = {} if self.vocabulary_sha256 is None else {VOCABULARY_SHA256: self.vocabulary_sha256}
+        optional = {VOCABULARY_SHA256: self.vocabulary_sha256, "settings": self.settings}
         origins = {"distillation": self.distillation, "refit": self.refit}
         return {
             **{name: score.to_dict() for name, score in scores.items() if score is not None},
@@ -356,7 +368,7 @@ class RunMetrics:
             "parameters": self.parameters,
             "peak_memory_bytes": self.peak_memory.to_dict(),
             "environment": dataclasses.asdict(self.environment),
-            **vocabulary,
+            **{name: value for name, value in optional.items() if value is not None},
             **{name: dataclasses.asdict(origin) for name, origin in origins.items() if origin is not None},
         }
 

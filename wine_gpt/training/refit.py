@@ -58,13 +58,15 @@ def _settings(config: RefitConfig, tested: TestedRun) -> PretrainConfig:
     moved = {name: value for name, value in dataclasses.asdict(config.data).items() if value is not None}
     epochs = tested.metrics.training.best_epoch
     assert epochs is not None
+    # "." and ".." do not name the run's folder
+    folder = tested.folder if tested.folder.name.strip(".") else tested.folder.resolve()
     return dataclasses.replace(
         of_run,
         data=dataclasses.replace(of_run.data, **moved),
         tokenizer=dataclasses.replace(of_run.tokenizer, path=str(tested.folder)),
         # the explorer shows each epoch's validation loss, which a refit has not
         training=dataclasses.replace(of_run.training, epochs=epochs, keep_epochs=False),
-        output_dir=config.output_dir or f"{str(tested.folder).rstrip('/')}-refit",
+        output_dir=config.output_dir or f"{folder}-refit",
         resume="latest" if config.resume else None,
         overwrite=config.overwrite,
     )

@@ -18,10 +18,17 @@ from wine_gpt.training import checkpoint
 from wine_gpt.training.checkpoint import Checkpoint, Tensors
 from wine_gpt.training.record import TrainingState
 
-# last parts of the keys of settings that may differ on resume, because they don't change what a step computes:
-# data.path may differ, because the data are compared by content; the contrastive loss depends on micro_batches, which
-# its run adds to the resume key
-IGNORED_ON_RESUME = ("path", "trackers", "keep_checkpoints", "keep_epochs", "checkpoint_steps", "micro_batches")
+# last parts of the keys of settings that may differ on resume, because they don't change what a step computes
+IGNORED_ON_RESUME = (
+    # the content of the data and of the tokenizer is compared instead
+    "path",
+    "trackers",
+    "keep_checkpoints",
+    "keep_epochs",
+    "checkpoint_steps",
+    # changes the rounding, and on a GPU the dropout masks; contrastive runs add it to their own resume key
+    "micro_batches",
+)
 # the one setting that may grow on resume: finished steps stay valid, but the learning rate falls later
 EXTENDABLE_SETTING = "training.epochs"
 # part of the resume key: increase this when a change to the code changes what a step computes
@@ -62,7 +69,7 @@ class TrainingCheckpoints:
     ) -> None:
         self.folder = folder
         self.keep = keep
-        self.resume_key = {**resume_key, "step_version": STEP_VERSION}
+        self.resume_key = resume_key
         self.runtime = runtime
         self.model = model
         self.optimizer = optimizer
@@ -119,14 +126,8 @@ class TrainingCheckpoints:
         Raises:
             UserError: if a setting differs, except for more epochs. The message names each; nothing is changed.
         """
+        require_resumable(found, self.resume_key)
         saved = _with_current_keys(found.state)
-        then, now = _with_current_keys(saved["resume_key"]), dict(self.resume_key)
-        if "data" in now and then.get("data") == now["data"]:
-            then, now = _without_data_settings(then), _without_data_settings(now)
-        if then.get(EXTENDABLE_SETTING, 0) < now.get(EXTENDABLE_SETTING, 0):
-            then[EXTENDABLE_SETTING] = now[EXTENDABLE_SETTING]
-        if mismatch := describe_mismatch(then, now):
-            raise UserError(f"can't resume from step {found.step}: {mismatch}")
         self.saved_step = found.step
         self.best_weights = found.tensors.get("best", {})
         self._load_weights(found.tensors["weights"])
@@ -140,7 +141,7 @@ class TrainingCheckpoints:
     def _content(self, state: TrainingState) -> JsonObject:
         scaler = self.accelerator.scaler
         return {
-            "resume_key": self.resume_key,
+            "resume_key": _with_step_version(self.resume_key),
             "runtime": self.runtime,
             "training": state.to_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
@@ -174,6 +175,34 @@ def find_checkpoint(folder: Path, requested: str) -> tuple[Checkpoint | None, li
     return checkpoint.load(Path(requested)), []
 
 
+def require_resumable(found: Checkpoint, resume_key: JsonObject) -> None:
+    """Check that a training with some resume key can continue from a checkpoint.
+
+    Raises:
+        UserError: if a value differs, except for more epochs. The message names each.
+    """
+    then = _with_current_keys(_with_current_keys(found.state)["resume_key"])
+    require_same_settings(found.step, then, _with_step_version(resume_key))
+
+
+def require_same_settings(step: int, then: JsonObject, now: JsonObject, source: str = "checkpoint") -> None:
+    """Check that settings, or a resume key, are those of an earlier training, except for more epochs.
+
+    Args:
+        step: the last step of the earlier training.
+        then: its settings, read from ``source``.
+        now: the settings of this training.
+        source: see :func:`describe_mismatch`.
+
+    Raises:
+        UserError: that names each difference.
+    """
+    if then.get(EXTENDABLE_SETTING, 0) < now.get(EXTENDABLE_SETTING, 0):
+        then = {**then, EXTENDABLE_SETTING: now[EXTENDABLE_SETTING]}
+    if mismatch := describe_mismatch(then, now, source):
+        raise UserError(f"can't resume from step {step}: {mismatch}")
+
+
 def settings_fixed_on_resume(config: object, mixed_precision: str) -> JsonObject:
     """Return the settings that decide what a run computes, by dotted key.
 
@@ -192,8 +221,11 @@ def settings_fixed_on_resume(config: object, mixed_precision: str) -> JsonObject
 def describe_mismatch(then: JsonObject, now: JsonObject, source: str = "checkpoint") -> str:
     """List each key whose value in ``then``, read from ``source``, differs from that in ``now``; empty without any.
 
-    A setting that ``then`` lacks had its default, because an earlier version of wine_gpt did not have the setting.
+    A setting that ``then`` lacks had its default, because an earlier version of wine_gpt did not have the setting. If
+    both have the same ``data``, the settings of how the reviews are read do not matter.
     """
+    if "data" in now and then.get("data") == now["data"]:
+        then, now = _without_data_settings(then), _without_data_settings(now)
     defaults = {**to_flat(FinetuneConfig(value="all")), **to_flat(DistillConfig())}
     then = {**{key: defaults[key] for key in now.keys() & defaults.keys()}, **then}
     return "; ".join(
@@ -209,8 +241,11 @@ def trained_weights(model: nn.Module) -> Tensors:
 
 
 def _without_data_settings(settings: JsonObject) -> JsonObject:
-    """Leave out how the reviews are read, which does not matter if the reviews are equal."""
     return {key: value for key, value in settings.items() if not key.startswith("data.")}
+
+
+def _with_step_version(resume_key: JsonObject) -> JsonObject:
+    return {**resume_key, "step_version": STEP_VERSION}
 
 
 def _with_current_keys(content: JsonObject) -> JsonObject:

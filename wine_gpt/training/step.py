@@ -141,7 +141,9 @@ class TrainStep:
         )
 
     def run(self, batch: GlobalBatch) -> list[StepLoss]:
-        """Update the weights once; return the losses that are known now: the batch's, or the step's before if late.
+        """Update the weights once.
+
+        Return this batch's loss, or on CUDA the previous batch's, which is known by now; empty on the first step.
 
         Raises:
             UserError: on all processes, if loss or gradient is not finite on any process. The weights are those before

@@ -48,9 +48,13 @@ def finish_trackers(accelerator: Accelerator) -> None:
 
 
 def log_epoch(accelerator: Accelerator, result: EpochResult) -> None:
-    """Log an epoch's validation figures and samples: as a table where the tracker has tables, otherwise as texts."""
-    figures = {f"validation/{name}": value for name, value in result.score.figures().items()}
-    accelerator.log(figures, step=result.step)
+    """Log an epoch's validation figures, if there are validation reviews, and its samples.
+
+    The samples are a table where the tracker has tables, and otherwise texts.
+    """
+    if result.score.reviews:
+        figures = {f"validation/{name}": value for name, value in result.score.figures().items()}
+        accelerator.log(figures, step=result.step)
     rows = [[result.epoch, text] for text in result.samples]
     for tracker in accelerator.trackers:
         if hasattr(tracker, "log_table"):
@@ -61,7 +65,7 @@ def log_epoch(accelerator: Accelerator, result: EpochResult) -> None:
 
 
 def log_results(accelerator: Accelerator, state: TrainingState, test: ValidationScore | None, **others: float) -> None:
-    """Log a finished training's test figures, its best epoch and the validation figures of that epoch.
+    """Log a finished training's test figures, and the best epoch with its figures if there are validation reviews.
 
     Args:
         accelerator: its trackers are used.
@@ -71,7 +75,7 @@ def log_results(accelerator: Accelerator, state: TrainingState, test: Validation
     """
     tested = {**(test.figures() if test else {}), **others}
     figures = {f"test/{name}": value for name, value in tested.items()}
-    if best := state.best:
+    if (best := state.best) and best.score.reviews:
         figures["best_epoch"] = best.epoch
         figures |= {f"best/validation_{name}": value for name, value in best.score.figures().items()}
     accelerator.log(figures, step=state.step)

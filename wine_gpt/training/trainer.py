@@ -7,23 +7,23 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic
 
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 
-from wine_gpt.config import TrainingConfig
+from wine_gpt import run_folder
+from wine_gpt.config import FinetuneConfig, PretrainConfig, TrainingConfig
 from wine_gpt.data.batching import BatchPlan, Indices, cut_texts, positions_of
 from wine_gpt.errors import RunInterrupted, UserError
-from wine_gpt.files import JsonObject
+from wine_gpt.files import JsonObject, writing
 from wine_gpt.modeling.scoring import ValidationScore
 from wine_gpt.processes import on_all_processes, require_equal, shared_errors
 from wine_gpt.progress import Progress
-from wine_gpt.run_folder import epoch_weights
 from wine_gpt.training.checkpoint import Checkpoint
 from wine_gpt.training.energy import EnergyMeter
-from wine_gpt.training.epoch_weights import KeptEpoch, keep
+from wine_gpt.training.epoch_weights import KeptEpoch, discard_after, keep
 from wine_gpt.training.hardware import device_name
 from wine_gpt.training.objective import LossT, Objective
 from wine_gpt.training.record import EpochLoss, EpochResult, TrainingState, TrainingSummary
@@ -31,7 +31,7 @@ from wine_gpt.training.resume import TrainingCheckpoints, find_checkpoint
 from wine_gpt.training.schedule import learning_rate
 from wine_gpt.training.signals import GracefulShutdown
 from wine_gpt.training.step import HostCopy, StepLoss, TrainStep
-from wine_gpt.training.trackers import log_epoch
+from wine_gpt.training.trackers import log_epoch, start_trackers
 
 logger = get_logger(__name__)
 
@@ -104,8 +104,8 @@ class Trainer(Generic[LossT]):
         self.on_checkpoint: Callable[[Path], None] = lambda path: None
         self.epochs_folder: Path | None = None
         self.steps_after = 0
-        # the signals that were gathered after the step before
-        self._signals = HostCopy(torch.zeros(1), None)
+        # on CUDA the signals gathered after one step are read after the next one, so that the host does not wait
+        self._previous_signals = HostCopy(torch.zeros(1), None)
 
     def run(self) -> TrainingState:
         """Train from the current step to the end and put the best weights into the model.
@@ -193,7 +193,8 @@ class Trainer(Generic[LossT]):
         is_best = self.state.best is result
         if is_best:
             self.checkpoints.keep_best_weights()
-        # before the checkpoint, because a run that is killed between the two writes the epoch again
+        # write the epoch's weights before the checkpoint: if the run is killed in between, it resumes from before this
+        # epoch and writes them again
         self._keep_epoch(epoch, validation)
         log_epoch(self.accelerator, result)
         progress.say(f"epoch {epoch} of {self.config.epochs}{_describe(validation, is_best)}")
@@ -287,10 +288,12 @@ class Trainer(Generic[LossT]):
         signal = shutdown.signal
         if self.accelerator.num_processes > 1:
             # gathered, because the launcher's signal reaches the processes at different steps
-            gathered = HostCopy.of(self.accelerator.gather(torch.tensor(signal, device=self.accelerator.device)))
+            # filled on the device, because a copy from the CPU's memory would wait for the step that is queued
+            own = torch.full((), signal, device=self.accelerator.device)
+            gathered = HostCopy.of(self.accelerator.gather(own))
             # after the last step there is no later one to read the signals in
             if self.updater.reads_late and self.state.step < self.plan.total_steps:
-                gathered, self._signals = self._signals, gathered
+                gathered, self._previous_signals = self._previous_signals, gathered
             signal = int(max(gathered.wait()))
         if signal:
             self.finish_steps()
@@ -308,7 +311,7 @@ class Trainer(Generic[LossT]):
         # the other processes wait here for the main process
         with shared_errors():
             if self.epochs_folder is not None and self.accelerator.is_main_process:
-                name = epoch_weights(epoch)
+                name = run_folder.epoch_weights(epoch)
                 loss = self.state.last_epoch_loss()
                 kept = KeptEpoch(epoch, self.state.step, loss, validation.loss, name, sha256="")
                 keep(self.epochs_folder, kept, self.checkpoints.weights)
@@ -325,6 +328,36 @@ class Trainer(Generic[LossT]):
     def _note(self) -> str:
         loss = f"loss {self.state.curve[-1][1]:.3f}, " if self.state.curve else ""
         return f"{loss}{self.tokens_per_second:,.0f} tokens/s"
+
+
+def start_run(
+    trainer: Trainer[Any], config: PretrainConfig | FinetuneConfig, folder: Path, name: str, resume: str | None
+) -> None:
+    """Resume if there is something to resume from, clear the run folder, and start the trackers.
+
+    Args:
+        trainer: the trainer, which must not have trained.
+        config: the settings, of which ``overwrite`` removes an earlier run.
+        folder: the run folder.
+        name: the name of the run in trackers.
+        resume: what to resume from, see :meth:`Trainer.resume_from`; None starts at step 0.
+
+    Raises:
+        UserError: on all processes, if the run can't be resumed or the folder can't be cleared.
+    """
+    with shared_errors():
+        if resume is not None:
+            trainer.resume_from(resume)
+    trainer.require_equal_start()
+    # after all checks, so that a wrong setting does not remove an earlier run
+    with shared_errors():
+        if trainer.accelerator.is_main_process:
+            with writing(folder):
+                if config.overwrite:
+                    run_folder.remove_run(folder)
+                run_folder.mark_unfinished(folder)
+                discard_after(folder / run_folder.EPOCHS, trainer.state.step)
+    start_trackers(trainer.accelerator, folder, name, config, trainer.state)
 
 
 def _describe(validation: ValidationScore, is_best: bool) -> str:

@@ -1,11 +1,10 @@
 """Model FLOPs utilization (MFU): what fraction of a GPU's arithmetic training uses, and the batch that fills a GPU."""
 
-import torch
 from accelerate.logging import get_logger
 from transformers import GPT2Config
 
 from wine_gpt.modeling.loss import LanguageModelLoss
-from wine_gpt.training.hardware import peak_flops
+from wine_gpt.training.hardware import device_name, peak_flops
 from wine_gpt.training.trainer import Trainer
 
 logger = get_logger(__name__)
@@ -78,7 +77,7 @@ def log_utilization(trainer: Trainer[LanguageModelLoss]) -> None:
 def _known_gpu(trainer: Trainer[LanguageModelLoss]) -> tuple[str, float] | None:
     """Return the name of the process's GPU and its operations per second; none on a CPU or an unlisted GPU."""
     device = trainer.accelerator.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    name = device_name(device)
     peak = peak_flops(name, trainer.accelerator.mixed_precision)
     return None if peak is None else (name, peak)
 
