@@ -243,6 +243,16 @@ def test_a_description_is_cut_in_the_middle(words: int, sizes: tuple[int, int], 
     ids = torch.tensor([bos, *range(words), *([eos] if ends else [])])
     first, second = halves_of(ids, eos)
     assert (first[0], second[0]) == (bos, bos)
+def test_a_run_that_overwrites_a_model_for_embeddings_writes_texts(run: Path, tmp_path: Path) -> None:
+    training, folder = {"epochs": 1, "batch_tokens": 512, "mixed_precision": "no"}, tmp_path / "run"
+    wine_gpt.finetune_embeddings(run, output_dir=folder, training=training)
+    of_embeddings = {path.name for path in folder.iterdir()}
+    wine_gpt.pretrain(run / "config.yaml", output_dir=folder, overwrite=True, training=training)
+    assert wine_gpt.generate(folder, seed=0, max_new_tokens=1)
+    kept = of_embeddings & {path.name for path in folder.iterdir()}
+    assert kept == {"config.json", "model.safetensors", "metrics.json", "tokenizer.json", "tokenizer_config.json"}
+
+
     assert [*first[1:], *second[1:]] == [*range(words)]
     assert (len(first) - 1, len(second) - 1) == sizes
 
