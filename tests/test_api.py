@@ -173,6 +173,14 @@ def test_a_setting_that_generate_refuses_is_a_user_error(
 def test_a_temperature_samples_from_a_model_whose_config_is_greedy(toy_run: Path, tmp_path: Path) -> None:
     shutil.copytree(toy_run, tmp_path / "model")
     file = tmp_path / "model" / "generation_config.json"
+    # the setting is the call's
+    assert "generation_config.json" not in str(error.value)
+
+
+@pytest.mark.parametrize("setting", [{"temperature": 0.0}, {"top_k": -1}])
+def test_greedy_decoding_ignores_the_settings_of_sampling(toy_run: Path, setting: dict[str, Any]) -> None:
+    greedy = wine_gpt.generate(toy_run, "wine review", do_sample=False)
+    assert wine_gpt.generate(toy_run, "wine review", do_sample=False, **setting) == greedy
     file.write_text(json.dumps({**json.loads(file.read_text()), "do_sample": False}))
     greedy = {wine_gpt.explain(tmp_path / "model", seed=seed).words for seed in range(3)}
     assert len(greedy) == 1

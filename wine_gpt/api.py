@@ -6,12 +6,11 @@ setting raises :class:`wine_gpt.errors.UserError` with the message that the comm
 without dashes. ``docs/api.md`` has an example.
 """
 
-import contextlib
 import dataclasses
 import functools
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
@@ -37,7 +36,7 @@ from wine_gpt.data import load_reviews as _load_reviews
 from wine_gpt.data.table_object import TABLES, save_table
 from wine_gpt.data.template import ReviewTemplate, default_prompt, training_data_settings
 from wine_gpt.distillation import distill as _distill
-from wine_gpt.errors import UserError, one_line
+from wine_gpt.errors import UserError
 from wine_gpt.evaluation import EvaluationReport
 from wine_gpt.evaluation import evaluate_model as _evaluate_model
 from wine_gpt.finetuning import SubsetMetrics
@@ -235,7 +234,7 @@ def generate(
     if not several:
         return []
     template = None if settings.get("guidance_scale") is None else _template(model)
-    with _readable_errors(), restored_generators():
+    with restored_generators():
         texts = generate_texts(loaded, tokenizer, several, seed=_seed(seed), template=template, **settings)
     return texts[0] if isinstance(prompts, str) else texts
 
@@ -270,7 +269,7 @@ def explain(
     require_attention(loaded, layer, head)
     settings: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
     inputs = encode_prompts(loaded, tokenizer, [_default_prompt(model) if prompt is None else prompt])
-    with _readable_errors(), restored_generators():
+    with restored_generators():
         ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, **settings)
     length = inputs["input_ids"].shape[1]
     shown = temperature or loaded.generation_config.temperature or 1.0
@@ -472,15 +471,6 @@ def _template(model: Model) -> ReviewTemplate | None:
 
 def _default_prompt(model: Model) -> str:
     return "" if isinstance(model, tuple) else default_prompt(fspath(model))
-
-
-@contextlib.contextmanager
-def _readable_errors() -> Iterator[None]:
-    """Raise a :class:`UserError` for a setting or a prompt that transformers refuses."""
-    try:
-        yield
-    except (ValueError, TypeError, IndexError) as error:
-        raise UserError(f"generation: {one_line(error)}") from error
 
 
 def _seed(seed: int | None) -> int:

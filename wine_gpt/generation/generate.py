@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, TextStreamer
+from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, TextStreamer
 from transformers.generation.streamers import BaseStreamer
 
 from wine_gpt.data.template import ReviewTemplate
@@ -157,17 +157,22 @@ def generate_ids(
     scale = settings.get("guidance_scale")
     if not (scale is None or (isinstance(scale, int | float) and math.isfinite(scale))):
         raise UserError(f"generation: guidance_scale is {scale!r}: must be a finite number")
-    config = supported_config(model, settings)
+    config: GenerationConfig | None = None
     # quiet, because transformers warns about the padding that generate adds after a text's end
     with torch.inference_mode(), quiet_transformers():
-        if config is not None:
-            gpt2, prompts = typing.cast(GPT2LMHeadModel, model), Prompts(inputs["input_ids"], inputs["attention_mask"])
-            return decode(gpt2, prompts, config, limit, streamer, _negative_prompts(**negative))
         try:
-            return _generate(model, inputs, limit, {**settings, **negative}, streamer)
+            config = supported_config(model, settings)
+            if config is None:
+                return _generate(model, inputs, limit, {**settings, **negative}, streamer)
+            gpt2, prompts = typing.cast(GPT2LMHeadModel, model), Prompts(inputs["input_ids"], inputs["attention_mask"])
+            return decode(gpt2, prompts, config, limit, streamer, _given_prompts(**negative))
         # the errors of transformers for wrong settings share no class
         except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
-            raise UserError(f"generation: {one_line(error)}; see the model's {GENERATION_CONFIG}") from error
+            # that of the device, such as too little memory, because decode raises none for a setting
+            if config is not None and isinstance(error, RuntimeError):
+                raise
+            advice = "" if settings else f"; see the model's {GENERATION_CONFIG}"
+            raise UserError(f"generation: {one_line(error)}{advice}") from error
 
 
 def _require_integer(name: str, value: object, least: int, what: str) -> None:
@@ -175,7 +180,7 @@ def _require_integer(name: str, value: object, least: int, what: str) -> None:
         raise UserError(f"generation: {name} is {value!r}: must be a whole {what} of at least {least}")
 
 
-def _negative_prompts(
+def _given_prompts(
     negative_prompt_ids: torch.Tensor | None = None, negative_prompt_attention_mask: torch.Tensor | None = None
 ) -> Prompts | None:
     if negative_prompt_ids is None:
