@@ -30,7 +30,7 @@ from wine_gpt.config import (
     TokenizerRunConfig,
     finetune_file,
 )
-from wine_gpt.config_io import config_from_settings
+from wine_gpt.config_io import config_from_settings, leaf_types
 from wine_gpt.data import Reviews
 from wine_gpt.data import load_reviews as _load_reviews
 from wine_gpt.data.table_object import TABLES, save_table
@@ -69,6 +69,12 @@ R = TypeVar("R")
 
 FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z]\w*(?:\.\w+)*)")
 # the flags without a value, and what their keyword arguments are
+# the flags that are keyword arguments too; an error may also name flags of other programs, such as hf
+KEYWORDS = {
+    *("choices", "dry_run"),
+    *(key for config in (DistillConfig, FinetuneConfig, ScoreConfig) for key, _ in leaf_types(config)),
+    *(field.name for field in dataclasses.fields(Publication)),
+}
 SWITCHES = {
     **dict.fromkeys(("resume", "overwrite", "dry_run"), "True"),
     **{field.name: "True" for field in dataclasses.fields(Publication) if field.type in (bool, bool | None)},
@@ -100,6 +106,8 @@ def _names_keywords(function: Callable[P, R]) -> Callable[P, R]:
 def _keyword(flag: re.Match[str]) -> str:
     negated, name = flag.groups()
     value = "False" if negated else SWITCHES.get(name)
+    if name not in KEYWORDS:
+        return flag[0]
     return f"{name}={value}" if value else name
 
 
