@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with rare_garbage_collection():
         from wine_gpt.data.template import ReviewTemplate
         from wine_gpt.generation.explain import explain, require_attention
-        from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, hide_values
+        from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, negative_prompts
         from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 
     model, tokenizer = load_model_and_tokenizer(folder)
@@ -46,8 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     inputs = encode_prompts(model, tokenizer, [options.prompt])
     print_form_note(template, options.prompt)
     settings = sampling(options)
-    if template is not None and options.guidance_scale is not None:
-        settings |= hide_values(inputs, tokenizer, [options.prompt], template)
+    settings |= negative_prompts(settings, inputs, tokenizer, [options.prompt], template)
     ids = generate_ids(
         model,
         inputs,

@@ -29,6 +29,7 @@ from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Sums
 from wine_gpt.tokenizer.encoding import require_known_words
+from wine_gpt.tokenizer.schemes import WORDS, kind_of
 from wine_gpt.training.record import Environment
 from wine_gpt.training.resume import trained_weights
 from wine_gpt.training.trackers import log_results
@@ -125,8 +126,11 @@ class SubsetRun(TaskRun[SubsetMetrics]):
     def _score_with_hidden_value(
         self, trainer: Trainer[LanguageModelLoss], split: Dataset, headers: Indices
     ) -> Sums | None:
-        """Return the sums of the test reviews without the subset's value; None if the field is not in the header."""
-        if self.config.field not in self.base.template.fields:
+        """Return the sums of the test reviews without the subset's value.
+
+        None if the field is not in the header, or if the tokens are no words: such a base did not learn [UNK].
+        """
+        if self.config.field not in self.base.template.fields or kind_of(self.base.tokenizer) != WORDS:
             return None
         spans = self.reviews.value_spans("test", self.config.field)
         return score_with_hidden_value(trainer, split, headers, spans)
