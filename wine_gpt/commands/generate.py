@@ -114,12 +114,18 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--layer", type=int, help="layer of the attention shown, from 0 (default: the mean over all)")
     parser.add_argument("--head", type=int, help="head of the attention shown, from 0 (default: the mean over all)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the explanation as an HTML page")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.greedy and options.top_p is not None:
+        parser.error("argument --top_p: not allowed with argument --greedy")
+    for name in ("layer", "head"):
+        if getattr(options, name) is not None and not (options.explain or options.html):
+            parser.error(f"argument --{name}: add --explain or --html, which show the attention")
+    return options
 
 
 def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of the generation config that the command line sets."""
-    names = ("guidance_scale",) if arguments.greedy else ("temperature", "top_p", "guidance_scale")
+    names = ("temperature", "top_p", "guidance_scale")
     chosen = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     return {"do_sample": False, **chosen} if arguments.greedy else chosen
 
