@@ -280,8 +280,7 @@ def explain(
     with restored_generators():
         ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, **settings)
     length = inputs["input_ids"].shape[1]
-    shown = temperature or loaded.generation_config.temperature or 1.0
-    return _explain(loaded, tokenizer, ids[0].tolist(), length, temperature=shown, layer=layer, head=head)
+    return _explain(loaded, tokenizer, ids[0].tolist(), length, temperature=temperature, layer=layer, head=head)
 
 
 @_names_keywords

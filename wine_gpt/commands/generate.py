@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         **settings,
     )[0].tolist()
     if options.explain or options.html:
-        temperature = options.temperature or (not options.greedy and model.generation_config.temperature) or 1.0
+        temperature = 1.0 if options.greedy else options.temperature
         view = {"layer": options.layer, "head": options.head}
         length = inputs["input_ids"].shape[1]
         show(explain(model, tokenizer, ids, length, temperature=temperature, **view), options)
