@@ -26,7 +26,7 @@ from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainCon
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import Reviews, load_reviews, texts
 from wine_gpt.data.template import CLASS_TEMPLATE
-from wine_gpt.evaluation.evaluate import load_subject
+from wine_gpt.evaluation.evaluate import evaluate_model, load_subject
 from wine_gpt.evaluation.generated import ReviewGenerator, read_reviews
 from wine_gpt.evaluation.predictions import predict
 from wine_gpt.evaluation.results import EvaluationReport
@@ -237,6 +237,13 @@ def test_sections_that_cannot_be_computed_are_left_out_with_the_reason(base: Pat
 
 
 def test_generated_texts_depend_on_seed_and_settings(base: Path) -> None:
+def test_a_plot_that_cannot_be_written_is_one_line(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "reliability.png").mkdir()
+    (chosen,) = read_configs([str(base), "--texts", "3", "--min_reviews", "500", "--output_dir", str(tmp_path)])
+    message = refused(evaluate_model, *chosen)
+    assert re.search(rf"^can't write {tmp_path}: .* Is a directory.*bytes free$", message)
+
+
     subject = load_subject(base)
     prompts = ["wine review : italy"] * 3
 

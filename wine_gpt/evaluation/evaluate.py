@@ -36,7 +36,7 @@ from wine_gpt.evaluation.ngram_baselines import baselines
 from wine_gpt.evaluation.predictions import Prediction, predict
 from wine_gpt.evaluation.results import ConditioningResult, EvaluationReport, Sampling
 from wine_gpt.evaluation.sections import copying, diversity, existing_provinces, likelihood, recovery_rates
-from wine_gpt.files import write_json
+from wine_gpt.files import write_json, writing
 from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 from wine_gpt.tokenizer.encoding import no_known_word
 from wine_gpt.training.record import Environment
@@ -100,8 +100,9 @@ def evaluate(subject: Subject) -> EvaluationReport:
         raise no_known_word(config.split)
     generator = ReviewGenerator(model, tokenizer, config.batch_size, config.seed)
     report = _report(config, generator, reviews, prompted, predictions, _fingerprint(scored))
-    _save_plots(folder, config, held_out, predictions)
-    write_json(folder / run_folder.METRICS, report.to_dict())
+    with writing(folder):
+        _save_plots(folder, config, held_out, predictions)
+        write_json(folder / run_folder.METRICS, report.to_dict())
     return report
 
 

@@ -24,7 +24,7 @@ from wine_gpt.config_io import build_config
 from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError, one_line, require_characters
-from wine_gpt.files import JsonObject, read_json, sha256, write_json
+from wine_gpt.files import JsonObject, read_json, sha256, write_json, writing
 from wine_gpt.installation import install_command
 from wine_gpt.model_path import describe_missing
 from wine_gpt.modeling.pretrained import quiet_transformers
@@ -164,11 +164,12 @@ def make_index(folder: Path, descriptions: list[str], made_of: JsonObject) -> tu
     (saved / INDEX).unlink(missing_ok=True)
     model = load_sentence_model(folder)
     embeddings = add_whitening(model, encode(model, descriptions))
-    with quiet_transformers():
-        model.save_pretrained(str(saved), create_model_card=False)
-    np.save(saved / TRAINING_EMBEDDINGS, embeddings)
-    # last, because the index counts as complete with this file
-    write_json(saved / INDEX, made_of)
+    with writing(saved):
+        with quiet_transformers():
+            model.save_pretrained(str(saved), create_model_card=False)
+        np.save(saved / TRAINING_EMBEDDINGS, embeddings)
+        # last, because the index counts as complete with this file
+        write_json(saved / INDEX, made_of)
     return model, embeddings
 
 
