@@ -26,6 +26,7 @@ from wine_gpt.config import (
     FinetuneConfig,
     ModelConfig,
     PretrainConfig,
+    ReviewsConfig,
     ScoreConfig,
     TokenizerRunConfig,
     finetune_file,
@@ -68,13 +69,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z]\w*(?:\.\w+)*)")
-# the flags without a value, and what their keyword arguments are
 # the flags that are keyword arguments too; an error may also name flags of other programs, such as hf
 KEYWORDS = {
     *("choices", "dry_run"),
     *(key for config in (DistillConfig, FinetuneConfig, ScoreConfig) for key, _ in leaf_types(config)),
     *(field.name for field in dataclasses.fields(Publication)),
 }
+# the flags without a value, and what their keyword arguments are
 SWITCHES = {
     **dict.fromkeys(("resume", "overwrite", "dry_run"), "True"),
     **{field.name: "True" for field in dataclasses.fields(Publication) if field.type in (bool, bool | None)},
@@ -105,9 +106,9 @@ def _names_keywords(function: Callable[P, R]) -> Callable[P, R]:
 
 def _keyword(flag: re.Match[str]) -> str:
     negated, name = flag.groups()
-    value = "False" if negated else SWITCHES.get(name)
     if name not in KEYWORDS:
         return flag[0]
+    value = "False" if negated else SWITCHES.get(name)
     return f"{name}={value}" if value else name
 
 
@@ -320,7 +321,9 @@ def ask(model: Model, review: str, question: str, choices: Sequence[str] | None 
 
 
 @_names_keywords
-def similar(run: StrPath, text: str, k: int = 5) -> list[SimilarReview]:
+def similar(
+    run: StrPath, text: str, k: int = 5, *, data: Data | dict[str, object] | None = None
+) -> list[SimilarReview]:
     """Find the training reviews of a run that are most like a text, by embeddings of their descriptions.
 
     Args:
@@ -328,6 +331,8 @@ def similar(run: StrPath, text: str, k: int = 5) -> list[SimilarReview]:
             sentence-transformers at the first call.
         text: a description, or a whole review, whose header is left out.
         k: how many.
+        data: where the run's reviews are, if they were moved: the path, or the section
+            :class:`wine_gpt.config.ReviewsConfig`.
 
     Returns:
         the reviews, the most similar first.
@@ -335,8 +340,10 @@ def similar(run: StrPath, text: str, k: int = 5) -> list[SimilarReview]:
     Raises:
         UserError: if the run or its reviews can't be read, the text has no known word, or k is out of range.
     """
+    moved = _with_data_path({"data": data}).get("data")
+    settings = moved if isinstance(moved, dict) else {"path": moved}
     with restored_generators():
-        return find_similar(fspath(run), text, k)
+        return find_similar(fspath(run), text, k, config_from_settings(ReviewsConfig, settings))
 
 
 @_names_keywords

@@ -444,6 +444,11 @@ class ReviewsConfig:
     # encoding of a JSON, JSON Lines or CSV file; null is the run's
     encoding: str | None = None
 
+    def apply_to(self, of_run: DataConfig) -> DataConfig:
+        """Return a run's data settings with these in place of its own."""
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return dataclasses.replace(of_run, **given)
+
 
 @dataclass(frozen=True)
 class RefitConfig:
