@@ -17,7 +17,7 @@ from wine_gpt.errors import UserError
 from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews, with_room
 from wine_gpt.evaluation.sections import copying
 from wine_gpt.files import JsonObject
-from wine_gpt.finetuning.adapter import build_adapter
+from wine_gpt.finetuning.adapter import build_adapter, without_peft
 from wine_gpt.finetuning.comparison import compare, verdict
 from wine_gpt.finetuning.interpolation import keep_best_alpha
 from wine_gpt.finetuning.objective import SubsetModeling
@@ -144,7 +144,7 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         self.write_config(dataclasses.replace(self.config, value=self.subset.value, variety=None))
         return dataclasses.replace(
             metrics,
-            copying=self._check_copying(model),
+            copying=self._check_copying(without_peft(model)),
             seconds=round(time.monotonic() - started, 1),
             size_bytes=(self.folder / WEIGHTS[self.config.method]).stat().st_size,
         )
