@@ -201,6 +201,7 @@ def test_headers_that_fill_the_models_positions_are_left_out(
         FinetuneConfig(base=str(home / "long"), variety=long, training=training, output_dir=str(home / "subset"))
     )
     assert metrics.copying is None
+    assert metrics.comparison.after_header.perplexity_change.value == 0
 
 
 def test_the_weights_are_scored_in_float32_whatever_they_were_saved_in(base: Path, tmp_path: Path) -> None:
@@ -236,7 +237,6 @@ def test_sections_that_cannot_be_computed_are_left_out_with_the_reason(base: Pat
     }
 
 
-def test_generated_texts_depend_on_seed_and_settings(base: Path) -> None:
 def test_a_plot_that_cannot_be_written_is_one_line(base: Path, tmp_path: Path) -> None:
     (tmp_path / "reliability.png").mkdir()
     (chosen,) = read_configs([str(base), "--texts", "3", "--min_reviews", "500", "--output_dir", str(tmp_path)])
@@ -244,6 +244,7 @@ def test_a_plot_that_cannot_be_written_is_one_line(base: Path, tmp_path: Path) -
     assert re.search(rf"^can't write {tmp_path}: .* Is a directory.*bytes free$", message)
 
 
+def test_generated_texts_depend_on_seed_and_settings(base: Path) -> None:
     subject = load_subject(base)
     prompts = ["wine review : italy"] * 3
 

@@ -69,11 +69,13 @@ def _ratio_of_sums(
     """Return ``transform(sum of numerators / sum of denominators)`` with its percentile interval.
 
     Texts are drawn with replacement, and long texts weigh more than short ones (Efron & Tibshirani 1993, An
-    Introduction to the Bootstrap, chapter 13).
+    Introduction to the Bootstrap, chapter 13). Texts without a word, such as the running texts of reviews that are cut
+    within their header, have the ratio 0.
     """
 
     def statistic(texts: npt.NDArray[np.int64]) -> float:
-        return float(transform(numerators[texts].sum() / denominators[texts].sum()))
+        total = denominators[texts].sum()
+        return float(transform(numerators[texts].sum() / total if total else 0.0))
 
     count = len(denominators)
     random = np.random.default_rng(seed)
