@@ -141,7 +141,7 @@ def test_the_verdict_names_the_number_of_reviews(changes: list[float], better: b
     before = sums([10.0] * len(changes), [30.0] * len(changes))
     after = sums([10.0] * len(changes), [30.0 + 10 * change for change in changes])
     found = compare((before, before), (after, after), seed=0)
-    assert (found.better, verdict(found, len(changes))) == (better, expected)
+    assert (found.better, verdict(found)) == (better, expected)
 
 
 def write_metrics(folder: Path, value: str, reviews: int, change: float) -> None:

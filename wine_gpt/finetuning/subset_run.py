@@ -176,5 +176,5 @@ def _summary(metrics: SubsetMetrics) -> str:
         f"test: perplexity {whole.base.perplexity:,.1f} -> {whole.tuned.perplexity:,.1f} "
         f"({whole.perplexity_change.value:+.1%}; after the header {text.perplexity_change.value:+.1%}), "
         f"interpolation weight alpha {metrics.alpha:g}; "
-        f"better than the base: {verdict(metrics.comparison, metrics.reviews['test'])}"
+        f"better than the base: {verdict(metrics.comparison)}"
     )
