@@ -5,9 +5,8 @@ mean last hidden states (Gao et al. 2021, "SimCSE"; Wang et al. 2022, "Text Embe
 Pre-training", E5).
 """
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GPT2Model, PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import Indices
-from wine_gpt.files import JsonObject, from_fields
+from wine_gpt.files import JsonObject, JsonRecord
 from wine_gpt.modeling.loss import SummedLoss
 from wine_gpt.training.objective import Objective
 
@@ -31,7 +30,7 @@ VALIDATION_BATCH = 64
 
 
 @dataclass(frozen=True)
-class ContrastiveScore:
+class ContrastiveScore(JsonRecord):
     """How well the halves of the validation reviews find each other among :data:`VALIDATION_BATCH` reviews.
 
     Attributes:
@@ -55,15 +54,6 @@ class ContrastiveScore:
     def figures(self) -> dict[str, float]:
         """Return the figures for the log and for trackers, by name."""
         return {"nats_per_review": self.nats_per_review, "accuracy": self.accuracy}
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return from_fields(cls, content)
-
-    def to_dict(self) -> JsonObject:
-        """Return the fields for a JSON file."""
-        return dataclasses.asdict(self)
 
 
 class ContrastiveLoss(SummedLoss[GPT2Model]):
