@@ -15,6 +15,7 @@ from wine_gpt.data.reviews import Reviews, load_recorded_reviews
 from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.files import read_json, sha256
+from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.model_path import describe_missing
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.processes import main_process_first, require_equal
@@ -39,6 +40,11 @@ class Base:
     fingerprint: str
     sha256: str
     tokenizer: PreTrainedTokenizerFast
+
+    @property
+    def reference(self) -> BaseReference:
+        """What the metrics of a fine-tuned model say of its base."""
+        return BaseReference(self.path, self.sha256)
 
     @property
     def template(self) -> ReviewTemplate:

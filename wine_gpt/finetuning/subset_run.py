@@ -21,7 +21,7 @@ from wine_gpt.finetuning.adapter import build_adapter, without_peft
 from wine_gpt.finetuning.comparison import compare, verdict
 from wine_gpt.finetuning.interpolation import keep_best_alpha
 from wine_gpt.finetuning.objective import SubsetModeling
-from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
+from wine_gpt.finetuning.results import CopyCheck, SubsetMetrics
 from wine_gpt.finetuning.scoring import score_with_and_without_header, score_with_hidden_value
 from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.task_run import TaskRun
@@ -91,7 +91,7 @@ class SubsetRun(TaskRun[SubsetMetrics]):
             field=self.config.field,
             value=self.subset.value,
             method=self.config.method,
-            base=BaseReference(self.base.path, self.base.sha256),
+            base=self.base.reference,
             reviews={name: len(split) for name, split in self.reviews.texts.items()},
             comparison=compare(
                 base_scores,

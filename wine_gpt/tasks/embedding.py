@@ -124,7 +124,7 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
         save_sentence_model(self.folder, trainer, self.base)
         self.write_config(self.config)
         return EmbeddingMetrics(
-            base=BaseReference(self.base.path, self.base.sha256),
+            base=self.base.reference,
             test=test,
             validation=validation,
             training=trainer.summary(),
