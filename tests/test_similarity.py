@@ -243,6 +243,16 @@ def test_fine_tuned_embeddings_find_the_other_half_and_are_searched(run: Path, t
     assert wine_gpt.finetune_embeddings(run, output_dir=tmp_path / "embed", training=training, resume=True) == metrics
 
 
+def test_a_run_that_overwrites_a_model_for_embeddings_writes_texts(run: Path, tmp_path: Path) -> None:
+    training, folder = {"epochs": 1, "batch_tokens": 512, "mixed_precision": "no"}, tmp_path / "run"
+    wine_gpt.finetune_embeddings(run, output_dir=folder, training=training)
+    of_embeddings = {path.name for path in folder.iterdir()}
+    wine_gpt.pretrain(run / "config.yaml", output_dir=folder, overwrite=True, training=training)
+    assert wine_gpt.generate(folder, seed=0, max_new_tokens=1)
+    kept = of_embeddings & {path.name for path in folder.iterdir()}
+    assert kept == {"config.json", "model.safetensors", "metrics.json", "tokenizer.json", "tokenizer_config.json"}
+
+
 def embedding(folder: Path) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Return the embedding that sentence-transformers gives the description."""
     return SentenceTransformer(str(folder)).encode(DESCRIPTION)
@@ -273,21 +283,11 @@ def test_a_description_is_cut_in_the_middle(words: int, sizes: tuple[int, int], 
     ids = torch.tensor([bos, *range(words), *([eos] if ends else [])])
     first, second = halves_of(ids, eos)
     assert (first[0], second[0]) == (bos, bos)
-def test_a_run_that_overwrites_a_model_for_embeddings_writes_texts(run: Path, tmp_path: Path) -> None:
-    training, folder = {"epochs": 1, "batch_tokens": 512, "mixed_precision": "no"}, tmp_path / "run"
-    wine_gpt.finetune_embeddings(run, output_dir=folder, training=training)
-    of_embeddings = {path.name for path in folder.iterdir()}
-    wine_gpt.pretrain(run / "config.yaml", output_dir=folder, overwrite=True, training=training)
-    assert wine_gpt.generate(folder, seed=0, max_new_tokens=1)
-    kept = of_embeddings & {path.name for path in folder.iterdir()}
-    assert kept == {"config.json", "model.safetensors", "metrics.json", "tokenizer.json", "tokenizer_config.json"}
-
-
     assert [*first[1:], *second[1:]] == [*range(words)]
     assert (len(first) - 1, len(second) - 1) == sizes
 
 
-def test_a_description_of_one_word_is_left_out(run: Path, toy_run: Path, tmp_path: Path) -> None:
+def test_a_description_of_one_token_is_left_out(run: Path, toy_run: Path, tmp_path: Path) -> None:
     short = ["Crisp", "Drink now", "Crisp wine with quince"]
     reviews = [("Italy", f"Region {number}", "Riesling", short[number % 3]) for number in range(120)]
     metrics = wine_gpt.finetune_embeddings(
@@ -303,7 +303,7 @@ def test_a_description_of_one_word_is_left_out(run: Path, toy_run: Path, tmp_pat
 def test_a_base_without_a_test_split_is_refused(toy_run: Path, tmp_path: Path) -> None:
     reviews = [text.split(" : ", 4)[1:] for text in toy_texts()]
     base = run_on(reviews, toy_run, tmp_path, test_fraction=0.0)
-    with pytest.raises(UserError, match="no review of the test split has a description of two words: use more data"):
+    with pytest.raises(UserError, match="no review of the test split has a description of two tokens: use more data"):
         wine_gpt.finetune_embeddings(base, output_dir=tmp_path / "embed")
     assert not (tmp_path / "embed").exists()
 

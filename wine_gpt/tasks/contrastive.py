@@ -88,7 +88,7 @@ class Contrastive(Objective[ContrastiveLoss]):
     Args:
         model: changed in place.
         tokenizer: the model's tokenizer.
-        splits: the tokenized descriptions ``train`` and ``validation``, without headers, of two words or more.
+        splits: the tokenized descriptions ``train`` and ``validation``, without headers, of two tokens or more.
     """
 
     def __init__(self, model: GPT2Model, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict) -> None:
@@ -138,8 +138,8 @@ class Contrastive(Objective[ContrastiveLoss]):
         return tuple(tensor.to(device) for tensor in padded)
 
 
-def with_two_words(splits: DatasetDict) -> DatasetDict:
-    """Leave out the tokenized descriptions of fewer than two words, because one of their halves would be empty."""
+def with_two_tokens(splits: DatasetDict) -> DatasetDict:
+    """Leave out the tokenized descriptions of fewer than two tokens, because one of their halves would be empty."""
     # with [BOS] and [EOS]
     return DatasetDict(
         {name: split.select(np.flatnonzero(np.array(split["length"][:]) >= 4)) for name, split in splits.items()}
@@ -150,7 +150,7 @@ def halves_of(ids: torch.Tensor, eos: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the two halves of a description's ids; each begins with [BOS] and has no [EOS].
 
     Args:
-        ids: int64 of shape (tokens,): [BOS], two words or more, and [EOS] unless the description was cut before it.
+        ids: int64 of shape (tokens,): [BOS], two tokens or more, and [EOS] unless the description was cut before it.
         eos: the id of [EOS].
     """
     first, second = ids[1 : -1 if ids[-1] == eos else None].tensor_split(2)
