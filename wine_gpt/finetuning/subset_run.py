@@ -14,7 +14,7 @@ from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.data.batching import Indices
 from wine_gpt.errors import UserError
-from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews, with_room
+from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews, with_fitting_headers
 from wine_gpt.evaluation.sections import copying
 from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.adapter import build_adapter, without_peft
@@ -79,9 +79,12 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         started = time.monotonic()
         trainer = self._trainer()
         base_weights = {name: tensor.clone() for name, tensor in trained_weights(trainer.module.model).items()}
-        test = (trainer, self.reviews.tokenized["test"], self.reviews.header_lengths("test"))
-        base_scores = score_with_and_without_header(*test)
-        hidden = self._score_with_hidden_value(*test)
+        split, headers = self.reviews.tokenized["test"], self.reviews.header_lengths("test")
+
+        def score_test() -> tuple[Sums, Sums]:
+            return score_with_and_without_header(trainer, split, headers)
+
+        base_scores, hidden = score_test(), self._score_with_hidden_value(trainer, split, headers)
         self.start(trainer, f"{self.folder.resolve().parent.name}-{self.subset.slug}")
         # count the seconds before the interruption too
         started -= trainer.state.seconds
@@ -95,7 +98,7 @@ class SubsetRun(TaskRun[SubsetMetrics]):
             reviews={name: len(split) for name, split in self.reviews.texts.items()},
             comparison=compare(
                 base_scores,
-                score_with_and_without_header(*test),
+                score_test(),
                 self.config.training.seed,
                 self.reviews.train_fraction,
                 hidden,
@@ -158,7 +161,8 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         if importlib.util.find_spec("evaluate") is None:
             return None
         held_out = concatenate_datasets([self.reviews.texts["test"], self.reviews.texts["validation"]])
-        held_out = with_room(held_out, self.base.template, self.base.tokenizer, model.config.max_position_embeddings)
+        positions = model.config.max_position_embeddings
+        held_out = with_fitting_headers(held_out, self.base.template, self.base.tokenizer, positions)
         if not len(held_out):
             return None
         generator = ReviewGenerator(model, self.base.tokenizer, COPY_CHECK_BATCH, self.config.training.seed)
