@@ -18,7 +18,7 @@ from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.evaluation.evaluate import load_subject
-from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews, with_room
+from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews, with_fitting_headers
 from wine_gpt.evaluation.sections import copying, diversity, recovery_rates
 
 GRID = (
@@ -66,7 +66,7 @@ def compare(config: ScoreConfig, settings: list[str], seed: int) -> dict[str, di
     model, tokenizer = load_subject(config.model)
     splits = load_reviews(config.data).splits
     template = ReviewTemplate.from_config(config.data)
-    held_out = with_room(splits[config.split], template, tokenizer, model.config.max_position_embeddings)
+    held_out = with_fitting_headers(splits[config.split], template, tokenizer, model.config.max_position_embeddings)
     train, real = (read_reviews(split, template) for split in (splits["train"], held_out))
     written = {"real": real.descriptions}
     for setting in settings:

@@ -136,6 +136,11 @@ def test_errors_name_keyword_arguments_instead_of_flags(tmp_path: Path) -> None:
         wine_gpt.pretrain(output_dir=tmp_path / "run")
 
 
+def test_errors_keep_the_flags_of_other_programs() -> None:
+    with pytest.raises(UserError, match=r"download it first: hf download org/nosuch --local-dir FOLDER$"):
+        wine_gpt.finetune("org/nosuch", variety="x")
+
+
 def test_a_data_frame_with_its_own_columns_is_read() -> None:
     methods = [f"Cook {dish} for {minutes} minutes." for dish in ("rice", "beans", "soup") for minutes in range(10)]
     recipes = pd.DataFrame({"cuisine": "Italian", "method": methods})
@@ -168,6 +173,14 @@ def test_a_setting_that_generate_refuses_is_a_user_error(
     with pytest.raises(UserError, match=message) as error:
         wine_gpt.generate(toy_run, "wine review", seed=1, **settings)
     assert "\n" not in str(error.value)
+    # the setting is the call's
+    assert "generation_config.json" not in str(error.value)
+
+
+@pytest.mark.parametrize("setting", [{"temperature": 0.0}, {"top_k": -1}])
+def test_greedy_decoding_ignores_the_settings_of_sampling(toy_run: Path, setting: dict[str, Any]) -> None:
+    greedy = wine_gpt.generate(toy_run, "wine review", do_sample=False)
+    assert wine_gpt.generate(toy_run, "wine review", do_sample=False, **setting) == greedy
 
 
 def test_a_temperature_samples_from_a_model_whose_config_is_greedy(toy_run: Path, tmp_path: Path) -> None:

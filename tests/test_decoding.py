@@ -23,7 +23,7 @@ from wine_gpt.generation.generate import (
     encode_prompts,
     generate_ids,
     generate_texts,
-    hide_values,
+    negative_prompts,
 )
 from wine_gpt.generation.sampler import END_PENALTY, guide
 from wine_gpt.modeling.gpt2 import build_model
@@ -120,10 +120,10 @@ def test_guidance_contrasts_the_prompt_with_hidden_values(
 ) -> None:
     """Against transformers, with a prompt in which [UNK] is typed in place of each value's words."""
     inputs = encode_prompts(model, tokenizer, [prompt])
-    hidden = hide_values(inputs, tokenizer, [prompt], CLASS_TEMPLATE)
+    settings = {"guidance_scale": 3.0, "temperature": 1.0}
+    hidden = negative_prompts(settings, inputs, tokenizer, [prompt], CLASS_TEMPLATE)
     typed = re.sub(r"\b(germany|mosel|riesling)", "zzz", prompt, flags=re.IGNORECASE)
     assert torch.equal(hidden["negative_prompt_ids"], encode_prompts(model, tokenizer, [typed])["input_ids"])
-    settings = {"guidance_scale": 3.0, "temperature": 1.0}
     ids = generate_ids(model, inputs, seed=0, **settings, **hidden)
     # a prompt without values is not guided
     guided = {} if typed == prompt else {"guidance_scale": 3.0, **hidden}

@@ -26,7 +26,7 @@ from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainCon
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import Reviews, load_reviews, texts
 from wine_gpt.data.template import CLASS_TEMPLATE
-from wine_gpt.evaluation.evaluate import load_subject
+from wine_gpt.evaluation.evaluate import evaluate_model, load_subject
 from wine_gpt.evaluation.generated import ReviewGenerator, read_reviews
 from wine_gpt.evaluation.predictions import predict
 from wine_gpt.evaluation.results import EvaluationReport
@@ -201,6 +201,7 @@ def test_headers_that_fill_the_models_positions_are_left_out(
         FinetuneConfig(base=str(home / "long"), variety=long, training=training, output_dir=str(home / "subset"))
     )
     assert metrics.copying is None
+    assert metrics.comparison.after_header.perplexity_change.value == 0
 
 
 def test_the_weights_are_scored_in_float32_whatever_they_were_saved_in(base: Path, tmp_path: Path) -> None:
@@ -234,6 +235,13 @@ def test_sections_that_cannot_be_computed_are_left_out_with_the_reason(base: Pat
         "samples",
         "environment",
     }
+
+
+def test_a_plot_that_cannot_be_written_is_one_line(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "reliability.png").mkdir()
+    (chosen,) = read_configs([str(base), "--texts", "3", "--min_reviews", "500", "--output_dir", str(tmp_path)])
+    message = refused(evaluate_model, *chosen)
+    assert re.search(rf"^can't write {tmp_path}: .* Is a directory.*bytes free$", message)
 
 
 def test_generated_texts_depend_on_seed_and_settings(base: Path) -> None:

@@ -81,7 +81,7 @@ def test_attention_is_what_an_eager_model_returns(
     expected = expected.mean(dim=0) if layer is None else expected[layer]
     expected = expected.mean(dim=0) if head is None else expected[head]
     shown = explain(model, tokenizer, ids, 5, layer=layer, head=head)
-    assert shown.view == view
+    assert (shown.view, shown.temperature) == (view, model.generation_config.temperature)
     for position, step in enumerate(shown.steps, 5):
         assert step.attention == pytest.approx(expected[position - 1, :position].tolist(), abs=1e-5)
         assert sum(step.attention) == pytest.approx(1, abs=1e-5)

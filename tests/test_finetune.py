@@ -261,6 +261,18 @@ def test_copying_is_measured_for_generated_and_real_reviews(work: Path, adapters
     assert f" | {figures} | " in (work / "lora" / "subsets.md").read_text(encoding="utf-8")
 
 
+def test_an_adapters_copies_are_measured_without_transformers_slow_loop(
+    work: Path, adapters: list[SubsetMetrics], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*arguments: object) -> None:
+        raise AssertionError(arguments)
+
+    monkeypatch.setattr("wine_gpt.generation.generate._generate", slow)
+    monkeypatch.setattr(LanguageModeling, "sample", lambda objective, seed: [])
+    (metrics,) = finetune(config(work, "fast", variety="rosé"))
+    assert metrics.copying == adapters[2].copying
+
+
 def test_the_kept_alpha_is_the_best_on_validation(adapters: list[SubsetMetrics]) -> None:
     for metrics in adapters:
         losses = metrics.validation_by_alpha

@@ -144,6 +144,13 @@ def test_a_limit_counts_new_words_and_never_passes_the_positions(
     assert generate_ids(model, inputs, seed=0, max_length=8, max_new_tokens=2, **endless).shape[1] == 5
 
 
+def test_a_setting_that_transformers_refuses_is_a_user_error(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with pytest.raises(UserError, match=r"^generation: `temperature` \(=0\.0\) has to be a strictly positive float"):
+        generate_texts(model, tokenizer, ["wine review"], seed=0, temperature=0.0)
+
+
 def test_the_longest_prompt_leaves_one_position(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
     longest = "plum " * (TOY_POSITIONS - 2)
     (text,) = generate_texts(model, tokenizer, [longest], seed=0, do_sample=False)

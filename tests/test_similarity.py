@@ -162,7 +162,7 @@ def test_a_run_without_its_data_is_one_line(run: Path, toy_run: Path, tmp_path: 
         (tmp_path / "nowhere", "run: no such folder"),
         (toy_run, f"run: {toy_run} has no config.yaml: name a finished run"),
         (moved, f"data.path: no such file: {tmp_path / 'reviews.json'}"),
-        (other, "data: "),
+        (other, f"data: {run.parent / 'reviews.json'} is not what {other} was trained on: "),
     ]:
         with pytest.raises(UserError) as error:
             wine_gpt.similar(folder, DESCRIPTION)
@@ -170,12 +170,42 @@ def test_a_run_without_its_data_is_one_line(run: Path, toy_run: Path, tmp_path: 
         assert "\n" not in str(error.value)
 
 
-def test_without_sentence_transformers_the_command_says_how_to_install_it(
-    run: Path, monkeypatch: pytest.MonkeyPatch
+def test_reviews_that_were_moved_are_found_by_their_path(
+    toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = run_on([text.split(" : ", 4)[1:] for text in toy_texts()], toy_run, tmp_path)
+    new = (tmp_path / "reviews.json").rename(tmp_path / "new.json")
+    (found,) = wine_gpt.similar(moved, DESCRIPTION, 1, data=new)
+    assert found.text.endswith(DESCRIPTION)
+    (again,) = wine_gpt.similar(moved, DESCRIPTION, 1, data={"path": new, "encoding": "utf-8"})
+    assert again.text == found.text
+    command = ["wine-gpt", "similar", str(moved), "--text", DESCRIPTION, "--data.path", str(new)]
+    monkeypatch.setattr(sys, "argv", command)
+    main()
+    assert capsys.readouterr().out.startswith(f"1.00  {found.text}\n")
+    new.write_text(json.dumps(json.loads(new.read_text())[1:]))
+    with pytest.raises(UserError, match=r"new\.json is not what .*run was trained on: .* the run's data with data"):
+        wine_gpt.similar(moved, DESCRIPTION, data=new)
+    with pytest.raises(UserError, match=r"^config: keyword arguments: unknown key encodin; did you mean encoding\?"):
+        wine_gpt.similar(moved, DESCRIPTION, data={"encodin": "utf-8"})
+
+
+def test_an_index_that_cannot_be_written_is_one_line(run: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("similarity"))
+    (copied / "similarity" / "training_embeddings.npy").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"^can't write .*similarity: .* Is a directory.*bytes free$"):
+        wine_gpt.similar(copied, DESCRIPTION)
+
+
+def test_without_sentence_transformers_each_command_says_how_to_install_it(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"similar: sentence-transformers is missing: pip install .*\[similarity\]"):
+    message = r"^embeddings need sentence-transformers, which is missing: pip install .*\[similarity\]"
+    with pytest.raises(UserError, match=message):
         wine_gpt.similar(run, DESCRIPTION)
+    with pytest.raises(UserError, match=message):
+        wine_gpt.finetune_embeddings(run, output_dir=tmp_path / "embed")
 
 
 def test_the_command_prints_a_review_in_each_line(
@@ -213,6 +243,16 @@ def test_fine_tuned_embeddings_find_the_other_half_and_are_searched(run: Path, t
     assert wine_gpt.finetune_embeddings(run, output_dir=tmp_path / "embed", training=training, resume=True) == metrics
 
 
+def test_a_run_that_overwrites_a_model_for_embeddings_writes_texts(run: Path, tmp_path: Path) -> None:
+    training, folder = {"epochs": 1, "batch_tokens": 512, "mixed_precision": "no"}, tmp_path / "run"
+    wine_gpt.finetune_embeddings(run, output_dir=folder, training=training)
+    of_embeddings = {path.name for path in folder.iterdir()}
+    wine_gpt.pretrain(run / "config.yaml", output_dir=folder, overwrite=True, training=training)
+    assert wine_gpt.generate(folder, seed=0, max_new_tokens=1)
+    kept = of_embeddings & {path.name for path in folder.iterdir()}
+    assert kept == {"config.json", "model.safetensors", "metrics.json", "tokenizer.json", "tokenizer_config.json"}
+
+
 def embedding(folder: Path) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Return the embedding that sentence-transformers gives the description."""
     return SentenceTransformer(str(folder)).encode(DESCRIPTION)
@@ -247,7 +287,7 @@ def test_a_description_is_cut_in_the_middle(words: int, sizes: tuple[int, int], 
     assert (len(first) - 1, len(second) - 1) == sizes
 
 
-def test_a_description_of_one_word_is_left_out(run: Path, toy_run: Path, tmp_path: Path) -> None:
+def test_a_description_of_one_token_is_left_out(run: Path, toy_run: Path, tmp_path: Path) -> None:
     short = ["Crisp", "Drink now", "Crisp wine with quince"]
     reviews = [("Italy", f"Region {number}", "Riesling", short[number % 3]) for number in range(120)]
     metrics = wine_gpt.finetune_embeddings(
@@ -263,7 +303,7 @@ def test_a_description_of_one_word_is_left_out(run: Path, toy_run: Path, tmp_pat
 def test_a_base_without_a_test_split_is_refused(toy_run: Path, tmp_path: Path) -> None:
     reviews = [text.split(" : ", 4)[1:] for text in toy_texts()]
     base = run_on(reviews, toy_run, tmp_path, test_fraction=0.0)
-    with pytest.raises(UserError, match="no review of the test split has a description of two words: use more data"):
+    with pytest.raises(UserError, match="no review of the test split has a description of two tokens: use more data"):
         wine_gpt.finetune_embeddings(base, output_dir=tmp_path / "embed")
     assert not (tmp_path / "embed").exists()
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+import wine_gpt
 from wine_gpt.config import DataConfig, FinetuneConfig, LoraConfig, ModelConfig, PretrainConfig, TokenizerConfig
 from wine_gpt.config import TrainingConfig as Training
 from wine_gpt.data.reviews import load_reviews, texts
@@ -199,6 +200,8 @@ def test_a_run_generates_explains_and_has_a_card_in_its_own_units(run: tuple[str
     model, tokenizer = load_model_and_tokenizer(config.output_dir)
     (text,) = generate_texts(model, tokenizer, ["Wine review : Italy "], seed=0, max_new_tokens=8)
     assert text.startswith("Wine review : Italy")
+    with pytest.raises(UserError, match=r"^generation: guidance_scale needs a tokenizer of words: \[UNK\] replaces"):
+        wine_gpt.generate(config.output_dir, "Wine review : Italy", guidance_scale=2.0)
     inputs = encode_prompts(model, tokenizer, ["Wine review :"])
     ids = generate_ids(model, inputs, seed=0, max_new_tokens=4)[0].tolist()
     unit = {"characters": "character", "bpe": "token"}[kind]
@@ -228,6 +231,8 @@ def test_a_run_resumes_and_is_finetuned(run: tuple[str, PretrainConfig], tmp_pat
     )
     (metrics,) = finetune(tuned)
     assert metrics.comparison.whole.base.tokens > metrics.comparison.whole.base.words
+    # the base has not learned the [UNK] that would hide the value
+    assert metrics.comparison.value_hidden is None
     # the prompt of the card and of its samples is the header as the model learned it
     published = read_run(folder, OwnCorpus(license="mit", dataset_name="Toy reviews"))
     card = str(subset_card(published, SubsetModel(tmp_path / "lora" / "riesling", "org/r", metrics), "org/m", "main"))

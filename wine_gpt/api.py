@@ -6,12 +6,11 @@ setting raises :class:`wine_gpt.errors.UserError` with the message that the comm
 without dashes. ``docs/api.md`` has an example.
 """
 
-import contextlib
 import dataclasses
 import functools
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
@@ -27,17 +26,18 @@ from wine_gpt.config import (
     FinetuneConfig,
     ModelConfig,
     PretrainConfig,
+    ReviewsConfig,
     ScoreConfig,
     TokenizerRunConfig,
     finetune_file,
 )
-from wine_gpt.config_io import config_from_settings
+from wine_gpt.config_io import config_from_settings, leaf_types
 from wine_gpt.data import Reviews
 from wine_gpt.data import load_reviews as _load_reviews
 from wine_gpt.data.table_object import TABLES, save_table
 from wine_gpt.data.template import ReviewTemplate, default_prompt, training_data_settings
 from wine_gpt.distillation import distill as _distill
-from wine_gpt.errors import UserError, one_line
+from wine_gpt.errors import UserError
 from wine_gpt.evaluation import EvaluationReport
 from wine_gpt.evaluation import evaluate_model as _evaluate_model
 from wine_gpt.finetuning import SubsetMetrics
@@ -68,6 +68,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z]\w*(?:\.\w+)*)")
+# the flags that are keyword arguments too; an error may also name flags of other programs, such as hf
+KEYWORDS = {
+    *("choices", "dry_run"),
+    *(key for config in (DistillConfig, FinetuneConfig, ScoreConfig) for key, _ in leaf_types(config)),
+    *(field.name for field in dataclasses.fields(Publication)),
+}
 # the flags without a value, and what their keyword arguments are
 SWITCHES = {
     **dict.fromkeys(("resume", "overwrite", "dry_run"), "True"),
@@ -99,6 +105,8 @@ def _names_keywords(function: Callable[P, R]) -> Callable[P, R]:
 
 def _keyword(flag: re.Match[str]) -> str:
     negated, name = flag.groups()
+    if name not in KEYWORDS:
+        return flag[0]
     value = "False" if negated else SWITCHES.get(name)
     return f"{name}={value}" if value else name
 
@@ -234,7 +242,7 @@ def generate(
     if not several:
         return []
     template = None if settings.get("guidance_scale") is None else _template(model)
-    with _readable_errors(), restored_generators():
+    with restored_generators():
         texts = generate_texts(loaded, tokenizer, several, seed=_seed(seed), template=template, **settings)
     return texts[0] if isinstance(prompts, str) else texts
 
@@ -269,11 +277,10 @@ def explain(
     require_attention(loaded, layer, head)
     settings: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
     inputs = encode_prompts(loaded, tokenizer, [_default_prompt(model) if prompt is None else prompt])
-    with _readable_errors(), restored_generators():
+    with restored_generators():
         ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, **settings)
     length = inputs["input_ids"].shape[1]
-    shown = temperature or loaded.generation_config.temperature or 1.0
-    return _explain(loaded, tokenizer, ids[0].tolist(), length, temperature=shown, layer=layer, head=head)
+    return _explain(loaded, tokenizer, ids[0].tolist(), length, temperature=temperature, layer=layer, head=head)
 
 
 @_names_keywords
@@ -313,7 +320,9 @@ def ask(model: Model, review: str, question: str, choices: Sequence[str] | None 
 
 
 @_names_keywords
-def similar(run: StrPath, text: str, k: int = 5) -> list[SimilarReview]:
+def similar(
+    run: StrPath, text: str, k: int = 5, *, data: Data | dict[str, object] | None = None
+) -> list[SimilarReview]:
     """Find the training reviews of a run that are most like a text, by embeddings of their descriptions.
 
     Args:
@@ -321,6 +330,8 @@ def similar(run: StrPath, text: str, k: int = 5) -> list[SimilarReview]:
             sentence-transformers at the first call.
         text: a description, or a whole review, whose header is left out.
         k: how many.
+        data: where the run's reviews are, if they were moved: the path, or the section
+            :class:`wine_gpt.config.ReviewsConfig`.
 
     Returns:
         the reviews, the most similar first.
@@ -328,8 +339,10 @@ def similar(run: StrPath, text: str, k: int = 5) -> list[SimilarReview]:
     Raises:
         UserError: if the run or its reviews can't be read, the text has no known word, or k is out of range.
     """
+    moved = _with_data_path({"data": data}).get("data")
+    settings = moved if isinstance(moved, dict) else {"path": moved}
     with restored_generators():
-        return find_similar(fspath(run), text, k)
+        return find_similar(fspath(run), text, k, config_from_settings(ReviewsConfig, settings))
 
 
 @_names_keywords
@@ -471,15 +484,6 @@ def _template(model: Model) -> ReviewTemplate | None:
 
 def _default_prompt(model: Model) -> str:
     return "" if isinstance(model, tuple) else default_prompt(fspath(model))
-
-
-@contextlib.contextmanager
-def _readable_errors() -> Iterator[None]:
-    """Raise a :class:`UserError` for a setting or a prompt that transformers refuses."""
-    try:
-        yield
-    except (ValueError, TypeError, IndexError) as error:
-        raise UserError(f"generation: {one_line(error)}") from error
 
 
 def _seed(seed: int | None) -> int:

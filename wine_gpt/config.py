@@ -422,7 +422,7 @@ class ScoreConfig:
     min_reviews: int = 20
     # seed of the sampling and of the choice of reviews
     seed: int = 42
-    # folder of results and plots; null is MODEL/evaluation
+    # folder of results and plots; null is MODEL/evaluation, for a model on the Hub runs/owner--name/evaluation
     output_dir: str | None = None
 
     def __post_init__(self) -> None:
@@ -444,6 +444,11 @@ class ReviewsConfig:
     path: str | None = None
     # encoding of a JSON, JSON Lines or CSV file; null is the run's
     encoding: str | None = None
+
+    def apply_to(self, of_run: DataConfig) -> DataConfig:
+        """Return a run's data settings with these in place of its own."""
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return dataclasses.replace(of_run, **given)
 
 
 @dataclass(frozen=True)
@@ -527,7 +532,7 @@ class FinetuneConfig:
     value: str | None = None
     # short for --field variety --value
     variety: str | None = None
-    # smallest number of reviews, over all splits, of a subset; classify: of training reviews of a label
+    # smallest number of reviews, over all splits, of a subset; classify: of training reviews of a label, not of a band
     min_reviews: int = 20
     data: ReviewsConfig = dataclasses.field(default_factory=ReviewsConfig)
     lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)

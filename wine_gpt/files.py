@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from safetensors import SafetensorError
 
@@ -104,6 +104,20 @@ def from_fields(record: type[Record], content: JsonObject) -> Record:
     fields = dataclasses.fields(record)  # type: ignore[arg-type]
     required = {field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING}
     return record(**{field.name: content[field.name] for field in fields if field.name in required | content.keys()})
+
+
+@dataclasses.dataclass(frozen=True)
+class JsonRecord:
+    """A dataclass whose JSON keys are the names of its fields."""
+
+    def to_dict(self) -> JsonObject:
+        """Return the fields for a JSON file."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: JsonObject) -> Self:
+        """Read what :meth:`to_dict` returned; see :func:`from_fields`."""
+        return from_fields(cls, content)
 
 
 def sync(path: Path) -> None:

@@ -34,6 +34,11 @@ TEMPLATE = "review_template.json"
 DATA_REPORT = "data_report.json"
 SAMPLES = "samples.jsonl"
 LOSS_PLOT = "loss.png"
+# the file by which sentence-transformers knows its models
+SENTENCE_MODULES = "modules.json"
+# what else sentence-transformers writes of a model for embeddings: files, and a folder for each module
+SENTENCE_FILES = (SENTENCE_MODULES, "config_sentence_transformers.json", "sentence_bert_config.json")
+SENTENCE_FOLDERS = ("1_Pooling", "2_Normalize")
 RUN_FILES = (
     METRICS,
     CONFIG,
@@ -49,6 +54,7 @@ RUN_FILES = (
     DATA_REPORT,
     SAMPLES,
     LOSS_PLOT,
+    *SENTENCE_FILES,
 )
 # the folder that the configs of the package write to
 RUNS = "runs"
@@ -63,8 +69,6 @@ MEMBERS = "members"
 TARGETS = "targets"
 # folder of the embeddings of the training reviews, a model of sentence-transformers
 SIMILARITY = "similarity"
-# the file by which sentence-transformers knows its models
-SENTENCE_MODULES = "modules.json"
 # folder of the results of scoring
 EVALUATION = "evaluation"
 # longest column name that stands unchanged in a file name
@@ -145,6 +149,8 @@ def remove_run(folder: Path) -> None:
     """Remove the files of an earlier run, its checkpoints and its epochs, and leave all other files."""
     for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
+    for name in SENTENCE_FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
     remove_epochs(folder / EPOCHS)
     for saved in (folder / CHECKPOINTS).glob("*step-*"):
         shutil.rmtree(saved, ignore_errors=True)

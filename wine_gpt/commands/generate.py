@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with rare_garbage_collection():
         from wine_gpt.data.template import ReviewTemplate
         from wine_gpt.generation.explain import explain, require_attention
-        from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, hide_values
+        from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, negative_prompts
         from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 
     model, tokenizer = load_model_and_tokenizer(folder)
@@ -46,8 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     inputs = encode_prompts(model, tokenizer, [options.prompt])
     print_form_note(template, options.prompt)
     settings = sampling(options)
-    if template is not None and options.guidance_scale is not None:
-        settings |= hide_values(inputs, tokenizer, [options.prompt], template)
+    settings |= negative_prompts(settings, inputs, tokenizer, [options.prompt], template)
     ids = generate_ids(
         model,
         inputs,
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         **settings,
     )[0].tolist()
     if options.explain or options.html:
-        temperature = options.temperature or (not options.greedy and model.generation_config.temperature) or 1.0
+        temperature = 1.0 if options.greedy else options.temperature
         view = {"layer": options.layer, "head": options.head}
         length = inputs["input_ids"].shape[1]
         show(explain(model, tokenizer, ids, length, temperature=temperature, **view), options)
@@ -115,12 +114,18 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--layer", type=int, help="layer of the attention shown, from 0 (default: the mean over all)")
     parser.add_argument("--head", type=int, help="head of the attention shown, from 0 (default: the mean over all)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the explanation as an HTML page")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.greedy and options.top_p is not None:
+        parser.error("argument --top_p: not allowed with argument --greedy")
+    for name in ("layer", "head"):
+        if getattr(options, name) is not None and not (options.explain or options.html):
+            parser.error(f"argument --{name}: add --explain or --html, which show the attention")
+    return options
 
 
 def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of the generation config that the command line sets."""
-    names = ("guidance_scale",) if arguments.greedy else ("temperature", "top_p", "guidance_scale")
+    names = ("temperature", "top_p", "guidance_scale")
     chosen = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     return {"do_sample": False, **chosen} if arguments.greedy else chosen
 

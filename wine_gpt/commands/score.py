@@ -6,7 +6,8 @@
     wine-gpt score runs/class runs/characters runs/bpe       # and compare them, by bits per character
 
 MODEL is the folder of a run or of an adapter, or the id of a causal language model on the Hub. The data settings of a
-run are its own; other settings have the defaults below. Results and plots go to MODEL/evaluation.
+run are its own; other settings have the defaults below. Results and plots go to MODEL/evaluation, for a model on the
+Hub to runs/owner--name/evaluation.
 """
 
 import itertools

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wine_gpt.cli import Parser, exits_cleanly, number
+from wine_gpt.config import ReviewsConfig
 from wine_gpt.imports import rare_garbage_collection
 
 
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with rare_garbage_collection():
         from wine_gpt.tasks.similarity import find_similar
 
-    for found in find_similar(options.run, options.text, options.k):
+    for found in find_similar(options.run, options.text, options.k, ReviewsConfig(options.path, options.encoding)):
         print(f"{found.similarity:.2f}  {found.text}")
 
 
@@ -34,4 +35,8 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--text", required=True, help="a description; the header of a whole review is left out")
     parser.add_argument("-k", type=number(int, 1, 10**6), default=5, help="how many reviews (default: 5)")
+    parser.add_argument(
+        "--data.path", dest="path", metavar="FILE", help="where the run's reviews are, if they were moved"
+    )
+    parser.add_argument("--data.encoding", dest="encoding", help="encoding of that file (default: the run's)")
     return parser.parse_args(arguments)

@@ -80,6 +80,26 @@ def load_reviews(config: DataConfig) -> Reviews:
     return Reviews(splits, report, saved["fingerprint"], folder)
 
 
+def load_recorded_reviews(config: DataConfig, fingerprint: str | None, run: str | Path) -> Reviews:
+    """Load the reviews that a run was trained on.
+
+    Args:
+        config: the run's data settings, with the path to which the reviews were moved.
+        fingerprint: what the run recorded; None, for a run that recorded none, is not compared.
+        run: the run's folder, for the message.
+
+    Raises:
+        UserError: as :func:`load_reviews`, and if the reviews or their splits are others.
+    """
+    reviews = load_reviews(config)
+    if fingerprint not in (None, reviews.fingerprint):
+        raise UserError(
+            f"data: {reviews.report.source} is not what {run} was trained on: its reviews or their splits differ; "
+            "name the run's data with --data.path"
+        )
+    return reviews
+
+
 def texts(split: Dataset, column: str = COMPOSED) -> Iterator[str]:
     """Yield the whole text of each review, or another column's, in batches that bound the memory."""
     for table in split.select_columns(column).with_format("arrow").iter(1000):

@@ -1,13 +1,12 @@
 """Bootstrap confidence intervals over texts, for one model's loss and for the change between two models."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from wine_gpt.files import from_fields
+from wine_gpt.files import JsonRecord
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -16,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(JsonRecord):
     """A figure with its confidence interval; ``level`` is the nominal coverage, 0 to 1."""
 
     value: float
@@ -27,15 +26,6 @@ class Interval:
     def as_percent(self) -> str:
         """Return, for a fraction, such as ``-5.0% (-8.1% to -2.0%)``."""
         return f"{self.value:+.1%} ({self.low:+.1%} to {self.high:+.1%})"
-
-    def to_dict(self) -> dict[str, float]:
-        """Return the fields for a JSON file."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, figures: dict[str, float]) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return from_fields(cls, figures)
 
 
 def nats_per_word(nats: Floats, words: Floats, seed: int) -> Interval:
@@ -69,11 +59,13 @@ def _ratio_of_sums(
     """Return ``transform(sum of numerators / sum of denominators)`` with its percentile interval.
 
     Texts are drawn with replacement, and long texts weigh more than short ones (Efron & Tibshirani 1993, An
-    Introduction to the Bootstrap, chapter 13).
+    Introduction to the Bootstrap, chapter 13). Texts without a word, such as the running texts of reviews that are cut
+    within their header, have the ratio 0.
     """
 
     def statistic(texts: npt.NDArray[np.int64]) -> float:
-        return float(transform(numerators[texts].sum() / denominators[texts].sum()))
+        total = denominators[texts].sum()
+        return float(transform(numerators[texts].sum() / total if total else 0.0))
 
     count = len(denominators)
     random = np.random.default_rng(seed)

@@ -29,14 +29,14 @@ from wine_gpt.evaluation.generated import (
     longest_description,
     read_reviews,
     sample_reviews,
-    with_room,
+    with_fitting_headers,
 )
 from wine_gpt.evaluation.metrics import load_metric
 from wine_gpt.evaluation.ngram_baselines import baselines
 from wine_gpt.evaluation.predictions import Prediction, predict
 from wine_gpt.evaluation.results import ConditioningResult, EvaluationReport, Sampling
 from wine_gpt.evaluation.sections import copying, diversity, existing_provinces, likelihood, recovery_rates
-from wine_gpt.files import write_json
+from wine_gpt.files import write_json, writing
 from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 from wine_gpt.tokenizer.encoding import no_known_word
 from wine_gpt.training.record import Environment
@@ -93,25 +93,20 @@ def evaluate(subject: Subject) -> EvaluationReport:
     held_out, folder = reviews.splits[config.split], output_folder(config)
     model.to(PartialState().device)
     logger.info(f"scoring {len(held_out):,} reviews, then generating at most {config.texts:,} (the setting texts)")
-    prompted = _with_room(subject)
+    template = ReviewTemplate.from_config(config.data)
+    prompted = with_fitting_headers(held_out, template, tokenizer, model.config.max_position_embeddings)
+    if not len(prompted):
+        raise UserError("data: no review's header leaves the model a position: shorten data.prompt_fields")
     scored = list(texts(held_out))
     predictions = predict(model, tokenizer, scored, config.data.line_breaks)
     if not any(prediction.has_known_word(tokenizer.unk_token_id) for prediction in predictions):
         raise no_known_word(config.split)
     generator = ReviewGenerator(model, tokenizer, config.batch_size, config.seed)
     report = _report(config, generator, reviews, prompted, predictions, _fingerprint(scored))
-    _save_plots(folder, config, held_out, predictions)
-    write_json(folder / run_folder.METRICS, report.to_dict())
+    with writing(folder):
+        _save_plots(folder, config, held_out, predictions)
+        write_json(folder / run_folder.METRICS, report.to_dict())
     return report
-
-
-def _with_room(subject: Subject) -> Dataset:
-    """Return the reviews whose descriptions can be generated; see :func:`with_room`."""
-    held_out, template = subject.reviews.splits[subject.config.split], ReviewTemplate.from_config(subject.config.data)
-    prompted = with_room(held_out, template, subject.tokenizer, subject.model.config.max_position_embeddings)
-    if not len(prompted):
-        raise UserError("data: no review's header leaves the model a position: shorten data.prompt_fields")
-    return prompted
 
 
 def _fingerprint(scored: Sequence[str]) -> str:

@@ -82,7 +82,9 @@ def read_reviews(split: Dataset, template: ReviewTemplate) -> ReviewParts:
     return ReviewParts(headers, column(split, template.text_field), labels)
 
 
-def with_room(split: Dataset, template: ReviewTemplate, tokenizer: PreTrainedTokenizerFast, positions: int) -> Dataset:
+def with_fitting_headers(
+    split: Dataset, template: ReviewTemplate, tokenizer: PreTrainedTokenizerFast, positions: int
+) -> Dataset:
     """Return the reviews whose headers leave a position for a description; the log says how many do not."""
     headers = [template.header(record) for record in _records(split, template)]
     fitting = [index for index, ids in enumerate(prompt_ids(tokenizer, headers)) if len(ids) < positions]

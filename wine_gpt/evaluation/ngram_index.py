@@ -161,8 +161,12 @@ def _cut_spans(reviews: Iterable[Sequence[str]]) -> Iterator[tuple[str, ...]]:
 
 def _save(index: NgramIndex, path: Path) -> None:
     content = {
-        **{"format": FORMAT, "n": N, "hashes": index.hashes, "bits": index.bits},
-        **{"ngrams": index.ngrams, "reviews": index.reviews},
+        "format": FORMAT,
+        "n": N,
+        "hashes": index.hashes,
+        "bits": index.bits,
+        "ngrams": index.ngrams,
+        "reviews": index.reviews,
     }
     try:
         # one string, because safetensors writes several in random order

@@ -7,32 +7,14 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from wine_gpt.files import JsonObject, from_fields
+from wine_gpt.files import JsonObject, JsonRecord
 from wine_gpt.training.record import Environment
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Figures:
-    """Figures whose JSON keys are the names of the fields."""
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Return the figures for a JSON file."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, figures: JsonObject) -> Self:
-        """Read the figures from a JSON object, which may have more keys.
-
-        Raises:
-            KeyError: if a figure is missing.
-        """
-        return from_fields(cls, figures)
-
-
-@dataclass(frozen=True)
-class Likelihood(_Figures):
+class Likelihood(JsonRecord):
     """How well a model predicts held-out texts; see the metric ``word_perplexity``."""
 
     nats_per_word: float
@@ -49,7 +31,7 @@ class Likelihood(_Figures):
 
 
 @dataclass(frozen=True)
-class CopyingResult(_Figures):
+class CopyingResult(JsonRecord):
     """The longest spans, in words, that texts have in common with training texts; see the metric ``copying``."""
 
     texts: int
@@ -63,7 +45,7 @@ class CopyingResult(_Figures):
 
 
 @dataclass(frozen=True)
-class DiversityResult(_Figures):
+class DiversityResult(JsonRecord):
     """How much texts differ from one another; see the metric ``diversity``."""
 
     distinct_1: float

@@ -47,3 +47,8 @@ def build_adapter(model: GPT2LMHeadModel, config: LoraConfig, seed: int) -> GPT2
             return typing.cast(GPT2LMHeadModel, peft.get_peft_model(model, settings))
     except ValueError as error:
         raise UserError(f"lora.targets: {one_line(error)}") from error
+
+
+def without_peft(model: GPT2LMHeadModel) -> GPT2LMHeadModel:
+    """Return the model inside a PeftModel, whose layers have the adapter, because it decodes faster; or the model."""
+    return getattr(model, "get_base_model", lambda: model)()

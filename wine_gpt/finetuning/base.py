@@ -1,6 +1,5 @@
 """The base model of a fine-tuning and the reviews that it was trained on."""
 
-import dataclasses
 import os
 import typing
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from wine_gpt import run_folder
 from wine_gpt.base_model import base_of, data_settings, refit_of
 from wine_gpt.config import DataConfig, FinetuneConfig, PretrainConfig
 from wine_gpt.config_io import build_config
-from wine_gpt.data.reviews import Reviews, load_reviews
+from wine_gpt.data.reviews import Reviews, load_recorded_reviews
 from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.files import read_json, sha256
+from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.model_path import describe_missing
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.processes import main_process_first, require_equal
@@ -40,6 +40,11 @@ class Base:
     fingerprint: str
     sha256: str
     tokenizer: PreTrainedTokenizerFast
+
+    @property
+    def reference(self) -> BaseReference:
+        """What the metrics of a fine-tuned model say of its base."""
+        return BaseReference(self.path, self.sha256)
 
     @property
     def template(self) -> ReviewTemplate:
@@ -88,17 +93,7 @@ def load_base_reviews(base: Base, config: FinetuneConfig) -> Reviews:
     Raises:
         UserError: if they can't be read, differ from the base's, or a process has another base.
     """
-    reviews = main_process_first(lambda: _read_reviews(base, config))
+    data = config.data.apply_to(base.data)
+    reviews = main_process_first(lambda: load_recorded_reviews(data, base.fingerprint, base.path))
     require_equal({"base": base.sha256, "data": base.fingerprint}, "every machine needs the same base")
-    return reviews
-
-
-def _read_reviews(base: Base, config: FinetuneConfig) -> Reviews:
-    given = {name: value for name, value in dataclasses.asdict(config.data).items() if value is not None}
-    reviews = load_reviews(dataclasses.replace(base.data, **given))
-    if reviews.fingerprint != base.fingerprint:
-        raise UserError(
-            f"data: {reviews.report.source} is not what {base.path} was trained on: its reviews have the fingerprint "
-            f"{reviews.fingerprint}, the base's {base.fingerprint}; name the base's data with --data.path"
-        )
     return reviews

@@ -39,9 +39,10 @@ def compare(
     return Comparison(whole, text, better, train_fraction, value_hidden)
 
 
-def verdict(comparison: Comparison, reviews: int) -> str:
+def verdict(comparison: Comparison) -> str:
     """Return in words whether the fine-tuned model is better, with the number of test reviews that this rests on."""
-    change, counted = comparison.whole.perplexity_change, f"{reviews:,} review{'' if reviews == 1 else 's'}"
+    change, reviews = comparison.whole.perplexity_change, comparison.whole.base.reviews
+    counted = f"{reviews:,} review{'' if reviews == 1 else 's'}"
     if comparison.better:
         return f"likely ({counted}: too few to be sure)" if reviews < FEW_REVIEWS else f"yes ({counted})"
     spans_zero = change.low <= 0 <= change.high and change.low < change.high

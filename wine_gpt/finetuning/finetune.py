@@ -75,9 +75,9 @@ def _finetune_subsets(
 
 def _require_ready(runs: list[SubsetRun], base: Base, folder: Path) -> None:
     """Check, before anything is written, that no run would be lost and that the table has models of one base only."""
-    for run_of_pretraining in (folder, *folder.glob("*")):
-        if (run_of_pretraining / CONFIG).is_file():
-            raise UserError(f"output_dir: {run_of_pretraining} is a pretraining run: name a folder for adapters only")
+    for path in (folder, *folder.glob("*")):
+        if (path / CONFIG).is_file():
+            raise UserError(f"output_dir: {path} is a pretraining run: name a folder for adapters only")
     replaced = {run.folder.name for run in runs if run.config.overwrite}
     for name, metrics in read_subsets(folder).items():
         if metrics.base.weights_sha256 != base.sha256 and name not in replaced:

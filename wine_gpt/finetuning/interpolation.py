@@ -51,7 +51,10 @@ def keep_best_alpha(
 
 
 def best_alpha(losses: Mapping[float, ValidationLoss]) -> float:
-    """Return the alpha with the lowest loss on whole reviews whose running text is not worse beyond doubt."""
+    """Return the alpha with the lowest loss on whole reviews.
+
+    It is among those whose running text is not significantly worse than the base's.
+    """
     allowed = [alpha for alpha, loss in losses.items() if not loss.text_is_worse]
     return min(allowed, key=lambda alpha: losses[alpha].whole)
 

@@ -170,7 +170,7 @@ class SubsetMetrics:
         validation_by_alpha: the losses that ``alpha`` was chosen by.
         settings: the settings that must be equal on resume, by dotted key; empty in a published file.
         environment: see :class:`Environment`.
-        copying: see :class:`CopyCheck`; None without the package ``evaluate``, or if no header leaves the model room.
+        copying: see :class:`CopyCheck`; None without the package ``evaluate``, or if no header leaves a position.
         seconds: of the whole fine-tuning.
         size_bytes: of the weights file.
         header: the prompt fields' commonest values in the subset's training reviews; empty in files of version 0.1.0.

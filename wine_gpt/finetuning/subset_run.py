@@ -14,14 +14,14 @@ from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.data.batching import Indices
 from wine_gpt.errors import UserError
-from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews, with_room
+from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews, with_fitting_headers
 from wine_gpt.evaluation.sections import copying
 from wine_gpt.files import JsonObject
-from wine_gpt.finetuning.adapter import build_adapter
+from wine_gpt.finetuning.adapter import build_adapter, without_peft
 from wine_gpt.finetuning.comparison import compare, verdict
 from wine_gpt.finetuning.interpolation import keep_best_alpha
 from wine_gpt.finetuning.objective import SubsetModeling
-from wine_gpt.finetuning.results import BaseReference, CopyCheck, SubsetMetrics
+from wine_gpt.finetuning.results import CopyCheck, SubsetMetrics
 from wine_gpt.finetuning.scoring import score_with_and_without_header, score_with_hidden_value
 from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.task_run import TaskRun
@@ -29,6 +29,7 @@ from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Sums
 from wine_gpt.tokenizer.encoding import require_known_words
+from wine_gpt.tokenizer.schemes import WORDS, kind_of
 from wine_gpt.training.record import Environment
 from wine_gpt.training.resume import trained_weights
 from wine_gpt.training.trackers import log_results
@@ -78,9 +79,12 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         started = time.monotonic()
         trainer = self._trainer()
         base_weights = {name: tensor.clone() for name, tensor in trained_weights(trainer.module.model).items()}
-        test = (trainer, self.reviews.tokenized["test"], self.reviews.header_lengths("test"))
-        base_scores = score_with_and_without_header(*test)
-        hidden = self._score_with_hidden_value(*test)
+        split, headers = self.reviews.tokenized["test"], self.reviews.header_lengths("test")
+
+        def score_test() -> tuple[Sums, Sums]:
+            return score_with_and_without_header(trainer, split, headers)
+
+        base_scores, hidden = score_test(), self._score_with_hidden_value(trainer, split, headers)
         self.start(trainer, f"{self.folder.resolve().parent.name}-{self.subset.slug}")
         # count the seconds before the interruption too
         started -= trainer.state.seconds
@@ -90,11 +94,11 @@ class SubsetRun(TaskRun[SubsetMetrics]):
             field=self.config.field,
             value=self.subset.value,
             method=self.config.method,
-            base=BaseReference(self.base.path, self.base.sha256),
+            base=self.base.reference,
             reviews={name: len(split) for name, split in self.reviews.texts.items()},
             comparison=compare(
                 base_scores,
-                score_with_and_without_header(*test),
+                score_test(),
                 self.config.training.seed,
                 self.reviews.train_fraction,
                 hidden,
@@ -125,8 +129,11 @@ class SubsetRun(TaskRun[SubsetMetrics]):
     def _score_with_hidden_value(
         self, trainer: Trainer[LanguageModelLoss], split: Dataset, headers: Indices
     ) -> Sums | None:
-        """Return the sums of the test reviews without the subset's value; None if the field is not in the header."""
-        if self.config.field not in self.base.template.fields:
+        """Return the sums of the test reviews without the subset's value.
+
+        None if the field is not in the header, or if the tokens are no words: such a base did not learn [UNK].
+        """
+        if self.config.field not in self.base.template.fields or kind_of(self.base.tokenizer) != WORDS:
             return None
         spans = self.reviews.value_spans("test", self.config.field)
         return score_with_hidden_value(trainer, split, headers, spans)
@@ -140,7 +147,7 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         self.write_config(dataclasses.replace(self.config, value=self.subset.value, variety=None))
         return dataclasses.replace(
             metrics,
-            copying=self._check_copying(model),
+            copying=self._check_copying(without_peft(model)),
             seconds=round(time.monotonic() - started, 1),
             size_bytes=(self.folder / WEIGHTS[self.config.method]).stat().st_size,
         )
@@ -154,7 +161,8 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         if importlib.util.find_spec("evaluate") is None:
             return None
         held_out = concatenate_datasets([self.reviews.texts["test"], self.reviews.texts["validation"]])
-        held_out = with_room(held_out, self.base.template, self.base.tokenizer, model.config.max_position_embeddings)
+        positions = model.config.max_position_embeddings
+        held_out = with_fitting_headers(held_out, self.base.template, self.base.tokenizer, positions)
         if not len(held_out):
             return None
         generator = ReviewGenerator(model, self.base.tokenizer, COPY_CHECK_BATCH, self.config.training.seed)
@@ -172,5 +180,5 @@ def _summary(metrics: SubsetMetrics) -> str:
         f"test: perplexity {whole.base.perplexity:,.1f} -> {whole.tuned.perplexity:,.1f} "
         f"({whole.perplexity_change.value:+.1%}; after the header {text.perplexity_change.value:+.1%}), "
         f"interpolation weight alpha {metrics.alpha:g}; "
-        f"better than the base: {verdict(metrics.comparison, metrics.reviews['test'])}"
+        f"better than the base: {verdict(metrics.comparison)}"
     )

@@ -64,7 +64,7 @@ def to_markdown(subsets: Subsets) -> str:
             reached(metrics.comparison),
             metrics.comparison.after_header.perplexity_change.as_percent(),
             hidden.perplexity_change.as_percent() if hidden else "",
-            verdict(metrics.comparison, reviews["test"]),
+            verdict(metrics.comparison),
             f"{copying.generated:.1f} ({copying.real:.1f})" if copying else "",
             f"{metrics.seconds:,.0f}",
             f"{metrics.size_bytes / 1e6:,.2f}",

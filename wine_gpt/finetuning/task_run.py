@@ -73,7 +73,8 @@ class TaskRun(ABC, Generic[MetricsT]):
         self.resume_key = {
             **settings_fixed_on_resume(config, accelerator.mixed_precision),
             **task_settings,
-            **{"base": base.sha256, "data": base.fingerprint},
+            "base": base.sha256,
+            "data": base.fingerprint,
         }
         self._step_settings = step_settings or {}
 

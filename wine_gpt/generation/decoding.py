@@ -18,17 +18,18 @@ from wine_gpt.generation.sampler import TokenSampler, guide
 # fields of a generation config that :func:`decode` applies, lengths by its ``limit``; if another field is set,
 # ``generate`` must be called
 SUPPORTED = {
-    *(
-        "do_sample",
-        "temperature",
-        "top_k",
-        "top_p",
-        "guidance_scale",
-        "suppress_tokens",
-        "max_length",
-        "max_new_tokens",
-    ),
-    *("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version"),
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "guidance_scale",
+    "suppress_tokens",
+    "max_length",
+    "max_new_tokens",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "transformers_version",
 }
 
 

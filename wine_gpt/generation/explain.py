@@ -76,7 +76,7 @@ def explain(
     ids: Sequence[int],
     prompt_length: int,
     *,
-    temperature: float = 1.0,
+    temperature: float | None = None,
     layer: int | None = None,
     head: int | None = None,
 ) -> Explanation:
@@ -90,7 +90,7 @@ def explain(
         tokenizer: the model's tokenizer.
         ids: the ids of prompt and continuation, without padding.
         prompt_length: number of ids of the prompt, at least 1.
-        temperature: the temperature of the sampling.
+        temperature: the temperature of the sampling; None is the model's own.
         layer: the layer whose attention is shown, from 0; None averages over all layers.
         head: the head whose attention is shown, from 0; None averages over all heads.
 
@@ -98,6 +98,7 @@ def explain(
         UserError: if the model has no such layer or head.
     """
     require_attention(model, layer, head)
+    temperature = temperature or model.generation_config.temperature or 1.0
     output = _eager_copy(model)(torch.tensor([ids], device=model.device), output_attentions=True, use_cache=False)
     attention = _selected(torch.cat(output.attentions).float(), layer, head)
     logits = output.logits[0].float()

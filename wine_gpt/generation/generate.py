@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, TextStreamer
+from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast, TextStreamer
 from transformers.generation.streamers import BaseStreamer
 
 from wine_gpt.data.template import ReviewTemplate
@@ -18,7 +18,7 @@ from wine_gpt.generation.decoding import Prompts, decode, supported_config
 from wine_gpt.generation.prompts import LINE_BREAK, join, printed_prompt
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.run_folder import GENERATION_CONFIG
-from wine_gpt.tokenizer.schemes import unit
+from wine_gpt.tokenizer.schemes import UNK, WORDS, kind_of, unit
 
 # arguments of transformers' generate for classifier-free guidance
 NEGATIVE_PROMPT = ("negative_prompt_ids", "negative_prompt_attention_mask")
@@ -44,11 +44,10 @@ def generate_texts(
         settings: see :func:`generate_ids`.
 
     Raises:
-        UserError: if a prompt is too long for the model.
+        UserError: as :func:`encode_prompts`, :func:`negative_prompts` and :func:`generate_ids`.
     """
     inputs = encode_prompts(model, tokenizer, prompts)
-    if template is not None and settings.get("guidance_scale") is not None:
-        settings |= hide_values(inputs, tokenizer, prompts, template)
+    settings |= negative_prompts(settings, inputs, tokenizer, prompts, template)
     ids = generate_ids(model, inputs, seed=seed, **settings)
     continuations = tokenizer.decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     starts = [printed_prompt(tokenizer, prompt) for prompt in prompts]
@@ -89,20 +88,32 @@ def prompt_ids(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> li
     return [ids if ids[:1] == bos else [*bos, *ids] for ids in encoded]
 
 
-def hide_values(
+def negative_prompts(
+    settings: Mapping[str, object],
     inputs: Mapping[str, torch.Tensor],
     tokenizer: PreTrainedTokenizerFast,
     prompts: Sequence[str],
-    template: ReviewTemplate,
+    template: ReviewTemplate | None,
 ) -> dict[str, torch.Tensor]:
     """Return the negative prompts for a ``guidance_scale``: [UNK] replaces each token of the header's values.
 
     Args:
+        settings: those of :func:`generate_ids`; without a ``guidance_scale`` there is no negative prompt.
         inputs: what :func:`encode_prompts` returns.
         tokenizer: the model's tokenizer.
         prompts: the prompts.
-        template: that of the model's reviews.
+        template: that of the model's reviews; None for no negative prompt, as for a model of other programs.
+
+    Raises:
+        UserError: if the tokens are no words, because such a model has hardly seen [UNK].
     """
+    if template is None or settings.get("guidance_scale") in (None, 1):
+        return {}
+    if kind_of(tokenizer) != WORDS:
+        raise UserError(
+            f"generation: guidance_scale needs a tokenizer of words: {UNK} replaces the header's values, and a model "
+            f"of {unit(tokenizer)} did not learn it"
+        )
     ids = inputs["input_ids"].clone()
     typed = [printed_prompt(tokenizer, prompt) for prompt in prompts]
     encoded = tokenizer(typed, split_special_tokens=True, return_offsets_mapping=True, verbose=False)
@@ -132,7 +143,7 @@ def generate_ids(
         max_new_tokens: largest number of new tokens; the model's number of positions is a limit, too.
         max_length: largest number of tokens of a text, prompt included.
         settings: fields of :class:`transformers.GenerationConfig`, which override the model's, a ``streamer``, and
-            what :func:`hide_values` returns. A model or a setting that :func:`decode` does not support gets the
+            what :func:`negative_prompts` returns. A model or a setting that :func:`decode` does not support gets the
             ``guidance_scale`` of transformers.
 
     Raises:
@@ -157,17 +168,22 @@ def generate_ids(
     scale = settings.get("guidance_scale")
     if not (scale is None or (isinstance(scale, int | float) and math.isfinite(scale))):
         raise UserError(f"generation: guidance_scale is {scale!r}: must be a finite number")
-    config = supported_config(model, settings)
+    config: GenerationConfig | None = None
     # quiet, because transformers warns about the padding that generate adds after a text's end
     with torch.inference_mode(), quiet_transformers():
-        if config is not None:
-            gpt2, prompts = typing.cast(GPT2LMHeadModel, model), Prompts(inputs["input_ids"], inputs["attention_mask"])
-            return decode(gpt2, prompts, config, limit, streamer, _negative_prompts(**negative))
         try:
-            return _generate(model, inputs, limit, {**settings, **negative}, streamer)
+            config = supported_config(model, settings)
+            if config is None:
+                return _generate(model, inputs, limit, {**settings, **negative}, streamer)
+            gpt2, prompts = typing.cast(GPT2LMHeadModel, model), Prompts(inputs["input_ids"], inputs["attention_mask"])
+            return decode(gpt2, prompts, config, limit, streamer, _given_prompts(**negative))
         # the errors of transformers for wrong settings share no class
         except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
-            raise UserError(f"generation: {one_line(error)}; see the model's {GENERATION_CONFIG}") from error
+            # that of the device, such as too little memory, because decode raises none for a setting
+            if config is not None and isinstance(error, RuntimeError):
+                raise
+            advice = "" if settings else f"; see the model's {GENERATION_CONFIG}"
+            raise UserError(f"generation: {one_line(error)}{advice}") from error
 
 
 def _require_integer(name: str, value: object, least: int, what: str) -> None:
@@ -175,7 +191,7 @@ def _require_integer(name: str, value: object, least: int, what: str) -> None:
         raise UserError(f"generation: {name} is {value!r}: must be a whole {what} of at least {least}")
 
 
-def _negative_prompts(
+def _given_prompts(
     negative_prompt_ids: torch.Tensor | None = None, negative_prompt_attention_mask: torch.Tensor | None = None
 ) -> Prompts | None:
     if negative_prompt_ids is None:

@@ -62,14 +62,7 @@ class TokenSampler:
         self._do_sample = bool(config.do_sample)
         self._generator = generator
         self._suppressed = torch.tensor(config.suppress_tokens or [], dtype=torch.int64, device=device)
-        # Any, because transformers requires a LongTensor of input ids here, which these warpers ignore
-        self._warpers: list[Any] = []
-        if config.temperature not in (None, 1):
-            self._warpers.append(TemperatureLogitsWarper(float(config.temperature)))
-        if top_k := DEFAULT_TOP_K if config.top_k is None else config.top_k:
-            self._warpers.append(TopKLogitsWarper(top_k))
-        if config.top_p is not None and config.top_p < 1:
-            self._warpers.append(TopPLogitsWarper(config.top_p))
+        self._warpers = _warpers(config) if config.do_sample else []
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         """Return token ids, int64 of shape (rows,).
@@ -89,3 +82,16 @@ class TokenSampler:
         # u in (0, 1]: with u = 0 searchsorted could choose a token of probability 0
         u = 1 - torch.rand(len(scores), 1, device=scores.device, generator=self._generator)
         return torch.searchsorted(cumulative, u * cumulative[:, -1:])[:, 0]
+
+
+# Any, because transformers requires a LongTensor of input ids, which these warpers ignore
+def _warpers(config: GenerationConfig) -> list[Any]:
+    """Return the temperature, top-k and top-p of a config, which greedy decoding ignores."""
+    warpers: list[Any] = []
+    if config.temperature not in (None, 1):
+        warpers.append(TemperatureLogitsWarper(float(config.temperature)))
+    if top_k := DEFAULT_TOP_K if config.top_k is None else config.top_k:
+        warpers.append(TopKLogitsWarper(top_k))
+    if config.top_p is not None and config.top_p < 1:
+        warpers.append(TopPLogitsWarper(config.top_p))
+    return warpers

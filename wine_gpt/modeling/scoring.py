@@ -14,7 +14,7 @@ from transformers import GPT2PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches
 from wine_gpt.data.tokenized import TokenizedSplit
-from wine_gpt.files import JsonObject, from_fields
+from wine_gpt.files import JsonObject, JsonRecord
 from wine_gpt.tokenizer.word_starts import WordStarts, word_starts
 
 Sums = npt.NDArray[np.float64]
@@ -64,7 +64,7 @@ class ValidationScore(Protocol):
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(JsonRecord):
     """The loss of a model on a split.
 
     A review's first word is not counted, because the class's notebook does not predict it; neither is the end of text.
@@ -127,11 +127,6 @@ class Score:
             end_of_text_nats=total[END_NATS] / reviews if reviews else math.nan,
             tokens=None if tokens == words else int(tokens),
         )
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return from_fields(cls, content)
 
     def figures(self) -> dict[str, float]:
         """Return the figures for the log and for trackers, by name."""

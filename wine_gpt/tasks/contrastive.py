@@ -5,9 +5,8 @@ mean last hidden states (Gao et al. 2021, "SimCSE"; Wang et al. 2022, "Text Embe
 Pre-training", E5).
 """
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GPT2Model, PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import Indices
-from wine_gpt.files import JsonObject, from_fields
+from wine_gpt.files import JsonObject, JsonRecord
 from wine_gpt.modeling.loss import SummedLoss
 from wine_gpt.training.objective import Objective
 
@@ -31,7 +30,7 @@ VALIDATION_BATCH = 64
 
 
 @dataclass(frozen=True)
-class ContrastiveScore:
+class ContrastiveScore(JsonRecord):
     """How well the halves of the validation reviews find each other among :data:`VALIDATION_BATCH` reviews.
 
     Attributes:
@@ -55,15 +54,6 @@ class ContrastiveScore:
     def figures(self) -> dict[str, float]:
         """Return the figures for the log and for trackers, by name."""
         return {"nats_per_review": self.nats_per_review, "accuracy": self.accuracy}
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return from_fields(cls, content)
-
-    def to_dict(self) -> JsonObject:
-        """Return the fields for a JSON file."""
-        return dataclasses.asdict(self)
 
 
 class ContrastiveLoss(SummedLoss[GPT2Model]):
@@ -98,7 +88,7 @@ class Contrastive(Objective[ContrastiveLoss]):
     Args:
         model: changed in place.
         tokenizer: the model's tokenizer.
-        splits: the tokenized descriptions ``train`` and ``validation``, without headers, of two words or more.
+        splits: the tokenized descriptions ``train`` and ``validation``, without headers, of two tokens or more.
     """
 
     def __init__(self, model: GPT2Model, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict) -> None:
@@ -148,8 +138,8 @@ class Contrastive(Objective[ContrastiveLoss]):
         return tuple(tensor.to(device) for tensor in padded)
 
 
-def with_two_words(splits: DatasetDict) -> DatasetDict:
-    """Leave out the tokenized descriptions of fewer than two words, because one of their halves would be empty."""
+def with_two_tokens(splits: DatasetDict) -> DatasetDict:
+    """Leave out the tokenized descriptions of fewer than two tokens, because one of their halves would be empty."""
     # with [BOS] and [EOS]
     return DatasetDict(
         {name: split.select(np.flatnonzero(np.array(split["length"][:]) >= 4)) for name, split in splits.items()}
@@ -160,7 +150,7 @@ def halves_of(ids: torch.Tensor, eos: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the two halves of a description's ids; each begins with [BOS] and has no [EOS].
 
     Args:
-        ids: int64 of shape (tokens,): [BOS], two words or more, and [EOS] unless the description was cut before it.
+        ids: int64 of shape (tokens,): [BOS], two tokens or more, and [EOS] unless the description was cut before it.
         eos: the id of [EOS].
     """
     first, second = ids[1 : -1 if ids[-1] == eos else None].tensor_split(2)

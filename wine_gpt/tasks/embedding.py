@@ -24,7 +24,7 @@ from wine_gpt.tasks.contrastive import (
     Contrastive,
     ContrastiveLoss,
     ContrastiveScore,
-    with_two_words,
+    with_two_tokens,
 )
 from wine_gpt.tasks.similarity import load_sentence_model, require_sentence_transformers
 from wine_gpt.tokenizer import tokenize_splits
@@ -100,11 +100,11 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
         step = {"training.micro_batches": micro_batches, "halves_version": HALVES_VERSION}
         super().__init__(Path(config.output_dir), base, config, accelerator, {"task": config.task}, step)
         texts = running_texts(reviews.splits, base.template.text_field)
-        self.tokenized = with_two_words(
+        self.tokenized = with_two_tokens(
             main_process_first(lambda: tokenize_splits(texts, base.tokenizer, RUNNING_TEXT))
         )
         with shared_errors():
-            require_held_out(self.tokenized, "a description of two words")
+            require_held_out(self.tokenized, "a description of two tokens")
 
     def read_metrics(self, content: JsonObject) -> EmbeddingMetrics:
         """Read the content of the metrics file."""
@@ -124,7 +124,7 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
         save_sentence_model(self.folder, trainer, self.base)
         self.write_config(self.config)
         return EmbeddingMetrics(
-            base=BaseReference(self.base.path, self.base.sha256),
+            base=self.base.reference,
             test=test,
             validation=validation,
             training=trainer.summary(),

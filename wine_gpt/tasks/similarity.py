@@ -19,12 +19,12 @@ import torch
 from datasets import Dataset
 
 from wine_gpt.base_model import base_of, data_settings
-from wine_gpt.config import PretrainConfig
+from wine_gpt.config import PretrainConfig, ReviewsConfig
 from wine_gpt.config_io import build_config
-from wine_gpt.data.reviews import Reviews, load_reviews
+from wine_gpt.data.reviews import Reviews, load_recorded_reviews
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError, one_line, require_characters
-from wine_gpt.files import JsonObject, read_json, sha256, write_json
+from wine_gpt.files import JsonObject, read_json, sha256, write_json, writing
 from wine_gpt.installation import install_command
 from wine_gpt.model_path import describe_missing
 from wine_gpt.modeling.pretrained import quiet_transformers
@@ -111,7 +111,7 @@ class SimilarityIndex:
         ]
 
 
-def find_similar(run: str | Path, text: str, k: int = 5) -> list[SimilarReview]:
+def find_similar(run: str | Path, text: str, k: int = 5, moved: ReviewsConfig | None = None) -> list[SimilarReview]:
     """Return the k training reviews of a run that are most like a text; see :meth:`SimilarityIndex.search`.
 
     Raises:
@@ -120,14 +120,15 @@ def find_similar(run: str | Path, text: str, k: int = 5) -> list[SimilarReview]:
     if not text.strip():
         raise UserError("text: it is empty")
     require_characters("text", text)
-    return load_index(run).search(text, k)
+    return load_index(run, moved).search(text, k)
 
 
-def load_index(run: str | Path) -> SimilarityIndex:
+def load_index(run: str | Path, moved: ReviewsConfig | None = None) -> SimilarityIndex:
     """Load the index in a run's folder ``similarity``, or make it if it is missing or of other weights or reviews.
 
     Args:
         run: the folder of a run of pretraining, or of a model that was fine-tuned for embeddings.
+        moved: where the run's reviews are, if they were moved.
 
     Raises:
         UserError: if sentence-transformers is missing, the folder holds no run, its reviews can't be read or are not
@@ -135,7 +136,7 @@ def load_index(run: str | Path) -> SimilarityIndex:
     """
     require_sentence_transformers()
     folder = Path(run)
-    reviews, template = load_training_reviews(folder)
+    reviews, template = load_training_reviews(folder, moved)
     made_of = {"weights_sha256": sha256(folder / WEIGHTS), "data_fingerprint": reviews.fingerprint}
     train = reviews.splits["train"]
     saved = read_index(folder, made_of) or make_index(folder, train[template.text_field], made_of)
@@ -164,16 +165,17 @@ def make_index(folder: Path, descriptions: list[str], made_of: JsonObject) -> tu
     (saved / INDEX).unlink(missing_ok=True)
     model = load_sentence_model(folder)
     embeddings = add_whitening(model, encode(model, descriptions))
-    with quiet_transformers():
-        model.save_pretrained(str(saved), create_model_card=False)
-    np.save(saved / TRAINING_EMBEDDINGS, embeddings)
-    # last, because the index counts as complete with this file
-    write_json(saved / INDEX, made_of)
+    with writing(saved):
+        with quiet_transformers():
+            model.save_pretrained(str(saved), create_model_card=False)
+        np.save(saved / TRAINING_EMBEDDINGS, embeddings)
+        # last, because the index counts as complete with this file
+        write_json(saved / INDEX, made_of)
     return model, embeddings
 
 
-def load_training_reviews(folder: Path) -> tuple[Reviews, ReviewTemplate]:
-    """Load the reviews that a run was trained on.
+def load_training_reviews(folder: Path, moved: ReviewsConfig | None = None) -> tuple[Reviews, ReviewTemplate]:
+    """Load the reviews that a run was trained on, from where they were moved.
 
     Raises:
         UserError: if the folder holds no run or a classifier, or the reviews can't be read or are others.
@@ -191,12 +193,8 @@ def load_training_reviews(folder: Path) -> tuple[Reviews, ReviewTemplate]:
             f"run: {folder} is a classifier, whose states tell labels apart: name its base{base}, "
             "or a model of finetune --task embed"
         )
-    data = build_config(PretrainConfig, settings).data
-    reviews = load_reviews(data)
-    recorded = metrics.get("data_fingerprint")
-    if recorded not in (None, reviews.fingerprint):
-        raise UserError(f"data: {reviews.report.source} is not what {folder} was trained on: restore its reviews")
-    return reviews, ReviewTemplate.from_config(data)
+    data = (moved or ReviewsConfig()).apply_to(build_config(PretrainConfig, settings).data)
+    return load_recorded_reviews(data, metrics.get("data_fingerprint"), folder), ReviewTemplate.from_config(data)
 
 
 def load_sentence_model(folder: Path) -> "SentenceTransformer":
@@ -269,4 +267,4 @@ def require_sentence_transformers() -> None:
         UserError: if it is missing; the message has the command that installs it.
     """
     if importlib.util.find_spec("sentence_transformers") is None:
-        raise UserError(f"similar: sentence-transformers is missing: {install_command('similarity')}")
+        raise UserError(f"embeddings need sentence-transformers, which is missing: {install_command('similarity')}")

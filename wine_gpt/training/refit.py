@@ -74,14 +74,9 @@ def _settings(config: RefitConfig, tested: TestedRun) -> PretrainConfig:
 
 def _require_same_reviews(settings: PretrainConfig, tested: TestedRun) -> None:
     # imported here, because it imports datasets
-    from wine_gpt.data.reviews import load_reviews
+    from wine_gpt.data.reviews import load_recorded_reviews
 
-    reviews = load_reviews(settings.data)
-    if reviews.fingerprint != tested.metrics.data_fingerprint:
-        raise UserError(
-            f"data: {reviews.report.source} is not what {tested.folder} was trained on: "
-            "name the run's data with --data.path"
-        )
+    load_recorded_reviews(settings.data, tested.metrics.data_fingerprint, tested.folder)
 
 
 def _without_held_out(settings: PretrainConfig) -> PretrainConfig:

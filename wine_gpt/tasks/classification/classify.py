@@ -15,7 +15,6 @@ from wine_gpt.config import FinetuneConfig, require
 from wine_gpt.data.reviews import RUNNING_TEXT, Reviews, running_texts
 from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.base import Base
-from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.finetuning.task_run import TaskRun, finish_task, require_held_out
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.processes import main_process_first, shared_errors
@@ -121,7 +120,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
             ordered=labels.ordered,
             left_out=labels.left_out,
             missing=labels.missing,
-            base=BaseReference(self.base.path, self.base.sha256),
+            base=self.base.reference,
             reviews={name: len(split) for name, split in texts.items()},
             test=test,
             validation=validation,

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 
 from wine_gpt.data.batching import IGNORED, Batch, Indices, collate
-from wine_gpt.files import JsonObject, from_fields
+from wine_gpt.files import JsonObject, JsonRecord
 from wine_gpt.modeling.loss import SummedLoss
 from wine_gpt.modeling.scoring import own_batches, sum_over_processes
 from wine_gpt.training.objective import Objective
@@ -24,7 +24,7 @@ Logits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class ClassifierScore:
+class ClassifierScore(JsonRecord):
     """How well a classifier finds the labels of a split.
 
     Attributes:
@@ -63,11 +63,6 @@ class ClassifierScore:
     def figures(self) -> dict[str, float]:
         """Return the figures for the log and for trackers, by name."""
         return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "nats_per_review": self.nats_per_review}
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return from_fields(cls, content)
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object, without the distance if labels have no order."""
