@@ -286,7 +286,7 @@ class Backend:
         )
         request = Request(encoded, settings, validation.choice(f"{side}model", model, self.adapters))
         ids: tuple[int, ...] = ()
-        negative = engine.hide(encoded, self.template.value_spans(encoded.text))
+        negative = encoded.hide(self.template.value_spans(encoded.text), engine.tokenizer.unk_token_id)
         for piece in engine.write(encoded.ids, settings, request.adapter, negative):
             ids = (*ids, *piece)
             complete = engine.is_complete(encoded.ids, ids, settings)

@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import itertools
 import sys
 import threading
 import time
@@ -33,10 +32,10 @@ from model_source import ModelSource
 
 try:
     # in a Space, into which publishing copies the files
-    from prompts import join, printed_prompt
+    from prompts import TokenizedPrompt, join, tokenize_prompts
     from sampler import TokenSampler, guide
 except ModuleNotFoundError:
-    from wine_gpt.generation.prompts import join, printed_prompt
+    from wine_gpt.generation.prompts import TokenizedPrompt, join, tokenize_prompts
     from wine_gpt.generation.sampler import TokenSampler, guide
 
 BASE = "base"
@@ -58,18 +57,14 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A tokenized prompt.
+class Prompt(TokenizedPrompt):
+    """A tokenized prompt of the page.
 
     Attributes:
-        text: what the tokenizer reads of the prompt as typed.
-        ids: [BOS] and the ids of the words.
         words: the words as typed, each with the white space before it; "" for [BOS].
         known: for each word, whether it is in the vocabulary.
     """
 
-    text: str
-    ids: list[int]
     words: list[str]
     known: list[bool]
 
@@ -140,26 +135,18 @@ class Engine:
         Raises:
             UserFacingError: if the prompt leaves no position for a new word.
         """
-        text = printed_prompt(self.tokenizer, text)
-        encoding = self.tokenizer(text, return_offsets_mapping=True, split_special_tokens=True, verbose=False)
-        ids = encoding["input_ids"]
-        if len(ids) >= self.positions:
+        (prompt,) = tokenize_prompts(self.tokenizer, [text])
+        if len(prompt.ids) >= self.positions:
             raise UserFacingError(
-                "problem_positions", field=field, count=len(ids) - 1, most=self.positions - 2, unit=self.unit
+                "problem_positions", field=field, count=len(prompt.ids) - 1, most=self.positions - 2, unit=self.unit
             )
         words, end = [], 0
-        for start, stop in encoding["offset_mapping"]:
-            words.append(text[end:stop] if stop > start else "")
+        for start, stop in prompt.offsets:
+            words.append(prompt.text[end:stop] if stop > start else "")
             end = max(end, stop)
-        return Prompt(text, ids, words, [index != self.tokenizer.unk_token_id for index in ids])
-
-    def hide(self, prompt: Prompt, spans: Sequence[tuple[int, int]]) -> list[int]:
-        """Return a prompt's ids with [UNK] for each token that ends in one of the spans, in characters."""
-        ends = itertools.accumulate(map(len, prompt.words))
-        return [
-            self.tokenizer.unk_token_id if any(first < end <= last for first, last in spans) else index
-            for index, end in zip(prompt.ids, ends, strict=True)
-        ]
+        # [BOS] may have the id of [UNK]
+        known = [True, *(index != self.tokenizer.unk_token_id for index in prompt.ids[1:])]
+        return Prompt(prompt.text, prompt.ids, prompt.offsets, words, known)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that tokens add to a prompt."""

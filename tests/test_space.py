@@ -128,6 +128,33 @@ def test_a_prompt_is_read_as_by_the_package(demo: Backend, lines_demo: Backend, 
         assert link["prompt"] == printed_prompt(app.engine.tokenizer, prompt)
 
 
+def test_a_text_begins_with_bos_also_if_the_tokenizer_adds_none(demo_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "without-bos"
+    shutil.copytree(demo_model, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, "post_processor": None}), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINE_GPT_MODEL", str(folder))
+        app = Backend()
+    assert app.engine is not None
+    settings = {"seed": 8, "temperature": 1.0, "top_p": 1.0}
+    for prompt in ("", HEADER):
+        *_, written = app.write(prompt, **settings)
+        assert [written.text] == generate_texts(alone(folder, BASE), app.engine.tokenizer, [prompt], **settings)
+        *_, guided = app.write(prompt, guidance=5, **settings)
+        assert [guided.text] == generate_texts(
+            alone(folder, BASE),
+            app.engine.tokenizer,
+            [prompt],
+            template=CLASS_TEMPLATE,
+            guidance_scale=5.0,
+            **settings,
+        )
+    assert app.attention("plum and oak")["words"] == ["▸", "plum", "and", "oak"]
+    with pytest.raises(UserFacingError, match="prompt: 200 words, at most 62 fit"):
+        list(app.generate("a " * 200))
+
+
 def test_the_first_piece_is_one_word(engine: Engine) -> None:
     pieces = engine.write(engine.encode("prompt", PROMPT).ids, Settings(1.0, 1.0, 20, 1), BASE)
     assert len(next(pieces)) == 1
