@@ -314,10 +314,9 @@ class Backend:
         """Look for the words that the model wrote after the header in its training texts; None without an index."""
         if self.index is None or self.engine is None:
             return None
-        # the index has the class's words, without line breaks, whatever the model's tokens are
-        before, words = class_words(written.request.prompt.text), class_words(self.engine.decode(written.ids))
-        header = self.template.header_length([*before, *words])
-        words = words[max(header - len(before), 0) :]
+        # what the model wrote of the running text, in the class's words, which the index has whatever the tokens are
+        running, new = self.template.running_text(written.text), self.engine.decode(written.ids)
+        words = class_words(min(running, new, key=len))
         span = self.index.longest_span(words)
         run = words[span.start : span.start + span.length] if span else []
         return CopyCheck(tuple(run), len(words), self.index)

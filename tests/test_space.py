@@ -103,7 +103,14 @@ def test_it_writes_what_transformers_generates(
 
 @pytest.mark.parametrize("adapter", [BASE, "riesling"])
 @pytest.mark.parametrize(
-    "prompt", [HEADER, "Wine review: Italy: Tus", "plum and", "wine review : : tuscany : gamay : dry"]
+    "prompt",
+    [
+        HEADER,
+        "Wine review: Italy: Tus",
+        "wine review : italy:tuscany : riesling : sangiovese :",
+        "plum and",
+        "wine review : : tuscany : gamay : dry",
+    ],
 )
 def test_guided_texts_are_those_of_the_package(demo: Backend, demo_model: Path, adapter: str, prompt: str) -> None:
     *_, written = demo.write(prompt, adapter, temperature=1.0, guidance=5, seed=8)
@@ -300,10 +307,11 @@ def test_copied_words_are_those_that_the_model_wrote(demo: Backend) -> None:
     assert len(check.run) >= check.index.n
     assert check.words == len(written.ids) - 1
     # the header is not running text
-    *_, with_header = demo.write("wine review", temperature=0.1, length=12, seed=1)
-    check = demo.check_copies(with_header)
-    assert check is not None
-    assert check.words == 12 - (4 + 3)
+    for prompt, header in (("wine review", 4 + 3), ("Wine review:Italy:", 2 + 2)):
+        *_, with_header = demo.write(prompt, temperature=0.1, length=12, seed=1)
+        check = demo.check_copies(with_header)
+        assert check is not None
+        assert check.words == 12 - header
 
 
 def test_a_copied_text_with_lines_is_found(lines_demo: Backend) -> None:
@@ -399,6 +407,13 @@ def test_regions_are_offered_for_the_leading_fields_that_have_some(
     [
         ("wine review", ("country",), "wine review : italy : dry", "wine review : italy :", ["italy"]),
         ("wine review", ("country",), "Wine Review : Italy", "Wine Review : Italy", ["Italy"]),
+        (
+            "wine review",
+            ("country",),
+            "wine  review : italy:tuscany : dry",
+            "wine  review : italy:tuscany :",
+            ["italy:tuscany"],
+        ),
         ("wine review", ("country",), "wine review this one", "", []),
         ("wine review", (), "wine review : dry", "wine review :", []),
         ("", ("country", "variety"), "italy : sangiovese : dry", "italy : sangiovese :", ["italy", "sangiovese"]),
@@ -409,9 +424,8 @@ def test_a_template_finds_the_header_and_its_values(
     prefix: str, fields: tuple[str, ...], text: str, header: str, values: list[str]
 ) -> None:
     form = Template(prefix, fields)
-    assert form.header_length([f" {word}" for word in text.split()]) == len(header.split())
+    assert form.running_text(text) == text.removeprefix(header).strip()
     assert form.values(text) == values
-    assert [text[start:end].strip() for start, end in form.value_spans(text)] == values
 
 
 def test_the_template_is_read_as_the_package_writes_it(tmp_path: Path) -> None:
@@ -422,7 +436,7 @@ def test_the_template_is_read_as_the_package_writes_it(tmp_path: Path) -> None:
     record = {"country": "italy", "winery": "rossi", "notes": "dry"}
     assert form.prompt(record) == saved.header(record).lower()
     assert form.prompt({}) == "plum jam"
-    assert form.header_length(saved.render(record).split()) == len(saved.header(record).split())
+    assert form.running_text(saved.render(record)) == "dry"
 
 
 @pytest.fixture(scope="module")
