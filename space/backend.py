@@ -42,9 +42,11 @@ if TYPE_CHECKING:
 Side = tuple[str, str, float | None]
 
 MAX_LENGTH = 1_024
-# texts that the model writes to find values of the fields, their maximum tokens, a value's maximum characters
+# the number of texts that the model writes to find values of the fields
 SAMPLED_ROWS = 16
+# the maximum number of tokens of such a text, by the unit of a token
 MAX_HEADER = {"word": 40, "character": 200, "token": 60}
+# the maximum number of characters of a value
 MAX_VALUE = 40
 
 
@@ -336,8 +338,10 @@ class Backend:
         if model == BASE:
             return self.source.file(name)
         merged = Path(self._merged.name, model, name)
-        # the epochs are those of the base
-        return merged if merged.is_file() else None if "/" in name else self.source.file(name)
+        if merged.is_file():
+            return merged
+        # an adapter has no epochs
+        return None if "/" in name else self.source.file(name)
 
     # ---- loading ----------------------------------------------------------------------------------------------------
 
