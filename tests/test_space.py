@@ -825,6 +825,34 @@ def test_a_broken_adapter_is_left_out_and_the_others_stay(demo_model: Path, tmp_
     )
 
 
+def test_of_two_adapters_with_one_name_the_second_is_reported(demo_model: Path, tmp_path: Path) -> None:
+    sources = []
+    for folder, adapter in (("a", "riesling"), ("b", "pinot-noir")):
+        shutil.copytree(f"{demo_model}-{adapter}", tmp_path / folder / "lora")
+        sources.append(ModelSource(str(tmp_path / folder / "lora")))
+    shutil.copytree(f"{demo_model}-riesling", tmp_path / BASE)
+    engine = Engine(ModelSource(str(demo_model)), [*sources, ModelSource(str(tmp_path / BASE))])
+    assert list(engine.adapters) == ["lora"]
+    assert [str(problem).partition(". ")[0] for problem in engine.problems] == [
+        "Adapters that could not be loaded: lora, base"
+    ]
+    ids = engine.encode("prompt", PROMPT).ids
+    first = Engine(ModelSource(str(demo_model)), sources[:1])
+    assert attention.next_words(engine, ids, "lora", 1.0, 5) == attention.next_words(first, ids, "lora", 1.0, 5)
+
+
+def test_settings_that_are_not_applied_are_named(demo_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo_model, tmp_path / "model")
+    file = tmp_path / "model/generation_config.json"
+    settings = {**json.loads(file.read_text()), "use_cache": True, "<b>": 1}
+    file.write_text(json.dumps(settings))
+    assert Engine(ModelSource(str(tmp_path / "model"))).problems == []
+    file.write_text(json.dumps({**settings, "min_p": 0.2, "repetition_penalty": 1.1, "guidance_scale": 2}))
+    (problem,) = Engine(ModelSource(str(tmp_path / "model"))).problems
+    names = "guidance_scale, min_p, repetition_penalty"
+    assert str(problem) == f"Settings of the model's generation_config.json that are not applied: {names}."
+
+
 def all_words(engine: Engine, ids: list[int]) -> list[int]:
     return [word for piece in engine.write(ids, Settings(1.5, 1.0, 40, 3), "riesling") for word in piece]
 
