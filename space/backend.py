@@ -42,9 +42,11 @@ if TYPE_CHECKING:
 Side = tuple[str, str, float | None]
 
 MAX_LENGTH = 1_024
-# texts that the model writes to find values of the fields, their maximum tokens, a value's maximum characters
+# the number of texts that the model writes to find values of the fields
 SAMPLED_ROWS = 16
+# the maximum number of tokens of such a text, by the unit of a token
 MAX_HEADER = {"word": 40, "character": 200, "token": 60}
+# the maximum number of characters of a value
 MAX_VALUE = 40
 
 
@@ -286,7 +288,7 @@ class Backend:
         )
         request = Request(encoded, settings, validation.choice(f"{side}model", model, self.adapters))
         ids: tuple[int, ...] = ()
-        negative = engine.hide(encoded, self.template.value_spans(encoded.text))
+        negative = encoded.hide(self.template.value_spans(encoded.text), engine.tokenizer.unk_token_id)
         for piece in engine.write(encoded.ids, settings, request.adapter, negative):
             ids = (*ids, *piece)
             complete = engine.is_complete(encoded.ids, ids, settings)
@@ -314,10 +316,9 @@ class Backend:
         """Look for the words that the model wrote after the header in its training texts; None without an index."""
         if self.index is None or self.engine is None:
             return None
-        # the index has the class's words, without line breaks, whatever the model's tokens are
-        before, words = class_words(written.request.prompt.text), class_words(self.engine.decode(written.ids))
-        header = self.template.header_length([*before, *words])
-        words = words[max(header - len(before), 0) :]
+        # what the model wrote of the running text, in the class's words, which the index has whatever the tokens are
+        running, new = self.template.running_text(written.text), self.engine.decode(written.ids)
+        words = class_words(min(running, new, key=len))
         span = self.index.longest_span(words)
         run = words[span.start : span.start + span.length] if span else []
         return CopyCheck(tuple(run), len(words), self.index)
@@ -337,8 +338,10 @@ class Backend:
         if model == BASE:
             return self.source.file(name)
         merged = Path(self._merged.name, model, name)
-        # the epochs are those of the base
-        return merged if merged.is_file() else None if "/" in name else self.source.file(name)
+        if merged.is_file():
+            return merged
+        # an adapter has no epochs
+        return None if "/" in name else self.source.file(name)
 
     # ---- loading ----------------------------------------------------------------------------------------------------
 

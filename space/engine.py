@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import itertools
 import sys
 import threading
 import time
@@ -33,17 +32,19 @@ from model_source import ModelSource
 
 try:
     # in a Space, into which publishing copies the files
-    from prompts import join, printed_prompt
-    from sampler import TokenSampler, guide
+    from prompts import TokenizedPrompt, join, tokenize_prompts
+    from sampler import APPLIED, TokenSampler, guide
 except ModuleNotFoundError:
-    from wine_gpt.generation.prompts import join, printed_prompt
-    from wine_gpt.generation.sampler import TokenSampler, guide
+    from wine_gpt.generation.prompts import TokenizedPrompt, join, tokenize_prompts
+    from wine_gpt.generation.sampler import APPLIED, TokenSampler, guide
 
 BASE = "base"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_FILES = ("adapter_config.json", ADAPTER_WEIGHTS)
-# a text is streamed in pieces of this length, after a first piece of one word
+# a text is streamed in pieces of this length; the first piece is one word, so that something appears at once
 SECONDS_PER_PIECE = 0.05
+# the first letters of a generation config's fields that sample no word, or that the page sets
+OTHER_SETTINGS = ("_", "bos_", "eos_", "pad_", "max_", "output_", "return_", "use_", "cache_", "transformers_")
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,14 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A tokenized prompt.
+class Prompt(TokenizedPrompt):
+    """A tokenized prompt of the page.
 
     Attributes:
-        text: what the tokenizer reads of the prompt as typed.
-        ids: [BOS] and the ids of the words.
         words: the words as typed, each with the white space before it; "" for [BOS].
         known: for each word, whether it is in the vocabulary.
     """
 
-    text: str
-    ids: list[int]
     words: list[str]
     known: list[bool]
 
@@ -80,7 +77,8 @@ class Engine:
     Attributes:
         adapters: the label of each adapter on the page, by its name in the API.
         positions: maximum number of tokens of a text, [BOS] included.
-        problems: an error that names the adapters that could not be loaded, if there are any.
+        problems: an error that names the adapters that could not be loaded, and one that names the settings of the
+            model's generation config that are not applied, if there are any.
     """
 
     def __init__(self, source: ModelSource, adapters: Sequence[ModelSource] = ()) -> None:
@@ -104,6 +102,8 @@ class Engine:
         self._top_k = defaults.top_k
         self.temperature = _clamp(defaults.temperature or 1.0, validation.TEMPERATURES)
         self.top_p = _clamp(defaults.top_p or 1.0, validation.TOP_PS)
+        if ignored := _ignored_settings(defaults):
+            self.problems.append(UserFacingError("problem_ignored", names=", ".join(ignored)))
 
     @property
     def layers(self) -> int:
@@ -140,26 +140,18 @@ class Engine:
         Raises:
             UserFacingError: if the prompt leaves no position for a new word.
         """
-        text = printed_prompt(self.tokenizer, text)
-        encoding = self.tokenizer(text, return_offsets_mapping=True, split_special_tokens=True, verbose=False)
-        ids = encoding["input_ids"]
-        if len(ids) >= self.positions:
+        (prompt,) = tokenize_prompts(self.tokenizer, [text])
+        if len(prompt.ids) >= self.positions:
             raise UserFacingError(
-                "problem_positions", field=field, count=len(ids) - 1, most=self.positions - 2, unit=self.unit
+                "problem_positions", field=field, count=len(prompt.ids) - 1, most=self.positions - 2, unit=self.unit
             )
         words, end = [], 0
-        for start, stop in encoding["offset_mapping"]:
-            words.append(text[end:stop] if stop > start else "")
+        for start, stop in prompt.offsets:
+            words.append(prompt.text[end:stop] if stop > start else "")
             end = max(end, stop)
-        return Prompt(text, ids, words, [index != self.tokenizer.unk_token_id for index in ids])
-
-    def hide(self, prompt: Prompt, spans: Sequence[tuple[int, int]]) -> list[int]:
-        """Return a prompt's ids with [UNK] for each token that ends in one of the spans, in characters."""
-        ends = itertools.accumulate(map(len, prompt.words))
-        return [
-            self.tokenizer.unk_token_id if any(first < end <= last for first, last in spans) else index
-            for index, end in zip(prompt.ids, ends, strict=True)
-        ]
+        # [BOS] may have the id of [UNK]
+        known = [True, *(index != self.tokenizer.unk_token_id for index in prompt.ids[1:])]
+        return Prompt(prompt.text, prompt.ids, prompt.offsets, words, known)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text that tokens add to a prompt."""
@@ -269,6 +261,8 @@ class Engine:
         for adapter in adapters:
             name, folder = adapter_name(self.source, adapter), None
             try:
+                if name in (BASE, *loaded):
+                    raise ValueError(f"another model is called {name}")
                 folder = _adapter_folder(adapter)
                 self._model = _add_adapter(self._model, name, folder)
             # peft raises the errors of all its dependencies; the page works without this adapter
@@ -288,6 +282,12 @@ class Engine:
         self._model = _load_model(self.source)
         for name, folder in adapters.items():
             self._model = _add_adapter(self._model, name, folder)
+
+
+def _ignored_settings(config: GenerationConfig) -> list[str]:
+    """Return the settings of a generation config that change a text and that :meth:`Engine.write` does not apply."""
+    known = config.to_diff_dict().keys() & GenerationConfig().to_dict().keys()
+    return sorted(name for name in known - APPLIED if not name.startswith(OTHER_SETTINGS))
 
 
 def _clamp(value: float, bounds: tuple[float, float]) -> float:

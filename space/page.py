@@ -3,12 +3,13 @@
 import html
 import inspect
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial, wraps
 from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
+from gradio.events import Dependency
 
 import validation
 from backend import Backend, CopyCheck, Written
@@ -36,10 +37,7 @@ WRITING: dict[str, Any] = {
     "api_visibility": "private",
 }
 # on a phone the text is below the screen
-SHOW_TEXT = """(...values) => {
-  document.getElementById("review").scrollIntoView({ block: "nearest", behavior: "smooth" });
-  return values;
-}"""
+SHOW_TEXT = """() => document.getElementById("review").scrollIntoView({ block: "nearest", behavior: "smooth" })"""
 FRAME = '<iframe class="explorer" src="explorer/?{query}" title="{title}"></iframe>'
 # bounded, because an index of few texts has a meaninglessly small error rate
 LEAST_ERROR_RATE = 1e-6
@@ -113,17 +111,20 @@ def _write_tab(backend: Backend, engine: Engine, demo: gr.Blocks, inside: gr.HTM
         **WRITING,
     }
     open_page = _opener(backend, engine, examples)
-    runs = [
-        gr.on([write.click, prompt.submit], **writing, js=SHOW_TEXT),
-        demo.load(open_page, None, [link_problem, *dropdowns, prompt, *settings], **QUICK).then(**writing),
+    clicked = [write.click, prompt.submit]
+    starts: list[tuple[list[Any], Dependency]] = [
+        (clicked, gr.on(clicked, None, js=SHOW_TEXT, **QUICK).then(**writing)),
+        ([], demo.load(open_page, None, [link_problem, *dropdowns, prompt, *settings], **QUICK).then(**writing)),
     ]
     for name, button in buttons.items():
         fill = partial(lambda begun, heat: [*_dropdown_values(backend, begun), begun, heat], *examples[name])
-        runs.append(button.click(fill, None, [*dropdowns, prompt, temperature], **QUICK).then(**writing))
+        filled = button.click(fill, None, [*dropdowns, prompt, temperature], **QUICK)
+        starts.append(([button.click], filled.then(**writing)))
     finishing = {"fn": partial(_finish, backend), "inputs": written, "outputs": [notes, inside, searched], **QUICK}
-    for run in runs:
+    for _, run in starts:
         run.then(**finishing)
-    stop.click(**finishing, cancels=runs)
+    stop.click(**finishing, cancels=[run for _, run in starts])
+    _cancel_each_other(starts)
 
 
 def _writer(backend: Backend) -> Callable[..., Iterator[tuple[str, Written, int, str]]]:
@@ -157,6 +158,18 @@ def _write_and_stop(key: str) -> tuple[gr.Button, gr.Button]:
     with gr.Row():
         write = gr.Button(t(key), variant="primary", min_width=120, elem_id=key)
         return write, gr.Button(t("stop"), min_width=120, elem_id=f"stop_{key}")
+
+
+def _cancel_each_other(starts: Sequence[tuple[Sequence[Any], Dependency]]) -> None:
+    """Make each start cancel the runs of the others, because all of them write into the same boxes.
+
+    Args:
+        starts: events, and the run that follows them. Gradio handles the listeners of an event one after the other, so
+            the run must come after a quick one with ``then``: otherwise the others would be canceled at its end.
+    """
+    for events, run in starts:
+        if events:
+            gr.on(events, None, cancels=[other for _, other in starts if other is not run], api_visibility="private")
 
 
 def _text(key: str) -> gr.Textbox:
@@ -376,10 +389,12 @@ def _compare_tab(backend: Backend, engine: Engine) -> None:
         "show_progress_on": texts,
         **WRITING,
     }
-    runs = [write.click(**comparing)]
+    starts = [([write.click], write.click(None, **QUICK).then(**comparing))]
     for key, button in buttons.items():
-        runs.append(button.click(lambda values=presets[key]: values, None, sides, **QUICK).then(**comparing))
-    stop.click(None, cancels=runs, api_visibility="private")
+        filled = button.click(lambda values=presets[key]: values, None, sides, **QUICK)
+        starts.append(([button.click], filled.then(**comparing)))
+    stop.click(None, cancels=[run for _, run in starts], api_visibility="private")
+    _cancel_each_other(starts)
 
 
 def _presets(backend: Backend, engine: Engine, first: str, last: str) -> dict[str, tuple[Any, ...]]:

@@ -94,6 +94,7 @@ def test_each_repository_gets_its_files_in_one_commit(hub: HubServer, publisher:
             "requirements.txt",
             "prompts.py",
             "sampler.py",
+            "text_form.py",
             "words.py",
             "explorer_files.py",
             "static/style.css",

@@ -104,6 +104,7 @@ def test_the_demo_is_downloaded_as_published(empty_folder: Path, publisher: Publ
         "requirements.txt",
         "prompts.py",
         "sampler.py",
+        "text_form.py",
         "words.py",
         "explorer_files.py",
         "settings.json",

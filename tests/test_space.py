@@ -103,7 +103,14 @@ def test_it_writes_what_transformers_generates(
 
 @pytest.mark.parametrize("adapter", [BASE, "riesling"])
 @pytest.mark.parametrize(
-    "prompt", [HEADER, "Wine review: Italy: Tus", "plum and", "wine review : : tuscany : gamay : dry"]
+    "prompt",
+    [
+        HEADER,
+        "Wine review: Italy: Tus",
+        "wine review : italy:tuscany : riesling : sangiovese :",
+        "plum and",
+        "wine review : : tuscany : gamay : dry",
+    ],
 )
 def test_guided_texts_are_those_of_the_package(demo: Backend, demo_model: Path, adapter: str, prompt: str) -> None:
     *_, written = demo.write(prompt, adapter, temperature=1.0, guidance=5, seed=8)
@@ -126,6 +133,33 @@ def test_a_prompt_is_read_as_by_the_package(demo: Backend, lines_demo: Backend, 
         # the explorer shows the linked ids after the linked prompt
         link = dict(parse_qsl(written.explorer_link, keep_blank_values=True))
         assert link["prompt"] == printed_prompt(app.engine.tokenizer, prompt)
+
+
+def test_a_text_begins_with_bos_also_if_the_tokenizer_adds_none(demo_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "without-bos"
+    shutil.copytree(demo_model, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, "post_processor": None}), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINE_GPT_MODEL", str(folder))
+        app = Backend()
+    assert app.engine is not None
+    settings = {"seed": 8, "temperature": 1.0, "top_p": 1.0}
+    for prompt in ("", HEADER):
+        *_, written = app.write(prompt, **settings)
+        assert [written.text] == generate_texts(alone(folder, BASE), app.engine.tokenizer, [prompt], **settings)
+        *_, guided = app.write(prompt, guidance=5, **settings)
+        assert [guided.text] == generate_texts(
+            alone(folder, BASE),
+            app.engine.tokenizer,
+            [prompt],
+            template=CLASS_TEMPLATE,
+            guidance_scale=5.0,
+            **settings,
+        )
+    assert app.attention("plum and oak")["words"] == ["▸", "plum", "and", "oak"]
+    with pytest.raises(UserFacingError, match="prompt: 200 words, at most 62 fit"):
+        list(app.generate("a " * 200))
 
 
 def test_the_first_piece_is_one_word(engine: Engine) -> None:
@@ -273,10 +307,11 @@ def test_copied_words_are_those_that_the_model_wrote(demo: Backend) -> None:
     assert len(check.run) >= check.index.n
     assert check.words == len(written.ids) - 1
     # the header is not running text
-    *_, with_header = demo.write("wine review", temperature=0.1, length=12, seed=1)
-    check = demo.check_copies(with_header)
-    assert check is not None
-    assert check.words == 12 - (4 + 3)
+    for prompt, header in (("wine review", 4 + 3), ("Wine review:Italy:", 2 + 2)):
+        *_, with_header = demo.write(prompt, temperature=0.1, length=12, seed=1)
+        check = demo.check_copies(with_header)
+        assert check is not None
+        assert check.words == 12 - header
 
 
 def test_a_copied_text_with_lines_is_found(lines_demo: Backend) -> None:
@@ -372,6 +407,13 @@ def test_regions_are_offered_for_the_leading_fields_that_have_some(
     [
         ("wine review", ("country",), "wine review : italy : dry", "wine review : italy :", ["italy"]),
         ("wine review", ("country",), "Wine Review : Italy", "Wine Review : Italy", ["Italy"]),
+        (
+            "wine review",
+            ("country",),
+            "wine  review : italy:tuscany : dry",
+            "wine  review : italy:tuscany :",
+            ["italy:tuscany"],
+        ),
         ("wine review", ("country",), "wine review this one", "", []),
         ("wine review", (), "wine review : dry", "wine review :", []),
         ("", ("country", "variety"), "italy : sangiovese : dry", "italy : sangiovese :", ["italy", "sangiovese"]),
@@ -382,9 +424,8 @@ def test_a_template_finds_the_header_and_its_values(
     prefix: str, fields: tuple[str, ...], text: str, header: str, values: list[str]
 ) -> None:
     form = Template(prefix, fields)
-    assert form.header_length([f" {word}" for word in text.split()]) == len(header.split())
+    assert form.running_text(text) == text.removeprefix(header).strip()
     assert form.values(text) == values
-    assert [text[start:end].strip() for start, end in form.value_spans(text)] == values
 
 
 def test_the_template_is_read_as_the_package_writes_it(tmp_path: Path) -> None:
@@ -395,7 +436,7 @@ def test_the_template_is_read_as_the_package_writes_it(tmp_path: Path) -> None:
     record = {"country": "italy", "winery": "rossi", "notes": "dry"}
     assert form.prompt(record) == saved.header(record).lower()
     assert form.prompt({}) == "plum jam"
-    assert form.header_length(saved.render(record).split()) == len(saved.header(record).split())
+    assert form.running_text(saved.render(record)) == "dry"
 
 
 @pytest.fixture(scope="module")
@@ -782,6 +823,34 @@ def test_a_broken_adapter_is_left_out_and_the_others_stay(demo_model: Path, tmp_
     assert attention.next_words(engine, ids, "riesling", 1.0, 5) == attention.next_words(
         sound, ids, "riesling", 1.0, 5
     )
+
+
+def test_of_two_adapters_with_one_name_the_second_is_reported(demo_model: Path, tmp_path: Path) -> None:
+    sources = []
+    for folder, adapter in (("a", "riesling"), ("b", "pinot-noir")):
+        shutil.copytree(f"{demo_model}-{adapter}", tmp_path / folder / "lora")
+        sources.append(ModelSource(str(tmp_path / folder / "lora")))
+    shutil.copytree(f"{demo_model}-riesling", tmp_path / BASE)
+    engine = Engine(ModelSource(str(demo_model)), [*sources, ModelSource(str(tmp_path / BASE))])
+    assert list(engine.adapters) == ["lora"]
+    assert [str(problem).partition(". ")[0] for problem in engine.problems] == [
+        "Adapters that could not be loaded: lora, base"
+    ]
+    ids = engine.encode("prompt", PROMPT).ids
+    first = Engine(ModelSource(str(demo_model)), sources[:1])
+    assert attention.next_words(engine, ids, "lora", 1.0, 5) == attention.next_words(first, ids, "lora", 1.0, 5)
+
+
+def test_settings_that_are_not_applied_are_named(demo_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo_model, tmp_path / "model")
+    file = tmp_path / "model/generation_config.json"
+    settings = {**json.loads(file.read_text()), "use_cache": True, "<b>": 1}
+    file.write_text(json.dumps(settings))
+    assert Engine(ModelSource(str(tmp_path / "model"))).problems == []
+    file.write_text(json.dumps({**settings, "min_p": 0.2, "repetition_penalty": 1.1, "guidance_scale": 2}))
+    (problem,) = Engine(ModelSource(str(tmp_path / "model"))).problems
+    names = "guidance_scale, min_p, repetition_penalty"
+    assert str(problem) == f"Settings of the model's generation_config.json that are not applied: {names}."
 
 
 def all_words(engine: Engine, ids: list[int]) -> list[int]:

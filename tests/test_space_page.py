@@ -233,6 +233,22 @@ def test_stop_keeps_what_is_written_and_its_link_writes_it(opened: Open, held_de
         assert text(page) == whole
 
 
+def test_an_example_replaces_the_text_that_is_being_written(opened: Open, held_demo: tuple[str, Path]) -> None:
+    address, hold = held_demo
+    prompt = "wine review : germany : mosel : riesling :"
+    expected = client_of(address).predict(prompt, temperature=0.5, seed=7, api_name="/generate")
+    with opened(address=address) as page:
+        hold.touch()
+        page.locator("#write").click()
+        expect(page.locator("#review textarea")).to_have_value(f"{HEADER} it's")
+        with page.expect_response("**/gradio_api/cancel"):
+            page.get_by_role("button", name="Riesling · Mosel").click()
+        expect(page.locator("#review textarea")).to_have_value(expected)
+        expect(page.locator("#notes a").first).to_have_attribute(
+            "href", re.compile(re.escape(urlencode({"prompt": prompt})))
+        )
+
+
 def test_the_queue_is_shown_and_a_full_one_reported(browser: Browser, held_demo: tuple[str, Path]) -> None:
     address, hold = held_demo
     program = client_of(address)

@@ -67,6 +67,31 @@ def test_a_field_is_parsed_up_to_its_colon(text: str, values: dict[str, str]) ->
     assert CLASS_TEMPLATE.parse(text) == values
 
 
+@pytest.mark.parametrize(
+    ("text", "running"),
+    [
+        (TEXT, RECORD["description"]),
+        ("Wine review: US: Oregon: Pinot Noir: Dry: crisp", "Dry: crisp"),
+        ("wine review:us:oregon:pinot noir:dry", "dry"),
+        ("wine review : US : Napa:Valley : Merlot : Dry : crisp", "Dry : crisp"),
+        (HEADER, ""),
+        ("wine review : US : Oreg", ""),
+        ("wine review: US", ""),
+        ("wine review", "wine review"),
+        ("Note: a : b : c : d : e", "Note: a : b : c : d : e"),
+    ],
+)
+def test_the_running_text_follows_the_header_as_typed(text: str, running: str) -> None:
+    assert CLASS_TEMPLATE.running_text(text) == running
+
+
+def test_without_a_prefix_only_colons_between_spaces_end_a_value() -> None:
+    template = ReviewTemplate("", ("country", "variety"), "text")
+    assert template.running_text("Italy : Barolo : Dry.") == "Dry."
+    assert template.running_text("Italy : Bar") == ""
+    assert template.running_text("Note: dry") == "Note: dry"
+
+
 def test_a_prompt_ends_before_the_first_missing_field() -> None:
     assert CLASS_TEMPLATE.prompt({}) == "wine review"
     assert CLASS_TEMPLATE.prompt({"country": "italy", "variety": "malbec"}) == "wine review : italy"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from wine_gpt.base_model import data_settings
 from wine_gpt.config import DataConfig, PretrainConfig, column_name
 from wine_gpt.config_io import build_config
+from wine_gpt.data.text_form import SEPARATOR, TextForm, letters
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, read_record, write_json
 from wine_gpt.model_path import local_folder
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 
 # the column of the composed texts; ReviewTemplate refuses the name for any other column
 COMPOSED = "<review>"
-SEPARATOR = " : "
 
 
 @dataclass(frozen=True)
-class ReviewTemplate:
+class ReviewTemplate(TextForm):
     """The form of a corpus's texts: the prefix, the fields' values and the running text, joined by " : ".
 
     Args:
@@ -40,8 +39,6 @@ class ReviewTemplate:
         UserError: if a column has the name of the composed texts' column.
     """
 
-    prefix: str
-    fields: tuple[str, ...]
     text_field: str
 
     def __post_init__(self) -> None:
@@ -82,17 +79,6 @@ class ReviewTemplate:
         values = [pc.cast(columns[name], pa.string()) for name in self.columns]
         return pc.binary_join_element_wise(*self._prefix_parts(), *values, SEPARATOR)
 
-    def split(self, text: str) -> tuple[str, str]:
-        """Return the header of a text, the last colon included, and its running text.
-
-        A text that ends within its header has an empty running text. A value that contains " : " is read as two
-        fields, because nothing distinguishes them.
-        """
-        separators = len(self.fields) + len(self._prefix_parts())
-        header = re.match(rf"(?s:.*?{SEPARATOR.rstrip()}(?=\s|\Z)){{{separators}}}", text)
-        end = header.end() if header else len(text)
-        return text[:end], text[end:].lstrip()
-
     def parse(self, text: str) -> dict[str, str]:
         """Return a text's fields and running text by their columns' names.
 
@@ -102,26 +88,10 @@ class ReviewTemplate:
         header, running = self.split(text)
         prefix = self._prefix_parts()
         parts = [part.strip() for part in f"{header} ".split(SEPARATOR)]
-        if list(map(_letters, parts[: len(prefix)])) != list(map(_letters, prefix)):
+        if list(map(letters, parts[: len(prefix)])) != list(map(letters, prefix)):
             return {}
         parsed = dict(zip(self.fields, parts[len(prefix) : -1], strict=False))
         return {**parsed, self.text_field: running} if len(parsed) == len(self.fields) else parsed
-
-    def parse_typed(self, text: str) -> dict[str, str]:
-        """Return what :meth:`parse` does, also for a text whose header has no spaces before its colons.
-
-        It must begin with the prefix, because a running text may have colons, too.
-        """
-        parsed = self.parse(text)
-        if self.text_field in parsed or not self.prefix:
-            return parsed
-        separators = len(self.fields) + len(self._prefix_parts())
-        return self.parse(re.sub(rf"\s*{SEPARATOR.strip()}\s*", SEPARATOR, text, count=separators))
-
-    def may_begin(self, prompt: str) -> bool:
-        """Return whether a prompt agrees with the prefix as far as both go; case and white space do not count."""
-        prefix, typed = _letters(self.prefix), _letters(prompt)
-        return typed.startswith(prefix) or prefix.startswith(typed)
 
     def header_length(self, record: Mapping[str, object], tokenizer: "PreTrainedTokenizerFast") -> int:
         """Return the number of tokens of a record's header, [BOS] not counted."""
@@ -135,22 +105,6 @@ class ReviewTemplate:
         before = self._join(record, self.fields[:index], end=SEPARATOR.rstrip())
         value = self._join(record, self.fields[: index + 1])
         return _count_tokens(before, tokenizer), _count_tokens(value, tokenizer)
-
-    def value_spans(self, prompt: str) -> list[tuple[int, int]]:
-        """Return where each value in a prompt's header begins and ends, as indices of characters.
-
-        The list is empty for a prompt that does not begin with the prefix. As in :meth:`may_begin`, case and white
-        space do not count.
-        """
-        header, prefix = self.split(prompt)[0], self._prefix_parts()
-        colons = list(re.finditer(rf"\s*{SEPARATOR.strip()}(?=\s|\Z)", header))
-        starts = [0, *(colon.end() for colon in colons)]
-        ends = [*(colon.start() for colon in colons), len(header)]
-        spans = list(zip(starts, ends, strict=True))
-        typed = [_letters(header[start:end]) for start, end in spans[: len(prefix)]]
-        if typed != list(map(_letters, prefix)):
-            return []
-        return spans[len(prefix) : len(prefix) + len(self.fields)]
 
     def to_dict(self) -> JsonObject:
         """Return the content of ``review_template.json``."""
@@ -202,11 +156,7 @@ class ReviewTemplate:
         }
 
     def _join(self, record: Mapping[str, object], names: tuple[str, ...], end: str = "") -> str:
-        parts = [*self._prefix_parts(), *(_as_text(record[name]) for name in names)]
-        return SEPARATOR.join(parts) + end if parts else ""
-
-    def _prefix_parts(self) -> list[str]:
-        return self.prefix.split(SEPARATOR) if self.prefix else []
+        return self.join([_as_text(record[name]) for name in names], end)
 
 
 # the form of the class's texts
@@ -251,8 +201,3 @@ def _as_text(value: object) -> str:
 
 def _count_tokens(text: str, tokenizer: "PreTrainedTokenizerFast") -> int:
     return len(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
-
-
-def _letters(text: str) -> str:
-    """Return a text without case and white space, which encoding and decoding change."""
-    return "".join(text.lower().split())

@@ -9,7 +9,8 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.template import ReviewTemplate
-from wine_gpt.generation.generate import generate_texts, prompt_ids
+from wine_gpt.generation.generate import generate_texts
+from wine_gpt.generation.prompts import tokenize_prompts
 from wine_gpt.progress import Progress
 from wine_gpt.tokenizer.words import word_ends
 
@@ -87,7 +88,8 @@ def with_fitting_headers(
 ) -> Dataset:
     """Return the reviews whose headers leave a position for a description; the log says how many do not."""
     headers = [template.header(record) for record in _records(split, template)]
-    fitting = [index for index, ids in enumerate(prompt_ids(tokenizer, headers)) if len(ids) < positions]
+    prompts = tokenize_prompts(tokenizer, headers)
+    fitting = [index for index, prompt in enumerate(prompts) if len(prompt.ids) < positions]
     if missing := len(split) - len(fitting):
         filled = f"{missing:,} of {len(split):,} fill the model's {positions:,} positions"
         logger.warning(f"headers: {filled} and are left out")

@@ -13,17 +13,13 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
-from wine_gpt.generation.sampler import TokenSampler, guide
+from wine_gpt.generation.sampler import APPLIED, TokenSampler, guide
 
 # fields of a generation config that :func:`decode` applies, lengths by its ``limit``; if another field is set,
 # ``generate`` must be called
 SUPPORTED = {
-    "do_sample",
-    "temperature",
-    "top_k",
-    "top_p",
+    *APPLIED,
     "guidance_scale",
-    "suppress_tokens",
     "max_length",
     "max_new_tokens",
     "bos_token_id",

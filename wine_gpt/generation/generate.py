@@ -15,7 +15,7 @@ from transformers.generation.streamers import BaseStreamer
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError, one_line, require_characters
 from wine_gpt.generation.decoding import Prompts, decode, supported_config
-from wine_gpt.generation.prompts import LINE_BREAK, join, printed_prompt
+from wine_gpt.generation.prompts import LINE_BREAK, join, printed_prompt, tokenize_prompts
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.run_folder import GENERATION_CONFIG
 from wine_gpt.tokenizer.schemes import UNK, WORDS, kind_of, unit
@@ -66,7 +66,7 @@ def encode_prompts(
     """
     for prompt in prompts:
         require_characters("prompt", prompt)
-    rows = [torch.tensor(ids, dtype=torch.int64) for ids in prompt_ids(tokenizer, prompts)]
+    rows = [torch.tensor(prompt.ids, dtype=torch.int64) for prompt in tokenize_prompts(tokenizer, prompts)]
     encoded = {
         "input_ids": pad_sequence(rows, True, tokenizer.pad_token_id, "left"),
         "attention_mask": pad_sequence([torch.ones_like(row) for row in rows], True, 0, "left"),
@@ -78,14 +78,6 @@ def encode_prompts(
             f"prompt: {positions - 1:,} {units}, but the model has {limit:,} positions: at most {limit - 2:,} {units}"
         )
     return {name: tensor.to(model.device) for name, tensor in encoded.items()}
-
-
-def prompt_ids(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[list[int]]:
-    """Return the ids of each prompt, with [BOS]."""
-    typed = [printed_prompt(tokenizer, prompt) for prompt in prompts]
-    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    encoded = tokenizer(typed, split_special_tokens=True, verbose=False)["input_ids"]
-    return [ids if ids[:1] == bos else [*bos, *ids] for ids in encoded]
 
 
 def negative_prompts(
@@ -115,13 +107,10 @@ def negative_prompts(
             f"of {unit(tokenizer)} did not learn it"
         )
     ids = inputs["input_ids"].clone()
-    typed = [printed_prompt(tokenizer, prompt) for prompt in prompts]
-    encoded = tokenizer(typed, split_special_tokens=True, return_offsets_mapping=True, verbose=False)
-    for row, prompt, offsets in zip(ids, typed, encoded["offset_mapping"], strict=True):
-        values = template.value_spans(prompt)
-        hidden = [any(first < end <= last for first, last in values) for _, end in offsets]
-        # padded on the left, and the tokenizer may not add [BOS]
-        row[len(row) - len(hidden) :][torch.tensor(hidden, device=row.device)] = tokenizer.unk_token_id
+    for row, prompt in zip(ids, tokenize_prompts(tokenizer, prompts), strict=True):
+        hidden = prompt.hide(template.value_spans(prompt.text), tokenizer.unk_token_id)
+        # padded on the left
+        row[len(row) - len(hidden) :] = torch.tensor(hidden)
     return {"negative_prompt_ids": ids, "negative_prompt_attention_mask": inputs["attention_mask"]}
 
 

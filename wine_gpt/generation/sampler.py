@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+# the fields of a generation config that :class:`TokenSampler` applies
+APPLIED = {"do_sample", "temperature", "top_k", "top_p", "suppress_tokens"}
 # the top_k of ``generate`` if a generation config sets none
 DEFAULT_TOP_K = 50
 # chosen by the lengths of guided and real reviews: benchmarks/RESULTS.md, "Guidance"
@@ -55,7 +57,7 @@ class TokenSampler:
         """Prepare the warpers.
 
         Args:
-            config: its ``do_sample``, ``temperature``, ``top_k``, ``top_p`` and ``suppress_tokens`` are applied.
+            config: its :data:`APPLIED` fields are used.
             device: the logits' device.
             generator: a generator on that device; None is torch's global generator.
         """

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.command_names import sibling_command
 from wine_gpt.config import ZERO_GPU
+from wine_gpt.data import text_form
 from wine_gpt.data.reviews import Reviews, texts
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.ngram_index import build_index
@@ -72,7 +73,7 @@ REQUIREMENTS = "requirements.txt"
 # the demo's sources
 SPACE = bundled("space")
 # modules of the package that the demo imports
-SHARED_MODULES = tuple(Path(str(module.__file__)) for module in (explorer_files, prompts, sampler, words))
+SHARED_MODULES = tuple(Path(str(module.__file__)) for module in (explorer_files, prompts, sampler, text_form, words))
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,7 @@ class SimilarityIndex:
         """
         if not 1 <= k <= len(self.reviews):
             raise UserError(f"k: {k:,} is no number from 1 to {len(self.reviews):,}, the number of training reviews")
-        parsed = self.template.parse_typed(text)
-        description = parsed.get(self.template.text_field, "" if parsed else text)
+        description = self.template.running_text(text)
         require_known_word(self.model, description)
         similarities = self.embeddings @ encode(self.model, [description])[0]
         nearest = np.argsort(-similarities, kind="stable")[:k].tolist()
