@@ -249,6 +249,14 @@ class Backend:
         }
         return re.sub("{text}|{such_as}|{values}", lambda found: values[found[0]], description)
 
+    @property
+    def guidances(self) -> tuple[float, float]:
+        """The least and the largest guidance; a guidance of 1 is none.
+
+        A model of characters or byte-pair tokens has none, because it did not learn the [UNK] that hides the values.
+        """
+        return validation.GUIDANCES if self._ready().unit == "word" else (1.0, 1.0)
+
     # ---- the page ---------------------------------------------------------------------------------------------------
 
     def write(
@@ -284,7 +292,7 @@ class Backend:
             top_p=engine.top_p if top_p is None else validation.number("top_p", top_p, *validation.TOP_PS),
             length=self.length if length is None else validation.whole("length", length, 1, self.length),
             seed=secrets.randbits(32) if seed is None else validation.whole("seed", seed, *validation.SEEDS),
-            guidance=1.0 if guidance is None else validation.number("guidance", guidance, *validation.GUIDANCES),
+            guidance=1.0 if guidance is None else validation.number("guidance", guidance, *self.guidances),
         )
         request = Request(encoded, settings, validation.choice(f"{side}model", model, self.adapters))
         ids: tuple[int, ...] = ()

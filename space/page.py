@@ -268,10 +268,10 @@ def _temperature(engine: Engine) -> gr.Slider:
 
 
 def _guidance(backend: Backend) -> gr.Slider:
-    low, high = validation.GUIDANCES
+    low, high = backend.guidances
     texts = {"label": t("guidance"), "info": t("guidance_info")}
     # without fields there are no values to follow
-    return gr.Slider(low, high, 1, step=0.25, visible=bool(backend.template.fields), **texts)
+    return gr.Slider(low, high, 1, step=0.25, visible=bool(backend.template.fields) and low < high, **texts)
 
 
 def _seed() -> tuple[gr.Number, gr.Checkbox]:
@@ -309,7 +309,7 @@ def _opened(
             engine.temperature if "prompt" in link else temperature,
         ),
         "top_p": (lambda given: validation.number("top_p", float(given), *validation.TOP_PS), engine.top_p),
-        "guidance": (lambda given: validation.number("guidance", float(given), *validation.GUIDANCES), 1),
+        "guidance": (lambda given: validation.number("guidance", float(given), *backend.guidances), 1),
         "length": (lambda given: validation.whole("length", float(given), 1, backend.length), backend.length),
         "seed": (lambda given: validation.whole("seed", float(given), *validation.SEEDS), 1),
     }

@@ -345,6 +345,16 @@ def test_copies_are_found_in_any_text_by_the_words_of_the_index(tmp_path: Path, 
     assert (check.words, len(check.run)) == (len(class_words(text)), 12)
 
 
+def test_a_model_that_did_not_learn_unknown_words_is_not_guided(tmp_path: Path) -> None:
+    train_toy(tmp_path / "characters", "characters", positions=300, epochs=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINE_GPT_MODEL", str(tmp_path / "characters"))
+        demo = Backend()
+    assert next(demo.write("wine review : italy :", length=1)).ids
+    with pytest.raises(UserFacingError, match="guidance: must be a number from 1 to 1"):
+        next(demo.write("wine review : italy :", guidance=2, length=1))
+
+
 @pytest.mark.parametrize("damage", ["cut", "format", "bits", "hashes", "reviews"])
 def test_a_damaged_index_is_reported(demo_model: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / FILE
