@@ -24,7 +24,7 @@ USAGES = {
     "train-tokenizer": "usage: wine-gpt train-tokenizer [FILE.yaml] [--section.setting value ...]",
     "generate": "usage: wine-gpt generate [-h]",
     "ask": "usage: wine-gpt ask [-h] --review TEXT --question TEXT [--choices A,B,C] DIR",
-    "similar": "usage: wine-gpt similar [-h] --text TEXT [-k K] RUN",
+    "similar": "usage: wine-gpt similar [-h] --text TEXT [-k K] [--data.path FILE]",
     "explore": "usage: wine-gpt explore [-h] [--port PORT] [--no_browser] RUN",
     "publish": "usage: wine-gpt publish [-h] --repo ORG/NAME",
     "quickstart": "usage: wine-gpt quickstart [-h]",

@@ -265,7 +265,7 @@ def test_an_adapters_copies_are_measured_without_transformers_slow_loop(
     work: Path, adapters: list[SubsetMetrics], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(*arguments: object) -> None:
-        raise AssertionError(arguments)
+        raise AssertionError("the loop of transformers")
 
     monkeypatch.setattr("wine_gpt.generation.generate._generate", slow)
     monkeypatch.setattr(LanguageModeling, "sample", lambda objective, seed: [])

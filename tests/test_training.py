@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from wine_gpt import progress
 from wine_gpt.config import TrainingConfig
 from wine_gpt.data.batching import Indices, collate
-from wine_gpt.errors import UserError
+from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.scoring import score
@@ -26,6 +26,7 @@ from wine_gpt.training import checkpoint, resume
 from wine_gpt.training.objective import LanguageModeling
 from wine_gpt.training.resume import STEP_VERSION, describe_mismatch
 from wine_gpt.training.schedule import learning_rate
+from wine_gpt.training.signals import GracefulShutdown
 from wine_gpt.training.step import GlobalBatch, StepLoss
 from wine_gpt.training.trainer import Trainer
 
@@ -263,14 +264,19 @@ def read_late(trained: Trainer) -> Trainer:
 
 
 class NoWaiting(TorchDispatchMode):
-    """Fails at a call for which the host would wait for a GPU: a value, or a size that depends on values."""
+    """Fails at a call for which the host would wait for a GPU: a value, or a size that depends on values.
+
+    Args:
+        more: further calls at which it fails.
+    """
+
+    def __init__(self, *more: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.waiting = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default, *more)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
-        assert func not in WAITING, func
+        assert func not in self.waiting, func
         return func(*args, **(kwargs or {}))
-
-
-WAITING = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
 
 
 @pytest.mark.parametrize("settings", [{"micro_batches": 1}, {"micro_batches": 3}, {"character_ngrams": True}], ids=str)
@@ -300,6 +306,22 @@ def test_late_losses_change_no_result_and_a_step_waits_for_nothing(
         assert resumed.run().curve == states[1].curve
         expected = everything(late)
         assert all(torch.equal(tensor, expected[name]) for name, tensor in everything(resumed).items())
+
+
+def test_several_processes_look_for_signals_without_waiting_for_the_queued_step(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = read_late(make_trainer(tmp_path, tokenizer, splits))
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    shutdown = GracefulShutdown()
+    # torch.tensor copies a Python value from pageable memory, for which the host waits until the queued step is done
+    with NoWaiting(torch.ops.aten.lift_fresh.default):
+        late._stop_if_signaled(shutdown)
+        shutdown.signal = 15
+        late._stop_if_signaled(shutdown)
+    # the signal that was gathered in the step before
+    with pytest.raises(RunInterrupted):
+        late._stop_if_signaled(shutdown)
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
