@@ -232,7 +232,8 @@ def _stage_model(publication: Publication, run: RunRecord, target: Path, prompt:
     run.template.save(target)
     (target / CONFIG).write_text(run.config_yaml(name), encoding="utf-8")
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
-    write_json(target / METRICS, run.metrics.to_dict())
+    # the settings are in the config
+    write_json(target / METRICS, dataclasses.replace(run.metrics, settings=None).to_dict())
     write_json(target / NOTEBOOK, model_notebook(name, publication.revision, prompt))
     if run.evaluation:
         (target / EVALUATION).mkdir(exist_ok=True)
