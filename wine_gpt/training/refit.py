@@ -55,14 +55,13 @@ def _require_tested(folder: Path) -> RunMetrics:
 def _settings(config: RefitConfig, tested: TestedRun) -> PretrainConfig:
     """Return the tested run's settings with the refit's epochs, tokenizer and folder."""
     of_run = parse_config(PretrainConfig, [str(tested.folder / run_folder.CONFIG)])
-    moved = {name: value for name, value in dataclasses.asdict(config.data).items() if value is not None}
     epochs = tested.metrics.training.best_epoch
     assert epochs is not None
     # "." and ".." do not name the run's folder
     folder = tested.folder if tested.folder.name.strip(".") else tested.folder.resolve()
     return dataclasses.replace(
         of_run,
-        data=dataclasses.replace(of_run.data, **moved),
+        data=config.data.apply_to(of_run.data),
         tokenizer=dataclasses.replace(of_run.tokenizer, path=str(tested.folder)),
         # the explorer shows each epoch's validation loss, which a refit has not
         training=dataclasses.replace(of_run.training, epochs=epochs, keep_epochs=False),
