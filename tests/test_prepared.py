@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset
+from support.refused import refused
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig, PretrainConfig, TokenizerConfig
@@ -110,6 +112,17 @@ def test_trainings_that_start_at_the_same_time_train_one_tokenizer(
         first, second = pool.map(lambda _: prepare(CONFIG, True, lambda report: None), range(2))
     assert len(trained) == 1
     assert fingerprint(first.tokenizer) == fingerprint(second.tokenizer) == fingerprint(trained[0])
+
+
+def test_a_tokenizer_whose_ids_have_gaps_is_refused(cache: Path, tmp_path: Path) -> None:
+    words = {word: index for index, word in enumerate(("[PAD]", "[UNK]", "wine", "[BOS]", "[EOS]"))}
+    core = Tokenizer(models.BPE({**words, "review": 9}, [], unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[BOS]", "eos_token": "[EOS]"}
+    PreTrainedTokenizerFast(tokenizer_object=core, **special).save_pretrained(tmp_path)
+    config = PretrainConfig(data=DataConfig(path="sample"), tokenizer=TokenizerConfig(path=str(tmp_path)))
+    message = refused(prepare, config, True, lambda report: None)
+    assert f"{tmp_path} has 6 words and the id 9: the ids must have no gaps" in message
 
 
 def test_an_error_in_the_child_process_is_raised_here_after_the_report(cache: Path) -> None:
