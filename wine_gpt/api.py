@@ -70,7 +70,8 @@ R = TypeVar("R")
 FLAG = re.compile(r"(?<![\w-])--(no-)?([a-z]\w*(?:\.\w+)*)")
 # the flags that are keyword arguments too; an error may also name flags of other programs, such as hf
 KEYWORDS = {
-    *("choices", "dry_run"),
+    "choices",
+    "dry_run",
     *(key for config in (DistillConfig, FinetuneConfig, ScoreConfig) for key, _ in leaf_types(config)),
     *(field.name for field in dataclasses.fields(Publication)),
 }

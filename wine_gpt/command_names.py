@@ -5,8 +5,6 @@ import shlex
 import sys
 from pathlib import Path
 
-import psutil
-
 from wine_gpt.processes import has_launcher
 
 
@@ -37,6 +35,9 @@ def launcher_command() -> list[str]:
     """Return the command line of the launcher, of which this process's arguments are the end; empty without one."""
     if not has_launcher():
         return []
+    # imported here, because only launched processes need it
+    import psutil
+
     try:
         _, *words = psutil.Process(os.getppid()).cmdline()
     # another user's process, or one that has just ended

@@ -61,10 +61,13 @@ def usable_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """Return the config's tokenizer, or the trained one, with the length that fits the model."""
     path = config.tokenizer.path
-    tokenizer = trained() if path is None else load_tokenizer(path)
-    words, highest = len(tokenizer), max(tokenizer.get_vocab().values())
-    if highest >= words:
-        raise UserError(f"tokenizer: {path} has {words:,} words and the id {highest:,}: the ids must have no gaps")
+    if path is None:
+        tokenizer = trained()
+    else:
+        tokenizer = load_tokenizer(path)
+        words, highest = len(tokenizer), max(tokenizer.get_vocab().values())
+        if highest >= words:
+            raise UserError(f"tokenizer: {path} has {words:,} words and the id {highest:,}: the ids must have no gaps")
     # a prompt that transformers truncates to this length leaves one position for a generated word
     tokenizer.model_max_length = config.model.block_size - 1
     return tokenizer
