@@ -25,12 +25,12 @@
 # %pip install -q "wine_gpt[evaluation,adapters,similarity]"
 
 # %% [markdown] lang="en"
-# Change this cell only for other data. `DATA = "kaggle"` downloads the class's 130,000 real reviews (`%pip install kagglehub` first); a file
+# To use other data, change only the next cell. `DATA = "kaggle"` downloads the class's 130,000 real reviews (`%pip install kagglehub` first); a file
 # name reads another file with the same columns. For real reviews `CONFIG = "base.yaml"` is the model to publish, and `"class.yaml"` has the
 # class's dimensions. `RUN` is the folder of the trained model, `TEXTS` the number of reviews that section 10 writes. A GPU is used if there
 # is one.
 # %% [markdown] lang="es"
-# Para otros datos cambia solo esta celda. `DATA = "kaggle"` descarga las 130 000 reseñas reales de la clase (antes, `%pip install kagglehub`);
+# Para usar otros datos, cambia solo la celda siguiente. `DATA = "kaggle"` descarga las 130 000 reseñas reales de la clase (antes, `%pip install kagglehub`);
 # un nombre de archivo lee otro archivo con las mismas columnas. Para reseñas reales, `CONFIG = "base.yaml"` es el modelo que se publica y
 # `"class.yaml"` tiene las dimensiones de la clase. `RUN` es la carpeta del modelo entrenado y `TEXTS`, el número de reseñas que escribe la
 # sección 10. Si hay una GPU, se usa.
