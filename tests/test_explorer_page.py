@@ -267,6 +267,29 @@ def test_the_bars_are_the_distribution_of_transformers_with_the_sliders_settings
         assert not any(counts[kept:])
 
 
+def test_a_low_temperature_leaves_each_word_its_rank_and_its_probability_before_it(
+    opened: Open, tokenizer: PreTrainedTokenizerFast, eager: PreTrainedModel
+) -> None:
+    prompt = f"{HEADER} it's a light-bodied, crisp wine with oak"
+    with opened({**LINK, "prompt": prompt, "temperature": 0.05}) as page:
+        ids = ids_of(page, tokenizer)
+        position = look(page, "oak")
+        logits = compute(eager, ids).logits[0, position - 1]
+        logits[eager.generation_config.suppress_tokens] = -torch.inf
+        expected, own = logits.softmax(-1), ids[position]
+        rank = int((expected > expected[own]).sum()) + 1
+        expect(page.locator(".chosen-probability")).to_have_text(
+            f"{shown(expected[own].item())} before temperature · 0.0% with these settings · rank {rank} of all words"
+        )
+        # float32 has probability 0 for most of these at that temperature
+        best = expected.topk(10)
+        names = [each.replace("[EOS]", "end of the text") for each in tokenizer.convert_ids_to_tokens(best.indices)]
+        found = figures(page, ".wide-pane .bars li:not(.rest)")
+        assert {name: before for name, (before, _) in found.items() if name in names} == dict(
+            zip(names, map(shown, best.values.tolist()), strict=True)
+        )
+
+
 def test_the_drawn_number_falls_on_the_word_that_came_out(opened: Open) -> None:
     with opened({**LINK, "temperature": 1.5}) as page:
         page.locator(".words .word:not(.given)").first.click()

@@ -279,10 +279,10 @@ function drawHundred(find, text, after) {
 function choose(state, position) {
   const { settings, model, ids } = state, { suppress } = model.generation;
   const logits = logitsBefore(state, position);
-  const after = distribution(logits, { ...settings, suppress });
   const plain = distribution(logits, { suppress });
-  // any temperature keeps the order of the words
-  return { after, before: plain.before, own: after.ids.indexOf(ids[position]) };
+  // any temperature keeps the order of the words, except that a low one makes many probabilities 0 in float32
+  const after = { ...distribution(logits, { ...settings, suppress }), ids: plain.ids };
+  return { after, before: plain.before, own: plain.ids.indexOf(ids[position]) };
 }
 
 /**
