@@ -29,7 +29,8 @@ const BYTES = { F32: 4, F16: 2, BF16: 2 };
 /**
  * Read and check a file's header.
  * @param {ByteStream} stream at the file's start
- * @returns {Promise<TensorEntry[]>} in the order of their bytes
+ * @returns {Promise<{metadata: any, entries: TensorEntry[]}>} the file's `__metadata__`, which is not checked, and the tensors
+ *   in the order of their bytes
  * @throws {ModelError} if the header is no valid one or the file is shorter than it says
  */
 export async function readHeader(stream) {
@@ -49,8 +50,8 @@ export async function readHeader(stream) {
     throw wrong("its header is not JSON");
   }
   if (typeof header !== "object" || header === null || Array.isArray(header)) throw wrong("its header is no object");
-  const entries = Object.entries(header)
-    .filter(([name]) => name !== "__metadata__")
+  const { __metadata__: metadata, ...tensors } = header;
+  const entries = Object.entries(tensors)
     .map(([name, entry]) => parseEntry(name, entry, 8 + length, wrong))
     .sort((one, other) => one.begin - other.begin || one.end - other.end);
   let end = 8 + length;
@@ -61,7 +62,7 @@ export async function readHeader(stream) {
   if (stream.size !== null && end > stream.size) {
     throw wrong(`it has ${stream.size.toLocaleString("en")} bytes, and its header describes ${end.toLocaleString("en")}`);
   }
-  return entries;
+  return { metadata, entries };
 }
 
 /**

@@ -74,7 +74,7 @@ async function* readWanted(files, shapes, onBytes) {
   for await (const stream of openShards(files)) {
     found = true;
     try {
-      const entries = await readHeader(stream);
+      const { entries } = await readHeader(stream);
       for (const entry of entries) {
         const name = entry.name.startsWith(PREFIX) ? entry.name.slice(PREFIX.length) : entry.name;
         if (!Object.hasOwn(shapes, name)) continue;

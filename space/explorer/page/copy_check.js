@@ -5,6 +5,7 @@
  * copied run of n to 2n − 2 words may be missed.
  */
 import { ModelError } from "../model_error.js";
+import { readHeader } from "../safetensors.js";
 import { blake2b } from "./blake2b.js";
 
 const FILE = "training_ngrams.safetensors", FORMAT = "wine_gpt.ngrams.v2", MOST_BYTES = 20e6;
@@ -23,28 +24,31 @@ const FILE = "training_ngrams.safetensors", FORMAT = "wine_gpt.ngrams.v2", MOST_
  * @returns {Promise<CopyIndex | null>} null if the model has none that can be read
  */
 export async function loadCopyIndex(files) {
+  /** @type {import("../model_files.js").ByteStream | undefined} */ let stream;
   try {
-    const bytes = await files.bytes(FILE, MOST_BYTES);
-    return bytes ? parse(bytes) : null;
+    stream = await files.open(FILE);
+    return stream ? await read(stream) : null;
   } catch (error) {
     // the index is optional, so that a damaged one stops nothing
-    if (error instanceof ModelError || error instanceof SyntaxError || error instanceof RangeError) return null;
+    if (error instanceof ModelError || error instanceof SyntaxError) return null;
     throw error;
+  } finally {
+    stream?.close();
   }
 }
 
 /**
- * @param {Uint8Array} bytes
- * @returns {CopyIndex | null}
+ * @param {import("../model_files.js").ByteStream} stream
+ * @returns {Promise<CopyIndex | null>}
  */
-function parse(bytes) {
-  const length = Number(new DataView(bytes.buffer).getBigUint64(0, true)), start = 8 + length;
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, start)));
-  const { format, n, hashes, bits, reviews } = JSON.parse(header?.__metadata__?.index ?? "{}");
-  const [begin, end] = header?.filter?.data_offsets ?? [];
+async function read(stream) {
+  const { metadata, entries } = await readHeader(stream), start = stream.position;
+  const filter = await stream.readAll(MOST_BYTES), entry = entries.find(({ name }) => name === "filter");
+  const { format, n, hashes, bits, reviews } = JSON.parse(metadata?.index ?? "{}") ?? {};
+  const isWhole = entry?.begin === start && entry.end === start + filter.length;
   const isCount = (/** @type {unknown} */ value, /** @type {number} */ most) => Number.isInteger(value) && /** @type {number} */ (value) > 0 && /** @type {number} */ (value) <= most;
-  const sound = format === FORMAT && begin === 0 && start + end === bytes.length && isCount(n, 100) && isCount(hashes, 64) && isCount(bits, 8 * end) && isCount(reviews, 1e12);
-  return sound ? { filter: bytes.subarray(start), n, hashes, bits, reviews } : null;
+  const sound = format === FORMAT && isWhole && isCount(n, 100) && isCount(hashes, 64) && isCount(bits, 8 * filter.length) && isCount(reviews, 1e12);
+  return sound ? { filter, n, hashes, bits, reviews } : null;
 }
 
 /**

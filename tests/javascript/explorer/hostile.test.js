@@ -109,9 +109,39 @@ test("a damaged tokenizer is named, and ids still work", async () => {
   }
 });
 
+/** An index of copies with 64 bits and changes in its header. */
+function copyIndex(changes = {}, settings = {}) {
+  const index = JSON.stringify({ format: "wine_gpt.ngrams.v2", n: 2, hashes: 3, bits: 64, reviews: 5, ...settings });
+  const content = { __metadata__: { index }, filter: { dtype: "U8", shape: [8], data_offsets: [0, 8] }, ...changes };
+  const text = Buffer.from(JSON.stringify(content)), prefix = Buffer.alloc(8);
+  prefix.writeBigUInt64LE(BigInt(text.length));
+  return Buffer.concat([prefix, text, Buffer.alloc(8)]);
+}
+
+test("an index of copies that is damaged is none", async () => {
+  const filter = { dtype: "U8", shape: [8], data_offsets: [0, 8] };
+  const read = (bytes) => loadCopyIndex(new ModelFiles({ files: [new File([bytes], "training_ngrams.safetensors")] }));
+  const { n, reviews, filter: bytes } = await read(copyIndex());
+  assert.deepEqual([n, reviews, bytes], [2, 5, new Uint8Array(8)]);
+  const damaged = {
+    "tensors that overlap": copyIndex({ filter: { ...filter, data_offsets: [0, 8] }, other: { ...filter, data_offsets: [4, 8], shape: [4] } }),
+    "an entry without a shape": copyIndex({ filter: { ...filter, shape: undefined } }),
+    "a filter that ends before the file": copyIndex({ filter: { ...filter, data_offsets: [0, 7], shape: [7] } }),
+    "no filter": copyIndex({ filter: undefined }),
+    "no metadata": copyIndex({ __metadata__: undefined }),
+    "metadata that is null": copyIndex({ __metadata__: { index: "null" } }),
+    "metadata that is no JSON": copyIndex({ __metadata__: { index: "{" } }),
+    "more bits than bytes": copyIndex({}, { bits: 65 }),
+    "a header longer than the file": Buffer.concat([Buffer.alloc(7, 255), copyIndex()]),
+    "an empty file": Buffer.alloc(0),
+  };
+  for (const name in damaged) assert.equal(await read(damaged[name]), null, name);
+});
+
 test("the download of an index of copies that is too large ends", async () => {
   let isEnded = false;
   const endless = new ReadableStream({
+    start: (controller) => controller.enqueue(new Uint8Array(copyIndex())),
     pull: (controller) => controller.enqueue(new Uint8Array(1e6)),
     cancel: () => { isEnded = true; },
   });
