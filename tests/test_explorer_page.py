@@ -507,6 +507,15 @@ def test_the_word_map_has_the_nearest_words_and_the_principal_components(
         torch.testing.assert_close(found.abs(), (left[:, :2] * values[:2]).abs(), atol=1e-3, rtol=1e-3)
 
 
+def test_another_model_has_no_marked_group(opened: Open) -> None:
+    with opened({**LINK, "tab": "map"}) as page:
+        group = page.get_by_role("button", name="Grapes")
+        group.click()
+        expect(group).to_have_attribute("aria-pressed", "true")
+        load(page, "./model/")
+        expect(group).to_have_attribute("aria-pressed", "false")
+
+
 def test_copied_spans_are_those_of_the_index_in_what_the_model_wrote(
     opened: Open, tokenizer: PreTrainedTokenizerFast, demo_model: Path
 ) -> None:
@@ -599,8 +608,7 @@ def test_another_model_ends_a_comparison(opened: Open) -> None:
         page.get_by_label("Model, if it is another one").fill("./held/")
         page.get_by_role("button", name="Write both").click()
         expect(page.locator(".compare-status")).to_have_text("Loading ./held/ …")
-        name_model(page, "./model/")
-        page.get_by_role("button", name="Load").click()
+        load(page, "./model/")
         expect(page.locator(".compare-status")).to_be_empty()
         expect(page.locator(".stop-both")).to_be_hidden()
 
@@ -609,6 +617,12 @@ def name_model(page: Page, name: str) -> None:
     """Type the name of another model."""
     page.get_by_text("Another model").click()
     page.get_by_label("Name on the Hub, or address").fill(name)
+
+
+def load(page: Page, name: str) -> None:
+    """Open another model."""
+    name_model(page, name)
+    page.get_by_role("button", name="Load").click()
 
 
 def test_a_text_with_too_many_inner_values_is_one_line_when_heads_are_measured(
@@ -638,6 +652,41 @@ def test_a_model_that_is_replaced_while_its_heads_are_measured_is_no_error(opene
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
+@pytest.mark.parametrize(
+    ("first", "held"), [("./model/", "training_ngrams.safetensors"), ("./held/", "review_template.json")]
+)
+def test_a_model_that_is_replaced_while_files_beside_it_are_read_is_no_error(
+    opened: Open, first: str, held: str
+) -> None:
+    with opened() as page:
+        for path in (held, "held/**", "next/**"):
+            page.route(f"**/{path}", lambda _: None)
+        with page.expect_request(f"**/{held}"):
+            load(page, first)
+        with page.expect_event("requestfailed", lambda request: request.url.endswith(held)):
+            page.get_by_label("Name on the Hub, or address").fill("./next/")
+            page.get_by_role("button", name="Load").click()
+        expect(page.locator(".loading-line")).to_contain_text("/next/ …")
+        expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_model_that_writes_the_text_of_the_last_one_is_looked_into(opened: Open, site: tuple[Path, str]) -> None:
+    shutil.copytree(site[0] / "model", site[0] / "greedy")
+    file = site[0] / "greedy" / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "do_sample": False}))
+    with opened({"model": "./greedy/"}) as page:
+        shown, word = text(page), page.locator(".words .word:not(.given)").first
+        word.click()
+        expect(page.locator("[data-view=next] .chosen-word")).to_be_visible()
+        load(page, "./greedy/")
+        expect(page.locator("[data-view=next] .chosen-word")).to_be_hidden()
+        written(page)
+        expect(page.locator(".status")).to_contain_text("Words written")
+        assert text(page) == shown
+        word.click()
+        expect(page.locator("[data-view=next] .chosen-word")).to_be_visible()
+
+
 def test_settings_that_are_not_applied_are_named(opened: Open, site: tuple[Path, str]) -> None:
     shutil.copytree(site[0] / "model", site[0] / "min_p")
     file = site[0] / "min_p" / "generation_config.json"
@@ -645,8 +694,7 @@ def test_settings_that_are_not_applied_are_named(opened: Open, site: tuple[Path,
     with opened({**LINK, "model": "./min_p/"}) as page:
         line = page.get_by_text("Settings of the model that are not applied here: repetition_penalty, min_p.")
         expect(line).to_be_visible()
-        name_model(page, "./model/")
-        page.get_by_role("button", name="Load").click()
+        load(page, "./model/")
         expect(page.locator(".model-name")).to_have_text("model")
         expect(line).to_have_count(0)
 

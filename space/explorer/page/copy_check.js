@@ -29,8 +29,8 @@ export async function loadCopyIndex(files) {
     stream = await files.open(FILE);
     return stream ? await read(stream) : null;
   } catch (error) {
-    // the index is optional, so that a damaged one stops nothing
-    if (error instanceof ModelError || error instanceof SyntaxError) return null;
+    // the index is optional, so that a damaged one stops nothing, and another model ends the download
+    if (files.signal?.aborted || error instanceof ModelError || error instanceof SyntaxError) return null;
     throw error;
   } finally {
     stream?.close();

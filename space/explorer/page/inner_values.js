@@ -7,24 +7,20 @@ const NEED_INNER = new Set(["lens", "heads", "scores", "guess"]);
 
 /** @param {import("./store.js").Store} store */
 export function keepInnerValues(store) {
-  let computed = "";
-  store.watch(["ids", "switchedOff", "writing"], ({ inner }) => {
-    if (inner) {
-      computed = "";
-      store.set({ inner: null });
-    }
+  /** Whether they were asked for since the text or the heads changed. */ let isAsked = false;
+  store.watch(["ids", "switchedOff", "writing"], () => {
+    isAsked = false;
+    store.set({ inner: null });
   });
   store.watch(["ids", "switchedOff", "writing", "chosen", "tab", "surprise", "model"], async (state) => {
     const { model, ids, switchedOff } = state;
-    if (!model || !isNeeded(state)) return;
-    const wanted = JSON.stringify([ids, switchedOff]);
-    if (computed === wanted) return;
-    computed = wanted;
+    if (!model || isAsked || !isNeeded(state)) return;
+    isAsked = true;
     const isCurrent = () => store.state.model === model && store.state.ids === ids && store.state.switchedOff === switchedOff;
     try {
       const found = await model.forward(ids, { switchedOff });
       if (isCurrent() && isNeeded(store.state)) store.set({ inner: found });
-      else if (isCurrent()) computed = "";
+      else if (isCurrent()) isAsked = false;
     } catch (error) {
       if (isCurrent()) store.set({ problem: /** @type {Error} */ (error).message });
     }

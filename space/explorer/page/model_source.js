@@ -59,8 +59,8 @@ async function readTemplate(files) {
   try {
     return parseTemplate(await files.json("review_template.json", 1e5));
   } catch (error) {
-    // the template is optional, so that a damaged one stops nothing
-    if (error instanceof ModelError) return NO_TEMPLATE;
+    // the template is optional, so that a damaged one stops nothing, and another model ends the download
+    if (files.signal?.aborted || error instanceof ModelError) return NO_TEMPLATE;
     throw error;
   }
 }

@@ -42,7 +42,7 @@ export function mount(element, store, text) {
     const { model, vocabulary } = state;
     drawn = model;
     plane = null;
-    Object.assign(shown, { points: [], near: [], groups: new Map() });
+    Object.assign(shown, { points: [], near: [], groups: new Map(), group: "" });
     if (!model || !vocabulary) return;
     const placed = await placeWords(model, vocabulary, (id, label) => nameOfToken(state, text, id, label));
     if (drawn !== model) return;
