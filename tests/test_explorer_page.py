@@ -202,14 +202,39 @@ def test_a_link_writes_the_text_that_it_was_made_from(opened: Open) -> None:
         page.locator(".raw").check()
         assert text(page).startswith("▸ wine review : italy : tuscany : riesling : it ' s a")
     with opened(link) as page:
-        assert link_of(page) == link
         assert text(page) == shown
+        page.locator(".surprise").check()
+        expect(page).to_have_url(re.compile("surprise=1"))
+        assert link_of(page) == {**link, "surprise": "1"}
     with opened({**LINK, "temperature": "hot", "tab": "__proto__", "ids": "1.x"}) as page:
         expect(page.get_by_role("alert")).to_have_text(
             "The link has invalid settings, which are ignored: temperature, tab, ids."
         )
         page.goto(f"{page.url.split('?')[0]}?ids=999999.20.30")
         expect(page.get_by_role("alert")).to_have_text("The link has invalid settings, which are ignored: ids.")
+
+
+def test_a_slider_that_is_dragged_leaves_one_link(opened: Open) -> None:
+    with opened() as page:
+        page.locator(".words .word:not(.given)").first.click()
+        expect(page).to_have_url(re.compile("word="))
+        # as Safari, which allows 100 changes of the address in 30 seconds
+        page.evaluate("""() => {
+            let left = 3;
+            const replace = history.replaceState.bind(history);
+            history.replaceState = (...args) => {
+                if (!left--) throw new DOMException("too many changes of the address", "SecurityError");
+                replace(...args);
+            };
+            const slider = document.querySelector("input.temperature");
+            for (let step = 0; step <= 30; step++) {
+                slider.value = step / 20;
+                slider.dispatchEvent(new Event("input"));
+            }
+        }""")
+        expect(page.locator(".temperature-value")).to_have_text("1.5")
+        expect(page).to_have_url(re.compile("temperature=1.5&"))
+        expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_words_come_one_at_a_time_and_the_link_keeps_them(opened: Open) -> None:
@@ -391,6 +416,7 @@ def test_a_head_that_is_off_changes_the_surprise_as_in_transformers(
         effect = page.locator('[data-key="1.0"] .head-effect')
         expect(effect).to_have_text(f"{after - before:+.3f}".replace("-", "−"))
         expect(page.locator('[data-key="1.1"] .head-effect')).not_to_be_empty()
+        expect(page).to_have_url(re.compile("off=1.0"))
         page.reload()
         written(page)
         assert text(page) == first
@@ -810,7 +836,8 @@ def test_a_link_of_dropped_files_names_neither_another_model_nor_their_ids(opene
         written(page)
         page.get_by_role("button", name="Draw again").click()
         expect(page.locator("[data-view=next] .chosen-word")).to_be_visible()
-        settle(page)
+        page.locator(".surprise").check()
+        expect(page).to_have_url(re.compile("surprise=1"))
         assert {"model", "ids"} & link_of(page).keys() == set()
         assert (link_of(page)["prompt"], link_of(page)["lang"]) == ("1 20 30", "en")
 

@@ -28,6 +28,8 @@ const store = new Store(emptyState());
 const find = finder(document);
 // the Gradio app shows this page in a frame; only a parent of the same origin has a frameElement
 const inGradioApp = window.frameElement !== null;
+/** Milliseconds from a change of the state to that of the page's address. */
+const LINK_DELAY = 250;
 /** @type {AbortController | undefined} */ let loading;
 
 start();
@@ -186,14 +188,22 @@ function linkLanguages() {
 
 /** Keep the state in the page's address, so that a reload and the back button return to it. */
 function keepLink() {
-  store.watch(["begun", "settings", "writing", "ids", "chosen", "tab", "layer", "head", "surprise", "switchedOff"], ({ writing, begun }) => {
-    if (writing || begun === null) return;
-    const link = addressOf(store.state, location.href);
-    if (link === location.href) return;
-    history.replaceState(null, "", link);
-    // a Space's page on the Hub is a frame, and the Hub copies its query string into the visitor's address bar
-    if (parent !== window && !inGradioApp) parent.postMessage({ queryString: new URL(link).search.slice(1), hash: "" }, "https://huggingface.co");
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
+  store.watch(["begun", "settings", "writing", "ids", "chosen", "tab", "layer", "head", "surprise", "switchedOff"], () => {
+    clearTimeout(timer);
+    // once the state is at rest, because browsers limit how often the address changes: Safari throws an error
+    timer = setTimeout(updateLink, LINK_DELAY);
   });
+}
+
+function updateLink() {
+  const { writing, begun } = store.state;
+  if (writing || begun === null) return;
+  const link = addressOf(store.state, location.href);
+  if (link === location.href) return;
+  history.replaceState(null, "", link);
+  // a Space's page on the Hub is a frame, and the Hub copies its query string into the visitor's address bar
+  if (parent !== window && !inGradioApp) parent.postMessage({ queryString: new URL(link).search.slice(1), hash: "" }, "https://huggingface.co");
 }
 
 function takeDroppedFiles() {
