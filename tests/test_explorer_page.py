@@ -263,6 +263,22 @@ def test_words_come_one_at_a_time_and_the_link_keeps_them(opened: Open) -> None:
         expect(page.locator(".word.chosen")).to_have_attribute("data-position", shared["word"])
 
 
+def test_a_new_word_leaves_the_older_ones_as_they_are(opened: Open) -> None:
+    with opened({**LINK, "length": 5}) as page:
+        page.wait_for_function("() => document.getAnimations().every(({ playState }) => playState === 'finished')")
+        page.evaluate("""() => {
+            const isFading = (word) => word.getAnimations().some(({ playState }) => playState !== "finished");
+            const older = [...document.querySelectorAll(".words .word")];
+            window.fading = [];
+            new MutationObserver(() => fading.push(older.filter(isFading).length)).observe(
+                document.querySelector(".text-card"), { attributeFilter: ["data-state"] },
+            );
+        }""")
+        page.get_by_role("button", name="Next word").click()
+        page.wait_for_function("() => fading.length > 1")
+        assert set(page.evaluate("fading")) == {0}
+
+
 def test_the_bars_are_the_distribution_of_transformers_with_the_sliders_settings(
     opened: Open, tokenizer: PreTrainedTokenizerFast, eager: PreTrainedModel
 ) -> None:
