@@ -667,6 +667,15 @@ def load(page: Page, name: str) -> None:
     page.get_by_role("button", name="Load").click()
 
 
+def test_a_compared_text_has_the_space_after_an_unknown_word(opened: Open) -> None:
+    with opened({"prompt": "it's a light-blorp", "temperature": 0, "length": 3, "tab": "compare"}) as page:
+        line = "it's a light-blorp riesling : it"
+        expect(page.locator(".words")).to_contain_text(line)
+        page.locator(".left-temperature").fill("0")
+        page.get_by_role("button", name="Write both").click()
+        expect(page.locator(".left-text")).to_contain_text(line)
+
+
 def test_a_text_with_too_many_inner_values_is_one_line_when_heads_are_measured(
     opened: Open, site: tuple[Path, str]
 ) -> None:

@@ -44,6 +44,17 @@ export function distribution(logits, { temperature = 1, topK = 0, topP = 1, supp
 }
 
 /**
+ * @param {Distribution} distribution
+ * @param {number} count
+ * @param {number} own rank of the text's token
+ * @returns {number[]} the ranks of so many of the most probable tokens, and that of the text's
+ */
+export function likeliestRanks({ ids }, count, own) {
+  const ranks = Array.from({ length: Math.min(count, ids.length) }, (_, rank) => rank);
+  return own < ranks.length ? ranks : [...ranks, own];
+}
+
+/**
  * Return the rank, an index into `ids`, of the token that a number draws.
  * @param {Distribution} distribution
  * @param {number} u in [0, 1)

@@ -199,16 +199,26 @@ async function extend(store, { seed, skip, most }) {
  * @param {() => boolean} [isCurrent] whether the text is still wanted
  */
 async function append(store, added, isCurrent = () => true) {
-  const { vocabulary, ids: before } = store.state;
+  const { vocabulary, ids: before, words } = store.state;
   if (!vocabulary) return;
   const ids = [...before, ...added.map(({ id }) => id)];
-  const labels = await vocabulary.labels(ids.slice(before.length));
-  const pieces = await vocabulary.pieces(ids, before.length);
+  const written = await writtenWords(vocabulary, words, ids);
   if (!isCurrent() || store.state.ids !== before) return;
+  const marked = written.map((word, at) => ({ ...word, taken: added[at].taken }));
+  store.set({ ids, words: [...words, ...marked], draws: [...store.state.draws, ...added.map(({ draw }) => draw)] });
+}
+
+/**
+ * @param {import("./store.js").Vocabulary} vocabulary
+ * @param {Word[]} words of the first ids
+ * @param {number[]} ids
+ * @returns {Promise<Word[]>} the words of the other ids, which the model wrote
+ */
+export async function writtenWords(vocabulary, words, ids) {
+  const from = words.length, labels = await vocabulary.labels(ids.slice(from)), pieces = await vocabulary.pieces(ids, from);
   // unknown words are missing in the decoded text, and with them the space after them
-  if (before.length && added.length && !store.state.words[before.length - 1].known && /^[\p{L}\p{N}]/u.test(pieces[0])) pieces[0] = ` ${pieces[0]}`;
-  const words = pieces.map((text, at) => ({ text, label: labels[at], known: true, taken: added[at].taken }));
-  store.set({ ids, words: [...store.state.words, ...words], draws: [...store.state.draws, ...added.map(({ draw }) => draw)] });
+  if (words.at(-1)?.known === false && /^[\p{L}\p{N}]/u.test(pieces[0] ?? "")) pieces[0] = ` ${pieces[0]}`;
+  return pieces.map((text, at) => ({ text, label: labels[at], known: true }));
 }
 
 /**

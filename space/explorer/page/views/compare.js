@@ -9,7 +9,7 @@ import { nameOfWord } from "../names.js";
 import { isAllowed } from "../policy.js";
 import { isMark, shownWords } from "../shown_words.js";
 import { isLoaded } from "../store.js";
-import { promptOf } from "../writing.js";
+import { promptOf, writtenWords } from "../writing.js";
 
 const MARKED = 5, LEAST_DIFFERENCE = 0.01;
 
@@ -142,8 +142,7 @@ async function writeSide(find, settings, name, model, vocabulary, signal) {
   const { topK, topP, seed, length } = settings, temperature = find(`.${name}-temperature`).valueAsNumber;
   const { ids, words } = await promptOf(vocabulary, model.generation.bos, find(`.${name}-prompt`).value);
   const written = await model.generate(ids, { temperature, topK, topP, seed, maxNewTokens: length, signal });
-  const all = [...ids, ...written.ids], pieces = await vocabulary.pieces(all, ids.length), labels = await vocabulary.labels(written.ids);
-  const added = pieces.map((piece, at) => ({ text: piece, label: labels[at], known: true }));
+  const all = [...ids, ...written.ids], added = await writtenWords(vocabulary, words, all);
   return { model, vocabulary, temperature, ids: all, given: ids.length, words: [...words, ...added] };
 }
 

@@ -2,7 +2,7 @@
 import { ModelError } from "../../model_error.js";
 import { ModelFiles } from "../../model_files.js";
 import { loadRemoteModel } from "../../remote_model.js";
-import { distribution, surprises } from "../../sampling.js";
+import { distribution, likeliestRanks, surprises } from "../../sampling.js";
 import { fillRow, finder, make, makeItem } from "../dom.js";
 import { logitsBefore, meanSurprise } from "../inner_values.js";
 import { nameOfToken, nameOfWord } from "../names.js";
@@ -255,9 +255,8 @@ async function readIndex(source) {
  */
 async function nextWords(state, text, position) {
   const { model, ids, vocabulary } = state;
-  const { ids: ranked, before } = distribution(logitsBefore(state, position), { suppress: model.generation.suppress });
-  const ranks = Array.from({ length: Math.min(SHOWN, ranked.length) }, (_, rank) => rank), own = ranked.indexOf(ids[position]);
-  if (own >= ranks.length) ranks.push(own);
+  const found = distribution(logitsBefore(state, position), { suppress: model.generation.suppress });
+  const { ids: ranked, before } = found, own = ranked.indexOf(ids[position]), ranks = likeliestRanks(found, SHOWN, own);
   const labels = await vocabulary.labels(ranks.map((rank) => ranked[rank]));
   return ranks.map((rank, at) => ({ name: nameOfToken(state, text, ranked[rank], labels[at]), probability: before[rank], isOwn: rank === own }));
 }

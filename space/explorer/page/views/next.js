@@ -1,5 +1,5 @@
 /** Why this word: the distribution that it was drawn from, the drawn number, and the attention to earlier words. */
-import { distribution, draw } from "../../sampling.js";
+import { distribution, draw, likeliestRanks } from "../../sampling.js";
 import { fillRow, fillSelect, finder, make, makeButton, makeItem } from "../dom.js";
 import { logitsBefore } from "../inner_values.js";
 import { nameOfToken, nameOfWord } from "../names.js";
@@ -123,7 +123,7 @@ function mountDistribution(find, store, text) {
       return;
     }
     choice = choose(state, chosen);
-    const { after } = choice, current = ++drawing, ranks = shownRanks(choice);
+    const { after } = choice, current = ++drawing, ranks = likeliestRanks(after, SHOWN, choice.own);
     const number = numberOf(state, chosen), drawnRank = number === null ? 0 : draw(after, number);
     const labels = await state.vocabulary.labels([...ranks, drawnRank].map((rank) => after.ids[rank]));
     if (current !== drawing) return;
@@ -164,12 +164,6 @@ function drawHead(find, state, text, { after, before, own }) {
   ].join(" · ");
   find(".back").disabled = chosen <= 1;
   find(".forward").disabled = chosen >= state.ids.length - 1;
-}
-
-/** @returns {number[]} the ranks of the likeliest words, and that of the text's word */
-function shownRanks(/** @type {Choice} */ { after, own }) {
-  const ranks = Array.from({ length: Math.min(SHOWN, after.ids.length) }, (_, rank) => rank);
-  return own < ranks.length ? ranks : [...ranks, own];
 }
 
 /**
