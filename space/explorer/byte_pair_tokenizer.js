@@ -6,7 +6,8 @@ import { VocabularyTokenizer } from "./vocabulary_tokenizer.js";
 
 /** GPT-2's words, with the space before them, in each of which pairs are merged. \p{White_Space} is the \s of tokenizers. */
 const WORDS = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
-const PLAIN = { dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null, fuse_unk: false, byte_fallback: false, ignore_merges: false };
+/** Settings of a BPE model that must be off. */
+const SWITCHES = new Set(["dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges"]);
 
 /** @typedef {import("./tokenizer.js").TextTokenizer} TextTokenizer */
 
@@ -26,7 +27,7 @@ const PLAIN = { dropout: null, unk_token: null, continuing_subword_prefix: null,
  */
 export function bytePairTokenizer(json, config) {
   const { type, vocab, merges, ...rest } = json?.model ?? {}, { add_prefix_space: prefix, use_regex: divides } = json?.pre_tokenizer ?? {};
-  const isPlain = Object.entries(rest).every(([name, value]) => Object.hasOwn(PLAIN, name) && !value);
+  const isPlain = Object.entries(rest).every(([name, value]) => SWITCHES.has(name) && !value);
   const isByteLevel = json?.pre_tokenizer?.type === "ByteLevel" && prefix === false && divides !== false && json.decoder?.type === "ByteLevel";
   const normalize = parseNormalizer(json?.normalizer);
   if ((type !== "BPE" && type !== undefined) || !isPlain || !isByteLevel || !normalize) return undefined;

@@ -46,9 +46,7 @@ export function mount(element, store, text, { load, loadFiles }) {
     seed.value = settings.seed;
   });
   store.watch(["model", "template"], ({ model, template }) => {
-    for (const each of element.querySelectorAll("form:first-of-type button, form:first-of-type textarea")) {
-      /** @type {any} */ (each).disabled = !model && !each.closest(".model-form");
-    }
+    for (const each of find("form").querySelectorAll("button, textarea")) each.disabled = !model;
     if (model) length.max = model.config.positions;
     const words = form(template);
     find(".hint").textContent = model?.tokenizerProblem ? text("prompt_ids", { problem: model.tokenizerProblem })
