@@ -43,7 +43,7 @@ export function bytePairTokenizer(json, config) {
 /** @implements {TextTokenizer} */
 class BytePairTokenizer extends VocabularyTokenizer {
   #parts;
-  /** @type {Map<string, number[]>} the ids of each word that was read */ #known = new Map();
+  /** @type {Map<string, number[]>} the ids of each word that was read */ #cache = new Map();
   wordLevel = false;
   unit = /** @type {const} */ ("token");
 
@@ -74,7 +74,7 @@ class BytePairTokenizer extends VocabularyTokenizer {
 
   /** @returns {number[]} the ids of a word: the pair with the lowest rank is merged, the first of equal ones, until none is left */
   #merge(/** @type {string} */ word) {
-    const found = this.#known.get(word);
+    const found = this.#cache.get(word);
     if (found) return found;
     const { vocabulary, ranks } = this.#parts;
     // a byte that the vocabulary lacks is left out, as by tokenizers
@@ -87,7 +87,7 @@ class BytePairTokenizer extends VocabularyTokenizer {
       tokens.splice(best, 2, tokens[best] + tokens[best + 1]);
     }
     const ids = tokens.map((token) => /** @type {number} */ (vocabulary.get(token)));
-    this.#known.set(word, ids);
+    this.#cache.set(word, ids);
     return ids;
   }
 }

@@ -4,7 +4,7 @@
  * Fields and defaults are those of transformers' GPT2Config; what it ignores for a GPT2LMHeadModel is ignored here.
  */
 import { ACTIVATIONS } from "./activations.js";
-import { ModelError, shown } from "./model_error.js";
+import { ModelError, printable } from "./model_error.js";
 
 /** The largest number of parameters: 4 GB in float32, about what a browser gives to a page. */
 export const MOST_PARAMETERS = 1e9;
@@ -77,7 +77,7 @@ export function parseConfig(json) {
   const activation = fields.activation_function ?? "gelu_new";
   if (typeof activation !== "string" || !Object.hasOwn(ACTIVATIONS, activation)) {
     throw new ModelError(
-      `config.json: the explorer has no activation_function “${shown(activation)}”; it has ${Object.keys(ACTIVATIONS).join(", ")}`,
+      `config.json: the explorer has no activation_function “${printable(activation)}”; it has ${Object.keys(ACTIVATIONS).join(", ")}`,
     );
   }
   const base = flag(fields, "scale_attn_weights", true) ? headWidth ** -0.5 : 1;
@@ -134,10 +134,10 @@ export function parseGenerationConfig(json, configJson, config) {
 /** @param {Record<string, any>} fields */
 function refuseOtherModels(fields) {
   const type = fields.model_type ?? "gpt2";
-  if (type !== "gpt2") throw new ModelError(`the explorer runs GPT-2 models, and this model is a “${shown(type)}”`);
+  if (type !== "gpt2") throw new ModelError(`the explorer runs GPT-2 models, and this model is a “${printable(type)}”`);
   const [architecture] = [fields.architectures ?? []].flat();
   if (architecture !== undefined && !["GPT2LMHeadModel", "GPT2Model", "GPT2DoubleHeadsModel"].includes(architecture)) {
-    throw new ModelError(`the explorer runs GPT2LMHeadModel, and this model is a “${shown(architecture)}”`);
+    throw new ModelError(`the explorer runs GPT2LMHeadModel, and this model is a “${printable(architecture)}”`);
   }
   if (flag(fields, "add_cross_attention", false)) {
     throw new ModelError("config.json: the explorer has no cross-attention (add_cross_attention)");
@@ -205,7 +205,7 @@ function integer(fields, name, ifAbsent, least, most, file = "config.json") {
 function number(fields, name, ifAbsent, least, most, file = "config.json") {
   const value = field(fields, name) ?? ifAbsent;
   if (typeof value !== "number" || !(value >= least && value <= most)) {
-    throw new ModelError(`${file}: ${name} must be a number from ${least} to ${most}, not ${shown(value)}`);
+    throw new ModelError(`${file}: ${name} must be a number from ${least} to ${most}, not ${printable(value)}`);
   }
   return value;
 }
@@ -218,6 +218,6 @@ function number(fields, name, ifAbsent, least, most, file = "config.json") {
  */
 function flag(fields, name, ifAbsent) {
   const value = field(fields, name) ?? ifAbsent;
-  if (typeof value !== "boolean") throw new ModelError(`config.json: ${name} must be true or false, not ${shown(value)}`);
+  if (typeof value !== "boolean") throw new ModelError(`config.json: ${name} must be true or false, not ${printable(value)}`);
   return value;
 }

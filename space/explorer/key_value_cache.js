@@ -32,7 +32,7 @@ export class KeyValueCache {
   reserve(positions) {
     const { width, positions: most } = this.config;
     if (this.layers[0].keys.length >= positions * width) return;
-    // twice as many, so that a growing text is seldom copied
+    // double the capacity, so that a growing text is rarely copied
     const size = Math.min(2 * positions, most) * width;
     for (const layer of this.layers) {
       layer.keys = grown(layer.keys, size);

@@ -12,13 +12,13 @@ export class ModelError extends Error {
  * @param {unknown} value
  * @returns {string}
  */
-export function shown(value) {
-  const line = written(value).slice(0, 1000).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ");
+export function printable(value) {
+  const line = asText(value).slice(0, 1000).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ");
   return line.length > 60 ? `${line.slice(0, 60)}…` : line;
 }
 
 /** @param {unknown} value */
-function written(value) {
+function asText(value) {
   if (typeof value === "string") return value;
   if (typeof value !== "object" || value === null) return String(value);
   // nested deeply enough, a value can't be written without an overflow of the stack

@@ -4,14 +4,14 @@
  * A file is one GET request. Only to skip what is not needed, or to resume after a lost connection, a range is asked
  * for; a server without ranges then sends the file from its start again.
  */
-import { ModelError, shown } from "./model_error.js";
+import { ModelError, printable } from "./model_error.js";
 
 export const HUB = "https://huggingface.co";
 /** Milliseconds without a byte after which a download has failed. */
-const PATIENCE = 60_000;
-const RETRIES = 3;
+const READ_TIMEOUT = 60_000;
+const MAX_RETRIES = 3;
 /** Milliseconds before the first retry; before the second it is twice as many, before the third three times. */
-const PAUSE = 1000;
+const RETRY_DELAY = 1000;
 /** Fewer bytes than these are read and discarded, because a request takes as long as reading them. */
 const SKIP = 2 ** 20;
 /** Bytes of the buffer that a download fills again and again, because a new one for each chunk would be as much garbage as the file. */
@@ -45,7 +45,7 @@ export function parseSource(text, revision, base) {
   } else if (/^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(name) && name.length <= 200) {
     return revision ? { hub: name, revision } : { hub: name };
   }
-  throw new ModelError(`“${shown(name)}” is no model: type organization/name as on the Hub, or an address`);
+  throw new ModelError(`“${printable(name)}” is no model: type organization/name as on the Hub, or an address`);
 }
 
 /** @param {URL} url */
@@ -131,7 +131,7 @@ export class ModelFiles {
   async #openRemote(address, name, start) {
     const headers = start ? { Range: `bytes=${start}-` } : undefined;
     const request = fetch(address, { headers, signal: this.signal, credentials: "omit", referrerPolicy: "no-referrer" });
-    const response = await within(request, name).catch((error) => {
+    const response = await withTimeout(request, name).catch((error) => {
       if (error instanceof ModelError || this.signal?.aborted) throw error;
       throw new ModelError(`can't reach ${new URL(address).host} for ${name} of ${this.name}: try again, or check the address`);
     });
@@ -302,16 +302,16 @@ export class ByteStream {
     for (let failures = 0; !this.#chunk.length; ) {
       try {
         this.#reader ??= await this.#reopen();
-        const chunk = await within(this.#reader.read(), this.name);
+        const chunk = await withTimeout(this.#reader.read(), this.name);
         if (!chunk) return undefined;
         // discard what is skipped, and what a server without ranges sends again
         this.#chunk = chunk.subarray(this.#position - this.#received);
         this.#received += chunk.length;
       } catch (error) {
         if (this.signal?.aborted) throw error;
-        if (++failures > RETRIES) throw error instanceof ModelError ? error : this.#lost();
+        if (++failures > MAX_RETRIES) throw error instanceof ModelError ? error : this.#lost();
         this.close();
-        await new Promise((resolve) => setTimeout(resolve, PAUSE * failures));
+        await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY * failures));
       }
     }
     const piece = this.#chunk.subarray(0, most);
@@ -339,12 +339,12 @@ export class ByteStream {
  * @param {Promise<T>} promise
  * @param {string} name
  * @returns {Promise<T>} the promise's value
- * @throws {ModelError} after {@link PATIENCE}
+ * @throws {ModelError} after {@link READ_TIMEOUT}
  */
-async function within(promise, name) {
+async function withTimeout(promise, name) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new ModelError(`nothing came of ${name} for ${PATIENCE / 1000} seconds: try again`)), PATIENCE);
+    timer = setTimeout(() => reject(new ModelError(`nothing came of ${name} for ${READ_TIMEOUT / 1000} seconds: try again`)), READ_TIMEOUT);
   });
   try {
     return await Promise.race([promise, late]);

@@ -4,7 +4,7 @@
  * Format: https://huggingface.co/docs/safetensors, section "Format".
  */
 import { areFinite } from "./linear_algebra.js";
-import { ModelError, shown } from "./model_error.js";
+import { ModelError, printable } from "./model_error.js";
 
 /** @typedef {import("./model_files.js").ByteStream} ByteStream */
 
@@ -56,7 +56,7 @@ export async function readHeader(stream) {
     .sort((one, other) => one.begin - other.begin || one.end - other.end);
   let end = 8 + length;
   for (const entry of entries) {
-    if (entry.begin < end) throw wrong(`the bytes of ${shown(entry.name)} overlap with another tensor's`);
+    if (entry.begin < end) throw wrong(`the bytes of ${printable(entry.name)} overlap with another tensor's`);
     end = entry.end;
   }
   if (stream.size !== null && end > stream.size) {
@@ -78,11 +78,11 @@ function parseEntry(name, entry, start, wrong) {
   const valid =
     typeof dtype === "string" && Array.isArray(shape) && shape.every(isCount) && Array.isArray(offsets) &&
     offsets.length === 2 && offsets.every(isCount) && offsets[0] <= offsets[1];
-  if (!valid) throw wrong(`the entry of ${shown(name)} is malformed`);
+  if (!valid) throw wrong(`the entry of ${printable(name)} is malformed`);
   const [begin, end] = offsets;
   const size = shape.reduce((product, count) => product * count, Object.hasOwn(BYTES, dtype) ? BYTES[dtype] : NaN);
   if (size !== end - begin && !Number.isNaN(size)) {
-    throw wrong(`${shown(name)} has the shape ${shown(shape)} in ${dtype} and ${(end - begin).toLocaleString("en")} bytes`);
+    throw wrong(`${printable(name)} has the shape ${printable(shape)} in ${dtype} and ${(end - begin).toLocaleString("en")} bytes`);
   }
   return { name, dtype, shape, begin: start + begin, end: start + end };
 }
@@ -99,7 +99,7 @@ function parseEntry(name, entry, start, wrong) {
 export async function readTensor(stream, entry, isTransposed, onBytes) {
   const { dtype, begin, end, name, shape } = entry;
   if (!Object.hasOwn(BYTES, dtype)) {
-    throw new ModelError(`${stream.name}: ${shown(name)} is of type ${shown(dtype)}; the explorer reads F32, F16 and BF16`);
+    throw new ModelError(`${stream.name}: ${printable(name)} is of type ${printable(dtype)}; the explorer reads F32, F16 and BF16`);
   }
   stream.skipTo(begin);
   const columns = shape[shape.length - 1], values = new Float32Array((end - begin) / BYTES[dtype]);
@@ -109,7 +109,7 @@ export async function readTensor(stream, entry, isTransposed, onBytes) {
     const read = bytes.subarray(0, Math.min(most, rows - row) * columns * BYTES[dtype]);
     await stream.read(read, (count) => onBytes?.(count, BYTES[dtype]));
     const piece = widen(read, dtype);
-    if (!areFinite(piece)) throw new ModelError(`${stream.name}: ${shown(name)} has values that are NaN or infinite`);
+    if (!areFinite(piece)) throw new ModelError(`${stream.name}: ${printable(name)} has values that are NaN or infinite`);
     if (isTransposed) placeTransposed(piece, row, columns, values, rows);
     else values.set(piece, row * columns);
   }

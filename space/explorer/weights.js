@@ -1,5 +1,5 @@
 /** Load a GPT-2's weights, whole or sharded, into the layout that the forward pass reads. */
-import { ModelError, shown } from "./model_error.js";
+import { ModelError, printable } from "./model_error.js";
 import { readHeader, readTensor } from "./safetensors.js";
 
 /**
@@ -80,7 +80,7 @@ async function* readWanted(files, shapes, onBytes) {
         if (!Object.hasOwn(shapes, name)) continue;
         if (entry.shape.join() !== shapes[name].join()) {
           throw new ModelError(
-            `${stream.name}: ${name} has the shape ${shown(entry.shape)}; config.json says ${shown(shapes[name])}`,
+            `${stream.name}: ${name} has the shape ${printable(entry.shape)}; config.json says ${printable(shapes[name])}`,
           );
         }
         yield [name, await readTensor(stream, entry, isConv1D(name), onBytes)];

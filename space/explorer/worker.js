@@ -6,7 +6,7 @@
  * side limits in time. Arrays are moved, not copied.
  */
 import { loadModel } from "./gpt2.js";
-import { ModelError, shown } from "./model_error.js";
+import { ModelError, printable } from "./model_error.js";
 
 const TOKENIZER = "tokenizer.";
 
@@ -58,7 +58,7 @@ function postBusy(tokenizerIsBusy) {
 function describe(method, error) {
   if (error instanceof ModelError) return error.message;
   // a hostile tokenizer.json makes the library fail in many ways
-  if (method.startsWith(TOKENIZER)) return `this model's tokenizer can't read the text (${shown(String(error))})`;
+  if (method.startsWith(TOKENIZER)) return `this model's tokenizer can't read the text (${printable(String(error))})`;
   console.error(error);
   return `the explorer failed: ${error}`;
 }

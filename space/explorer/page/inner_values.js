@@ -62,15 +62,15 @@ export function attentionRow({ inner, ids }, row, layer, head) {
 }
 
 /** @type {WeakMap<object, Float32Array>} */
-const known = new WeakMap();
+const surpriseCache = new WeakMap();
 
 /**
  * @param {import("./store.js").ComputedState} state
  * @returns {Float32Array} the surprise of each token after the first, in nats, (ids − 1)
  */
 export function surprisesOf({ inner, ids }) {
-  const found = known.get(inner) ?? surprises(inner.logits, ids);
-  known.set(inner, found);
+  const found = surpriseCache.get(inner) ?? surprises(inner.logits, ids);
+  surpriseCache.set(inner, found);
   return found;
 }
 
