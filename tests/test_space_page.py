@@ -168,8 +168,8 @@ def test_copied_words_and_unknown_words_are_named(opened: Open) -> None:
         assert page.locator("#notes img").count() == 0
         page.locator("#prompt textarea").fill(HEADER)
         write(page)
-        expect(page.locator("#notes")).to_contain_text(re.compile(r"216 training reviews: 12 of \d+ words"))
-        expect(page.locator("#notes")).to_contain_text("copied run of 23 words or more")
+        expect(page.locator("#notes")).to_contain_text(re.compile(r"216 training texts: 12 of the \d+ words"))
+        expect(page.locator("#notes")).to_contain_text("copied passage of 23 words or more")
 
 
 def test_a_spanish_phone_in_the_dark(opened: Open) -> None:
