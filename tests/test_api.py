@@ -77,6 +77,13 @@ print([name for name in ("torch", "datasets") if name in sys.modules])
     assert shown.splitlines() == [str(wine_gpt.__all__), "[]"]
 
 
+def test_training_a_tokenizer_keeps_that_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="holds a run, whose model needs its own tokenizer: name another output_dir"):
+        wine_gpt.train_tokenizer(tmp_path)
+    assert not (tmp_path / "tokenizer.json").exists()
+
+
 def test_completion_offers_the_functions() -> None:
     assert set(wine_gpt.__all__) <= set(dir(wine_gpt))
     with pytest.raises(AttributeError, match="has no attribute 'pretrian'"):

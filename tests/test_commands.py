@@ -305,12 +305,26 @@ def test_training_a_tokenizer_reads_a_config_of_pretraining(
     wine_gpt: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("own.yaml").write_text("inherit: base.yaml\ntokenizer: {vocab_size: 50}\noutput_dir: runs/own\n")
-    assert wine_gpt("train-tokenizer", "own.yaml")[0] == 0
-    assert Path("runs/tokenizer/tokenizer.json").exists()
-    assert not Path("runs/own").exists()
+    for inherited in ("inherit: base.yaml\n", ""):
+        Path("own.yaml").write_text(f"{inherited}tokenizer: {{vocab_size: 50}}\noutput_dir: runs/own\n")
+        assert wine_gpt("train-tokenizer", "own.yaml")[0] == 0
+        assert Path("runs/tokenizer/tokenizer.json").exists()
+        assert not Path("runs/own").exists()
     Path("own.yaml").write_text("modle: {n_layer: 2}")
     assert "unknown key modle.n_layer" in wine_gpt("train-tokenizer", "own.yaml")[2]
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "config.json", "checkpoints/step-00000010/manifest.json"])
+def test_training_a_tokenizer_keeps_that_of_a_run(wine_gpt: Command, tmp_path: Path, name: str) -> None:
+    for file in ("tokenizer.json", name):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("{}", encoding="utf-8")
+    code, _, stderr = wine_gpt("train-tokenizer", "--output_dir", str(tmp_path))
+    assert (code, stderr) == (
+        2,
+        f"error: {tmp_path} holds a run, whose model needs its own tokenizer: name another --output_dir\n",
+    )
+    assert (tmp_path / "tokenizer.json").read_text(encoding="utf-8") == "{}"
 
 
 def test_make_refuses_an_old_python_in_one_line(tmp_path: Path) -> None:

@@ -52,7 +52,6 @@ from wine_gpt.publishing import Publication, PublishResult
 from wine_gpt.publishing.hub import StagedRepo
 from wine_gpt.publishing.publish import dry_run as _dry_run
 from wine_gpt.publishing.publish import publish as _publish
-from wine_gpt.run_folder import require_writable
 from wine_gpt.tasks.classification import ClassifierMetrics
 from wine_gpt.tasks.classification import classify as _classify
 from wine_gpt.tasks.embedding import EmbeddingMetrics
@@ -60,6 +59,7 @@ from wine_gpt.tasks.embedding import finetune_embeddings as _finetune_embeddings
 from wine_gpt.tasks.questions import Answer, answer_question, read_question
 from wine_gpt.tasks.similarity import SimilarReview, find_similar
 from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
+from wine_gpt.tokenizer.files import require_tokenizer_folder
 from wine_gpt.training import FinishedRun
 from wine_gpt.training.accelerator import restored_generators, restored_state
 from wine_gpt.training.pretrain import pretrain as _pretrain
@@ -133,7 +133,7 @@ def train_tokenizer(output_dir: StrPath | None = None, **settings: object) -> Pr
     """
     config = config_from_settings(TokenizerRunConfig, _with_data_path(settings))
     if output_dir is not None:
-        require_writable(Path(output_dir))
+        require_tokenizer_folder(Path(output_dir))
     reviews = _load_reviews(config.data)
     chosen = config.tokenizer
     tokenizer = train_on_reviews(reviews.splits["train"], config.data, chosen.vocab_size, chosen.kind)

@@ -393,7 +393,7 @@ class TokenizerRunConfig:
 
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    # folder of the tokenizer; a config of pretraining names its run's folder, which is not used
+    # folder of the tokenizer; a config names its run's folder, which is not used
     output_dir: str = "runs/tokenizer"
 
     def __post_init__(self) -> None:

@@ -164,9 +164,7 @@ def _read_part(name: str, types: Types, whole_class: type | None) -> Settings:
     if whole_class is None:
         return read_config_file(name, types)
     values = read_config_file(name, {**dict(leaf_types(whole_class)), **types})
-    if set(values) <= set(types):
-        return values
-    # settings outside of the sections, such as output_dir, are those of the other run
+    # settings outside of the sections, such as output_dir, are those of the run
     return {key: value for key, value in values.items() if key in types and "." in key}
 
 

@@ -20,11 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         TokenizerRunConfig, arguments, name="train-tokenizer", description=__doc__, whole_class=PretrainConfig
     )
     from wine_gpt.data.reviews import load_reviews
-    from wine_gpt.run_folder import require_writable
     from wine_gpt.tokenizer import save_tokenizer, train_on_reviews
+    from wine_gpt.tokenizer.files import require_tokenizer_folder
     from wine_gpt.tokenizer.schemes import unit
 
-    require_writable(Path(config.output_dir))
+    require_tokenizer_folder(Path(config.output_dir))
     reviews = load_reviews(config.data)
     print(reviews.report)
     tokenizer = train_on_reviews(

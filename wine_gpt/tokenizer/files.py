@@ -12,7 +12,15 @@ from wine_gpt.base_model import data_settings, recorded_vocabulary, tokenizer_se
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_json, write_json
 from wine_gpt.model_path import OPTIONAL_TOKENIZER_FILES, SLOW_TOKENIZER, local_folder
-from wine_gpt.run_folder import CONFIG, METRICS, TOKENIZER, TOKENIZER_CONFIG
+from wine_gpt.run_folder import (
+    CHECKPOINTS,
+    CONFIG,
+    METRICS,
+    MODEL_CONFIG,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    require_writable,
+)
 from wine_gpt.tokenizer.schemes import SCHEMES, WORDS, Scheme, begin_with_bos, build_core, scheme_of, stages
 
 # the special tokens that our tokenizers have, by their names in transformers
@@ -62,6 +70,18 @@ def _has_other_pre_tokenizer(run: str | Path, tokenizer: PreTrainedTokenizerFast
         return False
     scheme = Scheme(settings.get("tokenizer.kind", WORDS), data_settings(run).get("data.line_breaks", False))
     return stages(tokenizer.backend_tokenizer)[2] != stages(build_core(scheme))[2]
+
+
+def require_tokenizer_folder(folder: Path) -> None:
+    """Check that a trained tokenizer can be saved to a folder, and would not replace that of a model.
+
+    Raises:
+        UserError: if the folder can't be written, or holds a model or a run.
+    """
+    for name in (METRICS, MODEL_CONFIG, CHECKPOINTS):
+        if (folder / name).exists():
+            raise UserError(f"{folder} holds a run, whose model needs its own tokenizer: name another --output_dir")
+    require_writable(folder)
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:
