@@ -394,6 +394,28 @@ def test_each_line_of_a_text_file_is_a_text(tmp_path: Path) -> None:
 
 def test_a_long_first_line_of_a_text_file_is_cut_like_any_other(tmp_path: Path) -> None:
     # csv refuses cells of more than 131,072 characters by default, in the search for a header too
+@pytest.mark.parametrize("kind", ["saved", "in memory"])
+def test_a_class_of_a_dataset_is_read_by_its_name(tmp_path: Path, kind: str) -> None:
+    label = datasets.ClassLabel(names=["dry", "sweet"])
+    features = datasets.Features(label=label, text=datasets.Value("string"))
+    numbers = {"label": [0, 1, -1, None], "text": ["a", "b", "c", "d"]}
+    data = datasets.Dataset.from_dict(numbers, features=features)
+    settings = {**TEXTS, "prompt_fields": ["label"], "text_field": "text"}
+    if kind == "saved":
+        data.save_to_disk(tmp_path / "saved")
+        rows = load(tmp_path / "saved", **settings)
+    else:
+        rows = rows_of(api.load_reviews(data, **settings))
+    assert [row[COMPOSED] for row in rows] == ["dry : a", "sweet : b"]
+
+
+def test_a_column_of_a_dataset_that_parquet_lacks_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    data = datasets.Dataset.from_list([{"note": "a b", "more": {}, "tags": ["x"]}])
+    assert [row["note"] for row in rows_of(api.load_reviews(data, text_field="note", **TEXTS))] == ["a b"]
+    assert "column 'more' of the Dataset is left out: its values are neither texts nor numbers" in caplog.text
+    assert "'tags'" not in caplog.text
+
+
     csv.field_size_limit(131_072)
     settings = {"text_field": "line", "max_characters": 1000, **TEXTS}
     path = save(tmp_path / "a.txt", f"{'long, ' * 30_000}\n{'x' * 200_000}\n".encode())

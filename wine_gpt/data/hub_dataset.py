@@ -4,7 +4,10 @@ from pathlib import Path
 
 import datasets
 import httpx2
-from datasets import Dataset, DatasetDict
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import ClassLabel, Dataset, DatasetDict, Features
+from datasets.naming import camelcase_to_snakecase
 from huggingface_hub import HfApi
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -72,7 +75,19 @@ def read_dataset(data: Dataset, name: str, columns: RequestedColumns) -> Batches
     """Yield the requested columns of a dataset in memory or on disk."""
     chosen = columns.choose(data.column_names, name)
     for table in data.select_columns(list(chosen.values())).with_format("arrow").iter(BATCH_ROWS):
-        yield from table.rename_columns(list(chosen)).combine_chunks().to_batches()
+        named = with_class_names(table, data.features)
+        yield from named.rename_columns(list(chosen)).combine_chunks().to_batches()
+
+
+def with_class_names(table: pa.Table, features: Features) -> pa.Table:
+    """Return a dataset's table with the names of classes in place of their numbers; -1, no class, becomes null."""
+    for index, column in enumerate(table.column_names):
+        feature = features[column]
+        if isinstance(feature, ClassLabel):
+            numbers = table.column(index)
+            known = pc.if_else(pc.less(numbers, 0), pa.scalar(None, numbers.type), numbers)
+            table = table.set_column(index, column, pc.take(pa.array(feature.names, pa.string()), known))
+    return table
 
 
 def _require_access(config: DataConfig, name: str) -> None:
@@ -88,15 +103,20 @@ def _require_access(config: DataConfig, name: str) -> None:
     except RevisionNotFoundError as error:
         raise UserError(f"{name} has no revision {config.revision!r}") from error
     # an id that the Hub does not allow is a ValueError, and so is an answer that is no JSON, as of a login page
-    except (HfHubHTTPError, ValueError) as error:
-        reason = f"can't be loaded: {one_line(error)}"
-        raise UserError(f"{name} {reason}; if you meant a file, no file has that name") from error
-    except httpx2.HTTPError as error:
-        if not _is_cached(config.path):
-            reason = f"the Hub can't be reached: {one_line(error)}"
-            raise UserError(f"{name}: {reason}; if you meant a file, no file has that name") from error
+    except (httpx2.HTTPError, ValueError) as error:
+        is_refused = isinstance(error, ValueError) or (isinstance(error, HfHubHTTPError) and _is_refusal(error))
+        if not is_refused and _is_cached(config.path):
+            return
+        reason = " can't be loaded" if is_refused else ": the Hub can't be reached"
+        raise UserError(f"{name}{reason}: {one_line(error)}; if you meant a file, no file has that name") from error
+
+
+def _is_refusal(error: HfHubHTTPError) -> bool:
+    """Return whether the Hub refuses a request, and is neither overloaded nor limits the rate of requests."""
+    return error.response.status_code < 500 and error.response.status_code != 429
 
 
 def _is_cached(repository: str) -> bool:
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / repository.replace("/", "___")
-    return folder.is_dir()
+    owner, name = repository.split("/")
+    # as datasets names the folder
+    return (Path(datasets.config.HF_DATASETS_CACHE) / f"{owner}___{camelcase_to_snakecase(name)}").is_dir()

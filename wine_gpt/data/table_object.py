@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict
 
 from wine_gpt.data.columns import REMOVED
-from wine_gpt.data.hub_dataset import all_splits
+from wine_gpt.data.hub_dataset import all_splits, with_class_names
 from wine_gpt.errors import LONE_SURROGATE, UserError, one_line
 from wine_gpt.files import make_folder, write_atomically
 
@@ -34,10 +34,8 @@ def save_table(data: Dataset | DatasetDict | pd.DataFrame) -> Path:
     """
     stream = io.BytesIO()
     try:
-        if isinstance(data, pd.DataFrame):
-            pq.write_table(_arrow_table(data), stream)
-        else:
-            all_splits(data).to_parquet(stream)
+        table = _table_of_frame(data) if isinstance(data, pd.DataFrame) else _table_of_dataset(all_splits(data))
+        pq.write_table(table, stream)
         content = stream.getvalue()
         name = hashlib.blake2b(content, digest_size=12).hexdigest()
         path = _tables() / type(data).__name__ / f"{name}.parquet"
@@ -58,7 +56,16 @@ def _tables() -> Path:
     return Path(datasets.config.HF_DATASETS_CACHE).absolute() / "wine_gpt" / "tables"
 
 
-def _arrow_table(frame: pd.DataFrame) -> pa.Table:
+def _table_of_dataset(data: Dataset) -> pa.Table:
+    """Return a dataset's table without the columns that Parquet can't hold, because no text may need them."""
+    table = with_class_names(data.with_format("arrow")[:], data.features)
+    left_out = [column.name for column in table.schema if not _is_writable(column.type)]
+    for label in left_out:
+        _warn_of_column(label, "Dataset")
+    return table.drop_columns(left_out)
+
+
+def _table_of_frame(frame: pd.DataFrame) -> pa.Table:
     """Convert a data frame column by column, because a column that no text needs must not be an error."""
     index = {name for name in frame.index.names if name is not None}
     if index and not index & set(frame.columns):
@@ -66,7 +73,7 @@ def _arrow_table(frame: pd.DataFrame) -> pa.Table:
     labels = [str(label) for label in frame.columns]
     arrays = [_arrow_array(frame.iloc[:, position]) for position in range(len(labels))]
     for label in (label for label, array in zip(labels, arrays, strict=True) if array is None):
-        logger.warning("data: column %r of the DataFrame is left out: its values are neither texts nor numbers", label)
+        _warn_of_column(label, "DataFrame")
     kept = {position: array for position, array in enumerate(arrays) if array is not None}
     return pa.Table.from_arrays(list(kept.values()), [labels[position] for position in kept])
 
@@ -75,19 +82,30 @@ def _arrow_array(values: pd.Series) -> pa.Array | pa.ChunkedArray | None:
     """Convert a column, other values than Parquet's to texts; none if they have no text form."""
     try:
         array = pa.array(values, from_pandas=True)
-        # raises for types that Parquet lacks
-        pq.write_table(pa.table({"values": array.slice(0, 0)}), io.BytesIO())
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         pass
     else:
         # of a period, an interval or a UUID, Arrow stores numbers and bytes
-        if not isinstance(array.type, pa.BaseExtensionType):
+        if _is_writable(array.type) and not isinstance(array.type, pa.BaseExtensionType):
             return array
     present = values.notna()
     if not all(map(_has_text, values[present])):
         return None
     texts = [str(value) if there else None for value, there in zip(values, present, strict=True)]
     return pa.array([text and LONE_SURROGATE.sub(REMOVED, text) for text in texts], pa.string())
+
+
+def _is_writable(type_: pa.DataType) -> bool:
+    """Return whether Parquet can hold a column of a type."""
+    try:
+        pq.write_table(pa.schema([("values", type_)]).empty_table(), io.BytesIO())
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def _warn_of_column(label: str, table: str) -> None:
+    logger.warning("data: column %r of the %s is left out: its values are neither texts nor numbers", label, table)
 
 
 def _has_text(value: object) -> bool:
