@@ -35,13 +35,12 @@ from wine_gpt.data.file_kinds import (
     refuse_unreadable,
 )
 from wine_gpt.data.kaggle import KAGGLE_FILES
+from wine_gpt.data.text_formats import LINES_SUFFIX, TABLE_SUFFIXES
 from wine_gpt.errors import UserError, one_line
 
 CHUNK = 1 << 20
 # how deep archives and compressed files may be nested in each other
 MAX_DEPTH = 4
-TABLE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet")
-LINES_SUFFIX = ".txt"
 # files about a dataset that lie beside its data
 METADATA = ("dataset-metadata.json", "dataset_info.json", "dataset_infos.json", "croissant.json", "datapackage.json")
 OWN_CODECS: dict[str, Callable[[IO[bytes]], object]] = {
@@ -124,7 +123,8 @@ class DataFile:
         """Yield the data files in this one: itself, decompressed, or an archive's members.
 
         Args:
-            member: the name of a member of the archive, or a pattern such as ``*.csv``; none chooses the only one.
+            member: the name of a member of the archive, or a pattern such as ``*.csv``; None takes the archive's only
+                data file.
             depth: the number of archives around this file.
 
         Raises:

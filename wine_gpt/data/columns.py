@@ -23,7 +23,7 @@ BATCH_ROWS = 8192
 REMOVED = "\0"
 # keys of a field's metadata: how many values a reader made null because they are nested, and the first of them
 UNREAD, UNREAD_EXAMPLE = b"unread", b"unread_example"
-# key of a batch's metadata: how many lines a reader skipped because they repeat the header or are drawn
+# key of a batch's metadata: how many lines a reader skipped because they repeat the header or are rule lines
 SKIPPED = b"skipped"
 # the value of a folder such as country=…, in which the column is null
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -40,7 +40,7 @@ class RequestedColumns:
     Attributes:
         required: texts are composed of these columns.
         optional: these columns may be missing.
-        separator: the character between the columns of a CSV file; none finds it in the header.
+        separator: the character between the columns of a CSV file; None detects it from the header.
         constants: the columns that a file need not have, because its path names their value for all records.
     """
 
@@ -74,7 +74,7 @@ class RequestedColumns:
             raise UserError(f"{name}: {self._missing(missing, found, advice)}")
         return {column: source for column, source in chosen if column not in doubled}
 
-    def of_path(self, name: str) -> "RequestedColumns":
+    def with_path_values(self, name: str) -> "RequestedColumns":
         """Return the columns for a file whose folders may name values, as Hive's and Spark's ``country=Italy``."""
         pairs = [part.partition("=") for part in re.split(r"[/\\:]", name)[:-1]]
         named = {column_name(unquote(key)): unquote(value) for key, equals, value in pairs if equals}

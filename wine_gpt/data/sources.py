@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import glob
+import logging
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -10,12 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 from datasets import Dataset
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.archives import LINES_SUFFIX, TABLE_SUFFIXES, DataFile, select_data
+from wine_gpt.data.archives import DataFile, select_data
 from wine_gpt.data.columns import Batches, RequestedColumns
-from wine_gpt.data.csv_format import parse_csv
 from wine_gpt.data.file_kinds import (
     ARCHIVE_SUFFIXES,
     COMPRESSED_SUFFIXES,
@@ -24,22 +25,16 @@ from wine_gpt.data.file_kinds import (
     not_of_suffix,
 )
 from wine_gpt.data.hub_dataset import is_saved_dataset, load_hub_dataset, load_saved_dataset, read_dataset
-from wine_gpt.data.json_format import parse_json, parse_json_lines
 from wine_gpt.data.kaggle import KAGGLE_FILES, download_from_kaggle
 from wine_gpt.data.parquet_format import read_parquet
 from wine_gpt.data.table_object import table_name
 from wine_gpt.data.text_file import TextFile
-from wine_gpt.data.text_lines import parse_text_lines
+from wine_gpt.data.text_formats import LINES_SUFFIX, TABLE_SUFFIXES, TEXT_FORMATS
 from wine_gpt.errors import UserError
 from wine_gpt.run_folder import is_hub_id
 
-TEXT_FORMATS = {
-    ".json": parse_json,
-    ".jsonl": parse_json_lines,
-    ".ndjson": parse_json_lines,
-    **dict.fromkeys((".csv", ".tsv", ".tab"), parse_csv),
-    LINES_SUFFIX: parse_text_lines,
-}
+logger = logging.getLogger(__name__)
+
 FORMATS = ", ".join((*TABLE_SUFFIXES, LINES_SUFFIX))
 SUFFIXES = (*TABLE_SUFFIXES, LINES_SUFFIX, *ARCHIVE_SUFFIXES, *COMPRESSED_SUFFIXES, *UNREADABLE_SUFFIXES)
 
@@ -150,19 +145,23 @@ def _file_source(
 def _read_parts(files: Sequence[DataFile], member: str | None, encoding: str, columns: RequestedColumns) -> Batches:
     """Read the parts of a dataset one after another.
 
+    The columns are those of the first part. An optional one that a later part lacks is null there.
+
     Raises:
-        UserError: if a part can't be read, or has other columns than the first.
+        UserError: if a part can't be read, or lacks a required column.
     """
     first: tuple[str, list[str]] | None = None
     for part in (content for file in _without_empty_parts(files) for content in file.content(member)):
-        named = columns.of_path(part.name)
+        named = columns.with_path_values(part.name)
+        unread: list[str] = []
         for batch in map(named.add_constants, _read_file(part, encoding, named)):
             first = first or (part.name, batch.schema.names)
-            if difference := set(first[1]) ^ set(batch.schema.names):
-                raise UserError(
-                    f"{part.name}: differs from {first[0]} in column {', '.join(sorted(difference))}; "
-                    "the parts of a dataset must have the same columns"
-                )
+            if not unread and (unread := [name for name in batch.schema.names if name not in first[1]]):
+                shown = ", ".join(unread)
+                logger.warning("%s: column %s is not read, because %s lacks it", part.name, shown, first[0])
+            for column in first[1]:
+                if column not in batch.schema.names:
+                    batch = batch.append_column(column, pa.nulls(batch.num_rows, pa.string()))
             yield batch.select(first[1])
 
 
