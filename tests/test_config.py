@@ -23,6 +23,7 @@ from wine_gpt.config import (
 )
 from wine_gpt.config_io import config_from_settings, leaf_types, parse_config, to_flat, to_yaml
 from wine_gpt.errors import UserError
+from wine_gpt.model_path import local_folder
 from wine_gpt.training.fitting_config import describe_fitting_config
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +54,20 @@ def test_a_saved_config_repeats_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["no", "2017", "wine review : us", "{a: b}", "1e5"])
 def test_text_is_taken_literally(text: str) -> None:
     assert parse("--data.prefix", text).data.prefix == text
+
+
+def test_a_tilde_is_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = parse("--output_dir=~/base", "--tokenizer.path", "~/words", "--resume", "~/base/checkpoints/step-1")
+    assert config.output_dir == f"{tmp_path}/base"
+    assert config.tokenizer.path == f"{tmp_path}/words"
+    assert config.resume == f"{tmp_path}/base/checkpoints/step-1"
+    assert parse("--data.prefix", "~/base").data.prefix == "~/base"
+    tuned = parse_config(FinetuneConfig, ["--base", "~/base", "--variety", "all"])
+    assert tuned.base == f"{tmp_path}/base"
+    assert parse_config(ScoreConfig, ["--model", "~/base"]).model == f"{tmp_path}/base"
+    (tmp_path / "base").mkdir()
+    assert local_folder("~/base") == tmp_path / "base"
 
 
 def test_bare_resume_means_the_newest_checkpoint() -> None:

@@ -26,6 +26,8 @@ INHERIT = "inherit"
 NOT_INHERIT = ("base", "extends", "include", "defaults")
 # flags that the saved config omits, because repeating a run must not resume or overwrite it
 STARTING_FLAGS = ("resume", "overwrite")
+# settings that name a folder or a model, in which ~ is the user's home; data.path may be other things
+FOLDERS = ("output_dir", "base", "run", "model", "tokenizer.path", "resume")
 # the values of flags without a value; a boolean flag without one is true
 BARE_FLAGS = {"resume": "latest"}
 # the commands whose settings another command may be given
@@ -124,6 +126,8 @@ def build_config(config_class: type[ConfigT], values: Settings) -> ConfigT:
     nested: Settings = {}
     for key, value in values.items():
         _require_storable(key, value)
+        if key in FOLDERS and isinstance(value, str):
+            value = os.path.expanduser(value)
         *sections, name = key.split(".")
         target = nested
         for section in sections:

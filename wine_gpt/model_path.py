@@ -67,10 +67,10 @@ def local_folder(model: str | Path, kind: Literal["model", "tokenizer"] = "model
         UserError: if it is no folder and can be no id on the Hub, the Hub has no such model or refuses it, or the Hub
             can't be reached and the files are not in its cache.
     """
+    name = os.path.expanduser(model)
     # Path.is_dir raises for a name that is too long
-    if os.path.isdir(model):
-        return Path(model)
-    name = str(model)
+    if os.path.isdir(name):
+        return Path(name)
     if not is_hub_id(name):
         raise UserError(f"{kind}: {describe_missing(name, 'a model on the Hub is named owner/name')}")
     patterns = [*TOKENIZER_FILES, *(MODEL_FILES if kind == "model" else ())]

@@ -177,7 +177,7 @@ def training_data_settings(model: str | Path, folder: Path) -> Settings:
         folder: of the model's files; see :func:`wine_gpt.model_path.local_folder`.
     """
     template = ReviewTemplate.load(folder)
-    return {**data_settings(model), **(template.settings() if template else {})}
+    return {**data_settings(os.path.expanduser(model)), **(template.settings() if template else {})}
 
 
 def require_template(run: Path, data: DataConfig) -> None:
