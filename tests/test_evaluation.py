@@ -406,7 +406,7 @@ WRONG = {
     "no folder": (["{home}/none"], "model: no such folder"),
     "no model in it": (["{home}"], "holds no model"),
     "unknown flag": (["{base}", "--text", "3"], "unknown key text; did you mean texts?"),
-    "split": (["{base}", "--split", "train"], "split is 'train': must be test or validation"),
+    "split": (["{base}", "--split", "train"], "split is 'train': must be one of test, validation"),
     "texts": (["{base}", "--texts", "0"], "texts is 0: must be at least 1"),
     "no test split": (["{base}", "--data.test_fraction", "0"], "the test split is empty: raise data.test_fraction"),
     "no such file": (["{base}", "--data.path", "{home}/none.json"], "no such file"),

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import typing
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wine_gpt.errors import UserError
@@ -28,7 +29,7 @@ FINETUNE_FILES = {
     "classify": "finetune/classify.yaml",
     "embed": "finetune/embed.yaml",
 }
-TOKENIZER_KINDS = ("words", "characters", "bpe")
+WORDS, CHARACTERS, BPE = TOKENIZER_KINDS = ("words", "characters", "bpe")
 # how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
 SPACE_SDKS = ("auto", "gradio", "static")
 # the Hub gives personal accounts two Spaces on ZeroGPU without a paid plan
@@ -53,6 +54,25 @@ def require(condition: bool, name: str, value: object, rule: str) -> None:
     """Raise a :class:`UserError` that quotes the setting and its value unless ``condition`` holds."""
     if not condition:
         raise UserError(f"config: {name} is {value!r}: {rule}")
+
+
+def require_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise a :class:`UserError` unless the value is one of the choices."""
+    require(value in choices, name, value, f"must be one of {', '.join(choices)}")
+
+
+def require_positive(section: object, prefix: str, *names: str) -> None:
+    """Raise a :class:`UserError` for the first of a section's settings that is below 1; None is not checked."""
+    for name in names:
+        value = getattr(section, name)
+        require(value is None or value >= 1, f"{prefix}{name}", value, "must be at least 1")
+
+
+def require_output(config: object) -> None:
+    """Raise a :class:`UserError` if a config names no output folder, or both resumes and overwrites a run."""
+    output_dir, resume, overwrite = (getattr(config, name, None) for name in ("output_dir", "resume", "overwrite"))
+    require(output_dir != "", "output_dir", output_dir, "name a folder")
+    require(not (resume and overwrite), "overwrite", True, "can't go together with resume")
 
 
 def require_defaults(section: "LoraConfig | ObjectiveConfig", name: str, rule: str) -> None:
@@ -149,13 +169,12 @@ class DataConfig:
         require(len(character) == 1 and character not in '"\r\n', "data.separator", self.separator, one)
         columns = [*self.prompt_fields, self.text_field]
         require(len(set(columns)) == len(columns), "data.prompt_fields", columns, "a column is named twice")
-        rule = f"must be one of {', '.join(DEDUPLICATION)}"
-        require(self.deduplicate in DEDUPLICATION, "data.deduplicate", self.deduplicate, rule)
+        require_choice("data.deduplicate", self.deduplicate, DEDUPLICATION)
         for name in ("validation_fraction", "test_fraction"):
             require(0 <= getattr(self, name) < 1, f"data.{name}", getattr(self, name), "must be in [0, 1)")
         held_out = self.validation_fraction + self.test_fraction
         require(held_out < 1, "data.validation_fraction + data.test_fraction", held_out, "must be below 1")
-        require(self.max_characters >= 1, "data.max_characters", self.max_characters, "must be at least 1")
+        require_positive(self, "data.", "max_characters")
 
     def _use_column_names(self) -> None:
         # object.__setattr__, because the dataclass is frozen
@@ -168,7 +187,7 @@ class TokenizerConfig:
     """The tokenizer."""
 
     # words (the class's), characters, or bpe (byte-pair encoding, as GPT-2's): docs/tokenizers.md compares them
-    kind: str = "words"
+    kind: str = WORDS
     # folder or Hub id of a trained tokenizer, whose kind need not be set; null trains one on the train split
     path: str | None = None
     # largest vocabulary, with [PAD] and [UNK] but without [BOS] and [EOS]
@@ -178,11 +197,10 @@ class TokenizerConfig:
         """Check that at least one word fits beside [PAD] and [UNK]."""
         require_types(self, "tokenizer.")
         require(self.vocab_size >= 3, "tokenizer.vocab_size", self.vocab_size, "must be at least 3")
-        kinds = f"must be one of {', '.join(TOKENIZER_KINDS)}"
-        require(self.kind in TOKENIZER_KINDS, "tokenizer.kind", self.kind, kinds)
-        has_bytes = self.kind != "bpe" or self.vocab_size >= BPE_ENTRIES
-        bytes_rule = f"must be at least {BPE_ENTRIES} for bpe, which has an entry for each byte"
-        require(has_bytes, "tokenizer.vocab_size", self.vocab_size, bytes_rule)
+        require_choice("tokenizer.kind", self.kind, TOKENIZER_KINDS)
+        if self.kind == BPE:
+            rule = f"must be at least {BPE_ENTRIES} for bpe, which has an entry for each byte"
+            require(self.vocab_size >= BPE_ENTRIES, "tokenizer.vocab_size", self.vocab_size, rule)
 
 
 @dataclass(frozen=True)
@@ -205,14 +223,13 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Check the shapes against each other."""
         require_types(self, "model.")
-        for name in ("n_layer", "n_head", "n_embd", "n_inner"):
-            require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "must be at least 1")
+        require_positive(self, "model.", "n_layer", "n_head", "n_embd", "n_inner")
         for name, largest in LARGEST_SIZES.items():
             value = getattr(self, name)
             require(value <= largest, f"model.{name}", value, f"must be at most {largest:,}")
         require(self.block_size >= 8, "model.block_size", self.block_size, "must be at least 8")
-        divides = f"must be a multiple of model.n_head, {self.n_head}"
-        require(self.n_embd % self.n_head == 0, "model.n_embd", self.n_embd, divides)
+        rule = f"must be a multiple of model.n_head, {self.n_head}"
+        require(self.n_embd % self.n_head == 0, "model.n_embd", self.n_embd, rule)
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "must be in [0, 1)")
 
 
@@ -284,10 +301,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         require_types(self, "training.")
-        for name in ("epochs", "batch_tokens", "keep_checkpoints"):
-            require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "must be at least 1")
-        if self.micro_batches is not None:
-            require(self.micro_batches >= 1, "training.micro_batches", self.micro_batches, "must be at least 1")
+        require_positive(self, "training.", "epochs", "batch_tokens", "keep_checkpoints", "micro_batches")
         for name in ("learning_rate", "max_grad_norm"):
             require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "must be above 0")
         for name in ("weight_decay", "checkpoint_steps", "learning_rate"):
@@ -298,13 +312,10 @@ class TrainingConfig:
         for name in ("adam_beta1", "adam_beta2"):
             require(0 <= getattr(self, name) < 1, f"training.{name}", getattr(self, name), "must be in [0, 1)")
         require(0 <= self.seed < 2**32, "training.seed", self.seed, "must be in [0, 2^32)")
-        optimizers = f"must be one of {', '.join(OPTIMIZERS)}"
-        require(self.optimizer in OPTIMIZERS, "training.optimizer", self.optimizer, optimizers)
-        precisions = f"must be one of {', '.join(PRECISIONS)}"
-        require(self.mixed_precision in PRECISIONS, "training.mixed_precision", self.mixed_precision, precisions)
+        require_choice("training.optimizer", self.optimizer, OPTIMIZERS)
+        require_choice("training.mixed_precision", self.mixed_precision, PRECISIONS)
         for name in self.tracker_names:
-            known = f"known are {', '.join(TRACKERS)} and none"
-            require(name in TRACKERS, "training.trackers", name, known)
+            require(name in TRACKERS, "training.trackers", name, f"known are {', '.join(TRACKERS)} and none")
 
     @property
     def tracker_names(self) -> list[str]:
@@ -331,8 +342,7 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         """Check that resume and overwrite are not both set."""
         require_types(self)
-        require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
-        require(not (self.resume and self.overwrite), "overwrite", True, "can't go together with resume")
+        require_output(self)
 
 
 @dataclass(frozen=True)
@@ -353,8 +363,7 @@ class EnsembleConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         require_types(self, "distillation.")
-        for name in ("members", "member_epochs", "synthetic_sets"):
-            require(getattr(self, name) >= 1, f"distillation.{name}", getattr(self, name), "must be at least 1")
+        require_positive(self, "distillation.", "members", "member_epochs", "synthetic_sets")
         ratio, largest = self.synthetic_ratio, LARGEST_RATIO
         require(0 <= ratio <= largest, "distillation.synthetic_ratio", ratio, f"must be from 0 to {largest}")
         weight = self.teacher_weight
@@ -401,7 +410,7 @@ class TokenizerRunConfig:
         require_types(self)
         advice = "a new tokenizer is trained, so leave it out; --output_dir names its folder"
         require(self.tokenizer.path is None, "tokenizer.path", self.tokenizer.path, advice)
-        require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
+        require_output(self)
 
 
 @dataclass(frozen=True)
@@ -429,10 +438,9 @@ class ScoreConfig:
         """Check the ranges."""
         require_types(self)
         require(self.model != "", "model", self.model, "name a folder or a model on the Hub")
-        require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
-        require(self.split in ("test", "validation"), "split", self.split, "must be test or validation")
-        for name in ("texts", "batch_size", "min_reviews"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        require_output(self)
+        require_choice("split", self.split, ("test", "validation"))
+        require_positive(self, "", "texts", "batch_size", "min_reviews")
         require(0 <= self.seed < 2**32, "seed", self.seed, "must be in [0, 2^32)")
 
 
@@ -469,8 +477,7 @@ class RefitConfig:
         """Check the folders."""
         require_types(self)
         require(self.run != "", "run", self.run, "name the folder of a finished run")
-        require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
-        require(not (self.resume and self.overwrite), "overwrite", True, "can't go together with resume")
+        require_output(self)
 
 
 @dataclass(frozen=True)
@@ -489,8 +496,7 @@ class LoraConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         require_types(self, "lora.")
-        for name in ("rank", "alpha"):
-            require(getattr(self, name) >= 1, f"lora.{name}", getattr(self, name), "must be at least 1")
+        require_positive(self, "lora.", "rank", "alpha")
         require(0 <= self.dropout < 1, "lora.dropout", self.dropout, "must be in [0, 1)")
         require(len(self.targets) > 0, "lora.targets", self.targets, "name at least one layer")
 
@@ -548,14 +554,13 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         """Check what does not need the data."""
         require_types(self)
-        known = f"must be one of {', '.join(METHODS)}"
-        require(self.method in METHODS, "method", self.method, known)
+        require_choice("method", self.method, METHODS)
         require(self.base != "", "base", self.base, "name the folder of a pretrained run")
         require(self.field != "", "field", self.field, "name a column")
         object.__setattr__(self, "field", column_name(self.field))
         both = self.variety is not None and (self.value is not None or self.field != "variety")
         require(not both, "variety", self.variety, "is short for field and value: set one or the other")
-        require(self.task in TASKS, "task", self.task, f"must be one of {', '.join(TASKS)}")
+        require_choice("task", self.task, TASKS)
         if self.task == "classify":
             self._require_labels()
         else:
@@ -577,11 +582,10 @@ class FinetuneConfig:
             file = finetune_file(self.task, self.method)
             whole = f"--method full trains all weights and has no adapter: leave it out, as {file} does"
             require_defaults(self.lora, "lora", whole)
-        require(self.min_reviews >= 1, "min_reviews", self.min_reviews, "must be at least 1")
+        require_positive(self, "", "min_reviews")
         for name in ("keep_epochs", "character_ngrams"):
             require(not getattr(self.training, name), f"training.{name}", True, "is for pretraining only")
-        require(self.output_dir != "", "output_dir", self.output_dir, "name a folder")
-        require(not (self.resume and self.overwrite), "overwrite", True, "can't go together with resume")
+        require_output(self)
 
     def _require_labels(self) -> None:
         column = "name the column of the labels, as in --label variety"

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from wine_gpt.config import BPE as BPE
+from wine_gpt.config import CHARACTERS as CHARACTERS
+from wine_gpt.config import TOKENIZER_KINDS
+from wine_gpt.config import WORDS as WORDS
 from wine_gpt.tokenizer.words import WHITE_SPACE, WORD, WORD_OR_BREAK
 
-WORDS, CHARACTERS, BPE = "words", "characters", "bpe"
 PAD, UNK, BOS, EOS = "[PAD]", "[UNK]", "[BOS]", "[EOS]"
 
 
@@ -27,7 +30,7 @@ class Scheme:
     line_breaks: bool = False
 
 
-SCHEMES = tuple(Scheme(kind, line_breaks) for kind in (WORDS, CHARACTERS, BPE) for line_breaks in (False, True))
+SCHEMES = tuple(Scheme(kind, line_breaks) for kind in TOKENIZER_KINDS for line_breaks in (False, True))
 
 
 def build_core(scheme: Scheme, vocabulary: dict[str, int] | None = None) -> Tokenizer:
