@@ -91,7 +91,7 @@ def read_config(name: str, data: str, seed: int, settings: list[str]) -> Pretrai
 def run(name: str, config: PretrainConfig, reviews: int) -> Row:
     """Train on some of the training reviews, calibrate and score."""
     loaded = load_reviews(config.data).splits
-    tokenizer = train_on_reviews(loaded["train"], config.data, config.tokenizer.vocab_size)
+    tokenizer = train_on_reviews(loaded["train"], config.data, config.tokenizer)
     tokenizer.model_max_length = config.model.block_size - 1
     tokenized = tokenize_splits(loaded, tokenizer)
     order = np.random.default_rng(config.training.seed).permutation(len(tokenized["train"]))

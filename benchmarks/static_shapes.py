@@ -29,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     config = parse_config(PretrainConfig, [str(CONFIG), "--data.path", arguments.data])
     reviews = load_reviews(config.data)
-    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
+    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer)
     positions = positions_of(tokenize_splits(reviews.splits, tokenizer)["train"], config.model.block_size)
     print("| batch_tokens | lengths | shapes | batches | padding |\n|---|---|---|---|---|")
     for budget in arguments.batch_tokens:

@@ -124,7 +124,7 @@ def build_trainer(data: str, precision: str, fast_matmuls: bool = True) -> Any: 
         enable_onednn_fp32()
     accelerator = make_accelerator(config.training, folder, precision)
     reviews = load_reviews(config.data)
-    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
+    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer)
     splits = tokenize_splits(reviews.splits, tokenizer)
     trainer = Trainer(
         LanguageModeling(

@@ -20,12 +20,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig, PretrainConfig, TokenizerConfig
-from wine_gpt.config_io import to_flat
+from wine_gpt.config_io import build_config, to_flat
 from wine_gpt.data.batching import collate, cut_texts, positions_of
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.tokenized import TokenizedReviews, locate
 from wine_gpt.errors import UserError
-from wine_gpt.tokenizer import reading_process
+from wine_gpt.tokenizer import reading_process, save_tokenizer, train_tokenizer
 from wine_gpt.tokenizer.encoding import TOKENIZED
 from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.tokenizer.prepare import prepare
@@ -101,10 +101,10 @@ def test_trainings_that_start_at_the_same_time_train_one_tokenizer(
 ) -> None:
     trained = []
 
-    def train(split: Dataset, data: DataConfig, vocab_size: int, kind: str) -> PreTrainedTokenizerFast:
+    def train(split: Dataset, data: DataConfig, tokenizer: TokenizerConfig) -> PreTrainedTokenizerFast:
         # long enough for the other training to get here too
         time.sleep(1)
-        trained.append(train_on_reviews(split, data, vocab_size, kind))
+        trained.append(train_on_reviews(split, data, tokenizer))
         return trained[-1]
 
     monkeypatch.setattr("wine_gpt.tokenizer.prepare.train_on_reviews", train)
@@ -123,6 +123,21 @@ def test_a_tokenizer_whose_ids_have_gaps_is_refused(cache: Path, tmp_path: Path)
     config = PretrainConfig(data=DataConfig(path="sample"), tokenizer=TokenizerConfig(path=str(tmp_path)))
     message = refused(prepare, config, True, lambda report: None)
     assert f"{tmp_path} has 6 words and the id 9: the ids must have no gaps" in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data.line_breaks": True}, "was trained with data.line_breaks false, which is true here: set it as there"),
+        ({"tokenizer.kind": "bpe"}, "is of the kind words, and tokenizer.kind is bpe: leave one of them out"),
+    ],
+)
+def test_a_tokenizer_that_is_not_as_the_config_says_is_refused(
+    cache: Path, tmp_path: Path, settings: dict[str, object], message: str
+) -> None:
+    save_tokenizer(train_tokenizer(["wine review : a note"]), tmp_path)
+    config = build_config(PretrainConfig, {"tokenizer.path": str(tmp_path), **settings})
+    assert f"tokenizer: {tmp_path} {message}" in refused(prepare, config, True, lambda report: None)
 
 
 def test_an_error_in_the_child_process_is_raised_here_after_the_report(cache: Path) -> None:
@@ -177,7 +192,8 @@ def test_ctrl_c_ends_the_child_process_and_leaves_no_file(cache: Path, halted: N
 
 def test_a_child_process_that_is_killed_is_one_line(cache: Path, halted: None) -> None:
     with pytest.raises(
-        UserError, match=r"^data: the process that reads the reviews was killed by SIGKILL: start again$"
+        UserError,
+        match=r"was killed by SIGKILL, probably for lack of memory: close other programs, or lower data\.max",
     ):
         read_while(lambda child: os.kill(child, signal.SIGKILL))
 

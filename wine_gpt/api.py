@@ -135,8 +135,7 @@ def train_tokenizer(output_dir: StrPath | None = None, **settings: object) -> Pr
     if output_dir is not None:
         require_tokenizer_folder(Path(output_dir))
     reviews = _load_reviews(config.data)
-    chosen = config.tokenizer
-    tokenizer = train_on_reviews(reviews.splits["train"], config.data, chosen.vocab_size, chosen.kind)
+    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer)
     if output_dir is not None:
         save_tokenizer(tokenizer, fspath(output_dir))
     return tokenizer

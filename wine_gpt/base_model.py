@@ -76,25 +76,16 @@ def data_settings(run: str | Path) -> Settings:
     Raises:
         UserError: if the file is not a run's config.
     """
-    file = _config_of(run)
-    if file is None:
-        return {}
-    settings = _read_section(file, PretrainConfig, "data")
-    if not settings:
+    settings = run_settings(run, "data")
+    if not settings and (file := _config_of(run)):
         raise UserError(f"config: {file} has no section data")
     return settings
 
 
-def model_settings(run: str | Path) -> Settings:
-    """Return the model settings of a run by dotted key, such as ``model.n_layer``; see :func:`data_settings`."""
+def run_settings(run: str | Path, section: str) -> Settings:
+    """Return a section's settings of a run by dotted key, such as ``model.n_layer``; see :func:`data_settings`."""
     file = _config_of(run)
-    return {} if file is None else _read_section(file, PretrainConfig, "model")
-
-
-def tokenizer_settings(run: str | Path) -> Settings:
-    """Return the tokenizer settings of a run by dotted key, such as ``tokenizer.kind``; see :func:`data_settings`."""
-    file = _config_of(run)
-    return {} if file is None else _read_section(file, PretrainConfig, "tokenizer")
+    return {} if file is None else _read_section(file, PretrainConfig, section)
 
 
 def adapter_settings(folder: Path) -> Settings:

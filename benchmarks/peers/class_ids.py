@@ -35,7 +35,7 @@ def main() -> None:
 
     config = parse_config(PretrainConfig, [str(CONFIG), "--data.path", arguments.data])
     reviews = load_reviews(config.data)
-    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer.vocab_size)
+    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer)
     splits = tokenize_splits(reviews.splits, tokenizer)
     arrays = {name: class_rows(split["input_ids"]) for name, split in splits.items()}
     vocabulary = tokenizer.convert_ids_to_tokens(range(tokenizer.bos_token_id))

@@ -27,8 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     require_tokenizer_folder(Path(config.output_dir))
     reviews = load_reviews(config.data)
     print(reviews.report)
-    tokenizer = train_on_reviews(
-        reviews.splits["train"], config.data, config.tokenizer.vocab_size, config.tokenizer.kind
-    )
+    tokenizer = train_on_reviews(reviews.splits["train"], config.data, config.tokenizer)
     save_tokenizer(tokenizer, config.output_dir)
     print(f"saved: {config.output_dir}, {len(tokenizer):,} {unit(tokenizer)}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, GenerationConfig, PretrainedConfig, PreTrainedModel
 
-from wine_gpt.base_model import adapter_settings, model_settings
+from wine_gpt.base_model import adapter_settings, run_settings
 from wine_gpt.config import FinetuneConfig, PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.errors import UserError, one_line
@@ -253,7 +253,7 @@ def _require_gpt2(file: Path, config: PretrainedConfig) -> None:
 
 def _require_recorded(folder: Path, config: PretrainedConfig) -> None:
     """Compare a GPT-2 with the config of the run that trained it or its base."""
-    settings = model_settings(folder)
+    settings = run_settings(folder, "model")
     if not settings:
         return
     expected = gpt2_config(build_config(PretrainConfig, settings).model)

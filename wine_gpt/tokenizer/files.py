@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt.base_model import data_settings, recorded_vocabulary, tokenizer_settings
+from wine_gpt.base_model import data_settings, recorded_vocabulary, run_settings
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_json, write_json
 from wine_gpt.model_path import OPTIONAL_TOKENIZER_FILES, SLOW_TOKENIZER, local_folder
@@ -65,7 +65,7 @@ def describe_other_words(run: str | Path, tokenizer: PreTrainedTokenizerFast) ->
 
 def _has_other_pre_tokenizer(run: str | Path, tokenizer: PreTrainedTokenizerFast) -> bool:
     """Return whether a tokenizer that a run has trained divides texts by another rule than that of its kind."""
-    settings = tokenizer_settings(run)
+    settings = run_settings(run, "tokenizer")
     if not settings or settings.get("tokenizer.path"):
         return False
     scheme = Scheme(settings.get("tokenizer.kind", WORDS), data_settings(run).get("data.line_breaks", False))

@@ -33,7 +33,7 @@ from wine_gpt.streams import configure_logging, prepare_streams
 from wine_gpt.tokenizer.encoding import count_training_words, describe_poor_fit, require_known_words, tokenize_splits
 from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.tokenizer.prepared import OnReport, PreparedReviews, usable_tokenizer
-from wine_gpt.tokenizer.schemes import WORDS, kind_of, of_transformers
+from wine_gpt.tokenizer.schemes import WORDS, kind_of, to_transformers
 from wine_gpt.tokenizer.train import train_on_reviews
 
 # increase this when a change to the code changes a trained tokenizer
@@ -77,11 +77,9 @@ def _train(config: PretrainConfig, reviews: Reviews) -> PreTrainedTokenizerFast:
     name = f"tokenizer-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.json"
 
     def train() -> str:
-        train_split = reviews.splits["train"]
-        trained = train_on_reviews(train_split, config.data, settings.vocab_size, settings.kind)
-        return trained.backend_tokenizer.to_str()
+        return train_on_reviews(reviews.splits["train"], config.data, settings).backend_tokenizer.to_str()
 
-    return of_transformers(Tokenizer.from_str(_cached(reviews.folder, name, train)))
+    return to_transformers(Tokenizer.from_str(_cached(reviews.folder, name, train)))
 
 
 def _count_words(folder: Path, train: Dataset, tokenizer: PreTrainedTokenizerFast) -> int:

@@ -11,14 +11,14 @@ from typing import Self
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from wine_gpt.config import PretrainConfig
+from wine_gpt.config import PretrainConfig, TokenizerConfig
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.tokenized import TokenizedReviews, TokenizedSplits
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject
 from wine_gpt.tokenizer.files import load_tokenizer
 from wine_gpt.tokenizer.reading_process import ReadingProcess
-from wine_gpt.tokenizer.schemes import of_transformers
+from wine_gpt.tokenizer.schemes import kind_of, scheme_of, to_transformers
 
 OnReport = Callable[[DataReport], None]
 
@@ -49,7 +49,7 @@ class PreparedReviews:
         return cls(
             DataReport.from_dict(content["report"]),
             content["fingerprint"],
-            usable_tokenizer(config, lambda: of_transformers(Tokenizer.from_str(content["tokenizer"]))),
+            usable_tokenizer(config, lambda: to_transformers(Tokenizer.from_str(content["tokenizer"]))),
             {name: TokenizedReviews.from_dict(split) for name, split in content["splits"].items()},
             content["words"],
             content["poor_fit"],
@@ -68,9 +68,27 @@ def usable_tokenizer(
         words, highest = len(tokenizer), max(tokenizer.get_vocab().values())
         if highest >= words:
             raise UserError(f"tokenizer: {path} has {words:,} words and the id {highest:,}: the ids must have no gaps")
+        _require_settings(tokenizer, config)
     # a prompt that transformers truncates to this length leaves one position for a generated word
     tokenizer.model_max_length = config.model.block_size - 1
     return tokenizer
+
+
+def _require_settings(tokenizer: PreTrainedTokenizerFast, config: PretrainConfig) -> None:
+    """Check that a trained tokenizer is as the config says, because the config does not change it."""
+    path, scheme, kind = config.tokenizer.path, scheme_of(tokenizer), kind_of(tokenizer)
+    if scheme and scheme.line_breaks != config.data.line_breaks:
+        then, now = (str(value).lower() for value in (scheme.line_breaks, config.data.line_breaks))
+        raise UserError(
+            f"tokenizer: {path} was trained with data.line_breaks {then}, which is {now} here: set it as there, or "
+            "leave tokenizer.path out"
+        )
+    # the default may stay for any tokenizer
+    if kind and config.tokenizer.kind not in (kind, TokenizerConfig.kind):
+        raise UserError(
+            f"tokenizer: {path} is of the kind {kind}, and tokenizer.kind is {config.tokenizer.kind}: leave one of "
+            "them out"
+        )
 
 
 def prepared_by(reading: ReadingProcess, config: PretrainConfig, on_report: OnReport) -> PreparedReviews:

@@ -62,8 +62,11 @@ class ReadingProcess:
         answer = self._process.stdout.read()
         code = self._process.wait()
         if code or not answer:
+            if code == -signal.SIGKILL:
+                memory = "probably for lack of memory: close other programs, or lower data.max_characters"
+                raise UserError(f"data: the process that reads the reviews was killed by SIGKILL, {memory}")
             end = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise UserError(f"data: the process that reads the reviews {end}: start again")
+            raise UserError(f"data: the process that reads the reviews {end}: see the error above")
         content: JsonObject = json.loads(answer)
         return content
 

@@ -56,7 +56,7 @@ def _normalizers(scheme: Scheme) -> list[normalizers.Normalizer]:
     return [normalizers.NFC(), *lower, *one_break, *one_space]
 
 
-def of_transformers(core: Tokenizer) -> PreTrainedTokenizerFast:
+def to_transformers(core: Tokenizer) -> PreTrainedTokenizerFast:
     """Return a trained tokenizer of one of the kinds as transformers' tokenizer."""
     return PreTrainedTokenizerFast(
         tokenizer_object=core,

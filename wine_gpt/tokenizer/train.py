@@ -21,7 +21,7 @@ from wine_gpt.tokenizer.schemes import (
     Scheme,
     begin_with_bos,
     build_core,
-    of_transformers,
+    to_transformers,
 )
 from wine_gpt.tokenizer.spacing import natural_spacing
 from wine_gpt.tokenizer.word_counts import count_words
@@ -58,12 +58,13 @@ def train_tokenizer(
         core = _count_vocabulary(scheme, texts, vocab_size)
         core.decoder = natural_spacing(template, line_breaks) if kind == WORDS else decoders.Fuse()
     core.post_processor = begin_with_bos(core.get_vocab()[BOS])
-    return of_transformers(core)
+    return to_transformers(core)
 
 
-def train_on_reviews(split: Dataset, data: DataConfig, vocab_size: int, kind: str = WORDS) -> PreTrainedTokenizerFast:
+def train_on_reviews(split: Dataset, data: DataConfig, tokenizer: TokenizerConfig) -> PreTrainedTokenizerFast:
     """Train on a split's texts in the form that the config describes; see :func:`train_tokenizer`."""
-    return train_tokenizer(texts(split), vocab_size, ReviewTemplate.from_config(data), data.line_breaks, kind)
+    template = ReviewTemplate.from_config(data)
+    return train_tokenizer(texts(split), tokenizer.vocab_size, template, data.line_breaks, tokenizer.kind)
 
 
 def _count_vocabulary(scheme: Scheme, texts: Iterable[str], vocab_size: int) -> Tokenizer:
