@@ -1,5 +1,6 @@
 """Test ``wine-gpt``: its commands, their help, and the command lines that they print."""
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from support.local_server import PATIENCE
 
 from wine_gpt import __version__, command_names
 from wine_gpt.__main__ import COMMANDS, main
+from wine_gpt.commands import finetune
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import find_config, leaf_types, parse_config
 from wine_gpt.errors import UserError
@@ -225,6 +227,13 @@ def test_the_printed_commands_are_those_that_the_user_has(
     monkeypatch.setattr(sys, "argv", arguments)
     assert command_names.command_line() == typed
     assert command_names.sibling_command("generate") == sibling
+
+
+def test_the_printed_commands_can_be_pasted_into_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["wine-gpt", "pretrain"])
+    shown = command_names.sibling_command("generate", "runs/my base", "--prompt", 'the "best" : $5', "--explain")
+    assert shlex.split(shown) == ["wine-gpt", "generate", "runs/my base", "--prompt", 'the "best" : $5', "--explain"]
+    assert 'pipeline("text-classification", model="runs/l\'air")' in finetune._example(Path("runs/l'air"))
 
 
 @pytest.mark.parametrize(

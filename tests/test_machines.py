@@ -29,7 +29,7 @@ from torch.distributed import distributed_c10d
 
 from tools.sample_grammar.grammar import generate_records
 from wine_gpt import processes
-from wine_gpt.processes import joins_as_main_process, require_environment
+from wine_gpt.processes import join_processes, require_environment
 from wine_gpt.run_folder import locked
 from wine_gpt.training.accelerator import restored_state
 
@@ -163,6 +163,14 @@ def test_an_error_on_all_processes_of_a_machine_is_printed_once(
     assert not (work / "wrong").exists()
 
 
+def test_a_wrong_flag_of_a_refit_is_printed_once(work: Path) -> None:
+    arguments = [str(ROOT / "scripts" / "refit.py"), str(work / "none"), "--epochs", "3"]
+    outcomes = scripts([arguments] * 2, work / "cache", machines=False)
+    assert error_of(outcomes[0]).startswith("config: command line: unknown key epochs")
+    assert outcomes[1][0] == 2
+    assert "error: " not in outcomes[1][2]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -282,7 +290,7 @@ def test_variables_of_another_job_are_named_when_its_port_is_in_use(monkeypatch:
         for name, value in {**LAUNCHED, "MASTER_PORT": str(taken.getsockname()[1])}.items():
             monkeypatch.setenv(name, value)
         with restored_state():
-            message = refused(joins_as_main_process)
+            message = refused(join_processes)
     assert re.search(r"^the processes of a launcher can't be joined: .* unset the launcher's .*EADDRINUSE", message)
 
 
@@ -305,7 +313,7 @@ def test_variables_of_another_job_are_named_when_its_processes_do_not_come(
     # torch waits for half an hour
     monkeypatch.setattr(distributed_c10d, "default_pg_timeout", timedelta(seconds=2))
     with restored_state():
-        refused(joins_as_main_process)
+        refused(join_processes)
     assert line in caplog.text
 
 
@@ -316,7 +324,7 @@ def test_a_launcher_that_starts_one_process_for_several_is_named(
     for name, value in {"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
         monkeypatch.setenv(name, value)
     with restored_state():
-        assert joins_as_main_process()
+        assert join_processes()
     assert "accelerate launch started one process" in caplog.text
     assert "--config_file configs/accelerate/cpu_processes.yaml" in caplog.text
 

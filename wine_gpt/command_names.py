@@ -10,11 +10,7 @@ from wine_gpt.processes import has_launcher
 
 def command_line() -> str:
     """Return the command that started this process, as a user would type it again."""
-    program, *arguments = sys.argv
-    path = Path(program)
-    if path.name == "__main__.py":
-        return shlex.join(["python", "-m", "wine_gpt", *arguments])
-    return shlex.join(["python", program, *arguments] if path.suffix == ".py" else [path.name, *arguments])
+    return shlex.join(_command_words())
 
 
 def program_name(command: str) -> str:
@@ -22,13 +18,15 @@ def program_name(command: str) -> str:
     return Path(sys.argv[0]).name if _is_script() else f"wine-gpt {command}"
 
 
-def sibling_command(command: str) -> str:
+def sibling_command(command: str, *arguments: str) -> str:
     """Return what to type for another command: a script if this process runs a script, else ``wine-gpt NAME``."""
     path = Path(sys.argv[0])
     if not _is_script():
-        return f"python -m wine_gpt {command}" if path.name == "__main__.py" else f"wine-gpt {command}"
+        program = ["python", "-m", "wine_gpt"] if path.name == "__main__.py" else ["wine-gpt"]
+        return shlex.join([*program, command, *arguments])
     script = path.with_name(f"{command.replace('-', '_')}.py")
-    return f"python {script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script}"
+    shown = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
+    return shlex.join(["python", str(shown), *arguments])
 
 
 def launcher_command() -> list[str]:
@@ -51,13 +49,21 @@ def launcher_command() -> list[str]:
 def resume_command(launcher: list[str]) -> str:
     """Return the command that resumes this process's run, with what :func:`launcher_command` returned at its start."""
     words, flag = [], ""
-    for word in launcher or shlex.split(command_line()):
+    for word in launcher or _command_words():
         if word.startswith("--"):
             flag = word.partition("=")[0]
         # with the flag's value
         if flag not in ("--overwrite", "--resume"):
             words.append(word)
     return shlex.join([*words, "--resume"])
+
+
+def _command_words() -> list[str]:
+    program, *arguments = sys.argv
+    path = Path(program)
+    if path.name == "__main__.py":
+        return ["python", "-m", "wine_gpt", *arguments]
+    return ["python", program, *arguments] if path.suffix == ".py" else [path.name, *arguments]
 
 
 def _is_script() -> bool:

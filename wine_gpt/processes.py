@@ -46,7 +46,7 @@ def has_launcher() -> bool:
     return is_launched() or {"ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_MIXED_PRECISION"} <= os.environ.keys()
 
 
-def joins_as_main_process() -> bool:
+def join_processes() -> bool:
     """Join the processes that a launcher started and return whether this is the main process, which prints.
 
     Accelerate joins processes without a GPU only if ``cpu`` is true.

@@ -1,15 +1,15 @@
 """Run the stages from the command line: ``wine-gpt NAME …`` and ``scripts/NAME.py``."""
 
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from wine_gpt.command_names import program_name, sibling_command
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import USAGE, ConfigT, config_help, parse_config
 from wine_gpt.errors import UserError
-from wine_gpt.processes import is_launched, joins_as_main_process, shared_errors
+from wine_gpt.processes import is_launched, join_processes, shared_errors
 from wine_gpt.tokenizer.reading_process import ReadingProcess, saves_memory
 
 if TYPE_CHECKING:
@@ -35,10 +35,19 @@ def read_config(
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     exit_with_help(config_class, arguments, f"{program_name(name)} {USAGE}", description, default_file)
-    if is_launched():
-        joins_as_main_process()
-    with shared_errors() if is_launched() else nullcontext():
+    with one_error_for_all():
         return parse_config(config_class, arguments, default_file, whole_class=whole_class)
+
+
+@contextmanager
+def one_error_for_all() -> Iterator[None]:
+    """Join the processes that a launcher started, so that an error inside, as in a flag, is printed only once."""
+    if not is_launched():
+        yield
+        return
+    join_processes()
+    with shared_errors():
+        yield
 
 
 def read_first_argument(
@@ -71,7 +80,7 @@ def print_trained(run: "FinishedRun", prompt: str) -> None:
         f"test: {run.score.nats_per_word:.3f} nats per word, perplexity {run.score.perplexity:,.1f}, "
         f"{run.score.unknown_rate:.1%} unknown {run.score.unit}\n"
         f"saved: {run.folder}\n"
-        f'next:  {sibling_command("generate")} {run.folder} --prompt "{prompt}" --explain'
+        f"next:  {sibling_command('generate', str(run.folder), '--prompt', prompt, '--explain')}"
     )
 
 

@@ -15,14 +15,14 @@ from wine_gpt.cli import exits_cleanly
 from wine_gpt.commands import print_trained, read_config
 from wine_gpt.config import DistillConfig
 from wine_gpt.imports import rare_garbage_collection
-from wine_gpt.processes import joins_as_main_process
+from wine_gpt.processes import join_processes
 
 
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, train members and student, and print the result."""
     config = read_config(DistillConfig, arguments, name="distill", description=__doc__, default_file="best.yaml")
-    is_main_process = joins_as_main_process()
+    is_main_process = join_processes()
     # imported after the settings are checked, because importing torch takes seconds
     with rare_garbage_collection():
         from wine_gpt.distillation import distill

@@ -13,6 +13,8 @@ the base; a classifier or a model for embeddings is written to --output_dir itse
 was trained on; --data.path names their file if it was moved. --resume skips what is finished.
 """
 
+import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +25,10 @@ from wine_gpt.commands import read_config
 from wine_gpt.config import FinetuneConfig, finetune_file
 from wine_gpt.config_io import flag_texts
 from wine_gpt.imports import rare_garbage_collection
-from wine_gpt.processes import joins_as_main_process
+from wine_gpt.processes import join_processes
+
+# a description for the printed example commands
+EXAMPLE_TEXT = "Ripe black cherry and soft tannins."
 
 
 @exits_cleanly
@@ -33,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = read_config(
         FinetuneConfig, arguments, name="finetune", description=__doc__, default_file=default_file(arguments)
     )
-    is_main_process = joins_as_main_process()
+    is_main_process = join_processes()
     if config.task != "generate":
         (_classify if config.task == "classify" else _embed)(config, is_main_process)
         return
@@ -65,7 +70,7 @@ def _classify(config: FinetuneConfig, is_main_process: bool) -> None:
     if is_main_process:
         folder = Path(config.output_dir)
         print(f"\n{to_markdown(metrics)}\n\nsaved: {folder}")
-        print(f'next:  python -c "from transformers import pipeline; {_example(folder)}"')
+        print(f"next:  {shlex.join(['python', '-c', _example(folder)])}")
 
 
 def _embed(config: FinetuneConfig, is_main_process: bool) -> None:
@@ -75,8 +80,10 @@ def _embed(config: FinetuneConfig, is_main_process: bool) -> None:
     metrics = finetune_embeddings(config)
     if is_main_process:
         print(f"\ntest: {metrics.test}\nsaved: {config.output_dir}")
-        print(f'next:  {sibling_command("similar")} {config.output_dir} --text "Ripe black cherry and soft tannins."')
+        print(f"next:  {sibling_command('similar', config.output_dir, '--text', EXAMPLE_TEXT)}")
 
 
 def _example(folder: Path) -> str:
-    return f"print(pipeline('text-classification', model='{folder}')('Ripe black cherry and soft tannins.'))"
+    # in JSON a text has double quotes, which a shell's single quotes may hold
+    name, text = (json.dumps(shown, ensure_ascii=False) for shown in (str(folder), EXAMPLE_TEXT))
+    return f'from transformers import pipeline; print(pipeline("text-classification", model={name})({text}))'

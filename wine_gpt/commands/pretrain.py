@@ -16,7 +16,7 @@ from wine_gpt.cli import exits_cleanly
 from wine_gpt.commands import print_trained, read_config, reading_ahead
 from wine_gpt.config import PretrainConfig
 from wine_gpt.imports import rare_garbage_collection
-from wine_gpt.processes import joins_as_main_process
+from wine_gpt.processes import join_processes
 
 
 @exits_cleanly
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, train, and print the result."""
     config = read_config(PretrainConfig, arguments, name="pretrain", description=__doc__, default_file="sample.yaml")
     with reading_ahead(config) as reading:
-        is_main_process = joins_as_main_process()
+        is_main_process = join_processes()
         if config.data.path == "sample" and is_main_process:
             print(
                 "data: the bundled synthetic sample; for real reviews: configs/base.yaml --data.path FILE (or kaggle)"

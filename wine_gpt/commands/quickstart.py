@@ -47,14 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     loss = f"; test loss {test.nats_per_word:.3f} nats per word" if test else ""
     print(
         f"model: {folder}, trained on synthetic reviews{loss}\n"
-        f"next:  {_sibling('generate')} {folder} --explain\n"
-        f"       {_sibling('explore')} {folder}\n"
-        f"       {_sibling('pretrain')} configs/base.yaml --data.path FILE --output_dir runs/base"
+        f"next:  {_sibling('generate', str(folder), '--explain')}\n"
+        f"       {_sibling('explore', str(folder))}\n"
+        f"       {_sibling('pretrain', 'configs/base.yaml', '--data.path', 'FILE', '--output_dir', 'runs/base')}"
     )
 
 
-def _sibling(name: str) -> str:
+def _sibling(name: str, *arguments: str) -> str:
     """Return what to type for another command, with the path of .venv, which ``make quickstart`` does not activate."""
-    command = sibling_command(name)
+    command = sibling_command(name, *arguments)
     in_checkout = sys.argv[0].endswith("quickstart.py") and Path(".venv/bin/python").exists()
     return f".venv/bin/{command}" if in_checkout else command

@@ -13,18 +13,18 @@ from collections.abc import Sequence
 
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.command_names import sibling_command
-from wine_gpt.commands import read_first_argument
+from wine_gpt.commands import one_error_for_all, read_first_argument
 from wine_gpt.config import RefitConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.imports import rare_garbage_collection
-from wine_gpt.processes import joins_as_main_process
+from wine_gpt.processes import join_processes
 
 
 @exits_cleanly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, train, and print what was written."""
     config = read_config(sys.argv[1:] if arguments is None else arguments)
-    is_main_process = joins_as_main_process()
+    is_main_process = join_processes()
     # imported after the settings are checked, because importing torch takes seconds
     with rare_garbage_collection():
         from wine_gpt.training.refit import refit
@@ -35,11 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"trained on all reviews, so nothing was scored; the tested run {config.run} has "
             f"{run.score.nats_per_word:.3f} nats per word\n"
             f"saved: {run.folder}\n"
-            f"next:  {sibling_command('publish')} {run.folder} --help"
+            f"next:  {sibling_command('publish', str(run.folder), '--help')}"
         )
 
 
 def read_config(arguments: Sequence[str]) -> RefitConfig:
     """Parse the command line, whose first argument is the tested run."""
-    run, settings = read_first_argument(RefitConfig, arguments, name="refit", argument="run", description=__doc__)
-    return parse_config(RefitConfig, ["--run", run, *settings])
+    with one_error_for_all():
+        run, settings = read_first_argument(RefitConfig, arguments, name="refit", argument="run", description=__doc__)
+        return parse_config(RefitConfig, ["--run", run, *settings])

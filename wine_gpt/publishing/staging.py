@@ -181,7 +181,7 @@ def _left_out_of_card(run: RunRecord) -> list[str]:
     if source_url() is None:
         lines.append("the cards have no link to the source code: pyproject.toml has no project.urls.Repository")
     if run.evaluation is None:
-        command = f"{sibling_command('score')} {run.folder}"
+        command = sibling_command("score", str(run.folder))
         lines.append(f"the card has no evaluation of the generated texts: {command} adds it")
     return lines
 

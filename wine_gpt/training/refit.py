@@ -13,7 +13,7 @@ from wine_gpt.config import PretrainConfig, RefitConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
 from wine_gpt.files import writing
-from wine_gpt.processes import joins_as_main_process, main_process_first, shared_errors
+from wine_gpt.processes import join_processes, main_process_first, shared_errors
 from wine_gpt.training.pretrain import FinishedRun, TestedRun, pretrain
 from wine_gpt.training.record import RunMetrics
 
@@ -25,7 +25,7 @@ def refit(config: RefitConfig) -> FinishedRun:
         UserError: for anything that the user can fix.
         RunInterrupted: if SIGTERM or Ctrl-C stopped the run, after a checkpoint was saved.
     """
-    is_main_process = joins_as_main_process()
+    is_main_process = join_processes()
     with shared_errors():
         tested = TestedRun(Path(config.run), _require_tested(Path(config.run)))
     settings = _settings(config, tested)
