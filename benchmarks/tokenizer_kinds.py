@@ -1,6 +1,6 @@
 """Compare runs of different tokenizers on the same reviews: sizes, loss, and the words that each invents.
 
-    python benchmarks/tokenizer_kinds.py winemag-data-first-8000.json runs/class runs/characters runs/bpe
+    python benchmarks/tokenizer_kinds.py winemag-data-first-8000.json runs/words runs/characters runs/bpe
 
 Each run must have been scored with scripts/score.py. 400 reviews are generated with the prefix as the prompt. A word
 is invented if no review of the file has it; only words of letters count.

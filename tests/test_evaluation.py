@@ -22,11 +22,11 @@ from tools.sample_grammar.grammar import generate_records
 from wine_gpt.base_model import data_settings
 from wine_gpt.commands.score import main as score_models
 from wine_gpt.commands.score import read_configs
-from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainConfig, TrainingConfig
+from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainConfig, ScoreConfig, TrainingConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import Reviews, load_reviews, texts
 from wine_gpt.data.template import CLASS_TEMPLATE
-from wine_gpt.evaluation.evaluate import evaluate_model, load_subject
+from wine_gpt.evaluation.evaluate import evaluate_model, load_subject, prepare
 from wine_gpt.evaluation.generated import ReviewGenerator, read_reviews
 from wine_gpt.evaluation.predictions import predict
 from wine_gpt.evaluation.results import EvaluationReport
@@ -325,7 +325,14 @@ def test_models_with_different_tokenizers_are_compared_by_bits_per_character(rep
     header, first, second = compare([other, report]).splitlines()
     assert header.split()[1] == "bits_per_character"
     assert (first.split()[0], second.split()[:2]) == (report.model, ["runs/other", "9.000"])
-    assert "not comparable" in compare([report, dataclasses.replace(other, texts_fingerprint="another")])
+    assert "on different reviews" in compare([report, dataclasses.replace(other, texts_fingerprint="another")])
+    cut = dataclasses.replace(report, likelihood=dataclasses.replace(worse, words=report.likelihood.words - 1))
+    assert compare([report, cut]).endswith("on different numbers of words, because a shorter block_size cuts reviews")
+
+
+def test_a_model_that_may_have_seen_the_reviews_is_named(bpe: Path, caplog: pytest.LogCaptureFixture) -> None:
+    prepare(ScoreConfig(str(bpe), DataConfig()), bpe)
+    assert f"{bpe} does not say what it was trained on: it may have seen these reviews" in caplog.text
 
 
 def test_several_models_have_a_folder_each(base: Path, tmp_path: Path) -> None:

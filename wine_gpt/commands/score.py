@@ -3,7 +3,7 @@
     wine-gpt score runs/base                                 # the test split that the run held out
     wine-gpt score runs/base --data.path FILE --texts 200
     wine-gpt score openai-community/gpt2 --data.path FILE
-    wine-gpt score runs/class runs/characters runs/bpe       # and compare them, by bits per character
+    wine-gpt score runs/words runs/characters runs/bpe       # and compare them, by bits per character
 
 MODEL is the folder of a run or of an adapter, or the id of a causal language model on the Hub. The data settings of a
 run are its own; other settings have the defaults below. Results and plots go to MODEL/evaluation, for a model on the
@@ -15,7 +15,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from wine_gpt.base_model import data_settings
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.commands import read_first_argument
 from wine_gpt.config import ScoreConfig
@@ -65,8 +64,6 @@ def read_config(arguments: Sequence[str]) -> tuple[ScoreConfig, Path]:
     from wine_gpt.data.template import training_data_settings
 
     config = parse_config(ScoreConfig, ["--model", model, *rest], defaults=training_data_settings(model, folder))
-    if not data_settings(model):
-        print(f"{model} does not say what it was trained on: it may have seen these reviews", file=sys.stderr)
     if config.data.path == "sample":
         print("data: the bundled synthetic sample; for real reviews: --data.path FILE (or kaggle)", file=sys.stderr)
     return config, folder

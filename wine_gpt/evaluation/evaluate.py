@@ -71,6 +71,8 @@ def prepare(config: ScoreConfig, model_folder: Path) -> Subject:
     """
     load_metric("conditioning")
     _require_unseen(config, model_folder)
+    if not data_settings(config.model):
+        logger.warning("%s does not say what it was trained on: it may have seen these reviews", config.model)
     model, tokenizer = load_subject(model_folder)
     reviews = load_reviews(config.data)
     if not len(reviews.splits[config.split]):

@@ -30,9 +30,19 @@ def compare(reports: Sequence[EvaluationReport]) -> str:
     ordered = sorted(reports, key=lambda report: report.likelihood.bits_per_character)
     header = ["comparison", *figures]
     rows = [[f"  {one.model}", *(_format(one.likelihood.to_dict()[name]) for name in figures)] for one in ordered]
-    texts = {report.texts_fingerprint for report in reports}
-    note = "" if len(texts) == 1 else "\nnot comparable: the models were scored on different reviews"
-    return _aligned([header, *rows]) + note
+    return "\n".join([_aligned([header, *rows]), *_obstacles(reports)])
+
+
+def _obstacles(reports: Sequence[EvaluationReport]) -> list[str]:
+    """Return why the losses of several models can't be compared; an empty list if they can."""
+    if len({report.texts_fingerprint for report in reports}) > 1:
+        return ["not comparable: the models were scored on different reviews"]
+    if len({report.likelihood.words for report in reports}) > 1:
+        return [
+            "not comparable: the models were scored on different numbers of words, because a shorter block_size cuts "
+            "reviews"
+        ]
+    return []
 
 
 def _block(title: str, columns: Mapping[str, Column]) -> str:
