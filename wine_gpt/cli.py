@@ -44,6 +44,7 @@ class Parser(argparse.ArgumentParser):
 
 def number(kind: Callable[[str], float], low: float, high: float, advice: str = "") -> Callable[[str], float]:
     """Return an argparse type for numbers from ``low`` to ``high``; ``advice`` ends its error message."""
+    name = "whole number" if kind is int else "number"
 
     def read(text: str) -> float:
         try:
@@ -51,7 +52,7 @@ def number(kind: Callable[[str], float], low: float, high: float, advice: str = 
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is no number from {low:g} to {high:,}{advice}")
+            raise argparse.ArgumentTypeError(f"{text} is no {name} from {low:g} to {high:,}{advice}")
         return value
 
     return read

@@ -351,6 +351,8 @@ def _from_flag(key: str, text: str, annotation: object) -> object:
 
 
 def _require_known(key: str, types: Types, where: str) -> None:
+    if key == INHERIT and key not in types:
+        raise UserError(f"config: {where}: {INHERIT} stands in a file: name that config as the first argument")
     if key not in types:
         is_inherit = key in NOT_INHERIT and INHERIT in types
         owners = [name for name, config_class in COMMANDS.items() if key in dict(leaf_types(config_class))]

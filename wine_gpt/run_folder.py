@@ -225,4 +225,4 @@ def require_pretrained(run: str | Path, setting: str) -> None:
     require_no_folders(Path(run))
     for name in (CONFIG, METRICS, WEIGHTS):
         if not (Path(run) / name).is_file():
-            raise UserError(f"{setting}: {run} is no finished run of scripts/pretrain.py: it has no {name}")
+            raise UserError(f"{setting}: {run} is no finished run of pretraining: it has no {name}")

@@ -143,10 +143,17 @@ def _value(node: yaml.Node, key: str, annotation: object) -> object:
     """Return a setting's value as its type reads it."""
     if typing.get_origin(annotation) is tuple:
         if isinstance(node, yaml.SequenceNode):
-            return [_scalar(item, key, str) for item in node.value]
+            return [_item(item, key) for item in node.value]
         if node.tag != f"{TAG}null":
             raise UserError(f"{key} is {_shape(node)}: must be a list, [a, b]")
     return _scalar(node, key, annotation)
+
+
+def _item(node: yaml.Node, key: str) -> object:
+    """Return an item of a list of texts."""
+    if node.tag == f"{TAG}null":
+        raise UserError(f'{key} has the item {node.value or "nothing"}: in a list quote it: "{node.value}"')
+    return _scalar(node, key, str)
 
 
 def _scalar(node: yaml.Node, key: str, annotation: object) -> object:
