@@ -1,9 +1,8 @@
-"""Ask a multiple-choice question about a review, which a pretrained model answers by the likelihood of each choice.
+"""Answer a multiple-choice question about a review by the likelihood of each choice.
 
-    python scripts/ask.py runs/sample --review "wine review : us : oregon : pinot noir : Notes of rhubarb."
-        --question food
+    python scripts/ask.py runs/sample --review "wine review : us : oregon : pinot noir : Rhubarb." --question food
 
-This is ``wine-gpt ask``; its code is in ``wine_gpt/commands/ask.py``.
+The same as ``wine-gpt ask``; ``--help`` lists the options, ``wine_gpt/commands/ask.py`` has the code.
 """
 
 from wine_gpt.cli import command_main

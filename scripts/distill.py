@@ -1,10 +1,8 @@
-"""Distill an ensemble of pretrained models into one model of the same size, for the lowest loss.
+"""Distill an ensemble of pretrained models into one model of the same size.
 
     python scripts/distill.py configs/best.yaml --data.path FILE
-    python scripts/distill.py configs/best.yaml --data.path FILE --resume
 
-``--help`` lists every setting; ``--resume`` continues a run that was interrupted. This is ``wine-gpt distill``; its
-code is in ``wine_gpt/commands/distill.py``.
+The same as ``wine-gpt distill``; ``--help`` lists the settings, ``wine_gpt/commands/distill.py`` has the code.
 """
 
 from wine_gpt.cli import command_main

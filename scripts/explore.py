@@ -1,9 +1,8 @@
-"""Look inside a model in the browser: the explorer, a static page, with the files of a run on this machine.
+"""Look inside a model in the browser.
 
     python scripts/explore.py runs/sample
-    python scripts/explore.py runs/sample --port 8000 --no_browser
 
-This is ``wine-gpt explore``; its code is in ``wine_gpt/commands/explore.py``.
+The same as ``wine-gpt explore``; ``--help`` lists the options, ``wine_gpt/commands/explore.py`` has the code.
 """
 
 from wine_gpt.cli import command_main

@@ -1,11 +1,8 @@
-"""Fine-tune a pretrained model on the reviews of one subset: a grape variety, or a value of any other column.
+"""Fine-tune a pretrained model: on one subset's reviews, to find a review's label, or for embeddings.
 
     python scripts/finetune.py configs/finetune/lora.yaml --base runs/base --variety "Pinot Noir"
-    python scripts/finetune.py configs/finetune/full.yaml --base runs/base --variety all --min_reviews 100
-    python scripts/finetune.py configs/finetune/lora.yaml --base runs/base --field country --value Italy
 
-With ``accelerate launch`` instead of ``python`` several processes train. ``--help`` lists every setting; ``--resume``
-skips finished subsets. This is ``wine-gpt finetune``; its code is in ``wine_gpt/commands/finetune.py``.
+The same as ``wine-gpt finetune``; ``--help`` lists the settings, ``wine_gpt/commands/finetune.py`` has the code.
 """
 
 from wine_gpt.cli import command_main

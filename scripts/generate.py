@@ -1,9 +1,8 @@
-"""Generate a review with a trained model, word by word, and show how each word was chosen.
+"""Generate a review with a trained model, and show how each word was chosen.
 
-    python scripts/generate.py runs/sample --prompt "wine review : germany" --temperature 0.5
-    python scripts/generate.py runs/sample --explain --html review.html
+    python scripts/generate.py runs/sample --prompt "wine review : germany" --explain
 
-This is ``wine-gpt generate``; its code is in ``wine_gpt/commands/generate.py``.
+The same as ``wine-gpt generate``; ``--help`` lists the options, ``wine_gpt/commands/generate.py`` has the code.
 """
 
 from wine_gpt.cli import command_main

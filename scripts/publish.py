@@ -1,10 +1,8 @@
-"""Publish a finished run on the Hugging Face Hub: model, fine-tuned models and demo, each in one commit.
+"""Publish a finished run on the Hugging Face Hub.
 
     python scripts/publish.py runs/base --repo org/wine-gpt --dry_run
-    python scripts/publish.py runs/base --repo org/wine-gpt --adapters runs/lora --space org/wine-gpt-demo
 
-Log in with ``hf auth login`` first, or set HF_TOKEN. ``--help`` lists every option. This is ``wine-gpt publish``; its
-code is in ``wine_gpt/commands/publish.py``.
+The same as ``wine-gpt publish``; ``--help`` lists the options, ``wine_gpt/commands/publish.py`` has the code.
 """
 
 from wine_gpt.cli import command_main

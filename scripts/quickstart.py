@@ -1,8 +1,8 @@
-"""Train on the bundled synthetic sample, unless runs/sample has a model, and generate reviews with transformers.
+"""Train on the bundled synthetic sample, and generate reviews with transformers.
 
     python scripts/quickstart.py
 
-This is ``wine-gpt quickstart``; its code is in ``wine_gpt/commands/quickstart.py``.
+The same as ``wine-gpt quickstart``; ``--help`` lists the options, ``wine_gpt/commands/quickstart.py`` has the code.
 """
 
 from wine_gpt.cli import command_main

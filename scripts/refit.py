@@ -1,8 +1,8 @@
-"""Train a tested run's model again on all its reviews, none held out, for publishing.
+"""Train a tested run's model again on all its reviews, for publishing.
 
     python scripts/refit.py runs/base
 
-``--help`` lists every setting. This is ``wine-gpt refit``; its code is in ``wine_gpt/commands/refit.py``.
+The same as ``wine-gpt refit``; ``--help`` lists the settings, ``wine_gpt/commands/refit.py`` has the code.
 """
 
 from wine_gpt.cli import command_main

@@ -1,10 +1,8 @@
-"""Score a model on reviews that it never saw: its loss, and the reviews that it generates beside real ones.
+"""Score a model on reviews that it never saw.
 
-    python scripts/score.py runs/base                        # the test split that the run held out
-    python scripts/score.py runs/base --data.path FILE --texts 200
-    python scripts/score.py openai-community/gpt2 --data.path FILE
+    python scripts/score.py runs/base
 
-``--help`` lists every setting. This is ``wine-gpt score``; its code is in ``wine_gpt/commands/score.py``.
+The same as ``wine-gpt score``; ``--help`` lists the settings, ``wine_gpt/commands/score.py`` has the code.
 """
 
 from wine_gpt.cli import command_main

@@ -1,8 +1,8 @@
 """Print the training reviews of a run that are most like a text.
 
-    python scripts/similar.py runs/sample --text "A perfumed nose of rhubarb and forest floor sets the scene." -k 5
+    python scripts/similar.py runs/sample --text "A perfumed nose of rhubarb and forest floor sets the scene."
 
-This is ``wine-gpt similar``; its code is in ``wine_gpt/commands/similar.py``.
+The same as ``wine-gpt similar``; ``--help`` lists the options, ``wine_gpt/commands/similar.py`` has the code.
 """
 
 from wine_gpt.cli import command_main

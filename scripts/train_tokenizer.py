@@ -1,9 +1,9 @@
-"""Train the word-level tokenizer on the train split and save it, so that several runs can use the same one.
+"""Train a tokenizer for several runs on the train split.
 
     python scripts/train_tokenizer.py --data.path FILE --output_dir runs/tokenizer
-    python scripts/pretrain.py configs/base.yaml --data.path FILE --tokenizer.path runs/tokenizer
 
-This is ``wine-gpt train-tokenizer``; its code is in ``wine_gpt/commands/train_tokenizer.py``.
+The same as ``wine-gpt train-tokenizer``; ``--help`` lists the settings,
+``wine_gpt/commands/train_tokenizer.py`` has the code.
 """
 
 from wine_gpt.cli import command_main
