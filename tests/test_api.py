@@ -20,6 +20,7 @@ from wine_gpt.commands.publish import read_arguments
 from wine_gpt.config import PretrainConfig, ScoreConfig
 from wine_gpt.config_io import config_from_settings, parse_config
 from wine_gpt.errors import UserError
+from wine_gpt.lazy import exports_lazily
 
 NOTEBOOK = Path(__file__).parent / "support" / "notebook.py"
 
@@ -82,6 +83,15 @@ def test_training_a_tokenizer_keeps_that_of_a_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds a run, whose model needs its own tokenizer: name another output_dir"):
         wine_gpt.train_tokenizer(tmp_path)
     assert not (tmp_path / "tokenizer.json").exists()
+
+
+def test_an_import_at_first_use_limits_the_spin_of_openmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lazy_package").mkdir()
+    (tmp_path / "lazy_package" / "part.py").write_text("import os\nspin = os.environ.get('GOMP_SPINCOUNT')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert exports_lazily("lazy_package", {"spin": "part"})("spin") == "1000"
+    assert "GOMP_SPINCOUNT" not in os.environ
 
 
 def test_completion_offers_the_functions() -> None:

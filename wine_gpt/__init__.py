@@ -5,6 +5,7 @@ The functions of :mod:`wine_gpt.api` are exported here and imported at first use
 
 from typing import TYPE_CHECKING
 
+from wine_gpt.lazy import exports_lazily
 from wine_gpt.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -43,17 +44,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Import an exported function at first use (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from wine_gpt.imports import limited_openmp_spin
-
-    with limited_openmp_spin():
-        from wine_gpt import api
-    # found without this function from now on
-    globals()[name] = getattr(api, name)
-    return globals()[name]
+__getattr__ = exports_lazily(__name__, dict.fromkeys(__all__, "api"))
 
 
 def __dir__() -> list[str]:

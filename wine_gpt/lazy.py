@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 
 def exports_lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
-    """Return the ``__getattr__`` of a package.
+    """Return the ``__getattr__`` of a package, which limits the spin of an OpenMP that an import loads.
 
     Args:
         package: its ``__name__``.
@@ -15,6 +15,9 @@ def exports_lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], 
     def find(name: str) -> object:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+        from wine_gpt.imports import limited_openmp_spin
+
+        with limited_openmp_spin():
+            return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
 
     return find
