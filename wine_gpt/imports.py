@@ -34,7 +34,7 @@ def limited_openmp_spin() -> Iterator[None]:
 
 @contextlib.contextmanager
 def rare_garbage_collection() -> Iterator[None]:
-    """Import torch or other large packages, and search their many objects for garbage only a few times.
+    """Run the garbage collector rarely while large packages are imported inside.
 
     The time that this saves: ``benchmarks/RESULTS.md``. Once torch is imported, it has no effect.
     """

@@ -163,7 +163,7 @@ class EpochPlan:
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, step: int) -> Indices:
-        """Return the indices of the reviews of a step, counted from the epoch's begin."""
+        """Return the indices of the reviews of a step, counted from the epoch's start."""
         batch = self.order[step]
         return self.reviews[self.bounds[batch] : self.bounds[batch + 1]].astype(np.int64)
 

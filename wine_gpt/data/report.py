@@ -35,7 +35,7 @@ class DataReport:
         cut_duplicates: those of ``duplicates`` that were cut, so that what follows was not compared.
         characters_removed: NUL characters and lone surrogates that were removed.
         line_breaks_lost: texts whose line breaks are read as spaces.
-        lines_skipped: lines of a CSV file that repeat the header or are drawn, such as ``|---|---|``.
+        lines_skipped: lines of a CSV file that repeat the header or are rule lines of a table, such as ``|---|---|``.
         unread: for each column that no text is made of, the values that became null because they don't fit its type.
         entities: for each column of the texts, the values with an HTML entity, and the first entity.
         from_hub: whether the source is a dataset of the Hub; None in reports of earlier versions.

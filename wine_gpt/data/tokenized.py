@@ -20,7 +20,7 @@ Ids = npt.NDArray[np.int32]
 
 
 class ListBatch(NamedTuple):
-    """Where a record batch's lists of ids are in an Arrow file, in bytes from its begin.
+    """Where a record batch's lists of ids are in an Arrow file, in bytes from its start.
 
     Arrow stores lists of int32 as one array of values and, for each list and after the last one, an int32 offset.
     """
