@@ -236,6 +236,15 @@ def test_a_finished_run_is_kept(finished: tuple[Path, Done], work: Path, refused
     assert snapshot(finished[0]) == before
 
 
+def test_a_run_is_not_written_over_the_tokenizer_that_it_reads(
+    finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]
+) -> None:
+    before = snapshot(finished[0])
+    line = refused([*command(work, "finished", tokenizer__path=finished[0]), "--overwrite"])
+    assert line == f"error: output_dir: {finished[0]} is the folder of tokenizer.path itself: name another folder"
+    assert snapshot(finished[0]) == before
+
+
 def test_an_unfinished_run_is_kept(work: Path, refused: Callable[[list[str]], str]) -> None:
     checkpoint = work / "unfinished" / "checkpoints" / "step-00000003"
     checkpoint.mkdir(parents=True)
@@ -268,7 +277,11 @@ def test_a_finished_run_that_is_resumed_prints_its_result(
     assert (folder / "metrics.json").read_bytes() == before
     settings = {"training__learning_rate": 0.5} if removed == ".tmp" else {"training__epochs": 3}
     line = refused([*command(work, folder.name, **settings), "--resume"])
-    assert ("can't resume from step" if removed == ".tmp" else "holds a finished run") in line
+    no_checkpoint = (
+        f"error: {folder} is finished and has no checkpoint to train on from: name another --output_dir, or "
+        "--overwrite to start over"
+    )
+    assert line.startswith("error: can't resume from step" if removed == ".tmp" else no_checkpoint)
     assert (folder / "metrics.json").read_bytes() == before
 
 

@@ -155,9 +155,22 @@ def test_what_would_score_it_on_seen_reviews_is_refused(base: Path, whole: Path,
     assert refused(refit, RefitConfig(str(whole))) == f"run: {whole} is a refit itself: name the tested run, base"
 
 
+def test_a_refit_over_the_tested_run_is_refused_and_removes_nothing(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in base.rglob("*") if path.is_file()}
+    monkeypatch.chdir(base)
+    for output, overwrite in ((str(base), True), (str(base), False), (".", True)):
+        message = refused(refit, RefitConfig(str(base), output_dir=output, overwrite=overwrite))
+        assert message == f"output_dir: {output} is the tested run itself: name another folder"
+    assert {path: path.read_bytes() for path in base.rglob("*") if path.is_file()} == before
+
+
 def test_other_runs_and_reviews_are_refused(base: Path, whole: Path, tmp_path: Path) -> None:
     assert "is no finished run" in refused(refit, RefitConfig(str(tmp_path)))
-    assert "holds a finished run" in refused(refit, RefitConfig(str(base)))
+    # a refit has no setting of its epochs
+    message = f"{whole} holds a finished run: name another --output_dir, or --overwrite to start over"
+    assert refused(refit, RefitConfig(str(base))) == message
     folder = shutil.copytree(base, tmp_path / "other", ignore=shutil.ignore_patterns("checkpoints"))
     metrics = json.loads((folder / "metrics.json").read_text())
     (folder / "metrics.json").write_text(json.dumps({**metrics, "data_fingerprint": "0"}))

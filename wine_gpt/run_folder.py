@@ -125,24 +125,37 @@ def require_no_folders(folder: Path) -> None:
             raise UserError(f"{folder / name} is a folder, but a run has a file of that name: move it away")
 
 
-def require_free(folder: Path) -> None:
+def require_free(folder: Path, *, extendable: bool = True) -> None:
     """Check that the folder holds no run.
+
+    Args:
+        folder: the run folder.
+        extendable: whether a finished run can be trained for more epochs, for the message.
 
     Raises:
         UserError: if it holds one; the message says how to resume or to start over.
     """
     if (folder / METRICS).exists():
-        raise UserError(finished_message(folder))
+        ways = ["name another --output_dir", "--overwrite to start over"]
+        ways += ["--resume with more --training.epochs to train on"] if extendable else []
+        raise UserError(f"{folder} holds a finished run: {', '.join(ways[:-1])}, or {ways[-1]}")
     if any((folder / CHECKPOINTS).glob("step-*")):
         raise UserError(f"{folder} holds an unfinished run: --resume to continue, or --overwrite to start over")
 
 
-def finished_message(folder: Path) -> str:
-    """Return the error message for a folder that holds a finished run."""
-    return (
-        f"{folder} holds a finished run: name another --output_dir, --overwrite to start over, "
-        "or --resume with more --training.epochs to train on"
-    )
+def require_apart(folder: Path, source: Path, description: str) -> None:
+    """Check that a run is not written over the folder that it reads.
+
+    Args:
+        folder: the run folder.
+        source: the folder that the run reads.
+        description: what the source is, for the message.
+
+    Raises:
+        UserError: if both are the same folder.
+    """
+    if folder.resolve() == source.resolve():
+        raise UserError(f"output_dir: {folder} is {description} itself: name another folder")
 
 
 def remove_run(folder: Path) -> None:

@@ -129,9 +129,11 @@ def pretrain(
         require_equal_settings(config, accelerator)
         with shared_errors():
             if accelerator.is_main_process:
+                if config.overwrite and config.tokenizer.path:
+                    run_folder.require_apart(folder, Path(config.tokenizer.path), "the folder of tokenizer.path")
                 stack.enter_context(run_folder.locked(folder))
                 if not config.overwrite and config.resume is None:
-                    run_folder.require_free(folder)
+                    run_folder.require_free(folder, extendable=tested is None)
         data = _load_data(config, tested is None, reading)
         run = _Run(config, accelerator, data, teaching, tested)
         metrics = _finished_metrics(run)
@@ -251,7 +253,10 @@ def _finished_metrics(run: _Run) -> RunMetrics | None:
                     _update_sampling_defaults(run)
                 found = [metrics]
             elif not any((run.folder / run_folder.CHECKPOINTS).glob("step-*")):
-                raise UserError(run_folder.finished_message(run.folder))
+                raise UserError(
+                    f"{run.folder} is finished and has no checkpoint to train on from: name another --output_dir, or "
+                    "--overwrite to start over"
+                )
     broadcast_object_list(found)
     return found[0]
 

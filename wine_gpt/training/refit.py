@@ -28,7 +28,8 @@ def refit(config: RefitConfig) -> FinishedRun:
     is_main_process = join_processes()
     with shared_errors():
         tested = TestedRun(Path(config.run), _require_tested(Path(config.run)))
-    settings = _settings(config, tested)
+        settings = _settings(config, tested)
+        run_folder.require_apart(Path(settings.output_dir), tested.folder, "the tested run")
     main_process_first(lambda: _require_same_reviews(settings, tested))
     finished = pretrain(_without_held_out(settings), tested=tested)
     if is_main_process and (tested.folder / run_folder.EVALUATION).is_dir():
