@@ -192,6 +192,13 @@ def test_two_processes_learn_what_one_learns(finished: tuple[Path, Done], work: 
     assert losses(work / "one") != pytest.approx(losses(finished[0]), abs=1e-3)
 
 
+def test_without_a_test_split_the_printed_score_is_named_after_the_validation_split(work: Path) -> None:
+    done = run(command(work, "untested", training__epochs=1, data__test_fraction=0), work)
+    score = json.loads((work / "untested" / "metrics.json").read_text(encoding="utf-8"))["validation"]
+    assert f"\nvalidation: {score['nats_per_word']:.3f} nats per word" in done.stdout
+    assert "test: " not in done.stdout
+
+
 def test_a_trained_tokenizer_serves_several_runs(work: Path) -> None:
     script = str(ROOT / "scripts" / "train_tokenizer.py")
     settings = {"data.path": work / "reviews.json", "tokenizer.vocab_size": 50, "output_dir": work / "tokenizer"}

@@ -77,7 +77,7 @@ def reading_ahead(config: PretrainConfig) -> AbstractContextManager[ReadingProce
 def print_trained(run: "FinishedRun", prompt: str) -> None:
     """Print the score and the folder of a run, and the command that generates from its model."""
     print(
-        f"test: {run.score.nats_per_word:.3f} nats per word, perplexity {run.score.perplexity:,.1f}, "
+        f"{run.split}: {run.score.nats_per_word:.3f} nats per word, perplexity {run.score.perplexity:,.1f}, "
         f"{run.score.unknown_rate:.1%} unknown {run.score.unit}\n"
         f"saved: {run.folder}\n"
         f"next:  {sibling_command('generate', str(run.folder), '--prompt', prompt, '--explain')}"

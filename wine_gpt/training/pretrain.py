@@ -53,10 +53,17 @@ FEW_STEPS = 300
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: its folder, and its score on the test split, or on validation if there is no test split."""
+    """A finished run.
+
+    Attributes:
+        folder: the run folder.
+        score: the score on the test split, or on validation if there is no test split.
+        split: the name of that split.
+    """
 
     folder: Path
     score: Score
+    split: str
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,7 @@ def pretrain(
             trainer.on_step = on_step or trainer.on_step
             trainer.on_checkpoint = on_checkpoint or trainer.on_checkpoint
             metrics = _train(run, trainer, record)
-        return FinishedRun(folder, _held_out(metrics))
+        return _finished_run(folder, metrics)
 
 
 @dataclass(frozen=True)
@@ -221,11 +228,11 @@ def _advise(run: _Run, trainer: Trainer[LanguageModelLoss]) -> None:
     suggest_batch_tokens(trainer, FEW_STEPS)
 
 
-def _held_out(metrics: RunMetrics) -> Score:
-    """Return the score on the test split, or on validation if there is no test split."""
-    held_out = metrics.test or metrics.validation
-    assert held_out is not None
-    return held_out
+def _finished_run(folder: Path, metrics: RunMetrics) -> FinishedRun:
+    """Return the run with its score on the test split, or on validation if there is no test split."""
+    split, score = ("test", metrics.test) if metrics.test else ("validation", metrics.validation)
+    assert score is not None
+    return FinishedRun(folder, score, split)
 
 
 def _finished_metrics(run: _Run) -> RunMetrics | None:
