@@ -1,6 +1,8 @@
 """Pretraining as a user runs it: the scripts, the folder they leave, and what they refuse."""
 
 import dataclasses
+import errno
+import fcntl
 import json
 import os
 import random
@@ -352,6 +354,19 @@ def test_a_folder_that_cannot_be_written_is_named(work: Path, refused: Callable[
     line = refused(command(work, "file/run"))
     assert line.startswith(f"error: output_dir: can't write to {work / 'file' / 'run'}")
     assert line.endswith("Not a directory")
+
+
+def test_a_folder_that_cannot_be_locked_is_named_and_left_as_it_was(
+    work: Path, refused: Callable[[list[str]], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    line = refused(command(work, "network-disk"))
+    problem = f"can't lock {work / 'network-disk' / 'checkpoints'}: No locks available: name a folder on another disk"
+    assert line == f"error: output_dir: {problem}"
+    assert not (work / "network-disk").exists()
 
 
 def on_a_read_only_disk(folder: Path, arguments: list[str], cache: Path) -> tuple[object, str, str]:

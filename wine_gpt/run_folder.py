@@ -82,7 +82,8 @@ def locked(folder: Path) -> Iterator[None]:
     A folder that is made for the lock is removed at the end if nothing was written to it.
 
     Raises:
-        UserError: if the folder can't be written, another process has locked it, or a file's name is that of a folder.
+        UserError: if the folder can't be written or locked, another process has locked it, or a file's name is that of
+            a folder.
     """
     missing = [path for path in (folder / CHECKPOINTS, folder, *folder.parents) if not os.path.exists(path)]
     require_writable(folder / CHECKPOINTS)
@@ -95,6 +96,12 @@ def locked(folder: Path) -> Iterator[None]:
         # the other process may not have written it yet
         pid = owner.read_text() if owner.exists() else "of another process"
         raise UserError(f"{folder} is locked by pid {pid}, which is writing a run there") from None
+    except OSError as error:
+        # such as ENOLCK of a network disk without a lock server
+        _remove_empty(missing)
+        raise UserError(
+            f"output_dir: can't lock {folder / CHECKPOINTS}: {error.strerror}: name a folder on another disk"
+        ) from error
     try:
         with writing(folder):
             owner.write_text(str(os.getpid()))
