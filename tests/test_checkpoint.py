@@ -46,6 +46,12 @@ def flip_a_bit(file: Path) -> None:
     file.write_bytes(content)
 
 
+def make_unreadable(file: Path) -> None:
+    file.unlink()
+    # reading it is an error of input or output, as that of a bad disk
+    file.symlink_to("/proc/self/mem")
+
+
 def test_load_returns_what_was_saved(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path / "new", example(7), keep=2)
     loaded = checkpoint.load(path)
@@ -73,7 +79,7 @@ def test_a_run_that_went_back_to_an_earlier_step_keeps_what_it_saves(tmp_path: P
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, Path.unlink])
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, Path.unlink, make_unreadable])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
     tmp_path: Path, name: str, damage: Callable[[Path], None]
 ) -> None:

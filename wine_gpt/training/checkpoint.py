@@ -78,7 +78,7 @@ def load(path: Path) -> Checkpoint:
     """Load one checkpoint and verify every file against the manifest.
 
     Raises:
-        UserError: if a file is missing or damaged; the message names the file, and both checksums.
+        UserError: if a file is missing, damaged or can't be read; the message names the file, and both checksums.
     """
     manifest = _read_json(path / MANIFEST)
     claimed = manifest.pop("manifest_sha256", None)
@@ -89,7 +89,10 @@ def load(path: Path) -> Checkpoint:
         file = path / name
         if not file.is_file():
             raise UserError(f"checkpoint {path}: {name} is missing")
-        found = files.sha256(file)
+        try:
+            found = files.sha256(file)
+        except OSError as error:
+            raise UserError(f"checkpoint {path}: can't read {name}: {error.strerror}") from error
         if found != expected:
             raise UserError(f"checkpoint {path}: {name} is damaged: sha256 {found}, manifest says {expected}")
     return Checkpoint(
