@@ -1,9 +1,12 @@
 """Test the commands in terminals and environments that differ: encodings, closed streams, signals, no installation."""
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -90,6 +93,34 @@ def test_a_closed_pipe_does_not_end_a_training(tmp_path: Path) -> None:
     done = run(["bash", "-o", "pipefail", "-c", '"$@" 2>&1 | true', "bash", *command], tmp_path, **cache)
     assert (tmp_path / "run" / "metrics.json").exists()
     assert (done.returncode, done.stdout, done.stderr) == (141, b"", b"")
+
+
+def test_an_error_has_a_line_of_its_own_below_the_bar(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from wine_gpt.cli import command_main
+from wine_gpt.errors import UserError
+from wine_gpt.training.trainer import Trainer
+def end_epoch(*_):
+    raise UserError("the end of the epoch")
+Trainer.end_epoch = end_epoch
+sys.argv = ["scripts/pretrain.py", *{TINY!r}]
+command_main("pretrain")()
+"""
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 80))
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=end)
+    os.close(end)
+    shown = b""
+    # reading from a terminal that no process has open is an error
+    with contextlib.suppress(OSError):
+        while read := os.read(terminal, 1024):
+            shown += read
+    os.close(terminal)
+    assert process.wait() == 2, shown
+    # the bar
+    assert b"%|" in shown
+    assert b"\nerror: the end of the epoch\r\n" in shown
 
 
 def test_a_closed_terminal_saves_the_step(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Sample synthetic reviews from the members, which no member has seen."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -31,14 +32,13 @@ def sample_reviews(
         **{"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0},
         "suppress_tokens": [tokenizer.pad_token_id, tokenizer.bos_token_id],
     }
-    progress = Progress(len(sizes))
-    for number, size in enumerate(sizes):
-        model = models[number % len(models)]
-        drawn = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-        rows = generate_ids(model, encode_prompts(model, tokenizer, [""] * size), seed=drawn, **settings)
-        yield from (_until_end(row, tokenizer.eos_token_id) for row in rows.cpu())
-        progress.step("writing synthetic reviews")
-    progress.close()
+    with contextlib.closing(Progress(len(sizes))) as progress:
+        for number, size in enumerate(sizes):
+            model = models[number % len(models)]
+            drawn = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+            rows = generate_ids(model, encode_prompts(model, tokenizer, [""] * size), seed=drawn, **settings)
+            yield from (_until_end(row, tokenizer.eos_token_id) for row in rows.cpu())
+            progress.step("writing synthetic reviews")
 
 
 def _until_end(row: torch.Tensor, end: int) -> list[int]:

@@ -5,6 +5,7 @@ and the probability of all other words, as NumPy files that are memory-mapped. I
 renamed when it is complete.
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -78,7 +79,7 @@ class TargetStore:
         real: the tokenized real reviews.
         block_size: the model's positions.
         teacher_weight: weight of the teacher's predictions for real reviews, 0 to 1; that of synthetic ones is 1. It
-            must be 0 if the real reviews were not labelled.
+            must be 0 if the real reviews were not labeled.
         sets: into how many sets of equal size the synthetic reviews are divided.
 
     Attributes:
@@ -186,23 +187,22 @@ def _write(folder: Path, labeling: Labeling, request: Request) -> None:
     order = np.concatenate(batches)
     starts = np.empty(len(reviews), np.int64)
     starts[order] = np.cumsum(positions[order]) - positions[order]
-    unlabelled = np.zeros(0 if request.label_real else len(real), np.int64)
-    np.save(folder / f"{STARTS}.npy", np.concatenate([unlabelled, starts]))
-    predictions = _predictions(ensemble, reviews, batches, tokenizer.eos_token_id)
-    # the precision of training, because float32 would take several times as long
-    with labeling.accelerator.autocast():
+    unlabeled = np.zeros(0 if request.label_real else len(real), np.int64)
+    np.save(folder / f"{STARTS}.npy", np.concatenate([unlabeled, starts]))
+    # autocast is the precision of training, because float32 would take several times as long
+    with labeling.accelerator.autocast(), contextlib.closing(Progress(len(batches))) as progress:
+        predictions = _predictions(ensemble, reviews, batches, tokenizer.eos_token_id, progress)
         _write_predictions(folder, int(positions.sum()), predictions)
     for file in folder.iterdir():
         sync(file)
 
 
 def _predictions(
-    ensemble: Ensemble, reviews: Dataset, batches: list[Indices], filler: int
+    ensemble: Ensemble, reviews: Dataset, batches: list[Indices], filler: int, progress: Progress
 ) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
     """Yield the rows of :data:`IDS`, :data:`PROBABILITIES` and :data:`REST` of each batch."""
     vocabulary, block_size = ensemble.model.config.vocab_size, ensemble.model.config.n_positions
     id_type = np.uint16 if vocabulary <= 2**16 else np.int32
-    progress = Progress(len(batches))
     for indices in batches:
         batch = collate(reviews, indices, block_size, filler).to(ensemble.model.device)
         ids, probabilities, rest = likeliest(ensemble.probabilities(batch))
@@ -212,7 +212,6 @@ def _predictions(
             REST: rest.half().cpu().numpy(),
         }
         progress.step("predicting each word with all members")
-    progress.close()
 
 
 def _write_predictions(folder: Path, rows: int, predictions: Iterator[dict[str, npt.NDArray[np.generic]]]) -> None:

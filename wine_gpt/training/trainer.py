@@ -114,13 +114,16 @@ class Trainer(Generic[LossT]):
             UserError: if loss or gradient is not finite, or a checkpoint can't be written.
             RunInterrupted: after a checkpoint, at the end of the step in which any process got SIGTERM or Ctrl-C.
         """
-        total = self.plan.total_steps
-        progress = Progress(total, self.state.step, self.accelerator.is_main_process, self.steps_after)
+        total, is_main_process = self.plan.total_steps, self.accelerator.is_main_process
         self.module.train()
         if self.state.step == 0:
             self._keep_random_weights()
-        metered = self.energy_meter if self.accelerator.is_main_process else contextlib.nullcontext()
-        with metered, GracefulShutdown(self.accelerator.is_local_main_process) as shutdown:
+        with (
+            # closed before an error is printed, because the bar's line has no end
+            contextlib.closing(Progress(total, self.state.step, is_main_process, self.steps_after)) as progress,
+            self.energy_meter if is_main_process else contextlib.nullcontext(),
+            GracefulShutdown(self.accelerator.is_local_main_process) as shutdown,
+        ):
             for step in range(self.state.step, total):
                 self.train_step(step)
                 progress.step(self._note())
@@ -129,7 +132,6 @@ class Trainer(Generic[LossT]):
                 elif self.config.checkpoint_steps and (step + 1) % self.config.checkpoint_steps == 0:
                     self.save_checkpoint()
                 self._stop_if_signaled(shutdown)
-        progress.close()
         self.checkpoints.load_best_weights()
         return self.state
 
