@@ -245,6 +245,25 @@ def test_a_process_waits_longer_for_the_first_one_than_torch_does(work: Path) ->
     assert [outcome[0] for outcome in outcomes] == [0, 0], outcomes
 
 
+def second_process_without_power(rank: int) -> None:
+    from wine_gpt.training.trainer import Trainer
+
+    train_step = Trainer.train_step
+
+    def train_step_late(trainer: Trainer[Any], step: int) -> None:
+        time.sleep(15)
+        train_step(trainer, step)
+
+    processes.TRAINING_WAITS["gloo"] = timedelta(seconds=3)
+    if rank == 1:
+        Trainer.train_step = train_step_late  # type: ignore[method-assign]
+
+
+def test_a_machine_that_sends_nothing_while_it_trains_is_noticed_after_torchs_limit(work: Path) -> None:
+    outcomes = scripts([command(work, "silent")] * 2, work / "cache", prepare=second_process_without_power)
+    assert error_of(outcomes[0]).startswith("rank 0 lost the connection to rank 1 on ")
+
+
 # environment variables
 
 LAUNCHED = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}

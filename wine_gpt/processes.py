@@ -26,9 +26,12 @@ LAUNCHER_VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER
 
 # seconds of joining the processes after which a line says what is waited for
 JOIN_SECONDS = 20.0
-# how long a process waits for another one, such as for the main process that reads a large corpus; the process of a
-# machine that is lost ends at once, because its connection is closed
+# how long a process waits for another one before and after the steps of a training, such as for the main process that
+# reads a large corpus
 LONGEST_WAIT = timedelta(days=1)
+# how long it waits during the steps, by torch's backend: torch's own limits, after which a machine without power or
+# network is noticed; a process that ends is noticed at once, because its connection is closed
+TRAINING_WAITS = {"gloo": timedelta(minutes=30), "nccl": timedelta(minutes=10)}
 # seconds between two looks at the launcher
 WATCH_INTERVAL = 1.0
 # what the messages of gloo and of torch's stores say when another process has died
@@ -78,11 +81,25 @@ def join_processes() -> bool:
 
 def wait_for_work() -> None:
     """Let joined processes wait for each other for :data:`LONGEST_WAIT`; torch's limit stays that of joining."""
-    import torch
+    if _backend() in TRAINING_WAITS:
+        _limit_waits(LONGEST_WAIT)
+
+
+@contextlib.contextmanager
+def shorter_waits() -> Iterator[None]:
+    """Let joined processes wait for each other for the time of :data:`TRAINING_WAITS` only, also after an error."""
+    if (limit := TRAINING_WAITS.get(_backend())) is None:
+        yield
+        return
+    _limit_waits(limit)
+    yield
+    _limit_waits(LONGEST_WAIT)
+
+
+def _limit_waits(limit: timedelta) -> None:
     from torch.distributed.distributed_c10d import _set_pg_timeout
 
-    if _is_joined() and torch.distributed.get_backend() in ("gloo", "nccl"):
-        _set_pg_timeout(LONGEST_WAIT)
+    _set_pg_timeout(limit)
 
 
 @contextlib.contextmanager
@@ -327,3 +344,10 @@ def _is_joined() -> bool:
     import torch
 
     return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _backend() -> str:
+    """Return torch's backend that joins this process with others; empty for a process that is alone."""
+    import torch
+
+    return str(torch.distributed.get_backend()) if _is_joined() else ""

@@ -19,7 +19,7 @@ from wine_gpt.data.batching import BatchPlan, Indices, cut_texts, positions_of
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.files import JsonObject, writing
 from wine_gpt.modeling.scoring import ValidationScore
-from wine_gpt.processes import on_all_processes, require_equal, shared_errors
+from wine_gpt.processes import on_all_processes, require_equal, shared_errors, shorter_waits
 from wine_gpt.progress import Progress
 from wine_gpt.training.checkpoint import Checkpoint
 from wine_gpt.training.energy import EnergyMeter
@@ -123,6 +123,7 @@ class Trainer(Generic[LossT]):
             contextlib.closing(Progress(total, self.state.step, is_main_process, self.steps_after)) as progress,
             self.energy_meter if is_main_process else contextlib.nullcontext(),
             GracefulShutdown(self.accelerator.is_local_main_process) as shutdown,
+            shorter_waits(),
         ):
             for step in range(self.state.step, total):
                 self.train_step(step)
