@@ -1,5 +1,7 @@
 """A distillation: members, targets on disk, a student that resumes bit for bit, and what is refused."""
 
+import errno
+import importlib
 import json
 import os
 import shutil
@@ -33,6 +35,8 @@ from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.record import RunMetrics
 from wine_gpt.training.trainer import Trainer
 
+# the package has a function of its name
+distilling: Any = importlib.import_module("wine_gpt.distillation.distill")
 BLOCK_SIZE = int(str(SMALL["model.block_size"]))
 SETTINGS = {
     **SMALL,
@@ -215,6 +219,21 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(finished: Path, work: Path, 
     error = run_in_subprocess(make_on_small_disk, tmp_path / "disk", finished, tmp_path / "real")
     assert error.startswith(f"targets: can't write {tmp_path / 'disk' / 'targets'}: No space left on device; about ")
     assert error.endswith(" free")
+
+
+def test_a_full_disk_at_the_ensembles_losses_is_one_line(
+    finished: Path, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    mark_unfinished(run)
+    (run / "targets" / "ensemble.json").unlink()
+
+    def write_to_full_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(distilling, "write_json", write_to_full_disk)
+    with pytest.raises(UserError, match=rf"^can't write {run / 'targets'}: .*No space left on device; .* bytes free$"):
+        distill(config(work, "x", "--output_dir", str(run), "--resume"))
 
 
 def test_real_reviews_are_not_predicted_without_a_weight(finished: Path, work: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from wine_gpt.config import DistillConfig
 from wine_gpt.distillation.members import train_members
 from wine_gpt.distillation.targets import Labeling, Request, TargetStore, load_or_make
 from wine_gpt.distillation.teacher import load_ensemble
-from wine_gpt.files import read_json, sha256, write_json
+from wine_gpt.files import read_json, sha256, write_json, writing
 from wine_gpt.modeling.scoring import score
 from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.tokenizer.files import fingerprint
@@ -109,5 +109,6 @@ def _score_once(file: Path, labeling: Labeling, data: PreparedReviews) -> dict[s
     }
     with shared_errors():
         if accelerator.is_main_process:
-            write_json(file, losses)
+            with writing(file.parent):
+                write_json(file, losses)
     return losses
