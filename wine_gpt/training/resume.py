@@ -35,12 +35,15 @@ EXTENDABLE_SETTING = "training.epochs"
 STEP_VERSION = 2
 # keys in checkpoints of earlier versions of wine_gpt, with their names in this version
 RENAMED_KEYS = {"identity": "resume_key", "machinery": "runtime", "code's recipe": "step_version"}
-# what the error says instead of two hashes that differ
-HASHES = {
+# what the error says instead of two values that a user can't compare
+EXPLANATIONS = {
     "data": "not the same reviews in the same splits",
     "tokenizer": "not the same words and ids",
     "base": "not the same base weights",
     "targets": "not the same members or synthetic reviews",
+    "step_version": (
+        "this version of wine_gpt computes a step differently: resume with the version that began it, or --overwrite"
+    ),
 }
 
 
@@ -229,7 +232,7 @@ def describe_mismatch(then: JsonObject, now: JsonObject, source: str = "checkpoi
     defaults = {**to_flat(FinetuneConfig(value="all")), **to_flat(DistillConfig())}
     then = {**{key: defaults[key] for key in now.keys() & defaults.keys()}, **then}
     return "; ".join(
-        f"{key}: {HASHES[key]}" if key in HASHES else f"{key}: {source} {then.get(key)}, now {now.get(key)}"
+        f"{key}: {EXPLANATIONS.get(key) or f'{source} {then.get(key)}, now {now.get(key)}'}"
         for key in sorted(then.keys() | now.keys())
         if then.get(key) != now.get(key)
     )
