@@ -1,20 +1,27 @@
 """The precision fits the hardware; tuning a process for training keeps accuracy and is undone afterwards."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
+from accelerate import Accelerator
 from support.small_run import ROOT
 from transformers import GPT2Config
 
 from benchmarks.gpu import Report, Stage, run_stage
+from wine_gpt.data.batching import BatchPlan
 from wine_gpt.errors import UserError
+from wine_gpt.training import utilization
+from wine_gpt.training.accelerator import restored_state
 from wine_gpt.training.hardware import (
     LAUNCHED_PRECISION,
     ONEDNN_CACHES,
@@ -157,7 +164,7 @@ def test_the_operations_per_token_are_those_of_docs_scaling() -> None:
 @pytest.mark.parametrize(
     ("peak", "tokens", "expected"),
     [
-        pytest.param(989.4e12, 10**9, 32_768, id="H100: 5 ms at 30% are 58,661 positions"),
+        pytest.param(989.4e12, 10**9, 16_384, id="H100: 4 ms at 10% are 15,643 positions"),
         pytest.param(65.1e12, 10**9, 2_048, id="T4"),
         pytest.param(989.4e12, 4_700_000, 8_192, id="8,000 reviews: no fewer than 300 steps"),
         pytest.param(989.4e12, 100, 1, id="hardly any data"),
@@ -165,3 +172,21 @@ def test_the_operations_per_token_are_those_of_docs_scaling() -> None:
 )
 def test_the_suggested_batch_fills_the_gpu_and_leaves_enough_steps(peak: float, tokens: int, expected: int) -> None:
     assert suggested_batch_tokens(25.3e6, peak, tokens, 300) == expected
+
+
+def test_the_suggested_batch_leaves_a_distilled_student_enough_steps(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(utilization, "_known_gpu", lambda trainer: ("NVIDIA H100", 989.4e12))
+    # the other 80,000 reviews are the sets of other epochs
+    plan = BatchPlan(np.full(90_000, 50), 1024, seed=1, epochs=2, rows_of_epoch=lambda epoch: np.arange(10_000))
+    module = SimpleNamespace(model=SimpleNamespace(config=GPT2Config(n_layer=3, n_embd=256, n_inner=512)))
+    trainer: Any = SimpleNamespace(
+        plan=plan, module=module, config=SimpleNamespace(epochs=2), accelerator=SimpleNamespace(num_processes=1)
+    )
+    with restored_state(), caplog.at_level("INFO"):
+        # a logger of accelerate needs it
+        Accelerator(cpu=True)
+        utilization.suggest_batch_tokens(trainer, 300)
+    suggested = int(re.findall(r"training\.batch_tokens ([\d,]+) takes", caplog.text)[0].replace(",", ""))
+    assert 1024 < suggested <= 2 * 10_000 * 50 / 300

@@ -1,5 +1,7 @@
 """Model FLOPs utilization (MFU): what fraction of a GPU's arithmetic training uses, and the batch that fills a GPU."""
 
+import math
+
 from accelerate.logging import get_logger
 from transformers import GPT2Config
 
@@ -9,9 +11,9 @@ from wine_gpt.training.trainer import Trainer
 
 logger = get_logger(__name__)
 
-# fraction of a GPU's peak that this small model's matmuls reach at best, and the time in which Python queues the
-# kernels of one step: both assumed, see docs/scaling.md
-REACHABLE_MFU, QUEUE_SECONDS = 0.3, 0.005
+# the fraction of a GPU's peak that this small model's matmuls reach, and the time in which Python queues the kernels
+# of one step: both are assumed, see docs/scaling.md
+REACHABLE_MFU, QUEUE_SECONDS = 0.1, 0.004
 
 
 def flops_per_token(config: GPT2Config, positions: float) -> float:
@@ -30,7 +32,7 @@ def flops_per_token(config: GPT2Config, positions: float) -> float:
 
 
 def suggested_batch_tokens(flops: float, peak: float, tokens: int, least_steps: int) -> int:
-    """Return the batch size, a power of two, from which on a GPU computes for as long as Python queues a step.
+    """Return the smallest batch size, a power of two, with which a GPU computes for as long as Python queues a step.
 
     Args:
         flops: the operations per token.
@@ -38,8 +40,9 @@ def suggested_batch_tokens(flops: float, peak: float, tokens: int, least_steps: 
         tokens: the number of tokens of the whole training.
         least_steps: the number of steps that the training must have, which limits the batch size.
     """
-    filling = QUEUE_SECONDS * REACHABLE_MFU * peak / flops
-    return 1 << max(int(min(filling, tokens / least_steps)), 1).bit_length() - 1
+    filling = math.ceil(QUEUE_SECONDS * REACHABLE_MFU * peak / flops)
+    largest = max(tokens // least_steps, 1)
+    return 1 << min((filling - 1).bit_length(), largest.bit_length() - 1)
 
 
 def suggest_batch_tokens(trainer: Trainer[LanguageModelLoss], least_steps: int) -> None:
@@ -54,7 +57,8 @@ def suggest_batch_tokens(trainer: Trainer[LanguageModelLoss], least_steps: int) 
         return
     name, peak = device
     processes = trainer.accelerator.num_processes
-    tokens = int(plan.positions.sum()) * trainer.config.epochs
+    # of one epoch, because a distilled student's epoch has one of several sets of synthetic reviews
+    tokens = int(plan.positions[plan.epoch(0).reviews].sum()) * trainer.config.epochs
     suggested = processes * suggested_batch_tokens(_flops_per_token(trainer), peak, tokens // processes, least_steps)
     if suggested > plan.batch_tokens:
         logger.info(
