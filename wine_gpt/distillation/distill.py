@@ -1,7 +1,5 @@
 """Train an ensemble, label reviews with its mean prediction, and train one model on them."""
 
-import functools
-from collections.abc import Sequence
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -14,13 +12,13 @@ from wine_gpt.config import DistillConfig
 from wine_gpt.distillation.members import train_members
 from wine_gpt.distillation.targets import Labeling, Request, TargetStore, load_or_make
 from wine_gpt.distillation.teacher import load_ensemble
-from wine_gpt.files import read_json, sha256, write_json, writing
+from wine_gpt.files import JsonObject, read_json, sha256, write_json, writing
 from wine_gpt.modeling.scoring import score
 from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.tokenizer.prepared import PreparedReviews
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
-from wine_gpt.training.pretrain import FinishedRun, Teaching, TrainedTeacher, pretrain
+from wine_gpt.training.pretrain import FinishedRun, pretrain
 from wine_gpt.training.record import Distillation, MemberLoss, RunMetrics, teacher_settings
 
 logger = get_logger(__name__)
@@ -41,57 +39,81 @@ def distill(config: DistillConfig) -> FinishedRun:
     # one session for all trainings, because a launcher's processes hang if they are joined twice
     with accelerator_session(config.training, Path(config.output_dir)) as accelerator:
         require_equal_settings(config, accelerator)
-        teaching = Teaching(teacher_settings(config.distillation), functools.partial(_train_teacher, config))
-        return pretrain(config.student, teaching=teaching, accelerator=accelerator)
+        return pretrain(config.student, teaching=EnsembleTeaching(config), accelerator=accelerator)
 
 
-def _train_teacher(config: DistillConfig, data: PreparedReviews, accelerator: Accelerator) -> TrainedTeacher:
-    """Train the members that are not finished."""
-    members = train_members(config, accelerator)
-    logger.info(f"distilled model: {config.output_dir}")
-    settings = config.distillation
-    made_from = {
-        "data": data.fingerprint,
-        "tokenizer": fingerprint(data.tokenizer),
-        "members": [sha256(member / run_folder.WEIGHTS) for member in members],
-    }
-    real = len(data.splits["train"])
-    # at least one review, because a small ratio of few reviews would leave nothing to learn
-    in_set = max(round(settings.synthetic_ratio * real), 1) if settings.synthetic_ratio else 0
-    synthetic = settings.synthetic_sets * in_set
-    request = Request(made_from, synthetic, config.training.seed, label_real=settings.teacher_weight > 0)
-    student = ("teacher_weight", "synthetic_sets")
-    key = {"targets": request.fingerprint, **{f"distillation.{name}": getattr(settings, name) for name in student}}
-    return TrainedTeacher(key, functools.partial(_predict, config, members, request, data, accelerator))
+class EnsembleTeaching:
+    """Teaches a student by the mean prediction of an ensemble; a :class:`wine_gpt.training.pretrain.Teaching`.
 
+    Args:
+        config: the settings of ensemble and student.
 
-def _predict(
-    config: DistillConfig,
-    members: Sequence[Path],
-    request: Request,
-    data: PreparedReviews,
-    accelerator: Accelerator,
-) -> tuple[TargetStore, Distillation]:
-    """Return the real and synthetic reviews with the targets that the members predict, and their record."""
-    settings, real, tokenizer = config.distillation, data.splits["train"], data.tokenizer
-    # this process has imported datasets, so it has read the reviews itself
-    assert isinstance(real, Dataset)
-    with shared_errors():
-        ensemble = load_ensemble(members, tokenizer).to(accelerator.device)
-    folder = Path(config.output_dir) / run_folder.TARGETS
-    labeling = Labeling(ensemble, tokenizer, real, accelerator)
-    main_process_first(lambda: load_or_make(folder, labeling, request))
-    store = TargetStore(folder, real, config.model.block_size, settings.teacher_weight, settings.synthetic_sets)
-    losses = _score_once(folder / ENSEMBLE, labeling, data)
-    found = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
-    logger.info(f"ensemble of {len(members)} members: {found} nats per word; the student approximates it")
-    record = Distillation(
-        members=[MemberLoss.of(member.name, RunMetrics.load(member)) for member in members],
-        ensemble=MemberLoss("ensemble", losses.get("validation"), losses.get("test")),
-        synthetic_reviews=request.synthetic_reviews,
-        settings=settings,
-    )
-    return store, record
+    Attributes:
+        data: the tokenized reviews and the tokenizer; set by :meth:`train`, as the following.
+        accelerator: that of all trainings.
+        members: the run folders of the ensemble's members.
+        request: which targets to make.
+    """
+
+    data: PreparedReviews
+    accelerator: Accelerator
+    members: list[Path]
+    request: Request
+
+    def __init__(self, config: DistillConfig) -> None:
+        self.config = config
+
+    @property
+    def settings(self) -> JsonObject:
+        """The settings of the distillation."""
+        return teacher_settings(self.config.distillation)
+
+    def train(self, data: PreparedReviews, accelerator: Accelerator) -> JsonObject:
+        """Train the members that are not finished; return what must be equal to resume the student."""
+        self.data, self.accelerator = data, accelerator
+        self.members = train_members(self.config, accelerator)
+        logger.info(f"distilled model: {self.config.output_dir}")
+        settings = self.config.distillation
+        sources = {
+            "data": data.fingerprint,
+            "tokenizer": fingerprint(data.tokenizer),
+            "members": [sha256(member / run_folder.WEIGHTS) for member in self.members],
+        }
+        real = len(data.splits["train"])
+        # at least one review, because a small ratio of few reviews would leave nothing to learn
+        in_set = max(round(settings.synthetic_ratio * real), 1) if settings.synthetic_ratio else 0
+        self.request = Request(
+            sources,
+            synthetic_reviews=settings.synthetic_sets * in_set,
+            seed=self.config.training.seed,
+            label_real=settings.teacher_weight > 0,
+        )
+        of_student = {f"distillation.{name}": getattr(settings, name) for name in ("teacher_weight", "synthetic_sets")}
+        return {"targets": self.request.fingerprint, **of_student}
+
+    def predict(self) -> tuple[TargetStore, Distillation]:
+        """Return the real and synthetic reviews with the targets that the members predict, and their record."""
+        settings, data, accelerator = self.config.distillation, self.data, self.accelerator
+        real = data.splits["train"]
+        # this process has imported datasets, so it has read the reviews itself
+        assert isinstance(real, Dataset)
+        with shared_errors():
+            ensemble = load_ensemble(self.members, data.tokenizer).to(accelerator.device)
+        folder = Path(self.config.output_dir) / run_folder.TARGETS
+        labeling = Labeling(ensemble, data.tokenizer, real, accelerator)
+        main_process_first(lambda: load_or_make(folder, labeling, self.request))
+        block_size = self.config.model.block_size
+        store = TargetStore(folder, real, block_size, settings.teacher_weight, settings.synthetic_sets)
+        losses = _score_once(folder / ENSEMBLE, labeling, data)
+        found = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+        logger.info(f"ensemble of {len(self.members)} members: {found} nats per word; the student approximates it")
+        record = Distillation(
+            members=[MemberLoss.of(member.name, RunMetrics.load(member)) for member in self.members],
+            ensemble=MemberLoss("ensemble", losses.get("validation"), losses.get("test")),
+            synthetic_reviews=self.request.synthetic_reviews,
+            settings=settings,
+        )
+        return store, record
 
 
 def _score_once(file: Path, labeling: Labeling, data: PreparedReviews) -> dict[str, float]:

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -66,31 +67,26 @@ class FinishedRun:
     split: str
 
 
-@dataclass(frozen=True)
-class TrainedTeacher:
-    """A teacher before it makes its predictions.
+class Teaching(Protocol):
+    """How a model gets a teacher; the methods are called on all processes, if the model is not finished."""
 
-    Attributes:
-        resume_key: further values that must be equal to resume: what decides the predictions and how they are learned.
-        predict: makes the predictions, unless an earlier start has, and returns them and what the metrics file says of
-            them; called on all processes.
-    """
+    @property
+    def settings(self) -> JsonObject:
+        """Further settings that a finished run must share to be the same run."""
 
-    resume_key: JsonObject
-    predict: Callable[[], tuple[Teacher, Distillation]]
+    def train(self, data: PreparedReviews, accelerator: Accelerator) -> JsonObject:
+        """Train the teacher, unless it is trained.
 
+        Returns:
+            Further values that must be equal to resume: what decides the predictions and how they are learned.
+        """
 
-@dataclass(frozen=True)
-class Teaching:
-    """How a model gets a teacher.
+    def predict(self) -> tuple[Teacher, Distillation]:
+        """Make the trained teacher's predictions, unless an earlier start has.
 
-    Attributes:
-        settings: further settings that a finished run must share to be the same run.
-        train: trains the teacher, unless it is trained; called on all processes, if the model is not finished.
-    """
-
-    settings: JsonObject
-    train: Callable[[PreparedReviews, Accelerator], TrainedTeacher]
+        Returns:
+            The predictions, and what the metrics file says of them.
+        """
 
 
 @dataclass(frozen=True)
@@ -188,15 +184,14 @@ def _learn_from(run: _Run) -> tuple[JsonObject, Teacher | None, Distillation | N
     """Return the resume key, and the teacher's predictions and their record if the run has a teacher."""
     if run.teaching is None:
         return run.resume_key, None, None
-    trained = run.teaching.train(run.data, run.accelerator)
-    resume_key = {**run.resume_key, **trained.resume_key}
+    resume_key = {**run.resume_key, **run.teaching.train(run.data, run.accelerator)}
     with shared_errors():
         # before the teacher predicts, because its new predictions replace those that the checkpoint needs
         if run.config.resume:
             found, _ = find_checkpoint(run.folder / run_folder.CHECKPOINTS, run.config.resume)
             if found is not None:
                 require_resumable(found, resume_key)
-    return resume_key, *trained.predict()
+    return resume_key, *run.teaching.predict()
 
 
 def _train(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Distillation | None) -> RunMetrics:
