@@ -29,7 +29,7 @@ from wine_gpt.tasks.contrastive import (
 from wine_gpt.tasks.similarity import load_sentence_model, require_sentence_transformers
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.record import Environment, TrainingSummary
-from wine_gpt.training.step import micro_batches_of
+from wine_gpt.training.step import count_micro_batches
 from wine_gpt.training.trainer import Trainer
 
 
@@ -96,7 +96,7 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
 
     def __init__(self, base: Base, reviews: Reviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
         # the loss depends on the micro-batches, because the reviews of one are each other's negatives
-        micro_batches = micro_batches_of(config.training, accelerator)
+        micro_batches = count_micro_batches(config.training, accelerator)
         step = {"training.micro_batches": micro_batches, "halves_version": HALVES_VERSION}
         super().__init__(Path(config.output_dir), base, config, accelerator, {"task": config.task}, step)
         texts = running_texts(reviews.splits, base.template.text_field)

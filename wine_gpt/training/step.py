@@ -108,8 +108,8 @@ class TrainStep:
         self.plan = plan
         self.config = config
         self.accelerator = accelerator
-        self.micro_batches = micro_batches_of(config, accelerator)
-        _require_divisible(self.micro_batches, accelerator.num_processes, plan.smallest)
+        self.micro_batch_count = count_micro_batches(config, accelerator)
+        _require_divisible(self.micro_batch_count, accelerator.num_processes, plan.smallest)
         # Muon's matmuls have the precision of the model's matmuls
         dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
         self.wrapped: nn.Module
@@ -133,7 +133,7 @@ class TrainStep:
         """Return the batch of a step, counted from 0."""
         reviews = self.plan.batch(step)
         positions = self.plan.positions[reviews]
-        micro_batches = split_into_micro_batches(reviews, self.micro_batches)
+        micro_batches = split_into_micro_batches(reviews, self.micro_batch_count)
         own = micro_batches[self.accelerator.process_index :: self.accelerator.num_processes]
         tokens = int(positions.sum())
         return GlobalBatch(
@@ -249,7 +249,7 @@ class TrainStep:
         return all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
 
 
-def micro_batches_of(config: TrainingConfig, accelerator: Accelerator) -> int:
+def count_micro_batches(config: TrainingConfig, accelerator: Accelerator) -> int:
     """Return the number of micro-batches that all processes together divide a batch into."""
     return config.micro_batches or accelerator.num_processes
 

@@ -91,7 +91,7 @@ class Trainer(Generic[LossT]):
             checkpoints,
             config.keep_checkpoints,
             resume_key,
-            describe_runtime(accelerator, self.updater.micro_batches),
+            describe_runtime(accelerator, self.updater.micro_batch_count),
             self.module.model,
             self.updater.optimizer,
             accelerator,
