@@ -20,7 +20,7 @@ from support.browser import CHROMIUM, DESKTOP, SCREENSHOTS, launched, new_page, 
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.explorer_server import ExplorerServer
 from wine_gpt.run_folder import EPOCHS, epoch_weights
-from wine_gpt.training.epoch_weights import KeptEpoch, keep
+from wine_gpt.training.epoch_weights import keep
 from wine_gpt.training.resume import trained_weights
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
@@ -40,7 +40,8 @@ def run(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = {name: 0.02 * torch.randn_like(tensor) for name, tensor in last.items()}
     for epoch, weights in enumerate((first, {name: (first[name] + last[name]) / 2 for name in last}, last)):
         training = 1.5 - epoch / 8 if epoch else None
-        keep(folder / EPOCHS, KeptEpoch(epoch, 20 * epoch, training, 4.5 - epoch, epoch_weights(epoch), ""), weights)
+        losses = {"training_loss": training, "validation_loss": 4.5 - epoch}
+        keep(folder / EPOCHS, weights, epoch=epoch, step=20 * epoch, **losses)
     return folder
 
 

@@ -14,8 +14,7 @@ from support.publisher import Publisher
 
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.publishing.kept import SPACE_LINK
-from wine_gpt.run_folder import epoch_weights
-from wine_gpt.training.epoch_weights import KeptEpoch, keep
+from wine_gpt.training.epoch_weights import keep
 
 MODEL, PINOT, SYRAH, SPACE = "org/wine-gpt", "org/wine-gpt-pinot-noir", "org/wine-gpt-syrah", "org/wine-gpt-demo"
 INDEX, ONNX = "training_ngrams.safetensors", "onnx/model.onnx"
@@ -156,7 +155,7 @@ def test_the_epochs_are_published_kept_and_removed(
     assert f"--epochs: {run} kept no epochs: train it" in publisher.run(*options, "--epochs").refused()
     weights = load_torch_file(run / "model.safetensors")
     for epoch in range(2):
-        keep(run / "epochs", KeptEpoch(epoch, epoch, 1.0, 2.0, epoch_weights(epoch), ""), weights)
+        keep(run / "epochs", weights, epoch=epoch, step=epoch, training_loss=1.0, validation_loss=2.0)
     (run / "epochs" / "notes.txt").touch()
     epochs = {"epochs/index.json", "epochs/epoch-000.safetensors", "epochs/epoch-001.safetensors"}
     hub.upload(MODEL, {"epochs/epoch-002.safetensors": b"of a longer run", "epochs/mine.txt": b"the owner's"})

@@ -1,6 +1,7 @@
 """Keep the weights of every epoch in bfloat16, so that the explorer can show a model from random to trained."""
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,26 +47,38 @@ def read_index(folder: Path) -> list[KeptEpoch]:
     return read_record(index, _parse_index) if index.exists() else []
 
 
-def keep(folder: Path, kept: KeptEpoch, weights: dict[str, torch.Tensor]) -> None:
+def keep(
+    folder: Path,
+    weights: dict[str, torch.Tensor],
+    *,
+    epoch: int,
+    step: int,
+    training_loss: float | None,
+    validation_loss: float,
+) -> None:
     """Write an epoch's weights as bfloat16, then the index; each file completely or not at all.
 
     Args:
         folder: a run's folder of epochs, which is created if needed.
-        kept: the epoch; its ``sha256`` is computed here.
         weights: tensors by name, each tied one once.
+        epoch: see :class:`KeptEpoch`, as for the other arguments.
+        step: the number of optimizer steps done.
+        training_loss: in nats per token.
+        validation_loss: in nats per word.
 
     Raises:
         UserError: if a file can't be written, or the index is damaged.
     """
-    halves = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in weights.items()}
+    rounded = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in weights.items()}
     # transformers loads files with this metadata only
-    content = safetensors.torch.save(halves, metadata={"format": "pt"})
-    others = [other for other in read_index(folder) if other.epoch != kept.epoch]
-    file = folder / kept.file
+    content = safetensors.torch.save(rounded, metadata={"format": "pt"})
+    file = folder / epoch_weights(epoch)
+    checksum = hashlib.sha256(content).hexdigest()
+    kept = KeptEpoch(epoch, step, training_loss, validation_loss, file.name, checksum)
+    others = [other for other in read_index(folder) if other.epoch != epoch]
     try:
         make_folder(folder)
         write_atomically(file, content)
-        kept = dataclasses.replace(kept, sha256=sha256(file))
         _write_index(folder, sorted([*others, kept], key=lambda other: other.epoch))
     except OSError as error:
         raise UserError(f"training.keep_epochs: can't write {file}: {one_line(error)}") from error

@@ -23,7 +23,7 @@ from wine_gpt.processes import on_all_processes, require_equal, shared_errors, s
 from wine_gpt.progress import Progress
 from wine_gpt.training.checkpoint import Checkpoint
 from wine_gpt.training.energy import EnergyMeter
-from wine_gpt.training.epoch_weights import KeptEpoch, discard_after, keep
+from wine_gpt.training.epoch_weights import discard_after, keep
 from wine_gpt.training.hardware import device_name
 from wine_gpt.training.objective import LossT, Objective
 from wine_gpt.training.record import EpochLoss, EpochResult, TrainingState, TrainingSummary
@@ -314,10 +314,14 @@ class Trainer(Generic[LossT]):
         # the other processes wait here for the main process
         with shared_errors():
             if self.epochs_folder is not None and self.accelerator.is_main_process:
-                name = run_folder.epoch_weights(epoch)
-                loss = self.state.last_epoch_loss()
-                kept = KeptEpoch(epoch, self.state.step, loss, validation.loss, name, sha256="")
-                keep(self.epochs_folder, kept, self.checkpoints.weights)
+                keep(
+                    self.epochs_folder,
+                    self.checkpoints.weights,
+                    epoch=epoch,
+                    step=self.state.step,
+                    training_loss=self.state.last_epoch_loss(),
+                    validation_loss=validation.loss,
+                )
 
     def _log_loss(self) -> None:
         loss = self.state.add_curve_point()
