@@ -433,7 +433,8 @@ def transformers_loop(device: str, small: bool) -> Iterator[dict[str, Any]]:
     for tokens in sizes(small):
         ours = build_trainer(device, small, tokens)
         config = ours.module.model.config
-        data = ours.train_split.remove_columns("length").map(lambda row: {"labels": row["input_ids"]}, batched=True)
+        reviews = ours.objective.train_split.remove_columns("length")
+        data = reviews.map(lambda row: {"labels": row["input_ids"]}, batched=True)
         with tempfile.TemporaryDirectory() as folder:
             arguments = transformers.TrainingArguments(
                 folder,

@@ -86,7 +86,7 @@ def rates(words: int, seconds: float, cpu: float) -> Measured:
 def wine_gpt(data: str, _: str, precision: str, fast_matmuls: bool = True) -> Iterator[Measured]:
     """Measure this package's training loop."""
     trainer = build_trainer(data, precision, fast_matmuls)
-    lengths = trainer.train_split.with_format("numpy")["length"][:]
+    lengths = trainer.objective.train_split.with_format("numpy")["length"][:]
     positions = []
 
     def steps() -> Iterator[int]:
@@ -95,7 +95,7 @@ def wine_gpt(data: str, _: str, precision: str, fast_matmuls: bool = True) -> It
             reviews = trainer.plan.batch(step)
             positions.append(int(trainer.plan.positions[reviews].sum()))
             # all but [BOS] and [EOS]
-            yield int((lengths[reviews] - 2).clip(max=trainer.block_size).sum())
+            yield int((lengths[reviews] - 2).clip(max=trainer.objective.block_size).sum())
 
     for measured in in_turns(steps()):
         # steps have different numbers of positions

@@ -1,6 +1,5 @@
 """The weights of every epoch that ``training.keep_epochs`` writes for the explorer."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -26,18 +25,16 @@ from wine_gpt.training.trainer import Trainer
 TOKENIZER, SPLITS = make_tokenizer(), make_splits()
 
 
-def trainer(folder: Path, epochs: int = TRAINING.epochs) -> Trainer:
-    config = dataclasses.replace(TRAINING, epochs=epochs)
-    made = make_trainer(folder / "checkpoints", TOKENIZER, SPLITS, config, {"training.epochs": epochs})
-    made.epochs_folder = folder / EPOCHS
-    return made
+def trainer(folder: Path, epochs_folder: Path | None) -> Trainer:
+    key = {"training.epochs": TRAINING.epochs}
+    return make_trainer(folder / "checkpoints", TOKENIZER, SPLITS, TRAINING, key, epochs_folder=epochs_folder)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trainer, TrainingState]:
     """Return the folder of a toy run of three epochs, its trainer and its state; tests only read them."""
     folder = tmp_path_factory.mktemp("kept")
-    trained = trainer(folder)
+    trained = trainer(folder, folder / EPOCHS)
     return folder, trained, trained.run()
 
 
@@ -81,8 +78,7 @@ def test_each_file_is_a_gpt2_in_bfloat16(finished: tuple[Path, Trainer, Training
 
 def test_it_changes_neither_losses_nor_weights(finished: tuple[Path, Trainer, TrainingState], tmp_path: Path) -> None:
     _, trained, state = finished
-    without = trainer(tmp_path)
-    without.epochs_folder = None
+    without = trainer(tmp_path, None)
     assert without.run().curve == state.curve
     assert not (tmp_path / EPOCHS).exists()
     pairs = zip(without.module.parameters(), trained.module.parameters(), strict=True)
@@ -108,7 +104,7 @@ def test_resuming_keeps_the_finished_epochs_and_writes_the_others_again(
     assert [epoch.epoch for epoch in read_index(tmp_path / EPOCHS)] == [0, 1]
     kept = contents(tmp_path / EPOCHS)
     assert kept.keys() == {"index.json", "epoch-000.safetensors", "epoch-001.safetensors"}
-    resumed = trainer(tmp_path)
+    resumed = trainer(tmp_path, tmp_path / EPOCHS)
     resumed.resume(checkpoint.load(found))
     resumed.run()
     assert contents(tmp_path / EPOCHS) == expected
@@ -150,7 +146,7 @@ def test_a_damaged_index_is_named(tmp_path: Path, content: str, problem: str) ->
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / EPOCHS).touch()
     with pytest.raises(UserError, match=rf"training\.keep_epochs: can't write {tmp_path}/epochs/epoch-000\.safetens"):
-        trainer(tmp_path).run()
+        trainer(tmp_path, tmp_path / EPOCHS).run()
 
 
 def test_the_setting_may_differ_on_resume_and_is_for_pretraining_only() -> None:

@@ -715,17 +715,15 @@ def test_a_refused_pretrain_leaves_no_state(work: Path, cache: Path) -> None:
     assert process_state() == before
 
 
-def test_pretrain_runs_in_a_thread_and_calls_the_hooks(work: Path, cache: Path) -> None:
+def test_pretrain_runs_in_a_thread_and_calls_the_hook(work: Path, cache: Path) -> None:
     steps: list[int] = []
-    saved: list[Path] = []
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(
             pretrain,
             settings(work, "thread"),
             on_step=lambda step, micro_batches: steps.append(step),
-            on_checkpoint=saved.append,
         ).result()
     assert run.score.nats_per_word > 0
     metrics = RunMetrics.load(run.folder)
     assert steps == list(range(metrics.training.steps))
-    assert saved[-1] == run.folder / "checkpoints" / f"step-{metrics.training.steps:08d}"
+    assert (run.folder / "checkpoints" / f"step-{metrics.training.steps:08d}").is_dir()

@@ -329,19 +329,18 @@ def test_a_late_non_finite_value_is_found_before_anything_is_kept(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict, what: str
 ) -> None:
     config = TrainingConfig(**{**vars(TRAINING), "checkpoint_steps": 3, "character_ngrams": True})
-    trained = read_late(make_trainer(tmp_path, tokenizer, splits, config))
     poisoned: list[dict[str, torch.Tensor]] = []
-    weight = trained.module.model.transformer.ln_f.weight
 
     def poison(step: int, micro_batches: list[Indices]) -> None:
         if step == 5:
+            weight = trained.module.model.transformer.ln_f.weight
             with torch.no_grad():
                 weight[0] = torch.inf if what == "loss" else weight[0]
             if what == "gradient":
                 weight.register_hook(lambda gradient: gradient * torch.nan)
             poisoned.append(everything(trained))
 
-    trained.on_step = poison
+    trained = read_late(make_trainer(tmp_path, tokenizer, splits, config, on_step=poison))
     with pytest.raises(
         UserError,
         match=rf"step 6: the {what} on rank 0 is not finite, for reviews \[[\d, ]+\] of the split; step 3 is saved",
@@ -432,26 +431,22 @@ def with_older_keys(found: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
     return dataclasses.replace(found, state=state)
 
 
-# hooks
+# the hook
 
 
-def test_the_hooks_see_each_step_and_each_checkpoint(
-    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
-) -> None:
+def test_the_hook_sees_each_step(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict) -> None:
     steps: list[int] = []
     seen: list[int] = []
-    saved: list[Path] = []
 
     def on_step(step: int, micro_batches: list[Indices]) -> None:
         steps.append(step)
         seen.extend(int(index) for indices in micro_batches for index in indices)
 
-    trained = make_trainer(tmp_path, tokenizer, splits, dataclasses.replace(TRAINING, epochs=1, micro_batches=2))
-    trained.on_step, trained.on_checkpoint = on_step, saved.append
+    config = dataclasses.replace(TRAINING, epochs=1, micro_batches=2)
+    trained = make_trainer(tmp_path, tokenizer, splits, config, on_step=on_step)
     trained.run()
     assert steps == list(range(trained.plan.total_steps))
     assert sorted(seen) == list(range(len(splits["train"])))
-    assert saved == sorted(tmp_path.glob("step-*"))
 
 
 def test_a_setting_that_a_checkpoint_of_an_earlier_version_lacks_had_its_default() -> None:

@@ -53,7 +53,9 @@ def make_trainer(
     splits: DatasetDict,
     config: TrainingConfig = TRAINING,
     resume_key: dict[str, Any] | None = None,
+    **options: Any,  # noqa: ANN401
 ) -> Trainer:
+    """Return a trainer; ``options`` are those of :class:`Trainer`."""
     model = build_model(MODEL, tokenizer, config.seed)
     objective = LanguageModeling(LanguageModelLoss(model), tokenizer, splits, "w0")
-    return Trainer(objective, config, Accelerator(cpu=True), folder, resume_key or {"a": 1})
+    return Trainer(objective, config, Accelerator(cpu=True), folder, resume_key or {"a": 1}, **options)

@@ -29,7 +29,6 @@ from wine_gpt.cli import exits_cleanly
 from wine_gpt.config import TrainingConfig
 from wine_gpt.data.batching import Indices
 from wine_gpt.training import checkpoint
-from wine_gpt.training.trainer import Trainer
 
 # the server forks before it has any thread
 SERVER = multiprocessing.get_context("forkserver")
@@ -232,9 +231,9 @@ def _train(run: Run, rank: int, processes: int, port: int) -> None:
 
 
 def _train_from_newest(run: Run, rank: int) -> None:
-    trainer = make_trainer(run.folder, make_tokenizer(), make_splits(), run.config)
+    on_step = _recorder(run.folder / f"seen-{rank}")
+    trainer = make_trainer(run.folder, make_tokenizer(), make_splits(), run.config, on_step=on_step)
     trainer.updater.reads_late = run.reads_late
-    _record(run.folder / f"seen-{rank}", trainer)
     newest, problems = checkpoint.load_newest(run.folder)
     # an incomplete checkpoint must not even look like a checkpoint
     assert not problems, problems
@@ -243,15 +242,15 @@ def _train_from_newest(run: Run, rank: int) -> None:
     trainer.run()
 
 
-def _record(file: Path, trainer: Trainer) -> None:
-    """Append the step and the indices of its reviews to a file before each step of the trainer."""
+def _recorder(file: Path) -> Callable[[int, list[Indices]], None]:
+    """Return a function that appends the step and the indices of its reviews to a file before each step."""
     lines = file.open("a", buffering=1)
 
     def record(step: int, micro_batches: list[Indices]) -> None:
         for indices in micro_batches:
             lines.write(json.dumps([step, indices.tolist()]) + "\n")
 
-    trainer.on_step = record
+    return record
 
 
 def _arm(fault: Fault) -> None:

@@ -41,7 +41,7 @@ def keep_best_alpha(
     base_text = None
     for alpha in ALPHAS:
         _interpolate(weights, base, tuned, alpha)
-        whole, text = score_with_and_without_header(trainer, trainer.validation_split, headers)
+        whole, text = score_with_and_without_header(trainer, trainer.objective.validation_split, headers)
         base_text = text if base_text is None else base_text
         change = perplexity_change(base_text[:, NATS], text[:, NATS], text[:, WORDS], trainer.config.seed)
         losses[alpha] = ValidationLoss(Score.of(whole).nats_per_word, Score.of(text).nats_per_word, change.low > 0)

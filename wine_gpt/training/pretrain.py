@@ -101,7 +101,6 @@ def pretrain(
     config: PretrainConfig,
     *,
     on_step: Callable[[int, list[Indices]], None] | None = None,
-    on_checkpoint: Callable[[Path], None] | None = None,
     teaching: Teaching | None = None,
     followed_by: float = 0.0,
     tested: TestedRun | None = None,
@@ -113,10 +112,8 @@ def pretrain(
     Args:
         config: see :class:`PretrainConfig`.
         on_step: see :class:`Trainer`.
-        on_checkpoint: see :class:`Trainer`.
         teaching: how the model gets a teacher; None trains on the reviews alone.
-        followed_by: duration of the trainings still to come, as a multiple of this one's; used only to print the
-            remaining time.
+        followed_by: see :class:`Trainer`.
         tested: the run whose scores and calibration the model takes over, because no review is held out.
         accelerator: that of an :func:`accelerator_session` with the config's precision and trackers, in which several
             trainings follow each other; None for a session of its own.
@@ -142,10 +139,17 @@ def pretrain(
         metrics = _finished_metrics(run)
         if metrics is None:
             resume_key, teacher, record = _learn_from(run)
-            trainer = _build_trainer(run, resume_key, teacher)
-            trainer.steps_after = round(followed_by * trainer.plan.total_steps)
-            trainer.on_step = on_step or trainer.on_step
-            trainer.on_checkpoint = on_checkpoint or trainer.on_checkpoint
+            objective = _build_objective(run, teacher)
+            trainer = Trainer(
+                objective,
+                config.training,
+                accelerator,
+                folder / run_folder.CHECKPOINTS,
+                resume_key,
+                epochs_folder=folder / run_folder.EPOCHS if config.training.keep_epochs else None,
+                on_step=on_step,
+                followed_by=followed_by,
+            )
             metrics = _train(run, trainer, record)
         return _finished_run(folder, metrics)
 
@@ -318,16 +322,11 @@ def _load_data(config: PretrainConfig, held_out: bool, reading: ReadingProcess |
     return prepared
 
 
-def _build_trainer(run: _Run, resume_key: JsonObject, teacher: Teacher | None) -> Trainer[LanguageModelLoss]:
+def _build_objective(run: _Run, teacher: Teacher | None) -> LanguageModeling:
     config, data = run.config, run.data
     with shared_errors():
         model = build_model(config.model, data.tokenizer, config.training.seed, config.generation)
-    objective = LanguageModeling(LanguageModelLoss(model), data.tokenizer, data.splits, config.data.prefix, teacher)
-    checkpoints = run.folder / run_folder.CHECKPOINTS
-    trainer = Trainer(objective, config.training, run.accelerator, checkpoints, resume_key)
-    if config.training.keep_epochs:
-        trainer.epochs_folder = run.folder / run_folder.EPOCHS
-    return trainer
+    return LanguageModeling(LanguageModelLoss(model), data.tokenizer, data.splits, config.data.prefix, teacher)
 
 
 def _evaluate(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Distillation | None) -> RunMetrics:

@@ -99,20 +99,18 @@ class TrainingCheckpoints:
         """Put the best weights into the model."""
         self._load_weights(self.best_weights)
 
-    def save(self, state: TrainingState) -> Path | None:
-        """Write a checkpoint; return its folder on the main process and none on other processes.
+    def save(self, state: TrainingState) -> None:
+        """Write a checkpoint on the main process.
 
         Raises:
             UserError: on all processes, if the checkpoint can't be written.
         """
-        path = None
         # the other processes wait here for the main process
         with shared_errors():
             if self.accelerator.is_main_process:
                 saved = Checkpoint(state.step, self.tensors(), self._content(state))
-                path = checkpoint.save(self.folder, saved, self.keep)
+                checkpoint.save(self.folder, saved, self.keep)
         self.saved_step = state.step
-        return path
 
     def restore(
         self, found: Checkpoint, read_score: Callable[[JsonObject], ValidationScore]

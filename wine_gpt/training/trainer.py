@@ -51,13 +51,13 @@ class Trainer(Generic[LossT]):
         accelerator: determines the device, this process's index and the number of processes.
         checkpoints: the folder of the checkpoints.
         resume_key: values that must be equal to resume from a checkpoint; saved in each checkpoint.
-
-    Attributes:
+        epochs_folder: the folder of the weights of every epoch; None keeps the best ones only.
         on_step: called before each optimizer step with the step, counted from 0, and this process's micro-batches,
             each the indices of its reviews in the training split.
-        on_checkpoint: called on the main process with the folder of a checkpoint that was saved.
-        epochs_folder: the folder of the weights of every epoch; none keeps the best ones only.
-        steps_after: the number of steps of the trainings that follow, for the remaining time of all.
+        followed_by: duration of the trainings still to come, as a multiple of this one's; used only to print the
+            remaining time.
+
+    Attributes:
         cut: how much of the training split is not seen, because texts are longer than the model's positions.
 
     Raises:
@@ -71,18 +71,22 @@ class Trainer(Generic[LossT]):
         accelerator: Accelerator,
         checkpoints: Path,
         resume_key: JsonObject,
+        *,
+        epochs_folder: Path | None = None,
+        on_step: Callable[[int, list[Indices]], None] | None = None,
+        followed_by: float = 0.0,
     ) -> None:
         self.config = config
         self.objective = objective
         self.tokenizer = objective.tokenizer
-        self.train_split = objective.train_split
-        self.validation_split = objective.validation_split
         self.accelerator = accelerator
-        self.block_size = objective.block_size
-        self.cut = cut_texts(self.train_split, self.block_size)
+        self.epochs_folder = epochs_folder
+        self.on_step = on_step
+        self.followed_by = followed_by
+        self.cut = cut_texts(objective.train_split, objective.block_size)
         if self.cut.cut:
             logger.warning(f"model: {self.cut}")
-        positions = positions_of(self.train_split, self.block_size)
+        positions = positions_of(objective.train_split, objective.block_size)
         with shared_errors():
             self.plan = BatchPlan(positions, config.batch_tokens, config.seed, config.epochs, objective.rows_of_epoch)
         self.module = objective.module
@@ -100,10 +104,6 @@ class Trainer(Generic[LossT]):
         # the tokens and seconds of the run that is resumed, which may have been on another machine
         self._earlier = (0, 0.0)
         self.energy_meter = EnergyMeter()
-        self.on_step: Callable[[int, list[Indices]], None] = lambda step, micro_batches: None
-        self.on_checkpoint: Callable[[Path], None] = lambda path: None
-        self.epochs_folder: Path | None = None
-        self.steps_after = 0
         # on CUDA the signals gathered after one step are read after the next one, so that the host does not wait
         self._previous_signals = HostCopy(torch.zeros(1), None)
 
@@ -118,9 +118,10 @@ class Trainer(Generic[LossT]):
         self.module.train()
         if self.state.step == 0:
             self._keep_random_weights()
+        steps_after = round(self.followed_by * total)
         with (
             # closed before an error is printed, because the bar's line has no end
-            contextlib.closing(Progress(total, self.state.step, is_main_process, self.steps_after)) as progress,
+            contextlib.closing(Progress(total, self.state.step, is_main_process, steps_after)) as progress,
             self.energy_meter if is_main_process else contextlib.nullcontext(),
             GracefulShutdown(self.accelerator.is_local_main_process) as shutdown,
             shorter_waits(),
@@ -148,7 +149,8 @@ class Trainer(Generic[LossT]):
 
         def run() -> list[StepLoss]:
             batch = self.updater.batch(step)
-            self.on_step(step, batch.micro_batches)
+            if self.on_step is not None:
+                self.on_step(step, batch.micro_batches)
             return self.updater.run(batch)
 
         self._record_losses(run)
@@ -187,7 +189,7 @@ class Trainer(Generic[LossT]):
         epoch = self.plan.epoch_of(self.state.step - 1) + 1
         validation = self.objective.validate(self.accelerator)
         infinite = [name for name, value in validation.figures().items() if not math.isfinite(value)]
-        if len(self.validation_split) and infinite:
+        if len(self.objective.validation_split) and infinite:
             problem = f"epoch {epoch}: the validation {infinite[-1]} is not finite: lower training.learning_rate"
             raise on_all_processes(UserError(problem))
         samples = self.objective.sample(self.config.seed + self.state.step)
@@ -214,9 +216,7 @@ class Trainer(Generic[LossT]):
         self.finish_steps()
         if self.accelerator.is_main_process:
             self.state.add_energy(self.energy_meter.take())
-        path = self.checkpoints.save(self.state)
-        if path is not None:
-            self.on_checkpoint(path)
+        self.checkpoints.save(self.state)
 
     def resume_from(self, requested: str) -> None:
         """Resume from the newest good checkpoint, if there is one yet, or from a given one.
