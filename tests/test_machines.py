@@ -73,9 +73,9 @@ def error_of(outcome: Outcome) -> str:
 
 
 def other_version(rank: int) -> None:
-    from wine_gpt import version
+    from wine_gpt.training import record
 
-    version.__version__ += f".dev{rank}"
+    record.__version__ += f".dev{rank}"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ accelerate is imported within the functions, because it loads torch, which takes
 import contextlib
 import logging
 import os
-import platform
 import signal
 import socket
 import threading
@@ -323,21 +322,6 @@ def watched_launcher() -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-def versions() -> JsonObject:
-    """Return the versions that decide a result: of Python, torch, transformers and wine_gpt."""
-    import torch
-    import transformers
-
-    from wine_gpt.version import __version__
-
-    return {
-        "python": ".".join(platform.python_version_tuple()[:2]),
-        "torch": str(torch.__version__),
-        "transformers": transformers.__version__,
-        "wine_gpt": __version__,
-    }
 
 
 def _is_joined() -> bool:

@@ -31,11 +31,11 @@ from wine_gpt.processes import (
     require_environment,
     require_equal,
     shared_errors,
-    versions,
     wait_for_work,
     watched_launcher,
 )
 from wine_gpt.training.hardware import LAUNCHED_PRECISION, choose_mixed_precision, float32_library, tuned_runtime
+from wine_gpt.training.record import Environment
 from wine_gpt.training.trackers import finish_trackers
 
 logger = get_logger(__name__)
@@ -148,7 +148,9 @@ def require_equal_settings(config: object, accelerator: Accelerator) -> None:
         UserError: on all processes, with the first rank that differs and each difference.
     """
     settings = {key: value for key, value in to_flat(config).items() if key.rpartition(".")[2] not in PATHS}
-    values = {**settings, "training.mixed_precision": accelerator.mixed_precision, **versions()}
+    environment = Environment.of(accelerator.device)
+    versions = {"python": environment.python, **environment.packages}
+    values = {**settings, "training.mixed_precision": accelerator.mixed_precision, **versions}
     require_equal(values, "every machine needs the same command, config file and versions")
 
 
