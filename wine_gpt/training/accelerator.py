@@ -180,17 +180,15 @@ def restored_state() -> Iterator[None]:
 @contextlib.contextmanager
 def restored_generators() -> Iterator[None]:
     """Restore the random generators of Python, NumPy and torch on leaving."""
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     # only if CUDA is already in use, because initializing it takes memory on every GPU
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
-        yield
+        with torch.random.fork_rng(devices=gpus):
+            yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
 
 
 def _require_trackers(names: list[str]) -> None:
