@@ -38,7 +38,7 @@ LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", 
 
 
 def is_launched() -> bool:
-    """Return whether a launcher such as accelerate's or torchrun started this process as one of several."""
+    """Return whether a launcher set LOCAL_RANK, so that this process must join a group."""
     # not by accelerate's PartialState, because a process without a launcher need not load torch for it
     return "LOCAL_RANK" in os.environ
 

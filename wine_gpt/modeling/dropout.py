@@ -28,7 +28,7 @@ class PerRowDropout(nn.Dropout):
         """Return the input with random elements set to zero, of the same shape and dtype."""
         if not self.training or self.p == 0 or input.device.type != "cpu":
             return super().forward(input)
-        # at least one of the 2**16 values is kept, because the kept elements are divided by their share
+        # at least one of the 2**16 values is kept, because they are divided by the fraction that is kept
         dropped = min(round(self.p * 2**16), 2**16 - 1)
         kept = self._random(input.shape) >= dropped - 2**15
         return input * kept.to(input.dtype).mul_(2**16 / (2**16 - dropped))

@@ -18,7 +18,7 @@ from transformers import (
 from wine_gpt.config import GenerationDefaults, ModelConfig
 from wine_gpt.errors import UserError
 
-# transformers.js on a CPU loads the quantized file by default
+# Make transformers.js load the float32 file, because on a CPU it looks for a quantized one by default.
 JAVASCRIPT_CONFIG = {"transformers.js_config": {"dtype": "fp32"}}
 
 
