@@ -19,6 +19,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import Backend
@@ -286,21 +287,25 @@ class ExplorerRoutes:
         return JSONResponse({"model": f"./model/{BASE}/"})
 
     async def _send_page_file(self, request: Request) -> Response:
-        return _send(self._page.get(request.path_params["name"] or "index.html"))
+        return _send(self._page.get(request.path_params["name"] or "index.html"), request)
 
     async def _send_model_file(self, request: Request) -> Response:
         model, name = request.path_params["model"], request.path_params["name"]
         try:
-            return _send(await run_in_threadpool(self._model_file, model, name))
+            file = await run_in_threadpool(self._model_file, model, name)
         except OSError:
             return PlainTextResponse("the Hub can't be reached", status_code=503)
+        return _send(file, request)
 
 
-def _send(file: Path | None) -> Response:
+def _send(file: Path | None, request: Request) -> Response:
+    """Send a file, or 304 to a browser that has it, because each text that is written loads the explorer again."""
     if file is None:
         return PlainTextResponse("not found", status_code=404)
     headers = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
-    return FileResponse(file, media_type=CONTENT_TYPES[file.suffix], headers=headers)
+    answer = FileResponse(file, media_type=CONTENT_TYPES[file.suffix], headers=headers, stat_result=file.stat())
+    is_current = StaticFiles().is_not_modified(answer.headers, request.headers)
+    return NotModifiedResponse(answer.headers) if is_current else answer
 
 
 def launch_options(backend: Backend) -> dict[str, Any]:

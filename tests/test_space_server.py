@@ -277,6 +277,17 @@ def test_the_explorer_and_its_models_are_served_and_no_other_file(address: str, 
         assert httpx.get(f"{explorer}/{path}", timeout=PATIENCE).status_code == 404, path
 
 
+def test_a_model_that_the_browser_has_is_not_sent_again(address: str) -> None:
+    model = f"{address}/explorer/model/base/model.safetensors"
+    first = httpx.get(model, timeout=PATIENCE)
+    known = {"if-none-match": first.headers["etag"]}
+    again = httpx.get(model, headers=known, timeout=PATIENCE)
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    assert again.headers["cache-control"] == "no-cache"
+    assert httpx.get(f"{address}/explorer/index.html", headers=known, timeout=PATIENCE).status_code == 200
+
+
 def test_uploads_are_refused(address: str) -> None:
     for name, body in [("upload", {"files": {"files": b"x" * 10}}), ("component_server", {"json": {}})]:
         assert httpx.post(f"{address}/gradio_api/{name}", **body, timeout=PATIENCE).status_code == 404
