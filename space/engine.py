@@ -287,7 +287,9 @@ class Engine:
 def _ignored_settings(config: GenerationConfig) -> list[str]:
     """Return the settings of a generation config that change a text and that :meth:`Engine.write` does not apply."""
     known = config.to_diff_dict().keys() & GenerationConfig().to_dict().keys()
-    return sorted(name for name in known - APPLIED if not name.startswith(OTHER_SETTINGS))
+    # the app always samples
+    names = known - APPLIED | ({"do_sample"} if config.do_sample is False else set())
+    return sorted(name for name in names if not name.startswith(OTHER_SETTINGS))
 
 
 def _clamp(value: float, bounds: tuple[float, float]) -> float:
@@ -309,7 +311,7 @@ def _eager_copy(model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftMod
 
 def adapter_name(model: ModelSource, adapter: ModelSource) -> str:
     """Return an adapter's name in the API: ``pinot-noir`` for ``org/wine-gpt-pinot-noir`` of ``org/wine-gpt``."""
-    last, own = Path(adapter.name).name, Path(model.name).name
+    last, own = adapter.short_name, model.short_name
     # without dots, because peft uses the name as a module's name
     return last.removeprefix(f"{own}-").replace(".", "-") or last
 
@@ -328,6 +330,9 @@ def _load_model(source: ModelSource) -> PreTrainedModel:
         raise UserFacingError("problem_weights", source=source)
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise UserFacingError("problem_finite", source=source)
+    # BLOOM, for one, has no maximum
+    if not hasattr(model.config, "max_position_embeddings"):
+        raise UserFacingError("problem_architecture", source=source)
     return model
 
 

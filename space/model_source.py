@@ -69,7 +69,8 @@ class ModelSource:
     @property
     def short_name(self) -> str:
         """The name of the folder or repository, without its parents or organization."""
-        return Path(self.name).name
+        # abspath, because the folder may be "."
+        return Path(os.path.abspath(self.name)).name if self.revision is None else Path(self.name).name
 
     @property
     def markdown(self) -> str:

@@ -27,7 +27,7 @@ import validation
 from attention import View
 from backend import Backend, Request, Written
 from copy_check import FILE, Index
-from engine import BASE, Engine, Settings
+from engine import BASE, Engine, Settings, adapter_name
 from i18n import UserFacingError, language_of, page_texts
 from model_source import ModelSource, choose_adapters, choose_model
 from regions import Regions
@@ -640,6 +640,21 @@ def test_an_error_is_reported_in_both_languages(demo: Backend) -> None:
         list(demo.generate("a " * 2_000))
     assert caught.value.message() == "prompt: 2,000 words, at most 62 fit into the model"
     assert caught.value.message("es") == "comienzo: 2000 palabras; en el modelo caben 62 como máximo"
+    with pytest.raises(UserFacingError) as caught:
+        list(demo.compare(("wine", BASE, None), ("wine", "none", None), 1))
+    assert caught.value.message().startswith("right model: must be one of")
+    assert caught.value.message("es").startswith("modelo de la derecha: tiene que ser uno de")
+    with pytest.raises(UserFacingError) as caught:
+        demo.attention("wine\x00")
+    assert caught.value.message("es").startswith("texto: el carácter 5 ")
+
+
+def test_the_settings_of_a_model_of_characters_do_not_mention_words() -> None:
+    texts = page_texts(True, unit="character")
+    for language, character, word in (("en", "characters", "word"), ("es", "caracteres", "palabra")):
+        for key in ("length", "top_p_info"):
+            assert character in texts[language][key]
+            assert word not in texts[language][key]
 
 
 # ---- validation -----------------------------------------------------------------------------------------------------
@@ -729,6 +744,13 @@ def test_the_model_is_from_the_variable_else_settings_json_else_the_quickstart(t
     assert str(choose_model({"WINE_GPT_MODEL": "./runs/none"}, here)) == "none"
 
 
+def test_the_current_folder_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wine-gpt" / "epochs").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "wine-gpt" / "epochs")
+    assert [str(choose_model({"WINE_GPT_MODEL": name})) for name in (".", "..")] == ["epochs", "wine-gpt"]
+    assert adapter_name(ModelSource(".."), ModelSource("org/wine-gpt-malbec", "main")) == "malbec"
+
+
 def test_adapters_are_from_the_variable_else_the_card(tmp_path: Path) -> None:
     model = ModelSource(str(tmp_path))
     assert choose_adapters(model, {}) == []
@@ -778,6 +800,21 @@ def test_with_a_broken_model_the_page_opens_and_names_it(
     broken(tmp_path / "wine-gpt", how)
     monkeypatch.setenv("WINE_GPT_MODEL", str(tmp_path / "wine-gpt"))
     assert "The model wine-gpt" in shown_problem()
+
+
+def test_a_model_without_a_maximum_length_is_named(
+    demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import BloomConfig, BloomForCausalLM
+
+    folder = tmp_path / "wine-bloom"
+    shutil.copytree(demo_model, folder)
+    vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
+    BloomForCausalLM(BloomConfig(vocab_size=vocabulary, hidden_size=8, n_layer=1, n_head=2)).save_pretrained(folder)
+    monkeypatch.setenv("WINE_GPT_MODEL", str(folder))
+    assert shown_problem() == (
+        "The model wine-bloom can't be used: unlike GPT-2's, its config.json names no maximum number of positions."
+    )
 
 
 def test_without_the_hub_the_page_names_repository_and_revision(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -857,9 +894,10 @@ def test_settings_that_are_not_applied_are_named(demo_model: Path, tmp_path: Pat
     settings = {**json.loads(file.read_text()), "use_cache": True, "<b>": 1}
     file.write_text(json.dumps(settings))
     assert Engine(ModelSource(str(tmp_path / "model"))).problems == []
-    file.write_text(json.dumps({**settings, "min_p": 0.2, "repetition_penalty": 1.1, "guidance_scale": 2}))
+    ignored = {"min_p": 0.2, "repetition_penalty": 1.1, "guidance_scale": 2, "do_sample": False}
+    file.write_text(json.dumps(settings | ignored))
     (problem,) = Engine(ModelSource(str(tmp_path / "model"))).problems
-    names = "guidance_scale, min_p, repetition_penalty"
+    names = "do_sample, guidance_scale, min_p, repetition_penalty"
     assert str(problem) == f"Settings of the model's generation_config.json that are not applied: {names}."
 
 
