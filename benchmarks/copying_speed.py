@@ -14,7 +14,8 @@ from data_speed import PeakMemory
 
 from tools.sample_grammar.grammar import generate_records
 from wine_gpt.evaluation.metrics import load_metric
-from wine_gpt.evaluation.ngram_index import build_index, load_index
+from wine_gpt.evaluation.ngram_filter import NgramFilter
+from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.tokenizer import class_words
 
 
@@ -41,8 +42,8 @@ def main() -> None:
         size = path.stat().st_size / 1e6
         print(f"| build the index | {time.perf_counter() - started:.1f} | {built.ngrams:,} spans, {size:.1f} MB |")
         started = time.perf_counter()
-        index = load_index(path)
-        spans = [index.longest_span(text) for text in texts]
+        index = NgramFilter.load(path)
+        spans = [len(index.longest_span(text)) for text in texts]
         print(f"| query it | {time.perf_counter() - started:.1f} | mean longest {sum(spans) / len(spans):.2f} |")
     print(f"| peak memory | | {peak.megabytes:,} MB |")
 

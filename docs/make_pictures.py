@@ -14,7 +14,8 @@ from playwright.sync_api import sync_playwright
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
-from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
+from wine_gpt.evaluation.ngram_filter import FILE_NAME
+from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.publishing.explorer_server import ExplorerServer
 
 DOCS = Path(__file__).parent

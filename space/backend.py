@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import attention
-import copy_check
 import template
 import validation
 from attention import View
-from copy_check import Index
 from engine import BASE, Engine, Prompt, Settings
 from i18n import Texts, UserFacingError, page_texts
 from model_source import ModelSource, choose_adapters, choose_model
@@ -28,12 +26,16 @@ from similar import load_reviews, most_similar
 from template import SEPARATOR, UNKNOWN, WINE, Template
 
 try:
-    # in a Space, into which publishing copies the files
-    from explorer_files import is_model_file
-    from words import class_words
-except ModuleNotFoundError:
+    from wine_gpt.evaluation import ngram_filter
+    from wine_gpt.evaluation.ngram_filter import NgramFilter
     from wine_gpt.publishing.explorer_files import is_model_file
     from wine_gpt.tokenizer.words import class_words
+except ModuleNotFoundError:
+    # in a Space, into which publishing copies the files
+    import ngram_filter  # type: ignore[no-redef]
+    from explorer_files import is_model_file  # type: ignore[no-redef]
+    from ngram_filter import NgramFilter  # type: ignore[no-redef]
+    from words import class_words  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
     from wine_gpt.tasks.similarity import SimilarityIndex
@@ -100,7 +102,7 @@ class CopyCheck:
 
     run: tuple[str, ...]
     words: int
-    index: Index
+    index: NgramFilter
 
 
 class Backend:
@@ -118,7 +120,7 @@ class Backend:
     def __init__(self) -> None:
         """Load the model that the environment or settings.json names; the page shows what goes wrong."""
         self.engine: Engine | None = None
-        self.index: Index | None = None
+        self.index: NgramFilter | None = None
         self.reviews: SimilarityIndex | None = None
         self.source: ModelSource | None = None
         self.template = WINE
@@ -328,8 +330,7 @@ class Backend:
         running, new = self.template.running_text(written.text), self.engine.decode(written.ids)
         words = class_words(min(running, new, key=len))
         span = self.index.longest_span(words)
-        run = words[span.start : span.start + span.length] if span else []
-        return CopyCheck(tuple(run), len(words), self.index)
+        return CopyCheck(tuple(words[span.start : span.stop]), len(words), self.index)
 
     def similar(self, text: str) -> list[tuple[str, str]]:
         """Return the cosine and the text of the training reviews that are most like a text."""
@@ -393,12 +394,13 @@ class Backend:
 
     def _load_index(self, source: ModelSource) -> None:
         try:
-            if path := source.file(copy_check.FILE):
-                self.index = Index(path)
-        except UserFacingError as problem:
-            self.problems.append(problem)
+            if path := source.file(ngram_filter.FILE_NAME):
+                self.index = NgramFilter.load(path)
         except OSError:
-            self.problems.append(UserFacingError("problem_file", file=copy_check.FILE))
+            self.problems.append(UserFacingError("problem_file", file=ngram_filter.FILE_NAME))
+        except ValueError:
+            values = {"file": ngram_filter.FILE_NAME, "format": ngram_filter.FORMAT}
+            self.problems.append(UserFacingError("problem_format", **values))
 
     def _load_reviews(self) -> None:
         try:

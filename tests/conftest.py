@@ -139,7 +139,8 @@ def demo_model(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the published toy model with the index of its reviews, and two adapters beside it."""
     from support.space_model import write_adapter
 
-    from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
+    from wine_gpt.evaluation.ngram_filter import FILE_NAME
+    from wine_gpt.evaluation.ngram_index import build_index
 
     folder = tmp_path_factory.mktemp("demo") / "wine-gpt"
     shutil.copytree(toy_run, folder)
@@ -152,7 +153,8 @@ def demo_model(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lines_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a toy model whose texts have lines, with the index of its reviews."""
-    from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
+    from wine_gpt.evaluation.ngram_filter import FILE_NAME
+    from wine_gpt.evaluation.ngram_index import build_index
 
     folder = train_toy(tmp_path_factory.mktemp("lines") / "wine-lines", line_breaks=True)
     build_index([text.split(" : ", 4)[-1] for text in toy_texts(line_breaks=True)], folder / FILE_NAME)

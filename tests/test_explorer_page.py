@@ -561,11 +561,11 @@ def test_another_model_has_no_marked_group(opened: Open) -> None:
 def test_copied_spans_are_those_of_the_index_in_what_the_model_wrote(
     opened: Open, tokenizer: PreTrainedTokenizerFast, demo_model: Path
 ) -> None:
-    from wine_gpt.evaluation.ngram_index import FILE_NAME, load_index
+    from wine_gpt.evaluation.ngram_filter import FILE_NAME, NgramFilter
 
     with opened({**LINK, "temperature": 0}) as page:
         words = tokenizer.convert_ids_to_tokens(ids_of(page, tokenizer)[page.locator(".word.given").count() : -1])
-        length = load_index(demo_model / FILE_NAME).longest_span(words)
+        length = len(NgramFilter.load(demo_model / FILE_NAME).longest_span(words))
         assert length > 0
         expect(page.locator(".copies-found")).to_contain_text(
             f"216 training texts: {length} of the {len(words)} words"

@@ -21,7 +21,7 @@ from support.refused import refused
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
-from wine_gpt.evaluation.ngram_index import load_index
+from wine_gpt.evaluation.ngram_filter import NgramFilter
 from wine_gpt.publishing.corpus import OwnCorpus
 from wine_gpt.publishing.hub import bounded_waits
 from wine_gpt.publishing.publication import BRANCH_NAME
@@ -97,6 +97,7 @@ def test_each_repository_gets_its_files_in_one_commit(hub: HubServer, publisher:
             "text_form.py",
             "words.py",
             "explorer_files.py",
+            "ngram_filter.py",
             "static/style.css",
             "settings.json",
         },
@@ -228,8 +229,9 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
     file = tmp_path / "index.safetensors"
     file.write_bytes(hub.objects[files["training_ngrams.safetensors"].removeprefix("sha256:")])
     words = class_words(str(train[0]["description"]))
-    assert load_index(file).longest_span(words) == 12
-    assert load_index(file).longest_span(words[::-1]) == 0
+    index = NgramFilter.load(file)
+    assert len(index.longest_span(words)) == 12
+    assert not index.longest_span(words[::-1])
     assert "`training_ngrams.safetensors` lets the demo mark copied spans" in files["README.md"]
     # what an earlier version has published is removed
     publisher.run(run, "--repo", MODEL, *mit, "--no-index").succeeded()
@@ -271,7 +273,7 @@ def test_the_index_is_left_out_for_as_many_other_texts(toy_run: Path, tmp_path: 
     (run / "metrics.json").write_text(json.dumps({**metrics, "data_fingerprint": reviews.fingerprint}))
     record = read_run(run, OwnCorpus("mit"))
     write_index(record, tmp_path / "index")
-    assert load_index(tmp_path / "index").reviews == len(lines)
+    assert NgramFilter.load(tmp_path / "index").reviews == len(lines)
     data.write_text(data.read_text().replace("plum", "fig"))
     assert refused(write_index, record, tmp_path / "other") == "notes.csv no longer has the training texts of the run"
     assert not (tmp_path / "other").exists()

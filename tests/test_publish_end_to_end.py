@@ -107,6 +107,7 @@ def test_the_demo_is_downloaded_as_published(empty_folder: Path, publisher: Publ
         "text_form.py",
         "words.py",
         "explorer_files.py",
+        "ngram_filter.py",
         "settings.json",
         "static/style.css",
     }

@@ -21,7 +21,8 @@ from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.template import training_data_settings
 from wine_gpt.errors import RunInterrupted
 from wine_gpt.evaluation.evaluate import evaluate_model
-from wine_gpt.evaluation.ngram_index import FILE_NAME, build_index
+from wine_gpt.evaluation.ngram_filter import FILE_NAME
+from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.finetuning.finetune import finetune
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.model_card import ModelRepository, model_card

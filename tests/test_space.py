@@ -26,7 +26,6 @@ import template
 import validation
 from attention import View
 from backend import Backend, Request, Written
-from copy_check import FILE, Index
 from engine import BASE, Engine, Settings, adapter_name
 from i18n import UserFacingError, language_of, page_texts
 from model_source import ModelSource, choose_adapters, choose_model
@@ -34,6 +33,7 @@ from regions import Regions
 from template import Template
 from wine_gpt import run_folder
 from wine_gpt.data.template import CLASS_TEMPLATE, ReviewTemplate
+from wine_gpt.evaluation.ngram_filter import FILE_NAME
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.generation.prompts import printed_prompt
@@ -282,18 +282,6 @@ def test_the_explorers_files_are_those_of_a_run() -> None:
 # ---- copy check -----------------------------------------------------------------------------------------------------
 
 
-def test_a_span_of_the_training_reviews_is_found_and_no_other(demo_model: Path) -> None:
-    index = Index(demo_model / FILE)
-    known = ["it", "'", "s", "a", "full", "-", "bodied", ",", "bright", "wine", "with", "plum"]
-    span = index.longest_span(["quite", *known, "and", "oak"])
-    assert span is not None
-    assert (span.start, span.length) == (1, 12)
-    assert index.longest_span(known[::-1]) is None
-    assert index.longest_span(known[:11]) is None
-    assert index.longest_span([]) is None
-    assert 0 < index.error_rate < 0.01
-
-
 def test_copied_words_are_those_that_the_model_wrote(demo: Backend) -> None:
     copied = "It's a full-bodied, bright wine with plum and"
     *_, typed = demo.write(f"{HEADER} {copied} oak", temperature=0.1, length=1, seed=1)
@@ -333,7 +321,7 @@ def test_a_copied_text_with_lines_is_found(lines_demo: Backend) -> None:
 def test_copies_are_found_in_any_text_by_the_words_of_the_index(tmp_path: Path, text: str) -> None:
     folder = tmp_path / "bpe"
     train_toy(folder, "bpe", positions=300, epochs=0)
-    build_index([text], folder / FILE)
+    build_index([text], folder / FILE_NAME)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WINE_GPT_MODEL", str(folder))
         demo = Backend()
@@ -355,17 +343,24 @@ def test_a_model_that_did_not_learn_unknown_words_is_not_guided(tmp_path: Path) 
         next(demo.write("wine review : italy :", guidance=2, length=1))
 
 
-@pytest.mark.parametrize("damage", ["cut", "format", "bits", "hashes", "reviews"])
-def test_a_damaged_index_is_reported(demo_model: Path, tmp_path: Path, damage: str) -> None:
-    path = tmp_path / FILE
-    about = {"format": "wine_gpt.ngrams.v2", "n": 12, "hashes": 14, "bits": 240, "ngrams": 12, "reviews": 216}
+@pytest.mark.parametrize("damage", ["cut", "metadata"])
+def test_a_damaged_index_is_named_and_the_demo_works(
+    toy_run: Path, demo_model: Path, tmp_path: Path, damage: str
+) -> None:
+    shutil.copytree(toy_run, tmp_path / "model")
+    path, sound = tmp_path / "model" / FILE_NAME, demo_model / FILE_NAME
     if damage == "cut":
-        path.write_bytes((demo_model / FILE).read_bytes()[:-10])
+        path.write_bytes(sound.read_bytes()[:-10])
     else:
-        content = {**about, damage: {"bits": 99_999_999, "reviews": None}.get(damage, 0)}
-        save_file(load_file(demo_model / FILE), path, {"index": json.dumps(content)})
-    with pytest.raises(UserFacingError, match=re.escape(FILE)):
-        Index(path)
+        save_file(load_file(sound), path, {"index": "[]"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WINE_GPT_MODEL", str(tmp_path / "model"))
+        demo = Backend()
+    assert [str(problem) for problem in demo.problems] == [
+        f"{FILE_NAME} can't be used: it is damaged or has another format than wine_gpt.ngrams.v2."
+    ]
+    *_, written = demo.write(HEADER, seed=7)
+    assert demo.check_copies(written) is None
 
 
 def test_a_model_without_an_index_reports_no_copying(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from wine_gpt.evaluation.ngram_index import MAX_OVERLAP, N, NgramIndex
+from wine_gpt.evaluation.ngram_filter import NgramFilter
+from wine_gpt.evaluation.ngram_index import MAX_OVERLAP
 
 Words = tuple[str, ...]
 # takes texts and returns for each the most likely next words with their log probabilities
@@ -32,9 +33,9 @@ class SpanFilter:
         return np.asarray((self.filter[bits >> 3] >> (bits & 7).astype(np.uint8) & 1).all(axis=0))
 
 
-def published(index: NgramIndex) -> SpanFilter:
+def published(index: NgramFilter) -> SpanFilter:
     """Return the filter of an index as it is published."""
-    return SpanFilter(N, N - MAX_OVERLAP, index.filter, index.hashes)
+    return SpanFilter(index.n, index.n - MAX_OVERLAP, index.filter, index.hashes)
 
 
 def overlapping(texts: Sequence[Sequence[str]], n: int = 6) -> SpanFilter:

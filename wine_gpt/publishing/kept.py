@@ -14,7 +14,7 @@ from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from wine_gpt.errors import UserError
-from wine_gpt.evaluation import ngram_index
+from wine_gpt.evaluation import ngram_filter
 from wine_gpt.files import sha256
 from wine_gpt.publishing.hub import HUB_ERRORS, MAIN, HubError, RemoteState, StagedRepo, describe_error, with_retries
 from wine_gpt.publishing.published_files import CARD, EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
@@ -168,7 +168,7 @@ def _read_card(api: HfApi, name: str, revision: str) -> str:
 def _has_current_format(api: HfApi, name: str, revision: str) -> bool:
     header = api.parse_safetensors_file_metadata(name, NGRAM_INDEX, revision=revision)
     described = json.loads(header.metadata.get("index", "{}"))
-    return isinstance(described, dict) and described.get("format") == ngram_index.FORMAT
+    return isinstance(described, dict) and described.get("format") == ngram_filter.FORMAT
 
 
 def _listed_adapters(card: str) -> list[str]:

@@ -7,7 +7,7 @@ A base or a whole fine-tuned model gets ``MODEL_FILES`` and ``TOKENIZER_FILES``,
 from collections.abc import Collection
 from pathlib import Path
 
-from wine_gpt.evaluation.ngram_index import FILE_NAME
+from wine_gpt.evaluation.ngram_filter import FILE_NAME
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,

@@ -17,6 +17,7 @@ from wine_gpt.config import ZERO_GPU
 from wine_gpt.data import text_form
 from wine_gpt.data.reviews import Reviews, texts
 from wine_gpt.errors import UserError
+from wine_gpt.evaluation import ngram_filter
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import read_json, sha256, write_json
 from wine_gpt.generation import prompts, sampler
@@ -73,7 +74,9 @@ REQUIREMENTS = "requirements.txt"
 # the demo's sources
 SPACE = bundled("space")
 # modules of the package that the demo imports
-SHARED_MODULES = tuple(Path(str(module.__file__)) for module in (explorer_files, prompts, sampler, text_form, words))
+SHARED_MODULES = tuple(
+    Path(str(module.__file__)) for module in (explorer_files, ngram_filter, prompts, sampler, text_form, words)
+)
 
 
 @dataclass(frozen=True)
