@@ -5,11 +5,11 @@ import inspect
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.context import LocalContext
-from gradio.events import Dependency
+from gradio.events import Dependency, api
 
 import validation
 from backend import Backend, CopyCheck, Written
@@ -43,8 +43,21 @@ FRAME = '<iframe class="explorer" src="explorer/?{query}" title="{title}"></ifra
 LEAST_ERROR_RATE = 1e-6
 
 
+class SettingControls(NamedTuple):
+    """The controls of a text's settings, in the order of the arguments of :meth:`backend.Backend.write`."""
+
+    model: gr.Dropdown
+    temperature: gr.Slider
+    top_p: gr.Slider
+    guidance: gr.Slider
+    length: gr.Slider
+    seed: gr.Number
+    is_random: gr.Checkbox
+
+
 def build(backend: Backend) -> gr.Blocks:
     """Return the page and its API."""
+    demo: gr.Blocks
     with LoggedBlocks(title=backend.name, analytics_enabled=False) as demo:
         gr.Markdown(t("heading"))
         gr.Markdown(t("lead"))
@@ -53,13 +66,13 @@ def build(backend: Backend) -> gr.Blocks:
         if backend.engine is not None:
             with gr.Tabs():
                 # the explorer writes a text of its own until there is one
-                inside = gr.HTML(FRAME.format(query="", title="Explorer"), render=False)
+                explorer_frame = gr.HTML(FRAME.format(query="", title="Explorer"), render=False)
                 # a search for reviews like the one that was written
                 searched = gr.Textbox(label=t("similar_text"), lines=4, render=False)
                 with gr.Tab(t("tab_write")):
-                    _write_tab(backend, backend.engine, demo, inside, searched)
+                    _write_tab(backend, backend.engine, demo, explorer_frame, searched)
                 with gr.Tab(t("tab_inside")):
-                    inside.render()
+                    explorer_frame.render()
                 with gr.Tab(t("tab_compare")):
                     _compare_tab(backend, backend.engine)
                 with gr.Tab(t("tab_similar"), visible=backend.reviews is not None):
@@ -75,17 +88,20 @@ def _api(backend: Backend, demo: gr.Blocks) -> None:
         shown = show_errors(function)
         # gradio shows the docstring to programs and MCP clients
         shown.__doc__ = backend.document(inspect.getdoc(function) or "")
-        call = gr.api(shown, api_name=function.__name__, **MODEL_CALL)
+        call = api(shown, api_name=function.__name__, **MODEL_CALL)
         # gradio's page of the API calls them "1st", "2nd", ...
-        for component, name in zip(call["inputs"], inspect.signature(function).parameters, strict=True):
-            demo.blocks[component].label = name
+        for number, name in zip(call["inputs"], inspect.signature(function).parameters, strict=True):
+            component: Any = demo.blocks[number]
+            component.label = name
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------
 
 
-def _write_tab(backend: Backend, engine: Engine, demo: gr.Blocks, inside: gr.HTML, searched: gr.Textbox) -> None:
-    """Lay out the tab; what is written is also shown in the explorer's frame ``inside``, and ``searched`` for."""
+def _write_tab(
+    backend: Backend, engine: Engine, demo: gr.Blocks, explorer_frame: gr.HTML, searched: gr.Textbox
+) -> None:
+    """Lay out the tab; what is written is also shown in the explorer's frame, and ``searched`` for."""
     examples = _examples(backend, engine)
     link_problem = gr.HTML()
     with gr.Row():
@@ -100,13 +116,12 @@ def _write_tab(backend: Backend, engine: Engine, demo: gr.Blocks, inside: gr.HTM
         with gr.Column(scale=3, min_width=300):
             text = _text("review")
             notes = gr.HTML(elem_id="notes")
-    _, temperature, _, _, _, seed, _ = settings
     written = gr.State()
     _link_dropdowns(backend, dropdowns, prompt)
     writing = {
         "fn": _writer(backend),
         "inputs": [prompt, *settings],
-        "outputs": [text, written, seed, notes],
+        "outputs": [text, written, settings.seed, notes],
         "show_progress_on": text,
         **WRITING,
     }
@@ -117,10 +132,11 @@ def _write_tab(backend: Backend, engine: Engine, demo: gr.Blocks, inside: gr.HTM
         ([], demo.load(open_page, None, [link_problem, *dropdowns, prompt, *settings], **QUICK).then(**writing)),
     ]
     for name, button in buttons.items():
-        fill = partial(lambda begun, heat: [*_dropdown_values(backend, begun), begun, heat], *examples[name])
-        filled = button.click(fill, None, [*dropdowns, prompt, temperature], **QUICK)
+        fill = partial(_fill, backend, *examples[name])
+        filled = button.click(fill, None, [*dropdowns, prompt, settings.temperature], **QUICK)
         starts.append(([button.click], filled.then(**writing)))
-    finishing = {"fn": partial(_finish, backend), "inputs": written, "outputs": [notes, inside, searched], **QUICK}
+    shown = [notes, explorer_frame, searched]
+    finishing = {"fn": partial(_finish, backend), "inputs": written, "outputs": shown, **QUICK}
     for _, run in starts:
         run.then(**finishing)
     stop.click(**finishing, cancels=[run for _, run in starts])
@@ -128,13 +144,26 @@ def _write_tab(backend: Backend, engine: Engine, demo: gr.Blocks, inside: gr.HTM
 
 
 def _writer(backend: Backend) -> Callable[..., Iterator[tuple[str, Written, int, str]]]:
-    def write(*values: Any) -> Iterator[tuple[str, Written, int, str]]:  # noqa: ANN401
-        *others, chosen, is_random = values
-        seed = secrets.randbits(32) if is_random else chosen
-        for piece in backend.write(*others, seed):
+    def write(
+        prompt: str,
+        model: str,
+        temperature: float,
+        top_p: float,
+        guidance: float,
+        length: int,
+        seed: int,
+        is_random: bool,
+    ) -> Iterator[tuple[str, Written, int, str]]:
+        seed = secrets.randbits(32) if is_random else seed
+        for piece in backend.write(prompt, model, temperature, top_p, guidance, length, seed):
             yield piece.text, piece, seed, ""
 
     return show_errors(write)
+
+
+def _fill(backend: Backend, prompt: str, temperature: float) -> list[Any]:
+    """Return the values of the dropdowns, the prompt and the temperature for an example."""
+    return [*_dropdown_values(backend, prompt), prompt, temperature]
 
 
 def _opener(
@@ -145,7 +174,8 @@ def _opener(
         problem = (
             f'<p class="problem" role="alert">{_say(backend, "link_bad", names=", ".join(wrong))}</p>' if wrong else ""
         )
-        return [problem, *_dropdown_values(backend, values[0]), *values]
+        prompt, settings = values["prompt"], [values[name] for name in SettingControls._fields]
+        return [problem, *_dropdown_values(backend, prompt), prompt, *settings]
 
     return open_page
 
@@ -229,8 +259,9 @@ def _link_dropdowns(backend: Backend, dropdowns: list[gr.Dropdown], prompt: gr.T
     fields = backend.regions.fields
 
     def choose(*chosen: str | None) -> list[Any]:
-        begun = backend.template.prompt({field: value for field, value in zip(fields, chosen, strict=False) if value})
-        return [begun, *_dropdown_values(backend, begun)]
+        values = {field: value for field, value in zip(fields, chosen, strict=False) if value}
+        header = backend.template.prompt(values)
+        return [header, *_dropdown_values(backend, header)]
 
     # by default gradio ignores an event while the one before it is answered
     latest = {**QUICK, "trigger_mode": "always_last"}
@@ -269,9 +300,9 @@ def _temperature(engine: Engine) -> gr.Slider:
 
 def _guidance(backend: Backend) -> gr.Slider:
     low, high = backend.guidances
-    texts = {"label": t("guidance"), "info": t("guidance_info")}
     # without fields there are no values to follow
-    return gr.Slider(low, high, 1, step=0.25, visible=bool(backend.template.fields) and low < high, **texts)
+    is_shown = bool(backend.template.fields) and low < high
+    return gr.Slider(low, high, 1, step=0.25, label=t("guidance"), info=t("guidance_info"), visible=is_shown)
 
 
 def _seed() -> tuple[gr.Number, gr.Checkbox]:
@@ -279,11 +310,9 @@ def _seed() -> tuple[gr.Number, gr.Checkbox]:
     return gr.Number(1, label=t("seed"), info=t("seed_info"), precision=0), gr.Checkbox(True, label=t("random_seed"))
 
 
-def _settings(
-    backend: Backend, engine: Engine
-) -> tuple[gr.Dropdown, gr.Slider, gr.Slider, gr.Slider, gr.Slider, gr.Number, gr.Checkbox]:
+def _settings(backend: Backend, engine: Engine) -> SettingControls:
     low, high = validation.TOP_PS
-    return (
+    return SettingControls(
         _model(backend),
         _temperature(engine),
         gr.Slider(low, high, engine.top_p, step=0.05, label=t("top_p"), info=t("top_p_info")),
@@ -295,8 +324,8 @@ def _settings(
 
 def _opened(
     backend: Backend, engine: Engine, examples: dict[str, tuple[str, float]], link: dict[str, str]
-) -> tuple[list[Any], list[str]]:
-    """Return the prompt and the settings when the page opens, and the names of the link's invalid values.
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the prompt and the settings by name when the page opens, and the names of the link's invalid values.
 
     What the link does not set is the first example's or the model's own.
     """
@@ -313,14 +342,14 @@ def _opened(
         "length": (lambda given: validation.whole("length", float(given), 1, backend.length), backend.length),
         "seed": (lambda given: validation.whole("seed", float(given), *validation.SEEDS), 1),
     }
-    values, wrong = [], []
-    for field, (read, otherwise) in readers.items():
+    values, wrong = {}, []
+    for field, (read, default) in readers.items():
         try:
-            values.append(read(link[field]) if field in link else otherwise)
+            values[field] = read(link[field]) if field in link else default
         except (UserFacingError, ValueError):
-            values.append(otherwise)
+            values[field] = default
             wrong.append(field)
-    return [*values, "seed" not in link or "seed" in wrong], wrong
+    return {**values, "is_random": "seed" not in link or "seed" in wrong}, wrong
 
 
 # ---- what is said of a text -----------------------------------------------------------------------------------------
@@ -376,11 +405,21 @@ def _compare_tab(backend: Backend, engine: Engine) -> None:
     presets = _presets(backend, engine, first, last)
     buttons = _example_buttons({key: t(key) for key in presets})
 
-    def compare(*values: Any) -> Iterator[tuple[str, str, int]]:  # noqa: ANN401
-        chosen, random = values[6:]
-        number = secrets.randbits(32) if random else chosen
-        for left, right in backend.compare(values[:3], values[3:6], number):
-            yield left.text, right.text, number
+    def compare(
+        left_prompt: str,
+        left_model: str,
+        left_temperature: float,
+        right_prompt: str,
+        right_model: str,
+        right_temperature: float,
+        seed: int,
+        is_random: bool,
+    ) -> Iterator[tuple[str, str, int]]:
+        seed = secrets.randbits(32) if is_random else seed
+        left = (left_prompt, left_model, left_temperature)
+        right = (right_prompt, right_model, right_temperature)
+        for left_written, right_written in backend.compare(left, right, seed):
+            yield left_written.text, right_written.text, seed
 
     comparing = {
         "fn": show_errors(compare),
@@ -399,16 +438,16 @@ def _compare_tab(backend: Backend, engine: Engine) -> None:
 
 def _presets(backend: Backend, engine: Engine, first: str, last: str) -> dict[str, tuple[Any, ...]]:
     """Return the values of both sides by the key of the preset's name."""
-    usual = engine.temperature
+    default = engine.temperature
     presets = {"two_temperatures": (first, BASE, 0.3, first, BASE, 1.3)}
     if first != last and ("variety" in backend.regions.fields or not backend.about_wine):
-        presets = {"two_varieties": (first, BASE, usual, last, BASE, usual), **presets}
+        presets = {"two_varieties": (first, BASE, default, last, BASE, default), **presets}
     for adapter, label in list(engine.adapters.items())[:1]:
         rows = backend.regions.combinations()
         # a beginning with the value that the adapter is named after
         own = next((row for row in rows if label.lower() in map(str.lower, row.values())), None)
-        begun = backend.template.prompt(own) if own else first
-        presets["two_models"] = (begun, BASE, usual, begun, adapter, usual)
+        prompt = backend.template.prompt(own) if own else first
+        presets["two_models"] = (prompt, BASE, default, prompt, adapter, default)
     return presets
 
 

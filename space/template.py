@@ -66,8 +66,8 @@ class Template(TextForm):
     def prompt(self, values: Mapping[str, str]) -> str:
         """Return the beginning of a text, up to the first field without a value, as the tokenizer reads it."""
         known = [values[field] for field in takewhile(values.__contains__, self.fields)]
-        begun = self.join(known, SEPARATOR.rstrip() if known else "")
-        return begun if self.keeps_capitals else begun.lower()
+        prompt = self.join(known, SEPARATOR.rstrip() if known else "")
+        return prompt if self.keeps_capitals else prompt.lower()
 
     def values(self, text: str) -> list[str]:
         """Return the values of a text's fields, in order; none if the text has another prefix."""
