@@ -23,7 +23,7 @@ from i18n import Texts, UserFacingError, page_texts
 from model_source import ModelSource, choose_adapters, choose_model
 from regions import Regions
 from similar import load_reviews, most_similar
-from template import SEPARATOR, UNKNOWN, WINE, Template
+from template import UNKNOWN, WINE, Template
 
 try:
     from wine_gpt.evaluation import ngram_filter
@@ -110,8 +110,9 @@ class Backend:
 
     Attributes:
         engine: the model; None if it could not be loaded.
+        index: spans of the training texts; None if the model has no index.
         template: the template of the model's texts.
-        regions: the regions and varieties whose words the model knows.
+        regions: the regions and varieties whose words the model knows; none without a model.
         reviews: the training reviews to search for similar ones; None if no run is named.
         problems: errors to show to visitors.
         source: where the model is from; None if none is named.
@@ -124,6 +125,9 @@ class Backend:
         self.reviews: SimilarityIndex | None = None
         self.source: ModelSource | None = None
         self.template = WINE
+        self.regions = Regions(UNKNOWN, lambda name: False, ())
+        # the adapters, merged into the model
+        self._merged = tempfile.TemporaryDirectory(prefix="wine_gpt-")
         self.problems: list[UserFacingError] = []
         try:
             self.source = source = choose_model().pinned()
@@ -140,7 +144,6 @@ class Backend:
         self.regions = Regions(
             self.template, self.engine.knows, None if self.about_wine else self._sample_rows(self.engine)
         )
-        self._merged = tempfile.TemporaryDirectory(prefix="wine_gpt-")
         self.engine.save_merged(Path(self._merged.name))
 
     @property
@@ -376,7 +379,6 @@ class Backend:
     def _sample_rows(self, engine: Engine) -> list[tuple[str, ...]]:
         """Return values of the fields as the model writes them, because the training texts are not published."""
         fields, rows = self.template.fields, []
-        colons = self.template.form.count(SEPARATOR)
         prompt = engine.encode("prompt", self.default_prompt)
         for seed in range(SAMPLED_ROWS if fields else 0):
             settings = Settings(engine.temperature, engine.top_p, min(self.length, MAX_HEADER[engine.unit]), seed)
@@ -386,7 +388,7 @@ class Backend:
             # without its last colon the header is incomplete
             if (
                 len(row) == len(fields)
-                and text.count(":") >= colons
+                and text.count(":") >= self.template.colons
                 and all(0 < len(value) <= MAX_VALUE for value in row)
             ):
                 rows.append(row)

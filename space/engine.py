@@ -31,12 +31,12 @@ from i18n import UserFacingError
 from model_source import ModelSource
 
 try:
-    # in a Space, into which publishing copies the files
-    from prompts import TokenizedPrompt, join, tokenize_prompts
-    from sampler import APPLIED, TokenSampler, guide
-except ModuleNotFoundError:
     from wine_gpt.generation.prompts import TokenizedPrompt, join, tokenize_prompts
     from wine_gpt.generation.sampler import APPLIED, TokenSampler, guide
+except ModuleNotFoundError:
+    # in a Space, into which publishing copies the files
+    from prompts import TokenizedPrompt, join, tokenize_prompts  # type: ignore[no-redef]
+    from sampler import APPLIED, TokenSampler, guide  # type: ignore[no-redef]
 
 BASE = "base"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -232,7 +232,7 @@ class Engine:
                         model(row, cache=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
                         for row, cache in zip(rows, caches, strict=True)
                     ]
-                    new = sample(guide(*logits, settings.guidance, ends) if guided else logits[0])
+                    new = sample(guide(logits[0], logits[1], settings.guidance, ends) if guided else logits[0])
                     rows = [new[:, None]] * len(rows)
                     piece.append(int(new))
                     left -= 1

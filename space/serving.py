@@ -27,10 +27,10 @@ from engine import BASE
 from i18n import DEFAULT_LANGUAGE, TEXTS, language_of
 
 try:
-    # in a Space, into which publishing copies the file
-    from explorer_files import CONTENT_TYPES
-except ModuleNotFoundError:
     from wine_gpt.publishing.explorer_files import CONTENT_TYPES
+except ModuleNotFoundError:
+    # in a Space, into which publishing copies the file
+    from explorer_files import CONTENT_TYPES  # type: ignore[no-redef]
 
 HERE = Path(__file__).parent
 EXPLORER = HERE / "explorer"

@@ -10,10 +10,10 @@ from pathlib import Path
 import yaml
 
 try:
-    # in a Space, into which publishing copies the file
-    from text_form import SEPARATOR, TextForm
-except ModuleNotFoundError:
     from wine_gpt.data.text_form import SEPARATOR, TextForm
+except ModuleNotFoundError:
+    # in a Space, into which publishing copies the file
+    from text_form import SEPARATOR, TextForm  # type: ignore[no-redef]
 
 FILE = "review_template.json"
 # has the template of a model that an earlier version of wine_gpt saved without FILE

@@ -47,7 +47,7 @@ class TextForm:
         It is empty for a text that ends within its header, and the whole text for one without a header.
         """
         # without a prefix, colons like these could be the running text's
-        spaced = re.sub(r"\s*:\s*", SEPARATOR, text, count=self._colons) if self.prefix else text
+        spaced = re.sub(r"\s*:\s*", SEPARATOR, text, count=self.colons) if self.prefix else text
         if not (self._part_spans(spaced) and re.search(_COLON, spaced)):
             return text
         header = self._header(text) or self._header(spaced)
@@ -67,7 +67,7 @@ class TextForm:
         return self._part_spans(prompt)[len(self._prefix_parts()) :][: len(self.fields)]
 
     @property
-    def _colons(self) -> int:
+    def colons(self) -> int:
         """The number of colons of a header."""
         return len(self.fields) + len(self._prefix_parts())
 
@@ -75,11 +75,11 @@ class TextForm:
         return self.prefix.split(SEPARATOR) if self.prefix else []
 
     def _header(self, text: str) -> re.Match[str] | None:
-        return re.match(rf"(?s:.*?{_COLON}){{{self._colons}}}", text)
+        return re.match(rf"(?s:.*?{_COLON}){{{self.colons}}}", text)
 
     def _part_spans(self, text: str) -> list[tuple[int, int]]:
         """Return where the prefix's parts, the values and the running text are; nowhere if the prefix is another."""
-        colons = list(islice(re.finditer(_TYPED_COLON, text), self._colons))
+        colons = list(islice(re.finditer(_TYPED_COLON, text), self.colons))
         starts = [0, *(colon.end() for colon in colons)]
         ends = [*(colon.start() for colon in colons), len(text)]
         prefix, spans = self._prefix_parts(), list(zip(starts, ends, strict=True))
