@@ -19,9 +19,9 @@ import template
 import validation
 from attention import View
 from engine import BASE, Engine, Prompt, Settings
+from field_values import FieldValues
 from i18n import Texts, UserFacingError, page_texts
 from model_source import ModelSource, choose_adapters, choose_model
-from regions import Regions
 from similar import load_reviews, most_similar
 from template import UNKNOWN, WINE, Template
 
@@ -106,13 +106,13 @@ class CopyCheck:
 
 
 class Backend:
-    """The model with its index, template and regions, or the reason why there is no model.
+    """The model with its index, template and values of the fields, or the reason why there is no model.
 
     Attributes:
         engine: the model; None if it could not be loaded.
         index: spans of the training texts; None if the model has no index.
         template: the template of the model's texts.
-        regions: the regions and varieties whose words the model knows; none without a model.
+        field_values: the values of the fields, such as countries, whose words the model knows; none without a model.
         reviews: the training reviews to search for similar ones; None if no run is named.
         problems: errors to show to visitors.
         source: where the model is from; None if none is named.
@@ -125,7 +125,7 @@ class Backend:
         self.reviews: SimilarityIndex | None = None
         self.source: ModelSource | None = None
         self.template = WINE
-        self.regions = Regions(UNKNOWN, lambda name: False, ())
+        self.field_values = FieldValues(UNKNOWN, lambda name: False, ())
         # the adapters, merged into the model
         self._merged = tempfile.TemporaryDirectory(prefix="wine_gpt-")
         self.problems: list[UserFacingError] = []
@@ -141,7 +141,7 @@ class Backend:
         self.template = dataclasses.replace(self.template, keeps_capitals=self.engine.keeps_capitals)
         self._load_index(source)
         self._load_reviews()
-        self.regions = Regions(
+        self.field_values = FieldValues(
             self.template, self.engine.knows, None if self.about_wine else self._sample_rows(self.engine)
         )
         self.engine.save_merged(Path(self._merged.name))

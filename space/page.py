@@ -14,8 +14,8 @@ from gradio.events import Dependency, api
 import validation
 from backend import Backend, CopyCheck, Written
 from engine import BASE, Engine
+from field_values import FIELDS
 from i18n import DEFAULT_LANGUAGE, TEXTS, UserFacingError, language_of
-from regions import FIELDS
 from serving import MAX_CONCURRENT, MAX_QUEUE, LoggedBlocks
 
 # marks a text's key for gradio to translate in the browser; launch_options passes the texts to gradio
@@ -217,9 +217,9 @@ def _example_buttons(labels: dict[str, Any]) -> dict[str, gr.Button]:
 
 def _examples(backend: Backend, engine: Engine) -> dict[str, tuple[str, float]]:
     """Return each example whose words the model knows: its name to prompt and temperature."""
-    fields = backend.regions.fields
+    fields = backend.field_values.fields
     if not backend.about_wine:
-        rows = backend.regions.combinations()[: len(EXAMPLES)]
+        rows = backend.field_values.combinations()[: len(EXAMPLES)]
         return {" · ".join(row.values()): (backend.template.prompt(row), engine.temperature) for row in rows}
     named = {
         " · ".join(values[name] for name in reversed(fields) if name != "country" or len(fields) == 1): (
@@ -241,13 +241,13 @@ def _dropdowns(backend: Backend) -> list[gr.Dropdown]:
     def dropdown(level: int) -> gr.Dropdown:
         name = fields[level]
         return gr.Dropdown(
-            backend.regions.options() if level == 0 else [],
+            backend.field_values.options() if level == 0 else [],
             value=None,
             label=t(name) if name in FIELDS else name.replace("_", " ").strip().capitalize(),
             min_width=120,
         )
 
-    fields, dropdowns = backend.regions.fields, []
+    fields, dropdowns = backend.field_values.fields, []
     for first in range(0, len(fields), 2):
         with gr.Row():
             dropdowns += [dropdown(level) for level in range(first, min(first + 2, len(fields)))]
@@ -256,7 +256,7 @@ def _dropdowns(backend: Backend) -> list[gr.Dropdown]:
 
 def _link_dropdowns(backend: Backend, dropdowns: list[gr.Dropdown], prompt: gr.Textbox) -> None:
     """Make each dropdown filter the next one, update the prompt from them, and them from a typed prompt."""
-    fields = backend.regions.fields
+    fields = backend.field_values.fields
 
     def choose(*chosen: str | None) -> list[Any]:
         values = {field: value for field, value in zip(fields, chosen, strict=False) if value}
@@ -274,11 +274,11 @@ def _link_dropdowns(backend: Backend, dropdowns: list[gr.Dropdown], prompt: gr.T
 
 def _dropdown_values(backend: Backend, prompt: str) -> list[gr.Dropdown]:
     """Return the dropdowns with the values that a prompt names."""
-    chosen = backend.regions.match(backend.template.values(prompt))
-    fields = range(len(backend.regions.fields))
+    chosen = backend.field_values.match(backend.template.values(prompt))
+    fields = range(len(backend.field_values.fields))
     return [
         gr.Dropdown(
-            backend.regions.options(chosen[:level]) if level <= len(chosen) else [],
+            backend.field_values.options(chosen[:level]) if level <= len(chosen) else [],
             value=chosen[level] if level < len(chosen) else None,
         )
         for level in fields
@@ -440,10 +440,10 @@ def _presets(backend: Backend, engine: Engine, first: str, last: str) -> dict[st
     """Return the values of both sides by the key of the preset's name."""
     default = engine.temperature
     presets = {"two_temperatures": (first, BASE, 0.3, first, BASE, 1.3)}
-    if first != last and ("variety" in backend.regions.fields or not backend.about_wine):
+    if first != last and ("variety" in backend.field_values.fields or not backend.about_wine):
         presets = {"two_varieties": (first, BASE, default, last, BASE, default), **presets}
     for adapter, label in list(engine.adapters.items())[:1]:
-        rows = backend.regions.combinations()
+        rows = backend.field_values.combinations()
         # a beginning with the value that the adapter is named after
         own = next((row for row in rows if label.lower() in map(str.lower, row.values())), None)
         prompt = backend.template.prompt(own) if own else first

@@ -21,15 +21,15 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, set_seed
 pytest.importorskip("gradio", reason="the demo's packages are not installed")
 
 import attention
-import regions
+import field_values
 import template
 import validation
 from attention import View
 from backend import Backend, Request, Written
 from engine import BASE, Engine, Settings, adapter_name
+from field_values import FieldValues
 from i18n import UserFacingError, language_of, page_texts
 from model_source import ModelSource, choose_adapters, choose_model
-from regions import Regions
 from template import Template
 from wine_gpt import run_folder
 from wine_gpt.data.template import CLASS_TEMPLATE, ReviewTemplate
@@ -377,12 +377,12 @@ def test_a_model_without_an_index_reports_no_copying(toy_run: Path, monkeypatch:
 def test_regions_are_the_samples_and_those_that_the_model_knows(demo: Backend) -> None:
     from tools.write_regions import regions as sample_regions
 
-    assert json.loads(regions.FILE.read_text(encoding="utf-8")) == sample_regions()
-    assert demo.regions.fields == ("country", "province", "variety")
-    assert demo.regions.options() == ["Germany", "Italy"]
-    assert demo.regions.options(["Germany"]) == ["Mosel"]
-    assert demo.regions.options(["Italy", "Tuscany"]) == ["Sangiovese"]
-    assert demo.regions.match(["italy", "TUSCANY", "riesling"]) == ["Italy", "Tuscany"]
+    assert json.loads(field_values.FILE.read_text(encoding="utf-8")) == sample_regions()
+    assert demo.field_values.fields == ("country", "province", "variety")
+    assert demo.field_values.options() == ["Germany", "Italy"]
+    assert demo.field_values.options(["Germany"]) == ["Mosel"]
+    assert demo.field_values.options(["Italy", "Tuscany"]) == ["Sangiovese"]
+    assert demo.field_values.match(["italy", "TUSCANY", "riesling"]) == ["Italy", "Tuscany"]
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_regions_are_the_samples_and_those_that_the_model_knows(demo: Backend) -
 def test_regions_are_offered_for_the_leading_fields_that_have_some(
     engine: Engine, fields: tuple[str, ...], offered: tuple[str, ...]
 ) -> None:
-    found = Regions(Template("wine", fields), engine.knows)
+    found = FieldValues(Template("wine", fields), engine.knows)
     assert found.fields == offered
     if offered[:1] == ("variety",):
         assert found.options() == ["Riesling", "Sangiovese", "Tempranillo"]
@@ -529,9 +529,9 @@ def test_values_of_another_corpus_are_those_that_its_model_writes(demo_model: Pa
     # the toy model writes "wine review : italy : tuscany : ..."
     content = {"prefix": "", "fields": ["kind", "dish", "my_region"], "text_field": "how"}
     demo = demo_of(demo_model, tmp_path / "recipe-gpt", content)
-    assert demo.regions.fields == ("kind", "dish", "my_region")
-    assert demo.regions.options() == ["wine review"]
-    assert set(demo.regions.options(["wine review"])) >= {"germany", "italy"}
+    assert demo.field_values.fields == ("kind", "dish", "my_region")
+    assert demo.field_values.options() == ["wine review"]
+    assert set(demo.field_values.options(["wine review"])) >= {"germany", "italy"}
     config = build(demo).get_config_file()
     labels = [part["props"].get("label") for part in config["components"] if part["type"] == "dropdown"]
     assert labels[:3] == ["Kind", "Dish", "My region"]

@@ -12,7 +12,7 @@ FIELDS = ("country", "province", "variety")
 Rows = Sequence[tuple[str, ...]]
 
 
-class Regions:
+class FieldValues:
     """Combinations of values that exist, one value per field.
 
     Attributes:
