@@ -19,6 +19,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from wine_gpt.markdown import table
+from wine_gpt.tasks.classification.labels import is_named
 from wine_gpt.tasks.similarity import encode, load_sentence_model, load_training_reviews, whitening
 
 WINE = "wine"
@@ -101,8 +102,7 @@ def chance(splits: DatasetDict, field: str) -> float:
 def named(splits: DatasetDict) -> str:
     """Return how many test descriptions name their variety, which helps to find others that do."""
     test = splits["test"]
-    pairs = zip(test["description"], test["variety"], strict=True)
-    count = sum(variety.lower() in description.lower() for description, variety in pairs)
+    count = sum(map(is_named, test["variety"], test["description"]))
     counts = ", ".join(f"{field} {np.count_nonzero(values(splits, field)[1] >= 0)}" for field in FIELDS)
     return f"{count} of {len(test)} test descriptions name their variety; reviews whose value occurs: {counts}"
 

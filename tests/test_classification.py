@@ -38,7 +38,7 @@ from wine_gpt.data.reviews import RUNNING_TEXT, load_reviews
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.tasks.classification import ClassifierMetrics, classify
 from wine_gpt.tasks.classification.baselines import COMMONEST, score_baselines
-from wine_gpt.tasks.classification.classify import label_texts
+from wine_gpt.tasks.classification.classify import label_texts, named_in_text
 from wine_gpt.tasks.classification.labels import find_labels
 from wine_gpt.tasks.classification.objective import ClassifierScore, macro_f1
 from wine_gpt.training.pretrain import pretrain
@@ -206,6 +206,15 @@ def test_values_and_bands(values: list[Any], names: tuple[str, ...]) -> None:
     assert labels.names == names
     assert labels.ids["train"].max() == len(names) - 1
     assert labels.train_counts.min() >= 1
+
+
+def test_a_text_names_its_label_by_whole_words() -> None:
+    texts = {"US": ["A luscious wine.", "Of the us, $9"], "Pinot Noir": ["PINOT\tnoir!", "Noir pinot", "Pinots noirs"]}
+    rows = [(label, text) for label, named in texts.items() for text in named]
+    splits = splits_of([label for label, _ in rows])
+    labels = find_labels(splits, "x", 2, 4)
+    labels.ids["test"] = labels.ids["train"]
+    assert named_in_text(Dataset.from_dict({RUNNING_TEXT: [text for _, text in rows]}), labels) == 2 / 5
 
 
 def test_held_out_numbers_outside_the_training_reviews_fall_into_the_nearest_band() -> None:

@@ -19,7 +19,7 @@ from wine_gpt.finetuning.task_run import TaskRun, finish_task, require_held_out
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.tasks.classification.baselines import score_baselines
-from wine_gpt.tasks.classification.labels import MOST_NUMBERS, Labels, find_labels, list_values
+from wine_gpt.tasks.classification.labels import MOST_NUMBERS, Labels, find_labels, is_named, list_values
 from wine_gpt.tasks.classification.objective import (
     Classification,
     ClassificationLoss,
@@ -134,9 +134,9 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
 
 
 def named_in_text(test: Dataset, labels: Labels) -> float:
-    """Return the fraction of the test reviews whose text contains the name of their label, in any case."""
+    """Return the fraction of the test reviews whose text names their label; see :func:`is_named`."""
     pairs = zip(test[RUNNING_TEXT][:], labels.ids["test"].tolist(), strict=True)
-    return sum(labels.names[number].casefold() in text.casefold() for text, number in pairs) / len(test)
+    return sum(is_named(labels.names[number], text) for text, number in pairs) / len(test)
 
 
 def _describe(label: str, labels: Labels, min_reviews: int) -> str:

@@ -13,6 +13,7 @@ from wine_gpt.data.batching import Indices
 from wine_gpt.data.records import shorten
 from wine_gpt.data.subsets import find_subsets, require_column
 from wine_gpt.errors import UserError
+from wine_gpt.tokenizer import class_words
 
 # a numeric column with more distinct values is divided into bands
 MOST_NUMBERS = 10
@@ -73,6 +74,12 @@ def find_labels(splits: DatasetDict, column: str, min_reviews: int, bands: int) 
     if len(labels.names) < 2:
         raise UserError(_describe_too_few(labels, column, min_reviews))
     return labels
+
+
+def is_named(value: str, text: str) -> bool:
+    """Return whether a text has the words of a value one after the other, in any case."""
+    words, of_text = (f" {' '.join(class_words(each))} " for each in (value, text))
+    return words in of_text
 
 
 def _labels_of_values(splits: DatasetDict, column: str, min_reviews: int) -> Labels:

@@ -29,7 +29,7 @@ class ClassifierMetrics:
         test: score on the test split.
         validation: score on the validation split.
         baselines: scores of other methods on the test split, by name.
-        named_in_text: fraction of the test reviews whose text contains the label's name, 0 to 1.
+        named_in_text: fraction of the test reviews whose text has the words of the label's name, 0 to 1.
         training: see :class:`TrainingSummary`; its ``epochs`` have nats per review.
         settings: the settings that must be equal on resume, by dotted key; empty in a published file.
         environment: see :class:`Environment`.
