@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from datasets import Dataset
 from huggingface_hub import close_session, get_session
-from support.finished_runs import adapt, clutter, evaluate, finish
+from support.finished_runs import EVALUATION, adapt, clutter, evaluate, finish
 from support.hub_faults import leaked, snapshot, state
 from support.hub_server import OUTSIDER, READER, SCOPED, UNSCOPED, WRITER, Fault, HubServer, Request
 from support.kaggle_server import kaggle_server
@@ -369,6 +369,29 @@ def test_changed_and_removed_files_are_one_commit(
     commit = [request for request in hub.requests if "/commit/" in request.path][-1]
     sent = [json.loads(line)["value"].get("path") for line in commit.body.splitlines()[1:]]
     assert sorted(sent) == ["README.md", "evaluation/metrics.json", "evaluation/reliability.png", "loss.png"]
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("evaluation/metrics.json", {"likelihood": {**EVALUATION["likelihood"], "reviews": 20}}),
+        ("evaluation/metrics.json", {"likelihood": {**EVALUATION["likelihood"], "nats_per_word": 1.27}}),
+        ("evaluation/metrics.json", {"split": "validation"}),
+        ("generation_config.json", {"temperature": 0.7}),
+        ("generation_config.json", {"top_p": 1.0}),
+    ],
+)
+def test_an_evaluation_of_other_reviews_or_sampling_settings_is_left_out(
+    publisher: Publisher, work: Path, tmp_path: Path, file: str, change: dict[str, object]
+) -> None:
+    run = shutil.copytree(work / "run", tmp_path / "run")
+    assert "evaluation/" in publisher.run(run, "--repo", MODEL, "--dry_run").succeeded()
+    (run / file).write_text(json.dumps({**json.loads((run / file).read_text()), **change}))
+    stdout = publisher.run(run, "--repo", MODEL, "--dry_run").succeeded()
+    line = rf"^the evaluation is left out: it is of other reviews or sampling settings; python \S*score\.py {run} "
+    assert re.search(line, stdout, re.M)
+    assert "evaluation/" not in stdout
+    assert "conditioning" not in stdout
 
 
 def test_a_concurrent_change_is_not_overwritten(hub: HubServer, publisher: Publisher, work: Path) -> None:

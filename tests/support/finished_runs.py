@@ -97,7 +97,7 @@ EVALUATION: dict[str, Any] = {
         "commonest": {"variety": 0.1, "country": 0.4},
         "existing_provinces": 0.99,
     },
-    "samples": {"texts": 100, "seed": 42, "settings": {"do_sample": True, "temperature": 0.8}},
+    "samples": {"texts": 100, "seed": 42, "settings": {"do_sample": True, "temperature": 0.8, "top_p": 0.9}},
     "environment": ENVIRONMENT,
 }
 

@@ -1,6 +1,7 @@
 """Read a finished run and the models fine-tuned from it, for publishing."""
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,7 +72,8 @@ class RunRecord:
         shape: the model's sizes.
         generation: the sampling defaults in the model's folder.
         data_report: counts of the records read, dropped and kept; None if the file is missing.
-        evaluation: the figures of ``scripts/score.py``; None if it was not run.
+        evaluation: the figures of ``scripts/score.py``; None if it was not run, or is of other reviews than the scores
+            in ``metrics`` or of other sampling settings than ``generation``.
     """
 
     folder: Path
@@ -129,8 +131,9 @@ class RunRecord:
 
     @property
     def plots(self) -> list[tuple[str, str]]:
-        """Title and file of each plot in the folder."""
-        return [(title, file) for title, file in self.possible_plots if (self.folder / file).is_file()]
+        """Title and file of each plot in the folder; without an evaluation, none of its plots."""
+        plots = [(title, file) for title, file in self.possible_plots if (self.folder / file).is_file()]
+        return plots if self.evaluation else [plot for plot in plots if plot[1] == LOSS_PLOT]
 
     def published_config(self, name: str) -> PretrainConfig:
         """Return the config for the repository ``name``, without paths of the local machine.
@@ -219,17 +222,18 @@ def read_run(folder: Path, own: OwnCorpus = NOTHING_SAID) -> RunRecord:
     metrics = RunMetrics.load(folder)
     if metrics.test is None and metrics.validation is None:
         raise UserError(f"{folder / METRICS} has no figures of a held-out split")
-    report_file, evaluation = folder / DATA_REPORT, folder / EVALUATION / METRICS
+    report_file = folder / DATA_REPORT
     report = read_record(report_file, DataReport.from_dict) if report_file.exists() else None
+    generation = read_record(folder / GENERATION_CONFIG, _generation_defaults)
     return RunRecord(
         folder,
         config,
         corpus_of(DataSource(config.data, report), own),
         metrics,
         shape=read_record(folder / MODEL_CONFIG, ModelShape.from_dict),
-        generation=read_record(folder / GENERATION_CONFIG, _generation_defaults),
+        generation=generation,
         data_report=report,
-        evaluation=read_record(evaluation, EvaluationReport.from_dict) if evaluation.exists() else None,
+        evaluation=_read_evaluation(folder / EVALUATION / METRICS, metrics, generation),
     )
 
 
@@ -327,6 +331,22 @@ def require_files(folder: Path, names: tuple[str, ...]) -> None:
 def _generation_defaults(content: JsonObject) -> GenerationDefaults:
     """Read the sampling defaults of a ``generation_config.json``, in which a missing key means no change."""
     return GenerationDefaults(content.get("temperature", 1.0), content.get("top_p", 1.0), content.get("top_k", 0))
+
+
+def _read_evaluation(file: Path, metrics: RunMetrics, generation: GenerationDefaults) -> EvaluationReport | None:
+    """Return a run's evaluation; None if there is none, or if it is of other reviews or sampling settings."""
+    if not file.exists():
+        return None
+    report = read_record(file, EvaluationReport.from_dict)
+    score = {"test": metrics.test, "validation": metrics.validation}.get(report.split)
+    # the precision of training may have been another
+    is_of_reviews = (
+        score is not None
+        and score.reviews == report.likelihood.reviews
+        and math.isclose(score.nats_per_word, report.likelihood.nats_per_word, rel_tol=0.01)
+    )
+    sampling = {name: value for name, value in report.samples.settings.items() if value is not None}
+    return report if is_of_reviews and _generation_defaults(sampling) == generation else None
 
 
 def _require_finetuned(model: SubsetModel, weights_sha256: str) -> None:

@@ -185,7 +185,12 @@ def _left_out_of_card(run: RunRecord) -> list[str]:
         lines.append("the cards have no link to the source code: pyproject.toml has no project.urls.Repository")
     if run.evaluation is None:
         command = sibling_command("score", str(run.folder))
-        lines.append(f"the card has no evaluation of the generated texts: {command} adds it")
+        is_other = (run.folder / EVALUATION / METRICS).is_file()
+        lines.append(
+            f"the evaluation is left out: it is of other reviews or sampling settings; {command} makes it again"
+            if is_other
+            else f"the card has no evaluation of the generated texts: {command} adds it"
+        )
     return lines
 
 
