@@ -529,6 +529,32 @@ def test_overwrite_leaves_nothing_of_the_run_before(work: Path, whole: SubsetMet
     assert "| Italy |" in table
 
 
+def test_an_interrupted_overwrite_of_several_subsets_is_resumed(
+    work: Path, whole: SubsetMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(work / "full" / "pinot-noir", work / "replaced" / "rose")
+    metrics = json.loads((work / "replaced" / "rose" / "metrics.json").read_text(encoding="utf-8"))
+    former = {**metrics, "value": "Rosé", "settings": {**metrics["settings"], "value": "Rosé"}}
+    (work / "replaced" / "rose" / "metrics.json").write_text(json.dumps(former), encoding="utf-8")
+    (work / "replaced" / "rose" / "adapter_config.json").write_text("{}")
+    settings = {"method": "full", "variety": "all", "training": dataclasses.replace(TRAINING, epochs=1)}
+    train_step = Trainer.train_step
+
+    def interrupted(trainer: Trainer[Any], step: int) -> None:
+        train_step(trainer, step)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", interrupted)
+        with pytest.raises(RunInterrupted):
+            finetune(config(work, "replaced", overwrite=True, **settings))
+    found = finetune(config(work, "replaced", resume=True, **settings))
+    assert {one.value: len(one.training.epochs) for one in found} == {
+        **dict.fromkeys(("Pinot Noir", "Gamay", "Rosé", "../../x"), 1)
+    }
+    assert not (work / "replaced" / "rose" / "adapter_config.json").exists()
+
+
 def test_models_of_two_bases_are_not_mixed(work: Path, whole: SubsetMetrics, tmp_path: Path) -> None:
     other = shutil.copytree(work / "base", tmp_path / "other", ignore=shutil.ignore_patterns("checkpoints"))
     weights = load_file(other / "model.safetensors")

@@ -58,6 +58,8 @@ def _finetune_subsets(
         SubsetRun(SubsetReviews.select(base, subset, reviews.splits, tokenized), config, accelerator)
         for subset in subsets
     ]
+    if config.overwrite:
+        runs[0].replaced_later = tuple(run.folder for run in runs[1:])
     with shared_errors():
         if accelerator.is_main_process:
             _require_ready(runs, base, folder)

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import time
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -16,7 +17,7 @@ from wine_gpt.data.batching import Indices
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews, with_fitting_headers
 from wine_gpt.evaluation.sections import copying
-from wine_gpt.files import JsonObject
+from wine_gpt.files import JsonObject, writing
 from wine_gpt.finetuning.adapter import build_adapter, without_peft
 from wine_gpt.finetuning.comparison import compare, verdict
 from wine_gpt.finetuning.interpolation import keep_best_alpha
@@ -28,6 +29,7 @@ from wine_gpt.finetuning.task_run import TaskRun
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Sums
+from wine_gpt.processes import shared_errors
 from wine_gpt.tokenizer.encoding import require_known_words
 from wine_gpt.tokenizer.schemes import WORDS, kind_of
 from wine_gpt.training.record import Environment
@@ -49,6 +51,9 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         reviews: the subset's reviews, and the model to fine-tune.
         config: see :class:`FinetuneConfig`.
         accelerator: for the device, the index of this process and the number of processes.
+
+    Attributes:
+        replaced_later: folders of the subsets that are overwritten after this one.
     """
 
     def __init__(self, reviews: SubsetReviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
@@ -57,6 +62,7 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         super().__init__(Path(config.output_dir) / subset.slug, reviews.base, config, accelerator, settings)
         self.subset = subset
         self.reviews = reviews
+        self.replaced_later: tuple[Path, ...] = ()
 
     def require_ready(self) -> None:
         """Check, before anything is written, that the folder holds no other run and the subset can be scored.
@@ -69,6 +75,18 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         except UserError as error:
             raise UserError(f"{self.config.field} {self.subset.value}: {error}") from None
         super().require_ready()
+
+    def start(self, trainer: Trainer[Any], name: str) -> None:
+        """Do the same as :meth:`TaskRun.start`, and remove the runs that are overwritten later.
+
+        So ``--resume`` after an interruption trains those subsets too, and a wrong setting removes no earlier run.
+        """
+        super().start(trainer, name)
+        with shared_errors():
+            if self.accelerator.is_main_process:
+                for folder in filter(Path.is_dir, self.replaced_later):
+                    with run_folder.locked(folder), writing(folder):
+                        run_folder.remove_run(folder)
 
     def read_metrics(self, content: JsonObject) -> SubsetMetrics:
         """Read the content of the metrics file."""
