@@ -588,7 +588,14 @@ def test_missing_permissions_are_reported_before_any_upload(
     done = publisher.run(*everything(work), token=token)
     assert done.refused().startswith(message)
     assert nothing_written(hub)
+    assert sum("whoami" in request.path for request in hub.requests) <= 1
     assert leaked(hub, done.stdout, done.stderr) == []
+
+
+def test_a_missing_token_is_reported_before_the_long_work(publisher: Publisher, work: Path) -> None:
+    run = work / "empty"
+    assert publisher.run(run, "--repo", MODEL, token="").refused().startswith("no token: log in with")
+    assert publisher.run(run, "--repo", MODEL, "--dry_run", token="").refused().startswith(f"{run} holds no finished")
 
 
 def test_a_token_scoped_to_the_organization_may_publish(hub: HubServer, publisher: Publisher, work: Path) -> None:
@@ -682,7 +689,7 @@ def test_wrong_arguments_are_refused_in_one_line(
 ) -> None:
     done = publisher.run(*(part.format(work=work) for part in arguments))
     assert done.refused().startswith(message.format(work=work))
-    assert hub.requests == []
+    assert nothing_written(hub)
 
 
 def test_revisions_are_names_of_branches() -> None:
@@ -748,7 +755,7 @@ def test_an_incomplete_run_is_refused_in_one_line(
         (run / name).write_text(content)
     line = publisher.run(run, "--repo", MODEL, *(["--license", "mit"] if "canary" in str(content) else [])).refused()
     assert re.search(message, line), line
-    assert hub.requests == []
+    assert nothing_written(hub)
 
 
 def test_fine_tuned_models_of_other_weights_are_refused(
@@ -762,7 +769,7 @@ def test_fine_tuned_models_of_other_weights_are_refused(
     assert re.match(
         rf"--adapters: {part} was fine-tuned from other weights than RUN's \(000000000000…", done.refused()
     )
-    assert hub.requests == []
+    assert nothing_written(hub)
 
 
 def test_a_demo_without_sources_is_refused(publisher: Publisher, work: Path) -> None:

@@ -66,6 +66,8 @@ def test_fewer_options_keep_what_is_published(hub: HubServer, publisher: Publish
         f"model repository {MODEL}: the card still names {SPACE}, which was published earlier",
     ):
         assert line in stdout.splitlines()
+    # publishing an index is not the default for this corpus
+    assert f"{INDEX} is left out" not in stdout
     before = hub.state()
     assert "already up to date" in publisher.run(*base(work)).succeeded()
     assert hub.state() == before

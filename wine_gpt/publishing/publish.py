@@ -15,6 +15,7 @@ from huggingface_hub import Collection, CommitOperationDelete, HfApi
 from wine_gpt.config import ZERO_GPU
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.publishing import access, hub
+from wine_gpt.publishing.access import Account
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
 from wine_gpt.publishing.kept import NOTHING_KEPT, OPTION_OF_PATTERN, Kept, find_kept
 from wine_gpt.publishing.publication import Publication, require_names
@@ -85,12 +86,17 @@ def publish(publication: Publication) -> PublishResult:
         HubError: if the Hub can't be reached or refuses a request. The state of each repository is logged, and calling
             again publishes the rest.
     """
-    publication = _choose_sdk(publication)
+    require_names(publication)
+    # before the samples and the ONNX file are made, which takes long
+    api, account = access.connect()
+    publication = _choose_sdk(publication, api, account)
     with tempfile.TemporaryDirectory() as folder:
-        staged, repositories = _stage(publication, Path(folder))
-        api, remotes = _require_access(publication, repositories)
+        staged = stage(publication, Path(folder))
+        repositories = write_cards(staged)
+        remotes = _require_access(publication, repositories, api, account)
         # publishing adds no options' files to a classifier's repository
         kept = NOTHING_KEPT if staged.classifier else _find_kept(api, publication, repositories, remotes)
+        left_out = _log_left_out(staged, kept)
         if kept.changes_cards:
             repositories = write_cards(staged, kept)
         for repo in repositories:
@@ -102,7 +108,7 @@ def publish(publication: Publication) -> PublishResult:
         collection = _collect(api, publication, repositories) if publication.collection else None
         if publication.private or remotes[0].private:
             _warn_of_private_model(api, repositories)
-    return PublishResult(tuple(published), staged.left_out, collection, space_refused)
+    return PublishResult(tuple(published), left_out, collection, space_refused)
 
 
 def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
@@ -117,7 +123,9 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
         UserError: if the run, a name or a card is wrong, or ``folder`` can't be written to.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        _, repositories = _stage(publication, Path(temporary))
+        staged_files = stage(publication, Path(temporary))
+        repositories = write_cards(staged_files)
+        _log_left_out(staged_files)
         try:
             for kind in STAGED_FOLDERS:
                 shutil.rmtree(folder / kind, ignore_errors=True)
@@ -134,26 +142,22 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
     return staged
 
 
-def _stage(publication: Publication, folder: Path) -> tuple[StagedFiles, list[StagedRepo]]:
-    """Stage all repositories as if none were on the Hub, and log what is left out."""
-    staged = stage(publication, folder)
-    repositories = write_cards(staged)
-    for line in staged.left_out:
+def _log_left_out(staged: StagedFiles, kept: Kept = NOTHING_KEPT) -> tuple[str, ...]:
+    """Log and return a line for each thing that is left out, but not for a file that stays on the Hub."""
+    lines = tuple(line for line in staged.left_out if not line.startswith(kept.files))
+    for line in lines:
         logger.info(line)
-    return staged, repositories
+    return lines
 
 
-def _choose_sdk(publication: Publication) -> Publication:
+def _choose_sdk(publication: Publication, api: HfApi, account: Account) -> Publication:
     """Choose between the Gradio app and the explorer by the Space on the Hub, or by its owner's plan, and log why.
 
     Raises:
-        UserError: if a name is wrong, or there is no valid token.
         HubError: if a request fails.
     """
-    require_names(publication)
     if publication.space is None or publication.space_sdk != "auto":
         return publication
-    api, account = access.connect()
     sdk, reason = access.choose_space_sdk(api, account, publication.space)
     published = {
         "gradio": "the Gradio app",
@@ -163,15 +167,16 @@ def _choose_sdk(publication: Publication) -> Publication:
     return dataclasses.replace(publication, space_sdk=sdk)
 
 
-def _require_access(publication: Publication, repositories: list[StagedRepo]) -> tuple[HfApi, list[RemoteState]]:
-    """Check all permissions and names, and return a client of the Hub and the state of each repository."""
-    api, account = access.connect()
+def _require_access(
+    publication: Publication, repositories: list[StagedRepo], api: HfApi, account: Account
+) -> list[RemoteState]:
+    """Check all permissions and names, and return the state of each repository."""
     names = [repo.name for repo in repositories]
     remotes = [access.require_access(api, account, repo, names) for repo in repositories]
     access.require_visibility(api, repositories, remotes, publication.private)
     if publication.collection is not None:
         access.require_collection_access(account, publication.collection, names[0].split("/")[0])
-    return api, remotes
+    return remotes
 
 
 def _find_kept(
