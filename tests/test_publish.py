@@ -221,8 +221,8 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
     mit = ("--license", "mit")
     stdout = publisher.run(run, "--repo", MODEL, *mit).succeeded()
     assert "training_ngrams.safetensors is left out: whoever knows 12 words in a row could check" in stdout
-    stdout = publisher.run(run, "--repo", MODEL, *mit, "--index").succeeded()
-    assert "training_ngrams.safetensors is left out: winemag-data.json no longer has the training texts of" in stdout
+    line = publisher.run(run, "--repo", MODEL, *mit, "--index").refused()
+    assert line == "--index: winemag-data.json no longer has the training texts of the run"
     train = report_train_texts_of(data, run)
     publisher.run(run, "--repo", MODEL, *mit, "--index").succeeded()
     files = hub.repository(MODEL).files()
@@ -238,10 +238,9 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
     assert "training_ngrams.safetensors" not in hub.repository(MODEL).files()
     assert "training_ngrams" not in hub.repository(MODEL).files()["README.md"]
     data.unlink()
-    assert (
-        "training_ngrams.safetensors is left out: data.path: no such file"
-        in publisher.run(run, "--repo", MODEL, "--index").succeeded()
-    )
+    assert publisher.run(run, "--repo", MODEL, "--index").refused().startswith("--index: data.path: no such file")
+    stdout = publisher.run(run, "--repo", MODEL).succeeded()
+    assert "training_ngrams.safetensors is left out: data.path: no such file" in stdout
 
 
 def test_the_index_is_published_for_kaggles_texts_in_any_file(
@@ -279,7 +278,7 @@ def test_the_index_is_left_out_for_as_many_other_texts(toy_run: Path, tmp_path: 
     assert not (tmp_path / "other").exists()
 
 
-def test_texts_too_short_for_the_index_are_published_without_it(
+def test_an_index_of_texts_that_are_too_short_is_refused(
     publisher: Publisher, toy_run: Path, tmp_path: Path
 ) -> None:
     records = [{"country": "x", "province": "y", "variety": "z", "description": f"plum {n}"} for n in range(40)]
@@ -287,8 +286,8 @@ def test_texts_too_short_for_the_index_are_published_without_it(
     data.write_text(json.dumps(records))
     run = finish(toy_run, tmp_path / "run", path=str(data))
     report_train_texts_of(data, run)
-    stdout = publisher.run(run, "--repo", MODEL, "--index", "--license", "mit").succeeded()
-    assert "training_ngrams.safetensors is left out: n-gram index: none of " in stdout
+    line = publisher.run(run, "--repo", MODEL, "--index", "--license", "mit").refused()
+    assert line.startswith("--index: n-gram index: none of ")
 
 
 def test_a_dry_run_with_kaggles_data_makes_no_request(toy_run: Path, tmp_path: Path) -> None:

@@ -282,7 +282,11 @@ def _kept_epochs(run: Path) -> tuple[str, ...]:
 
 
 def _stage_index(publication: Publication, run: RunRecord, file: Path) -> list[str]:
-    """Write the index of training spans if it is wanted, or return a line that says why it is left out."""
+    """Write the index of training spans if it is wanted, or return a line that says why it is left out.
+
+    Raises:
+        UserError: if the option asks for the index, and it can't be made.
+    """
     wanted = run.corpus.is_public if publication.index is None else publication.index
     if not wanted:
         reason = "whoever knows 12 words in a row could check that they were trained on; the option index adds it"
@@ -290,6 +294,8 @@ def _stage_index(publication: Publication, run: RunRecord, file: Path) -> list[s
     try:
         write_index(run, file)
     except UserError as error:
+        if publication.index:
+            raise UserError(f"--index: {error}") from error
         return [f"{NGRAM_INDEX} is left out: {error}"]
     return []
 
