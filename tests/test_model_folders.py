@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.refused import refused
 from support.space_model import write_adapter
-from transformers import PreTrainedTokenizerFast
+from transformers import BloomConfig, BloomForCausalLM, PreTrainedTokenizerFast
 
 from wine_gpt.config import FinetuneConfig, LoraConfig, ModelConfig, PretrainConfig, TokenizerConfig
 from wine_gpt.config_io import to_yaml
@@ -287,6 +287,14 @@ def test_a_vocabulary_that_no_text_can_be_read_with_is_refused(
     changed = {**model, key: value} if key in model else {**model, "vocab": {**model["vocab"], key: value}}
     change_json(folder / "tokenizer.json", model=changed)
     assert message in refused(load_model_and_tokenizer, folder)
+
+
+def test_a_model_without_a_number_of_positions_is_refused(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    shape = BloomConfig(vocab_size=len(tokenizer), hidden_size=8, n_layer=1, n_head=1, **special)
+    BloomForCausalLM(shape).save_pretrained(folder)
+    line = f"model: {folder}: its config has no number of positions (max_position_embeddings)"
+    assert refused(load_model_and_tokenizer, folder) == line
 
 
 def test_a_folder_in_place_of_a_tokenizers_file_is_named(folder: Path) -> None:

@@ -141,14 +141,12 @@ def load_subject(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizer
     whatever they were saved in.
 
     Raises:
-        UserError: if no model can be loaded, or its config has no ``max_position_embeddings``.
+        UserError: as :func:`wine_gpt.modeling.pretrained.load_model_and_tokenizer`.
     """
     model, tokenizer = load_model_and_tokenizer(path, required=("eos",))
     for name in ("pad", "bos"):
         if getattr(tokenizer, f"{name}_token_id") is None:
             setattr(tokenizer, f"{name}_token", tokenizer.eos_token)
-    if getattr(model.config, "max_position_embeddings", None) is None:
-        raise UserError(f"model: {path}: its config has no number of positions (max_position_embeddings)")
     return model.float(), tokenizer
 
 

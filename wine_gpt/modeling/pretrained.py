@@ -77,10 +77,13 @@ def load_model_and_tokenizer(
     """Load a model and its tokenizer; see :func:`load_model` and :func:`wine_gpt.tokenizer.files.load_tokenizer`.
 
     Raises:
-        UserError: as these functions, and if the tokenizer has words that the model has no embedding for.
+        UserError: as these functions, if the tokenizer has words that the model has no embedding for, and if the
+            model's config has no ``max_position_embeddings``, which limits the length of a text.
     """
     path = local_folder(path)
     model, tokenizer = load_model(path), load_tokenizer(path, required)
+    if getattr(model.config, "max_position_embeddings", None) is None:
+        raise UserError(f"model: {path}: its config has no number of positions (max_position_embeddings)")
     words, embeddings = len(tokenizer), model.config.vocab_size
     highest = max(tokenizer.get_vocab().values(), default=0)
     if highest >= embeddings >= words:
