@@ -9,6 +9,7 @@ import pytest
 from nbformat import NotebookNode
 
 from docs.notebooks.build import NOTEBOOKS, execute, in_language, read_source
+from wine_gpt.config import GenerationDefaults
 from wine_gpt.publishing.notebook import model_notebook
 
 TINY = """inherit: sample.yaml
@@ -63,10 +64,13 @@ def test_the_code_runs_in_an_empty_folder(tmp_path: Path) -> None:
 
 def test_the_notebook_of_a_model_runs(toy_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its five cells, with a folder in place of the repository."""
-    notebook = nbformat.from_dict(model_notebook("org/wine-gpt", "main", 'wine review : "x"'))
+    notebook = nbformat.from_dict(model_notebook("org/wine-gpt", "main", 'wine review : "x"', GenerationDefaults()))
     nbformat.validate(notebook)
     assert [cell.cell_type for cell in notebook.cells] == ["markdown", *["code"] * 4]
-    assert 'revision="new"' in model_notebook("org/wine-gpt", "new", "wine")["cells"][2]["source"]
+    source = model_notebook("org/wine-gpt", "new", "wine", GenerationDefaults(0.8, top_k=9))["cells"][2]["source"]
+    assert 'revision="new"' in source
+    # pipelines of transformers 4.52 to 5.12 use their own temperature
+    assert 'write("wine", temperature=0.8, top_k=9)' in source
     names: dict[str, object] = {}
     for cell in notebook.cells[2:]:
         exec(cell.source.replace("org/wine-gpt", str(toy_run)), names)

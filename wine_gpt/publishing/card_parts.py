@@ -152,7 +152,7 @@ def shared_values(run: RunRecord, name: str, revision: str, samples: Sequence[Sa
         "corpus_name": escape(run.corpus.name),
         "form": _form(run.template),
         "texts": _texts(run),
-        "temperature": "".join(f", {setting}" for setting in _sampling(run.generation)),
+        "temperature": sampling_arguments(run.generation),
         "sampling": ", ".join([*_sampling(run.generation), f"seed={SEED}"]),
         "samples": _samples_by_prompt(samples),
         "version": run.metrics.environment.packages.get("wine_gpt") or __version__,
@@ -201,11 +201,15 @@ def revision_argument(revision: str) -> str:
     return "" if revision == MAIN else f", revision={string(revision)}"
 
 
-def _sampling(generation: GenerationDefaults) -> list[str]:
-    """Return the sampling settings, as arguments of a call.
+def sampling_arguments(generation: GenerationDefaults) -> str:
+    """Return the sampling settings as more arguments of a call.
 
     The temperature is named because pipelines of transformers 4.52 to 5.12 use their own.
     """
+    return "".join(f", {setting}" for setting in _sampling(generation))
+
+
+def _sampling(generation: GenerationDefaults) -> list[str]:
     settings = [f"temperature={generation.temperature:g}"]
     if generation.top_p < 1:
         settings.append(f"top_p={generation.top_p:g}")

@@ -1,7 +1,8 @@
 """The notebook of a model's repository, which the Hub offers to open in Colab and Kaggle."""
 
+from wine_gpt.config import GenerationDefaults
 from wine_gpt.files import JsonObject
-from wine_gpt.publishing.card_parts import revision_argument, string
+from wine_gpt.publishing.card_parts import revision_argument, sampling_arguments, string
 
 INTRODUCTION = """\
 # {name}
@@ -14,7 +15,7 @@ WRITE = """\
 from transformers import pipeline
 
 write = pipeline("text-generation", model={model}{revision})
-print(write({prompt})[0]["generated_text"])"""
+print(write({prompt}{sampling})[0]["generated_text"])"""
 
 NEXT_WORDS = """\
 inputs = write.tokenizer({prompt}, return_tensors="pt").to(write.device)
@@ -31,19 +32,21 @@ for weight, token in zip(weights, inputs["input_ids"][0]):
     print(f"{{weight:6.1%}} {{write.tokenizer.convert_ids_to_tokens(int(token))}}")"""
 
 
-def model_notebook(name: str, revision: str, prompt: str) -> JsonObject:
+def model_notebook(name: str, revision: str, prompt: str, generation: GenerationDefaults) -> JsonObject:
     """Return the notebook's JSON.
 
     Args:
         name: of the model's repository.
         revision: its branch.
         prompt: the beginning of a text.
+        generation: the model's sampling settings.
     """
     values = {
         "name": name,
         "model": string(name),
         "revision": revision_argument(revision),
         "prompt": string(prompt),
+        "sampling": sampling_arguments(generation),
     }
     cells = [_cell("markdown", INTRODUCTION.format(**values), 0), _cell("code", INSTALL, 1)]
     for number, source in enumerate((WRITE, NEXT_WORDS, ATTENTION), start=2):

@@ -242,7 +242,7 @@ def _stage_model(publication: Publication, run: RunRecord, target: Path, prompt:
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
     # the settings are in the config
     write_json(target / METRICS, dataclasses.replace(run.metrics, settings=None).to_dict())
-    write_json(target / NOTEBOOK, model_notebook(name, publication.revision, prompt))
+    write_json(target / NOTEBOOK, model_notebook(name, publication.revision, prompt, run.generation))
     if run.evaluation:
         (target / EVALUATION).mkdir(exist_ok=True)
         write_json(target / EVALUATION / METRICS, dataclasses.replace(run.evaluation, model=name).to_dict())
