@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 from support.finished_runs import METRICS, TRAINING, adapt, demo, evaluate, finish
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig, FinetuneConfig
 from wine_gpt.config_io import parse_config
@@ -28,7 +29,7 @@ from wine_gpt.publishing.data_source import DataSource
 from wine_gpt.publishing.model_card import ModelRepository, model_card
 from wine_gpt.publishing.published_files import EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
-from wine_gpt.publishing.samples import Sample, example_prompt
+from wine_gpt.publishing.samples import Sample, example_prompt, sample_texts
 from wine_gpt.publishing.space_cards import space_card
 from wine_gpt.publishing.staging import SPACE
 from wine_gpt.publishing.subset_card import subset_card
@@ -620,6 +621,20 @@ def test_an_earlier_fine_tuned_model_has_no_ceiling(run: RunRecord, subset_model
     card = subset_card(run, model, NAME, "main")
     assert "from the start" not in card.text
     assert "unknown word in place" not in card.text
+
+
+def test_headers_that_fill_the_positions_leave_nothing_to_show(
+    run: RunRecord, subset_models: list[SubsetModel], model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    assert sample_texts(model, tokenizer, ["plum " * 63]) == []
+    metrics = subset_models[-1].metrics
+    hidden = metrics.comparison.value_hidden
+    assert hidden is not None
+    nothing = dataclasses.replace(hidden, score=dataclasses.replace(hidden.score, nats_per_word=math.nan, words=0))
+    metrics = dataclasses.replace(metrics, comparison=dataclasses.replace(metrics.comparison, value_hidden=nothing))
+    card = subset_card(run, dataclasses.replace(subset_models[-1], metrics=metrics), NAME, "main")
+    assert "unknown word in place" not in card.text
+    assert not re.search(r"\bnan\b", card.text)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.generation.generate import generate_texts
+from wine_gpt.generation.prompts import tokenize_prompts
 
 SEED = 42
 # the samples of one prompt
@@ -24,7 +25,11 @@ class Sample:
 
 
 def sample_texts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[Sample]:
-    """Return one text for each prompt, equal on each call; blank texts are left out."""
+    """Return one text for each prompt that leaves the model a position, equal on each call, without blank texts."""
+    encoded = zip(prompts, tokenize_prompts(tokenizer, prompts), strict=True)
+    prompts = [prompt for prompt, tokens in encoded if len(tokens.ids) < model.config.max_position_embeddings]
+    if not prompts:
+        return []
     texts = generate_texts(model, tokenizer, prompts, seed=SEED, max_new_tokens=LONGEST_TEXT)
     pairs = zip(prompts, texts, strict=True)
     return [Sample(prompt, text) for prompt, text in pairs if len(text) > len(prompt)]

@@ -1,5 +1,6 @@
 """Fill the card of a fine-tuned model, an adapter or a whole model."""
 
+import math
 from collections.abc import Sequence
 
 from huggingface_hub import ModelCard, ModelCardData
@@ -91,9 +92,9 @@ def _ceiling(metrics: SubsetMetrics) -> str:
 
 
 def _value_tells(metrics: SubsetMetrics) -> str:
-    """Return how much the value in the header tells the base; empty if that was not measured."""
+    """Return how much the value in the header tells the base; empty if that was not measured, or on no word."""
     hidden, field = metrics.comparison.value_hidden, escape(metrics.field)
-    if hidden is None:
+    if hidden is None or not math.isfinite(hidden.score.perplexity):
         return ""
     return (
         f"With the unknown word in place of the {field} in the header, the base's running text has a perplexity of "
