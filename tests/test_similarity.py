@@ -170,6 +170,18 @@ def test_a_run_without_its_data_is_one_line(run: Path, toy_run: Path, tmp_path: 
         assert "\n" not in str(error.value)
 
 
+def test_a_model_fine_tuned_from_a_run_searches_the_runs_reviews_only(run: Path, tmp_path: Path) -> None:
+    tuned = shutil.copytree(run, tmp_path / "tuned", ignore=shutil.ignore_patterns("similarity", "config.yaml"))
+    fingerprint = json.loads((run / "metrics.json").read_text())["data_fingerprint"]
+    metrics = {"method": "full", "base": {"path": str(run)}, "settings": {"data": fingerprint}}
+    (tuned / "metrics.json").write_text(json.dumps(metrics))
+    (found,) = wine_gpt.similar(tuned, DESCRIPTION, 1)
+    assert found.text.endswith(DESCRIPTION)
+    (tmp_path / "other.json").write_text(json.dumps(json.loads((run.parent / "reviews.json").read_text())[1:]))
+    with pytest.raises(UserError, match=r"other\.json is not what .*tuned was trained on"):
+        wine_gpt.similar(tuned, DESCRIPTION, data=tmp_path / "other.json")
+
+
 def test_reviews_that_were_moved_are_found_by_their_path(
     toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

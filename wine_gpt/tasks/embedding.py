@@ -44,7 +44,6 @@ class EmbeddingMetrics:
         training: see :class:`TrainingSummary`; its ``epochs`` have nats per review.
         settings: the settings that must be equal on resume, by dotted key.
         environment: see :class:`Environment`.
-        data_fingerprint: of the reviews and their splits.
     """
 
     base: BaseReference
@@ -53,7 +52,6 @@ class EmbeddingMetrics:
     training: TrainingSummary
     settings: JsonObject
     environment: Environment
-    data_fingerprint: str
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object."""
@@ -69,7 +67,6 @@ class EmbeddingMetrics:
             training=TrainingSummary.from_dict(content["training"]),
             settings=content["settings"],
             environment=Environment(**content["environment"]),
-            data_fingerprint=content["data_fingerprint"],
         )
 
 
@@ -130,7 +127,6 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
             training=trainer.summary(),
             settings=self.resume_key,
             environment=Environment.of(self.accelerator.device),
-            data_fingerprint=self.base.fingerprint,
         )
 
 

@@ -193,7 +193,9 @@ def load_training_reviews(folder: Path, moved: ReviewsConfig | None = None) -> t
             "or a model of finetune --task embed"
         )
     data = (moved or ReviewsConfig()).apply_to(build_config(PretrainConfig, settings).data)
-    return load_recorded_reviews(data, metrics.get("data_fingerprint"), folder), ReviewTemplate.from_config(data)
+    # a fine-tuned model records its base's reviews among its settings
+    fingerprint = metrics.get("data_fingerprint") or metrics.get("settings", {}).get("data")
+    return load_recorded_reviews(data, fingerprint, folder), ReviewTemplate.from_config(data)
 
 
 def load_sentence_model(folder: Path) -> "SentenceTransformer":
