@@ -733,7 +733,7 @@ def test_log_in_pages_and_missing_servers_are_named(hub: HubServer, publisher: P
         ("metrics.json", None, "holds no finished run: it has no metrics.json"),
         ("metrics.json", "{}", "metrics.json has no training"),
         ("metrics.json", "{", "metrics.json is not JSON: "),
-        ("tokenizer.json", None, "has no tokenizer.json: the model can't be loaded without it"),
+        ("tokenizer.json", None, "has no tokenizer.json, which publishing needs: name the folder that training wrote"),
         ("model.safetensors", None, "has no model.safetensors"),
         ("model.safetensors", "cut", "model.safetensors is damaged"),
         ("config.yaml", None, "has no config.yaml"),

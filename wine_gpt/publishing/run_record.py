@@ -325,7 +325,7 @@ def require_files(folder: Path, names: tuple[str, ...]) -> None:
     """
     for name in names:
         if not (folder / name).is_file():
-            raise UserError(f"{folder} has no {name}: the model can't be loaded without it")
+            raise UserError(f"{folder} has no {name}, which publishing needs: name the folder that training wrote")
 
 
 def _generation_defaults(content: JsonObject) -> GenerationDefaults:
