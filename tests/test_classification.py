@@ -41,6 +41,7 @@ from wine_gpt.tasks.classification.baselines import COMMONEST, score_baselines
 from wine_gpt.tasks.classification.classify import label_texts, named_in_text
 from wine_gpt.tasks.classification.labels import find_labels
 from wine_gpt.tasks.classification.objective import ClassifierScore, macro_f1
+from wine_gpt.tasks.classification.table import to_markdown
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.trainer import Trainer
 
@@ -176,6 +177,7 @@ def test_points_become_ordered_bands(work: Path) -> None:
     assert metrics.test.mean_distance is not None
     assert metrics.test.mean_distance >= 1 - metrics.test.accuracy
     assert metrics.left_out == {}
+    assert "| nats per review | mean distance in labels |" in to_markdown(metrics)
 
 
 # labels

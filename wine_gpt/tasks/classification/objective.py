@@ -32,7 +32,7 @@ class ClassifierScore(JsonRecord):
         macro_f1: mean F1 of the labels that the split's reviews or predictions have, 0 to 1.
         nats_per_review: mean -ln p of the label.
         reviews: the number of reviews.
-        mean_distance: mean number of bands between the label and the prediction; None if labels have no order.
+        mean_distance: mean number of labels between the label and the prediction; None if labels have no order.
     """
 
     accuracy: float

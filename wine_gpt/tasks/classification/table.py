@@ -7,7 +7,7 @@ from wine_gpt.tasks.classification.results import ClassifierMetrics
 def to_markdown(metrics: ClassifierMetrics) -> str:
     """Return the scores on the test split in Markdown, the classifier last."""
     scores = {**metrics.baselines, "this classifier": metrics.test}
-    distance = ("mean distance in bands",) if metrics.ordered else ()
+    distance = ("mean distance in labels",) if metrics.ordered else ()
     rows = [
         (
             name,
