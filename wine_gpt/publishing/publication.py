@@ -36,7 +36,7 @@ class Publication:
     adapters: Path | None = None
     # org/name of the demo's repository
     space: str | None = None
-    # one of SPACE_SDKS; staging with auto stages both
+    # one of SPACE_SDKS
     space_sdk: str = "auto"
     # one of SPACE_HARDWARE for a new Gradio Space; None is the Hub's default, a CPU
     space_hardware: str | None = None
@@ -60,6 +60,11 @@ class Publication:
     index: bool | None = None
     # publish the weights of each epoch, for the explorer; None: keep those that an earlier publish has uploaded
     epochs: bool | None = None
+
+    @property
+    def staged_sdks(self) -> tuple[str, ...]:
+        """The kinds of Space to stage: both if the kind is not chosen yet."""
+        return ("gradio", "static") if self.space_sdk == "auto" else (self.space_sdk,)
 
     @property
     def own_corpus(self) -> OwnCorpus:

@@ -216,12 +216,12 @@ def _space_repos(staged: StagedFiles, publication: Publication, kept: Kept) -> l
     models = [publication.repo, *(model.repository for model in staged.subset_models), *kept.fine_tuned]
     has_adapters = bool(kept.adapters) or any(model.is_adapter for model in staged.subset_models)
     repositories = []
-    if publication.space_sdk != "static":
+    if "gradio" in publication.staged_sdks:
         zero_gpu = publication.space_hardware == ZERO_GPU
         card = space_card(run, SPACE / CARD, name, models, has_adapters, zero_gpu)
         folder = _folder(staged.folder, "space", name)
         repositories.append(publication.staged_space(name, folder, card, "gradio"))
-    if publication.space_sdk != "gradio":
+    if "static" in publication.staged_sdks:
         card = explorer_card(run, name, models)
         folder = _folder(staged.folder, "static_space", name)
         repositories.append(publication.staged_space(name, folder, card, "static"))
@@ -348,7 +348,7 @@ def _stage_spaces(publication: Publication, run: RunRecord, folder: Path) -> Non
     name, revision = publication.space, None if publication.revision == MAIN else publication.revision
     if name is None:
         return
-    if publication.space_sdk != "static":
+    if "gradio" in publication.staged_sdks:
         if not (SPACE / "app.py").is_file() or not (SPACE / CARD).is_file():
             raise UserError(f"--space: no demo at {SPACE}: install wine_gpt again")
         target = _new_folder(folder, "space", name)
@@ -356,7 +356,7 @@ def _stage_spaces(publication: Publication, run: RunRecord, folder: Path) -> Non
         if publication.space_hardware == ZERO_GPU:
             _pin_for_zero_gpu(target / REQUIREMENTS)
         write_json(target / SPACE_SETTINGS, {"model": publication.repo + (f"@{revision}" if revision else "")})
-    if publication.space_sdk != "gradio":
+    if "static" in publication.staged_sdks:
         target = _new_folder(folder, "static_space", name)
         _copy_files(page_files(), target)
         language = next(iter(run.corpus.languages), None)
