@@ -221,7 +221,7 @@ def to_table(rows: list[Row]) -> str:
 
 
 def describe(rows: list[Row]) -> str:
-    """Return a cell: accuracy (lowest to highest), macro-F1, mean distance in bands, the number of seeds if not 3."""
+    """Return a cell: accuracy (lowest to highest), macro-F1, mean distance in labels, the number of seeds if not 3."""
     if not rows:
         return "not measured"
     accuracies = [row.accuracy for row in rows]

@@ -36,9 +36,9 @@ from wine_gpt.config import (
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import RUNNING_TEXT, load_reviews
 from wine_gpt.errors import RunInterrupted, UserError
-from wine_gpt.tasks.classification import ClassifierMetrics, classify
+from wine_gpt.tasks.classification import ClassifierMetrics
 from wine_gpt.tasks.classification.baselines import COMMONEST, score_baselines
-from wine_gpt.tasks.classification.classify import label_texts, named_in_text
+from wine_gpt.tasks.classification.classify import classify, label_texts, named_in_text
 from wine_gpt.tasks.classification.labels import find_labels
 from wine_gpt.tasks.classification.objective import ClassifierScore, macro_f1
 from wine_gpt.tasks.classification.table import to_markdown

@@ -183,7 +183,7 @@ def test_training_on_removes_the_evaluation(base: Path, tmp_path: Path) -> None:
 def test_headers_that_fill_the_models_positions_are_left_out(
     home: Path, score: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from wine_gpt.finetuning import finetune
+    from wine_gpt.finetuning.finetune import finetune
     from wine_gpt.training.pretrain import pretrain
 
     records = json.loads((home / "reviews.json").read_text())

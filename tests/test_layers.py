@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[1] / "wine_gpt"
 GROUND = [
     "version",
@@ -79,6 +81,12 @@ def test_a_package_imports_only_from_those_before_it() -> None:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     TopologicalSorter(graph()).prepare()
+
+
+@pytest.mark.parametrize("module", ["finetuning.finetune", "tasks.classification.classify", "publishing.publish"])
+def test_no_function_hides_the_module_of_its_name(module: str) -> None:
+    package, _, name = f"wine_gpt.{module}".rpartition(".")
+    assert importlib.import_module(f"wine_gpt.{module}") is getattr(importlib.import_module(package), name)
 
 
 def test_the_names_that_benchmarks_import_exist() -> None:

@@ -41,7 +41,7 @@ from wine_gpt.errors import UserError
 from wine_gpt.evaluation import EvaluationReport
 from wine_gpt.evaluation import evaluate_model as _evaluate_model
 from wine_gpt.finetuning import SubsetMetrics
-from wine_gpt.finetuning import finetune as _finetune
+from wine_gpt.finetuning.finetune import finetune as _finetune
 from wine_gpt.generation.explain import Explanation, require_attention
 from wine_gpt.generation.explain import explain as _explain
 from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_texts
@@ -53,7 +53,7 @@ from wine_gpt.publishing.hub import StagedRepo
 from wine_gpt.publishing.publish import dry_run as _dry_run
 from wine_gpt.publishing.publish import publish as _publish
 from wine_gpt.tasks.classification import ClassifierMetrics
-from wine_gpt.tasks.classification import classify as _classify
+from wine_gpt.tasks.classification.classify import classify as _classify
 from wine_gpt.tasks.embedding import EmbeddingMetrics
 from wine_gpt.tasks.embedding import finetune_embeddings as _finetune_embeddings
 from wine_gpt.tasks.questions import Answer, answer_question, read_question

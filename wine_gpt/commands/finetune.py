@@ -63,7 +63,7 @@ def default_file(arguments: Sequence[str]) -> str:
 
 def _classify(config: FinetuneConfig, is_main_process: bool) -> None:
     with rare_garbage_collection():
-        from wine_gpt.tasks.classification import classify
+        from wine_gpt.tasks.classification.classify import classify
         from wine_gpt.tasks.classification.table import to_markdown
 
     metrics = classify(config)

@@ -1,6 +1,15 @@
-"""Fine-tune a base model on subsets of its reviews and compare the two."""
+"""Fine-tune a base model on subsets of its reviews and compare the two.
 
-from wine_gpt.finetuning.finetune import finetune
-from wine_gpt.finetuning.results import SubsetMetrics
+``finetune`` is not exported here, because ``wine_gpt.finetuning.finetune`` is the module that defines it.
+"""
 
-__all__ = ["SubsetMetrics", "finetune"]
+from typing import TYPE_CHECKING
+
+from wine_gpt.lazy import exports_lazily
+
+if TYPE_CHECKING:
+    from wine_gpt.finetuning.results import SubsetMetrics
+
+__all__ = ["SubsetMetrics"]
+
+__getattr__ = exports_lazily(__name__, {"SubsetMetrics": "results"})
