@@ -160,7 +160,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in TRANSIENT_STATUS
     # a proxy, or a server that is starting, may respond with HTML instead of JSON
-    return isinstance(error, httpx2.TransportError) or type(error).__name__ == "JSONDecodeError"
+    return isinstance(error, httpx2.TransportError | json.JSONDecodeError)
 
 
 @bounded_waits()
@@ -371,7 +371,7 @@ def describe_error(error: BaseException) -> str:
             return f"{_address(cause)} did not answer in time"
         if isinstance(cause, httpx2.TransportError):
             return f"the connection to {_address(cause)} failed: {one_line(cause)}"
-    if type(error).__name__ == "JSONDecodeError":
+    if isinstance(error, json.JSONDecodeError):
         return f"{ENDPOINT} did not answer with JSON, but perhaps with the log-in page of a network or proxy"
     if isinstance(error, ANSWER_ERRORS):
         return f"the Hub's answer was not understood: {one_line(error)}"
