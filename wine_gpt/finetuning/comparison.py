@@ -6,7 +6,7 @@ from wine_gpt.modeling.scoring import NATS, WORDS, Score, Sums
 
 # a bootstrap interval over fewer reviews is unreliable
 MIN_TEST_REVIEWS = 5
-# over fewer reviews a bootstrap interval is too narrow: of 8 reviews it excludes 0 by chance twice as often as it says
+# with fewer test reviews the bootstrap interval is too narrow, so the verdict says "likely"
 FEW_REVIEWS = 20
 
 

@@ -8,6 +8,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from wine_gpt.data.kaggle import KAGGLE_FILES
 from wine_gpt.data.sources import SAMPLE_PATH
+from wine_gpt.finetuning.comparison import FEW_REVIEWS
 from wine_gpt.markdown import code, escape, table
 from wine_gpt.publishing.card_parts import (
     counted,
@@ -95,7 +96,7 @@ def model_card(run: RunRecord, repository: ModelRepository, samples: Sequence[Sa
         library_name="transformers",
         pipeline_tag="text-generation",
         model_name=name.split("/")[1],
-        # the Hub's model index is of these weights, on which a refit has no figures
+        # a refit has no entry in the Hub's model index, because its own weights were not scored
         eval_results=None if run.metrics.refit else eval_results(run.corpus, run.metrics.test, run.corpus.name),
         # the demo reads this key, which is not one of the Hub's
         adapters=[*(model.repository for model in subset_models if model.is_adapter), *kept.adapters] or None,
@@ -119,6 +120,7 @@ def model_card(run: RunRecord, repository: ModelRepository, samples: Sequence[Sa
         js_options=_javascript_options(revision, quantized),
         space=space or "",
         subset_models=subset_models_table(subset_models, kept.rows),
+        few_texts=FEW_REVIEWS,
         facts=_facts(run, space),
         training_data=_training_data(run),
         data_rows=data_table(run.data_report) if run.data_report else "",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from wine_gpt.finetuning.comparison import FEW_REVIEWS
 from wine_gpt.finetuning.results import CopyCheck, SubsetMetrics
 from wine_gpt.markdown import escape
 from wine_gpt.publishing.card_parts import (
@@ -58,6 +59,7 @@ def subset_card(
         change=comparison.whole.perplexity_change.as_percent(),
         after_header=change_after_header(comparison),
         test_texts=f"{comparison.whole.tuned.reviews:,}",
+        few_texts=FEW_REVIEWS,
         copying=_copying(metrics.copying) if metrics.copying else "",
         training=finetuning_table(subset_model),
         **_finetune_command(run, subset_model, base, revision),

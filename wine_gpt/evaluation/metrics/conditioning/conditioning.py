@@ -74,7 +74,10 @@ class Conditioning(evaluate.Metric):
         )
 
     def compute(self, *, predictions: Any = None, references: Any = None, **settings: Any) -> Any:  # noqa: ANN401 - untyped in evaluate
-        """Refuse an empty list of texts, and settings that are misspelled instead of another metric's."""
+        """Refuse an empty list of texts, and a setting whose name is close to one of this metric's.
+
+        Other unknown settings are ignored, because ``evaluate.combine`` passes every metric's settings to all.
+        """
         if predictions is not None and not len(predictions):
             raise ValueError("there is no text: predictions is empty")
         own = list(inspect.signature(self._compute).parameters)
