@@ -35,7 +35,8 @@ from wine_gpt.modeling.scoring import SCORING_TOKENS
 from wine_gpt.tasks.classification.baselines import COMMONEST, TF_IDF, score_commonest, score_tf_idf
 from wine_gpt.tasks.classification.classify import LabeledTexts, label_texts
 from wine_gpt.tasks.classification.labels import find_labels
-from wine_gpt.tasks.classification.objective import Classification, ClassifierScore, build_classifier, last_word
+from wine_gpt.tasks.classification.objective import Classification, build_classifier, last_word
+from wine_gpt.tasks.classification.results import ClassifierScore
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.accelerator import accelerator_session
 from wine_gpt.training.trainer import Trainer

@@ -40,7 +40,7 @@ from wine_gpt.tasks.classification import ClassifierMetrics
 from wine_gpt.tasks.classification.baselines import COMMONEST, score_baselines
 from wine_gpt.tasks.classification.classify import classify, label_texts, named_in_text
 from wine_gpt.tasks.classification.labels import find_labels
-from wine_gpt.tasks.classification.objective import ClassifierScore, macro_f1
+from wine_gpt.tasks.classification.results import ClassifierScore, macro_f1
 from wine_gpt.tasks.classification.table import to_markdown
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.trainer import Trainer

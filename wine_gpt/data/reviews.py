@@ -106,6 +106,11 @@ def texts(split: Dataset, column: str = COMPOSED) -> Iterator[str]:
         yield from table[column].to_pylist()
 
 
+def column(split: Dataset, name: str) -> list[str]:
+    """Return a column's values as text."""
+    return [str(value) for value in split[name][:]]
+
+
 def running_texts(splits: DatasetDict, text_field: str) -> DatasetDict:
     """Return the texts without their headers, as the one column :data:`RUNNING_TEXT`."""
     return splits.select_columns(text_field).rename_column(text_field, RUNNING_TEXT)

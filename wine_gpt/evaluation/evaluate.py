@@ -18,13 +18,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from wine_gpt import run_folder
 from wine_gpt.base_model import data_settings, refit_of
 from wine_gpt.config import ScoreConfig
-from wine_gpt.data.reviews import Reviews, load_reviews, texts
+from wine_gpt.data.reviews import Reviews, column, load_reviews, texts
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation import plots
 from wine_gpt.evaluation.generated import (
     ReviewGenerator,
-    column,
     first_halves,
     longest_description,
     read_reviews,

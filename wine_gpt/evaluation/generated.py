@@ -8,6 +8,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from wine_gpt.data.reviews import column
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.generation.prompts import tokenize_prompts
@@ -127,8 +128,3 @@ def _records(split: Dataset, template: ReviewTemplate) -> list[dict[str, object]
     table = split.select_columns(list(template.columns)).with_format("arrow")[:]
     records: list[dict[str, object]] = table.to_pylist()
     return records
-
-
-def column(split: Dataset, name: str) -> list[str]:
-    """Return a column's values as text."""
-    return [str(value) for value in split[name][:]]

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from wine_gpt.data.records import shorten
-from wine_gpt.evaluation.bootstrap import Floats, Interval, nats_per_word
-from wine_gpt.evaluation.predictions import Bools, Prediction
+from wine_gpt.evaluation.bootstrap import Interval, nats_per_word
+from wine_gpt.evaluation.predictions import Prediction, reliability
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
 
-BINS = 10
 # the mean of fewer texts is too uncertain to draw
 MIN_TEXTS = 5
 MAX_LABELS = 20
@@ -21,26 +20,13 @@ LABEL_LENGTH = 40
 
 def save_reliability(path: Path, predictions: Sequence[Prediction]) -> None:
     """Draw a reliability diagram: accuracy of the most likely next token over its probability."""
-    bins = reliability(*_confidence(predictions))
+    bins = reliability(predictions)
     axes = new_axes("probability of the most likely next token", "accuracy: fraction of cases in which it is correct")
     axes.plot([0, 1], [0, 1], color=PALE, linestyle="--", linewidth=1, label="perfect calibration")
     axes.plot(bins[:, 0], bins[:, 1], color=WINE, marker="o", label="this model")
     axes.bar(bins[:, 0], bins[:, 2] / bins[:, 2].sum(), width=0.03, color=PALE, label="fraction of the tokens")
     axes.set(xlim=(0, 1), ylim=(0, 1))
     save_axes(axes, path)
-
-
-def reliability(confidence: Floats, correct: Bools) -> Floats:
-    """Return mean confidence, accuracy and tokens of each non-empty bin of width 0.1: float64 of shape (bins, 3)."""
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    members = [bins == index for index in np.unique(bins)]
-    return np.array([[confidence[of_bin].mean(), correct[of_bin].mean(), of_bin.sum()] for of_bin in members])
-
-
-def calibration_error(predictions: Sequence[Prediction]) -> float:
-    """Return the expected calibration error (Guo et al. 2017): mean |confidence − accuracy|, 0 to 1."""
-    bins = reliability(*_confidence(predictions))
-    return float(np.average(np.abs(bins[:, 0] - bins[:, 1]), weights=bins[:, 2]))
 
 
 def save_loss_by_position(path: Path, predictions: Sequence[Prediction]) -> None:
@@ -79,14 +65,6 @@ def save_loss_by_label(path: Path, field: str, labels: Sequence[str], prediction
     axes.set_yticks(range(len(rows)), names, parse_math=False)
     axes.set_title(f"{field} (reviews)", fontsize="medium", loc="left", parse_math=False)
     save_axes(axes, path)
-
-
-def _confidence(predictions: Sequence[Prediction]) -> tuple[Floats, Bools]:
-    """Return confidence and correctness of all tokens of all texts."""
-    return (
-        np.concatenate([prediction.confidence for prediction in predictions]),
-        np.concatenate([prediction.correct for prediction in predictions]),
-    )
 
 
 def _interval(predictions: Sequence[Prediction]) -> Interval:

@@ -20,6 +20,8 @@ from wine_gpt.tokenizer.words import word_ends
 
 # the vocabulary size that SCORING_TOKENS is chosen for; with a larger one the logits of fewer tokens fit into memory
 SCORING_VOCABULARY = 10_000
+# of the confidence, 0 to 1
+BINS = 10
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -155,3 +157,18 @@ def _prediction(
         words=sum(first < end <= last for end in ends),
         characters=max(last - first, 0),
     )
+
+
+def reliability(predictions: Sequence[Prediction]) -> Floats:
+    """Return mean confidence, accuracy and tokens of each non-empty bin of width 0.1: float64 of shape (bins, 3)."""
+    confidence = np.concatenate([prediction.confidence for prediction in predictions])
+    correct = np.concatenate([prediction.correct for prediction in predictions])
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    members = [bins == index for index in np.unique(bins)]
+    return np.array([[confidence[of_bin].mean(), correct[of_bin].mean(), of_bin.sum()] for of_bin in members])
+
+
+def calibration_error(predictions: Sequence[Prediction]) -> float:
+    """Return the expected calibration error (Guo et al. 2017): mean |confidence − accuracy|, 0 to 1."""
+    bins = reliability(predictions)
+    return float(np.average(np.abs(bins[:, 0] - bins[:, 1]), weights=bins[:, 2]))

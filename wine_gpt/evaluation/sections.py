@@ -7,12 +7,11 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import ScoreConfig
-from wine_gpt.data.reviews import Reviews
+from wine_gpt.data.reviews import Reviews, column
 from wine_gpt.data.template import ReviewTemplate
-from wine_gpt.evaluation.generated import ReviewGenerator, ReviewParts, column, read_reviews
+from wine_gpt.evaluation.generated import ReviewGenerator, ReviewParts, read_reviews
 from wine_gpt.evaluation.metrics import load_metric
-from wine_gpt.evaluation.plots import calibration_error
-from wine_gpt.evaluation.predictions import Prediction
+from wine_gpt.evaluation.predictions import Prediction, calibration_error
 from wine_gpt.evaluation.results import CopyingResult, DiversityResult, Likelihood
 from wine_gpt.tokenizer import class_words
 

@@ -9,8 +9,8 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 
 from wine_gpt.data.batching import Indices
+from wine_gpt.data.reviews import column
 from wine_gpt.data.subsets import Subset
-from wine_gpt.evaluation.generated import column
 from wine_gpt.finetuning.base import Base
 
 

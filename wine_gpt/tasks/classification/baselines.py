@@ -9,7 +9,7 @@ import numpy as np
 from wine_gpt.data.batching import Indices
 from wine_gpt.errors import one_line
 from wine_gpt.tasks.classification.labels import Numbers
-from wine_gpt.tasks.classification.objective import ClassifierScore
+from wine_gpt.tasks.classification.results import ClassifierScore
 
 logger = logging.getLogger(__name__)
 

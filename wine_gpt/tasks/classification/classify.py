@@ -23,10 +23,9 @@ from wine_gpt.tasks.classification.labels import MOST_NUMBERS, Labels, find_labe
 from wine_gpt.tasks.classification.objective import (
     Classification,
     ClassificationLoss,
-    ClassifierScore,
     build_classifier,
 )
-from wine_gpt.tasks.classification.results import ClassifierMetrics
+from wine_gpt.tasks.classification.results import ClassifierMetrics, ClassifierScore
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.record import Environment
 from wine_gpt.training.trainer import Trainer

@@ -1,10 +1,8 @@
 """Train a classifier: the model with its loss, the inputs of each review, and the score of a split."""
 
-import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,66 +13,13 @@ from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 
 from wine_gpt.data.batching import IGNORED, Batch, Indices, collate
-from wine_gpt.files import JsonObject, JsonRecord
+from wine_gpt.files import JsonObject
 from wine_gpt.modeling.loss import SummedLoss
 from wine_gpt.modeling.scoring import own_batches, sum_over_processes
+from wine_gpt.tasks.classification.results import ClassifierScore
 from wine_gpt.training.objective import Objective
 
 Logits = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ClassifierScore(JsonRecord):
-    """How well a classifier finds the labels of a split.
-
-    Attributes:
-        accuracy: fraction of the reviews whose label has the highest probability, 0 to 1.
-        macro_f1: mean F1 of the labels that the split's reviews or predictions have, 0 to 1.
-        nats_per_review: mean -ln p of the label.
-        reviews: the number of reviews.
-        mean_distance: mean number of labels between the label and the prediction; None if labels have no order.
-    """
-
-    accuracy: float
-    macro_f1: float
-    nats_per_review: float
-    reviews: int
-    mean_distance: float | None = None
-
-    def __str__(self) -> str:
-        return (
-            f"accuracy {self.accuracy:.3f}, macro-F1 {self.macro_f1:.3f}, {self.nats_per_review:.3f} nats per review"
-        )
-
-    @classmethod
-    def of(cls, logits: npt.NDArray[np.floating[Any]], labels: Indices, ordered: bool) -> Self:
-        """Score logits, or log probabilities, of shape (reviews, classes) against labels of shape (reviews,)."""
-        predicted = logits.argmax(axis=1)
-        nats = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels))
-        distance = float(np.abs(predicted - labels).mean()) if ordered else None
-        accuracy = float((predicted == labels).mean())
-        return cls(accuracy, macro_f1(predicted, labels), float(nats), len(labels), distance)
-
-    @property
-    def loss(self) -> float:
-        """The figure that is lowest for the best epoch: the nats per review."""
-        return self.nats_per_review
-
-    def figures(self) -> dict[str, float]:
-        """Return the figures for the log and for trackers, by name."""
-        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "nats_per_review": self.nats_per_review}
-
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object, without the distance if labels have no order."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-
-
-def macro_f1(predicted: Indices, labels: Indices) -> float:
-    """Return the mean F1 over the classes that the labels or the predictions have, as scikit-learn does."""
-    classes = np.union1d(predicted, labels)
-    hits = np.array([((predicted == name) & (labels == name)).sum() for name in classes])
-    sizes = np.array([(predicted == name).sum() + (labels == name).sum() for name in classes])
-    return float((2 * hits / sizes).mean())
 
 
 class ClassificationLoss(SummedLoss[GPT2ForSequenceClassification]):

@@ -3,15 +3,74 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from wine_gpt.files import JsonObject
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import cross_entropy
+
+from wine_gpt.data.batching import Indices
+from wine_gpt.files import JsonObject, JsonRecord
 from wine_gpt.finetuning.results import BaseReference
-from wine_gpt.tasks.classification.objective import ClassifierScore
 from wine_gpt.training.record import Environment, TrainingSummary
 
 # the fields of a metrics file that are plain JSON
 PLAIN = ("label", "classes", "ordered", "left_out", "missing", "reviews", "named_in_text", "settings", "parameters")
+
+
+@dataclass(frozen=True)
+class ClassifierScore(JsonRecord):
+    """How well a classifier finds the labels of a split.
+
+    Attributes:
+        accuracy: fraction of the reviews whose label has the highest probability, 0 to 1.
+        macro_f1: mean F1 of the labels that the split's reviews or predictions have, 0 to 1.
+        nats_per_review: mean -ln p of the label.
+        reviews: the number of reviews.
+        mean_distance: mean number of labels between the label and the prediction; None if labels have no order.
+    """
+
+    accuracy: float
+    macro_f1: float
+    nats_per_review: float
+    reviews: int
+    mean_distance: float | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"accuracy {self.accuracy:.3f}, macro-F1 {self.macro_f1:.3f}, {self.nats_per_review:.3f} nats per review"
+        )
+
+    @classmethod
+    def of(cls, logits: npt.NDArray[np.floating[Any]], labels: Indices, ordered: bool) -> Self:
+        """Score logits, or log probabilities, of shape (reviews, classes) against labels of shape (reviews,)."""
+        predicted = logits.argmax(axis=1)
+        nats = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels))
+        distance = float(np.abs(predicted - labels).mean()) if ordered else None
+        accuracy = float((predicted == labels).mean())
+        return cls(accuracy, macro_f1(predicted, labels), float(nats), len(labels), distance)
+
+    @property
+    def loss(self) -> float:
+        """The figure that is lowest for the best epoch: the nats per review."""
+        return self.nats_per_review
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures for the log and for trackers, by name."""
+        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "nats_per_review": self.nats_per_review}
+
+    def to_dict(self) -> JsonObject:
+        """Return a JSON object, without the distance if labels have no order."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+def macro_f1(predicted: Indices, labels: Indices) -> float:
+    """Return the mean F1 over the classes that the labels or the predictions have, as scikit-learn does."""
+    classes = np.union1d(predicted, labels)
+    hits = np.array([((predicted == name) & (labels == name)).sum() for name in classes])
+    sizes = np.array([(predicted == name).sum() + (labels == name).sum() for name in classes])
+    return float((2 * hits / sizes).mean())
 
 
 @dataclass(frozen=True)
