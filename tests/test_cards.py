@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import math
 import re
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -574,7 +575,7 @@ def test_a_fine_tuning_is_repeated_with_all_its_settings(
         "hf download org/wine-gpt-pinot-noir finetune_config.yaml --revision v2 --local-dir "
         "downloads/wine-gpt-pinot-noir",
         "OMP_NUM_THREADS=2 python scripts/finetune.py downloads/wine-gpt-pinot-noir/finetune_config.yaml",
-        "| LoRA rank | 16 |",
+        "| LoRA rank | 2 |",
         "| peak learning rate | 0.0003 |",
         "| seed | 42 |",
     ):
@@ -583,6 +584,7 @@ def test_a_fine_tuning_is_repeated_with_all_its_settings(
     file.write_text(str(lora.config_yaml(NAME)))
     config = parse_config(FinetuneConfig, [str(file)])
     assert (config.training.epochs, config.training.learning_rate, config.training.mixed_precision) == (2, 3e-4, "no")
+    assert (config.training.micro_batches, config.training.trackers) == (2, "none")
     assert (config.field, config.value, config.min_reviews) == ("variety", "Pinot Noir", 1)
     # neither the folder that the base is downloaded to nor the one that it is trained in
     assert (config.base, config.output_dir) == ("downloads/wine-gpt", "runs/wine-gpt-lora")
@@ -606,9 +608,14 @@ def test_a_run_is_repeated_without_its_trackers(run: RunRecord) -> None:
     assert tracked.published_config(NAME).training.trackers == "none"
 
 
-def test_a_fine_tuned_model_without_settings_has_no_commands(run: RunRecord, subset_models: list[SubsetModel]) -> None:
-    metrics = dataclasses.replace(subset_models[-1].metrics, settings={}, header={})
-    card = subset_card(run, dataclasses.replace(subset_models[-1], metrics=metrics), NAME, "main")
+def test_a_fine_tuned_model_without_settings_has_no_commands(
+    run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path
+) -> None:
+    metrics = dataclasses.replace(subset_models[-1].metrics, header={})
+    ignored = shutil.ignore_patterns("finetune.yaml")
+    folder = shutil.copytree(subset_models[-1].folder, tmp_path / "model", ignore=ignored)
+    without = dataclasses.replace(subset_models[-1], folder=folder, metrics=metrics)
+    card = subset_card(run, without, NAME, "main")
     assert "## Reproduce" not in card.text
     assert "LoRA rank" not in card.text
     assert 'write("wine review", ' in card.text

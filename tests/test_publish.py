@@ -278,9 +278,7 @@ def test_the_index_is_left_out_for_as_many_other_texts(toy_run: Path, tmp_path: 
     assert not (tmp_path / "other").exists()
 
 
-def test_an_index_of_texts_that_are_too_short_is_refused(
-    publisher: Publisher, toy_run: Path, tmp_path: Path
-) -> None:
+def test_an_index_of_texts_that_are_too_short_is_refused(publisher: Publisher, toy_run: Path, tmp_path: Path) -> None:
     records = [{"country": "x", "province": "y", "variety": "z", "description": f"plum {n}"} for n in range(40)]
     data = tmp_path / "notes.json"
     data.write_text(json.dumps(records))

@@ -11,12 +11,14 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainConfig, TrainingConfig
+from wine_gpt.config import LoraConfig as LoraSettings
 from wine_gpt.config_io import to_yaml
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
 from wine_gpt.training.resume import settings_fixed_on_resume
 
+LORA = LoraSettings(rank=2, alpha=8, targets=("c_attn",))
 # a PNG of one pixel
 PICTURE = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c636060f80f00010401005fe5c34b"
@@ -178,7 +180,8 @@ def adapt(
     torch.manual_seed(seed)
     model = load_model(run)
     if method == "lora":
-        shape = LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True, init_lora_weights=False)
+        size = {"r": LORA.rank, "lora_alpha": LORA.alpha, "target_modules": [*LORA.targets]}
+        shape = LoraConfig(**size, fan_in_fan_out=True, init_lora_weights=False)
         get_peft_model(model, shape).save_pretrained(target)
     else:
         with torch.no_grad():
@@ -186,7 +189,15 @@ def adapt(
                 parameter.add_(torch.randn_like(parameter), alpha=0.05)
         model.save_pretrained(target)
     save_tokenizer(load_tokenizer(run), target)
-    config = FinetuneConfig(method=method, value=value, training=TrainingConfig(epochs=2, learning_rate=3e-4))
+    config = FinetuneConfig(
+        method=method,
+        base=str(run),
+        field=field,
+        value=value,
+        lora=LORA if method == "lora" else LoraSettings(),
+        training=TrainingConfig(epochs=2, learning_rate=3e-4, micro_batches=2, trackers="wandb"),
+    )
+    (target / "finetune.yaml").write_text(to_yaml(config))
     settings = {**settings_fixed_on_resume(config, "no"), "method": method, "field": field, "value": value}
     metrics = {
         "field": field,

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from wine_gpt.base_model import base_of
 from wine_gpt.config import FinetuneConfig
-from wine_gpt.config_io import parse_config, to_yaml
+from wine_gpt.config_io import to_yaml
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, read_json, read_record
 from wine_gpt.finetuning.results import BaseReference
@@ -28,7 +28,13 @@ from wine_gpt.publishing.card_parts import (
 from wine_gpt.publishing.corpus import OwnCorpus
 from wine_gpt.publishing.model_card import pretrain_script
 from wine_gpt.publishing.published_files import PUBLISHED_FINETUNE_CONFIG, TOKENIZER_FILES
-from wine_gpt.publishing.run_record import RunRecord, read_run, require_files
+from wine_gpt.publishing.run_record import (
+    RunRecord,
+    published_finetune_config,
+    read_finetune_config,
+    read_run,
+    require_files,
+)
 from wine_gpt.run_folder import CONFIG, FINETUNE_CONFIG, METRICS, MODEL_CONFIG, WEIGHTS
 from wine_gpt.tasks.classification.results import ClassifierMetrics, is_classifier
 from wine_gpt.tasks.classification.table import to_markdown
@@ -48,20 +54,8 @@ class ClassifierRecord:
 
     def config_yaml(self, name: str) -> str:
         """Return the settings for the repository ``name``, without paths of this machine, as YAML."""
-        training = dataclasses.replace(
-            self.config.training, mixed_precision=self.metrics.training.mixed_precision, trackers="none"
-        )
-        return to_yaml(
-            dataclasses.replace(
-                self.config,
-                base=base_folder(name),
-                output_dir=f"runs/{name.rpartition('/')[2]}",
-                data=type(self.config.data)(),
-                training=training,
-                resume=False,
-                overwrite=False,
-            )
-        )
+        output = f"runs/{name.rpartition('/')[2]}"
+        return to_yaml(published_finetune_config(self.config, self.metrics.training, base_folder(name), output))
 
     def published_metrics(self) -> JsonObject:
         """Return the content of the metrics file, without the base's path and the settings, which the config has."""
@@ -88,8 +82,7 @@ def read_classifier(folder: Path, own: OwnCorpus) -> tuple[ClassifierRecord, Run
             f"{folder}: its base {metrics.base.path} is missing or was trained again: the card needs the base's data "
             "settings, so move it back, or fine-tune again"
         )
-    config = parse_config(FinetuneConfig, [str(folder / FINETUNE_CONFIG)])
-    return ClassifierRecord(folder, metrics, config), read_run(base, own)
+    return ClassifierRecord(folder, metrics, read_finetune_config(folder)), read_run(base, own)
 
 
 def base_folder(name: str) -> str:

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from wine_gpt.config import FinetuneConfig, GenerationDefaults, PretrainConfig
-from wine_gpt.config_io import build_config, leaf_types, parse_config, to_yaml
+from wine_gpt.config import FinetuneConfig, GenerationDefaults, PretrainConfig, ReviewsConfig, TrainingConfig
+from wine_gpt.config_io import parse_config, to_yaml
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
@@ -24,6 +24,7 @@ from wine_gpt.run_folder import (
     CONFIG,
     DATA_REPORT,
     EVALUATION,
+    FINETUNE_CONFIG,
     GENERATION_CONFIG,
     LOSS_PLOT,
     METRICS,
@@ -36,7 +37,7 @@ from wine_gpt.run_folder import (
 from wine_gpt.tasks.classification.results import is_classifier
 from wine_gpt.tokenizer import load_tokenizer
 from wine_gpt.tokenizer.schemes import CHARACTERS, WORDS, kind_of, unit_of_kind
-from wine_gpt.training.record import RunMetrics
+from wine_gpt.training.record import RunMetrics, TrainingSummary
 
 # where the commands on the cards download to
 DOWNLOADS = "downloads"
@@ -142,16 +143,13 @@ class RunRecord:
         because a reader's installation may lack them.
         """
         config = self.config
-        training = dataclasses.replace(
-            config.training, mixed_precision=self.metrics.training.mixed_precision, trackers="none"
-        )
         data = dataclasses.replace(config.data, path=self.data_source.published_path)
         tokenizer = dataclasses.replace(config.tokenizer, path=config.tokenizer.path and name)
         return dataclasses.replace(
             config,
             data=data,
             tokenizer=tokenizer,
-            training=training,
+            training=_published_training(config.training, self.metrics.training),
             output_dir=f"runs/{name.rpartition('/')[2]}",
             resume=None,
             overwrite=False,
@@ -175,18 +173,10 @@ class SubsetModel:
         """Whether the model is a LoRA adapter, not a whole model."""
         return self.metrics.method == "lora"
 
-    @property
+    @cached_property
     def config(self) -> FinetuneConfig | None:
-        """The settings of the fine-tuning, without base and folders; None if the metrics file has none."""
-        # base and data are checksums
-        values = {key: value for key, value in self.metrics.settings.items() if key not in ("base", "data")}
-        known = dict(leaf_types(FinetuneConfig))
-        if not self.is_adapter:
-            # earlier versions recorded the adapter's settings for whole models, too
-            known = {key: type_ for key, type_ in known.items() if not key.startswith("lora.")}
-        if "training.epochs" not in values:
-            return None
-        return build_config(FinetuneConfig, {key: value for key, value in values.items() if key in known})
+        """The settings of the fine-tuning; None if the folder lacks their file."""
+        return read_finetune_config(self.folder) if (self.folder / FINETUNE_CONFIG).is_file() else None
 
     def config_yaml(self, base: str) -> str | None:
         """Return the config that fine-tunes the repository ``base`` again, as YAML; None without settings."""
@@ -194,7 +184,43 @@ class SubsetModel:
         if config is None:
             return None
         base_folder, output = f"{DOWNLOADS}/{name}", f"runs/{name}-{self.metrics.method}"
-        return to_yaml(dataclasses.replace(config, base=base_folder, output_dir=output, min_reviews=1))
+        published = published_finetune_config(config, self.metrics.training, base_folder, output)
+        return to_yaml(dataclasses.replace(published, min_reviews=1))
+
+
+def read_finetune_config(folder: Path) -> FinetuneConfig:
+    """Read the settings of a fine-tuning from its folder.
+
+    Raises:
+        UserError: if the file is not a config of fine-tuning.
+    """
+    return parse_config(FinetuneConfig, [str(folder / FINETUNE_CONFIG)])
+
+
+def published_finetune_config(
+    config: FinetuneConfig, training: TrainingSummary, base: str, output_dir: str
+) -> FinetuneConfig:
+    """Return a fine-tuning's settings with other folders, as :meth:`RunRecord.published_config` does.
+
+    Args:
+        config: the settings.
+        training: see :class:`TrainingSummary`.
+        base: the folder of the base in the commands on the card.
+        output_dir: the folder that these commands write to.
+    """
+    return dataclasses.replace(
+        config,
+        base=base,
+        output_dir=output_dir,
+        data=ReviewsConfig(),
+        training=_published_training(config.training, training),
+        resume=False,
+        overwrite=False,
+    )
+
+
+def _published_training(config: TrainingConfig, training: TrainingSummary) -> TrainingConfig:
+    return dataclasses.replace(config, mixed_precision=training.mixed_precision, trackers="none")
 
 
 def read_run(folder: Path, own: OwnCorpus = NOTHING_SAID) -> RunRecord:
