@@ -32,6 +32,8 @@ from wine_gpt.evaluation.predictions import predict
 from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.evaluation.table import compare, to_text
 from wine_gpt.installation import install_command
+from wine_gpt.publishing.corpus import OwnCorpus
+from wine_gpt.publishing.run_record import read_run
 from wine_gpt.tokenizer import class_words, save_tokenizer
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "score.py"
@@ -144,7 +146,8 @@ def test_a_run_writes_figures_and_plots(base: Path, report: EvaluationReport) ->
     for plot in plots:
         assert (folder / plot).read_bytes().startswith(b"\x89PNG")
     assert read(folder) == report.to_dict()
-    assert EvaluationReport.from_dict(read(folder)) == report
+    # publishing finds that it is of the run's reviews and sampling settings
+    assert read_run(base, OwnCorpus("mit")).evaluation == report
     assert list(report.copying) == ["generated", "real", "continued"]
     assert report.copying["generated"].texts == 20
     assert list(report.diversity) == ["generated", "real"]
