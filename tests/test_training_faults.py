@@ -23,12 +23,14 @@ from support.training_processes import (
     Run,
     finish,
     kill_together,
+    micro_batches_begun,
     output_of,
     require_equal_ends,
     seen,
     start,
     start_server,
     train,
+    wait_for_micro_batches,
 )
 
 from wine_gpt.training import checkpoint
@@ -36,7 +38,7 @@ from wine_gpt.training import checkpoint
 # a checkpoint after each step, so that many kills hit one that is being written
 OFTEN = dataclasses.replace(TRAINING, epochs=2, checkpoint_steps=1, keep_checkpoints=2, optimizer="muon")
 # number of kills of each of four kinds of run
-KILLS = 13
+KILLS = 10
 
 STEP = "wine_gpt.training.trainer.Trainer.train_step"
 EPOCH_END = "wine_gpt.training.trainer.Trainer.end_epoch"
@@ -124,23 +126,27 @@ def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(
     expected = whole(micro_batches, processes)
     run = Run(tmp_path / "first", dataclasses.replace(OFTEN, micro_batches=micro_batches))
     length = float((expected / "seconds").read_text())
+    steps = len(losses(expected))
     moments = random.Random(f"{accumulation} {processes}")
-    kills = begun = finished = 0
+    kills = resumable = finished = 0
     while kills < KILLS:
+        begun = micro_batches_begun(run)
         started = start(run, processes)
-        # a run is killed again and again before it ends
-        time.sleep(moments.uniform(0, length / 2))
+        # A run is killed again and again before it ends, at some moment of one of its next steps and of the save after
+        # it. By steps and not by time, because most of the time of a short run is its start.
+        wait_for_micro_batches(run, begun + accumulation * moments.randint(0, steps // 2), started[0])
+        time.sleep(moments.uniform(0, length / steps))
         kill_together(started)
         codes = finish(started)
         assert set(codes) <= {0, -signal.SIGKILL}, output_of(run)
         kills += -signal.SIGKILL in codes
         if codes == [0] * processes:
             require_equal_ends(run.folder, expected)
-            if kills == begun:
-                # the run that was measured took longer
-                length /= 2
-            begun, finished = kills, finished + 1
+            finished += 1
             run = dataclasses.replace(run, folder=run.folder.with_name(f"after-{finished}"))
+        elif checkpoint.load_newest(run.folder)[0] is not None:
+            resumable += 1
+    assert resumable > KILLS / 2
     assert train(run, processes) == [0] * processes, output_of(run)
     require_equal_ends(run.folder, expected)
 

@@ -30,9 +30,12 @@ from wine_gpt.config import TrainingConfig
 from wine_gpt.data.batching import Indices
 from wine_gpt.training import checkpoint
 
-# the server forks before it has any thread
+# The server forks before it has any thread: without this setting pyarrow's allocator would start one.
+os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["wine_gpt.training.pretrain", "hypothesis.strategies", "pytest"])
+# what the trainings import, also later, because each of the many processes would need seconds for it
+IMPORTS = ["wine_gpt.training.pretrain", "wine_gpt.tokenizer.prepare", "matplotlib.figure"]
+SERVER.set_forkserver_preload([*IMPORTS, "hypothesis.strategies", "pytest"])
 # keeps this process's port reserved
 RESERVED = contextlib.ExitStack()
 
@@ -165,6 +168,20 @@ def _script_of_rank(
     _set_rank(rank, 0 if machines else rank, processes, port)
     prepare(rank)
     queue.put((rank, script(command, cache)))
+
+
+def wait_for_micro_batches(run: Run, count: int, process: ForkServerProcess) -> None:
+    """Wait until a run's first process has begun as many micro-batches, earlier runs included, or has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while process.is_alive() and micro_batches_begun(run) < count:
+        assert time.monotonic() < deadline, output_of(run)
+        time.sleep(0.01)
+
+
+def micro_batches_begun(run: Run) -> int:
+    """Return how many micro-batches a run's first process has begun, earlier runs included."""
+    file = run.folder / "seen-0"
+    return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
 def output_of(run: Run, rank: int = 0) -> str:
