@@ -26,10 +26,9 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
 from support.local_server import PATIENCE
-from support.refused import error_line
 from support.small_run import ROOT, SMALL, command, flags
 from support.system_faults import disk, run_in_subprocess
-from support.training_processes import script
+from support.training_processes import script, scripts, start_script, wait_for_line
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
@@ -68,6 +67,13 @@ def run(arguments: list[str], work: Path, *, launcher: tuple[str, ...] = ()) -> 
         done = Done(arguments, *run_in_subprocess(script, arguments, work / "cache"))
     assert done.returncode == 0, done.stderr
     return done
+
+
+def run_on_two(arguments: list[str], work: Path) -> list[tuple[str, str]]:
+    """Run on two processes of one machine; assert exit code 0 and return stdout and stderr by rank."""
+    outcomes = scripts([arguments] * 2, work / "cache", machines=False)
+    assert [code for code, _, _ in outcomes] == [0, 0], outcomes
+    return [(stdout, stderr) for _, stdout, stderr in outcomes]
 
 
 def environment(work: Path) -> dict[str, str]:
@@ -173,11 +179,10 @@ def test_the_folder_has_samples_plots_and_the_data_report(finished: tuple[Path, 
 
 def test_a_killed_run_resumes_to_the_same_weights(finished: tuple[Path, Done], work: Path) -> None:
     arguments = command(work, "killed")
-    halting = [sys.executable, HALT, "3", "0", *arguments]
-    with subprocess.Popen(halting, env=environment(work), stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert any(line.startswith("halted") for line in process.stdout)
-        process.kill()
+    process = start_script(arguments, work / "cache", work / "killed.log", halt=3)
+    wait_for_line("halted", work / "killed.log", process)
+    process.kill()
+    process.join()
     assert [path.name for path in (work / "killed" / "checkpoints").glob("step-*")] == ["step-00000003"]
     assert not (work / "killed" / "metrics.json").exists()
     assert "resumed from step " in run([*arguments, "--resume"], work).stdout
@@ -187,8 +192,9 @@ def test_a_killed_run_resumes_to_the_same_weights(finished: tuple[Path, Done], w
 
 
 def test_two_processes_learn_what_one_learns(finished: tuple[Path, Done], work: Path) -> None:
-    done = run(command(work, "two", training__character_ngrams=True), work, launcher=CPU_PROCESSES)
-    assert done.stdout.count("saved: ") == done.stderr.count("epoch 1 of 2") == 1
+    outputs = run_on_two(command(work, "two", training__character_ngrams=True), work)
+    assert sum(stdout.count("saved: ") for stdout, _ in outputs) == 1
+    assert sum(stderr.count("epoch 1 of 2") for _, stderr in outputs) == 1
     run(command(work, "one", training__character_ngrams=True), work)
     assert losses(work / "two") == pytest.approx(losses(work / "one"), abs=1e-4)
     assert losses(work / "one") != pytest.approx(losses(finished[0]), abs=1e-3)
@@ -330,21 +336,14 @@ def test_a_finished_run_gets_other_sampling_defaults(finished: tuple[Path, Done]
 
 def test_two_runs_cannot_use_one_folder(work: Path, refused: Callable[[list[str]], str]) -> None:
     arguments = command(work, "taken")
-    first = subprocess.Popen(
-        [sys.executable, HALT, "0", "0", *arguments],
-        env=environment(work),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert first.stdout is not None
+    first = start_script(arguments, work / "cache", work / "taken.log", halt=0)
     try:
-        assert any(line.startswith("halted") for line in first.stdout)
+        wait_for_line("halted", work / "taken.log", first)
         for more in ([], ["--resume"], ["--overwrite"]):
             assert f"{work / 'taken'} is locked by pid {first.pid}" in refused([*arguments, *more])
     finally:
         first.kill()
-        first.wait()
+        first.join()
     # the lock of a process that is gone is taken over
     run([*command(work, "taken", training__epochs=1), "--overwrite"], work)
 
@@ -412,26 +411,21 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        (
-            {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"},
-            ", but not MASTER_ADDR",
-        ),
-        ({"LOCAL_RANK": "0"}, ", but not WORLD_SIZE, RANK, MASTER_ADDR, MASTER_PORT"),
+        ({"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}, ", but not MASTER_ADDR"),
         ({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "not supported: set training.micro_batches"),
         ({"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, "ACCELERATE_DYNAMO_BACKEND=INDUCTOR is not supported"),
-        ({"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}, "asks for PARALLELISM_CONFIG, which is not supported"),
     ],
 )
 def test_a_launch_that_is_incomplete_or_changes_the_result_is_refused(
-    work: Path, variables: dict[str, str], message: str
+    work: Path,
+    refused: Callable[[list[str]], str],
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    message: str,
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, *command(work, "launched")],
-        env={**environment(work), **variables},
-        capture_output=True,
-        text=True,
-    )
-    assert message in error_line(done.returncode, done.stderr)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert message in refused(command(work, "launched"))
     assert not (work / "launched").exists()
 
 
@@ -444,7 +438,7 @@ def test_sagemakers_launcher_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         pass
 
 
-@pytest.mark.parametrize("engine", ["FSDP", "DEEPSPEED"])
+@pytest.mark.parametrize("engine", ["FSDP", "DEEPSPEED", "PARALLELISM_CONFIG"])
 def test_engines_that_shard_the_model_are_refused(
     work: Path, refused: Callable[[list[str]], str], monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
@@ -573,46 +567,49 @@ def test_if_all_checkpoints_are_damaged_nothing_starts_over(unfinished: Path, wo
 # stopping
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "launcher"),
-    [(signal.SIGTERM, 143, ()), (signal.SIGINT, 130, ()), (signal.SIGTERM, None, CPU_PROCESSES)],
-)
-def test_a_signal_saves_and_prints_how_to_resume(
-    work: Path, number: signal.Signals, code: int | None, launcher: tuple[str, ...]
-) -> None:
-    name = f"stopped-{number.name}-{len(launcher)}"
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_prints_how_to_resume(work: Path, number: signal.Signals, code: int) -> None:
+    name = f"stopped-{number.name}"
     arguments = command(work, name, training__epochs=1000, training__checkpoint_steps=0)
-    process = subprocess.Popen(
-        [*(launcher or (sys.executable,)), *arguments], env=environment(work), stderr=subprocess.PIPE, text=True
-    )
+    log = work / f"{name}.log"
+    process = start_script(arguments, work / "cache", log)
+    wait_for_line("epoch 2", log, process)
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    process.join(PATIENCE)
+    assert process.exitcode == code
+    require_stopped_run(work, name, arguments, log.read_text(encoding="utf-8"), ["python"])
+
+
+def test_a_signal_to_the_launcher_saves_and_prints_how_to_resume(work: Path) -> None:
+    arguments = command(work, "stopped", training__epochs=1000, training__checkpoint_steps=0)
+    process = subprocess.Popen([*CPU_PROCESSES, *arguments], env=environment(work), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     stderr = ""
     for line in process.stderr:
         stderr += line
         if line.startswith("epoch 2"):
-            process.send_signal(number)
+            process.send_signal(signal.SIGTERM)
             break
     stderr += process.stderr.read()
-    # the launcher has another exit code
-    assert process.wait() == code or (code is None and process.returncode != 0)
-    step = int(re.findall(r"stopped after step ([\d,]+), which is saved", stderr)[0].replace(",", ""))
-    typed = ["python", *launcher[1:]]
-    assert f"; to resume: {shlex.join([*typed, *arguments, '--resume'])}\n" in stderr
+    # the launcher has an exit code of its own
+    assert process.wait() != 0
+    require_stopped_run(work, "stopped", arguments, stderr, ["python", *CPU_PROCESSES[1:]])
+
+
+def require_stopped_run(work: Path, name: str, arguments: list[str], printed: str, typed: list[str]) -> None:
+    """Assert that a run saved its last step, printed how to resume, and can't be resumed with fewer epochs."""
+    step = int(re.findall(r"stopped after step ([\d,]+), which is saved", printed)[0].replace(",", ""))
+    assert f"; to resume: {shlex.join([*typed, *arguments, '--resume'])}\n" in printed
     saved = max((work / name / "checkpoints").glob("step-*"))
     assert int(saved.name.removeprefix("step-")) == step >= 20
-    done = subprocess.run(
-        [sys.executable, *arguments, "--resume", "--training.epochs", "3"],
-        capture_output=True,
-        text=True,
-        env=environment(work),
-    )
-    # a run can't be resumed with fewer epochs
-    assert done.returncode == 2
-    assert "training.epochs: checkpoint 1000, now 3" in done.stderr
+    code, _, stderr = resume(work, name, training__epochs=3)
+    assert code == 2
+    assert "training.epochs: checkpoint 1000, now 3" in stderr
 
 
 def test_a_killed_process_ends_the_run_which_then_resumes(work: Path) -> None:
-    run(command(work, "both", training__epochs=3), work, launcher=CPU_PROCESSES)
+    run_on_two(command(work, "both", training__epochs=3), work)
     arguments = command(work, "one-killed", training__epochs=3)
     launched = subprocess.Popen(
         [*CPU_PROCESSES, HALT, "15", "1", *arguments],
@@ -635,6 +632,7 @@ def test_a_killed_process_ends_the_run_which_then_resumes(work: Path) -> None:
     assert launched.wait() != 0
     assert re.search(r"rank\s*: 1 .*\n.*exitcode\s*: -9", stderr), stderr
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    # launched, so that the launcher of two processes is also seen to end well
     run([*arguments, "--resume"], work, launcher=CPU_PROCESSES)
     assert losses(work / "one-killed") == losses(work / "both")
 

@@ -23,6 +23,7 @@ from typing import Any
 import datasets
 import torch
 
+from support.halt import halt_before
 from support.local_server import PATIENCE, reserved_port
 from support.toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
 from wine_gpt.cli import exits_cleanly
@@ -121,6 +122,39 @@ def script(arguments: list[str], cache: Path) -> tuple[object, str, str]:
         except SystemExit as ended:
             code = ended.code
     return code, out.getvalue(), err.getvalue()
+
+
+def start_script(arguments: list[str], cache: Path, log: Path, *, halt: int | None = None) -> ForkServerProcess:
+    """Start a script in a forked process that prints to ``log``.
+
+    Args:
+        arguments: the script and its arguments.
+        cache: the cache of ``datasets``.
+        log: a new file for stdout and stderr.
+        halt: the step, counted from 0, before which the process prints ``halted`` and waits for a signal.
+    """
+    process = SERVER.Process(target=_logged_script, args=(arguments, cache, log, halt))
+    process.start()
+    return process
+
+
+def wait_for_line(start: str, log: Path, process: ForkServerProcess) -> None:
+    """Wait until a process of :func:`start_script` has printed a line that starts so; assert that it runs."""
+    deadline = time.monotonic() + PATIENCE
+    while not (log.exists() and any(line.startswith(start) for line in log.read_text(encoding="utf-8").splitlines())):
+        assert process.is_alive(), log.read_text(encoding="utf-8")
+        assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
+        time.sleep(0.02)
+
+
+def _logged_script(arguments: list[str], cache: Path, log: Path, halt: int | None) -> None:
+    _print_to(log)
+    datasets.config.HF_DATASETS_CACHE = cache
+    torch.set_num_threads(1)
+    if halt is not None:
+        halt_before(halt, "0")
+    sys.argv = arguments
+    runpy.run_path(arguments[0], run_name="__main__")
 
 
 def scripts(
@@ -228,17 +262,24 @@ def _set_rank(rank: int, local_rank: int, processes: int, port: int) -> None:
         "WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
+        # accelerate would set more threads, and with their number the last bits of the result change
+        "OMP_NUM_THREADS": "1",
     }
+
+
+def _print_to(file: Path) -> None:
+    """Append this process's stdout and stderr to a file."""
+    output = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(output, stream.fileno())
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
 def _train(run: Run, rank: int, processes: int, port: int) -> None:
     if processes > 1:
         _set_rank(rank, rank, processes, port)
     run.folder.mkdir(parents=True, exist_ok=True)
-    output = os.open(run.folder / f"output-{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(output, stream.fileno())
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    _print_to(run.folder / f"output-{rank}")
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     for fault in run.faults:
