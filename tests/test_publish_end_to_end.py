@@ -1,12 +1,10 @@
 """Published models and the demo work without wine_gpt: new processes load them from a Hub on loopback."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.finished_runs import adapt, finish
 from support.hub_faults import snapshot
 from support.hub_server import HubServer
 from support.publisher import Publisher
@@ -17,8 +15,6 @@ from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer
 
 MODEL, SPACE = "org/wine-gpt", "org/wine-gpt-demo"
-ROOT = Path(__file__).parents[1]
-# the two varieties with the most reviews in the sample
 VARIETIES = ("chardonnay", "cabernet-sauvignon")
 PROMPTS = ("wine review : italy", "wine review : germany : mosel", "Wine review", "")
 
@@ -26,29 +22,13 @@ SUPPORT = Path(__file__).parent / "support"
 USE_MODELS = SUPPORT / "use_published_models.py"
 
 
-# learns in seconds, so that the adapters' texts differ from the base's
-SMALL = "--model.n_layer 1 --model.n_head 2 --model.n_embd 64 --model.n_inner 128"
-FAST = "--training.epochs 2 --training.learning_rate 0.01"
-
-
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train a small model on the sample, and an adapter for each of two varieties, with the scripts.
-
-    Returns:
-        a folder with ``run`` and, for the adapters, ``varieties``.
-    """
+def trained(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with ``run`` and, for the adapters of two varieties, ``varieties``."""
     folder = tmp_path_factory.mktemp("trained")
-    run, varieties = folder / "run", folder / "varieties"
-    for command in (
-        f"pretrain.py configs/sample.yaml {SMALL} {FAST} --output_dir {run}",
-        f"finetune.py configs/finetune/lora.yaml --base {run} --value all --min_reviews 154 {FAST} "
-        f"--output_dir {varieties}",
-    ):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home")}
-        arguments = [sys.executable, *f"scripts/{command}".split()]
-        done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, env=environment)
-        assert done.returncode == 0, done.stderr
+    run = finish(toy_run, folder / "run")
+    for seed, value in enumerate(("Chardonnay", "Cabernet Sauvignon")):
+        adapt(run, folder / "varieties", value, seed=seed)
     return folder
 
 
