@@ -34,7 +34,7 @@ def cached(cache: Path) -> list[Path]:
 
 
 # short records of two columns, so that a file has few positions to cut it at
-SHORT = [{"a": f"x{number}", "b": f"é,\n{number}"} for number in range(50)]
+SHORT = [{"a": f"x{number}", "b": f"é,\n{number}"} for number in range(12)]
 SHORT_FIELDS: dict[str, Any] = {
     "prompt_fields": ("a",),
     "text_field": "b",
