@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,22 +102,27 @@ def test_the_command_trains_with_a_config_of_the_package(trained: Done, empty_fo
     assert trained.stdout.splitlines()[-1].startswith("next:  wine-gpt generate runs/base --prompt")
 
 
-def test_the_command_generates(trained: Done, installed: Path, empty_folder: Path) -> None:
-    assert wine_gpt(installed, empty_folder, "generate", "runs/base", "--greedy", "--explain").stdout
-
-
-def test_the_command_stages_the_demo(trained: Done, installed: Path, empty_folder: Path) -> None:
-    demo = empty_folder / "runs" / "base" / "publish" / "spaces" / "org" / "demo"
-    options = ["--repo", "org/m", "--space", "org/demo", "--license", "mit", "--dry_run"]
-    wine_gpt(installed, empty_folder, "publish", "runs/base", *options)
-    assert {name for name in files(ROOT / "space") if name.endswith((".py", ".css", ".js"))} <= set(files(demo))
-
-
-def test_the_api_runs_without_the_checkout(trained: Done, installed: Path, empty_folder: Path) -> None:
+@pytest.fixture(scope="module")
+def used(trained: Done, installed: Path, empty_folder: Path) -> dict[str, Any]:
+    """Return what the program prints that uses the installed package."""
     command, found = [sys.executable, str(PROGRAM)], environment(installed, empty_folder)
     done = subprocess.run(command, capture_output=True, text=True, cwd=empty_folder, env=found)
     assert done.returncode == 0, done.stderr
-    file, reviews, text = done.stdout.splitlines()
-    assert Path(file) == installed / "wine_gpt" / "__init__.py"
-    assert int(reviews) > 1000
-    assert text.startswith("wine review : us")
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
+
+
+def test_the_command_generates(used: dict[str, Any]) -> None:
+    assert used["generated"]
+
+
+def test_the_command_stages_the_demo(used: dict[str, Any], empty_folder: Path) -> None:
+    assert used["staged"]
+    demo = empty_folder / "runs" / "base" / "publish" / "spaces" / "org" / "demo"
+    assert {name for name in files(ROOT / "space") if name.endswith((".py", ".css", ".js"))} <= set(files(demo))
+
+
+def test_the_api_runs_without_the_checkout(used: dict[str, Any], installed: Path) -> None:
+    assert Path(used["file"]) == installed / "wine_gpt" / "__init__.py"
+    assert used["reviews"] > 1000
+    assert used["text"].startswith("wine review : us")

@@ -1,7 +1,30 @@
-"""Use the installed package in a folder with a run at runs/base."""
+"""Use the installed package in a folder with a run at runs/base, and print what a test asserts as JSON.
+
+The commands run in this process too, because each start of Python takes seconds.
+"""
+
+import contextlib
+import io
+import json
+import sys
 
 import wine_gpt
+from wine_gpt.__main__ import main
 
-print(wine_gpt.__file__)
-print(len(wine_gpt.load_reviews("sample").splits["train"]))
-print(wine_gpt.generate("runs/base", "wine review : us", seed=1))
+
+def command(line: str) -> str:
+    """Run a command and return what it prints."""
+    sys.argv = ["wine-gpt", *line.split()]
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        main()
+    return stdout.getvalue()
+
+
+found = {
+    "file": wine_gpt.__file__,
+    "reviews": len(wine_gpt.load_reviews("sample").splits["train"]),
+    "text": wine_gpt.generate("runs/base", "wine review : us", seed=1),
+    "generated": command("generate runs/base --greedy --explain"),
+    "staged": command("publish runs/base --repo org/m --space org/demo --license mit --dry_run"),
+}
+print(json.dumps(found))
