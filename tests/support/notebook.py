@@ -35,7 +35,8 @@ TINY = {"n_layer": 1, "n_head": 2, "n_embd": 16, "n_inner": 16, "block_size": 96
 
 def main(reviews: str) -> None:
     """Call every function of the API."""
-    found: dict[str, Any] = {"module": wine_gpt.__file__}
+    # the import of the functions above was their first use
+    found: dict[str, Any] = {"module": wine_gpt.__file__, "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT")}
     environment, state, arguments = dict(os.environ), random_state(), list(sys.argv)
     with contextlib.redirect_stdout(io.StringIO()) as stdout:
         found |= call_all(reviews)
