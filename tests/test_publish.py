@@ -19,6 +19,7 @@ from support.kaggle_server import kaggle_server
 from support.publisher import Publisher
 from support.refused import refused
 
+from wine_gpt.commands.publish import main
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.evaluation.ngram_filter import NgramFilter
@@ -288,15 +289,17 @@ def test_an_index_of_texts_that_are_too_short_is_refused(publisher: Publisher, t
     assert line.startswith("--index: n-gram index: none of ")
 
 
-def test_a_dry_run_with_kaggles_data_makes_no_request(toy_run: Path, tmp_path: Path) -> None:
+def test_a_dry_run_with_kaggles_data_makes_no_request(
+    toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = finish(toy_run, tmp_path / "run", path="kaggle")
     with kaggle_server({}) as server:
-        environment = {**os.environ, **server.environment(tmp_path / "cache"), "HF_HOME": str(tmp_path / "home")}
-        command = [sys.executable, "scripts/publish.py", run, "--repo", MODEL, "--dry_run"]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        for name, value in server.environment(tmp_path / "cache").items():
+            monkeypatch.setenv(name, value)
+        main([str(run), "--repo", MODEL, "--dry_run"])
         assert server.requests == []
-    assert done.returncode == 0, done.stderr
-    assert "training_ngrams.safetensors is left out: Kaggle's reviews are not in kagglehub's cache" in done.stdout
+    stdout = capsys.readouterr().out
+    assert "training_ngrams.safetensors is left out: Kaggle's reviews are not in kagglehub's cache" in stdout
 
 
 # publishing again
