@@ -81,12 +81,16 @@ class Scenario:
 
     def trial(self, number: int, fault: Fault, *, permanently: bool = False) -> Trial:
         """Fail one request, or it and all later ones; if the run fails, run the command again without faults."""
+        first = self.failed_publish(number, fault, permanently=permanently)
+        return self._result(self.requests[number], fault, first)
+
+    def failed_publish(self, number: int, fault: Fault, *, permanently: bool = False) -> Done:
+        """Run the command and fail one request, or it and all later ones."""
 
         def fails(count: int, request: Request) -> Fault | None:
             return fault if count == number or (permanently and count > number) else None
 
-        first = self._publish(fails, number if fault.kind == "hang" else None)
-        return self._result(self.requests[number], fault, first)
+        return self._publish(fails, number if fault.kind == "hang" else None)
 
     def xet_trial(self, path: str, fault: Fault) -> Trial:
         """Fail hf_xet's requests to a path; a run that fails is repeated without faults."""
