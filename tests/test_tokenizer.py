@@ -91,8 +91,8 @@ def test_vocabulary_and_ids_follow_the_scheme_for_any_text(known: list[str], uns
     assume(len(expected) > 2)
     tokenizer = train_tokenizer(known, size)
     assert words_of(tokenizer) == [*expected, BOS, EOS]
-    for text in (*known, unseen):
-        assert plain_ids(tokenizer, text) == reference_scheme.ids(text, expected)
+    texts = [*known, unseen]
+    assert [plain_ids(tokenizer, text) for text in texts] == reference_scheme.ids(texts, expected)
 
 
 @given(st.lists(ANY_TEXT, min_size=1, max_size=5))
@@ -106,7 +106,7 @@ def test_training_examples_have_the_ids_of_the_saved_tokenizer(
 def test_real_reviews_have_the_ids_of_the_scheme(real_texts: list[str]) -> None:
     tokenizer, words = train_tokenizer(real_texts), reference_scheme.vocabulary(real_texts, 10_000)
     assert words_of(tokenizer) == [*words, BOS, EOS]
-    expected = [reference_scheme.ids(text, words) for text in real_texts]
+    expected = reference_scheme.ids(real_texts, words)
     assert [plain_ids(tokenizer, text) for text in real_texts] == expected
     assert [ids[1:-1] for ids in encode_reviews(tokenizer, real_texts)] == expected
 

@@ -30,7 +30,7 @@ def vocabulary(texts: Iterable[str], size: int) -> list[str]:
     return ["[PAD]", "[UNK]", *ranked][:size]
 
 
-def ids(text: str, words: list[str]) -> list[int]:
-    """Return each word's index in the vocabulary, 1 for an unknown word."""
+def ids(texts: Iterable[str], words: list[str]) -> list[list[int]]:
+    """Return for each text the index of each of its words in the vocabulary, 1 for an unknown word."""
     indices = {word: index for index, word in enumerate(words) if index > 1}
-    return [indices.get(word, 1) for word in spaced_words(text)]
+    return [[indices.get(word, 1) for word in spaced_words(text)] for text in texts]
