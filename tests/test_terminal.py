@@ -1,6 +1,7 @@
 """Test the commands in terminals and environments that differ: encodings, closed streams, signals, no installation."""
 
 import contextlib
+import json
 import os
 import pty
 import signal
@@ -14,17 +15,29 @@ from pathlib import Path
 import pytest
 from support.local_server import PATIENCE
 
+from tools.sample_grammar.grammar import generate_records
 from wine_gpt import installation
 from wine_gpt.training.signals import GracefulShutdown
 
 ROOT = Path(__file__).parents[1]
-(SAMPLE,) = (ROOT / "wine_gpt" / "data" / "sample").glob("*.json")
 TINY = [
     *("--model.n_layer=1", "--model.n_head=2", "--model.n_embd=16", "--model.n_inner=16", "--training.epochs=1"),
     *("--training.batch_tokens=8192", "--output_dir=run"),
 ]
 # each runs a command line as "$@", with a standard stream that is closed
 CLOSED = {"stdin": '"$@" <&-', "stdout": '"$@" >&-', "stderr": '"$@" 2>&-', "all": '"$@" <&- >&- 2>&-'}
+# a command that uses each standard stream and starts at once, because it does not import torch
+QUICK_COMMAND = """
+import sys
+from wine_gpt.cli import exits_cleanly
+
+@exits_cleanly
+def main():
+    sys.stderr.write("an error\\n")
+    print("\\N{END OF PROOF} 100.0%", sys.stdin.readable())
+
+main()
+"""
 
 
 def script(name: str, *arguments: str) -> list[str]:
@@ -41,6 +54,14 @@ def signals_of_a_terminal() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a file of 150 reviews."""
+    file = tmp_path_factory.mktemp("terminal") / "reviews.json"
+    file.write_text(json.dumps([*generate_records(150, seed=1)]), encoding="utf-8")
+    return str(file)
+
+
 def run(command: Sequence[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(command, cwd=folder, env={**os.environ, **variables}, capture_output=True)
 
@@ -50,32 +71,43 @@ def run(command: Sequence[str], folder: Path, **variables: str) -> subprocess.Co
     [
         {"PYTHONIOENCODING": "ascii"},
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        {"TERM": "dumb", "COLUMNS": "20", "PYTHONIOENCODING": "cp1252:strict"},
     ],
     ids=lambda variables: " ".join(f"{name}={value}" for name, value in variables.items()),
 )
-def test_a_stream_that_lacks_a_character_gets_it_escaped(
-    toy_run: Path, tmp_path: Path, variables: dict[str, str]
-) -> None:
+def test_a_stream_that_lacks_a_character_gets_it_escaped(tmp_path: Path, variables: dict[str, str]) -> None:
+    done = run([sys.executable, "-c", QUICK_COMMAND], tmp_path, **variables)
+    assert (done.returncode, done.stderr) == (0, b"an error\n")
+    assert done.stdout == b"\\u220e 100.0% True\n"
+
+
+def test_a_generated_texts_explanation_is_escaped_in_a_narrow_encoding(toy_run: Path, tmp_path: Path) -> None:
     command = script("generate", str(toy_run), "--explain", "--seed", "1", "--html", "page.html")
-    done = run(command, tmp_path, **variables)
+    done = run(command, tmp_path, TERM="dumb", COLUMNS="20", PYTHONIOENCODING="cp1252:strict")
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\u220e 100.0%" in done.stdout
     assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize("closed", CLOSED)
-def test_a_closed_stream_does_not_matter(toy_run: Path, tmp_path: Path, closed: str) -> None:
+@pytest.mark.parametrize("closed", ["stdin", "stderr"])
+def test_a_closed_stream_does_not_matter(tmp_path: Path, closed: str) -> None:
+    done = run(["bash", "-c", CLOSED[closed], "bash", sys.executable, "-c", QUICK_COMMAND], tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.endswith(b" 100.0% True\n")
+    assert done.stderr == (b"" if closed == "stderr" else b"an error\n")
+
+
+@pytest.mark.parametrize("closed", ["stdout", "all"])
+def test_a_text_is_generated_without_stdout(toy_run: Path, tmp_path: Path, closed: str) -> None:
     command = script("generate", str(toy_run), "--seed", "1", "--html", "page.html")
     done = run(["bash", "-c", CLOSED[closed], "bash", *command], tmp_path)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert (done.stdout == b"") is (closed in ("stdout", "all"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert (tmp_path / "page.html").exists()
 
 
-def test_a_full_disk_under_stdout_gets_one_line(toy_run: Path, tmp_path: Path) -> None:
-    done = run(["bash", "-c", '"$@" > /dev/full', "bash", *script("generate", str(toy_run), "--explain")], tmp_path)
-    assert (done.returncode, done.stderr) == (2, b"error: can't write the output: No space left on device\n")
+def test_a_full_disk_under_stdout_gets_one_line(tmp_path: Path) -> None:
+    done = run(["bash", "-c", '"$@" > /dev/full', "bash", sys.executable, "-c", QUICK_COMMAND], tmp_path)
+    line = b"error: can't write the output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, b"an error\n" + line)
 
 
 def test_an_argument_in_another_encoding_gets_one_line(tmp_path: Path) -> None:
@@ -85,9 +117,9 @@ def test_an_argument_in_another_encoding_gets_one_line(tmp_path: Path) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
-def test_a_closed_pipe_does_not_end_a_training(tmp_path: Path) -> None:
-    # the sample by its path, because the line that names it would find the pipe closed before the training
-    command = script("pretrain", "--data.path", str(SAMPLE), *TINY)
+def test_a_closed_pipe_does_not_end_a_training(reviews: str, tmp_path: Path) -> None:
+    # a file, because the line that names the sample would find the pipe closed before the training
+    command = script("pretrain", "--data.path", reviews, *TINY)
     # an empty cache, because tokenizing writes to stderr
     cache = {"HF_DATASETS_CACHE": str(tmp_path / "cache")}
     done = run(["bash", "-o", "pipefail", "-c", '"$@" 2>&1 | true', "bash", *command], tmp_path, **cache)
@@ -123,8 +155,10 @@ command_main("pretrain")()
     assert b"\nerror: the end of the epoch\r\n" in shown
 
 
-def test_a_closed_terminal_saves_the_step(tmp_path: Path) -> None:
-    command = script("pretrain", *TINY, "--training.epochs=500", "--training.checkpoint_steps=1")
+def test_a_closed_terminal_saves_the_step(reviews: str, tmp_path: Path) -> None:
+    command = script(
+        "pretrain", "--data.path", reviews, *TINY, "--training.epochs=500", "--training.checkpoint_steps=1"
+    )
     deadline = time.monotonic() + PATIENCE
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
