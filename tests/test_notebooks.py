@@ -1,5 +1,6 @@
 """The class's notebook runs and is in two languages; so does the notebook of a published model."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from nbformat import NotebookNode
 
 from docs.notebooks.build import NOTEBOOKS, execute, in_language, read_source
 from wine_gpt.config import GenerationDefaults
+from wine_gpt.data.sources import SAMPLE_PATH
 from wine_gpt.publishing.notebook import model_notebook
 
 TINY = """inherit: sample.yaml
@@ -54,10 +56,19 @@ def test_the_code_runs_in_an_empty_folder(tmp_path: Path) -> None:
     notebook = read_source()
     (settings,) = (cell for cell in notebook.cells if "settings" in cell.metadata.get("tags", ()))
     (tmp_path / "tiny.yaml").write_text(TINY)
-    settings.source = 'DATA, CONFIG, RUN, TEXTS = "sample", "tiny.yaml", "runs/tiny", 5'
+    records = json.loads(SAMPLE_PATH.read_text(encoding="utf-8"))
+    few = [record for record in records if record["variety"] in ("Chardonnay", "Pinot Noir")]
+    (tmp_path / "few.json").write_text(json.dumps(few), encoding="utf-8")
+    # a sample of two varieties, with all words of the questions, because the whole one takes long
+    settings.source = """
+from pathlib import Path
+from wine_gpt.data import sources
+sources.SAMPLE_PATH = Path("few.json").resolve()
+DATA, CONFIG, RUN, TEXTS = "sample", "tiny.yaml", "runs/tiny", 5
+"""
     executed = execute(notebook, tmp_path)
     printed = "".join(output.get("text", "") for cell in executed.cells for output in cell.get("outputs", ()))
-    assert "2,000 read" in printed
+    assert f"{len(few)} read" in printed
     assert "org/wine-gpt-chardonnay" in printed
     assert (tmp_path / "runs/tiny/publish").is_dir()
 
