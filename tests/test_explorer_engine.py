@@ -181,7 +181,8 @@ def distribution(
     }
 
 
-@pytest.mark.parametrize("name", DEEP)
+# the largest in node only, because they take long and their sums are the same in both
+@pytest.mark.parametrize("name", [name for name in DEEP if name not in ("base", "class")])
 def test_inner_values_and_50_greedy_texts_equal_transformers_in_chromium(
     call: Call, hub: StaticHub, name: str
 ) -> None:

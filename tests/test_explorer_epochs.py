@@ -15,7 +15,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 
 from playwright.sync_api import Page, expect
-from support.browser import CHROMIUM, DESKTOP, SCREENSHOTS, launched, new_page, settle
+from support.browser import CHROMIUM, DESKTOP, launched, new_page, screenshot, settle
 
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.explorer_server import ExplorerServer
@@ -128,8 +128,7 @@ def test_each_epoch_has_transformers_values(page: Page, run: Path, tokenizer: Pr
     assert len({*texts}) == 3
     assert texts[0].startswith(PROMPT)
     expect(page.locator(".epoch-line")).to_contain_text("Epoch 1 of 2, step 20: 3.500 nats")
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / "explorer-epochs.png", full_page=True)
+    screenshot(page, "explorer-epochs")
 
 
 def test_the_slider_works_by_keyboard_and_says_what_it_shows(page: Page) -> None:
@@ -142,7 +141,7 @@ def test_the_slider_works_by_keyboard_and_says_what_it_shows(page: Page) -> None
     expect(slider).to_have_attribute("aria-valuetext", random)
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.screenshot(path=SCREENSHOTS / "explorer-epochs-phone.png", full_page=True)
+    screenshot(page, "explorer-epochs-phone")
 
 
 def test_epochs_that_could_not_be_read_are_looked_for_again(page: Page) -> None:

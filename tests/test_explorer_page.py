@@ -22,7 +22,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 
 from playwright.sync_api import Browser, Page, expect
-from support.browser import CHROMIUM, DESKTOP, PHONE, SCREENSHOTS, launched, new_page, serious, settle
+from support.browser import CHROMIUM, DESKTOP, PHONE, launched, new_page, screenshot, serious, settle
 from support.local_server import serving
 
 from wine_gpt.modeling.pretrained import load_model
@@ -70,7 +70,6 @@ def site(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(scope="module")
 def opened(browser: Browser, site: tuple[Path, str]) -> Open:
     """Return a function that opens a link and checks the console and the requests at the end."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def open_page(
@@ -598,7 +597,7 @@ def test_the_tour_shows_each_step_on_the_live_model(opened: Open) -> None:
             expect(tour).to_contain_text("In the class's notebook: ")
             shown.append(page.get_by_role("tab", selected=True).get_attribute("data-tab"))
             if step == 4:
-                page.screenshot(path=SCREENSHOTS / "tour-phone-light.png")
+                screenshot(page, "tour-phone-light", full_page=False)
                 assert serious(page, ".tour") == []
             settle(page)
             tour.get_by_role("button", name="Next" if step < 8 else "Finish").click()
@@ -963,7 +962,7 @@ def test_a_model_without_words_writes_guesses_and_tours_without_a_library(
             settle(page)
             page.locator(".tour-next").click()
         expect(page.locator(".tour")).to_be_hidden()
-        page.screenshot(path=SCREENSHOTS / f"explorer-{other_kind}.png", full_page=True)
+        screenshot(page, f"explorer-{other_kind}")
 
 
 @pytest.mark.parametrize("other_kind", [("bpe", 48, 20)], indirect=True)
@@ -993,7 +992,7 @@ def test_a_click_on_the_map_shows_the_token_and_not_its_namesake(
         expect(page.locator(".nearest-line")).to_contain_text(f"Nearest to “{label}”")
         page.locator(".nearest button.bar").nth(rank).click()
         expect(page.locator(".nearest .figure")).to_have_text(cosines(clicked))
-        page.screenshot(path=SCREENSHOTS / "map-bpe.png", full_page=True)
+        screenshot(page, "map-bpe")
 
 
 def test_the_spanish_page_names_the_tokens_with_their_gender(opened: Open, other_kind: str) -> None:
@@ -1050,9 +1049,7 @@ def test_every_view_is_accessible_in_both_lights_and_widths(
         for tab in page.get_by_role("tab").all():
             tab.click()
             expect(page.get_by_role("tabpanel")).to_be_visible()
-            page.screenshot(
-                path=SCREENSHOTS / f"{tab.get_attribute('data-tab')}-{device}-{scheme}.png", full_page=True
-            )
+            screenshot(page, f"{tab.get_attribute('data-tab')}-{device}-{scheme}")
             assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         # all views at once, since axe is slow
         page.evaluate("for (const panel of document.querySelectorAll('[role=tabpanel]')) panel.hidden = false")

@@ -3,6 +3,7 @@
 Import it after ``pytest.importorskip`` of playwright and axe.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,12 @@ def new_page(browser: Browser, **context: Any) -> Page:  # noqa: ANN401 - of pla
 def settle(page: Page) -> None:
     """Wait until the explorer shows the effect of all that was done, before its values are read without ``expect``."""
     page.wait_for_function("() => window.unanswered === 0")
+
+
+def screenshot(page: Page, name: str, *, full_page: bool = True) -> None:
+    """Save a picture in build/screenshots if the environment has SCREENSHOTS, because each takes up to a second."""
+    if "SCREENSHOTS" in os.environ:
+        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full_page)
 
 
 def serious(page: Page, part: str | None = None) -> list[str]:
