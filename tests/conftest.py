@@ -24,7 +24,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 TOY_POSITIONS = 64
 # the files that take longest, which several processes must begin with so that none is left alone with one at the end
-LONGEST_FILES = ("test_pretraining", "test_terminal", "test_machines", "test_publish_end_to_end", "test_notebooks")
+LONGEST_FILES = (
+    *("test_pretraining", "test_terminal", "test_machines", "test_notebooks", "test_publish_faults"),
+    *("test_space_server", "test_finetune", "test_training_faults", "test_wheel", "test_explorer_page"),
+)
 
 # without limits of time, because tests must pass on a busy machine; with the same examples in each run, so that a
 # failure can be repeated; and without a folder of examples in the checkout
