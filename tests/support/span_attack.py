@@ -3,7 +3,7 @@
 The filter is read by the description of its format alone, as an attacker would.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -95,13 +95,6 @@ def _extend(beams: list[tuple[float, Words]], next_words: NextWords, width: int)
         for word, likelihood in words
     ]
     return sorted(candidates, reverse=True)[:width]
-
-
-def seeds_in(spans: SpanFilter, words: Words) -> Iterator[Words]:
-    """Yield the spans of a text, such as one that the model has generated, that are in the filter."""
-    windows = [words[start : start + spans.n] for start in range(len(words) - spans.n + 1)]
-    for place in np.flatnonzero(spans.has(windows)) if windows else ():
-        yield windows[place]
 
 
 def longest_verbatim(words: Words, haystack: str) -> int:
