@@ -127,7 +127,7 @@ def test_a_closed_pipe_does_not_end_a_training(reviews: str, tmp_path: Path) -> 
     assert (done.returncode, done.stdout, done.stderr) == (141, b"", b"")
 
 
-def test_an_error_has_a_line_of_its_own_below_the_bar(tmp_path: Path) -> None:
+def test_an_error_has_a_line_of_its_own_below_the_bar(reviews: str, tmp_path: Path) -> None:
     code = f"""
 import sys
 from wine_gpt.cli import command_main
@@ -136,7 +136,7 @@ from wine_gpt.training.trainer import Trainer
 def end_epoch(*_):
     raise UserError("the end of the epoch")
 Trainer.end_epoch = end_epoch
-sys.argv = ["scripts/pretrain.py", *{TINY!r}]
+sys.argv = ["scripts/pretrain.py", "--data.path", {reviews!r}, *{TINY!r}]
 command_main("pretrain")()
 """
     terminal, end = pty.openpty()
