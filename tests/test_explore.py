@@ -178,7 +178,7 @@ def test_a_port_in_use_is_one_line(toy_run: Path) -> None:
 def test_the_command_opens_the_browser_unless_told_not_to() -> None:
     assert explore.read_arguments(["runs/sample"]).browser
     assert not explore.read_arguments(["runs/sample", "--no_browser"]).browser
-    with pytest.raises(UserError, match=r"argument --port: 70000 is no number from 0 to 65,535"):
+    with pytest.raises(UserError, match=r"argument --port: 70000 is no whole number from 0 to 65,535"):
         explore.read_arguments(["runs/sample", "--port", "70000"])
 
 
