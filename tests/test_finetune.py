@@ -20,6 +20,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
+from support.halt import interrupt_steps
 from support.refused import refused as refused_call
 from support.refused import refused_script
 from support.toy_training import MODEL, make_splits, make_tokenizer
@@ -538,14 +539,8 @@ def test_an_interrupted_overwrite_of_several_subsets_is_resumed(
     (work / "replaced" / "rose" / "metrics.json").write_text(json.dumps(former), encoding="utf-8")
     (work / "replaced" / "rose" / "adapter_config.json").write_text("{}")
     settings = {"method": "full", "variety": "all", "training": dataclasses.replace(TRAINING, epochs=1)}
-    train_step = Trainer.train_step
-
-    def interrupted(trainer: Trainer[Any], step: int) -> None:
-        train_step(trainer, step)
-        os.kill(os.getpid(), signal.SIGINT)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_step", interrupted)
+        interrupt_steps(patch, signal.SIGINT)
         with pytest.raises(RunInterrupted):
             finetune(config(work, "replaced", overwrite=True, **settings))
     found = finetune(config(work, "replaced", resume=True, **settings))

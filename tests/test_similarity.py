@@ -1,7 +1,6 @@
 """Test the search for similar reviews: its index, the model of sentence-transformers, and the errors."""
 
 import json
-import os
 import shutil
 import signal
 import sys
@@ -15,6 +14,7 @@ import torch
 from conftest import toy_texts
 from sentence_transformers import SentenceTransformer
 from support.finished_runs import finish
+from support.halt import interrupt_steps
 from torch.nn.functional import normalize
 from transformers import GPT2Model, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -29,7 +29,6 @@ from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.staging import stage
 from wine_gpt.tasks.contrastive import TEMPERATURE, ContrastiveLoss, halves_of
 from wine_gpt.tasks.similarity import load_index, whitening
-from wine_gpt.training.trainer import Trainer
 
 DESCRIPTION = "It's a full-bodied, bright wine with plum and oak, worth $15. Drink now."
 
@@ -323,14 +322,8 @@ def test_a_base_without_a_test_split_is_refused(toy_run: Path, tmp_path: Path) -
 def test_other_micro_batches_are_refused_on_resume(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss depends on them, because the other halves of a micro-batch are the ones to choose from."""
     output, training = tmp_path / "embed", {"epochs": 1, "batch_tokens": 512, "mixed_precision": "no"}
-    train_step = Trainer.train_step
-
-    def interrupted(trainer: Trainer[Any], step: int) -> None:
-        train_step(trainer, step)
-        os.kill(os.getpid(), signal.SIGTERM)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train_step", interrupted)
+        interrupt_steps(patch, signal.SIGTERM)
         with pytest.raises(RunInterrupted):
             wine_gpt.finetune_embeddings(run, output_dir=output, training=training)
     with pytest.raises(UserError, match=r"can't resume from step 1: training.micro_batches: checkpoint 1, now 2$"):

@@ -1,4 +1,4 @@
-"""Run a script that trains, and halt it before a step, so that a test can kill it there on any machine.
+"""Halt or interrupt a training in a step. As a program: run a script that trains, and halt it before a step.
 
 python tests/support/halt.py STEP RANK SCRIPT ARGUMENTS…
 """
@@ -7,8 +7,23 @@ import os
 import runpy
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from wine_gpt.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def interrupt_steps(patch: "pytest.MonkeyPatch", number: signal.Signals) -> None:
+    """Make each training step of this process end with a signal to it."""
+    train_step = Trainer.train_step
+
+    def interrupted(trainer: Trainer, step: int) -> None:
+        train_step(trainer, step)
+        os.kill(os.getpid(), number)
+
+    patch.setattr(Trainer, "train_step", interrupted)
 
 
 def halt_before(step: int, rank: str) -> None:
