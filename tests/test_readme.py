@@ -15,7 +15,15 @@ from typing import Any
 import pytest
 
 from wine_gpt.commands import ask, explore, finetune, generate, publish, similar
-from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, RefitConfig, ScoreConfig, TokenizerRunConfig
+from wine_gpt.config import (
+    DistillConfig,
+    EnsembleConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    RefitConfig,
+    ScoreConfig,
+    TokenizerRunConfig,
+)
 from wine_gpt.config_io import leaf_types, parse_config
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +43,8 @@ PATH = re.compile(rf"(?<![\w/.~-])((?:{'|'.join(FOLDERS)})/[\w./-]*\w|(?:{'|'.jo
 COMMAND = re.compile(
     r"(?:python|accelerate launch)\b[^#\n]*?\bscripts/(\w+)\.py\b([^#\n]*)|\bwine-gpt ([\w-]+)([^#\n]*)"
 )
+
+INSTALLED_TORCH = re.compile(r'\bpip install "?(torch\b[^\s"]*)')
 
 CONFIGS = {
     "pretrain": PretrainConfig,
@@ -159,6 +169,21 @@ def test_the_table_has_the_folders_that_exist() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     folders = set(re.findall(r"^([^./]\w+/)", listed, re.MULTILINE))
     assert set(re.findall(r"^\| `(\w+/)` \|", README, re.MULTILINE)) == folders
+
+
+def test_torch_is_installed_in_the_version_that_the_package_needs() -> None:
+    pin = re.findall(r'^    "(torch\W.*)",$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    installed = [found for page in PAGES for text in code(page) for found in INSTALLED_TORCH.findall(text)]
+    assert set(installed) == set(pin)
+
+
+def test_the_table_of_the_distillation_has_the_settings_of_best_and_the_defaults() -> None:
+    page = (ROOT / "docs" / "distillation.md").read_text(encoding="utf-8")
+    best = parse_config(DistillConfig, ["best.yaml"]).distillation
+    listed = re.findall(r"^\| `--distillation\.(\w+)` \| ([\d.]+) \| ([\d.]+) \|", page, re.MULTILINE)
+    assert {name: (float(in_best), float(default)) for name, in_best, default in listed} == {
+        name: (getattr(best, name), default) for name, default in vars(EnsembleConfig()).items()
+    }
 
 
 def test_the_losses_of_the_readme_were_measured() -> None:
