@@ -72,7 +72,7 @@ def measured(config: str, settings: list[str], cache: Path, steps: int) -> dict[
 
 def measure(arguments: list[str], steps: int) -> None:
     """Train, as the command does, and print the figures after some steps or at the end."""
-    from wine_gpt.commands import read_config, reading_ahead
+    from wine_gpt.commands.common import read_config, reading_ahead
     from wine_gpt.config import PretrainConfig
     from wine_gpt.imports import rare_garbage_collection
 

@@ -1,10 +1,14 @@
 """Measure training on a GPU: tests, speed by batch size and mode, and a run of the full size. At most 8 minutes.
 
-python benchmarks/gpu.py                          # on a machine with a GPU; writes gpu.md, gpu.json and more to $OUT
-python benchmarks/gpu.py --device cpu --small     # tries every stage on a CPU, in some minutes
+python benchmarks/gpu.py                        # on an H100; writes gpu.md and gpu.json to $OUT, or to gpu-results/
+python benchmarks/gpu.py --device cpu --small   # tries all stages on a CPU; --patience 10 on a busy machine
 
-Each stage is a process of its own with a limit. Its results are written as soon as they are known, so that nothing is
-lost if the whole is stopped. No installation is needed, only the packages that docs/scaling.md names.
+The stages run the tests marked gpu, measure a step at 2,048, 16,384 and 65,536 positions (eager, CUDA graphs,
+torch.compile, transformers' Trainer), and train the base config on 130,000 synthetic records. Each stage is a process
+with a limit, and its results are written at once, so that nothing is lost if the whole is stopped.
+
+wine_gpt need not be installed. The machine needs torch, transformers, tokenizers, accelerate, datasets, pyarrow,
+draccus, httpx2, charset-normalizer, matplotlib, peft, pytest and what these need.
 """
 
 import argparse

@@ -9,6 +9,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import yaml
 from support.refused import refused
 
 from wine_gpt.base_model import base_of, data_settings
@@ -373,6 +374,17 @@ def test_the_config_that_fits_the_training_words_is_named(words: int, name: str)
 def test_every_config_in_the_repository_is_valid(file: Path) -> None:
     config_class = DistillConfig if file.stem == "best" else PretrainConfig
     assert parse_config(config_class, [str(file)]).output_dir == f"runs/{file.stem}"
+
+
+@pytest.mark.parametrize("name", ["sample", "class", "characters", "bpe", "small", "base", "best"])
+def test_a_config_states_the_model_the_training_and_what_differs(name: str) -> None:
+    stated = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))
+    parent = stated.pop("inherit", None)
+    inherited = to_flat(parse_config(DistillConfig, [parent]) if parent else DistillConfig())
+    always = ("model.", "training.epochs", "training.learning_rate", "output_dir")
+    sections = {key: value for key, value in stated.items() if isinstance(value, dict)}
+    flat = {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
+    assert [key for key, value in flat.items() if value == inherited[key] and not key.startswith(always)] == []
 
 
 def test_the_data_settings_of_a_run_are_the_defaults_of_scoring(tmp_path: Path) -> None:

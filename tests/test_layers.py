@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -77,6 +78,13 @@ def test_a_package_imports_only_from_those_before_it() -> None:
         for other in others
         if rank(other) > rank(module)
     ] == []
+
+
+def test_the_page_of_the_design_lists_the_packages_in_their_order() -> None:
+    page = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[`(\w+)/`\]", page, re.MULTILINE)
+    assert listed == [*STAGES, "commands"]
+    assert set(listed) == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

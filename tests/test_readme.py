@@ -15,7 +15,15 @@ from typing import Any
 import pytest
 
 from wine_gpt.commands import ask, explore, finetune, generate, publish, similar
-from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, RefitConfig, ScoreConfig, TokenizerRunConfig
+from wine_gpt.config import (
+    DistillConfig,
+    EnsembleConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    RefitConfig,
+    ScoreConfig,
+    TokenizerRunConfig,
+)
 from wine_gpt.config_io import leaf_types, parse_config
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +43,8 @@ PATH = re.compile(rf"(?<![\w/.~-])((?:{'|'.join(FOLDERS)})/[\w./-]*\w|(?:{'|'.jo
 COMMAND = re.compile(
     r"(?:python|accelerate launch)\b[^#\n]*?\bscripts/(\w+)\.py\b([^#\n]*)|\bwine-gpt ([\w-]+)([^#\n]*)"
 )
+
+INSTALLED_TORCH = re.compile(r'\bpip install "?(torch\b[^\s"]*)')
 
 CONFIGS = {
     "pretrain": PretrainConfig,
@@ -155,19 +165,25 @@ def test_each_command_of_the_readme_reads_what_an_earlier_one_wrote(monkeypatch:
     assert {"runs/base", "runs/lora"} <= written
 
 
-def test_the_tree_has_the_packages_and_folders_that_exist() -> None:
-    (block,) = re.findall(r"```text\n(wine_gpt/ .*?)```", README, re.DOTALL)
-    # a long line continues in the column of the descriptions
-    block = re.sub(r"\n {10,}", " ", block)
+def test_the_table_has_the_folders_that_exist() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     folders = set(re.findall(r"^([^./]\w+/)", listed, re.MULTILINE))
-    assert set(re.findall(r"^\w+/", block, re.MULTILINE)) == folders
-    package = ROOT / "wine_gpt"
-    packages = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
-    assert set(re.findall(r"^  (\w+/)", block, re.MULTILINE)) == packages
-    for name, purpose in re.findall(r"^  (\S+) +(.*)$", block, re.MULTILINE):
-        folder = package / name if name.endswith("/") else package
-        assert [file for file in re.findall(r"\w+\.py", name + " " + purpose) if not (folder / file).exists()] == []
+    assert set(re.findall(r"^\| `(\w+/)` \|", README, re.MULTILINE)) == folders
+
+
+def test_torch_is_installed_in_the_version_that_the_package_needs() -> None:
+    pin = re.findall(r'^    "(torch\W.*)",$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    installed = [found for page in PAGES for text in code(page) for found in INSTALLED_TORCH.findall(text)]
+    assert set(installed) == set(pin)
+
+
+def test_the_table_of_the_distillation_has_the_settings_of_best_and_the_defaults() -> None:
+    page = (ROOT / "docs" / "distillation.md").read_text(encoding="utf-8")
+    best = parse_config(DistillConfig, ["best.yaml"]).distillation
+    listed = re.findall(r"^\| `--distillation\.(\w+)` \| ([\d.]+) \| ([\d.]+) \|", page, re.MULTILINE)
+    assert {name: (float(in_best), float(default)) for name, in_best, default in listed} == {
+        name: (getattr(best, name), default) for name, default in vars(EnsembleConfig()).items()
+    }
 
 
 def test_the_losses_of_the_readme_were_measured() -> None:

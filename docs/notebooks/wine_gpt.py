@@ -375,7 +375,7 @@ parts.sort_values().map("{:,}".format).to_frame(f"of {sizes.sum():,} parameters"
 # *Class:* `gpt.fit`, with the callback `TextGenerator` after each epoch.
 #
 # *Here:* `pretrain` trains, writes three texts after each epoch to `samples.jsonl`, keeps the epoch with the lowest validation loss, and saves a
-# folder that `transformers` loads. It takes one to two minutes on two cores, and can be stopped and resumed. Losses are in nats per word: −ln of
+# folder that `transformers` loads. It takes about a minute on two cores, and can be stopped and resumed. Losses are in nats per word: −ln of
 # the probability of the right word, so 0 would be perfect. The perplexity is e to the loss: the model is as uncertain as among that many equally
 # likely words. In the curve the training loss is per token, which is a word or the end of a review. On several GPUs take these lines instead of the next cell, before another cell has
 # used a GPU. They return nothing; the test loss stands in `metrics.json` of the run's folder.
@@ -391,7 +391,7 @@ parts.sort_values().map("{:,}".format).to_frame(f"of {sizes.sum():,} parameters"
 # *Clase:* `gpt.fit`, con `TextGenerator` después de cada época.
 #
 # *Aquí:* `pretrain` entrena, escribe tres textos después de cada época en `samples.jsonl`, conserva la época con la menor pérdida de validación
-# y guarda una carpeta que `transformers` carga. Tarda de uno a dos minutos en dos núcleos y se puede interrumpir y reanudar. Las pérdidas están
+# y guarda una carpeta que `transformers` carga. Tarda alrededor de un minuto en dos núcleos y se puede interrumpir y reanudar. Las pérdidas están
 # en nats por palabra: −ln de la probabilidad de la palabra correcta, así que 0 sería perfecto. La perplejidad es e elevado a la pérdida: el
 # modelo duda como entre ese número de palabras igual de probables. En la curva, la pérdida de entrenamiento es por símbolo (*token*): una palabra
 # o el final de una reseña. Con varias GPU usa estas líneas en lugar de la
@@ -595,20 +595,21 @@ pd.DataFrame(
 # ## 12. Beyond the class: an adapter for one variety
 #
 # `finetune` trains a LoRA adapter, a small number of weights beside the model, on the reviews of one variety and compares it with the base on
-# unseen reviews of that variety. A perplexity of −3% means that the next word is as uncertain as among 3% fewer words. The interval says how much
-# the figure depends on which reviews happen to be in the test split: it draws them again with replacement many times (*bootstrap*).
+# unseen reviews of that variety. A perplexity change of −3% means that the next word is as uncertain as among 3% fewer words. The interval says how
+# much the figure depends on which reviews happen to be in the test split: it draws them again with replacement many times (*bootstrap*).
 # %% [markdown] lang="es"
 # ## 12. Más allá de la clase: un adaptador para una variedad
 #
 # `finetune` entrena un adaptador LoRA, un pequeño número de pesos junto al modelo, con las reseñas de una variedad y lo compara con la base en
-# reseñas no vistas de esa variedad. Una perplejidad de −3 % significa que la palabra siguiente es tan incierta como entre un 3 % menos de palabras.
+# reseñas no vistas de esa variedad. Un cambio de −3 % en la perplejidad significa que la palabra siguiente es tan incierta como entre un 3 % menos de
+# palabras.
 # El intervalo dice cuánto depende la cifra de qué reseñas cayeron en la parte de prueba: las sortea de nuevo muchas veces, con reemplazo
 # (*bootstrap*).
 
 # %%
 (adapter,) = wine_gpt.finetune(RUN, variety="Chardonnay", output_dir=f"{RUN}-lora")
 change = adapter.comparison.whole.perplexity_change
-print(f"perplexity {change.value:+.1%}, 95% interval {change.low:+.1%} to {change.high:+.1%}")
+print(f"change of the perplexity {change.value:+.1%}, 95% interval {change.low:+.1%} to {change.high:+.1%}")
 print(adapter.reviews["test"], "test reviews")
 
 # %% [markdown] lang="en"

@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Sequence
 
 from wine_gpt.cli import Parser, exits_cleanly
-from wine_gpt.commands import print_form_note
+from wine_gpt.commands.common import print_form_note
 from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.model_path import local_folder
 

@@ -12,7 +12,7 @@ finished member is not trained again, nor by --overwrite, which replaces the dis
 from collections.abc import Sequence
 
 from wine_gpt.cli import exits_cleanly
-from wine_gpt.commands import print_trained, read_config
+from wine_gpt.commands.common import print_trained, read_config
 from wine_gpt.config import DistillConfig
 from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.processes import join_processes

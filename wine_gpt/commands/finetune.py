@@ -21,7 +21,7 @@ from pathlib import Path
 
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.command_names import sibling_command
-from wine_gpt.commands import read_config
+from wine_gpt.commands.common import read_config
 from wine_gpt.config import FinetuneConfig, finetune_file
 from wine_gpt.config_io import flag_texts
 from wine_gpt.imports import rare_garbage_collection

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wine_gpt.cli import Parser, exits_cleanly, number
-from wine_gpt.commands import print_form_note
+from wine_gpt.commands.common import print_form_note
 from wine_gpt.config import TEMPERATURES
 from wine_gpt.errors import UserError
 from wine_gpt.imports import rare_garbage_collection

@@ -13,7 +13,7 @@ a run that was interrupted.
 from collections.abc import Sequence
 
 from wine_gpt.cli import exits_cleanly
-from wine_gpt.commands import print_trained, read_config, reading_ahead
+from wine_gpt.commands.common import print_trained, read_config, reading_ahead
 from wine_gpt.config import PretrainConfig
 from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.processes import join_processes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wine_gpt.cli import Parser, exits_cleanly
 from wine_gpt.command_names import sibling_command
-from wine_gpt.commands import reading_ahead
+from wine_gpt.commands.common import reading_ahead
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.imports import rare_garbage_collection

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.command_names import sibling_command
-from wine_gpt.commands import one_error_for_all, read_first_argument
+from wine_gpt.commands.common import one_error_for_all, read_first_argument
 from wine_gpt.config import RefitConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.imports import rare_garbage_collection

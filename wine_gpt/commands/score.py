@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wine_gpt.cli import exits_cleanly
-from wine_gpt.commands import read_first_argument
+from wine_gpt.commands.common import read_first_argument
 from wine_gpt.config import ScoreConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wine_gpt.cli import exits_cleanly
-from wine_gpt.commands import read_config
+from wine_gpt.commands.common import read_config
 from wine_gpt.config import PretrainConfig, TokenizerRunConfig
 
 
