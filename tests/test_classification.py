@@ -378,3 +378,16 @@ def test_publish_uploads_the_classifier_with_a_card_of_its_own(
     # an ONNX file that the owner made stays
     hub.upload("org/grapes", {"onnx/model.onnx": b"the owner's"})
     assert "already up to date" in publisher.run(run, "--repo", "org/grapes", "--license", "mit").succeeded()
+    # neither model replaces the other
+    hub.add_repository("org/base")
+    hub.upload("org/base", {"README.md": b"---\npipeline_tag: text-generation\n---\n"})
+    before = hub.state()
+    for model, name, held, task in (
+        (run, "org/base", "text-generation", "text-classification"),
+        (work / "base", "org/grapes", "text-classification", "text-generation"),
+    ):
+        refused = publisher.run(model, "--repo", name, "--license", "mit").refused()
+        assert refused.startswith(
+            f"model repository {name} holds a {held} model, which a {task} model would replace: name another"
+        )
+    assert hub.state() == before

@@ -537,6 +537,7 @@ def _info(server: HubServer, request: Request, kind: str, name: str, revision: s
             "private": repository.private,
             "gated": "manual" if name in server.gated else False,
             "sdk": repository.sdk,
+            "pipeline_tag": _task(commit) if kind == "model" else None,
             "lastModified": DATE,
             "createdAt": DATE,
             "downloads": 0,
@@ -545,6 +546,13 @@ def _info(server: HubServer, request: Request, kind: str, name: str, revision: s
             "siblings": [{"rfilename": path} for path in commit.tree],
         }
     )
+
+
+def _task(commit: Commit) -> str | None:
+    """Return the task that the card's metadata names."""
+    card = commit.tree["README.md"].content.decode() if "README.md" in commit.tree else ""
+    found = re.search(r"^pipeline_tag: (\S+)$", card, re.MULTILINE)
+    return found[1] if found else None
 
 
 @_route("GET", "/api/spaces/(?P<name>[^/]+/[^/]+)/secrets")

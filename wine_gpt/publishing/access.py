@@ -115,14 +115,15 @@ def require_access(api: HfApi, account: Account, repo: StagedRepo, names: Sequen
         names: names of all repositories to publish; a model and its Space may share one.
 
     Raises:
-        UserError: if the repository has another name on the Hub, a repository of another kind has the name, or the
-            token may not write to it.
+        UserError: if the repository has another name on the Hub or holds a model for another task, a repository of
+            another kind has the name, or the token may not write to it.
         HubError: if a request fails.
     """
     try:
         remote = with_retries(lambda: fetch_state(api, repo))
         if remote.exists:
             _require_same_name(api, repo, remote)
+            _require_same_task(repo, remote)
         elif names.count(repo.name) == 1:
             _require_free_name(api, repo)
         if repo.create_pr:
@@ -184,6 +185,16 @@ def _require_same_name(api: HfApi, repo: StagedRepo, remote: RemoteState) -> Non
         raise UserError(
             f"{repo.title} is named {remote.name} on the Hub: use that name, "
             f"or rename it at {replace(repo, name=remote.name).url(api)}/settings"
+        )
+
+
+def _require_same_task(repo: StagedRepo, remote: RemoteState) -> None:
+    """Refuse to replace a model for another task, such as a base by its classifier, whose other files would stay."""
+    task = repo.card.data.to_dict().get("pipeline_tag")
+    if remote.task and task and remote.task != task:
+        raise UserError(
+            f"{repo.title} holds a {remote.task} model, which a {task} model would replace: "
+            f"name another repository, such as {repo.name}-{task.split('-')[-1]}"
         )
 
 

@@ -104,6 +104,8 @@ class RemoteState:
     # as the Hub spells it, which differs from the name asked for if the repository was renamed
     name: str = ""
     private: bool = False
+    # of a model, such as text-generation; None if the Hub knows none
+    task: str | None = None
 
     def __str__(self) -> str:
         if not self.exists:
@@ -168,12 +170,12 @@ def fetch_state(api: HfApi, repo: StagedRepo) -> RemoteState:
     """Read, without retries, whether the repository and its branch exist, and the branch's head."""
     try:
         info = api.repo_info(repo.name, repo_type=repo.kind, revision=repo.branch)
-        return RemoteState(True, info.sha, info.id, bool(info.private))
+        head = info.sha
     except RevisionNotFoundError:
-        info = api.repo_info(repo.name, repo_type=repo.kind)
-        return RemoteState(True, None, info.id, bool(info.private))
+        info, head = api.repo_info(repo.name, repo_type=repo.kind), None
     except RepositoryNotFoundError:
         return RemoteState(False, None)
+    return RemoteState(True, head, info.id, bool(info.private), getattr(info, "pipeline_tag", None))
 
 
 def validate_card(repo: StagedRepo) -> None:
