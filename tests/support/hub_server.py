@@ -220,6 +220,8 @@ class HubServer(ThreadingHTTPServer):
         self.gated: set[str] = set()
         # whether accounts have a paid plan, without which the Hub creates no Gradio Space but on ZeroGPU
         self.paid_plan = True
+        # whether a repository is private whose creator does not say
+        self.private_by_default = False
         # Space to the names of its secrets
         self.secrets: dict[str, list[str]] = {}
         self.retry_after: int | None = None
@@ -522,7 +524,8 @@ def _create(server: HubServer, request: Request) -> Answer:
         raise Refusal(402, "Subscribe to PRO to create this Space")
     if server.current_name(kind, name):
         raise Refusal(409, f"You already created this {kind} repo", url=url)
-    server.add_repository(name, kind, sent.get("visibility") == "private", sent.get("sdk"))
+    private = sent["visibility"] == "private" if "visibility" in sent else server.private_by_default
+    server.add_repository(name, kind, private, sent.get("sdk"))
     return Answer({"url": url, "name": name})
 
 

@@ -156,7 +156,8 @@ def require_visibility(
                 f"make it private at {repo.url(api)}/settings, or omit --private"
             )
         if not private and not remote.exists and remotes[0].private:
-            raise UserError(f"{repositories[0].title} is private, but {repo.title} would be public: add --private")
+            # the Hub does not say whether the account's new repositories are private
+            raise UserError(f"{repositories[0].title} is private, but {repo.title} may become public: add --private")
 
 
 def require_collection_access(account: Account, title: str, owner: str) -> None:

@@ -228,6 +228,7 @@ def _create_repo(api: HfApi, repo: StagedRepo, private: bool) -> None:
         api.create_repo(
             repo.name,
             repo_type=repo.kind,
+            # None is the default of the account: an organization may have new repositories private
             private=private or None,
             space_sdk=repo.space_sdk,
             space_hardware=repo.space_hardware,  # type: ignore[arg-type]

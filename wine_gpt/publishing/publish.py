@@ -50,6 +50,7 @@ class PublishedRepo:
     kind: str
     url: str
     outcome: Outcome
+    private: bool
     # the branch's head; None if the files are in a pull request only
     commit: str | None = None
     # the pull request's address
@@ -106,7 +107,7 @@ def publish(publication: Publication) -> PublishResult:
             repositories = write_cards(staged, kept, with_space=False)
         published = _push_all(api, repositories, remotes, publication.private)
         collection = _collect(api, publication, repositories) if publication.collection else None
-        if publication.private or remotes[0].private:
+        if published[0].private:
             _warn_of_private_model(api, repositories)
     return PublishResult(tuple(published), left_out, collection, space_refused)
 
@@ -263,16 +264,17 @@ def _push(api: HfApi, repo: StagedRepo, remote: RemoteState, private: bool) -> P
     if not remote.head:
         remote = hub.create(api, repo, remote, private)
     head = str(remote.head)
-    result = partial(PublishedRepo, repo.name, repo.kind, repo.url(api))
+    result = partial(PublishedRepo, repo.name, repo.kind, repo.url(api), private=remote.private)
     operations = hub.plan_changes(api, repo, head)
     if not operations:
-        return result(Outcome.UP_TO_DATE, head)
+        return result(Outcome.UP_TO_DATE, commit=head)
     if removed := [operation.path_in_repo for operation in operations if isinstance(operation, CommitOperationDelete)]:
         logger.info(f"{repo.title}: removes {', '.join(removed)}")
     if repo.create_pr and (found := hub.with_retries(lambda: hub.find_open_pull_request(api, repo))):
         return result(Outcome.ALREADY_PROPOSED, pull_request=found.pull_request)
     done = hub.commit(api, repo, operations, head)
-    return result(Outcome.PROPOSED if repo.create_pr else Outcome.PUBLISHED, done.commit, done.pull_request)
+    outcome = Outcome.PROPOSED if repo.create_pr else Outcome.PUBLISHED
+    return result(outcome, commit=done.commit, pull_request=done.pull_request)
 
 
 def _log_states(api: HfApi, failed: StagedRepo, others: list[StagedRepo], remotes: list[RemoteState]) -> None:
