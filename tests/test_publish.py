@@ -410,7 +410,9 @@ def test_a_concurrent_change_is_not_overwritten(hub: HubServer, publisher: Publi
     done = publisher.run(*everything(work))
     line = done.refused()
     assert f"model repository {MODEL}: remote moved {moved[:7]} → {changes[0][:7]}; not overwritten" in line
-    assert "to resume: python " in line
+    # the same command would take the other's commit as its parent
+    assert "to resume" not in line
+    assert f"look at what was changed first, at {hub.url}/{MODEL}/commits/main" in line
     assert f"Space {SPACE}: not tried, at " in done.stdout
     assert hub.repository(MODEL).history()[0] == changes[0]
     assert hub.repository(MODEL).files()["config.yaml"] == "someone else's"

@@ -61,6 +61,10 @@ class HubError(UserError):
     """The Hub could not be reached or refused a request; the message names the repository and the request."""
 
 
+class RemoteMovedError(HubError):
+    """Somebody else has committed meanwhile, whose commit the same call again would overwrite."""
+
+
 @dataclass(frozen=True)
 class StagedRepo:
     """A repository to publish: all files of ``folder``, to ``branch`` or as a pull request against it."""
@@ -243,7 +247,7 @@ def commit(api: HfApi, repo: StagedRepo, operations: list[CommitOperation], head
     """Upload the files and make one commit on top of ``head``, or open one pull request.
 
     Raises:
-        UserError: if the branch has moved away from ``head``; nothing is overwritten.
+        RemoteMovedError: if the branch has moved away from ``head``; nothing is overwritten.
     """
     with ExitStack() as opened_files:
         operations = _upload(api, repo, operations, opened_files)
@@ -336,7 +340,7 @@ def find_commit(api: HfApi, repo: StagedRepo, head: str) -> CommitResult | None:
     """Return the commit or pull request that has landed although its response was lost.
 
     Raises:
-        UserError: if somebody else has committed on top of ``head``.
+        RemoteMovedError: if somebody else has committed on top of ``head``.
     """
     if repo.create_pr:
         return find_open_pull_request(api, repo)
@@ -344,7 +348,10 @@ def find_commit(api: HfApi, repo: StagedRepo, head: str) -> CommitResult | None:
     if now is None or now == head:
         return None
     if plan_changes(api, repo, now):
-        raise UserError(f"{repo.title}: remote moved {head[:7]} → {now[:7]}; not overwritten")
+        raise RemoteMovedError(
+            f"{repo.title}: remote moved {head[:7]} → {now[:7]}; not overwritten: look at what was changed first, at "
+            f"{repo.url(api)}/commits/{repo.branch}, because publishing again replaces it"
+        )
     return CommitResult(now)
 
 

@@ -249,11 +249,11 @@ def _push_all(
     for repo, remote in zip(repositories, remotes, strict=True):
         try:
             published.append(_push(api, repo, remote, private))
-        except (UserError, *HUB_ERRORS) as error:
+        except (HubError, *HUB_ERRORS) as error:
             done = len(published) + 1
             _log_states(api, repo, repositories[done:], remotes[done:])
-            if isinstance(error, UserError):
-                raise HubError(str(error)) from error
+            if isinstance(error, HubError):
+                raise
             raise HubError(f"{repo.title}: {hub.describe_error(error)}") from error
         logger.info(str(published[-1]))
     return published
