@@ -506,7 +506,7 @@ def test_a_pull_request_is_opened_once(hub: HubServer, publisher: Publisher, wor
     publisher.run(run, "--repo", MODEL).succeeded()
     before = hub.repository(MODEL).history()
     (run / "loss.png").write_bytes(b"\x89PNG another")
-    # a token without write permission may open pull requests; the first answer is lost
+    # somebody without a role in the organization may open pull requests; the first answer is lost
     failed: list[int] = []
 
     def fault(number: int, request: Request) -> Fault | None:
@@ -516,16 +516,22 @@ def test_a_pull_request_is_opened_once(hub: HubServer, publisher: Publisher, wor
         return None
 
     hub.fault = fault
-    stdout = publisher.run(run, "--repo", MODEL, "--create_pr", token=READER).succeeded()
+    stdout = publisher.run(run, "--repo", MODEL, "--create_pr", token=OUTSIDER).succeeded()
     assert re.search(rf"model repository {MODEL}: proposed {hub.url}/.*discussions/1\n", stdout)
-    stdout = publisher.run(run, "--repo", MODEL, "--create_pr", token=READER).succeeded()
+    stdout = publisher.run(run, "--repo", MODEL, "--create_pr", token=OUTSIDER).succeeded()
     assert re.search(rf"model repository {MODEL}: already proposed {hub.url}/.*discussions/1\n", stdout)
     repository = hub.repository(MODEL)
     assert repository.history() == before
     assert len(repository.pull_requests) == 1
     assert repository.history("refs/pr/1")[1:] == before
-    new = publisher.run(run, "--repo", "org/none", "--create_pr")
-    assert new.refused() == "model repository org/none has no branch main for a pull request"
+    new = publisher.run(run, "--repo", "org/none", "--create_pr").refused()
+    assert new.startswith("model repository org/none does not exist, so nothing can be changed: publish once without")
+    branch = publisher.run(run, "--repo", MODEL, "--create_pr", "--revision", "v2").refused()
+    assert branch == f"model repository {MODEL} has no branch v2 for a pull request"
+    count = len(hub.requests)
+    unsent = publisher.run(run, "--repo", MODEL, "--create_pr", token=READER).refused()
+    assert unsent.startswith(f"model repository {MODEL}: the token has no write permission (repo.write): create one")
+    assert {request.method for request in hub.requests[count:]} == {"GET"}
 
 
 def test_publishing_to_a_branch_does_not_change_main(hub: HubServer, publisher: Publisher, work: Path) -> None:
@@ -622,7 +628,7 @@ def test_a_gated_repository_is_read_by_whoever_has_access(hub: HubServer, publis
     run = [work / "run", "--repo", MODEL]
     publisher.run(*run).succeeded()
     hub.gated = {MODEL}
-    line = publisher.run(*run, "--create_pr", token=READER).refused()
+    line = publisher.run(*run, "--create_pr", token=OUTSIDER).refused()
     assert line == f"model repository {MODEL} is gated: accept its terms at {hub.url}/{MODEL}"
     assert "already up to date" in publisher.run(*run).succeeded()
 

@@ -394,9 +394,16 @@ def _account(request: Request) -> tuple[str, str | None]:
     return ACCOUNTS[request.token]
 
 
+def _require_no_read_token(request: Request) -> None:
+    role, _ = _account(request)
+    if role == "read":
+        raise Refusal(403, "Forbidden: you must use a write token to upload to a repository.")
+
+
 def _require_writer(request: Request) -> None:
-    role, role_in_organization = _account(request)
-    if role == "read" or role_in_organization != "write" or request.token == UNSCOPED:
+    _require_no_read_token(request)
+    _, role_in_organization = _account(request)
+    if role_in_organization != "write" or request.token == UNSCOPED:
         raise Refusal(403, "Forbidden: you don't have write access")
 
 
@@ -605,6 +612,7 @@ def _tree(server: HubServer, request: Request, kind: str, name: str, revision: s
 @_route("POST", rf"/api/{REPO}/preupload/(?P<revision>[^/]+)")
 def _preupload(server: HubServer, request: Request, kind: str, name: str, revision: str) -> Answer:
     repository = _find(server, request, kind, name)
+    _require_no_read_token(request)
     if request.query.get("create_pr") != "1":
         _require_writer(request)
     tree = repository.find(revision).tree
@@ -649,6 +657,7 @@ def _verify(server: HubServer, request: Request, oid: str) -> Answer:
 def _commit(server: HubServer, request: Request, kind: str, name: str, revision: str) -> Answer:
     repository = _find(server, request, kind, name)
     wants_pull_request = request.query.get("create_pr") == "1"
+    _require_no_read_token(request)
     if not wants_pull_request:
         _require_writer(request)
     header, *operations = [json.loads(line) for line in request.body.splitlines()]

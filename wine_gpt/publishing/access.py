@@ -127,8 +127,7 @@ def require_access(api: HfApi, account: Account, repo: StagedRepo, names: Sequen
         elif names.count(repo.name) == 1:
             _require_free_name(api, repo)
         if repo.create_pr:
-            if not remote.head:
-                raise UserError(f"{repo.title} has no branch {repo.branch} for a pull request")
+            _require_pull_requests(account, repo, remote)
             return remote
         _require_role(account, repo)
         if remote.exists:
@@ -214,9 +213,26 @@ def _require_role(account: Account, repo: StagedRepo) -> None:
             raise UserError(f"{repo.title}: the account is named {known} on the Hub: use {known}/{name}")
     in_scope = account.scopes is None or not account.scopes.isdisjoint((namespace, repo.name))
     if account.read_only or not in_scope:
-        raise UserError(
-            f"{repo.title}: the token has no write permission (repo.write): "
-            "create one that has at https://huggingface.co/settings/tokens"
-        )
+        raise _without_permission(repo)
     if not _may_write_in(account, namespace):
         raise UserError(f"{repo.title}: {account.name} has no write permission in {namespace}")
+
+
+def _require_pull_requests(account: Account, repo: StagedRepo, remote: RemoteState) -> None:
+    """Check that there is something to open a pull request against, and that the token may open one.
+
+    The account needs no role in the repository. What permission a fine-grained token needs is left to the Hub.
+    """
+    if not remote.exists:
+        raise UserError(f"{repo.title} does not exist, so nothing can be changed: publish once without --create_pr")
+    if not remote.head:
+        raise UserError(f"{repo.title} has no branch {repo.branch} for a pull request")
+    if account.read_only:
+        raise _without_permission(repo)
+
+
+def _without_permission(repo: StagedRepo) -> UserError:
+    return UserError(
+        f"{repo.title}: the token has no write permission (repo.write): "
+        "create one that has at https://huggingface.co/settings/tokens"
+    )
