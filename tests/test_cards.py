@@ -461,6 +461,20 @@ def test_a_dataset_of_the_hub_is_published_as_one_beside_a_folder_of_its_name(
     assert "--data.path FILE" not in str(card)
 
 
+@pytest.mark.parametrize(("file", "corpus"), [("breads.csv", "breads.csv"), ("winemag-data.csv", "Wine Reviews")])
+def test_a_run_moved_from_windows_is_published_without_its_folders(
+    run: RunRecord, tmp_path: Path, file: str, corpus: str
+) -> None:
+    path = rf"C:\Users\bob\{file}"
+    folder = finish(run.folder, tmp_path / "run", path=path)
+    report = json.loads((folder / "data_report.json").read_text())
+    (folder / "data_report.json").write_text(json.dumps({**report, "source": path, "from_hub": False}))
+    found = read_run(folder, OwnCorpus("cc-by-nc-sa-4.0"))
+    assert found.published_config(NAME).data.path == file
+    assert found.corpus.name == corpus
+    assert "bob" not in str(model_card(found, ModelRepository(NAME))) + license_notice(found)
+
+
 def test_kaggles_reviews_are_recognized_by_their_texts(tmp_path: Path) -> None:
     known = (
         "The palate isn't overly expressive, offering unripened apple, citrus and dried sage alongside brisk acidity."

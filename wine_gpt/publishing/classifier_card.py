@@ -10,7 +10,7 @@ from wine_gpt.base_model import base_of
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.config_io import to_yaml
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, read_json, read_record
+from wine_gpt.files import JsonObject, path_parts, read_json, read_record
 from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.markdown import escape, table
 from wine_gpt.publishing.card_parts import (
@@ -59,7 +59,7 @@ class ClassifierRecord:
 
     def published_metrics(self) -> JsonObject:
         """Return the content of the metrics file, without the base's path and the settings, which the config has."""
-        base = BaseReference(Path(self.metrics.base.path).name, self.metrics.base.weights_sha256)
+        base = BaseReference(path_parts(self.metrics.base.path)[-1], self.metrics.base.weights_sha256)
         return dataclasses.replace(self.metrics, base=base, settings={}).to_dict()
 
 
