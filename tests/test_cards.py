@@ -644,6 +644,18 @@ def test_an_earlier_fine_tuned_model_has_no_ceiling(run: RunRecord, subset_model
     assert "unknown word in place" not in card.text
 
 
+def test_a_field_that_is_not_in_the_header_tells_the_models_nothing(
+    run: RunRecord, subset_models: list[SubsetModel]
+) -> None:
+    found = subset_models[-1].metrics
+    comparison = dataclasses.replace(found.comparison, value_hidden=None)
+    metrics = dataclasses.replace(found, field="taster_name", value="Roger Voss", comparison=comparison)
+    card = subset_card(run, dataclasses.replace(subset_models[-1], metrics=metrics), NAME, "main")
+    assert "the running text alone, before which neither model reads the taster\\_name,\nchanges by" in card.text
+    assert "header names" not in card.text
+    assert "saves the loss of predicting it" not in card.text
+
+
 def test_headers_that_fill_the_positions_leave_nothing_to_show(
     run: RunRecord, subset_models: list[SubsetModel], model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
