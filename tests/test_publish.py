@@ -354,6 +354,8 @@ def test_changed_and_removed_files_are_one_commit(
 ) -> None:
     run = shutil.copytree(work / "run", tmp_path / "run")
     publisher.run(run, "--repo", MODEL).succeeded()
+    # a run before had another last field in its header
+    hub.upload(MODEL, {"evaluation/loss_by_price.png": b"a plot", "evaluation/mine.png": b"the owner's"})
     hub.change(MODEL, **{"notes.md": "the owner's notes"})
     shutil.rmtree(run / "evaluation")
     (run / "loss.png").write_bytes(b"\x89PNG another")
@@ -363,12 +365,13 @@ def test_changed_and_removed_files_are_one_commit(
     )
     files = hub.repository(MODEL).files()
     assert files["notes.md"] == "the owner's notes"
-    assert not [name for name in files if name.startswith("evaluation/")]
+    assert [name for name in files if name.startswith("evaluation/")] == ["evaluation/mine.png"]
     assert "conditioning" not in files["README.md"]
-    assert len(hub.repository(MODEL).history()) == 4
+    assert len(hub.repository(MODEL).history()) == 5
     commit = [request for request in hub.requests if "/commit/" in request.path][-1]
     sent = [json.loads(line)["value"].get("path") for line in commit.body.splitlines()[1:]]
-    assert sorted(sent) == ["README.md", "evaluation/metrics.json", "evaluation/reliability.png", "loss.png"]
+    removed = ["evaluation/loss_by_price.png", "evaluation/metrics.json", "evaluation/reliability.png"]
+    assert sorted(sent) == ["README.md", *removed, "loss.png"]
 
 
 @pytest.mark.parametrize(

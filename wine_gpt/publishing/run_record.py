@@ -117,24 +117,23 @@ class RunRecord:
         return sha256(self.folder / WEIGHTS)
 
     @property
-    def possible_plots(self) -> list[tuple[str, str]]:
-        """Title and file of each plot that a run and its evaluation can have."""
+    def plots(self) -> list[tuple[str, str]]:
+        """Title and file of each plot in the folder; without an evaluation, none of its plots."""
         field_plot = [
             (f"Loss by {field}", f"{EVALUATION}/{loss_by_field_plot(field)}")
             for field in self.config.data.prompt_fields[-1:]
         ]
-        return [
+        plots = [
             ("Training and validation loss over the optimizer steps", LOSS_PLOT),
             (f"Reliability diagram of the next-{self.units[:-1]} probabilities", f"{EVALUATION}/reliability.png"),
             ("Loss by position in the text", f"{EVALUATION}/loss_by_position.png"),
             *field_plot,
         ]
-
-    @property
-    def plots(self) -> list[tuple[str, str]]:
-        """Title and file of each plot in the folder; without an evaluation, none of its plots."""
-        plots = [(title, file) for title, file in self.possible_plots if (self.folder / file).is_file()]
-        return plots if self.evaluation else [plot for plot in plots if plot[1] == LOSS_PLOT]
+        return [
+            (title, file)
+            for title, file in plots
+            if (self.folder / file).is_file() and (self.evaluation or file == LOSS_PLOT)
+        ]
 
     def published_config(self, name: str) -> PretrainConfig:
         """Return the config for the repository ``name``, without paths of the local machine.

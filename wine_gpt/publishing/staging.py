@@ -204,8 +204,7 @@ def _model_repo(staged: StagedFiles, publication: Publication, kept: Kept) -> St
     space = publication.space or kept.space
     repository = ModelRepository(name, publication.revision, space, staged.subset_models, optional, kept)
     card = model_card(run, repository, staged.samples)
-    plot_files = (file for _, file in run.possible_plots)
-    managed = (file for file in (*BASE_FILES, *plot_files) if file not in kept.files)
+    managed = (file for file in BASE_FILES if file not in kept.files)
     return publication.staged_model(name, folder, card, tuple(managed))
 
 
