@@ -137,6 +137,7 @@ def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: R
         *("Reproduce", "License", "Citation"),
     ]
     assert "| time | 3 s |" in card.text
+    assert "![Training loss over the optimizer steps](loss.png)" in card.text
     for absent in ("| epochs |", "tokens per second", "peak memory", "| validation |"):
         assert absent not in card.text
     for line in card.text.splitlines():

@@ -123,8 +123,10 @@ class RunRecord:
             (f"Loss by {field}", f"{EVALUATION}/{loss_by_field_plot(field)}")
             for field in self.config.data.prompt_fields[-1:]
         ]
+        is_validated = any(math.isfinite(epoch.loss) for epoch in self.metrics.training.epochs)
+        losses = "Training and validation loss" if is_validated else "Training loss"
         plots = [
-            ("Training and validation loss over the optimizer steps", LOSS_PLOT),
+            (f"{losses} over the optimizer steps", LOSS_PLOT),
             (f"Reliability diagram of the next-{self.units[:-1]} probabilities", f"{EVALUATION}/reliability.png"),
             ("Loss by position in the text", f"{EVALUATION}/loss_by_position.png"),
             *field_plot,
