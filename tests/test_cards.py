@@ -31,7 +31,7 @@ from wine_gpt.publishing.model_card import ModelRepository, model_card
 from wine_gpt.publishing.published_files import EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
 from wine_gpt.publishing.samples import Sample, example_prompt, sample_texts
-from wine_gpt.publishing.space_cards import space_card
+from wine_gpt.publishing.space_cards import explorer_card, space_card
 from wine_gpt.publishing.staging import SPACE
 from wine_gpt.publishing.subset_card import subset_card
 from wine_gpt.run_folder import loss_by_field_plot
@@ -381,10 +381,25 @@ def test_a_license_that_the_hub_does_not_list_has_name_and_link(run: RunRecord, 
     assert "[bread-1.0](https://bread.net/license)" in card.text
 
 
+def test_an_unknown_license_permits_nothing(run: RunRecord, tmp_path: Path) -> None:
+    own = own_run(run, tmp_path, OwnCorpus("unknown"))
+    nothing = "The license of the training texts is unknown, so nobody is permitted to reuse the weights."
+    cards = (
+        model_card(own, ModelRepository(NAME)),
+        space_card(own, SPACE / "README.md", DEMO, [NAME]),
+        explorer_card(own, DEMO, [NAME]),
+    )
+    for text in (*(card.text for card in cards), license_notice(own)):
+        assert nothing in text
+        assert "licensed under unknown" not in text
+    family = own_run(run, tmp_path / "family", OwnCorpus("bsd"))
+    assert "The weights are licensed under a BSD license.\n" in model_card(family, ModelRepository(NAME)).text
+
+
 @pytest.mark.parametrize(
     ("path", "own", "message"),
     [
-        ("a.csv", OwnCorpus(), "under which license may a model"),
+        ("a.csv", OwnCorpus(), "ask the texts' owner, or use --license unknown, which lets nobody reuse the model"),
         ("a.csv", OwnCorpus("Apache 2.0"), "did you mean apache-2.0?"),
         ("a.csv", OwnCorpus("MIT"), "did you mean mit?"),
         ("a.csv", OwnCorpus("my-own-terms"), "--license other --license_name NAME --license_link URL"),

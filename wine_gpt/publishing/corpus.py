@@ -111,7 +111,8 @@ def corpus_of(source: DataSource, own: OwnCorpus = NOTHING_SAID) -> Corpus:
     if not own.license:
         raise UserError(
             f"data.path {data.path}: under which license may a model trained on it be published? "
-            "--license mit, cc-by-4.0 …"
+            "--license mit, cc-by-4.0 …; ask the texts' owner, or use --license unknown, which lets nobody reuse the "
+            "model"
         )
     dataset = data.path if source.is_hub_dataset else None
     return Corpus(
