@@ -121,6 +121,17 @@ def test_names_of_columns_are_shown_as_they_are(run: RunRecord, tmp_path: Path) 
     assert "| texts | a\\*b | price\\|usd |" in conditioning_section(("a*b", "price|usd"), found).table
 
 
+def test_another_packages_words_may_have_capitals(run: RunRecord, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    cased = {**content, "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}}
+    (folder / "tokenizer.json").write_text(json.dumps(cased))
+    text = model_card(read_run(folder), ModelRepository(NAME)).text
+    assert "| tokenizer | word-level: a token is a word or a punctuation mark, capitals included |" in text
+    assert "with the capitals of the training texts" in text
+    assert "lower case" not in text
+
+
 def test_code_without_a_sample_begins_with_the_prefix(run: RunRecord) -> None:
     assert example_prompt([], run.template) == "wine review"
 

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from transformers import PreTrainedTokenizerFast
+
 from wine_gpt.config import FinetuneConfig, GenerationDefaults, PretrainConfig, ReviewsConfig, TrainingConfig
 from wine_gpt.config_io import parse_config, to_yaml
 from wine_gpt.data.report import DataReport
@@ -36,7 +38,7 @@ from wine_gpt.run_folder import (
 )
 from wine_gpt.tasks.classification.results import is_classifier
 from wine_gpt.tokenizer import load_tokenizer
-from wine_gpt.tokenizer.schemes import CHARACTERS, WORDS, kind_of, unit_of_kind
+from wine_gpt.tokenizer.schemes import kind_of, unit_of_kind
 from wine_gpt.training.record import RunMetrics, TrainingSummary
 
 # where the commands on the cards download to
@@ -97,14 +99,19 @@ class RunRecord:
         return DataSource(self.config.data, self.data_report)
 
     @cached_property
+    def _tokenizer(self) -> PreTrainedTokenizerFast:
+        return load_tokenizer(self.folder)
+
+    @property
     def tokenizer_kind(self) -> str | None:
         """The kind of the saved tokenizer, see :func:`wine_gpt.tokenizer.schemes.kind_of`."""
-        return kind_of(load_tokenizer(self.folder))
+        return kind_of(self._tokenizer)
 
     @property
     def lower_case(self) -> bool:
-        """Whether the model reads and writes lower case only."""
-        return self.tokenizer_kind in (WORDS, CHARACTERS)
+        """Whether the model reads and writes lower case only, which another package's words need not."""
+        normalizer = self._tokenizer.backend_tokenizer.normalizer
+        return normalizer is not None and normalizer.normalize_str("A") == "a"
 
     @property
     def units(self) -> str:
