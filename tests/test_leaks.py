@@ -183,7 +183,7 @@ def test_values_of_secret_variables_are_refused(tmp_path: Path, monkeypatch: pyt
     # neither a word nor a path is a secret
     monkeypatch.setenv("SHORT_TOKEN", "burgundy")
     monkeypatch.setenv("SSL_KEY", "/etc/ssl/private/key.pem")
-    monkeypatch.setenv("KEY_OF_SSH_KEY", r"C:\Users\x\keys\of_the_server")
+    monkeypatch.setenv("DEPLOY_KEY", r"C:\Users\x\keys\of_the_server")
     monkeypatch.setenv("SERVICE_TOKEN", "https://example.com/token")
     scan(tmp_path, "README.md", r"a burgundy, /etc/ssl/private/key.pem, C:\Users\x\keys\of_the_server")
     scan(tmp_path, "README.md", "https://example.com/token")

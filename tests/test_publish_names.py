@@ -46,7 +46,8 @@ def test_without_a_paid_plan_all_but_the_space_is_published(hub: HubServer, publ
         "paid plan",
         "publish again with the option space_sdk static",
         "with space_hardware zero-a10g",
-        f"WINE_GPT_MODEL={MODEL} python space/app.py",
+        # not in the publisher's working folder
+        f"WINE_GPT_MODEL={MODEL} python {EXPLORER.parent / 'app.py'}",
     ):
         assert part in line
     assert "to resume" not in line

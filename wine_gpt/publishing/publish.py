@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import shlex
 import shutil
 import tempfile
 from contextlib import suppress
@@ -14,6 +15,7 @@ from huggingface_hub import Collection, CommitOperationDelete, HfApi
 
 from wine_gpt.config import ZERO_GPU
 from wine_gpt.errors import UserError, one_line
+from wine_gpt.installation import bundled
 from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.access import Account
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
@@ -209,10 +211,16 @@ def _create_space(
                 "Space on a CPU, and all else is published. Free: publish again with the option space_sdk static, "
                 "which publishes the explorer; or, in a personal account older than 30 days, with space_hardware "
                 f"{ZERO_GPU}, two Spaces at most; or the demo on your own "
-                f"computer: WINE_GPT_MODEL={repositories[0].name} python space/app.py"
+                f"computer: WINE_GPT_MODEL={repositories[0].name} {_demo_command()}"
             )
         _log_states(api, space, repositories[:-1], others)
         raise HubError(f"{space.title}: {hub.describe_error(error)}") from error
+
+
+def _demo_command() -> str:
+    """Return the command that starts the demo, which an installed package has in its own folder."""
+    app = bundled("space") / "app.py"
+    return shlex.join(["python", str(app.relative_to(Path.cwd()) if app.is_relative_to(Path.cwd()) else app)])
 
 
 def _exists(api: HfApi, repo: StagedRepo) -> bool:
