@@ -147,6 +147,6 @@ def _command(run: RunRecord, classifier: ClassifierRecord, name: str, revision: 
     folder, metrics = download_folder(name), classifier.metrics
     script = f"{pretrain_script(run, f'{folder}/{CONFIG}')} --output_dir {base_folder(name)}"
     base = train_command(run, script, run.metrics.training, run.metrics.environment)
-    downloads = [download(name, revision, CONFIG, PUBLISHED_FINETUNE_CONFIG), base]
+    downloads = [download(name, revision, *run.config_files, PUBLISHED_FINETUNE_CONFIG), base]
     script = f"scripts/finetune.py {folder}/{PUBLISHED_FINETUNE_CONFIG}"
     return repeat_command(run, downloads, script, metrics.training, metrics.environment, ["evaluation"])

@@ -231,9 +231,8 @@ def _pretrain_command(run: RunRecord, name: str, revision: str) -> dict[str, str
         # the tested run is not published
         return {"install": "", "command": ""}
     script = pretrain_script(run, f"{download_folder(name)}/{CONFIG}")
-    return repeat_command(
-        run, [download(name, revision, CONFIG)], script, run.metrics.training, run.metrics.environment
-    )
+    downloads = [download(name, revision, *run.config_files)]
+    return repeat_command(run, downloads, script, run.metrics.training, run.metrics.environment)
 
 
 def pretrain_script(run: RunRecord, config: str) -> str:

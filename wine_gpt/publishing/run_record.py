@@ -147,21 +147,30 @@ class RunRecord:
     def published_config(self, name: str) -> PretrainConfig:
         """Return the config for the repository ``name``, without paths of the local machine.
 
+        A given tokenizer is read from the folder that the card's commands download it to, because a name on the Hub
+        has no branch.
+
         The precision is the one that the run used, because ``auto`` depends on the hardware. Trackers are left out,
         because a reader's installation may lack them.
         """
         config = self.config
         data = dataclasses.replace(config.data, path=self.data_source.published_path)
-        tokenizer = dataclasses.replace(config.tokenizer, path=config.tokenizer.path and name)
+        short_name = name.rpartition("/")[2]
+        tokenizer_path = f"{DOWNLOADS}/{short_name}" if config.tokenizer.path else None
         return dataclasses.replace(
             config,
             data=data,
-            tokenizer=tokenizer,
+            tokenizer=dataclasses.replace(config.tokenizer, path=tokenizer_path),
             training=_published_training(config.training, self.metrics.training),
-            output_dir=f"runs/{name.rpartition('/')[2]}",
+            output_dir=f"runs/{short_name}",
             resume=None,
             overwrite=False,
         )
+
+    @property
+    def config_files(self) -> tuple[str, ...]:
+        """The files of the repository that training again reads: the config, and a tokenizer that was given."""
+        return (CONFIG, *(TOKENIZER_FILES if self.config.tokenizer.path else ()))
 
     def config_yaml(self, name: str) -> str:
         """Return :meth:`published_config` as YAML."""
