@@ -187,8 +187,8 @@ def test_values_of_secret_variables_are_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("SERVICE_TOKEN", "https://example.com/token")
     scan(tmp_path, "README.md", r"a burgundy, /etc/ssl/private/key.pem, C:\Users\x\keys\of_the_server")
     scan(tmp_path, "README.md", "https://example.com/token")
+    with pytest.raises(UserError, match="contains the value of the environment variable WANDB_API_KEY; nothing was"):
+        scan(tmp_path, "config.yaml", f"key: {'0af1' * 10}")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalr/XUtnFEMI/K7MDENG+")
     with pytest.raises(UserError, match="the value of the environment variable AWS_SECRET_ACCESS_KEY"):
         scan(tmp_path, "app.py", "key = 'wJalr/XUtnFEMI/K7MDENG+'")
-    with pytest.raises(UserError, match="contains the value of the environment variable WANDB_API_KEY; nothing was"):
-        scan(tmp_path, "config.yaml", f"key: {'0af1' * 10}")
