@@ -567,6 +567,17 @@ def test_spans_in_common_are_compared(generated: float, held_out: float, compari
     assert compare_spans(math.nan, held_out) == ""
 
 
+def test_a_model_of_characters_is_compared_by_bits_per_character(
+    run: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunRecord, "tokenizer_kind", "characters")
+    text = " ".join(model_card(run, ModelRepository(NAME)).text.split())
+    assert (
+        "Perplexity is its exponential. A word's loss is the sum of its characters' losses. The model needs "
+        "1.100 bits per character, a figure that also compares models with other tokenizers."
+    ) in text
+
+
 def test_an_evaluation_without_texts_has_no_section(run: RunRecord, tmp_path: Path) -> None:
     assert run.evaluation is not None
     report = dataclasses.replace(run.evaluation, copying={}, diversity={}, conditioning=None)

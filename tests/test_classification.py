@@ -368,6 +368,7 @@ def test_publish_uploads_the_classifier_with_a_card_of_its_own(
     assert figures == {"accuracy": round(variety.test.accuracy, 4), "f1": round(variety.test.macro_f1, 4)}
     assert f"| this classifier | {variety.test.accuracy:.1%} |" in card.text
     assert "Left out: 1 rarer value, with 1 text in all." in card.text
+    assert "Pass the running text, the column `description`, without a header." in card.text
     assert "cuts texts of more than 31 words and punctuation marks." in card.text
     # the corpus is the publisher's own
     assert 'print(find(["..."], truncation=True))' in card.text

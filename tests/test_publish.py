@@ -233,7 +233,7 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
     index = NgramFilter.load(file)
     assert len(index.longest_span(words)) == 12
     assert not index.longest_span(words[::-1])
-    assert "`training_ngrams.safetensors` lets the demo mark copied spans" in files["README.md"]
+    assert "`training_ngrams.safetensors` lets wine_gpt's demo mark copied spans" in files["README.md"]
     # what an earlier version has published is removed
     publisher.run(run, "--repo", MODEL, *mit, "--no-index").succeeded()
     assert "training_ngrams.safetensors" not in hub.repository(MODEL).files()

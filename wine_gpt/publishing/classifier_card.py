@@ -12,7 +12,7 @@ from wine_gpt.config_io import to_yaml
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, path_parts, read_json, read_record
 from wine_gpt.finetuning.results import BaseReference
-from wine_gpt.markdown import escape, table
+from wine_gpt.markdown import code, escape, table
 from wine_gpt.publishing.card_parts import (
     counted,
     download,
@@ -112,7 +112,7 @@ def classifier_card(run: RunRecord, classifier: ClassifierRecord, name: str, rev
         "classifier.md",
         **shared_values(run, name, revision, ()),
         label=label,
-        text_field=escape(run.template.text_field),
+        text_field=code(run.template.text_field),
         classes=f"{len(metrics.classes):,}",
         labels=_labels(metrics),
         evaluation=to_markdown(metrics),

@@ -90,9 +90,9 @@ def _ceiling(metrics: SubsetMetrics) -> str:
     field, value = escape(metrics.field), escape(metrics.value)
     return (
         f"Of the training texts, {comparison.train_fraction:.1%} have the {field} {value}. A model that knows the "
-        f"{field} from the start saves the loss of predicting it. If the base predicts perfectly, this changes the "
-        f"perplexity of whole texts by {comparison.ceiling:+.1%}, and this model reaches "
-        f"{comparison.ceiling_reached:.0%} of that."
+        f"{field} from the start saves the loss of predicting it. If the base gives the value exactly its frequency "
+        f"as probability, this changes the perplexity of whole texts by {comparison.ceiling:+.1%}, and this model "
+        f"reaches {comparison.ceiling_reached:.0%} of that."
     )
 
 
