@@ -203,6 +203,14 @@ def test_a_run_of_version_0_1_0_is_published_with_the_settings_of_this_version(
     shutil.rmtree(work / "run" / "publish")
 
 
+def test_a_tilde_is_the_home_folder(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in ``--adapters=~/varieties``, where not every shell expands it, and in Python."""
+    monkeypatch.setenv("HOME", str(work))
+    main(["~/run", "--repo", MODEL, "--adapters=~/varieties", "--dry_run"])
+    assert (work / "run" / "publish" / "models" / PINOT).is_dir()
+    shutil.rmtree(work / "run" / "publish")
+
+
 def test_a_dry_run_replaces_an_earlier_one(publisher: Publisher, work: Path) -> None:
     publisher.run(*everything(work), "--dry_run").succeeded()
     publisher.run(work / "run", "--repo", "org/another", "--dry_run").succeeded()

@@ -20,7 +20,7 @@ from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.access import Account
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
 from wine_gpt.publishing.kept import NOTHING_KEPT, OPTION_OF_PATTERN, Kept, find_kept
-from wine_gpt.publishing.publication import Publication, require_names
+from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.published_files import CARD
 from wine_gpt.publishing.staging import (
     STAGED_FOLDERS,
@@ -89,7 +89,6 @@ def publish(publication: Publication) -> PublishResult:
         HubError: if the Hub can't be reached or refuses a request. The state of each repository is logged, and calling
             again publishes the rest.
     """
-    require_names(publication)
     # before the samples and the ONNX file are made, which takes long
     api, account = access.connect()
     publication = _choose_sdk(publication, api, account)

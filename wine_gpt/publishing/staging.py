@@ -39,7 +39,7 @@ from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.model_card import OPTIONAL_FILES, ModelRepository, model_card
 from wine_gpt.publishing.notebook import model_notebook
-from wine_gpt.publishing.publication import Publication, require_id, require_names
+from wine_gpt.publishing.publication import Publication, require_id
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
     BASE_FILES,
@@ -114,7 +114,6 @@ def stage(publication: Publication, folder: Path) -> StagedFiles:
     Raises:
         UserError: if the run, the fine-tuned models, the demo or a name is wrong.
     """
-    require_names(publication)
     require_no_embeddings(publication.run)
     if holds_classifier(publication.run):
         return _stage_classifier(publication, folder)
