@@ -146,7 +146,7 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
 
 def _log_left_out(staged: StagedFiles, kept: Kept = NOTHING_KEPT) -> tuple[str, ...]:
     """Log and return a line for each thing that is left out, but not for a file that stays on the Hub."""
-    lines = tuple(line for line in staged.left_out if not line.startswith(kept.files))
+    lines = tuple(left_out.reason for left_out in staged.left_out if left_out.file not in kept.files)
     for line in lines:
         logger.info(line)
     return lines

@@ -80,6 +80,14 @@ SHARED_MODULES = tuple(
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What is not published: one line that says why, and which file of the model's repository, if it is one."""
+
+    reason: str
+    file: str | None = None
+
+
+@dataclass(frozen=True)
 class StagedFiles:
     """All files to publish except the cards, which also describe what an earlier publish left on the Hub.
 
@@ -90,7 +98,7 @@ class StagedFiles:
         samples: of the model.
         subset_models: the fine-tuned models to publish.
         subset_samples: of each fine-tuned model.
-        left_out: a line for each fine-tuned model, file, link or section that is left out.
+        left_out: each fine-tuned model, file, link or section that is left out.
         classifier: what is published in place of the run's model, which is its base; None for a run.
     """
 
@@ -100,7 +108,7 @@ class StagedFiles:
     samples: Sequence[Sample]
     subset_models: Sequence[SubsetModel]
     subset_samples: Sequence[Sequence[Sample]]
-    left_out: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
     classifier: ClassifierRecord | None = None
 
 
@@ -126,7 +134,7 @@ def stage(publication: Publication, folder: Path) -> StagedFiles:
     for subset_model in subset_models:
         require_id("--adapters", subset_model.repository)
     model_folder = _new_folder(folder, "model", publication.repo)
-    left_out = [*not_better, *_left_out_of_card(run)]
+    left_out = [LeftOut(line) for line in (*not_better, *_left_out_of_card(run))]
     left_out += _stage_index(publication, run, model_folder / NGRAM_INDEX)
     _stage_model(publication, run, model_folder, example_prompt(samples, run.template))
     subset_samples = [_stage_subset(publication, run, subset_model, folder) for subset_model in subset_models]
@@ -279,8 +287,8 @@ def _kept_epochs(run: Path) -> tuple[str, ...]:
     return tuple(epoch_files(run))
 
 
-def _stage_index(publication: Publication, run: RunRecord, file: Path) -> list[str]:
-    """Write the index of training spans if it is wanted, or return a line that says why it is left out.
+def _stage_index(publication: Publication, run: RunRecord, file: Path) -> list[LeftOut]:
+    """Write the index of training spans if it is wanted, or return why it is left out.
 
     Raises:
         UserError: if the option asks for the index, and it can't be made.
@@ -288,13 +296,13 @@ def _stage_index(publication: Publication, run: RunRecord, file: Path) -> list[s
     wanted = run.corpus.is_public if publication.index is None else publication.index
     if not wanted:
         reason = "whoever knows 12 words in a row could check that they were trained on; the option index adds it"
-        return [f"{NGRAM_INDEX} is left out: {reason}"]
+        return [LeftOut(f"{NGRAM_INDEX} is left out: {reason}", NGRAM_INDEX)]
     try:
         write_index(run, file)
     except UserError as error:
         if publication.index:
             raise UserError(f"--index: {error}") from error
-        return [f"{NGRAM_INDEX} is left out: {error}"]
+        return [LeftOut(f"{NGRAM_INDEX} is left out: {error}", NGRAM_INDEX)]
     return []
 
 
