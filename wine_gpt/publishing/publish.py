@@ -20,6 +20,7 @@ from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.access import Account
 from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
 from wine_gpt.publishing.kept import NOTHING_KEPT, OPTION_OF_PATTERN, Kept, find_kept
+from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.published_files import CARD
 from wine_gpt.publishing.staging import (
@@ -93,8 +94,7 @@ def publish(publication: Publication) -> PublishResult:
     api, account = access.connect()
     publication = _choose_sdk(publication, api, account)
     with tempfile.TemporaryDirectory() as folder:
-        staged = stage(publication, Path(folder))
-        repositories = write_cards(staged)
+        staged, repositories = _stage_all(publication, Path(folder))
         remotes = _require_access(publication, repositories, api, account)
         # publishing adds no options' files to a classifier's repository
         kept = NOTHING_KEPT if staged.classifier else _find_kept(api, publication, repositories, remotes)
@@ -125,8 +125,7 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
         UserError: if the run, a name or a card is wrong, or ``folder`` can't be written to.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        staged_files = stage(publication, Path(temporary))
-        repositories = write_cards(staged_files)
+        staged_files, repositories = _stage_all(publication, Path(temporary))
         _log_left_out(staged_files)
         try:
             for kind in STAGED_FOLDERS:
@@ -142,6 +141,14 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
     logger.info(f"\n{staged[0].name}/{CARD}:\n\n{staged[0].card}")
     logger.info(f"nothing was uploaded: all files are in {folder}, with a {CARD} in each repository")
     return staged
+
+
+def _stage_all(publication: Publication, folder: Path) -> tuple[StagedFiles, list[StagedRepo]]:
+    """Write all files and cards, and search each file for what must not be published."""
+    staged = stage(publication, folder)
+    repositories = write_cards(staged)
+    require_no_leak(repositories, publication.run, staged.run.data_source)
+    return staged, repositories
 
 
 def _log_left_out(staged: StagedFiles, kept: Kept = NOTHING_KEPT) -> tuple[str, ...]:

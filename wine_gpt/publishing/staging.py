@@ -170,7 +170,7 @@ def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool
         The repositories in the order in which to publish them, model first.
 
     Raises:
-        UserError: if a card is wrong, or a file has a token or a local path.
+        UserError: if a card is wrong, or has a token or a local path.
     """
     publication = staged.publication if with_space else dataclasses.replace(staged.publication, space=None)
     repositories = [_model_repo(staged, publication, kept)]
@@ -182,7 +182,7 @@ def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool
     for repo in repositories:
         repo.card.save(repo.folder / CARD)
         check(repo.card, repo.title)
-    require_no_leak(repositories, publication.run, staged.run.data_source)
+    require_no_leak(repositories, publication.run, staged.run.data_source, [CARD])
     return repositories
 
 
