@@ -1,6 +1,6 @@
 """Check, before anything is created, that a token may write to the repositories to publish."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
@@ -15,6 +15,7 @@ from wine_gpt.publishing.hub import (
     HubError,
     RemoteState,
     StagedRepo,
+    StagedRepos,
     describe_error,
     fetch_state,
     status_of,
@@ -140,23 +141,25 @@ def require_access(api: HfApi, account: Account, repo: StagedRepo, names: Sequen
 
 
 def require_visibility(
-    api: HfApi, repositories: Sequence[StagedRepo], remotes: Sequence[RemoteState], private: bool
+    api: HfApi, repositories: StagedRepos, remotes: Mapping[str, RemoteState], private: bool
 ) -> None:
-    """Check that nothing becomes public by mistake.
+    """Check that nothing becomes public by mistake; ``remotes`` has the state of each repository by its title.
 
     Raises:
-        UserError: if ``private`` is asked for and a repository is public, or it is not asked for and the model, the
-            first of the repositories, is private while another one would be created.
+        UserError: if ``private`` is asked for and a repository is public, or it is not asked for and the model is
+            private while another repository would be created.
     """
-    for repo, remote in zip(repositories, remotes, strict=True):
+    model = repositories.model
+    for repo in repositories:
+        remote = remotes[repo.title]
         if private and remote.exists and not remote.private:
             raise UserError(
                 f"{repo.title} is public, and --private makes only new repositories private: "
                 f"make it private at {repo.url(api)}/settings, or omit --private"
             )
-        if not private and not remote.exists and remotes[0].private:
+        if not private and not remote.exists and remotes[model.title].private:
             # the Hub does not say whether the account's new repositories are private
-            raise UserError(f"{repositories[0].title} is private, but {repo.title} may become public: add --private")
+            raise UserError(f"{model.title} is private, but {repo.title} may become public: add --private")
 
 
 def require_collection_access(account: Account, title: str, owner: str) -> None:

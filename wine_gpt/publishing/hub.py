@@ -100,6 +100,25 @@ class StagedRepo:
 
 
 @dataclass(frozen=True)
+class StagedRepos:
+    """The repositories of one publish; iterating over them gives the order in which they are published.
+
+    Attributes:
+        model: the model's.
+        subset_models: those of the models that were fine-tuned from it.
+        spaces: the demo's; of both kinds if the kind is not chosen yet, and none without a demo.
+    """
+
+    model: StagedRepo
+    subset_models: tuple[StagedRepo, ...] = ()
+    spaces: tuple[StagedRepo, ...] = ()
+
+    def __iter__(self) -> Iterator[StagedRepo]:
+        """Yield the model's repository first, because the others name it."""
+        return iter((self.model, *self.subset_models, *self.spaces))
+
+
+@dataclass(frozen=True)
 class RemoteState:
     """A repository on the Hub; ``head`` is the branch's commit id, None if the repository or branch does not exist."""
 

@@ -5,6 +5,7 @@ import logging
 import shlex
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,7 +19,7 @@ from wine_gpt.errors import UserError, one_line
 from wine_gpt.installation import bundled
 from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.access import Account
-from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
+from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo, StagedRepos
 from wine_gpt.publishing.kept import NOTHING_KEPT, OPTION_OF_PATTERN, Kept, find_kept
 from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.publication import Publication
@@ -31,6 +32,9 @@ from wine_gpt.publishing.staging import (
 )
 
 logger = logging.getLogger(__name__)
+
+# the state of each repository on the Hub, by its title
+Remotes = dict[str, RemoteState]
 
 PAYMENT_REQUIRED = 402
 
@@ -108,8 +112,8 @@ def publish(publication: Publication) -> PublishResult:
             repositories = write_cards(staged, kept, with_space=False)
         published = _push_all(api, repositories, remotes, publication.private)
         collection = _collect(api, publication, repositories) if publication.collection else None
-        if published[0].private:
-            _warn_of_private_model(api, repositories)
+        for space in repositories.spaces if published[0].private else ():
+            _warn_of_private_model(api, repositories.model, space)
     return PublishResult(tuple(published), left_out, collection, space_refused)
 
 
@@ -143,7 +147,7 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
     return staged
 
 
-def _stage_all(publication: Publication, folder: Path) -> tuple[StagedFiles, list[StagedRepo]]:
+def _stage_all(publication: Publication, folder: Path) -> tuple[StagedFiles, StagedRepos]:
     """Write all files and cards, and search each file for what must not be published."""
     staged = stage(publication, folder)
     repositories = write_cards(staged)
@@ -176,51 +180,49 @@ def _choose_sdk(publication: Publication, api: HfApi, account: Account) -> Publi
     return dataclasses.replace(publication, space_sdk=sdk)
 
 
-def _require_access(
-    publication: Publication, repositories: list[StagedRepo], api: HfApi, account: Account
-) -> list[RemoteState]:
+def _require_access(publication: Publication, repositories: StagedRepos, api: HfApi, account: Account) -> Remotes:
     """Check all permissions and names, and return the state of each repository."""
     names = [repo.name for repo in repositories]
-    remotes = [access.require_access(api, account, repo, names) for repo in repositories]
+    remotes = {repo.title: access.require_access(api, account, repo, names) for repo in repositories}
     access.require_visibility(api, repositories, remotes, publication.private)
     if publication.collection is not None:
-        access.require_collection_access(account, publication.collection, names[0].split("/")[0])
+        access.require_collection_access(account, publication.collection, publication.repo.split("/")[0])
     return remotes
 
 
-def _find_kept(
-    api: HfApi, publication: Publication, repositories: list[StagedRepo], remotes: list[RemoteState]
-) -> Kept:
+def _find_kept(api: HfApi, publication: Publication, repositories: StagedRepos, remotes: Remotes) -> Kept:
     names = [repo.name for repo in repositories]
     unwanted = [file for file, option in OPTION_OF_PATTERN.items() if getattr(publication, option) is False]
-    return find_kept(api, repositories[0], remotes[0], names, unwanted, publication.space is None)
+    model = repositories.model
+    return find_kept(api, model, remotes[model.title], names, unwanted, publication.space is None)
 
 
 def _create_space(
-    api: HfApi, repositories: list[StagedRepo], remotes: list[RemoteState], private: bool
-) -> tuple[list[RemoteState], str | None]:
+    api: HfApi, repositories: StagedRepos, remotes: Remotes, private: bool
+) -> tuple[Remotes, str | None]:
     """Create the demo's Space, if it does not exist, before the model's card can link it.
 
     Returns:
-        the states of the repositories to publish; and one line if the Hub asks for a paid plan, so that the Space, the
-        last of the repositories, is not published.
+        the states of the repositories; and one line if the Hub asks for a paid plan, so that no Space is published.
     """
-    space, others, remote = repositories[-1], remotes[:-1], remotes[-1]
-    if space.kind != "space" or remote.head:
-        return remotes, None
-    try:
-        return [*others, hub.create(api, space, remote, private)], None
-    except HUB_ERRORS as error:
-        if hub.status_of(error) == PAYMENT_REQUIRED and not _exists(api, space):
-            return others, (
-                f"{space.title} was not created: {hub.describe_error(error)}; the Hub wants a paid plan for a Gradio "
-                "Space on a CPU, and all else is published. Free: publish again with the option space_sdk static, "
-                "which publishes the explorer; or, in a personal account older than 30 days, with space_hardware "
-                f"{ZERO_GPU}, two Spaces at most; or the demo on your own "
-                f"computer: WINE_GPT_MODEL={repositories[0].name} {_demo_command()}"
-            )
-        _log_states(api, space, repositories[:-1], others)
-        raise HubError(f"{space.title}: {hub.describe_error(error)}") from error
+    model = repositories.model
+    for space in repositories.spaces:
+        if remotes[space.title].head:
+            continue
+        try:
+            remotes = {**remotes, space.title: hub.create(api, space, remotes[space.title], private)}
+        except HUB_ERRORS as error:
+            if hub.status_of(error) == PAYMENT_REQUIRED and not _exists(api, space):
+                return remotes, (
+                    f"{space.title} was not created: {hub.describe_error(error)}; the Hub wants a paid plan for a "
+                    "Gradio Space on a CPU, and all else is published. Free: publish again with the option space_sdk "
+                    "static, which publishes the explorer; or, in a personal account older than 30 days, with "
+                    f"space_hardware {ZERO_GPU}, two Spaces at most; or the demo on your own computer: "
+                    f"WINE_GPT_MODEL={model.name} {_demo_command()}"
+                )
+            _log_states(api, space, (model, *repositories.subset_models), remotes)
+            raise HubError(f"{space.title}: {hub.describe_error(error)}") from error
+    return remotes, None
 
 
 def _demo_command() -> str:
@@ -236,11 +238,8 @@ def _exists(api: HfApi, repo: StagedRepo) -> bool:
     return False
 
 
-def _warn_of_private_model(api: HfApi, repositories: list[StagedRepo]) -> None:
+def _warn_of_private_model(api: HfApi, model: StagedRepo, space: StagedRepo) -> None:
     """Warn that the Space can't load a private model: a Gradio Space needs a secret, the explorer can't at all."""
-    model, space = repositories[0], repositories[-1]
-    if space.kind != "space":
-        return
     if space.space_sdk == "static":
         logger.warning(
             f"{space.title} can't load {model.name}, which is private: the explorer reads public models only"
@@ -255,17 +254,14 @@ def _warn_of_private_model(api: HfApi, repositories: list[StagedRepo]) -> None:
     )
 
 
-def _push_all(
-    api: HfApi, repositories: list[StagedRepo], remotes: list[RemoteState], private: bool
-) -> list[PublishedRepo]:
+def _push_all(api: HfApi, repositories: StagedRepos, remotes: Remotes, private: bool) -> list[PublishedRepo]:
     """Publish the repositories in order; after a failure, log the state of the failed and all later ones."""
     published: list[PublishedRepo] = []
-    for repo, remote in zip(repositories, remotes, strict=True):
+    for repo in repositories:
         try:
-            published.append(_push(api, repo, remote, private))
+            published.append(_push(api, repo, remotes[repo.title], private))
         except (HubError, *HUB_ERRORS) as error:
-            done = len(published) + 1
-            _log_states(api, repo, repositories[done:], remotes[done:])
+            _log_states(api, repo, [*repositories][len(published) + 1 :], remotes)
             if isinstance(error, HubError):
                 raise
             raise HubError(f"{repo.title}: {hub.describe_error(error)}") from error
@@ -291,10 +287,10 @@ def _push(api: HfApi, repo: StagedRepo, remote: RemoteState, private: bool) -> P
     return result(outcome, commit=done.commit, pull_request=done.pull_request)
 
 
-def _log_states(api: HfApi, failed: StagedRepo, others: list[StagedRepo], remotes: list[RemoteState]) -> None:
+def _log_states(api: HfApi, failed: StagedRepo, others: Sequence[StagedRepo], remotes: Remotes) -> None:
     logger.info(f"{failed.title}: {_describe_state(api, failed)}")
-    for other, before in zip(others, remotes, strict=True):
-        logger.info(f"{other.title}: not tried, {before}")
+    for other in others:
+        logger.info(f"{other.title}: not tried, {remotes[other.title]}")
 
 
 def _describe_state(api: HfApi, repo: StagedRepo) -> str:
@@ -305,7 +301,7 @@ def _describe_state(api: HfApi, repo: StagedRepo) -> str:
         return f"probably not published; its state could not be read: {hub.describe_error(error)}"
 
 
-def _collect(api: HfApi, publication: Publication, repositories: list[StagedRepo]) -> str:
+def _collect(api: HfApi, publication: Publication, repositories: StagedRepos) -> str:
     """Add the repositories to their owner's collection, which is created if needed, and return its address."""
     title = str(publication.collection)
     owner = publication.repo.split("/")[0]

@@ -34,7 +34,7 @@ from wine_gpt.publishing.classifier_card import (
     read_classifier,
 )
 from wine_gpt.publishing.explorer import ExplorerSettings, epoch_files, page_files
-from wine_gpt.publishing.hub import MAIN, StagedRepo
+from wine_gpt.publishing.hub import MAIN, StagedRepo, StagedRepos
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.model_card import OPTIONAL_FILES, ModelRepository, model_card
@@ -158,7 +158,7 @@ def _stage_classifier(publication: Publication, folder: Path) -> StagedFiles:
     return StagedFiles(publication, folder, run, (), (), (), (), classifier)
 
 
-def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool = True) -> list[StagedRepo]:
+def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool = True) -> StagedRepos:
     """Write the card of each staged repository, or replace it.
 
     Args:
@@ -166,19 +166,17 @@ def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool
         kept: what an earlier publish has uploaded and this one keeps; the cards describe it too.
         with_space: whether to publish the demo; if not, no card links it.
 
-    Returns:
-        The repositories in the order in which to publish them, model first.
-
     Raises:
         UserError: if a card is wrong, or has a token or a local path.
     """
     publication = staged.publication if with_space else dataclasses.replace(staged.publication, space=None)
-    repositories = [_model_repo(staged, publication, kept)]
+    subset_models = []
     for subset_model, samples in zip(staged.subset_models, staged.subset_samples, strict=True):
         card = subset_card(staged.run, subset_model, publication.repo, publication.revision, samples)
         folder = _folder(staged.folder, "model", subset_model.repository)
-        repositories.append(publication.staged_model(subset_model.repository, folder, card, FINETUNED_FILES))
-    repositories += _space_repos(staged, publication, kept)
+        subset_models.append(publication.staged_model(subset_model.repository, folder, card, FINETUNED_FILES))
+    model, spaces = _model_repo(staged, publication, kept), _space_repos(staged, publication, kept)
+    repositories = StagedRepos(model, tuple(subset_models), tuple(spaces))
     for repo in repositories:
         repo.card.save(repo.folder / CARD)
         check(repo.card, repo.title)
