@@ -93,6 +93,7 @@ def publish(publication: Publication) -> PublishResult:
         UserError: if the run, a name, a card or a permission is wrong; the Hub is unchanged.
         HubError: if the Hub can't be reached or refuses a request. The state of each repository is logged, and calling
             again publishes the rest.
+        RemoteMovedError: if somebody else has committed meanwhile, whose change calling again would replace.
     """
     # before the samples and the ONNX file are made, which takes long
     api, account = access.connect()
