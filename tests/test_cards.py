@@ -31,7 +31,7 @@ from wine_gpt.publishing.model_card import ModelRepository, model_card
 from wine_gpt.publishing.published_files import EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
 from wine_gpt.publishing.samples import Sample, example_prompt, sample_texts
-from wine_gpt.publishing.space_cards import space_card
+from wine_gpt.publishing.space_cards import explorer_card, space_card
 from wine_gpt.publishing.staging import SPACE
 from wine_gpt.publishing.subset_card import subset_card
 from wine_gpt.run_folder import loss_by_field_plot
@@ -121,6 +121,17 @@ def test_names_of_columns_are_shown_as_they_are(run: RunRecord, tmp_path: Path) 
     assert "| texts | a\\*b | price\\|usd |" in conditioning_section(("a*b", "price|usd"), found).table
 
 
+def test_another_packages_words_may_have_capitals(run: RunRecord, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    cased = {**content, "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}}
+    (folder / "tokenizer.json").write_text(json.dumps(cased))
+    text = model_card(read_run(folder), ModelRepository(NAME)).text
+    assert "| tokenizer | word-level: a token is a word or a punctuation mark, capitals included |" in text
+    assert "with the capitals of the training texts" in text
+    assert "lower case" not in text
+
+
 def test_code_without_a_sample_begins_with_the_prefix(run: RunRecord) -> None:
     assert example_prompt([], run.template) == "wine review"
 
@@ -137,6 +148,7 @@ def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: R
         *("Reproduce", "License", "Citation"),
     ]
     assert "| time | 3 s |" in card.text
+    assert "![Training loss over the optimizer steps](loss.png)" in card.text
     for absent in ("| epochs |", "tokens per second", "peak memory", "| validation |"):
         assert absent not in card.text
     for line in card.text.splitlines():
@@ -198,23 +210,34 @@ def test_the_card_shows_energy_if_it_was_measured(run: RunRecord, tmp_path: Path
     assert "co2_eq_emissions" not in model_card(run, ModelRepository(NAME)).data.to_dict()
 
 
-def test_the_card_says_what_a_model_was_distilled_from(run: RunRecord, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("synthetic", "teacher_weight", "texts"),
+    [
+        (7113, 0.0, "on 7,113 synthetic texts that they wrote, beside the training texts."),
+        (7113, 0.5, "on 7,113 synthetic texts that they wrote and the training texts."),
+        (0, 0.5, "mean prediction of each word, on the training texts."),
+    ],
+)
+def test_the_card_says_what_a_model_was_distilled_from(
+    run: RunRecord, tmp_path: Path, synthetic: int, teacher_weight: float, texts: str
+) -> None:
     distillation = {
         "members": [{"name": f"seed_{seed}", "validation": 3.0, "test": seed / 10} for seed in (31, 30)],
         "ensemble": {"name": "ensemble", "validation": 2.9, "test": 2.951},
-        "synthetic_reviews": 7113,
+        "synthetic_reviews": synthetic,
         "settings": {
             "members": 2,
             "member_epochs": 16,
             "synthetic_ratio": 1.0,
             "synthetic_sets": 1,
-            "teacher_weight": 0.0,
+            "teacher_weight": teacher_weight,
         },
     }
     card = str(
         model_card(with_metrics(run, tmp_path, {**METRICS, "distillation": distillation}), ModelRepository(NAME))
     )
     assert "It was distilled from 2 models of its size, trained for 16 epochs with other seeds" in card
+    assert texts in card
     assert "have 3.000 to 3.100 nats per word each, and 2.951 together" in card
     assert "scripts/distill.py downloads/wine-gpt/config.yaml --distillation.members 2 " in card
 
@@ -380,10 +403,25 @@ def test_a_license_that_the_hub_does_not_list_has_name_and_link(run: RunRecord, 
     assert "[bread-1.0](https://bread.net/license)" in card.text
 
 
+def test_an_unknown_license_permits_nothing(run: RunRecord, tmp_path: Path) -> None:
+    own = own_run(run, tmp_path, OwnCorpus("unknown"))
+    nothing = "The license of the training texts is unknown, so nobody is permitted to reuse the weights."
+    cards = (
+        model_card(own, ModelRepository(NAME)),
+        space_card(own, SPACE / "README.md", DEMO, [NAME]),
+        explorer_card(own, DEMO, [NAME]),
+    )
+    for text in (*(card.text for card in cards), license_notice(own)):
+        assert nothing in text
+        assert "licensed under unknown" not in text
+    family = own_run(run, tmp_path / "family", OwnCorpus("bsd"))
+    assert "The weights are licensed under a BSD license.\n" in model_card(family, ModelRepository(NAME)).text
+
+
 @pytest.mark.parametrize(
     ("path", "own", "message"),
     [
-        ("a.csv", OwnCorpus(), "under which license may a model"),
+        ("a.csv", OwnCorpus(), "ask the texts' owner, or use --license unknown, which lets nobody reuse the model"),
         ("a.csv", OwnCorpus("Apache 2.0"), "did you mean apache-2.0?"),
         ("a.csv", OwnCorpus("MIT"), "did you mean mit?"),
         ("a.csv", OwnCorpus("my-own-terms"), "--license other --license_name NAME --license_link URL"),
@@ -461,6 +499,20 @@ def test_a_dataset_of_the_hub_is_published_as_one_beside_a_folder_of_its_name(
     assert "--data.path FILE" not in str(card)
 
 
+@pytest.mark.parametrize(("file", "corpus"), [("breads.csv", "breads.csv"), ("winemag-data.csv", "Wine Reviews")])
+def test_a_run_moved_from_windows_is_published_without_its_folders(
+    run: RunRecord, tmp_path: Path, file: str, corpus: str
+) -> None:
+    path = rf"C:\Users\bob\{file}"
+    folder = finish(run.folder, tmp_path / "run", path=path)
+    report = json.loads((folder / "data_report.json").read_text())
+    (folder / "data_report.json").write_text(json.dumps({**report, "source": path, "from_hub": False}))
+    found = read_run(folder, OwnCorpus("cc-by-nc-sa-4.0"))
+    assert found.published_config(NAME).data.path == file
+    assert found.corpus.name == corpus
+    assert "bob" not in str(model_card(found, ModelRepository(NAME))) + license_notice(found)
+
+
 def test_kaggles_reviews_are_recognized_by_their_texts(tmp_path: Path) -> None:
     known = (
         "The palate isn't overly expressive, offering unripened apple, citrus and dried sage alongside brisk acidity."
@@ -513,6 +565,17 @@ def test_a_field_is_followed_if_it_is_recognized_significantly_more_often_than_g
 def test_spans_in_common_are_compared(generated: float, held_out: float, comparison: str) -> None:
     assert f"training texts are {comparison} those of held-out texts" in compare_spans(generated, held_out)
     assert compare_spans(math.nan, held_out) == ""
+
+
+def test_a_model_of_characters_is_compared_by_bits_per_character(
+    run: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunRecord, "tokenizer_kind", "characters")
+    text = " ".join(model_card(run, ModelRepository(NAME)).text.split())
+    assert (
+        "Perplexity is its exponential. A word's loss is the sum of its characters' losses. The model needs "
+        "1.100 bits per character, a figure that also compares models with other tokenizers."
+    ) in text
 
 
 def test_an_evaluation_without_texts_has_no_section(run: RunRecord, tmp_path: Path) -> None:
@@ -602,6 +665,14 @@ def test_the_commands_install_what_the_data_and_the_script_need(
         assert f"after `{adapter}`" in subset_card(found, subset_models[-1], NAME, "main").text
 
 
+def test_a_run_is_repeated_with_the_tokenizer_that_it_was_given(run: RunRecord) -> None:
+    tokenizer = dataclasses.replace(run.config.tokenizer, path="/home/somebody/words")
+    given = dataclasses.replace(run, config=dataclasses.replace(run.config, tokenizer=tokenizer))
+    files = "config.yaml tokenizer.json tokenizer_config.json --revision v2 --local-dir downloads/wine-gpt"
+    assert f"hf download org/wine-gpt {files}\n" in model_card(given, ModelRepository(NAME, "v2")).text
+    assert given.published_config(NAME).tokenizer.path == "downloads/wine-gpt"
+
+
 def test_a_run_is_repeated_without_its_trackers(run: RunRecord) -> None:
     training = dataclasses.replace(run.config.training, trackers="wandb")
     tracked = dataclasses.replace(run, config=dataclasses.replace(run.config, training=training))
@@ -628,6 +699,18 @@ def test_an_earlier_fine_tuned_model_has_no_ceiling(run: RunRecord, subset_model
     card = subset_card(run, model, NAME, "main")
     assert "from the start" not in card.text
     assert "unknown word in place" not in card.text
+
+
+def test_a_field_that_is_not_in_the_header_tells_the_models_nothing(
+    run: RunRecord, subset_models: list[SubsetModel]
+) -> None:
+    found = subset_models[-1].metrics
+    comparison = dataclasses.replace(found.comparison, value_hidden=None)
+    metrics = dataclasses.replace(found, field="taster_name", value="Roger Voss", comparison=comparison)
+    card = subset_card(run, dataclasses.replace(subset_models[-1], metrics=metrics), NAME, "main")
+    assert "the running text alone, before which neither model reads the taster\\_name,\nchanges by" in card.text
+    assert "header names" not in card.text
+    assert "saves the loss of predicting it" not in card.text
 
 
 def test_headers_that_fill_the_positions_leave_nothing_to_show(
@@ -694,7 +777,8 @@ def test_the_cards_link_to_the_source_code(
         assert "](https://git.sr.ht/~me/wine_gpt)" in card.text
     install = 'cd wine_gpt\npip install -e ".[kaggle]"\nhf download'
     clone = f"```bash\ngit clone https://git.sr.ht/~me/wine_gpt wine_gpt\n{install}"
-    assert clone in model_card(run, ModelRepository(NAME)).text
+    # the version of the default branch may be a later one
+    assert f"\nWith wine_gpt 0.1.0 or a later version:\n\n{clone}" in model_card(run, ModelRepository(NAME)).text
     for placeholder in (
         "https://github.com/OWNER/wine_gpt",
         "https://example.com/x",

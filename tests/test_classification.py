@@ -368,6 +368,7 @@ def test_publish_uploads_the_classifier_with_a_card_of_its_own(
     assert figures == {"accuracy": round(variety.test.accuracy, 4), "f1": round(variety.test.macro_f1, 4)}
     assert f"| this classifier | {variety.test.accuracy:.1%} |" in card.text
     assert "Left out: 1 rarer value, with 1 text in all." in card.text
+    assert "Pass the running text, the column `description`, without a header." in card.text
     assert "cuts texts of more than 31 words and punctuation marks." in card.text
     # the corpus is the publisher's own
     assert 'print(find(["..."], truncation=True))' in card.text
@@ -378,3 +379,16 @@ def test_publish_uploads_the_classifier_with_a_card_of_its_own(
     # an ONNX file that the owner made stays
     hub.upload("org/grapes", {"onnx/model.onnx": b"the owner's"})
     assert "already up to date" in publisher.run(run, "--repo", "org/grapes", "--license", "mit").succeeded()
+    # neither model replaces the other
+    hub.add_repository("org/base")
+    hub.upload("org/base", {"README.md": b"---\npipeline_tag: text-generation\n---\n"})
+    before = hub.state()
+    for model, name, held, task in (
+        (run, "org/base", "text-generation", "text-classification"),
+        (work / "base", "org/grapes", "text-classification", "text-generation"),
+    ):
+        refused = publisher.run(model, "--repo", name, "--license", "mit").refused()
+        assert refused.startswith(
+            f"model repository {name} holds a {held} model, which a {task} model would replace: name another"
+        )
+    assert hub.state() == before

@@ -158,6 +158,20 @@ def test_a_dry_run_refuses_too(toy_run: Path, tmp_path: Path) -> None:
     shutil.rmtree(run)
 
 
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("README.md", "the options, the run's config.yaml and metrics.json, and texts that the model wrote"),
+        ("config.yaml", "the run's config.yaml"),
+        ("app.py", "the file of which app.py is a copy"),
+    ],
+)
+def test_the_message_says_where_the_text_comes_from(tmp_path: Path, name: str, source: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        scan(tmp_path, name, "/mnt/disk/runs/own")
+    assert str(refusal.value).endswith(f"nothing was published: remove it from {source}")
+
+
 def test_the_token_in_use_is_refused_whatever_its_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "of-another-hub-123")
     with pytest.raises(UserError, match=TOKEN):
@@ -169,6 +183,12 @@ def test_values_of_secret_variables_are_refused(tmp_path: Path, monkeypatch: pyt
     # neither a word nor a path is a secret
     monkeypatch.setenv("SHORT_TOKEN", "burgundy")
     monkeypatch.setenv("SSL_KEY", "/etc/ssl/private/key.pem")
-    scan(tmp_path, "README.md", "a burgundy, /etc/ssl/private/key.pem")
+    monkeypatch.setenv("DEPLOY_KEY", r"C:\Users\x\keys\of_the_server")
+    monkeypatch.setenv("SERVICE_TOKEN", "https://example.com/token")
+    scan(tmp_path, "README.md", r"a burgundy, /etc/ssl/private/key.pem, C:\Users\x\keys\of_the_server")
+    scan(tmp_path, "README.md", "https://example.com/token")
     with pytest.raises(UserError, match="contains the value of the environment variable WANDB_API_KEY; nothing was"):
         scan(tmp_path, "config.yaml", f"key: {'0af1' * 10}")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalr/XUtnFEMI/K7MDENG+")
+    with pytest.raises(UserError, match="the value of the environment variable AWS_SECRET_ACCESS_KEY"):
+        scan(tmp_path, "app.py", "key = 'wJalr/XUtnFEMI/K7MDENG+'")

@@ -203,6 +203,14 @@ def test_a_run_of_version_0_1_0_is_published_with_the_settings_of_this_version(
     shutil.rmtree(work / "run" / "publish")
 
 
+def test_a_tilde_is_the_home_folder(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in ``--adapters=~/varieties``, where not every shell expands it, and in Python."""
+    monkeypatch.setenv("HOME", str(work))
+    main(["~/run", "--repo", MODEL, "--adapters=~/varieties", "--dry_run"])
+    assert (work / "run" / "publish" / "models" / PINOT).is_dir()
+    shutil.rmtree(work / "run" / "publish")
+
+
 def test_a_dry_run_replaces_an_earlier_one(publisher: Publisher, work: Path) -> None:
     publisher.run(*everything(work), "--dry_run").succeeded()
     publisher.run(work / "run", "--repo", "org/another", "--dry_run").succeeded()
@@ -233,7 +241,7 @@ def test_the_index_of_training_ngrams_is_published_with_the_model(
     index = NgramFilter.load(file)
     assert len(index.longest_span(words)) == 12
     assert not index.longest_span(words[::-1])
-    assert "`training_ngrams.safetensors` lets the demo mark copied spans" in files["README.md"]
+    assert "`training_ngrams.safetensors` lets wine_gpt's demo mark copied spans" in files["README.md"]
     # what an earlier version has published is removed
     publisher.run(run, "--repo", MODEL, *mit, "--no-index").succeeded()
     assert "training_ngrams.safetensors" not in hub.repository(MODEL).files()
@@ -354,6 +362,8 @@ def test_changed_and_removed_files_are_one_commit(
 ) -> None:
     run = shutil.copytree(work / "run", tmp_path / "run")
     publisher.run(run, "--repo", MODEL).succeeded()
+    # a run before had another last field in its header
+    hub.upload(MODEL, {"evaluation/loss_by_price.png": b"a plot", "evaluation/mine.png": b"the owner's"})
     hub.change(MODEL, **{"notes.md": "the owner's notes"})
     shutil.rmtree(run / "evaluation")
     (run / "loss.png").write_bytes(b"\x89PNG another")
@@ -363,12 +373,13 @@ def test_changed_and_removed_files_are_one_commit(
     )
     files = hub.repository(MODEL).files()
     assert files["notes.md"] == "the owner's notes"
-    assert not [name for name in files if name.startswith("evaluation/")]
+    assert [name for name in files if name.startswith("evaluation/")] == ["evaluation/mine.png"]
     assert "conditioning" not in files["README.md"]
-    assert len(hub.repository(MODEL).history()) == 4
+    assert len(hub.repository(MODEL).history()) == 5
     commit = [request for request in hub.requests if "/commit/" in request.path][-1]
     sent = [json.loads(line)["value"].get("path") for line in commit.body.splitlines()[1:]]
-    assert sorted(sent) == ["README.md", "evaluation/metrics.json", "evaluation/reliability.png", "loss.png"]
+    removed = ["evaluation/loss_by_price.png", "evaluation/metrics.json", "evaluation/reliability.png"]
+    assert sorted(sent) == ["README.md", *removed, "loss.png"]
 
 
 @pytest.mark.parametrize(
@@ -410,7 +421,9 @@ def test_a_concurrent_change_is_not_overwritten(hub: HubServer, publisher: Publi
     done = publisher.run(*everything(work))
     line = done.refused()
     assert f"model repository {MODEL}: remote moved {moved[:7]} → {changes[0][:7]}; not overwritten" in line
-    assert "to resume: python " in line
+    # the same command would take the other's commit as its parent
+    assert "to resume" not in line
+    assert f"look at what was changed first, at {hub.url}/{MODEL}/commits/main" in line
     assert f"Space {SPACE}: not tried, at " in done.stdout
     assert hub.repository(MODEL).history()[0] == changes[0]
     assert hub.repository(MODEL).files()["config.yaml"] == "someone else's"
@@ -504,7 +517,7 @@ def test_a_pull_request_is_opened_once(hub: HubServer, publisher: Publisher, wor
     publisher.run(run, "--repo", MODEL).succeeded()
     before = hub.repository(MODEL).history()
     (run / "loss.png").write_bytes(b"\x89PNG another")
-    # a token without write permission may open pull requests; the first answer is lost
+    # somebody without a role in the organization may open pull requests; the first answer is lost
     failed: list[int] = []
 
     def fault(number: int, request: Request) -> Fault | None:
@@ -514,16 +527,22 @@ def test_a_pull_request_is_opened_once(hub: HubServer, publisher: Publisher, wor
         return None
 
     hub.fault = fault
-    stdout = publisher.run(run, "--repo", MODEL, "--create_pr", token=READER).succeeded()
+    stdout = publisher.run(run, "--repo", MODEL, "--create_pr", token=OUTSIDER).succeeded()
     assert re.search(rf"model repository {MODEL}: proposed {hub.url}/.*discussions/1\n", stdout)
-    stdout = publisher.run(run, "--repo", MODEL, "--create_pr", token=READER).succeeded()
+    stdout = publisher.run(run, "--repo", MODEL, "--create_pr", token=OUTSIDER).succeeded()
     assert re.search(rf"model repository {MODEL}: already proposed {hub.url}/.*discussions/1\n", stdout)
     repository = hub.repository(MODEL)
     assert repository.history() == before
     assert len(repository.pull_requests) == 1
     assert repository.history("refs/pr/1")[1:] == before
-    new = publisher.run(run, "--repo", "org/none", "--create_pr")
-    assert new.refused() == "model repository org/none has no branch main for a pull request"
+    new = publisher.run(run, "--repo", "org/none", "--create_pr").refused()
+    assert new.startswith("model repository org/none does not exist, so nothing can be changed: publish once without")
+    branch = publisher.run(run, "--repo", MODEL, "--create_pr", "--revision", "v2").refused()
+    assert branch == f"model repository {MODEL} has no branch v2 for a pull request"
+    count = len(hub.requests)
+    unsent = publisher.run(run, "--repo", MODEL, "--create_pr", token=READER).refused()
+    assert unsent.startswith(f"model repository {MODEL}: the token has no write permission (repo.write): create one")
+    assert {request.method for request in hub.requests[count:]} == {"GET"}
 
 
 def test_publishing_to_a_branch_does_not_change_main(hub: HubServer, publisher: Publisher, work: Path) -> None:
@@ -620,7 +639,7 @@ def test_a_gated_repository_is_read_by_whoever_has_access(hub: HubServer, publis
     run = [work / "run", "--repo", MODEL]
     publisher.run(*run).succeeded()
     hub.gated = {MODEL}
-    line = publisher.run(*run, "--create_pr", token=READER).refused()
+    line = publisher.run(*run, "--create_pr", token=OUTSIDER).refused()
     assert line == f"model repository {MODEL} is gated: accept its terms at {hub.url}/{MODEL}"
     assert "already up to date" in publisher.run(*run).succeeded()
 
@@ -741,7 +760,7 @@ def test_log_in_pages_and_missing_servers_are_named(hub: HubServer, publisher: P
         (
             "config.yaml",
             "data: {path: hf_canaryToken0123456789x}",
-            "LICENSE contains an access token of the Hub; nothing was published",
+            "README.md contains an access token of the Hub; nothing was published",
         ),
         ("evaluation/metrics.json", "[]", "evaluation/metrics.json must hold an object, not list"),
     ],

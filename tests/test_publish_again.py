@@ -112,7 +112,8 @@ def test_what_was_made_for_other_weights_is_removed(
     for line in (
         f"{ONNX} is removed, because it was made for other weights; the option onnx makes a new one",
         f"{INDEX} is removed, because it was made for other weights; the option index makes a new one",
-        f"the card no longer lists {PINOT}, which was fine-tuned from other weights",
+        f"the card no longer lists {PINOT}, which was fine-tuned from other weights but is loaded on the new ones "
+        "from now on: fine-tune it again, delete it, or publish the new weights with another revision",
         f"the card no longer lists {SYRAH}, which was fine-tuned from other weights",
     ):
         assert f"model repository {MODEL}: {line}" in stdout.splitlines()
@@ -121,6 +122,11 @@ def test_what_was_made_for_other_weights_is_removed(
     assert all(gone not in text for gone in (PINOT, SYRAH, "transformers.js", INDEX))
     # the Space shows the new model
     assert SPACE in text
+    # the base on a new branch leaves the adapter's base as it is
+    publisher.run(*base(work), "--adapters", work / "varieties").succeeded()
+    stdout = publisher.run(run, "--repo", MODEL, "--license", "mit", "--revision", "v2").succeeded()
+    line = f"model repository {MODEL}: the card no longer lists {PINOT}, which was fine-tuned from other weights"
+    assert line in stdout.splitlines()
 
 
 def test_other_adapters_stay_listed_and_odd_cards_are_read(

@@ -46,7 +46,8 @@ def test_without_a_paid_plan_all_but_the_space_is_published(hub: HubServer, publ
         "paid plan",
         "publish again with the option space_sdk static",
         "with space_hardware zero-a10g",
-        f"WINE_GPT_MODEL={MODEL} python space/app.py",
+        # not in the publisher's working folder
+        f"WINE_GPT_MODEL={MODEL} python {EXPLORER.parent / 'app.py'}",
     ):
         assert part in line
     assert "to resume" not in line
@@ -166,14 +167,23 @@ def test_the_space_of_a_private_model_needs_a_secret(hub: HubServer, publisher: 
     assert "secret" not in done.stderr
 
 
+def test_an_organization_may_have_new_repositories_private(hub: HubServer, publisher: Publisher, work: Path) -> None:
+    hub.private_by_default = True
+    done = publisher.run(work / "run", "--repo", MODEL, "--space", SPACE, reuse_staged=True)
+    done.succeeded()
+    assert all(repository.private for repository in hub.repositories.values())
+    assert f"Space {SPACE} can't load {MODEL}, which is private, without a secret: add HF_TOKEN" in done.stderr
+
+
 def test_nothing_becomes_public_by_mistake(hub: HubServer, publisher: Publisher, work: Path) -> None:
     publisher.run(work / "run", "--repo", MODEL, "--private", reuse_staged=True).succeeded()
     line = publisher.run(*everything(work), reuse_staged=True).refused()
-    assert line == f"model repository {MODEL} is private, but model repository {PINOT} would be public: add --private"
+    model, adapter = f"model repository {MODEL}", f"model repository {PINOT}"
+    assert line == f"{model} is private, but {adapter} may become public: add --private"
     hub.repository(MODEL).private = False
     before = hub.state()
     line = publisher.run(*everything(work), "--private", reuse_staged=True).refused()
-    assert line.startswith(f"model repository {MODEL} is public, and --private makes only new repositories private: ")
+    assert line.startswith(f"{model} is public, and --private makes only new repositories private: ")
     assert f"{hub.url}/{MODEL}/settings" in line
     assert hub.state() == before
 

@@ -1,14 +1,13 @@
 """Find the base of a fine-tuned model, and read what the run that trained a model, or its base, recorded."""
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from wine_gpt.config import FinetuneConfig, PretrainConfig
 from wine_gpt.config_io import leaf_types, read_yaml
 from wine_gpt.errors import UserError
-from wine_gpt.files import read_json, sha256
+from wine_gpt.files import path_parts, read_json, sha256
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
     CONFIG,
@@ -158,8 +157,7 @@ def _json_value(file: Path, *keys: str) -> object:
 def _base_candidates(folder: Path, named: str, moved: bool) -> Iterator[Path]:
     """Yield where the base may be: as named; if ``moved``, each end of that path in each folder around the model."""
     yield Path(named)
-    # a path of Windows may have been moved to another system
-    parts = [part for part in re.split(r"[\\/]+", named) if part not in ("", ".", "..")]
+    parts = path_parts(named)
     for parent in folder.resolve().parents if moved else ():
         for start in range(len(parts)):
             yield parent.joinpath(*parts[start:])

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -138,3 +139,8 @@ def sha256(file: Path) -> str:
     """Return the SHA-256 checksum of a file, in hexadecimal."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def path_parts(path: str) -> list[str]:
+    """Return the components of a path of this system or of Windows, because a run may have been moved between them."""
+    return [part for part in re.split(r"[\\/]+", path) if part not in ("", ".", "..")]

@@ -220,6 +220,8 @@ class HubServer(ThreadingHTTPServer):
         self.gated: set[str] = set()
         # whether accounts have a paid plan, without which the Hub creates no Gradio Space but on ZeroGPU
         self.paid_plan = True
+        # whether a repository is private whose creator does not say
+        self.private_by_default = False
         # Space to the names of its secrets
         self.secrets: dict[str, list[str]] = {}
         self.retry_after: int | None = None
@@ -392,9 +394,16 @@ def _account(request: Request) -> tuple[str, str | None]:
     return ACCOUNTS[request.token]
 
 
+def _require_no_read_token(request: Request) -> None:
+    role, _ = _account(request)
+    if role == "read":
+        raise Refusal(403, "Forbidden: you must use a write token to upload to a repository.")
+
+
 def _require_writer(request: Request) -> None:
-    role, role_in_organization = _account(request)
-    if role == "read" or role_in_organization != "write" or request.token == UNSCOPED:
+    _require_no_read_token(request)
+    _, role_in_organization = _account(request)
+    if role_in_organization != "write" or request.token == UNSCOPED:
         raise Refusal(403, "Forbidden: you don't have write access")
 
 
@@ -522,7 +531,8 @@ def _create(server: HubServer, request: Request) -> Answer:
         raise Refusal(402, "Subscribe to PRO to create this Space")
     if server.current_name(kind, name):
         raise Refusal(409, f"You already created this {kind} repo", url=url)
-    server.add_repository(name, kind, sent.get("visibility") == "private", sent.get("sdk"))
+    private = sent["visibility"] == "private" if "visibility" in sent else server.private_by_default
+    server.add_repository(name, kind, private, sent.get("sdk"))
     return Answer({"url": url, "name": name})
 
 
@@ -537,6 +547,7 @@ def _info(server: HubServer, request: Request, kind: str, name: str, revision: s
             "private": repository.private,
             "gated": "manual" if name in server.gated else False,
             "sdk": repository.sdk,
+            "pipeline_tag": _task(commit) if kind == "model" else None,
             "lastModified": DATE,
             "createdAt": DATE,
             "downloads": 0,
@@ -545,6 +556,13 @@ def _info(server: HubServer, request: Request, kind: str, name: str, revision: s
             "siblings": [{"rfilename": path} for path in commit.tree],
         }
     )
+
+
+def _task(commit: Commit) -> str | None:
+    """Return the task that the card's metadata names."""
+    card = commit.tree["README.md"].content.decode() if "README.md" in commit.tree else ""
+    found = re.search(r"^pipeline_tag: (\S+)$", card, re.MULTILINE)
+    return found[1] if found else None
 
 
 @_route("GET", "/api/spaces/(?P<name>[^/]+/[^/]+)/secrets")
@@ -594,6 +612,7 @@ def _tree(server: HubServer, request: Request, kind: str, name: str, revision: s
 @_route("POST", rf"/api/{REPO}/preupload/(?P<revision>[^/]+)")
 def _preupload(server: HubServer, request: Request, kind: str, name: str, revision: str) -> Answer:
     repository = _find(server, request, kind, name)
+    _require_no_read_token(request)
     if request.query.get("create_pr") != "1":
         _require_writer(request)
     tree = repository.find(revision).tree
@@ -638,6 +657,7 @@ def _verify(server: HubServer, request: Request, oid: str) -> Answer:
 def _commit(server: HubServer, request: Request, kind: str, name: str, revision: str) -> Answer:
     repository = _find(server, request, kind, name)
     wants_pull_request = request.query.get("create_pr") == "1"
+    _require_no_read_token(request)
     if not wants_pull_request:
         _require_writer(request)
     header, *operations = [json.loads(line) for line in request.body.splitlines()]

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     is_dry_run = options.pop("dry_run")
     # imported after the command line is checked, because importing torch takes seconds
     with rare_garbage_collection():
-        from wine_gpt.publishing.hub import HubError
+        from wine_gpt.publishing.hub import HubError, RemoteMovedError
         from wine_gpt.publishing.publication import Publication
         from wine_gpt.publishing.publish import dry_run, publish
 
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     try:
         result = publish(publication)
+    except RemoteMovedError:
+        raise
     except HubError as error:
         raise HubError(f"{error}; to resume: {command_line()}") from error
     if result.space_refused:

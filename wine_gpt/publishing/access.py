@@ -1,6 +1,6 @@
 """Check, before anything is created, that a token may write to the repositories to publish."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
@@ -15,6 +15,7 @@ from wine_gpt.publishing.hub import (
     HubError,
     RemoteState,
     StagedRepo,
+    StagedRepos,
     describe_error,
     fetch_state,
     status_of,
@@ -115,19 +116,19 @@ def require_access(api: HfApi, account: Account, repo: StagedRepo, names: Sequen
         names: names of all repositories to publish; a model and its Space may share one.
 
     Raises:
-        UserError: if the repository has another name on the Hub, a repository of another kind has the name, or the
-            token may not write to it.
+        UserError: if the repository has another name on the Hub or holds a model for another task, a repository of
+            another kind has the name, or the token may not write to it.
         HubError: if a request fails.
     """
     try:
         remote = with_retries(lambda: fetch_state(api, repo))
         if remote.exists:
             _require_same_name(api, repo, remote)
+            _require_same_task(repo, remote)
         elif names.count(repo.name) == 1:
             _require_free_name(api, repo)
         if repo.create_pr:
-            if not remote.head:
-                raise UserError(f"{repo.title} has no branch {repo.branch} for a pull request")
+            _require_pull_requests(account, repo, remote)
             return remote
         _require_role(account, repo)
         if remote.exists:
@@ -140,22 +141,25 @@ def require_access(api: HfApi, account: Account, repo: StagedRepo, names: Sequen
 
 
 def require_visibility(
-    api: HfApi, repositories: Sequence[StagedRepo], remotes: Sequence[RemoteState], private: bool
+    api: HfApi, repositories: StagedRepos, remotes: Mapping[str, RemoteState], private: bool
 ) -> None:
-    """Check that nothing becomes public by mistake.
+    """Check that nothing becomes public by mistake; ``remotes`` has the state of each repository by its title.
 
     Raises:
-        UserError: if ``private`` is asked for and a repository is public, or it is not asked for and the model, the
-            first of the repositories, is private while another one would be created.
+        UserError: if ``private`` is asked for and a repository is public, or it is not asked for and the model is
+            private while another repository would be created.
     """
-    for repo, remote in zip(repositories, remotes, strict=True):
+    model = repositories.model
+    for repo in repositories:
+        remote = remotes[repo.title]
         if private and remote.exists and not remote.private:
             raise UserError(
                 f"{repo.title} is public, and --private makes only new repositories private: "
                 f"make it private at {repo.url(api)}/settings, or omit --private"
             )
-        if not private and not remote.exists and remotes[0].private:
-            raise UserError(f"{repositories[0].title} is private, but {repo.title} would be public: add --private")
+        if not private and not remote.exists and remotes[model.title].private:
+            # the Hub does not say whether the account's new repositories are private
+            raise UserError(f"{model.title} is private, but {repo.title} may become public: add --private")
 
 
 def require_collection_access(account: Account, title: str, owner: str) -> None:
@@ -187,6 +191,16 @@ def _require_same_name(api: HfApi, repo: StagedRepo, remote: RemoteState) -> Non
         )
 
 
+def _require_same_task(repo: StagedRepo, remote: RemoteState) -> None:
+    """Refuse to replace a model for another task, such as a base by its classifier, whose other files would stay."""
+    task = repo.card.data.to_dict().get("pipeline_tag")
+    if remote.task and task and remote.task != task:
+        raise UserError(
+            f"{repo.title} holds a {remote.task} model, which a {task} model would replace: "
+            f"name another repository, such as {repo.name}-{task.split('-')[-1]}"
+        )
+
+
 def _require_free_name(api: HfApi, repo: StagedRepo) -> None:
     """Refuse a name that a repository of another kind has, because --repo and --space were probably swapped."""
     for kind in KINDS.keys() - {repo.kind}:
@@ -202,9 +216,26 @@ def _require_role(account: Account, repo: StagedRepo) -> None:
             raise UserError(f"{repo.title}: the account is named {known} on the Hub: use {known}/{name}")
     in_scope = account.scopes is None or not account.scopes.isdisjoint((namespace, repo.name))
     if account.read_only or not in_scope:
-        raise UserError(
-            f"{repo.title}: the token has no write permission (repo.write): "
-            "create one that has at https://huggingface.co/settings/tokens"
-        )
+        raise _without_permission(repo)
     if not _may_write_in(account, namespace):
         raise UserError(f"{repo.title}: {account.name} has no write permission in {namespace}")
+
+
+def _require_pull_requests(account: Account, repo: StagedRepo, remote: RemoteState) -> None:
+    """Check that there is something to open a pull request against, and that the token may open one.
+
+    The account needs no role in the repository. What permission a fine-grained token needs is left to the Hub.
+    """
+    if not remote.exists:
+        raise UserError(f"{repo.title} does not exist, so nothing can be changed: publish once without --create_pr")
+    if not remote.head:
+        raise UserError(f"{repo.title} has no branch {repo.branch} for a pull request")
+    if account.read_only:
+        raise _without_permission(repo)
+
+
+def _without_permission(repo: StagedRepo) -> UserError:
+    return UserError(
+        f"{repo.title}: the token has no write permission (repo.write): "
+        "create one that has at https://huggingface.co/settings/tokens"
+    )

@@ -20,6 +20,7 @@ from wine_gpt.modeling.scoring import Score
 from wine_gpt.publishing.card_tables import GRAMS_PER_KWH, grams_of_co2
 from wine_gpt.publishing.corpus import Corpus
 from wine_gpt.publishing.hub import MAIN
+from wine_gpt.publishing.licenses import NOTHING_PERMITTED, UNKNOWN
 from wine_gpt.publishing.run_record import DOWNLOADS, RunRecord
 from wine_gpt.publishing.samples import SEED, Sample
 from wine_gpt.publishing.source import source_url
@@ -60,8 +61,10 @@ def license_notice(run: RunRecord) -> str:
     if corpus.creator:
         lines.append(f"{corpus.creator} made that dataset {corpus.made_from}.")
         lines.append(f"It is licensed under {license.name}, and so are the weights and the vocabulary.")
+    elif license.id == UNKNOWN:
+        lines.append(NOTHING_PERMITTED)
     else:
-        lines.append(f"They are published under the license {license.name}.")
+        lines.append(f"They are licensed under {license.name}.")
     lines += [corpus.conditions] if corpus.conditions else []
     return "\n".join([*lines, *([f"The text of the license: {license.url}"] if license.url else [])]) + "\n"
 

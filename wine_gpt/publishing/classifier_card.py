@@ -10,9 +10,9 @@ from wine_gpt.base_model import base_of
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.config_io import to_yaml
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, read_json, read_record
+from wine_gpt.files import JsonObject, path_parts, read_json, read_record
 from wine_gpt.finetuning.results import BaseReference
-from wine_gpt.markdown import escape, table
+from wine_gpt.markdown import code, escape, table
 from wine_gpt.publishing.card_parts import (
     counted,
     download,
@@ -59,7 +59,7 @@ class ClassifierRecord:
 
     def published_metrics(self) -> JsonObject:
         """Return the content of the metrics file, without the base's path and the settings, which the config has."""
-        base = BaseReference(Path(self.metrics.base.path).name, self.metrics.base.weights_sha256)
+        base = BaseReference(path_parts(self.metrics.base.path)[-1], self.metrics.base.weights_sha256)
         return dataclasses.replace(self.metrics, base=base, settings={}).to_dict()
 
 
@@ -112,7 +112,7 @@ def classifier_card(run: RunRecord, classifier: ClassifierRecord, name: str, rev
         "classifier.md",
         **shared_values(run, name, revision, ()),
         label=label,
-        text_field=escape(run.template.text_field),
+        text_field=code(run.template.text_field),
         classes=f"{len(metrics.classes):,}",
         labels=_labels(metrics),
         evaluation=to_markdown(metrics),
@@ -147,6 +147,6 @@ def _command(run: RunRecord, classifier: ClassifierRecord, name: str, revision: 
     folder, metrics = download_folder(name), classifier.metrics
     script = f"{pretrain_script(run, f'{folder}/{CONFIG}')} --output_dir {base_folder(name)}"
     base = train_command(run, script, run.metrics.training, run.metrics.environment)
-    downloads = [download(name, revision, CONFIG, PUBLISHED_FINETUNE_CONFIG), base]
+    downloads = [download(name, revision, *run.config_files, PUBLISHED_FINETUNE_CONFIG), base]
     script = f"scripts/finetune.py {folder}/{PUBLISHED_FINETUNE_CONFIG}"
     return repeat_command(run, downloads, script, metrics.training, metrics.environment, ["evaluation"])

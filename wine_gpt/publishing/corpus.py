@@ -10,6 +10,7 @@ from pathlib import Path
 from wine_gpt.data.kaggle import KAGGLE_PAGE
 from wine_gpt.data.reviews import texts
 from wine_gpt.errors import UserError
+from wine_gpt.files import path_parts
 from wine_gpt.publishing.data_source import DataSource
 from wine_gpt.publishing.kaggle_texts import has_kaggle_texts
 from wine_gpt.publishing.licenses import License
@@ -110,7 +111,8 @@ def corpus_of(source: DataSource, own: OwnCorpus = NOTHING_SAID) -> Corpus:
     if not own.license:
         raise UserError(
             f"data.path {data.path}: under which license may a model trained on it be published? "
-            "--license mit, cc-by-4.0 …"
+            "--license mit, cc-by-4.0 …; ask the texts' owner, or use --license unknown, which lets nobody reuse the "
+            "model"
         )
     dataset = data.path if source.is_hub_dataset else None
     return Corpus(
@@ -149,7 +151,7 @@ def _is_kaggle(source: DataSource) -> bool:
 
 
 def _is_called_like_kaggle(path: Path) -> bool:
-    names = [path.name]
+    names = path_parts(str(path))[-1:]
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names += [Path(name).name for name in archive.namelist()]

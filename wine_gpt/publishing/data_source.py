@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.kaggle import KAGGLE_FILES, KAGGLE_HANDLE
@@ -10,6 +9,7 @@ from wine_gpt.data.report import DataReport
 from wine_gpt.data.reviews import Reviews, load_reviews
 from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.errors import UserError
+from wine_gpt.files import path_parts
 
 # values of data.path that name the same data on every machine
 PUBLIC = ("sample", "kaggle")
@@ -49,7 +49,7 @@ class DataSource:
         if self.report and self.report.from_hub is not None:
             path = self.report.source
         # the absolute path, because a folder such as . has no name
-        return Path(os.path.abspath(os.path.expanduser(path))).name
+        return path_parts(os.path.abspath(os.path.expanduser(path)))[-1]
 
     def load(self) -> Reviews:
         """Read the reviews again, without a request to the Hub or to Kaggle.

@@ -61,6 +61,10 @@ class HubError(UserError):
     """The Hub could not be reached or refused a request; the message names the repository and the request."""
 
 
+class RemoteMovedError(HubError):
+    """Somebody else has committed meanwhile, whose commit the same call again would overwrite."""
+
+
 @dataclass(frozen=True)
 class StagedRepo:
     """A repository to publish: all files of ``folder``, to ``branch`` or as a pull request against it."""
@@ -96,6 +100,25 @@ class StagedRepo:
 
 
 @dataclass(frozen=True)
+class StagedRepos:
+    """The repositories of one publish; iterating over them gives the order in which they are published.
+
+    Attributes:
+        model: the model's.
+        subset_models: those of the models that were fine-tuned from it.
+        spaces: the demo's; of both kinds if the kind is not chosen yet, and none without a demo.
+    """
+
+    model: StagedRepo
+    subset_models: tuple[StagedRepo, ...] = ()
+    spaces: tuple[StagedRepo, ...] = ()
+
+    def __iter__(self) -> Iterator[StagedRepo]:
+        """Yield the model's repository first, because the others name it."""
+        return iter((self.model, *self.subset_models, *self.spaces))
+
+
+@dataclass(frozen=True)
 class RemoteState:
     """A repository on the Hub; ``head`` is the branch's commit id, None if the repository or branch does not exist."""
 
@@ -104,6 +127,8 @@ class RemoteState:
     # as the Hub spells it, which differs from the name asked for if the repository was renamed
     name: str = ""
     private: bool = False
+    # of a model, such as text-generation; None if the Hub knows none
+    task: str | None = None
 
     def __str__(self) -> str:
         if not self.exists:
@@ -168,12 +193,12 @@ def fetch_state(api: HfApi, repo: StagedRepo) -> RemoteState:
     """Read, without retries, whether the repository and its branch exist, and the branch's head."""
     try:
         info = api.repo_info(repo.name, repo_type=repo.kind, revision=repo.branch)
-        return RemoteState(True, info.sha, info.id, bool(info.private))
+        head = info.sha
     except RevisionNotFoundError:
-        info = api.repo_info(repo.name, repo_type=repo.kind)
-        return RemoteState(True, None, info.id, bool(info.private))
+        info, head = api.repo_info(repo.name, repo_type=repo.kind), None
     except RepositoryNotFoundError:
         return RemoteState(False, None)
+    return RemoteState(True, head, info.id, bool(info.private), getattr(info, "pipeline_tag", None))
 
 
 def validate_card(repo: StagedRepo) -> None:
@@ -226,6 +251,7 @@ def _create_repo(api: HfApi, repo: StagedRepo, private: bool) -> None:
         api.create_repo(
             repo.name,
             repo_type=repo.kind,
+            # None is the default of the account: an organization may have new repositories private
             private=private or None,
             space_sdk=repo.space_sdk,
             space_hardware=repo.space_hardware,  # type: ignore[arg-type]
@@ -240,7 +266,7 @@ def commit(api: HfApi, repo: StagedRepo, operations: list[CommitOperation], head
     """Upload the files and make one commit on top of ``head``, or open one pull request.
 
     Raises:
-        UserError: if the branch has moved away from ``head``; nothing is overwritten.
+        RemoteMovedError: if the branch has moved away from ``head``; nothing is overwritten.
     """
     with ExitStack() as opened_files:
         operations = _upload(api, repo, operations, opened_files)
@@ -333,7 +359,7 @@ def find_commit(api: HfApi, repo: StagedRepo, head: str) -> CommitResult | None:
     """Return the commit or pull request that has landed although its response was lost.
 
     Raises:
-        UserError: if somebody else has committed on top of ``head``.
+        RemoteMovedError: if somebody else has committed on top of ``head``.
     """
     if repo.create_pr:
         return find_open_pull_request(api, repo)
@@ -341,7 +367,10 @@ def find_commit(api: HfApi, repo: StagedRepo, head: str) -> CommitResult | None:
     if now is None or now == head:
         return None
     if plan_changes(api, repo, now):
-        raise UserError(f"{repo.title}: remote moved {head[:7]} → {now[:7]}; not overwritten")
+        raise RemoteMovedError(
+            f"{repo.title}: remote moved {head[:7]} → {now[:7]}; not overwritten: look at what was changed first, at "
+            f"{repo.url(api)}/commits/{repo.branch}, because publishing again replaces it"
+        )
     return CommitResult(now)
 
 

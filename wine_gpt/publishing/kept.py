@@ -95,7 +95,7 @@ def find_kept(
         absent = [path for path in OPTION_OF_PATTERN if matching(files, path) and not matching(model.files(), path)]
         keeps = partial(_keep_file, api, model, unwanted, same_weights, revision)
         kept_files = tuple(path for path in absent if keeps(path))
-        kept = _keep_models(api, model, card, published, same_weights)
+        kept = _keep_models(api, model, card, published, same_weights, replaces=remote.head is not None)
         space = _find_space(api, card) if look_for_space else None
     except GatedRepoError as error:
         raise UserError(f"{model.title} is gated: accept its terms at {model.url(api)}") from error
@@ -124,8 +124,14 @@ def _keep_file(
     return False
 
 
-def _keep_models(api: HfApi, model: StagedRepo, card: str, published: Collection[str], same_weights: bool) -> Kept:
-    """Return the fine-tuned models that the card still lists: those of the same weights that still exist."""
+def _keep_models(
+    api: HfApi, model: StagedRepo, card: str, published: Collection[str], same_weights: bool, replaces: bool
+) -> Kept:
+    """Return the fine-tuned models that the card still lists: those of the same weights that still exist.
+
+    An adapter names its base's repository and branch. If publishing ``replaces`` that branch's weights, the adapter is
+    loaded on the new ones.
+    """
     rows = [row for row in card.splitlines() if row.startswith("|") and _linked(row).startswith(f"{model.name}-")]
     adapters = _listed_adapters(card)
     kept = []
@@ -133,7 +139,14 @@ def _keep_models(api: HfApi, model: StagedRepo, card: str, published: Collection
         if name in published:
             continue
         if not same_weights:
-            logger.info(f"{model.title}: the card no longer lists {name}, which was fine-tuned from other weights")
+            advice = (
+                " but is loaded on the new ones from now on: fine-tune it again, delete it, or publish the new "
+                "weights with another revision"
+            )
+            logger.info(
+                f"{model.title}: the card no longer lists {name}, which was fine-tuned from other weights"
+                f"{advice if replaces and name in adapters else ''}"
+            )
         elif with_retries(partial(api.repo_exists, name)):
             kept.append(name)
     return Kept(

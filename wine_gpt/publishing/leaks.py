@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,27 @@ from PIL import Image
 from wine_gpt.errors import UserError
 from wine_gpt.publishing.data_source import DataSource
 from wine_gpt.publishing.hub import StagedRepo
+from wine_gpt.publishing.published_files import CARD, LICENSE, NOTEBOOK, PUBLISHED_FINETUNE_CONFIG, SPACE_SETTINGS
+from wine_gpt.run_folder import CONFIG, FINETUNE_CONFIG, METRICS
 
 HUB_TOKEN = "an access token of the Hub"
 BINARY = (".onnx", ".png", ".safetensors")
 # a shorter name before or after an @ may occur in a model's weights by chance
 SHORTEST_BINARY_NAME = 4
 NAME_END = rb"(?![\w-])"
-# environment variables whose values are secret, and values that no ordinary word or number equals
-SECRET_VARIABLE, SECRET_VALUE = re.compile(r"(?i).*(TOKEN|KEY|SECRET|PASSWORD)"), re.compile(r"[^\s/]{16,}")
+# environment variables whose values are secret, and values that are no ordinary word or number, no path and no address
+SECRET_VARIABLE = re.compile(r"(?i).*(TOKEN|KEY|SECRET|PASSWORD)")
+SECRET_VALUE = re.compile(r"(?![/~.]|[A-Za-z][A-Za-z+.-]*:[/\\])\S{16,}")
+# what the files are made from that are no copies
+SOURCES = {
+    CARD: "the options, the run's config.yaml and metrics.json, and texts that the model wrote",
+    CONFIG: "the run's config.yaml",
+    LICENSE: "the options and data.path in the run's config.yaml",
+    METRICS: "the run's metrics.json",
+    NOTEBOOK: "the options and a text that the model wrote",
+    PUBLISHED_FINETUNE_CONFIG: f"the model's {FINETUNE_CONFIG}",
+    SPACE_SETTINGS: "the options",
+}
 
 
 @dataclass(frozen=True)
@@ -76,8 +89,16 @@ TOKENS = (
 )
 
 
-def require_no_leak(repositories: Iterable[StagedRepo], run: Path, data: DataSource) -> None:
+def require_no_leak(
+    repositories: Iterable[StagedRepo], run: Path, data: DataSource, names: Collection[str] | None = None
+) -> None:
     """Check the bytes of each staged file, and the text of PNG files.
+
+    Args:
+        repositories: the staged repositories.
+        run: the folder of the published model.
+        data: what it was trained on.
+        names: the files to check; None is all.
 
     Raises:
         UserError: if one has an access token, a local path, or the local user or host name as part of a path or of
@@ -86,11 +107,13 @@ def require_no_leak(repositories: Iterable[StagedRepo], run: Path, data: DataSou
     leaks = [*_token_leaks(), *_path_leaks(run, data), *_name_leaks()]
     for repo in repositories:
         for name, path in repo.files().items():
+            if names is not None and name not in names:
+                continue
             for content, is_binary in _contents(path):
                 if found := next((leak for leak in leaks if leak.is_in(content, is_binary)), None):
+                    source = SOURCES.get(name, f"the file of which {name} is a copy")
                     raise UserError(
-                        f"{repo.title}: {name} contains {found.kind}; nothing was published: "
-                        f"remove it from the file of which {name} is a copy"
+                        f"{repo.title}: {name} contains {found.kind}; nothing was published: remove it from {source}"
                     )
 
 

@@ -20,14 +20,21 @@ mpl-2.0 ms-pl ncsa odbl odc-by ofl-1.1 openmdw-1.0 openrail openrail++ osl-3.0 o
 unlicense wtfpl zlib
 """
 IDENTIFIERS = frozenset(LISTED.split())
-OTHER = "other"
+OTHER, UNKNOWN = "other", "unknown"
 LIST = "https://huggingface.co/docs/hub/repositories-licenses"
 CREATIVE_COMMONS = re.compile(r"cc-(by[a-z-]*)-([\d.]+)")
 NAMES = {
     "apache-2.0": ("Apache 2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
     "cc0-1.0": ("CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
     "mit": ("MIT", "https://opensource.org/license/mit"),
+    # identifiers of families, none of whose members is named
+    "bsd": ("a BSD license", None),
+    "cc": ("a Creative Commons license", None),
+    "gpl": ("a version of the GPL", None),
+    "lgpl": ("a version of the LGPL", None),
+    "openrail": ("an OpenRAIL license", None),
 }
+NOTHING_PERMITTED = "The license of the training texts is unknown, so nobody is permitted to reuse the weights."
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,11 @@ class License:
     def markdown(self) -> str:
         """The name, with a link to the text."""
         return f"[{self.name}]({self.url})" if self.url else self.name
+
+    @property
+    def of_weights(self) -> str:
+        """One sentence on the license of a model's weights, in Markdown."""
+        return NOTHING_PERMITTED if self.id == UNKNOWN else f"The weights are licensed under {self.markdown}."
 
     def conditions(self, creator: str) -> str:
         """Return what a Creative Commons license asks for, in words; empty for other licenses.

@@ -48,10 +48,9 @@ from wine_gpt.tokenizer.schemes import BPE, CHARACTERS, WORDS
 # files of a model's repository that the card describes if they are there
 OPTIONAL_FILES = (NGRAM_INDEX, ONNX, ONNX_QUANTIZED, EPOCH_FILES[0])
 TOKENIZERS = {
-    WORDS: "word-level: a token is a word or a punctuation mark, in lower case",
-    CHARACTERS: "character-level: a token is a character, in lower case",
-    BPE: "byte-pair encoding: a token is a word or a piece of one, capitals included",
-    None: None,
+    WORDS: "word-level: a token is a word or a punctuation mark",
+    CHARACTERS: "character-level: a token is a character",
+    BPE: "byte-pair encoding: a token is a word or a piece of one",
 }
 
 
@@ -151,7 +150,7 @@ def _facts(run: RunRecord, space: str | None) -> str:
     non_commercial = ": non-commercial use only" if "-nc" in corpus.license.id else ""
     rows = [
         ("model", f"GPT-2: {_architecture(run.shape, run.units)}"),
-        ("tokenizer", TOKENIZERS[run.tokenizer_kind]),
+        ("tokenizer", _tokenizer(run)),
         ("size", f"{(run.folder / WEIGHTS).stat().st_size / 1e6:,.1f} MB; a CPU is enough"),
         ("language", ", ".join(corpus.languages)),
         ("training texts", f"{report.splits['train']:,}" if report else None),
@@ -164,6 +163,12 @@ def _facts(run: RunRecord, space: str | None) -> str:
         ("demo", f"[{space}](https://huggingface.co/spaces/{space})" if space else None),
     ]
     return table(("property", "value"), rows)
+
+
+def _tokenizer(run: RunRecord) -> str | None:
+    """Return what a token is; None for another package's kind of tokenizer."""
+    kind = TOKENIZERS.get(run.tokenizer_kind or "")
+    return kind and f"{kind}, {'in lower case' if run.lower_case else 'capitals included'}"
 
 
 def _architecture(shape: ModelShape, units: str) -> str:
@@ -226,9 +231,8 @@ def _pretrain_command(run: RunRecord, name: str, revision: str) -> dict[str, str
         # the tested run is not published
         return {"install": "", "command": ""}
     script = pretrain_script(run, f"{download_folder(name)}/{CONFIG}")
-    return repeat_command(
-        run, [download(name, revision, CONFIG)], script, run.metrics.training, run.metrics.environment
-    )
+    downloads = [download(name, revision, *run.config_files)]
+    return repeat_command(run, downloads, script, run.metrics.training, run.metrics.environment)
 
 
 def pretrain_script(run: RunRecord, config: str) -> str:

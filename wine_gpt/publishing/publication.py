@@ -1,5 +1,6 @@
 """What to publish, where, and how, and the checks that need neither the run nor the Hub."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,13 @@ class Publication:
     # publish the weights of each epoch, for the explorer; None: keep those that an earlier publish has uploaded
     epochs: bool | None = None
 
+    def __post_init__(self) -> None:
+        """Expand ``~`` in the paths, and check the names; an error names the wrong one."""
+        for name in ("run", "adapters"):
+            if path := getattr(self, name):
+                object.__setattr__(self, name, Path(os.path.expanduser(path)))
+        _require_names(self)
+
     @property
     def staged_sdks(self) -> tuple[str, ...]:
         """The kinds of Space to stage: both if the kind is not chosen yet."""
@@ -81,12 +89,7 @@ class Publication:
         return StagedRepo(name, "space", folder, card, (), MAIN, self.create_pr, sdk, hardware)
 
 
-def require_names(publication: Publication) -> None:
-    """Check the names of the repositories.
-
-    Raises:
-        UserError: if one is none of the Hub's.
-    """
+def _require_names(publication: Publication) -> None:
     if publication.space_sdk not in SPACE_SDKS:
         raise UserError(f"--space_sdk: {publication.space_sdk!r} is none of {', '.join(SPACE_SDKS)}")
     if publication.space_hardware not in (None, *SPACE_HARDWARE):

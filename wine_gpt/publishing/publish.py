@@ -2,8 +2,10 @@
 
 import dataclasses
 import logging
+import shlex
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,11 +16,13 @@ from huggingface_hub import Collection, CommitOperationDelete, HfApi
 
 from wine_gpt.config import ZERO_GPU
 from wine_gpt.errors import UserError, one_line
+from wine_gpt.installation import bundled
 from wine_gpt.publishing import access, hub
 from wine_gpt.publishing.access import Account
-from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo
+from wine_gpt.publishing.hub import HUB_ERRORS, HubError, RemoteState, StagedRepo, StagedRepos
 from wine_gpt.publishing.kept import NOTHING_KEPT, OPTION_OF_PATTERN, Kept, find_kept
-from wine_gpt.publishing.publication import Publication, require_names
+from wine_gpt.publishing.leaks import require_no_leak
+from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.published_files import CARD
 from wine_gpt.publishing.staging import (
     STAGED_FOLDERS,
@@ -28,6 +32,9 @@ from wine_gpt.publishing.staging import (
 )
 
 logger = logging.getLogger(__name__)
+
+# the state of each repository on the Hub, by its title
+Remotes = dict[str, RemoteState]
 
 PAYMENT_REQUIRED = 402
 
@@ -50,6 +57,7 @@ class PublishedRepo:
     kind: str
     url: str
     outcome: Outcome
+    private: bool
     # the branch's head; None if the files are in a pull request only
     commit: str | None = None
     # the pull request's address
@@ -85,14 +93,13 @@ def publish(publication: Publication) -> PublishResult:
         UserError: if the run, a name, a card or a permission is wrong; the Hub is unchanged.
         HubError: if the Hub can't be reached or refuses a request. The state of each repository is logged, and calling
             again publishes the rest.
+        RemoteMovedError: if somebody else has committed meanwhile, whose change calling again would replace.
     """
-    require_names(publication)
     # before the samples and the ONNX file are made, which takes long
     api, account = access.connect()
     publication = _choose_sdk(publication, api, account)
     with tempfile.TemporaryDirectory() as folder:
-        staged = stage(publication, Path(folder))
-        repositories = write_cards(staged)
+        staged, repositories = _stage_all(publication, Path(folder))
         remotes = _require_access(publication, repositories, api, account)
         # publishing adds no options' files to a classifier's repository
         kept = NOTHING_KEPT if staged.classifier else _find_kept(api, publication, repositories, remotes)
@@ -106,8 +113,8 @@ def publish(publication: Publication) -> PublishResult:
             repositories = write_cards(staged, kept, with_space=False)
         published = _push_all(api, repositories, remotes, publication.private)
         collection = _collect(api, publication, repositories) if publication.collection else None
-        if publication.private or remotes[0].private:
-            _warn_of_private_model(api, repositories)
+        for space in repositories.spaces if published[0].private else ():
+            _warn_of_private_model(api, repositories.model, space)
     return PublishResult(tuple(published), left_out, collection, space_refused)
 
 
@@ -123,8 +130,7 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
         UserError: if the run, a name or a card is wrong, or ``folder`` can't be written to.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        staged_files = stage(publication, Path(temporary))
-        repositories = write_cards(staged_files)
+        staged_files, repositories = _stage_all(publication, Path(temporary))
         _log_left_out(staged_files)
         try:
             for kind in STAGED_FOLDERS:
@@ -142,9 +148,17 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
     return staged
 
 
+def _stage_all(publication: Publication, folder: Path) -> tuple[StagedFiles, StagedRepos]:
+    """Write all files and cards, and search each file for what must not be published."""
+    staged = stage(publication, folder)
+    repositories = write_cards(staged)
+    require_no_leak(repositories, publication.run, staged.run.data_source)
+    return staged, repositories
+
+
 def _log_left_out(staged: StagedFiles, kept: Kept = NOTHING_KEPT) -> tuple[str, ...]:
     """Log and return a line for each thing that is left out, but not for a file that stays on the Hub."""
-    lines = tuple(line for line in staged.left_out if not line.startswith(kept.files))
+    lines = tuple(left_out.reason for left_out in staged.left_out if left_out.file not in kept.files)
     for line in lines:
         logger.info(line)
     return lines
@@ -167,51 +181,55 @@ def _choose_sdk(publication: Publication, api: HfApi, account: Account) -> Publi
     return dataclasses.replace(publication, space_sdk=sdk)
 
 
-def _require_access(
-    publication: Publication, repositories: list[StagedRepo], api: HfApi, account: Account
-) -> list[RemoteState]:
+def _require_access(publication: Publication, repositories: StagedRepos, api: HfApi, account: Account) -> Remotes:
     """Check all permissions and names, and return the state of each repository."""
     names = [repo.name for repo in repositories]
-    remotes = [access.require_access(api, account, repo, names) for repo in repositories]
+    remotes = {repo.title: access.require_access(api, account, repo, names) for repo in repositories}
     access.require_visibility(api, repositories, remotes, publication.private)
     if publication.collection is not None:
-        access.require_collection_access(account, publication.collection, names[0].split("/")[0])
+        access.require_collection_access(account, publication.collection, publication.repo.split("/")[0])
     return remotes
 
 
-def _find_kept(
-    api: HfApi, publication: Publication, repositories: list[StagedRepo], remotes: list[RemoteState]
-) -> Kept:
+def _find_kept(api: HfApi, publication: Publication, repositories: StagedRepos, remotes: Remotes) -> Kept:
     names = [repo.name for repo in repositories]
     unwanted = [file for file, option in OPTION_OF_PATTERN.items() if getattr(publication, option) is False]
-    return find_kept(api, repositories[0], remotes[0], names, unwanted, publication.space is None)
+    model = repositories.model
+    return find_kept(api, model, remotes[model.title], names, unwanted, publication.space is None)
 
 
 def _create_space(
-    api: HfApi, repositories: list[StagedRepo], remotes: list[RemoteState], private: bool
-) -> tuple[list[RemoteState], str | None]:
+    api: HfApi, repositories: StagedRepos, remotes: Remotes, private: bool
+) -> tuple[Remotes, str | None]:
     """Create the demo's Space, if it does not exist, before the model's card can link it.
 
     Returns:
-        the states of the repositories to publish; and one line if the Hub asks for a paid plan, so that the Space, the
-        last of the repositories, is not published.
+        the states of the repositories; and one line if the Hub asks for a paid plan, so that no Space is published.
     """
-    space, others, remote = repositories[-1], remotes[:-1], remotes[-1]
-    if space.kind != "space" or remote.head:
-        return remotes, None
-    try:
-        return [*others, hub.create(api, space, remote, private)], None
-    except HUB_ERRORS as error:
-        if hub.status_of(error) == PAYMENT_REQUIRED and not _exists(api, space):
-            return others, (
-                f"{space.title} was not created: {hub.describe_error(error)}; the Hub wants a paid plan for a Gradio "
-                "Space on a CPU, and all else is published. Free: publish again with the option space_sdk static, "
-                "which publishes the explorer; or, in a personal account older than 30 days, with space_hardware "
-                f"{ZERO_GPU}, two Spaces at most; or the demo on your own "
-                f"computer: WINE_GPT_MODEL={repositories[0].name} python space/app.py"
-            )
-        _log_states(api, space, repositories[:-1], others)
-        raise HubError(f"{space.title}: {hub.describe_error(error)}") from error
+    model = repositories.model
+    for space in repositories.spaces:
+        if remotes[space.title].head:
+            continue
+        try:
+            remotes = {**remotes, space.title: hub.create(api, space, remotes[space.title], private)}
+        except HUB_ERRORS as error:
+            if hub.status_of(error) == PAYMENT_REQUIRED and not _exists(api, space):
+                return remotes, (
+                    f"{space.title} was not created: {hub.describe_error(error)}; the Hub wants a paid plan for a "
+                    "Gradio Space on a CPU, and all else is published. Free: publish again with the option space_sdk "
+                    "static, which publishes the explorer; or, in a personal account older than 30 days, with "
+                    f"space_hardware {ZERO_GPU}, two Spaces at most; or the demo on your own computer: "
+                    f"WINE_GPT_MODEL={model.name} {_demo_command()}"
+                )
+            _log_states(api, space, (model, *repositories.subset_models), remotes)
+            raise HubError(f"{space.title}: {hub.describe_error(error)}") from error
+    return remotes, None
+
+
+def _demo_command() -> str:
+    """Return the command that starts the demo, which an installed package has in its own folder."""
+    app = bundled("space") / "app.py"
+    return shlex.join(["python", str(app.relative_to(Path.cwd()) if app.is_relative_to(Path.cwd()) else app)])
 
 
 def _exists(api: HfApi, repo: StagedRepo) -> bool:
@@ -221,11 +239,8 @@ def _exists(api: HfApi, repo: StagedRepo) -> bool:
     return False
 
 
-def _warn_of_private_model(api: HfApi, repositories: list[StagedRepo]) -> None:
+def _warn_of_private_model(api: HfApi, model: StagedRepo, space: StagedRepo) -> None:
     """Warn that the Space can't load a private model: a Gradio Space needs a secret, the explorer can't at all."""
-    model, space = repositories[0], repositories[-1]
-    if space.kind != "space":
-        return
     if space.space_sdk == "static":
         logger.warning(
             f"{space.title} can't load {model.name}, which is private: the explorer reads public models only"
@@ -240,19 +255,16 @@ def _warn_of_private_model(api: HfApi, repositories: list[StagedRepo]) -> None:
     )
 
 
-def _push_all(
-    api: HfApi, repositories: list[StagedRepo], remotes: list[RemoteState], private: bool
-) -> list[PublishedRepo]:
+def _push_all(api: HfApi, repositories: StagedRepos, remotes: Remotes, private: bool) -> list[PublishedRepo]:
     """Publish the repositories in order; after a failure, log the state of the failed and all later ones."""
     published: list[PublishedRepo] = []
-    for repo, remote in zip(repositories, remotes, strict=True):
+    for repo in repositories:
         try:
-            published.append(_push(api, repo, remote, private))
-        except (UserError, *HUB_ERRORS) as error:
-            done = len(published) + 1
-            _log_states(api, repo, repositories[done:], remotes[done:])
-            if isinstance(error, UserError):
-                raise HubError(str(error)) from error
+            published.append(_push(api, repo, remotes[repo.title], private))
+        except (HubError, *HUB_ERRORS) as error:
+            _log_states(api, repo, [*repositories][len(published) + 1 :], remotes)
+            if isinstance(error, HubError):
+                raise
             raise HubError(f"{repo.title}: {hub.describe_error(error)}") from error
         logger.info(str(published[-1]))
     return published
@@ -263,22 +275,23 @@ def _push(api: HfApi, repo: StagedRepo, remote: RemoteState, private: bool) -> P
     if not remote.head:
         remote = hub.create(api, repo, remote, private)
     head = str(remote.head)
-    result = partial(PublishedRepo, repo.name, repo.kind, repo.url(api))
+    result = partial(PublishedRepo, repo.name, repo.kind, repo.url(api), private=remote.private)
     operations = hub.plan_changes(api, repo, head)
     if not operations:
-        return result(Outcome.UP_TO_DATE, head)
+        return result(Outcome.UP_TO_DATE, commit=head)
     if removed := [operation.path_in_repo for operation in operations if isinstance(operation, CommitOperationDelete)]:
         logger.info(f"{repo.title}: removes {', '.join(removed)}")
     if repo.create_pr and (found := hub.with_retries(lambda: hub.find_open_pull_request(api, repo))):
         return result(Outcome.ALREADY_PROPOSED, pull_request=found.pull_request)
     done = hub.commit(api, repo, operations, head)
-    return result(Outcome.PROPOSED if repo.create_pr else Outcome.PUBLISHED, done.commit, done.pull_request)
+    outcome = Outcome.PROPOSED if repo.create_pr else Outcome.PUBLISHED
+    return result(outcome, commit=done.commit, pull_request=done.pull_request)
 
 
-def _log_states(api: HfApi, failed: StagedRepo, others: list[StagedRepo], remotes: list[RemoteState]) -> None:
+def _log_states(api: HfApi, failed: StagedRepo, others: Sequence[StagedRepo], remotes: Remotes) -> None:
     logger.info(f"{failed.title}: {_describe_state(api, failed)}")
-    for other, before in zip(others, remotes, strict=True):
-        logger.info(f"{other.title}: not tried, {before}")
+    for other in others:
+        logger.info(f"{other.title}: not tried, {remotes[other.title]}")
 
 
 def _describe_state(api: HfApi, repo: StagedRepo) -> str:
@@ -289,7 +302,7 @@ def _describe_state(api: HfApi, repo: StagedRepo) -> str:
         return f"probably not published; its state could not be read: {hub.describe_error(error)}"
 
 
-def _collect(api: HfApi, publication: Publication, repositories: list[StagedRepo]) -> str:
+def _collect(api: HfApi, publication: Publication, repositories: StagedRepos) -> str:
     """Add the repositories to their owner's collection, which is created if needed, and return its address."""
     title = str(publication.collection)
     owner = publication.repo.split("/")[0]

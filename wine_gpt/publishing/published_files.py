@@ -17,6 +17,7 @@ from wine_gpt.run_folder import (
     EPOCHS,
     EVALUATION,
     GENERATION_CONFIG,
+    LOSS_PLOT,
     METRICS,
     MODEL_CONFIG,
     TEMPLATE,
@@ -53,10 +54,13 @@ FINETUNED_FILES = (
     *ADAPTER_FILES,
     TEMPLATE,
 )
-# every file that a base's repository may get, as glob patterns, except plots
+# every file that a base's repository may get, as glob patterns; a run before may have had a plot of another field
 BASE_FILES = (
     *FINETUNED_FILES,
+    LOSS_PLOT,
     f"{EVALUATION}/{METRICS}",
+    f"{EVALUATION}/reliability.png",
+    f"{EVALUATION}/loss_by_*.png",
     NGRAM_INDEX,
     NOTEBOOK,
     ONNX,

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from transformers import PreTrainedTokenizerFast
+
 from wine_gpt.config import FinetuneConfig, GenerationDefaults, PretrainConfig, ReviewsConfig, TrainingConfig
 from wine_gpt.config_io import parse_config, to_yaml
 from wine_gpt.data.report import DataReport
@@ -36,7 +38,7 @@ from wine_gpt.run_folder import (
 )
 from wine_gpt.tasks.classification.results import is_classifier
 from wine_gpt.tokenizer import load_tokenizer
-from wine_gpt.tokenizer.schemes import CHARACTERS, WORDS, kind_of, unit_of_kind
+from wine_gpt.tokenizer.schemes import kind_of, unit_of_kind
 from wine_gpt.training.record import RunMetrics, TrainingSummary
 
 # where the commands on the cards download to
@@ -97,14 +99,19 @@ class RunRecord:
         return DataSource(self.config.data, self.data_report)
 
     @cached_property
+    def _tokenizer(self) -> PreTrainedTokenizerFast:
+        return load_tokenizer(self.folder)
+
+    @property
     def tokenizer_kind(self) -> str | None:
         """The kind of the saved tokenizer, see :func:`wine_gpt.tokenizer.schemes.kind_of`."""
-        return kind_of(load_tokenizer(self.folder))
+        return kind_of(self._tokenizer)
 
     @property
     def lower_case(self) -> bool:
-        """Whether the model reads and writes lower case only."""
-        return self.tokenizer_kind in (WORDS, CHARACTERS)
+        """Whether the model reads and writes lower case only, which another package's words need not."""
+        normalizer = self._tokenizer.backend_tokenizer.normalizer
+        return normalizer is not None and normalizer.normalize_str("A") == "a"
 
     @property
     def units(self) -> str:
@@ -117,43 +124,53 @@ class RunRecord:
         return sha256(self.folder / WEIGHTS)
 
     @property
-    def possible_plots(self) -> list[tuple[str, str]]:
-        """Title and file of each plot that a run and its evaluation can have."""
+    def plots(self) -> list[tuple[str, str]]:
+        """Title and file of each plot in the folder; without an evaluation, none of its plots."""
         field_plot = [
             (f"Loss by {field}", f"{EVALUATION}/{loss_by_field_plot(field)}")
             for field in self.config.data.prompt_fields[-1:]
         ]
-        return [
-            ("Training and validation loss over the optimizer steps", LOSS_PLOT),
+        is_validated = any(math.isfinite(epoch.loss) for epoch in self.metrics.training.epochs)
+        losses = "Training and validation loss" if is_validated else "Training loss"
+        plots = [
+            (f"{losses} over the optimizer steps", LOSS_PLOT),
             (f"Reliability diagram of the next-{self.units[:-1]} probabilities", f"{EVALUATION}/reliability.png"),
             ("Loss by position in the text", f"{EVALUATION}/loss_by_position.png"),
             *field_plot,
         ]
-
-    @property
-    def plots(self) -> list[tuple[str, str]]:
-        """Title and file of each plot in the folder; without an evaluation, none of its plots."""
-        plots = [(title, file) for title, file in self.possible_plots if (self.folder / file).is_file()]
-        return plots if self.evaluation else [plot for plot in plots if plot[1] == LOSS_PLOT]
+        return [
+            (title, file)
+            for title, file in plots
+            if (self.folder / file).is_file() and (self.evaluation or file == LOSS_PLOT)
+        ]
 
     def published_config(self, name: str) -> PretrainConfig:
         """Return the config for the repository ``name``, without paths of the local machine.
+
+        A given tokenizer is read from the folder that the card's commands download it to, because a name on the Hub
+        has no branch.
 
         The precision is the one that the run used, because ``auto`` depends on the hardware. Trackers are left out,
         because a reader's installation may lack them.
         """
         config = self.config
         data = dataclasses.replace(config.data, path=self.data_source.published_path)
-        tokenizer = dataclasses.replace(config.tokenizer, path=config.tokenizer.path and name)
+        short_name = name.rpartition("/")[2]
+        tokenizer_path = f"{DOWNLOADS}/{short_name}" if config.tokenizer.path else None
         return dataclasses.replace(
             config,
             data=data,
-            tokenizer=tokenizer,
+            tokenizer=dataclasses.replace(config.tokenizer, path=tokenizer_path),
             training=_published_training(config.training, self.metrics.training),
-            output_dir=f"runs/{name.rpartition('/')[2]}",
+            output_dir=f"runs/{short_name}",
             resume=None,
             overwrite=False,
         )
+
+    @property
+    def config_files(self) -> tuple[str, ...]:
+        """The files of the repository that training again reads: the config, and a tokenizer that was given."""
+        return (CONFIG, *(TOKENIZER_FILES if self.config.tokenizer.path else ()))
 
     def config_yaml(self, name: str) -> str:
         """Return :meth:`published_config` as YAML."""

@@ -34,12 +34,12 @@ from wine_gpt.publishing.classifier_card import (
     read_classifier,
 )
 from wine_gpt.publishing.explorer import ExplorerSettings, epoch_files, page_files
-from wine_gpt.publishing.hub import MAIN, StagedRepo
+from wine_gpt.publishing.hub import MAIN, StagedRepo, StagedRepos
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.model_card import OPTIONAL_FILES, ModelRepository, model_card
 from wine_gpt.publishing.notebook import model_notebook
-from wine_gpt.publishing.publication import Publication, require_id, require_names
+from wine_gpt.publishing.publication import Publication, require_id
 from wine_gpt.publishing.published_files import (
     ADAPTER_FILES,
     BASE_FILES,
@@ -80,6 +80,14 @@ SHARED_MODULES = tuple(
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What is not published: one line that says why, and which file of the model's repository, if it is one."""
+
+    reason: str
+    file: str | None = None
+
+
+@dataclass(frozen=True)
 class StagedFiles:
     """All files to publish except the cards, which also describe what an earlier publish left on the Hub.
 
@@ -90,7 +98,7 @@ class StagedFiles:
         samples: of the model.
         subset_models: the fine-tuned models to publish.
         subset_samples: of each fine-tuned model.
-        left_out: a line for each fine-tuned model, file, link or section that is left out.
+        left_out: each fine-tuned model, file, link or section that is left out.
         classifier: what is published in place of the run's model, which is its base; None for a run.
     """
 
@@ -100,7 +108,7 @@ class StagedFiles:
     samples: Sequence[Sample]
     subset_models: Sequence[SubsetModel]
     subset_samples: Sequence[Sequence[Sample]]
-    left_out: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
     classifier: ClassifierRecord | None = None
 
 
@@ -114,7 +122,6 @@ def stage(publication: Publication, folder: Path) -> StagedFiles:
     Raises:
         UserError: if the run, the fine-tuned models, the demo or a name is wrong.
     """
-    require_names(publication)
     require_no_embeddings(publication.run)
     if holds_classifier(publication.run):
         return _stage_classifier(publication, folder)
@@ -127,7 +134,7 @@ def stage(publication: Publication, folder: Path) -> StagedFiles:
     for subset_model in subset_models:
         require_id("--adapters", subset_model.repository)
     model_folder = _new_folder(folder, "model", publication.repo)
-    left_out = [*not_better, *_left_out_of_card(run)]
+    left_out = [LeftOut(line) for line in (*not_better, *_left_out_of_card(run))]
     left_out += _stage_index(publication, run, model_folder / NGRAM_INDEX)
     _stage_model(publication, run, model_folder, example_prompt(samples, run.template))
     subset_samples = [_stage_subset(publication, run, subset_model, folder) for subset_model in subset_models]
@@ -151,7 +158,7 @@ def _stage_classifier(publication: Publication, folder: Path) -> StagedFiles:
     return StagedFiles(publication, folder, run, (), (), (), (), classifier)
 
 
-def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool = True) -> list[StagedRepo]:
+def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool = True) -> StagedRepos:
     """Write the card of each staged repository, or replace it.
 
     Args:
@@ -159,23 +166,21 @@ def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool
         kept: what an earlier publish has uploaded and this one keeps; the cards describe it too.
         with_space: whether to publish the demo; if not, no card links it.
 
-    Returns:
-        The repositories in the order in which to publish them, model first.
-
     Raises:
-        UserError: if a card is wrong, or a file has a token or a local path.
+        UserError: if a card is wrong, or has a token or a local path.
     """
     publication = staged.publication if with_space else dataclasses.replace(staged.publication, space=None)
-    repositories = [_model_repo(staged, publication, kept)]
+    subset_models = []
     for subset_model, samples in zip(staged.subset_models, staged.subset_samples, strict=True):
         card = subset_card(staged.run, subset_model, publication.repo, publication.revision, samples)
         folder = _folder(staged.folder, "model", subset_model.repository)
-        repositories.append(publication.staged_model(subset_model.repository, folder, card, FINETUNED_FILES))
-    repositories += _space_repos(staged, publication, kept)
+        subset_models.append(publication.staged_model(subset_model.repository, folder, card, FINETUNED_FILES))
+    model, spaces = _model_repo(staged, publication, kept), _space_repos(staged, publication, kept)
+    repositories = StagedRepos(model, tuple(subset_models), tuple(spaces))
     for repo in repositories:
         repo.card.save(repo.folder / CARD)
         check(repo.card, repo.title)
-    require_no_leak(repositories, publication.run, staged.run.data_source)
+    require_no_leak(repositories, publication.run, staged.run.data_source, [CARD])
     return repositories
 
 
@@ -204,8 +209,7 @@ def _model_repo(staged: StagedFiles, publication: Publication, kept: Kept) -> St
     space = publication.space or kept.space
     repository = ModelRepository(name, publication.revision, space, staged.subset_models, optional, kept)
     card = model_card(run, repository, staged.samples)
-    plot_files = (file for _, file in run.possible_plots)
-    managed = (file for file in (*BASE_FILES, *plot_files) if file not in kept.files)
+    managed = (file for file in BASE_FILES if file not in kept.files)
     return publication.staged_model(name, folder, card, tuple(managed))
 
 
@@ -281,8 +285,8 @@ def _kept_epochs(run: Path) -> tuple[str, ...]:
     return tuple(epoch_files(run))
 
 
-def _stage_index(publication: Publication, run: RunRecord, file: Path) -> list[str]:
-    """Write the index of training spans if it is wanted, or return a line that says why it is left out.
+def _stage_index(publication: Publication, run: RunRecord, file: Path) -> list[LeftOut]:
+    """Write the index of training spans if it is wanted, or return why it is left out.
 
     Raises:
         UserError: if the option asks for the index, and it can't be made.
@@ -290,13 +294,13 @@ def _stage_index(publication: Publication, run: RunRecord, file: Path) -> list[s
     wanted = run.corpus.is_public if publication.index is None else publication.index
     if not wanted:
         reason = "whoever knows 12 words in a row could check that they were trained on; the option index adds it"
-        return [f"{NGRAM_INDEX} is left out: {reason}"]
+        return [LeftOut(f"{NGRAM_INDEX} is left out: {reason}", NGRAM_INDEX)]
     try:
         write_index(run, file)
     except UserError as error:
         if publication.index:
             raise UserError(f"--index: {error}") from error
-        return [f"{NGRAM_INDEX} is left out: {error}"]
+        return [LeftOut(f"{NGRAM_INDEX} is left out: {error}", NGRAM_INDEX)]
     return []
 
 

@@ -31,6 +31,8 @@ def subset_card(
     """Return the card of a fine-tuned model, whose base is published as ``base``."""
     metrics = subset_model.metrics
     comparison = metrics.comparison
+    # neither model predicts a field that is in no header
+    in_header = metrics.field in run.template.fields
     # the tags of PEFT's own cards
     tags = ("lora", "transformers", f"base_model:adapter:{base}") if subset_model.is_adapter else ("finetuned",)
     data = ModelCardData(
@@ -53,8 +55,9 @@ def subset_card(
         field=escape(metrics.field),
         value=escape(metrics.value),
         is_adapter=subset_model.is_adapter,
+        in_header=in_header,
         evaluation=score_table("model", {"base": comparison.whole.base, "this one": comparison.whole.tuned}),
-        ceiling=_ceiling(metrics),
+        ceiling=_ceiling(metrics) if in_header else "",
         value_tells=_value_tells(metrics),
         change=comparison.whole.perplexity_change.as_percent(),
         after_header=change_after_header(comparison),
@@ -87,9 +90,9 @@ def _ceiling(metrics: SubsetMetrics) -> str:
     field, value = escape(metrics.field), escape(metrics.value)
     return (
         f"Of the training texts, {comparison.train_fraction:.1%} have the {field} {value}. A model that knows the "
-        f"{field} from the start saves the loss of predicting it. If the base predicts perfectly, this changes the "
-        f"perplexity of whole texts by {comparison.ceiling:+.1%}, and this model reaches "
-        f"{comparison.ceiling_reached:.0%} of that."
+        f"{field} from the start saves the loss of predicting it. If the base gives the value exactly its frequency "
+        f"as probability, this changes the perplexity of whole texts by {comparison.ceiling:+.1%}, and this model "
+        f"reaches {comparison.ceiling_reached:.0%} of that."
     )
 
 
