@@ -24,8 +24,8 @@ from wine_gpt.config import DistillConfig, EnsembleConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.distillation import distill, synthetic, targets
+from wine_gpt.distillation.ensemble import load_ensemble
 from wine_gpt.distillation.targets import Labeling, Request, TargetStore, load_or_make
-from wine_gpt.distillation.teacher import load_ensemble
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.run_folder import mark_unfinished

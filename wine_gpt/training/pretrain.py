@@ -33,7 +33,7 @@ from wine_gpt.training import record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate, scale_logits
 from wine_gpt.training.fitting_config import describe_fitting_config
-from wine_gpt.training.objective import LanguageModeling, Teacher
+from wine_gpt.training.objective import LanguageModeling, TargetSource
 from wine_gpt.training.record import Distillation, Environment, PeakMemory, Refit, RunMetrics, teacher_settings
 from wine_gpt.training.resume import (
     EXTENDABLE_SETTING,
@@ -67,26 +67,30 @@ class FinishedRun:
     split: str
 
 
+class TrainedTeacher(Protocol):
+    """A teacher that is trained; the method is called on all processes."""
+
+    @property
+    def resume_key(self) -> JsonObject:
+        """Further values that must be equal to resume: what decides the predictions and how they are learned."""
+
+    def predict(self) -> tuple[TargetSource, Distillation]:
+        """Make the teacher's predictions, unless an earlier start has.
+
+        Returns:
+            The predictions, and what the metrics file says of them.
+        """
+
+
 class Teaching(Protocol):
-    """How a model gets a teacher; the methods are called on all processes, if the model is not finished."""
+    """How a model gets a teacher; the method is called on all processes, if the model is not finished."""
 
     @property
     def settings(self) -> JsonObject:
         """Further settings that a finished run must share to be the same run."""
 
-    def train(self, data: PreparedReviews, accelerator: Accelerator) -> JsonObject:
-        """Train the teacher, unless it is trained.
-
-        Returns:
-            Further values that must be equal to resume: what decides the predictions and how they are learned.
-        """
-
-    def predict(self) -> tuple[Teacher, Distillation]:
-        """Make the trained teacher's predictions, unless an earlier start has.
-
-        Returns:
-            The predictions, and what the metrics file says of them.
-        """
+    def train(self, data: PreparedReviews, accelerator: Accelerator) -> TrainedTeacher:
+        """Train the teacher, unless it is trained."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +142,8 @@ def pretrain(
         run = _Run(config, accelerator, data, teaching, tested)
         metrics = _finished_metrics(run)
         if metrics is None:
-            resume_key, teacher, record = _learn_from(run)
-            objective = _build_objective(run, teacher)
+            resume_key, targets, distillation = _learn_from(run)
+            objective = _build_objective(run, targets)
             trainer = Trainer(
                 objective,
                 config.training,
@@ -150,7 +154,7 @@ def pretrain(
                 on_step=on_step,
                 followed_by=followed_by,
             )
-            metrics = _train(run, trainer, record)
+            metrics = _train(run, trainer, distillation)
         return _finished_run(folder, metrics)
 
 
@@ -184,18 +188,19 @@ class _Run:
         return {**self.resume_key, **(self.teaching.settings if self.teaching else {})}
 
 
-def _learn_from(run: _Run) -> tuple[JsonObject, Teacher | None, Distillation | None]:
+def _learn_from(run: _Run) -> tuple[JsonObject, TargetSource | None, Distillation | None]:
     """Return the resume key, and the teacher's predictions and their record if the run has a teacher."""
     if run.teaching is None:
         return run.resume_key, None, None
-    resume_key = {**run.resume_key, **run.teaching.train(run.data, run.accelerator)}
+    teacher = run.teaching.train(run.data, run.accelerator)
+    resume_key = {**run.resume_key, **teacher.resume_key}
     with shared_errors():
         # before the teacher predicts, because its new predictions replace those that the checkpoint needs
         if run.config.resume:
             found, _ = find_checkpoint(run.folder / run_folder.CHECKPOINTS, run.config.resume)
             if found is not None:
                 require_resumable(found, resume_key)
-    return resume_key, *run.teaching.predict()
+    return resume_key, *teacher.predict()
 
 
 def _train(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Distillation | None) -> RunMetrics:
@@ -322,11 +327,11 @@ def _load_data(config: PretrainConfig, held_out: bool, reading: ReadingProcess |
     return prepared
 
 
-def _build_objective(run: _Run, teacher: Teacher | None) -> LanguageModeling:
+def _build_objective(run: _Run, targets: TargetSource | None) -> LanguageModeling:
     config, data = run.config, run.data
     with shared_errors():
         model = build_model(config.model, data.tokenizer, config.training.seed, config.generation)
-    return LanguageModeling(LanguageModelLoss(model), data.tokenizer, data.splits, config.data.prefix, teacher)
+    return LanguageModeling(LanguageModelLoss(model), data.tokenizer, data.splits, config.data.prefix, targets)
 
 
 def _evaluate(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Distillation | None) -> RunMetrics:
