@@ -535,6 +535,24 @@ def test_settings_that_change_no_result_may_differ_on_resume(
     assert generation["temperature"] == 0.5
 
 
+def test_a_checkpoint_of_another_run_begins_a_run_and_replaces_none(
+    finished: tuple[Path, Done], unfinished: Path, work: Path, refused: Callable[[list[str]], str]
+) -> None:
+    (named,) = (unfinished / "checkpoints").glob("step-*")
+    before = snapshot(finished[0])
+    line = refused([*command(work, "finished"), "--resume", str(named)])
+    assert line.startswith(f"error: {finished[0]} holds a finished run: name another --output_dir, ")
+    assert snapshot(finished[0]) == before
+    # what a run that was killed before its first checkpoint has left
+    shutil.copytree(finished[0] / "epochs", work / "branch" / "epochs")
+    code, _, stderr = run_in_subprocess(script, [*command(work, "branch"), "--resume", str(named)], work / "cache")
+    assert code == 0, stderr
+    assert losses(work / "branch") == losses(finished[0])
+    index = json.loads((work / "branch" / "epochs" / "index.json").read_text())
+    assert [epoch["epoch"] for epoch in index["epochs"]] == [2]
+    assert not (work / "branch" / "epochs" / "epoch-000.safetensors").exists()
+
+
 def test_a_damaged_checkpoint_is_skipped_unless_it_was_named(
     unfinished: Path, work: Path, finished: tuple[Path, Done]
 ) -> None:

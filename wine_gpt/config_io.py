@@ -18,6 +18,7 @@ from draccus.wrappers.docstring import get_attribute_docstring
 from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, ScoreConfig
 from wine_gpt.errors import UserError, one_line, require_characters
 from wine_gpt.installation import bundled
+from wine_gpt.run_folder import LATEST
 from wine_gpt.yaml_files import Settings, Types, empty_advice, from_text, read_settings, type_name
 
 # the top-level key of a config that names the config whose settings it overrides
@@ -29,7 +30,7 @@ STARTING_FLAGS = ("resume", "overwrite")
 # settings that name a folder or a model, in which ~ is the user's home; data.path may be other things
 FOLDERS = ("output_dir", "base", "run", "model", "tokenizer.path", "resume")
 # the values of flags without a value; a boolean flag without one is true
-BARE_FLAGS = {"resume": "latest"}
+BARE_FLAGS = {"resume": LATEST}
 # the commands whose settings another command may be given
 COMMANDS = {
     "pretrain": PretrainConfig,

@@ -60,6 +60,8 @@ RUN_FILES = (
 RUNS = "runs"
 # folder of the checkpoints, which also holds the lock
 CHECKPOINTS = "checkpoints"
+# the value of the setting resume for the newest checkpoint of the run folder; others are paths
+LATEST = "latest"
 # folder of the weights of each epoch, which EPOCH_INDEX lists
 EPOCHS = "epochs"
 EPOCH_INDEX = "index.json"
@@ -146,8 +148,39 @@ def require_free(folder: Path, *, extendable: bool = True) -> None:
         ways = ["name another --output_dir", "--overwrite to start over"]
         ways += ["--resume with more --training.epochs to train on"] if extendable else []
         raise UserError(f"{folder} holds a finished run: {', '.join(ways[:-1])}, or {ways[-1]}")
-    if any((folder / CHECKPOINTS).glob("step-*")):
-        raise UserError(f"{folder} holds an unfinished run: --resume to continue, or --overwrite to start over")
+    if has_checkpoint(folder):
+        raise UserError(
+            f"{folder} holds an unfinished run: --resume to continue, name another --output_dir, or --overwrite to "
+            "start over"
+        )
+
+
+def resumes_another(folder: Path, resume: str | None) -> bool:
+    """Return whether a run resumes from a checkpoint of another run.
+
+    Args:
+        folder: the run folder.
+        resume: the setting; the path of a checkpoint that does not exist is of no run.
+    """
+    if resume is None or resume == LATEST or not os.path.isdir(resume):
+        return False
+    return Path(resume).resolve().parent != (folder / CHECKPOINTS).resolve()
+
+
+def checkpoint_name(step: int) -> str:
+    """Return the folder name of the checkpoint after a step."""
+    return f"step-{step:08d}"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the complete checkpoints in a folder of checkpoints, newest first."""
+    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a run folder has a complete checkpoint."""
+    return bool(checkpoints(folder / CHECKPOINTS))
 
 
 def require_apart(folder: Path, source: Path, description: str) -> None:

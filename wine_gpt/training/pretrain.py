@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -133,11 +133,7 @@ def pretrain(
         require_equal_settings(config, accelerator)
         with shared_errors():
             if accelerator.is_main_process:
-                if config.overwrite and config.tokenizer.path:
-                    run_folder.require_apart(folder, Path(config.tokenizer.path), "the folder of tokenizer.path")
-                stack.enter_context(run_folder.locked(folder))
-                if not config.overwrite and config.resume is None:
-                    run_folder.require_free(folder, extendable=tested is None)
+                stack.enter_context(_locked_folder(config, extendable=tested is None))
         data = _load_data(config, tested is None, reading)
         run = _Run(config, accelerator, data, teaching, tested)
         metrics = _finished_metrics(run)
@@ -156,6 +152,24 @@ def pretrain(
             )
             metrics = _train(run, trainer, distillation)
         return _finished_run(folder, metrics)
+
+
+@contextlib.contextmanager
+def _locked_folder(config: PretrainConfig, *, extendable: bool) -> Iterator[None]:
+    """Lock the run folder, and check that the run replaces neither another one nor the tokenizer that it reads.
+
+    Args:
+        config: the run's settings.
+        extendable: see :func:`run_folder.require_free`.
+    """
+    folder = Path(config.output_dir)
+    if config.overwrite and config.tokenizer.path:
+        run_folder.require_apart(folder, Path(config.tokenizer.path), "the folder of tokenizer.path")
+    with run_folder.locked(folder):
+        is_new = config.resume is None or run_folder.resumes_another(folder, config.resume)
+        if is_new and not config.overwrite:
+            run_folder.require_free(folder, extendable=extendable)
+        yield
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject
 from wine_gpt.modeling.scoring import ValidationScore
 from wine_gpt.processes import shared_errors
+from wine_gpt.run_folder import LATEST, checkpoint_name
 from wine_gpt.training import checkpoint
 from wine_gpt.training.checkpoint import Checkpoint, Tensors
 from wine_gpt.training.record import TrainingState
@@ -166,12 +167,12 @@ def find_checkpoint(folder: Path, requested: str) -> tuple[Checkpoint | None, li
     Raises:
         UserError: if no checkpoint is good although there are some, or the given one is missing or damaged.
     """
-    if requested == "latest":
+    if requested == LATEST:
         return checkpoint.load_newest(folder)
     if not os.path.isdir(requested):
         raise UserError(
             f"checkpoint {requested}: no such folder: --resume alone takes the newest checkpoint, "
-            f"--resume {folder}/step-00000500 another"
+            f"--resume {folder / checkpoint_name(500)} another"
         )
     return checkpoint.load(Path(requested)), []
 

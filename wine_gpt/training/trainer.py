@@ -363,7 +363,9 @@ def start_run(
                 if config.overwrite:
                     run_folder.remove_run(folder)
                 run_folder.mark_unfinished(folder)
-                discard_after(folder / run_folder.EPOCHS, trainer.state.step)
+                # the epochs of a run that began with a checkpoint of another one are not that run's
+                own_steps = 0 if run_folder.resumes_another(folder, resume) else trainer.state.step
+                discard_after(folder / run_folder.EPOCHS, own_steps)
     start_trackers(trainer.accelerator, folder, name, config, trainer.state)
 
 
