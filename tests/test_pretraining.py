@@ -300,6 +300,21 @@ def test_a_finished_run_that_is_resumed_prints_its_result(
     assert (folder / "metrics.json").read_bytes() == before
 
 
+def test_a_finished_run_without_its_weights_is_not_called_finished(
+    finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]
+) -> None:
+    folder = Path(shutil.copytree(finished[0], work / "weightless"))
+    (folder / "model.safetensors").unlink()
+    assert refused([*command(work, folder.name), "--resume"]) == (
+        f"error: resume: {folder} is no finished run of pretraining: it has no model.safetensors: remove its "
+        "metrics.json to train on from its newest checkpoint, if it has one"
+    )
+    (folder / "metrics.json").unlink()
+    code, _, stderr = resume(work, folder.name)
+    assert code == 0, stderr
+    assert (folder / "model.safetensors").read_bytes() == (finished[0] / "model.safetensors").read_bytes()
+
+
 def test_a_finished_run_of_an_earlier_version_is_known_by_its_config(
     finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]
 ) -> None:

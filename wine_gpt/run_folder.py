@@ -265,12 +265,13 @@ def is_hub_id(model: str) -> bool:
     return may_be_owner and name != "" and "/" not in name
 
 
-def require_pretrained(run: str | Path, setting: str) -> None:
+def require_pretrained(run: str | Path, setting: str, advice: str = "") -> None:
     """Check that a folder has the files of a finished run of pretraining.
 
     Args:
         run: the folder.
         setting: the setting that names it, for the message.
+        advice: ends the message, after a colon; empty for none.
 
     Raises:
         UserError: if a file is missing.
@@ -278,4 +279,5 @@ def require_pretrained(run: str | Path, setting: str) -> None:
     require_no_folders(Path(run))
     for name in (CONFIG, METRICS, WEIGHTS):
         if not (Path(run) / name).is_file():
-            raise UserError(f"{setting}: {run} is no finished run of pretraining: it has no {name}")
+            ending = f": {advice}" if advice else ""
+            raise UserError(f"{setting}: {run} is no finished run of pretraining: it has no {name}{ending}")

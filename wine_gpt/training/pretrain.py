@@ -137,7 +137,10 @@ def pretrain(
         data = _load_data(config, tested is None, reading)
         run = _Run(config, accelerator, data, teaching, tested)
         metrics = _finished_metrics(run)
-        if metrics is None:
+        if metrics is not None:
+            logger.info(f"finished already: {folder} has all {metrics.training.steps:,} steps of this config")
+            _update_sampling_defaults(run)
+        else:
             resume_key, targets, distillation = _learn_from(run)
             objective = _build_objective(run, targets)
             trainer = Trainer(
@@ -259,31 +262,42 @@ def _finished_metrics(run: _Run) -> RunMetrics | None:
     A checkpoint that is named is resumed from, whatever was trained after it.
 
     Raises:
-        UserError: on all processes, if the run is finished, and its settings differ in more than the number of epochs,
-            or it has no checkpoint to train more epochs from.
+        UserError: on all processes; see :func:`_read_finished`.
     """
     found: list[RunMetrics | None] = [None]
     with shared_errors():
-        is_resumed = run.config.resume == "latest" and run.accelerator.is_main_process
-        if is_resumed and (run.folder / run_folder.METRICS).exists():
-            metrics = RunMetrics.load(run.folder)
-            then, now = metrics.settings, run.settings
-            if then is None:
-                then = _settings_of_older_run(run.folder, metrics)
-                now = {key: value for key, value in now.items() if key in then}
-            require_same_settings(metrics.training.steps, then, now, source="then")
-            if then[EXTENDABLE_SETTING] == now[EXTENDABLE_SETTING]:
-                logger.info(f"finished already: {run.folder} has all {metrics.training.steps:,} steps of this config")
-                with writing(run.folder):
-                    _update_sampling_defaults(run)
-                found = [metrics]
-            elif not any((run.folder / run_folder.CHECKPOINTS).glob("step-*")):
-                raise UserError(
-                    f"{run.folder} is finished and has no checkpoint to train on from: name another --output_dir, or "
-                    "--overwrite to start over"
-                )
+        # the main process decides for all, because the others may see another disk
+        if run.config.resume == run_folder.LATEST and run.accelerator.is_main_process:
+            found = [_read_finished(run)]
     broadcast_object_list(found)
     return found[0]
+
+
+def _read_finished(run: _Run) -> RunMetrics | None:
+    """Return the metrics of the run folder if it has all steps of the config, none if there are steps left.
+
+    Raises:
+        UserError: if the run is finished, and its settings differ in more than the number of epochs, or it has no
+            checkpoint to train more epochs from, or no weights.
+    """
+    if not (run.folder / run_folder.METRICS).exists():
+        return None
+    metrics = RunMetrics.load(run.folder)
+    then, now = metrics.settings, run.settings
+    if then is None:
+        then = _settings_of_older_run(run.folder, metrics)
+        now = {key: value for key, value in now.items() if key in then}
+    require_same_settings(metrics.training.steps, then, now, source="then")
+    if then[EXTENDABLE_SETTING] == now[EXTENDABLE_SETTING]:
+        advice = f"remove its {run_folder.METRICS} to train on from its newest checkpoint, if it has one"
+        run_folder.require_pretrained(run.folder, "resume", advice)
+        return metrics
+    if not run_folder.has_checkpoint(run.folder):
+        raise UserError(
+            f"{run.folder} is finished and has no checkpoint to train on from: name another --output_dir, or "
+            "--overwrite to start over"
+        )
+    return None
 
 
 def _settings_of_older_run(folder: Path, metrics: RunMetrics) -> JsonObject:
@@ -298,12 +312,17 @@ def _settings_of_older_run(folder: Path, metrics: RunMetrics) -> JsonObject:
 
 def _update_sampling_defaults(run: _Run) -> None:
     """Write the sampling defaults of a finished run if they are others now, because they need no training."""
-    config = parse_config(PretrainConfig, [str(run.folder / run_folder.CONFIG)])
-    if config.generation != run.config.generation:
+    with shared_errors():
+        if not run.accelerator.is_main_process:
+            return
+        config = parse_config(PretrainConfig, [str(run.folder / run_folder.CONFIG)])
+        if config.generation == run.config.generation:
+            return
         file, defaults = run.folder / run_folder.GENERATION_CONFIG, dataclasses.asdict(run.config.generation)
-        write_json(file, {**read_json(file), **defaults})
         updated = dataclasses.replace(config, generation=run.config.generation)
-        write_atomically(run.folder / run_folder.CONFIG, to_yaml(updated))
+        with writing(run.folder):
+            write_json(file, {**read_json(file), **defaults})
+            write_atomically(run.folder / run_folder.CONFIG, to_yaml(updated))
         logger.info(f"generation: {file} has the new settings")
 
 
