@@ -110,6 +110,7 @@ def pretrain(
     tested: TestedRun | None = None,
     accelerator: Accelerator | None = None,
     reading: ReadingProcess | None = None,
+    tracker_name: str | None = None,
 ) -> FinishedRun:
     """Train a model from scratch and write a run folder that ``from_pretrained`` and ``pipeline`` load.
 
@@ -122,6 +123,7 @@ def pretrain(
         accelerator: that of an :func:`accelerator_session` with the config's precision and trackers, in which several
             trainings follow each other; None for a session of its own.
         reading: a child process that reads the config's data already; None starts one if that saves memory.
+        tracker_name: the run's name in trackers; None for that of the run folder.
 
     Raises:
         UserError: for anything that the user can fix.
@@ -135,7 +137,7 @@ def pretrain(
             if accelerator.is_main_process:
                 stack.enter_context(_locked_folder(config, extendable=tested is None))
         data = _load_data(config, tested is None, reading)
-        run = _Run(config, accelerator, data, teaching, tested)
+        run = _Run(config, accelerator, data, teaching, tested, tracker_name or folder.resolve().name)
         metrics = _finished_metrics(run)
         if metrics is not None:
             logger.info(f"finished already: {folder} has all {metrics.training.steps:,} steps of this config")
@@ -177,13 +179,14 @@ def _locked_folder(config: PretrainConfig, *, extendable: bool) -> Iterator[None
 
 @dataclass(frozen=True)
 class _Run:
-    """What a run is made from: its settings, the processes, the data, how it gets a teacher, and a refit's run."""
+    """What a run is made from; see :func:`pretrain`."""
 
     config: PretrainConfig
     accelerator: Accelerator
     data: PreparedReviews
     teaching: Teaching | None
     tested: TestedRun | None
+    tracker_name: str
 
     @property
     def folder(self) -> Path:
@@ -222,7 +225,7 @@ def _learn_from(run: _Run) -> tuple[JsonObject, TargetSource | None, Distillatio
 
 def _train(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Distillation | None) -> RunMetrics:
     """Train the model to the end, from a checkpoint if resuming, then score and save it; return its metrics."""
-    start_run(trainer, run.config, run.folder, run.folder.resolve().name, run.config.resume)
+    start_run(trainer, run.config, run.folder, run.tracker_name, run.config.resume)
     _advise(run, trainer)
     trainer.run()
     log_utilization(trainer)

@@ -183,8 +183,13 @@ def require_resumable(found: Checkpoint, resume_key: JsonObject) -> None:
     Raises:
         UserError: if a value differs, except for more epochs. The message names each.
     """
-    then = _with_current_keys(_with_current_keys(found.state)["resume_key"])
-    require_same_settings(found.step, then, _with_step_version(resume_key))
+    require_same_settings(found.step, saved_resume_key(found), _with_step_version(resume_key))
+
+
+def saved_resume_key(found: Checkpoint) -> JsonObject:
+    """Return the resume key that a checkpoint was saved with."""
+    key: JsonObject = _with_current_keys(found.state)["resume_key"]
+    return _with_current_keys(key)
 
 
 def require_same_settings(step: int, then: JsonObject, now: JsonObject, source: str = "checkpoint") -> None:
