@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from wine_gpt.config import DistillConfig, FinetuneConfig
-from wine_gpt.config_io import to_flat
+from wine_gpt.config_io import PATHS, to_flat
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject
 from wine_gpt.modeling.scoring import ValidationScore
@@ -21,8 +21,6 @@ from wine_gpt.training.record import TrainingState
 
 # last parts of the keys of settings that may differ on resume, because they don't change what a step computes
 IGNORED_ON_RESUME = (
-    # the content of the data and of the tokenizer is compared instead
-    "path",
     "trackers",
     "keep_checkpoints",
     "keep_epochs",
@@ -220,7 +218,11 @@ def settings_fixed_on_resume(config: object, mixed_precision: str) -> JsonObject
     settings = {
         key: value
         for key, value in to_flat(config).items()
-        if "." in key and not key.startswith("generation.") and key.rpartition(".")[2] not in IGNORED_ON_RESUME
+        if "." in key
+        and not key.startswith("generation.")
+        # the content of the data and of the tokenizer is compared instead
+        and key not in PATHS
+        and key.rpartition(".")[2] not in IGNORED_ON_RESUME
     }
     return {**settings, "training.mixed_precision": mixed_precision}
 
