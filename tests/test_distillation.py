@@ -388,6 +388,7 @@ def test_a_run_without_a_teacher_is_no_finished_student(work: Path, tmp_path: Pa
         ("distillation.members", "two", "Couldn't parse 'two' into an int"),
         ("distillation.member_epochs", "0", "must be at least 1"),
         ("distillation.synthetic_sets", "0", "must be at least 1"),
+        ("distillation.synthetic_sets", "25", "must be at most training.epochs, 24, because each epoch has one set"),
         ("distillation.synthetic_ratio", "-1", "must be from 0 to 100"),
         ("distillation.synthetic_ratio", ".nan", "must be from 0 to 100"),
         ("distillation.teacher_weight", "1.5", r"must be in \[0, 1\]"),

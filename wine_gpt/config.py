@@ -381,8 +381,12 @@ class DistillConfig(PretrainConfig):
     output_dir: str = "runs/distill"
 
     def __post_init__(self) -> None:
-        """Check that each member has a seed."""
+        """Check that each member has a seed, and that an epoch uses each set of synthetic reviews."""
         super().__post_init__()
+        sets, epochs = self.distillation.synthetic_sets, self.training.epochs
+        rule = f"must be at most training.epochs, {epochs}, because each epoch has one set"
+        is_used = sets <= epochs or self.distillation.synthetic_ratio == 0
+        require(is_used, "distillation.synthetic_sets", sets, rule)
         largest = 2**32 - self.distillation.members
         seed = self.training.seed
         require(seed <= largest, "training.seed", seed, f"must be at most {largest:,} for so many members")
