@@ -413,6 +413,10 @@ def test_a_read_only_disk_is_named_before_any_work(work: Path) -> None:
         ({"training__batch_tokens": 20}, "batch_tokens"),
         ({"training__trackers": "trackio"}, r'trackio is not installed: pip install .*\[tracking\]"'),
         ({"training__micro_batches": 0}, "training.micro_batches is 0: must be at least 1"),
+        (
+            {"tokenizer__kind": "characters", "model__block_size": 12},
+            "block_size is 12: too small for a text after the 11 characters of data.prefix: set it to at least 13",
+        ),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_exit_code_2(

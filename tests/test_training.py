@@ -365,6 +365,14 @@ def test_a_batch_of_too_few_reviews_is_refused_before_the_first_step(
         make_trainer(tmp_path, tokenizer, few, dataclasses.replace(TRAINING, micro_batches=8))
 
 
+def test_the_largest_seed_has_samples_too(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    config = dataclasses.replace(TRAINING, epochs=1, seed=2**32 - 1)
+    (epoch,) = make_trainer(tmp_path, tokenizer, splits, config).run().epochs
+    assert [text[:2] for text in epoch.samples] == ["w0"] * 3
+
+
 def test_the_learning_rate_warms_up_and_falls_to_the_floor() -> None:
     config = TrainingConfig(learning_rate=1.0, warmup_ratio=0.1, final_learning_rate_ratio=0.2)
     rates = [learning_rate(step, 100, config) for step in range(100)]

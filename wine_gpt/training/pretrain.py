@@ -10,6 +10,7 @@ from typing import Protocol
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
+from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
 from wine_gpt.config import PretrainConfig
@@ -20,6 +21,7 @@ from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.data.tokenized import TokenizedSplits
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, read_json, sha256, write_atomically, write_json, writing
+from wine_gpt.generation.prompts import tokenize_prompts
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import save_model
@@ -366,8 +368,20 @@ def _load_data(config: PretrainConfig, held_out: bool, reading: ReadingProcess |
 def _build_objective(run: _Run, targets: TargetSource | None) -> LanguageModeling:
     config, data = run.config, run.data
     with shared_errors():
+        _require_fitting_prefix(config, data.tokenizer)
         model = build_model(config.model, data.tokenizer, config.training.seed, config.generation)
     return LanguageModeling(LanguageModelLoss(model), data.tokenizer, data.splits, config.data.prefix, targets)
+
+
+def _require_fitting_prefix(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Check that the prefix leaves the model a position, because the samples after each epoch begin with it."""
+    (prompt,) = tokenize_prompts(tokenizer, [config.data.prefix])
+    taken, positions = len(prompt.ids), config.model.block_size
+    if taken >= positions:
+        raise UserError(
+            f"config: model.block_size is {positions}: too small for a text after the {taken - 1:,} {unit(tokenizer)} "
+            f"of data.prefix: set it to at least {taken + 1:,}, or shorten data.prefix"
+        )
 
 
 def _evaluate(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Distillation | None) -> RunMetrics:

@@ -192,7 +192,8 @@ class Trainer(Generic[LossT]):
         if len(self.objective.validation_split) and infinite:
             problem = f"epoch {epoch}: the validation {infinite[-1]} is not finite: lower training.learning_rate"
             raise on_all_processes(UserError(problem))
-        samples = self.objective.sample(self.config.seed + self.state.step)
+        # torch and NumPy take seeds below 2^32
+        samples = self.objective.sample((self.config.seed + self.state.step) % 2**32)
         result = EpochResult(epoch, self.state.step, validation, samples)
         self.state.epochs.append(result)
         is_best = self.state.best is result
