@@ -185,8 +185,13 @@ def test_a_killed_run_resumes_to_the_same_weights(finished: tuple[Path, Done], w
     process.join()
     assert [path.name for path in (work / "killed" / "checkpoints").glob("step-*")] == ["step-00000003"]
     assert not (work / "killed" / "metrics.json").exists()
+    # as a kill while the model is saved leaves them
+    (work / "killed" / ".tmp-model-abcdefgh").mkdir()
+    (work / "killed" / ".tmp-model-abcdefgh" / "model.safetensors").touch()
+    (work / "killed" / f".tmp-{process.pid}-config.yaml").touch()
     assert "resumed from step " in run([*arguments, "--resume"], work).stdout
     assert losses(work / "killed") == losses(finished[0])
+    assert not [*(work / "killed").glob(".tmp-*")]
     weights = load_file(work / "killed" / "model.safetensors")
     assert all(weights[name].equal(tensor) for name, tensor in load_file(finished[0] / "model.safetensors").items())
 

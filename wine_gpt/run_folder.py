@@ -225,9 +225,17 @@ def remove_epochs(folder: Path, keep: Collection[str] = ()) -> None:
 
 
 def mark_unfinished(folder: Path) -> None:
-    """Remove metrics and evaluation, because they describe the weights that are about to be replaced."""
+    """Remove metrics and evaluation, because they describe the weights that are about to be replaced.
+
+    What a process that was killed while it wrote the folder has left is removed too, so call it under the lock.
+    """
     (folder / METRICS).unlink(missing_ok=True)
     shutil.rmtree(folder / EVALUATION, ignore_errors=True)
+    for leftover in folder.glob(".tmp-*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
 
 
 def require_writable(folder: Path) -> None:
