@@ -271,7 +271,7 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     # fraction of the steps that warm up
     warmup_ratio: float = 0.05
-    # the last learning rate, as a fraction of the peak
+    # the learning rate at which the cosine would end one step after the last, as a fraction of the peak
     final_learning_rate_ratio: float = 0.1
     # adamw, or muon for the weight matrices of the blocks with AdamW for the rest
     optimizer: str = "adamw"

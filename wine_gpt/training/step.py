@@ -125,7 +125,8 @@ class TrainStep:
         if accelerator.scaler is not None:
             # an earlier training of the session has changed its scale
             accelerator.scaler.load_state_dict(torch.amp.GradScaler(accelerator.device.type).state_dict())
-        self.reads_late = self.module.masks_padding = accelerator.device.type == "cuda"
+        self.reads_late = accelerator.device.type == "cuda"
+        self.module.masks_padding = self.reads_late
         # the batch of the step before, and the copy of its loss and of whether loss and gradient are finite
         self._queued: tuple[GlobalBatch, HostCopy] | None = None
 

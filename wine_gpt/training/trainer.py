@@ -281,7 +281,7 @@ class Trainer(Generic[LossT]):
         )
 
     @property
-    def tokens_per_second(self) -> float:
+    def current_tokens_per_second(self) -> float:
         """The mean rate since the training started or was resumed; 0 before the first step."""
         tokens, seconds = self._earlier
         passed = self.state.seconds - seconds
@@ -329,13 +329,13 @@ class Trainer(Generic[LossT]):
         figures = {
             f"train/nats_per_{self.objective.unit}": loss,
             "train/learning_rate": learning_rate(self.state.step - 1, self.plan.total_steps, self.config),
-            "train/tokens_per_second": self.tokens_per_second,
+            "train/tokens_per_second": self.current_tokens_per_second,
         }
         self.accelerator.log(figures, step=self.state.step)
 
     def _note(self) -> str:
         loss = f"loss {self.state.curve[-1][1]:.3f}, " if self.state.curve else ""
-        return f"{loss}{self.tokens_per_second:,.0f} tokens/s"
+        return f"{loss}{self.current_tokens_per_second:,.0f} tokens/s"
 
 
 def start_run(
