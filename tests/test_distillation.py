@@ -24,8 +24,8 @@ from wine_gpt.config import DistillConfig, EnsembleConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.distillation import distill, synthetic, targets
+from wine_gpt.distillation.ensemble import load_ensemble
 from wine_gpt.distillation.targets import Labeling, Request, TargetStore, load_or_make
-from wine_gpt.distillation.teacher import load_ensemble
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.run_folder import mark_unfinished
@@ -274,6 +274,51 @@ def test_a_finished_member_is_not_trained_on(finished: Path, work: Path) -> None
     assert (finished / "metrics.json").is_file()
 
 
+def test_a_member_that_was_begun_is_not_trained_for_more_epochs(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the finished one: its learning rates so far are those of the shorter schedule."""
+    train_step = Trainer.train_step
+
+    def stopped_step(trainer: Trainer, step: int) -> None:
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        train_step(trainer, step)
+
+    monkeypatch.setattr(Trainer, "train_step", stopped_step)
+    with pytest.raises(RunInterrupted):
+        distill(config(work, "begun"))
+    before = snapshot(work / "begun")
+    with pytest.raises(UserError) as error:
+        distill(config(work, "begun", "--distillation.member_epochs", "2"))
+    assert str(error.value) == (
+        f"member 1 of 2, {work}/begun/members/seed_42: begun with distillation.member_epochs 1, now 2: remove the "
+        "folder to train the member again, or name another --output_dir"
+    )
+    assert snapshot(work / "begun") == before
+
+
+def test_a_member_without_its_weights_is_named(finished: Path, work: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    mark_unfinished(run)
+    member = run / "members" / "seed_43"
+    (member / "model.safetensors").unlink()
+    lost = rf"^member 2 of 2, {member}: .*it has no model.safetensors: remove its metrics.json to train on"
+    with pytest.raises(UserError, match=lost):
+        distill(config(work, "x", "--output_dir", str(run), "--resume"))
+
+
+def test_trackers_name_a_member_after_its_distillation(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+
+    def start(accelerator: Accelerator, project: str, config: object, init_kwargs: dict[str, Any]) -> None:
+        names.append([runs["name"] for runs in init_kwargs.values()])
+        raise RunInterrupted("stopped", signal.SIGTERM)
+
+    monkeypatch.setattr(Accelerator, "init_trackers", start)
+    with pytest.raises(RunInterrupted):
+        distill(config(work, "tracked", "--training.trackers", "tensorboard"))
+    assert names == [["tracked-seed_42"] * 2]
+
+
 def test_a_run_is_not_replaced_unasked(finished: Path, work: Path) -> None:
     with pytest.raises(UserError, match="finished holds a finished run: name another --output_dir"):
         distill(config(work, "finished"))
@@ -343,6 +388,7 @@ def test_a_run_without_a_teacher_is_no_finished_student(work: Path, tmp_path: Pa
         ("distillation.members", "two", "Couldn't parse 'two' into an int"),
         ("distillation.member_epochs", "0", "must be at least 1"),
         ("distillation.synthetic_sets", "0", "must be at least 1"),
+        ("distillation.synthetic_sets", "25", "must be at most training.epochs, 24, because each epoch has one set"),
         ("distillation.synthetic_ratio", "-1", "must be from 0 to 100"),
         ("distillation.synthetic_ratio", ".nan", "must be from 0 to 100"),
         ("distillation.teacher_weight", "1.5", r"must be in \[0, 1\]"),

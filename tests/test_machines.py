@@ -134,6 +134,15 @@ def test_machines_may_have_their_files_in_different_folders(work: Path) -> None:
     copies: dict[str, object] = {"data__path": work / "copy.json", "tokenizer__path": work / "words-copy"}
     commands = [command(work, "first", tokenizer__path=work / "words-50"), command(work, "second", **copies)]
     assert [outcome[0] for outcome in scripts(commands, work / "cache")] == [0, 0]
+    named = min((work / "first" / "checkpoints").glob("step-*"))
+    mounted = [named, Path(shutil.copytree(named, work / "mounted" / named.name))]
+    commands = [
+        command(work, f"branch-{rank}", "--resume", str(path), tokenizer__path=work / "words-50")
+        for rank, path in enumerate(mounted)
+    ]
+    outcomes = scripts(commands, work / "cache")
+    assert [outcome[0] for outcome in outcomes] == [0, 0]
+    assert f"resumed from step {int(named.name.removeprefix('step-'))}" in outcomes[0][1]
 
 
 # one error line

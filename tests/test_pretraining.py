@@ -185,8 +185,13 @@ def test_a_killed_run_resumes_to_the_same_weights(finished: tuple[Path, Done], w
     process.join()
     assert [path.name for path in (work / "killed" / "checkpoints").glob("step-*")] == ["step-00000003"]
     assert not (work / "killed" / "metrics.json").exists()
+    # as a kill while the model is saved leaves them
+    (work / "killed" / ".tmp-model-abcdefgh").mkdir()
+    (work / "killed" / ".tmp-model-abcdefgh" / "model.safetensors").touch()
+    (work / "killed" / f".tmp-{process.pid}-config.yaml").touch()
     assert "resumed from step " in run([*arguments, "--resume"], work).stdout
     assert losses(work / "killed") == losses(finished[0])
+    assert not [*(work / "killed").glob(".tmp-*")]
     weights = load_file(work / "killed" / "model.safetensors")
     assert all(weights[name].equal(tensor) for name, tensor in load_file(finished[0] / "model.safetensors").items())
 
@@ -300,6 +305,21 @@ def test_a_finished_run_that_is_resumed_prints_its_result(
     assert (folder / "metrics.json").read_bytes() == before
 
 
+def test_a_finished_run_without_its_weights_is_not_called_finished(
+    finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]
+) -> None:
+    folder = Path(shutil.copytree(finished[0], work / "weightless"))
+    (folder / "model.safetensors").unlink()
+    assert refused([*command(work, folder.name), "--resume"]) == (
+        f"error: resume: {folder} is no finished run of pretraining: it has no model.safetensors: remove its "
+        "metrics.json to train on from its newest checkpoint, if it has one"
+    )
+    (folder / "metrics.json").unlink()
+    code, _, stderr = resume(work, folder.name)
+    assert code == 0, stderr
+    assert (folder / "model.safetensors").read_bytes() == (finished[0] / "model.safetensors").read_bytes()
+
+
 def test_a_finished_run_of_an_earlier_version_is_known_by_its_config(
     finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]
 ) -> None:
@@ -398,6 +418,10 @@ def test_a_read_only_disk_is_named_before_any_work(work: Path) -> None:
         ({"training__batch_tokens": 20}, "batch_tokens"),
         ({"training__trackers": "trackio"}, r'trackio is not installed: pip install .*\[tracking\]"'),
         ({"training__micro_batches": 0}, "training.micro_batches is 0: must be at least 1"),
+        (
+            {"tokenizer__kind": "characters", "model__block_size": 12},
+            "block_size is 12: too small for a text after the 11 characters of data.prefix: set it to at least 13",
+        ),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_exit_code_2(
@@ -533,6 +557,24 @@ def test_settings_that_change_no_result_may_differ_on_resume(
     assert losses(work / "harmless") == losses(finished[0])
     generation = json.loads((work / "harmless" / "generation_config.json").read_text(encoding="utf-8"))
     assert generation["temperature"] == 0.5
+
+
+def test_a_checkpoint_of_another_run_begins_a_run_and_replaces_none(
+    finished: tuple[Path, Done], unfinished: Path, work: Path, refused: Callable[[list[str]], str]
+) -> None:
+    (named,) = (unfinished / "checkpoints").glob("step-*")
+    before = snapshot(finished[0])
+    line = refused([*command(work, "finished"), "--resume", str(named)])
+    assert line.startswith(f"error: {finished[0]} holds a finished run: name another --output_dir, ")
+    assert snapshot(finished[0]) == before
+    # what a run that was killed before its first checkpoint has left
+    shutil.copytree(finished[0] / "epochs", work / "branch" / "epochs")
+    code, _, stderr = run_in_subprocess(script, [*command(work, "branch"), "--resume", str(named)], work / "cache")
+    assert code == 0, stderr
+    assert losses(work / "branch") == losses(finished[0])
+    index = json.loads((work / "branch" / "epochs" / "index.json").read_text())
+    assert [epoch["epoch"] for epoch in index["epochs"]] == [2]
+    assert not (work / "branch" / "epochs" / "epoch-000.safetensors").exists()
 
 
 def test_a_damaged_checkpoint_is_skipped_unless_it_was_named(

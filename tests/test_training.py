@@ -359,6 +359,18 @@ def test_a_batch_of_too_few_reviews_is_refused_before_the_first_step(
     config = TrainingConfig(**{**vars(TRAINING), "batch_tokens": 40, "micro_batches": 4})
     with pytest.raises(UserError, match=r"a batch of \d reviews cannot be divided into 4 micro-batches: raise"):
         make_trainer(tmp_path, tokenizer, splits, config)
+    few = DatasetDict({**splits, "train": splits["train"].select(range(5))})
+    advice = "train on more reviews, or use fewer micro-batches or processes"
+    with pytest.raises(UserError, match=f"a batch of 5 reviews cannot be divided into 8 micro-batches: {advice}"):
+        make_trainer(tmp_path, tokenizer, few, dataclasses.replace(TRAINING, micro_batches=8))
+
+
+def test_the_largest_seed_has_samples_too(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
+) -> None:
+    config = dataclasses.replace(TRAINING, epochs=1, seed=2**32 - 1)
+    (epoch,) = make_trainer(tmp_path, tokenizer, splits, config).run().epochs
+    assert [text[:2] for text in epoch.samples] == ["w0"] * 3
 
 
 def test_the_learning_rate_warms_up_and_falls_to_the_floor() -> None:

@@ -271,7 +271,7 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     # fraction of the steps that warm up
     warmup_ratio: float = 0.05
-    # the last learning rate, as a fraction of the peak
+    # the learning rate at which the cosine would end one step after the last, as a fraction of the peak
     final_learning_rate_ratio: float = 0.1
     # adamw, or muon for the weight matrices of the blocks with AdamW for the rest
     optimizer: str = "adamw"
@@ -381,8 +381,12 @@ class DistillConfig(PretrainConfig):
     output_dir: str = "runs/distill"
 
     def __post_init__(self) -> None:
-        """Check that each member has a seed."""
+        """Check that each member has a seed, and that an epoch uses each set of synthetic reviews."""
         super().__post_init__()
+        sets, epochs = self.distillation.synthetic_sets, self.training.epochs
+        rule = f"must be at most training.epochs, {epochs}, because each epoch has one set"
+        is_used = sets <= epochs or self.distillation.synthetic_ratio == 0
+        require(is_used, "distillation.synthetic_sets", sets, rule)
         largest = 2**32 - self.distillation.members
         seed = self.training.seed
         require(seed <= largest, "training.seed", seed, f"must be at most {largest:,} for so many members")

@@ -9,7 +9,7 @@ import textwrap
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import draccus
 import yaml
@@ -18,6 +18,7 @@ from draccus.wrappers.docstring import get_attribute_docstring
 from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, ScoreConfig
 from wine_gpt.errors import UserError, one_line, require_characters
 from wine_gpt.installation import bundled
+from wine_gpt.run_folder import LATEST
 from wine_gpt.yaml_files import Settings, Types, empty_advice, from_text, read_settings, type_name
 
 # the top-level key of a config that names the config whose settings it overrides
@@ -26,10 +27,10 @@ INHERIT = "inherit"
 NOT_INHERIT = ("base", "extends", "include", "defaults")
 # flags that the saved config omits, because repeating a run must not resume or overwrite it
 STARTING_FLAGS = ("resume", "overwrite")
-# settings that name a folder or a model, in which ~ is the user's home; data.path may be other things
-FOLDERS = ("output_dir", "base", "run", "model", "tokenizer.path", "resume")
+# settings that name a file, a folder or a model, which may have another path on another machine
+PATHS = ("data.path", "tokenizer.path", "output_dir", "base", "run", "model", "resume")
 # the values of flags without a value; a boolean flag without one is true
-BARE_FLAGS = {"resume": "latest"}
+BARE_FLAGS = {"resume": LATEST}
 # the commands whose settings another command may be given
 COMMANDS = {
     "pretrain": PretrainConfig,
@@ -126,7 +127,8 @@ def build_config(config_class: type[ConfigT], values: Settings) -> ConfigT:
     nested: Settings = {}
     for key, value in values.items():
         _require_storable(key, value)
-        if key in FOLDERS and isinstance(value, str):
+        # data.path may be something else than a path, and is expanded where it is read
+        if is_path(key, value) and key != "data.path":
             value = os.path.expanduser(value)
         *sections, name = key.split(".")
         target = nested
@@ -139,6 +141,11 @@ def build_config(config_class: type[ConfigT], values: Settings) -> ConfigT:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise UserError(f"config: {one_line(error)}") from error
+
+
+def is_path(key: str, value: object) -> TypeGuard[str]:
+    """Return whether a setting names a file, a folder or a model."""
+    return key in PATHS and isinstance(value, str) and value not in BARE_FLAGS.values()
 
 
 def _require_storable(key: str, value: object) -> None:

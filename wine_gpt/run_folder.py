@@ -60,6 +60,8 @@ RUN_FILES = (
 RUNS = "runs"
 # folder of the checkpoints, which also holds the lock
 CHECKPOINTS = "checkpoints"
+# the value of the setting resume for the newest checkpoint of the run folder; others are paths
+LATEST = "latest"
 # folder of the weights of each epoch, which EPOCH_INDEX lists
 EPOCHS = "epochs"
 EPOCH_INDEX = "index.json"
@@ -146,8 +148,39 @@ def require_free(folder: Path, *, extendable: bool = True) -> None:
         ways = ["name another --output_dir", "--overwrite to start over"]
         ways += ["--resume with more --training.epochs to train on"] if extendable else []
         raise UserError(f"{folder} holds a finished run: {', '.join(ways[:-1])}, or {ways[-1]}")
-    if any((folder / CHECKPOINTS).glob("step-*")):
-        raise UserError(f"{folder} holds an unfinished run: --resume to continue, or --overwrite to start over")
+    if has_checkpoint(folder):
+        raise UserError(
+            f"{folder} holds an unfinished run: --resume to continue, name another --output_dir, or --overwrite to "
+            "start over"
+        )
+
+
+def resumes_another(folder: Path, resume: str | None) -> bool:
+    """Return whether a run resumes from a checkpoint of another run.
+
+    Args:
+        folder: the run folder.
+        resume: the setting; the path of a checkpoint that does not exist is of no run.
+    """
+    if resume is None or resume == LATEST or not os.path.isdir(resume):
+        return False
+    return Path(resume).resolve().parent != (folder / CHECKPOINTS).resolve()
+
+
+def checkpoint_name(step: int) -> str:
+    """Return the folder name of the checkpoint after a step."""
+    return f"step-{step:08d}"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the complete checkpoints in a folder of checkpoints, newest first."""
+    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a run folder has a complete checkpoint."""
+    return bool(checkpoints(folder / CHECKPOINTS))
 
 
 def require_apart(folder: Path, source: Path, description: str) -> None:
@@ -192,9 +225,17 @@ def remove_epochs(folder: Path, keep: Collection[str] = ()) -> None:
 
 
 def mark_unfinished(folder: Path) -> None:
-    """Remove metrics and evaluation, because they describe the weights that are about to be replaced."""
+    """Remove metrics and evaluation, because they describe the weights that are about to be replaced.
+
+    What a process that was killed while it wrote the folder has left is removed too, so call it under the lock.
+    """
     (folder / METRICS).unlink(missing_ok=True)
     shutil.rmtree(folder / EVALUATION, ignore_errors=True)
+    for leftover in folder.glob(".tmp-*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
 
 
 def require_writable(folder: Path) -> None:
@@ -232,12 +273,13 @@ def is_hub_id(model: str) -> bool:
     return may_be_owner and name != "" and "/" not in name
 
 
-def require_pretrained(run: str | Path, setting: str) -> None:
+def require_pretrained(run: str | Path, setting: str, advice: str = "") -> None:
     """Check that a folder has the files of a finished run of pretraining.
 
     Args:
         run: the folder.
         setting: the setting that names it, for the message.
+        advice: ends the message, after a colon; empty for none.
 
     Raises:
         UserError: if a file is missing.
@@ -245,4 +287,5 @@ def require_pretrained(run: str | Path, setting: str) -> None:
     require_no_folders(Path(run))
     for name in (CONFIG, METRICS, WEIGHTS):
         if not (Path(run) / name).is_file():
-            raise UserError(f"{setting}: {run} is no finished run of pretraining: it has no {name}")
+            ending = f": {advice}" if advice else ""
+            raise UserError(f"{setting}: {run} is no finished run of pretraining: it has no {name}{ending}")

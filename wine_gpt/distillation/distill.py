@@ -1,5 +1,6 @@
 """Train an ensemble, label reviews with its mean prediction, and train one model on them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -9,9 +10,9 @@ from datasets import Dataset
 
 from wine_gpt import run_folder
 from wine_gpt.config import DistillConfig
+from wine_gpt.distillation.ensemble import load_ensemble
 from wine_gpt.distillation.members import train_members
 from wine_gpt.distillation.targets import Labeling, Request, TargetStore, load_or_make
-from wine_gpt.distillation.teacher import load_ensemble
 from wine_gpt.files import JsonObject, read_json, sha256, write_json, writing
 from wine_gpt.modeling.scoring import score
 from wine_gpt.processes import main_process_first, shared_errors
@@ -42,52 +43,65 @@ def distill(config: DistillConfig) -> FinishedRun:
         return pretrain(config.student, teaching=EnsembleTeaching(config), accelerator=accelerator)
 
 
+@dataclass(frozen=True)
 class EnsembleTeaching:
     """Teaches a student by the mean prediction of an ensemble; a :class:`wine_gpt.training.pretrain.Teaching`.
 
-    Args:
-        config: the settings of ensemble and student.
-
     Attributes:
-        data: the tokenized reviews and the tokenizer; set by :meth:`train`, as the following.
-        accelerator: that of all trainings.
-        members: the run folders of the ensemble's members.
-        request: which targets to make.
+        config: the settings of ensemble and student.
     """
 
-    data: PreparedReviews
-    accelerator: Accelerator
-    members: list[Path]
-    request: Request
-
-    def __init__(self, config: DistillConfig) -> None:
-        self.config = config
+    config: DistillConfig
 
     @property
     def settings(self) -> JsonObject:
         """The settings of the distillation."""
         return teacher_settings(self.config.distillation)
 
-    def train(self, data: PreparedReviews, accelerator: Accelerator) -> JsonObject:
-        """Train the members that are not finished; return what must be equal to resume the student."""
-        self.data, self.accelerator = data, accelerator
-        self.members = train_members(self.config, accelerator)
+    def train(self, data: PreparedReviews, accelerator: Accelerator) -> "TrainedEnsemble":
+        """Train the members that are not finished."""
+        members = train_members(self.config, accelerator)
         logger.info(f"distilled model: {self.config.output_dir}")
         settings = self.config.distillation
         sources = {
             "data": data.fingerprint,
             "tokenizer": fingerprint(data.tokenizer),
-            "members": [sha256(member / run_folder.WEIGHTS) for member in self.members],
+            "members": [sha256(member / run_folder.WEIGHTS) for member in members],
         }
         real = len(data.splits["train"])
         # at least one review, because a small ratio of few reviews would leave nothing to learn
         in_set = max(round(settings.synthetic_ratio * real), 1) if settings.synthetic_ratio else 0
-        self.request = Request(
+        request = Request(
             sources,
             synthetic_reviews=settings.synthetic_sets * in_set,
             seed=self.config.training.seed,
             label_real=settings.teacher_weight > 0,
         )
+        return TrainedEnsemble(self.config, data, accelerator, members, request)
+
+
+@dataclass(frozen=True)
+class TrainedEnsemble:
+    """An ensemble whose members are finished; a :class:`wine_gpt.training.pretrain.TrainedTeacher`.
+
+    Attributes:
+        config: the settings of ensemble and student.
+        data: the tokenized reviews and the tokenizer.
+        accelerator: that of all trainings.
+        members: the run folders of the members.
+        request: which targets to make.
+    """
+
+    config: DistillConfig
+    data: PreparedReviews
+    accelerator: Accelerator
+    members: list[Path]
+    request: Request
+
+    @property
+    def resume_key(self) -> JsonObject:
+        """What must be equal to resume the student."""
+        settings = self.config.distillation
         of_student = {f"distillation.{name}": getattr(settings, name) for name in ("teacher_weight", "synthetic_sets")}
         return {"targets": self.request.fingerprint, **of_student}
 
@@ -107,13 +121,13 @@ class EnsembleTeaching:
         losses = _score_once(folder / ENSEMBLE, labeling, data)
         found = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
         logger.info(f"ensemble of {len(self.members)} members: {found} nats per word; the student approximates it")
-        record = Distillation(
+        distillation = Distillation(
             members=[MemberLoss.of(member.name, RunMetrics.load(member)) for member in self.members],
             ensemble=MemberLoss("ensemble", losses.get("validation"), losses.get("test")),
             synthetic_reviews=self.request.synthetic_reviews,
             settings=settings,
         )
-        return store, record
+        return store, distillation
 
 
 def _score_once(file: Path, labeling: Labeling, data: PreparedReviews) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """Train the members of the ensemble: pretraining runs that differ in their seeds only."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -10,8 +12,9 @@ from wine_gpt.config import DistillConfig, PretrainConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
 from wine_gpt.processes import shared_errors
-from wine_gpt.run_folder import CONFIG, MEMBERS, METRICS
+from wine_gpt.run_folder import CHECKPOINTS, CONFIG, LATEST, MEMBERS, METRICS
 from wine_gpt.training.pretrain import pretrain
+from wine_gpt.training.resume import EXTENDABLE_SETTING, find_checkpoint, saved_resume_key
 
 logger = get_logger(__name__)
 
@@ -29,32 +32,50 @@ def train_members(config: DistillConfig, accelerator: Accelerator) -> list[Path]
         if accelerator.is_main_process:
             # all of them, before the first one is trained for hours
             for name, member in zip(names, members, strict=True):
-                _require_same_epochs(name, member)
+                with _named_errors(name):
+                    _require_same_epochs(member)
+    distillation = Path(config.output_dir).resolve().name
     for number, (name, member) in enumerate(zip(names, members, strict=True), start=1):
         logger.info(name)
-        try:
-            pretrain(member, followed_by=_trainings_after(config, members[number:]), accelerator=accelerator)
-        except UserError as error:
-            # changed in place, because all processes may raise it
-            error.args = (f"{name}: {error}",)
-            raise
+        with _named_errors(name):
+            pretrain(
+                member,
+                followed_by=_trainings_after(config, members[number:]),
+                accelerator=accelerator,
+                # the members of all distillations have folders of the same names
+                tracker_name=f"{distillation}-{Path(member.output_dir).name}",
+            )
         accelerator.free_memory()
     return [Path(member.output_dir) for member in members]
 
 
-def _require_same_epochs(name: str, member: PretrainConfig) -> None:
-    """Check that a finished member has the epochs of its settings.
+@contextlib.contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        # changed in place, because all processes may raise it
+        error.args = (f"{name}: {error}",)
+        raise
 
-    With more epochs, resuming would extend the finished run at its decayed learning rate, which differs from training
+
+def _require_same_epochs(member: PretrainConfig) -> None:
+    """Check that a member that is finished, or was begun, has the epochs of its settings.
+
+    With more epochs, resuming would continue with the learning rates of a longer schedule, which differs from training
     that many epochs from the start.
     """
-    folder = Path(member.output_dir)
-    if not (folder / METRICS).exists():
-        return
-    then = parse_config(PretrainConfig, [str(folder / CONFIG)]).training.epochs
-    if then != member.training.epochs:
+    folder, epochs = Path(member.output_dir), member.training.epochs
+    if (folder / METRICS).exists():
+        state, then = "finished", parse_config(PretrainConfig, [str(folder / CONFIG)]).training.epochs
+    else:
+        found, _ = find_checkpoint(folder / CHECKPOINTS, LATEST)
+        if found is None:
+            return
+        state, then = "begun", saved_resume_key(found).get(EXTENDABLE_SETTING, epochs)
+    if then != epochs:
         raise UserError(
-            f"{name}: finished with distillation.member_epochs {then}, now {member.training.epochs}: "
+            f"{state} with distillation.member_epochs {then}, now {epochs}: "
             "remove the folder to train the member again, or name another --output_dir"
         )
 
@@ -69,7 +90,7 @@ def member_config(config: DistillConfig, number: int) -> PretrainConfig:
         ),
         output_dir=str(Path(config.output_dir) / MEMBERS / f"seed_{seed}"),
         # the newest checkpoint, if there is one: a finished member is not trained again
-        resume="latest",
+        resume=LATEST,
         overwrite=False,
     )
 

@@ -24,8 +24,8 @@ from datasets import Dataset, DatasetInfo, concatenate_datasets
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import Indices, collate, evaluation_batches, positions_of, rows_of
+from wine_gpt.distillation.ensemble import Ensemble
 from wine_gpt.distillation.synthetic import sample_reviews
-from wine_gpt.distillation.teacher import Ensemble
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, make_folder, read_json, sha256, sync, write_json
 from wine_gpt.modeling.cross_entropy import LIKELIEST, PREDICTED_POSITIONS, SoftTargets, likeliest

@@ -21,7 +21,6 @@ from wine_gpt.modeling.gpt2 import count_parameters, gpt2_config
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
-    CHECKPOINTS,
     CONFIG,
     FINETUNE_CONFIG,
     GENERATION_CONFIG,
@@ -29,6 +28,7 @@ from wine_gpt.run_folder import (
     MODEL_CONFIG,
     SENTENCE_MODULES,
     WEIGHTS,
+    has_checkpoint,
     require_no_folders,
 )
 
@@ -223,7 +223,7 @@ def _read_config(file: Path) -> PretrainedConfig:
             path.parent for name in (MODEL_CONFIG, ADAPTER_CONFIG) for path in file.parent.glob(f"*/{name}")
         )
         hint = f"; its folder {inside[0].name} holds one: name {inside[0]}" if inside else ""
-        if any((file.parent / CHECKPOINTS).glob("step-*")):
+        if has_checkpoint(file.parent):
             hint = "; its training is not finished: --resume continues it"
         raise UserError(f"model: {file.parent} holds no model: it has no {file.name}{hint}")
     try:

@@ -71,6 +71,11 @@ class LanguageModelLoss(SummedLoss[GPT2LMHeadModel]):
             embeddings = embedding(input_ids)
         return self._hidden(embeddings), head
 
+    @property
+    def scaling_weights(self) -> list[torch.Tensor]:
+        """The last layer norm's weights, not copied. Scaling them scales all logits, because the head is linear."""
+        return [parameter.data for parameter in self.model.transformer.ln_f.parameters()]
+
     @torch.no_grad()
     def token_losses(self, batch: Batch) -> torch.Tensor:
         """Return −log p(label), in nats, of each position: float32 of the labels' shape, 0 where ``IGNORED``."""

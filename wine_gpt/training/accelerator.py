@@ -21,7 +21,7 @@ from accelerate.utils import (
 )
 
 from wine_gpt.config import TrainingConfig
-from wine_gpt.config_io import to_flat
+from wine_gpt.config_io import is_path, to_flat
 from wine_gpt.errors import UserError
 from wine_gpt.installation import install_command
 from wine_gpt.modeling.cross_entropy import chunk_bytes
@@ -40,8 +40,6 @@ from wine_gpt.training.trackers import finish_trackers
 
 logger = get_logger(__name__)
 
-# last parts of the keys of settings that name a file or folder; the content is compared instead
-PATHS = ("path", "base", "output_dir")
 # Accelerate's engines that shard the model: a checkpoint saves whole tensors only
 ENGINES = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
 # environment variables of accelerate that are refused unless they have this value, and advice
@@ -147,7 +145,8 @@ def require_equal_settings(config: object, accelerator: Accelerator) -> None:
     Raises:
         UserError: on all processes, with the first rank that differs and each difference.
     """
-    settings = {key: value for key, value in to_flat(config).items() if key.rpartition(".")[2] not in PATHS}
+    # the content of files and folders is compared instead
+    settings = {key: value for key, value in to_flat(config).items() if not is_path(key, value)}
     environment = Environment.of(accelerator.device)
     versions = {"python": environment.python, **environment.packages}
     values = {**settings, "training.mixed_precision": accelerator.mixed_precision, **versions}

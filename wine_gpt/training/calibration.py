@@ -26,16 +26,15 @@ def calibrate(
     """Find the factor for the logits with the lowest loss on a tokenized split, and apply it to the model.
 
     The search steps in the direction of falling loss and finds the minimum, because the loss is convex in the factor.
-    Scaling the last layer norm's weights scales the logits, because the head is linear.
 
     Returns:
         The factor, which is equal on all processes.
     """
-    norm = _last_norm(module)
-    trained = [tensor.clone() for tensor in norm]
+    scale = module.scaling_weights
+    trained = [tensor.clone() for tensor in scale]
 
     def scaled(steps: int) -> float:
-        for tensor, original in zip(norm, trained, strict=True):
+        for tensor, original in zip(scale, trained, strict=True):
             tensor.copy_(original * STEP**steps)
         return score(module, split, tokenizer, accelerator).nats_per_word
 
@@ -49,9 +48,5 @@ def calibrate(
 
 def scale_logits(module: LanguageModelLoss, factor: float) -> None:
     """Multiply all logits of a model by a factor, as :func:`calibrate` does."""
-    for tensor in _last_norm(module):
+    for tensor in module.scaling_weights:
         tensor.mul_(factor)
-
-
-def _last_norm(module: LanguageModelLoss) -> list[torch.Tensor]:
-    return [parameter.data for parameter in module.model.transformer.ln_f.parameters()]

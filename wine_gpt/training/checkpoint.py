@@ -6,7 +6,6 @@ A checkpoint is a folder ``step-00000500`` with the tensors as safetensors, the 
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from wine_gpt import files
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject
+from wine_gpt.run_folder import checkpoint_name, checkpoints
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
@@ -50,7 +50,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     Raises:
         UserError: if the disk is full or the folder can't be written; older checkpoints are then kept.
     """
-    name = f"step-{checkpoint.step:08d}"
+    name = checkpoint_name(checkpoint.step)
     temporary, final = folder / f".tmp-{name}", folder / name
     try:
         files.make_folder(folder)
@@ -65,7 +65,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(_describe_failure(error, folder, checkpoint)) from error
-    found = _complete(folder)
+    found = checkpoints(folder)
     saved = found.index(final)
     with files.writing(folder):
         for other in found[:saved] + found[saved + keep :]:
@@ -112,7 +112,7 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         UserError: if there are checkpoints but none is good, so that a run never silently starts over.
     """
     problems: list[str] = []
-    for path in _complete(folder):
+    for path in checkpoints(folder):
         try:
             return load(path), problems
         except UserError as error:
@@ -120,12 +120,6 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     if problems:
         raise UserError(f"no good checkpoint in {folder}: {'; '.join(problems)}; to start over, say --overwrite")
     return None, problems
-
-
-def _complete(folder: Path) -> list[Path]:
-    """Return the complete checkpoints in a folder, newest first."""
-    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
 
 
 def _write(temporary: Path, checkpoint: Checkpoint) -> None:
@@ -167,6 +161,6 @@ def _read_json(path: Path) -> JsonObject:
 def _describe_failure(error: Exception, folder: Path, checkpoint: Checkpoint) -> str:
     needed = sum(tensor.nbytes for tensors in checkpoint.tensors.values() for tensor in tensors.values())
     free = shutil.disk_usage(folder).free if folder.exists() else 0
-    kept = _complete(folder)
+    kept = checkpoints(folder)
     last = f"last good checkpoint: {kept[0]}" if kept else "no checkpoint yet"
     return f"can't save step {checkpoint.step} in {folder}: {error}; {needed:,} bytes needed, {free:,} free; {last}"

@@ -24,7 +24,7 @@ SAMPLES_PER_EVALUATION = 3
 LossT = TypeVar("LossT", bound=SummedLoss[Any])
 
 
-class Teacher(Protocol):
+class TargetSource(Protocol):
     """The predictions of a teacher that a model learns, and the reviews that they are for."""
 
     @property
@@ -98,7 +98,7 @@ class LanguageModeling(Objective[LanguageModelLoss]):
         tokenizer: the model's tokenizer.
         splits: the tokenized splits ``train`` and ``validation``.
         prompt: the prompt of the samples after each epoch.
-        teacher: None trains on the labels.
+        targets: what the model learns instead of the labels; None trains on the labels.
     """
 
     unit = "token"
@@ -109,14 +109,14 @@ class LanguageModeling(Objective[LanguageModelLoss]):
         tokenizer: PreTrainedTokenizerFast,
         splits: TokenizedSplits,
         prompt: str,
-        teacher: Teacher | None = None,
+        targets: TargetSource | None = None,
     ) -> None:
         super().__init__(module, tokenizer, splits)
         self.prompt = prompt
-        self.teacher = teacher
-        if teacher is not None:
-            self.train_split = teacher.reviews
-            self.rows_of_epoch = teacher.rows_of_epoch
+        self.targets = targets
+        if targets is not None:
+            self.train_split = targets.reviews
+            self.rows_of_epoch = targets.rows_of_epoch
 
     def units(self, reviews: int, tokens: int) -> int:
         """Return the number of tokens."""
@@ -125,7 +125,7 @@ class LanguageModeling(Objective[LanguageModelLoss]):
     def inputs(self, indices: Indices, positions: int, device: torch.device) -> tuple[Any, ...]:
         """Return the ids, the labels and the soft targets, if there are any; see :class:`LanguageModelLoss`."""
         rows = collate(self.train_split, indices, self.block_size, self.tokenizer.eos_token_id, positions).to(device)
-        soft = () if self.teacher is None else (self.teacher.soft_targets(indices).to(device),)
+        soft = () if self.targets is None else (self.targets.soft_targets(indices).to(device),)
         return (rows.input_ids, rows.labels, *soft)
 
     def validate(self, accelerator: Accelerator) -> Score:

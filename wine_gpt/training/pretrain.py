@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import broadcast_object_list
+from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
 from wine_gpt.config import PretrainConfig
@@ -20,6 +21,7 @@ from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.data.tokenized import TokenizedSplits
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, read_json, sha256, write_atomically, write_json, writing
+from wine_gpt.generation.prompts import tokenize_prompts
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import save_model
@@ -33,7 +35,7 @@ from wine_gpt.training import record
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.calibration import calibrate, scale_logits
 from wine_gpt.training.fitting_config import describe_fitting_config
-from wine_gpt.training.objective import LanguageModeling, Teacher
+from wine_gpt.training.objective import LanguageModeling, TargetSource
 from wine_gpt.training.record import Distillation, Environment, PeakMemory, Refit, RunMetrics, teacher_settings
 from wine_gpt.training.resume import (
     EXTENDABLE_SETTING,
@@ -67,26 +69,30 @@ class FinishedRun:
     split: str
 
 
+class TrainedTeacher(Protocol):
+    """A teacher that is trained; the method is called on all processes."""
+
+    @property
+    def resume_key(self) -> JsonObject:
+        """Further values that must be equal to resume: what decides the predictions and how they are learned."""
+
+    def predict(self) -> tuple[TargetSource, Distillation]:
+        """Make the teacher's predictions, unless an earlier start has.
+
+        Returns:
+            The predictions, and what the metrics file says of them.
+        """
+
+
 class Teaching(Protocol):
-    """How a model gets a teacher; the methods are called on all processes, if the model is not finished."""
+    """How a model gets a teacher; the method is called on all processes, if the model is not finished."""
 
     @property
     def settings(self) -> JsonObject:
         """Further settings that a finished run must share to be the same run."""
 
-    def train(self, data: PreparedReviews, accelerator: Accelerator) -> JsonObject:
-        """Train the teacher, unless it is trained.
-
-        Returns:
-            Further values that must be equal to resume: what decides the predictions and how they are learned.
-        """
-
-    def predict(self) -> tuple[Teacher, Distillation]:
-        """Make the trained teacher's predictions, unless an earlier start has.
-
-        Returns:
-            The predictions, and what the metrics file says of them.
-        """
+    def train(self, data: PreparedReviews, accelerator: Accelerator) -> TrainedTeacher:
+        """Train the teacher, unless it is trained."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ def pretrain(
     tested: TestedRun | None = None,
     accelerator: Accelerator | None = None,
     reading: ReadingProcess | None = None,
+    tracker_name: str | None = None,
 ) -> FinishedRun:
     """Train a model from scratch and write a run folder that ``from_pretrained`` and ``pipeline`` load.
 
@@ -118,6 +125,7 @@ def pretrain(
         accelerator: that of an :func:`accelerator_session` with the config's precision and trackers, in which several
             trainings follow each other; None for a session of its own.
         reading: a child process that reads the config's data already; None starts one if that saves memory.
+        tracker_name: the run's name in trackers; None for that of the run folder.
 
     Raises:
         UserError: for anything that the user can fix.
@@ -129,17 +137,16 @@ def pretrain(
         require_equal_settings(config, accelerator)
         with shared_errors():
             if accelerator.is_main_process:
-                if config.overwrite and config.tokenizer.path:
-                    run_folder.require_apart(folder, Path(config.tokenizer.path), "the folder of tokenizer.path")
-                stack.enter_context(run_folder.locked(folder))
-                if not config.overwrite and config.resume is None:
-                    run_folder.require_free(folder, extendable=tested is None)
+                stack.enter_context(_locked_folder(config, extendable=tested is None))
         data = _load_data(config, tested is None, reading)
-        run = _Run(config, accelerator, data, teaching, tested)
+        run = _Run(config, accelerator, data, teaching, tested, tracker_name or folder.resolve().name)
         metrics = _finished_metrics(run)
-        if metrics is None:
-            resume_key, teacher, record = _learn_from(run)
-            objective = _build_objective(run, teacher)
+        if metrics is not None:
+            logger.info(f"finished already: {folder} has all {metrics.training.steps:,} steps of this config")
+            _update_sampling_defaults(run)
+        else:
+            resume_key, targets, distillation = _learn_from(run)
+            objective = _build_objective(run, targets)
             trainer = Trainer(
                 objective,
                 config.training,
@@ -150,19 +157,38 @@ def pretrain(
                 on_step=on_step,
                 followed_by=followed_by,
             )
-            metrics = _train(run, trainer, record)
+            metrics = _train(run, trainer, distillation)
         return _finished_run(folder, metrics)
+
+
+@contextlib.contextmanager
+def _locked_folder(config: PretrainConfig, *, extendable: bool) -> Iterator[None]:
+    """Lock the run folder, and check that the run replaces neither another one nor the tokenizer that it reads.
+
+    Args:
+        config: the run's settings.
+        extendable: see :func:`run_folder.require_free`.
+    """
+    folder = Path(config.output_dir)
+    if config.overwrite and config.tokenizer.path:
+        run_folder.require_apart(folder, Path(config.tokenizer.path), "the folder of tokenizer.path")
+    with run_folder.locked(folder):
+        is_new = config.resume is None or run_folder.resumes_another(folder, config.resume)
+        if is_new and not config.overwrite:
+            run_folder.require_free(folder, extendable=extendable)
+        yield
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What a run is made from: its settings, the processes, the data, how it gets a teacher, and a refit's run."""
+    """What a run is made from; see :func:`pretrain`."""
 
     config: PretrainConfig
     accelerator: Accelerator
     data: PreparedReviews
     teaching: Teaching | None
     tested: TestedRun | None
+    tracker_name: str
 
     @property
     def folder(self) -> Path:
@@ -184,23 +210,24 @@ class _Run:
         return {**self.resume_key, **(self.teaching.settings if self.teaching else {})}
 
 
-def _learn_from(run: _Run) -> tuple[JsonObject, Teacher | None, Distillation | None]:
+def _learn_from(run: _Run) -> tuple[JsonObject, TargetSource | None, Distillation | None]:
     """Return the resume key, and the teacher's predictions and their record if the run has a teacher."""
     if run.teaching is None:
         return run.resume_key, None, None
-    resume_key = {**run.resume_key, **run.teaching.train(run.data, run.accelerator)}
+    teacher = run.teaching.train(run.data, run.accelerator)
+    resume_key = {**run.resume_key, **teacher.resume_key}
     with shared_errors():
         # before the teacher predicts, because its new predictions replace those that the checkpoint needs
         if run.config.resume:
             found, _ = find_checkpoint(run.folder / run_folder.CHECKPOINTS, run.config.resume)
             if found is not None:
                 require_resumable(found, resume_key)
-    return resume_key, *run.teaching.predict()
+    return resume_key, *teacher.predict()
 
 
 def _train(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Distillation | None) -> RunMetrics:
     """Train the model to the end, from a checkpoint if resuming, then score and save it; return its metrics."""
-    start_run(trainer, run.config, run.folder, run.folder.resolve().name, run.config.resume)
+    start_run(trainer, run.config, run.folder, run.tracker_name, run.config.resume)
     _advise(run, trainer)
     trainer.run()
     log_utilization(trainer)
@@ -240,31 +267,42 @@ def _finished_metrics(run: _Run) -> RunMetrics | None:
     A checkpoint that is named is resumed from, whatever was trained after it.
 
     Raises:
-        UserError: on all processes, if the run is finished, and its settings differ in more than the number of epochs,
-            or it has no checkpoint to train more epochs from.
+        UserError: on all processes; see :func:`_read_finished`.
     """
     found: list[RunMetrics | None] = [None]
     with shared_errors():
-        is_resumed = run.config.resume == "latest" and run.accelerator.is_main_process
-        if is_resumed and (run.folder / run_folder.METRICS).exists():
-            metrics = RunMetrics.load(run.folder)
-            then, now = metrics.settings, run.settings
-            if then is None:
-                then = _settings_of_older_run(run.folder, metrics)
-                now = {key: value for key, value in now.items() if key in then}
-            require_same_settings(metrics.training.steps, then, now, source="then")
-            if then[EXTENDABLE_SETTING] == now[EXTENDABLE_SETTING]:
-                logger.info(f"finished already: {run.folder} has all {metrics.training.steps:,} steps of this config")
-                with writing(run.folder):
-                    _update_sampling_defaults(run)
-                found = [metrics]
-            elif not any((run.folder / run_folder.CHECKPOINTS).glob("step-*")):
-                raise UserError(
-                    f"{run.folder} is finished and has no checkpoint to train on from: name another --output_dir, or "
-                    "--overwrite to start over"
-                )
+        # the main process decides for all, because the others may see another disk
+        if run.config.resume == run_folder.LATEST and run.accelerator.is_main_process:
+            found = [_read_finished(run)]
     broadcast_object_list(found)
     return found[0]
+
+
+def _read_finished(run: _Run) -> RunMetrics | None:
+    """Return the metrics of the run folder if it has all steps of the config, none if there are steps left.
+
+    Raises:
+        UserError: if the run is finished, and its settings differ in more than the number of epochs, or it has no
+            checkpoint to train more epochs from, or no weights.
+    """
+    if not (run.folder / run_folder.METRICS).exists():
+        return None
+    metrics = RunMetrics.load(run.folder)
+    then, now = metrics.settings, run.settings
+    if then is None:
+        then = _settings_of_older_run(run.folder, metrics)
+        now = {key: value for key, value in now.items() if key in then}
+    require_same_settings(metrics.training.steps, then, now, source="then")
+    if then[EXTENDABLE_SETTING] == now[EXTENDABLE_SETTING]:
+        advice = f"remove its {run_folder.METRICS} to train on from its newest checkpoint, if it has one"
+        run_folder.require_pretrained(run.folder, "resume", advice)
+        return metrics
+    if not run_folder.has_checkpoint(run.folder):
+        raise UserError(
+            f"{run.folder} is finished and has no checkpoint to train on from: name another --output_dir, or "
+            "--overwrite to start over"
+        )
+    return None
 
 
 def _settings_of_older_run(folder: Path, metrics: RunMetrics) -> JsonObject:
@@ -279,12 +317,17 @@ def _settings_of_older_run(folder: Path, metrics: RunMetrics) -> JsonObject:
 
 def _update_sampling_defaults(run: _Run) -> None:
     """Write the sampling defaults of a finished run if they are others now, because they need no training."""
-    config = parse_config(PretrainConfig, [str(run.folder / run_folder.CONFIG)])
-    if config.generation != run.config.generation:
+    with shared_errors():
+        if not run.accelerator.is_main_process:
+            return
+        config = parse_config(PretrainConfig, [str(run.folder / run_folder.CONFIG)])
+        if config.generation == run.config.generation:
+            return
         file, defaults = run.folder / run_folder.GENERATION_CONFIG, dataclasses.asdict(run.config.generation)
-        write_json(file, {**read_json(file), **defaults})
         updated = dataclasses.replace(config, generation=run.config.generation)
-        write_atomically(run.folder / run_folder.CONFIG, to_yaml(updated))
+        with writing(run.folder):
+            write_json(file, {**read_json(file), **defaults})
+            write_atomically(run.folder / run_folder.CONFIG, to_yaml(updated))
         logger.info(f"generation: {file} has the new settings")
 
 
@@ -322,11 +365,23 @@ def _load_data(config: PretrainConfig, held_out: bool, reading: ReadingProcess |
     return prepared
 
 
-def _build_objective(run: _Run, teacher: Teacher | None) -> LanguageModeling:
+def _build_objective(run: _Run, targets: TargetSource | None) -> LanguageModeling:
     config, data = run.config, run.data
     with shared_errors():
+        _require_fitting_prefix(config, data.tokenizer)
         model = build_model(config.model, data.tokenizer, config.training.seed, config.generation)
-    return LanguageModeling(LanguageModelLoss(model), data.tokenizer, data.splits, config.data.prefix, teacher)
+    return LanguageModeling(LanguageModelLoss(model), data.tokenizer, data.splits, config.data.prefix, targets)
+
+
+def _require_fitting_prefix(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Check that the prefix leaves the model a position, because the samples after each epoch begin with it."""
+    (prompt,) = tokenize_prompts(tokenizer, [config.data.prefix])
+    taken, positions = len(prompt.ids), config.model.block_size
+    if taken >= positions:
+        raise UserError(
+            f"config: model.block_size is {positions}: too small for a text after the {taken - 1:,} {unit(tokenizer)} "
+            f"of data.prefix: set it to at least {taken + 1:,}, or shorten data.prefix"
+        )
 
 
 def _evaluate(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Distillation | None) -> RunMetrics:

@@ -67,7 +67,7 @@ def _settings(config: RefitConfig, tested: TestedRun) -> PretrainConfig:
         # the explorer shows each epoch's validation loss, which a refit has not
         training=dataclasses.replace(of_run.training, epochs=epochs, keep_epochs=False),
         output_dir=config.output_dir or f"{folder}-refit",
-        resume="latest" if config.resume else None,
+        resume=run_folder.LATEST if config.resume else None,
         overwrite=config.overwrite,
     )
 

@@ -9,19 +9,18 @@ from accelerate import Accelerator
 from torch import nn
 
 from wine_gpt.config import DistillConfig, FinetuneConfig
-from wine_gpt.config_io import to_flat
+from wine_gpt.config_io import PATHS, to_flat
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject
 from wine_gpt.modeling.scoring import ValidationScore
 from wine_gpt.processes import shared_errors
+from wine_gpt.run_folder import LATEST, checkpoint_name
 from wine_gpt.training import checkpoint
 from wine_gpt.training.checkpoint import Checkpoint, Tensors
 from wine_gpt.training.record import TrainingState
 
 # last parts of the keys of settings that may differ on resume, because they don't change what a step computes
 IGNORED_ON_RESUME = (
-    # the content of the data and of the tokenizer is compared instead
-    "path",
     "trackers",
     "keep_checkpoints",
     "keep_epochs",
@@ -166,12 +165,12 @@ def find_checkpoint(folder: Path, requested: str) -> tuple[Checkpoint | None, li
     Raises:
         UserError: if no checkpoint is good although there are some, or the given one is missing or damaged.
     """
-    if requested == "latest":
+    if requested == LATEST:
         return checkpoint.load_newest(folder)
     if not os.path.isdir(requested):
         raise UserError(
             f"checkpoint {requested}: no such folder: --resume alone takes the newest checkpoint, "
-            f"--resume {folder}/step-00000500 another"
+            f"--resume {folder / checkpoint_name(500)} another"
         )
     return checkpoint.load(Path(requested)), []
 
@@ -182,8 +181,13 @@ def require_resumable(found: Checkpoint, resume_key: JsonObject) -> None:
     Raises:
         UserError: if a value differs, except for more epochs. The message names each.
     """
-    then = _with_current_keys(_with_current_keys(found.state)["resume_key"])
-    require_same_settings(found.step, then, _with_step_version(resume_key))
+    require_same_settings(found.step, saved_resume_key(found), _with_step_version(resume_key))
+
+
+def saved_resume_key(found: Checkpoint) -> JsonObject:
+    """Return the resume key that a checkpoint was saved with."""
+    key: JsonObject = _with_current_keys(found.state)["resume_key"]
+    return _with_current_keys(key)
 
 
 def require_same_settings(step: int, then: JsonObject, now: JsonObject, source: str = "checkpoint") -> None:
@@ -214,7 +218,11 @@ def settings_fixed_on_resume(config: object, mixed_precision: str) -> JsonObject
     settings = {
         key: value
         for key, value in to_flat(config).items()
-        if "." in key and not key.startswith("generation.") and key.rpartition(".")[2] not in IGNORED_ON_RESUME
+        if "." in key
+        and not key.startswith("generation.")
+        # the content of the data and of the tokenizer is compared instead
+        and key not in PATHS
+        and key.rpartition(".")[2] not in IGNORED_ON_RESUME
     }
     return {**settings, "training.mixed_precision": mixed_precision}
 

@@ -109,7 +109,7 @@ class TrainStep:
         self.config = config
         self.accelerator = accelerator
         self.micro_batch_count = count_micro_batches(config, accelerator)
-        _require_divisible(self.micro_batch_count, accelerator.num_processes, plan.smallest)
+        _require_divisible(self.micro_batch_count, accelerator.num_processes, plan)
         # Muon's matmuls have the precision of the model's matmuls
         dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
         self.wrapped: nn.Module
@@ -125,7 +125,8 @@ class TrainStep:
         if accelerator.scaler is not None:
             # an earlier training of the session has changed its scale
             accelerator.scaler.load_state_dict(torch.amp.GradScaler(accelerator.device.type).state_dict())
-        self.reads_late = self.module.masks_padding = accelerator.device.type == "cuda"
+        self.reads_late = accelerator.device.type == "cuda"
+        self.module.masks_padding = self.reads_late
         # the batch of the step before, and the copy of its loss and of whether loss and gradient are finite
         self._queued: tuple[GlobalBatch, HostCopy] | None = None
 
@@ -254,7 +255,7 @@ def count_micro_batches(config: TrainingConfig, accelerator: Accelerator) -> int
     return config.micro_batches or accelerator.num_processes
 
 
-def _require_divisible(micro_batches: int, processes: int, smallest_batch: int) -> None:
+def _require_divisible(micro_batches: int, processes: int, plan: BatchPlan) -> None:
     if micro_batches % processes:
         problem = (
             f"{micro_batches} micro-batches cannot be divided among {processes} processes: "
@@ -262,9 +263,11 @@ def _require_divisible(micro_batches: int, processes: int, smallest_batch: int) 
             f"multiple of {processes}"
         )
         raise on_all_processes(UserError(problem))
-    if smallest_batch < micro_batches:
+    if plan.smallest < micro_batches:
+        # a larger batch helps only if an epoch has several
+        more = "train on more reviews" if plan.ends_epoch(0) else "raise training.batch_tokens"
         problem = (
-            f"a batch of {smallest_batch} reviews cannot be divided into {micro_batches} micro-batches: "
-            "raise training.batch_tokens or use fewer micro-batches or processes"
+            f"a batch of {plan.smallest} reviews cannot be divided into {micro_batches} micro-batches: "
+            f"{more}, or use fewer micro-batches or processes"
         )
         raise on_all_processes(UserError(problem))

@@ -192,7 +192,8 @@ class Trainer(Generic[LossT]):
         if len(self.objective.validation_split) and infinite:
             problem = f"epoch {epoch}: the validation {infinite[-1]} is not finite: lower training.learning_rate"
             raise on_all_processes(UserError(problem))
-        samples = self.objective.sample(self.config.seed + self.state.step)
+        # torch and NumPy take seeds below 2^32
+        samples = self.objective.sample((self.config.seed + self.state.step) % 2**32)
         result = EpochResult(epoch, self.state.step, validation, samples)
         self.state.epochs.append(result)
         is_best = self.state.best is result
@@ -280,7 +281,7 @@ class Trainer(Generic[LossT]):
         )
 
     @property
-    def tokens_per_second(self) -> float:
+    def current_tokens_per_second(self) -> float:
         """The mean rate since the training started or was resumed; 0 before the first step."""
         tokens, seconds = self._earlier
         passed = self.state.seconds - seconds
@@ -328,13 +329,13 @@ class Trainer(Generic[LossT]):
         figures = {
             f"train/nats_per_{self.objective.unit}": loss,
             "train/learning_rate": learning_rate(self.state.step - 1, self.plan.total_steps, self.config),
-            "train/tokens_per_second": self.tokens_per_second,
+            "train/tokens_per_second": self.current_tokens_per_second,
         }
         self.accelerator.log(figures, step=self.state.step)
 
     def _note(self) -> str:
         loss = f"loss {self.state.curve[-1][1]:.3f}, " if self.state.curve else ""
-        return f"{loss}{self.tokens_per_second:,.0f} tokens/s"
+        return f"{loss}{self.current_tokens_per_second:,.0f} tokens/s"
 
 
 def start_run(
@@ -363,7 +364,9 @@ def start_run(
                 if config.overwrite:
                     run_folder.remove_run(folder)
                 run_folder.mark_unfinished(folder)
-                discard_after(folder / run_folder.EPOCHS, trainer.state.step)
+                # the epochs of a run that began with a checkpoint of another one are not that run's
+                own_steps = 0 if run_folder.resumes_another(folder, resume) else trainer.state.step
+                discard_after(folder / run_folder.EPOCHS, own_steps)
     start_trackers(trainer.accelerator, folder, name, config, trainer.state)
 
 

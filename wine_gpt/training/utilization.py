@@ -71,7 +71,7 @@ def suggest_batch_tokens(trainer: Trainer[LanguageModelLoss], least_steps: int) 
 def log_utilization(trainer: Trainer[LanguageModelLoss]) -> None:
     """On a GPU, log the fraction of its arithmetic that a finished training used."""
     device, processes = _known_gpu(trainer), trainer.accelerator.num_processes
-    rate = trainer.tokens_per_second
+    rate = trainer.current_tokens_per_second
     if device is not None and rate:
         name, peak = device
         used = rate * _flops_per_token(trainer) / (peak * processes)

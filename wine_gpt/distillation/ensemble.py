@@ -1,4 +1,4 @@
-"""The teacher: an ensemble whose prediction is the mean of its members' probabilities."""
+"""An ensemble, whose prediction is the mean of its members' probabilities: the teacher of a distillation."""
 
 import math
 import typing
