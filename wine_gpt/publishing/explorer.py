@@ -11,12 +11,12 @@ from wine_gpt.publishing.explorer_files import CONTENT_TYPES, MODEL_FILES
 from wine_gpt.publishing.published_files import files_below
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
-    CHECKPOINTS,
     EPOCH_INDEX,
     EPOCHS,
     METRICS,
     MODEL_CONFIG,
     WEIGHTS,
+    has_checkpoint,
 )
 from wine_gpt.training.epoch_weights import read_index
 
@@ -77,7 +77,7 @@ def _require_model(run: Path) -> None:
         raise UserError(describe_missing(str(run), "name the folder of a finished run, such as runs/sample"))
     if (run / ADAPTER_CONFIG).is_file():
         raise UserError(f"{run} holds an adapter, and the explorer runs whole models: name its base")
-    if not (run / METRICS).is_file() and any((run / CHECKPOINTS).glob("step-*")):
+    if not (run / METRICS).is_file() and has_checkpoint(run):
         raise UserError(f"{run} holds an unfinished run: finish it with --resume first")
     for name in (MODEL_CONFIG, WEIGHTS):
         if not (run / name).is_file():
