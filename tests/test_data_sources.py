@@ -33,7 +33,7 @@ from support.records import (
 from support.refused import refused
 
 from wine_gpt import api
-from wine_gpt.config import DataConfig
+from wine_gpt.config import DataConfig, ReviewsConfig
 from wine_gpt.data import archives
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.sources import is_hub_dataset
@@ -552,6 +552,14 @@ def test_revision_and_name_are_for_the_hub(tmp_path: Path) -> None:
     path = save(tmp_path / "a.csv", CSV)
     assert f"data.revision is for a dataset of the Hub, and data.path is {path}" in load_error(path, revision="v1")
     assert "data.name is for a dataset of the Hub" in load_error("sample", name="english")
+
+
+def test_reviews_of_the_hub_may_be_moved_to_a_file(tmp_path: Path, expected: list[dict]) -> None:
+    moved = ReviewsConfig(path=str(save(tmp_path / "a.csv", CSV)))
+    of_run = DataConfig(path="owner/wines", revision="v1", name="english")
+    assert rows_of(load_reviews(moved.apply_to(of_run))) == expected
+    # without another path the run's dataset is read
+    assert ReviewsConfig(encoding="cp1252").apply_to(of_run).revision == "v1"
 
 
 def test_tables_in_memory_are_read(tmp_path: Path, expected: list[dict]) -> None:

@@ -162,6 +162,8 @@ class DataConfig:
         """Check what does not need the data."""
         require_types(self, "data.")
         require(self.path != "", "data.path", self.path, "name a file, a Hub dataset, 'kaggle' or 'sample'")
+        colons = "write a colon in it with a space on both sides; the one after it is added"
+        require(":" not in self.prefix.replace(" : ", " "), "data.prefix", self.prefix, colons)
         require(column_name(self.text_field) != "", "data.text_field", self.text_field, "name a column")
         self._use_column_names()
         character = "," if self.separator is None else SEPARATORS.get(self.separator, self.separator)
@@ -456,6 +458,9 @@ class ReviewsConfig:
     def apply_to(self, of_run: DataConfig) -> DataConfig:
         """Return a run's data settings with these in place of its own."""
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        if given.get("path", of_run.path) != of_run.path:
+            # these are of the run's dataset on the Hub
+            given |= {"revision": None, "name": None}
         return dataclasses.replace(of_run, **given)
 
 
