@@ -190,6 +190,17 @@ def test_nul_and_lone_surrogates_are_removed_and_long_texts_cut(tmp_path: Path) 
     assert rows[0]["description"] == "\U0001f377"
 
 
+@pytest.mark.parametrize("type_", [pa.binary(), pa.large_binary(), pa.string_view(), pa.binary_view()])
+def test_texts_that_parquet_stores_as_bytes_or_views_are_cleaned(tmp_path: Path, type_: pa.DataType) -> None:
+    written = pa.array([b"plum\0 &amp; oak", b" - ", b"plum"]).cast(type_)
+    pq.write_table(pa.table({"note": written}), tmp_path / "a.parquet")
+    settings = {"prefix": "", "prompt_fields": (), "text_field": "note", "missing": ("-",)}
+    reviews = load_reviews(DataConfig(path=str(tmp_path / "a.parquet"), **settings, **ALL_TRAIN))
+    assert [row["note"] for row in rows_of(reviews)] == ["plum", "plum &amp; oak"]
+    assert (reviews.report.characters_removed, reviews.report.blank) == (1, 1)
+    assert reviews.report.entities["note"].count == 1
+
+
 def test_a_text_is_cut_within_a_word_only_if_its_first_word_is_too_long(tmp_path: Path) -> None:
     records = [{**RECORDS[0], "description": text} for text in ("one two three", "onetwothree", "   onetwo", "one")]
     rows = load(write(tmp_path / "a.json", json_text(records)), max_characters=7, **ALL_TRAIN)

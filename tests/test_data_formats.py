@@ -158,9 +158,12 @@ def test_of_an_own_corpus_only_the_named_columns_are_read(tmp_path: Path) -> Non
     path = write(tmp_path / "a.jsonl", '{"kind": "a", "note": "b", "price": "Free", "points": ["x"]}\n')
     rows = load(path, **OWN, **ALL_TRAIN)
     assert list(rows[0]) == ["kind", "note", "<review>"]
-    # all columns of the texts are Kaggle's, so Kaggle's others are read too
-    path = write(tmp_path / "b.json", json_text(RECORDS))
-    assert "price" in load(path, prompt_fields=("winery",))[0]
+    # one column of the texts is Kaggle's, so Kaggle's others are read too
+    path = write(tmp_path / "b.json", json_text([{**record, "vintage": 2000} for record in RECORDS]))
+    for fields in (("winery",), ("winery", "vintage")):
+        rows = load(path, prompt_fields=fields)
+        assert {type(row["points"]) for row in rows} == {int}
+        assert {type(row["price"]) for row in rows} == {float, type(None)}
 
 
 def test_blank_rows_and_separators_at_a_lines_end_are_no_cells(tmp_path: Path) -> None:
