@@ -44,7 +44,8 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 RECORDS = make_records(40)
 CSV = csv_text(RECORDS).encode()
-TEXTS = {"prefix": "", "prompt_fields": (), "validation_fraction": 0.0, "test_fraction": 0.0}
+ALL_TRAIN = {"validation_fraction": 0.0, "test_fraction": 0.0}
+TEXTS = {"prefix": "", "prompt_fields": (), **ALL_TRAIN}
 
 
 def arrow_compressed(codec: str, content: bytes) -> bytes:
@@ -336,6 +337,30 @@ def test_folders_may_name_the_value_of_a_column(tmp_path: Path, suffix: str) -> 
     # a file's own column is kept
     assert len(load(save(tmp_path / "country=all" / "a.csv", CSV))) == 40
     assert {row["country"] for row in load(tmp_path / "country=all")} == {"US"}
+
+
+def test_a_column_of_the_path_is_no_column_that_the_file_needs(tmp_path: Path) -> None:
+    folder, settings = tmp_path / "country=Spain", {"prefix": "", "text_field": "note", **ALL_TRAIN}
+    save(folder / "a.txt", b"Dry.\n")
+    assert load(folder, prompt_fields=("country",), **settings)[0][COMPOSED] == "Spain : Dry."
+    # a space separates columns only if it gives all that the file needs
+    save(folder / "b.csv", b'"kind" "note"\n"Red" "Ripe."\n')
+    assert load(folder / "b.csv", prompt_fields=("country", "kind"), **settings)[0][COMPOSED] == "Spain : Red : Ripe."
+    save(folder / "c.csv", b"kind\nRed\n")
+    assert "no column 'note'" in load_error(folder / "c.csv", prompt_fields=("country",), **settings)
+    # all records would have the running text of the path
+    save(tmp_path / "note=Dry" / "c.csv", b"kind\nRed\n")
+    assert "no column 'note'" in load_error(tmp_path / "note=Dry", prompt_fields=("kind",), **settings)
+
+
+def test_the_columns_of_a_path_are_those_of_the_path_that_is_named(tmp_path: Path) -> None:
+    part = save(tmp_path / "country=Spain" / "a.txt", b"Dry.\n")
+    settings = {"prefix": "", "prompt_fields": ("country",), "text_field": "note", **ALL_TRAIN}
+    for country in ("Italy", "France"):
+        (tmp_path / f"country={country}").symlink_to(part.parent)
+    for country in ("Spain", "Italy", "France"):
+        (row,) = load(tmp_path / f"country={country}" / "a.txt", **settings)
+        assert row["country"] == country
 
 
 @pytest.mark.parametrize("path", ["", "country=Spain", "country=Spain/province=Rioja", "**/*.csv"])

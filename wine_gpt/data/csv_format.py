@@ -163,11 +163,15 @@ class _Table:
         """Return what may be wrong if the header has no required column."""
         if self.columns.present(self.header):
             return ""
-        if len(self.header) == 1 and all(column in self.header[0] for column in self.columns.required):
+        if len(self.header) == 1 < len(self.columns.required) and all(
+            column in self.header[0] for column in self.columns.required
+        ):
             return "the header is one cell: name its separator with --data.separator"
         for row in itertools.islice(self.rows, SEARCHED):
             if self.columns.present(row) == len(self.columns.required):
                 return f"{HEADER}, but line {self.reader.lines.number:,} has these names: delete the lines above it"
+        if len(self.header) == len(self.columns.required) == 1:
+            return f"{HEADER}: a file with one text per line and no header is named .txt"
         return f"{HEADER}: add a line with the columns' names if there is none"
 
 

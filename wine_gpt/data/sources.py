@@ -16,7 +16,7 @@ from datasets import Dataset
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.archives import DataFile, select_data
-from wine_gpt.data.columns import Batches, RequestedColumns
+from wine_gpt.data.columns import Batches, RequestedColumns, path_values
 from wine_gpt.data.file_kinds import (
     ARCHIVE_SUFFIXES,
     COMPRESSED_SUFFIXES,
@@ -136,8 +136,8 @@ def _file_source(
             if path.is_symlink() and not path.exists():
                 raise UserError(f"{path}: is a link to {os.readlink(path)}, which is not there") from error
             raise UserError(f"{path}: can't be read: {error.strerror}") from error
-        key += [str(path.resolve()), status.st_size, status.st_mtime_ns]
-    # a file's path may have the values of columns
+        # links to one file may name other values of columns
+        key += [str(path.resolve()), status.st_size, status.st_mtime_ns, repr(path_values(name or str(path)))]
     files = [DataFile.of_path(path, name or str(path)) for path in paths]
     return Source(name or config.path, tuple(key), partial(_read_parts, files, member, config.encoding))
 
