@@ -214,7 +214,7 @@ def test_an_empty_section_or_file_sets_nothing(tmp_path: Path, content: str) -> 
         ("training: {batch_tokens: 4_096}", "training.batch_tokens", 4096),
         ("data: {prefix: 2024}", "data.prefix", "2024"),
         ("data: {prefix: 2024-01-01}", "data.prefix", "2024-01-01"),
-        ("data: {prefix: 12:30}", "data.prefix", "12:30"),
+        ("data: {text_field: 12:30}", "data.text_field", "12:30"),
         ("data: {prefix: 0x10}", "data.prefix", "0x10"),
         ("data: {prefix: 1e5}", "data.prefix", "1e5"),
         ('data: {prefix: ""}', "data.prefix", ""),
