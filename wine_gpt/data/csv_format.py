@@ -8,7 +8,7 @@ from typing import TextIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wine_gpt.config import SEPARATORS, column_name
+from wine_gpt.config import column_name
 from wine_gpt.data.columns import BATCH_ROWS, SKIPPED, Batches, RequestedColumns
 from wine_gpt.data.csv_rows import Lines, RowReader, split_cells
 from wine_gpt.data.json_format import BLANK_CHARACTERS, begins_with_json, parse_json
@@ -46,7 +46,7 @@ def parse_table(lines: Lines, name: str, columns: RequestedColumns) -> Batches:
     if begins_with_json(lines.beginning()):
         yield from parse_json(lines.text, name, columns, "".join(lines.ahead), lines.number)
         return
-    separator = SEPARATORS.get(columns.separator or "", columns.separator) or separator or detect(start, columns)
+    separator = columns.separator or separator or detect(start, columns)
     # after "country, province" the cells too have a space after each separator
     spaced = separator != " " and f"{separator} " in start[0]
     yield from _Table(RowReader(lines, name, separator, spaced), columns).batches()

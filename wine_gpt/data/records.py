@@ -44,7 +44,7 @@ def requested_columns(config: DataConfig) -> RequestedColumns:
     """Return the template's columns as required ones; if one of them is Kaggle's, its others as optional ones."""
     columns = ReviewTemplate.from_config(config).columns
     optional = frozenset() if KAGGLE_TYPES.keys().isdisjoint(columns) else frozenset(KAGGLE_TYPES)
-    return RequestedColumns(columns, optional, config.separator)
+    return RequestedColumns(columns, optional, config.separator_character)
 
 
 @dataclass
