@@ -102,6 +102,13 @@ def test_a_number_in_a_prompt_is_written_as_the_source_has_it(tmp_path: Path, fi
         assert {row[COMPOSED].split(" : ")[2] for row in rows} == {"$ 0.99", "15", "7.5"}
 
 
+def test_a_number_in_a_prompt_that_is_nan_is_missing(tmp_path: Path) -> None:
+    prices = pa.array([7.5, float("nan"), None, 15.0], pa.float32())
+    pq.write_table(pa.table({"price": prices, "note": list("abcd")}), tmp_path / "a.parquet")
+    settings = {"prefix": "", "prompt_fields": ("price",), "text_field": "note"}
+    assert [row[COMPOSED] for row in load(tmp_path / "a.parquet", **settings, **ALL_TRAIN)] == ["15 : d", "7.5 : a"]
+
+
 def test_of_another_corpus_only_the_columns_of_its_texts_are_read(tmp_path: Path) -> None:
     records = [{"app": f"App {n}", "review": f"Good {n}.", "price": "Free", "points": "n/a"} for n in range(30)]
     path = write(tmp_path / "a.jsonl", lines_text(records))

@@ -47,9 +47,11 @@ def read_values(values: pa.Array, type_: pa.DataType) -> tuple[pa.Array, npt.NDA
 
 
 def decode(values: pa.Array) -> pa.Array:
-    """Return the values of a dictionary in its place, and bytes and string views as strings if all are UTF-8."""
+    """Decode a dictionary, make NaN null, and make strings of bytes and string views if all are UTF-8."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if pa.types.is_floating(values.type):
+        return pc.if_else(pc.is_nan(values), None, values)
     if any(is_type(values.type) for is_type in _TYPES_OF_BYTES):
         with contextlib.suppress(pa.ArrowException):
             return pc.cast(values, pa.string())
