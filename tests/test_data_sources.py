@@ -280,6 +280,18 @@ def test_a_part_that_differs_is_named(tmp_path: Path, cache: Path) -> None:
     assert not [entry for entry in (cache / "wine_gpt").iterdir() if entry.suffix != ".lock"]
 
 
+def test_a_value_that_is_no_text_is_located_in_its_part(tmp_path: Path) -> None:
+    folder, settings = tmp_path / "parts", {**TEXTS, "text_field": "note"}
+    for name, notes in {"1": ["a", "b"], "2": [None, ["c"]]}.items():
+        (folder / name).mkdir(parents=True)
+        pq.write_table(pa.table({"note": notes}), folder / name / "a.parquet")
+    place = f"{folder / '2' / 'a.parquet'}: record 2: note is ['c'], which is not a text"
+    assert place in load_error(folder, **settings)
+    archive = zip_bytes({f"{name}.parquet": (folder / name / "a.parquet").read_bytes() for name in "12"})
+    path = save(tmp_path / "a.zip", archive)
+    assert f"{path}:2.parquet: record 2: note is" in load_error(f"{path}:*.parquet", **settings)
+
+
 def test_a_part_may_lack_columns_that_no_text_needs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     few, folder = b"country,province,variety,description\nUS,Oregon,Pinot,Dry.\n", tmp_path / "parts"
     save(folder / "1.csv", CSV)

@@ -25,6 +25,8 @@ REMOVED = "\0"
 UNREAD, UNREAD_EXAMPLE = b"unread", b"unread_example"
 # key of a batch's metadata: how many lines a reader skipped because they repeat the header or are rule lines
 SKIPPED = b"skipped"
+# keys of a batch's metadata: the name of the file or member that it is from, and how many records it begins after
+PART, RECORDS_BEFORE = b"part", b"records_before"
 # the value of a folder such as country=…, in which the column is null
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 # longest list of column names in a message, in characters

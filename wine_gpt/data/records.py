@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.columns import REMOVED, SKIPPED, UNREAD, UNREAD_EXAMPLE, RequestedColumns
+from wine_gpt.data.columns import PART, RECORDS_BEFORE, REMOVED, SKIPPED, UNREAD, UNREAD_EXAMPLE, RequestedColumns
 from wine_gpt.data.hash_set import Hashes, HashSet, Mask
 from wine_gpt.data.report import DataReport, FaultyValues
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
@@ -113,8 +113,11 @@ class ReviewFilter:
 
     def _typed(self, batch: pa.RecordBatch) -> Columns:
         self._count_unread(batch.schema)
+        place = batch.schema.metadata or {}
+        name = place.get(PART, self.name.encode()).decode()
+        before = int(place.get(RECORDS_BEFORE, self.tally.read))
         return {
-            column: self._read_column(values, column)
+            column: self._read_column(values, column, name, before)
             for column, values in zip(batch.schema.names, map(decode, batch.columns), strict=True)
         }
 
@@ -126,15 +129,25 @@ class ReviewFilter:
                 example = _short(metadata[UNREAD_EXAMPLE].decode())
                 _add(self.tally.unread, column.name, int(metadata[UNREAD]), example)
 
-    def _read_column(self, values: pa.Array, column: str) -> pa.Array:
-        """Read a column's values, and count those that are not read because no text is made of them."""
+    def _read_column(self, values: pa.Array, column: str, name: str, before: int) -> pa.Array:
+        """Read a column's values, and count those that are not read because no text is made of them.
+
+        Args:
+            values: of a batch.
+            column: the column.
+            name: the file, for messages.
+            before: the number of the file's records before the batch.
+        """
         values = remove_values(self._cleaned(values), self.config.missing)
         type_ = KAGGLE_TYPES.get(column, pa.string())
         is_number, is_in_text = type_ != pa.string(), column in self.template.columns
         read, unfit = read_values(values, pa.string() if is_in_text else type_)
         if is_in_text:
             if unfit.any():
-                raise self._unfit_value(values, column, int(unfit.argmax()))
+                index = int(unfit.argmax())
+                location = f"{name}: record {before + index + 1:,}: {column} is {_shown(values[index])}"
+                advice = "correct it, or set data.prompt_fields and data.text_field to other columns"
+                raise UserError(f"{location}, which is not a text; {advice}")
             if is_number:
                 read = pc.replace_substring_regex(read, WHOLE_NUMBER, r"\1")
             self.tally.missing_spellings[column].update(count_missing_spellings(values))
@@ -160,11 +173,6 @@ class ReviewFilter:
         removed = pc.sum(pc.count_substring(values, REMOVED)).as_py() or 0
         self.tally.characters_removed += removed
         return pc.replace_substring(values, REMOVED, "") if removed else values
-
-    def _unfit_value(self, values: pa.Array, column: str, index: int) -> UserError:
-        location = f"{self.name}: record {self.tally.read + index + 1:,}: {column} is {_shown(values[index])}"
-        advice = "correct it, or set data.prompt_fields and data.text_field to other columns"
-        return UserError(f"{location}, which is not a text; {advice}")
 
     def _usable(self, columns: Columns) -> Mask:
         """Return which records have all required fields; count the others by their first empty field."""

@@ -16,7 +16,7 @@ from datasets import Dataset
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.archives import DataFile, select_data
-from wine_gpt.data.columns import Batches, RequestedColumns, path_values
+from wine_gpt.data.columns import PART, RECORDS_BEFORE, Batches, RequestedColumns, path_values
 from wine_gpt.data.file_kinds import (
     ARCHIVE_SUFFIXES,
     COMPRESSED_SUFFIXES,
@@ -154,6 +154,7 @@ def _read_parts(files: Sequence[DataFile], member: str | None, encoding: str, co
     for part in (content for file in _without_empty_parts(files) for content in file.content(member)):
         named = columns.with_path_values(part.name)
         unread: list[str] = []
+        read = 0
         for batch in map(named.add_constants, _read_file(part, encoding, named)):
             first = first or (part.name, batch.schema.names)
             if not unread and (unread := [name for name in batch.schema.names if name not in first[1]]):
@@ -162,7 +163,9 @@ def _read_parts(files: Sequence[DataFile], member: str | None, encoding: str, co
             for column in first[1]:
                 if column not in batch.schema.names:
                     batch = batch.append_column(column, pa.nulls(batch.num_rows, pa.string()))
-            yield batch.select(first[1])
+            place = {PART: part.name, RECORDS_BEFORE: str(read)}
+            read += batch.num_rows
+            yield batch.select(first[1]).replace_schema_metadata({**(batch.schema.metadata or {}), **place})
 
 
 def _without_empty_parts(files: Sequence[DataFile]) -> Sequence[DataFile]:
