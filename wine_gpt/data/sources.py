@@ -72,7 +72,8 @@ def find_source(config: DataConfig) -> Source:
         return dataclasses.replace(_dataset_source(load_hub_dataset(config), config.path), from_hub=True)
     for setting in ("revision", "name"):
         if getattr(config, setting) is not None:
-            raise UserError(f"config: data.{setting} is for a dataset of the Hub, and data.path is {config.path}")
+            problem = f"data.{setting} is for a dataset of the Hub, and data.path is {config.path}"
+            raise UserError(f"config: {problem}: set data.{setting} to null")
     if config.path == "sample":
         return _file_source([SAMPLE_PATH], config, "the bundled sample (synthetic)")
     if config.path == "kaggle":
