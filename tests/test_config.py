@@ -54,7 +54,7 @@ def test_a_saved_config_repeats_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["no", "2017", "wine review : us", "{a: b}", "1e5"])
 def test_text_is_taken_literally(text: str) -> None:
-    assert parse("--data.prefix", text).data.prefix == text
+    assert parse("--data.text_field", text).data.text_field == text
 
 
 def test_a_tilde_is_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +118,8 @@ def test_bare_resume_means_the_newest_checkpoint() -> None:
         (["--training.micro_batches", "0"], "training.micro_batches is 0"),
         (["--data.validation_fraction", "0.6", "--data.test_fraction", "0.6"], "must be below 1"),
         (["--data.prompt_fields", "country,country"], "a column is named twice"),
+        (["--data.prefix", "wine review:"], "data.prefix is 'wine review:': write a colon in it with a space on both"),
+        (["--data.prefix", "at 12:30"], "data.prefix is 'at 12:30': write a colon in it with a space on both sides"),
         (["--resume", "--overwrite"], "can't go together"),
         (["--inherit", "base.yaml"], "command line: inherit stands in a file: name that config as the first argument"),
         (["--output_dir"], "--output_dir needs a value"),
@@ -213,7 +215,7 @@ def test_an_empty_section_or_file_sets_nothing(tmp_path: Path, content: str) -> 
         ("training: {batch_tokens: 4_096}", "training.batch_tokens", 4096),
         ("data: {prefix: 2024}", "data.prefix", "2024"),
         ("data: {prefix: 2024-01-01}", "data.prefix", "2024-01-01"),
-        ("data: {prefix: 12:30}", "data.prefix", "12:30"),
+        ("data: {text_field: 12:30}", "data.text_field", "12:30"),
         ("data: {prefix: 0x10}", "data.prefix", "0x10"),
         ("data: {prefix: 1e5}", "data.prefix", "1e5"),
         ('data: {prefix: ""}', "data.prefix", ""),

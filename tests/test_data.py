@@ -30,7 +30,7 @@ from support.refused import refused
 from wine_gpt.config import DataConfig
 from wine_gpt.data.reviews import load_reviews, texts
 from wine_gpt.data.template import COMPOSED
-from wine_gpt.tokenizer import encode_reviews, tokenize_splits, train_tokenizer
+from wine_gpt.tokenizer import encode_reviews, load_tokenizer, save_tokenizer, tokenize_splits, train_tokenizer
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -190,6 +190,17 @@ def test_nul_and_lone_surrogates_are_removed_and_long_texts_cut(tmp_path: Path) 
     assert rows[0]["description"] == "\U0001f377"
 
 
+@pytest.mark.parametrize("type_", [pa.binary(), pa.large_binary(), pa.string_view(), pa.binary_view()])
+def test_texts_that_parquet_stores_as_bytes_or_views_are_cleaned(tmp_path: Path, type_: pa.DataType) -> None:
+    written = pa.array([b"plum\0 &amp; oak", b" - ", b"plum"]).cast(type_)
+    pq.write_table(pa.table({"note": written}), tmp_path / "a.parquet")
+    settings = {"prefix": "", "prompt_fields": (), "text_field": "note", "missing": ("-",)}
+    reviews = load_reviews(DataConfig(path=str(tmp_path / "a.parquet"), **settings, **ALL_TRAIN))
+    assert [row["note"] for row in rows_of(reviews)] == ["plum", "plum &amp; oak"]
+    assert (reviews.report.characters_removed, reviews.report.blank) == (1, 1)
+    assert reviews.report.entities["note"].count == 1
+
+
 def test_a_text_is_cut_within_a_word_only_if_its_first_word_is_too_long(tmp_path: Path) -> None:
     records = [{**RECORDS[0], "description": text} for text in ("one two three", "onetwothree", "   onetwo", "one")]
     rows = load(write(tmp_path / "a.json", json_text(records)), max_characters=7, **ALL_TRAIN)
@@ -208,7 +219,7 @@ def test_an_empty_train_split_is_refused(tmp_path: Path) -> None:
     assert "none of the 1 texts fell into the train split: use more data" in load_error(path, test_fraction=0.94)
 
 
-def test_tokenized_splits_match_the_tokenizer_and_are_cached(tmp_path: Path) -> None:
+def test_tokenized_splits_match_the_tokenizer_and_are_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reviews = load_reviews(DataConfig(path=write(tmp_path / "a.json", json_text(RECORDS))))
     tokenizer = train_tokenizer(texts(reviews.splits["train"]))
     splits = tokenize_splits(reviews.splits, tokenizer)
@@ -217,9 +228,20 @@ def test_tokenized_splits_match_the_tokenizer_and_are_cached(tmp_path: Path) -> 
         assert split["length"][:] == [len(ids) for ids in split["input_ids"]]
         assert split.features["input_ids"].feature.dtype == "int32"
     files = {file["filename"]: os.stat(file["filename"]).st_mtime_ns for file in splits["train"].cache_files}
-    again = tokenize_splits(reviews.splits, tokenizer)
-    assert {file["filename"] for file in again["train"].cache_files} == set(files)
-    assert {file: os.stat(file).st_mtime_ns for file in files} == files
+    # the length of a model and the folder of a run don't change the ids
+    save_tokenizer(tokenizer, tmp_path / "run")
+    loaded = load_tokenizer(tmp_path / "run")
+    loaded.model_max_length = 99
+    for same in (tokenizer, loaded):
+        again = tokenize_splits(reviews.splits, same)
+        assert {file["filename"] for file in again["train"].cache_files} == set(files)
+        assert {file: os.stat(file).st_mtime_ns for file in files} == files
+    # a tokenizer with other words or ends does, and so may another version of the code
+    loaded.bos_token = "wine"
+    assert tokenize_splits(reviews.splits, loaded)["train"]["input_ids"][0][0] == loaded.bos_token_id
+    monkeypatch.setattr("wine_gpt.tokenizer.encoding.ENCODING_VERSION", 0)
+    older = tokenize_splits(reviews.splits, tokenizer)
+    assert not {file["filename"] for file in older["train"].cache_files} & set(files)
     other = train_tokenizer(texts(reviews.splits["train"]), vocab_size=10)
     assert tokenize_splits(reviews.splits, other)["train"]["input_ids"][:] != splits["train"]["input_ids"][:]
 

@@ -118,12 +118,18 @@ def test_a_file_without_a_header_is_named(tmp_path: Path) -> None:
     assert len(message) < 700
     message = load_error(write(tmp_path / "b.csv", f"My wines\n\n{','.join(NEEDED)}\nSpain,Rioja,Tempranillo,Dry\n"))
     assert "the first line is taken for the header, but line 3 has these names: delete the lines above it" in message
+    for first in ("Dry and crisp", "A note of plum"):
+        message = load_error(
+            write(tmp_path / "c.csv", f"{first}\nRipe\n"), prefix="", prompt_fields=(), text_field="note"
+        )
+        assert "a file with one text per line and no header is named .txt" in message
+        assert "separator" not in message
 
 
 def test_capitals_and_lookalikes_are_named(tmp_path: Path) -> None:
     message = load_error(write(tmp_path / "a.csv", "country,PROVINCE,Variety,Description\nSpain,Rioja,x,y\n"))
     assert "no column 'province', 'variety', 'description', but with other capital letters" in message
-    assert "set data.prompt_fields to [country, PROVINCE, Variety] and data.text_field to Description" in message
+    assert "name them in data.prompt_fields and data.text_field as 'PROVINCE', 'Variety', 'Description'" in message
     # the second letter is Cyrillic
     message = load_error(write(tmp_path / "b.csv", "kind,n\u043ete\na,b\n"), **OWN)
     assert "nearest to 'note': 'n\u043ete', typed 'n\\u043ete'" in message
@@ -154,13 +160,27 @@ def test_records_may_spell_their_keys_differently(tmp_path: Path, monkeypatch: p
     assert "record 4: column 'kind' is there more than once" in load_error(path, **OWN)
 
 
+def test_an_optional_column_that_begins_after_the_first_records_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wine_gpt.data.json_format.BATCH_ROWS", 10)
+    records = [{name: value for name, value in record.items() if name != "winery"} for record in RECORDS[:10]]
+    rows = load(write(tmp_path / "a.jsonl", lines_text(records + RECORDS[10:])))
+    assert "winery" not in rows[0]
+    (warning,) = caplog.messages
+    assert warning.endswith("a.jsonl: column winery is not read, because the first 10 records lack it")
+
+
 def test_of_an_own_corpus_only_the_named_columns_are_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"kind": "a", "note": "b", "price": "Free", "points": ["x"]}\n')
     rows = load(path, **OWN, **ALL_TRAIN)
     assert list(rows[0]) == ["kind", "note", "<review>"]
-    # all columns of the texts are Kaggle's, so Kaggle's others are read too
-    path = write(tmp_path / "b.json", json_text(RECORDS))
-    assert "price" in load(path, prompt_fields=("winery",))[0]
+    # one column of the texts is Kaggle's, so Kaggle's others are read too
+    path = write(tmp_path / "b.json", json_text([{**record, "vintage": 2000} for record in RECORDS]))
+    for fields in (("winery",), ("winery", "vintage")):
+        rows = load(path, prompt_fields=fields)
+        assert {type(row["points"]) for row in rows} == {int}
+        assert {type(row["price"]) for row in rows} == {float, type(None)}
 
 
 def test_blank_rows_and_separators_at_a_lines_end_are_no_cells(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from support.records import (
 from support.refused import refused
 
 from wine_gpt import api
-from wine_gpt.config import DataConfig
+from wine_gpt.config import DataConfig, ReviewsConfig
 from wine_gpt.data import archives
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.data.sources import is_hub_dataset
@@ -44,7 +44,8 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 RECORDS = make_records(40)
 CSV = csv_text(RECORDS).encode()
-TEXTS = {"prefix": "", "prompt_fields": (), "validation_fraction": 0.0, "test_fraction": 0.0}
+ALL_TRAIN = {"validation_fraction": 0.0, "test_fraction": 0.0}
+TEXTS = {"prefix": "", "prompt_fields": (), **ALL_TRAIN}
 
 
 def arrow_compressed(codec: str, content: bytes) -> bytes:
@@ -279,6 +280,18 @@ def test_a_part_that_differs_is_named(tmp_path: Path, cache: Path) -> None:
     assert not [entry for entry in (cache / "wine_gpt").iterdir() if entry.suffix != ".lock"]
 
 
+def test_a_value_that_is_no_text_is_located_in_its_part(tmp_path: Path) -> None:
+    folder, settings = tmp_path / "parts", {**TEXTS, "text_field": "note"}
+    for name, notes in {"1": ["a", "b"], "2": [None, ["c"]]}.items():
+        (folder / name).mkdir(parents=True)
+        pq.write_table(pa.table({"note": notes}), folder / name / "a.parquet")
+    place = f"{folder / '2' / 'a.parquet'}: record 2: note is ['c'], which is not a text"
+    assert place in load_error(folder, **settings)
+    archive = zip_bytes({f"{name}.parquet": (folder / name / "a.parquet").read_bytes() for name in "12"})
+    path = save(tmp_path / "a.zip", archive)
+    assert f"{path}:2.parquet: record 2: note is" in load_error(f"{path}:*.parquet", **settings)
+
+
 def test_a_part_may_lack_columns_that_no_text_needs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     few, folder = b"country,province,variety,description\nUS,Oregon,Pinot,Dry.\n", tmp_path / "parts"
     save(folder / "1.csv", CSV)
@@ -336,6 +349,30 @@ def test_folders_may_name_the_value_of_a_column(tmp_path: Path, suffix: str) -> 
     # a file's own column is kept
     assert len(load(save(tmp_path / "country=all" / "a.csv", CSV))) == 40
     assert {row["country"] for row in load(tmp_path / "country=all")} == {"US"}
+
+
+def test_a_column_of_the_path_is_no_column_that_the_file_needs(tmp_path: Path) -> None:
+    folder, settings = tmp_path / "country=Spain", {"prefix": "", "text_field": "note", **ALL_TRAIN}
+    save(folder / "a.txt", b"Dry.\n")
+    assert load(folder, prompt_fields=("country",), **settings)[0][COMPOSED] == "Spain : Dry."
+    # a space separates columns only if it gives all that the file needs
+    save(folder / "b.csv", b'"kind" "note"\n"Red" "Ripe."\n')
+    assert load(folder / "b.csv", prompt_fields=("country", "kind"), **settings)[0][COMPOSED] == "Spain : Red : Ripe."
+    save(folder / "c.csv", b"kind\nRed\n")
+    assert "no column 'note'" in load_error(folder / "c.csv", prompt_fields=("country",), **settings)
+    # all records would have the running text of the path
+    save(tmp_path / "note=Dry" / "c.csv", b"kind\nRed\n")
+    assert "no column 'note'" in load_error(tmp_path / "note=Dry", prompt_fields=("kind",), **settings)
+
+
+def test_the_columns_of_a_path_are_those_of_the_path_that_is_named(tmp_path: Path) -> None:
+    part = save(tmp_path / "country=Spain" / "a.txt", b"Dry.\n")
+    settings = {"prefix": "", "prompt_fields": ("country",), "text_field": "note", **ALL_TRAIN}
+    for country in ("Italy", "France"):
+        (tmp_path / f"country={country}").symlink_to(part.parent)
+    for country in ("Spain", "Italy", "France"):
+        (row,) = load(tmp_path / f"country={country}" / "a.txt", **settings)
+        assert row["country"] == country
 
 
 @pytest.mark.parametrize("path", ["", "country=Spain", "country=Spain/province=Rioja", "**/*.csv"])
@@ -551,7 +588,16 @@ def test_ids_of_the_hub_are_no_files(path: str) -> None:
 def test_revision_and_name_are_for_the_hub(tmp_path: Path) -> None:
     path = save(tmp_path / "a.csv", CSV)
     assert f"data.revision is for a dataset of the Hub, and data.path is {path}" in load_error(path, revision="v1")
-    assert "data.name is for a dataset of the Hub" in load_error("sample", name="english")
+    # the default of scoring is the run's name
+    assert load_error("sample", name="english").endswith("data.path is sample: set data.name to null")
+
+
+def test_reviews_of_the_hub_may_be_moved_to_a_file(tmp_path: Path, expected: list[dict]) -> None:
+    moved = ReviewsConfig(path=str(save(tmp_path / "a.csv", CSV)))
+    of_run = DataConfig(path="owner/wines", revision="v1", name="english")
+    assert rows_of(load_reviews(moved.apply_to(of_run))) == expected
+    # without another path the run's dataset is read
+    assert ReviewsConfig(encoding="cp1252").apply_to(of_run).revision == "v1"
 
 
 def test_tables_in_memory_are_read(tmp_path: Path, expected: list[dict]) -> None:

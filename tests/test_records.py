@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.records import Record, json_text, lines_text, load, load_error, make_records, write
+from support.records import Record, csv_text, json_text, lines_text, load, load_error, make_records, write
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.report import DataReport
@@ -93,11 +93,20 @@ def test_a_parquet_column_that_holds_no_numbers_is_null_and_counted(tmp_path: Pa
     assert reviews.report.kept == 40
 
 
-def test_a_number_that_a_prompt_needs_is_an_error(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jsonl", lines_text(with_values("price", [1, 2, 3, "$5"])))
-    message = load_error(path, prompt_fields=("country", "price"))
-    assert "record 4: price is '$5', which is not a number" in message
-    assert "data.prompt_fields" in message
+@pytest.mark.parametrize("fields", [("country", "price"), ("title", "price", "points")])
+def test_a_number_in_a_prompt_is_written_as_the_source_has_it(tmp_path: Path, fields: tuple[str, ...]) -> None:
+    records = [{**record, "price": price} for record, price in zip(RECORDS, ("$ 0.99", 15.0, 7.5), strict=False)]
+    for name, text in (("a.json", json_text(records)), ("a.csv", csv_text(records))):
+        rows = load(write(tmp_path / name, text), prompt_fields=fields, **ALL_TRAIN)
+        assert {row["price"] for row in rows} == {"$ 0.99", "15", "7.5"}
+        assert {row[COMPOSED].split(" : ")[2] for row in rows} == {"$ 0.99", "15", "7.5"}
+
+
+def test_a_number_in_a_prompt_that_is_nan_is_missing(tmp_path: Path) -> None:
+    prices = pa.array([7.5, float("nan"), None, 15.0], pa.float32())
+    pq.write_table(pa.table({"price": prices, "note": list("abcd")}), tmp_path / "a.parquet")
+    settings = {"prefix": "", "prompt_fields": ("price",), "text_field": "note"}
+    assert [row[COMPOSED] for row in load(tmp_path / "a.parquet", **settings, **ALL_TRAIN)] == ["15 : d", "7.5 : a"]
 
 
 def test_of_another_corpus_only_the_columns_of_its_texts_are_read(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import wine_gpt
 from wine_gpt.config import DataConfig, FinetuneConfig, LoraConfig, ModelConfig, PretrainConfig, TokenizerConfig
 from wine_gpt.config import TrainingConfig as Training
 from wine_gpt.data.reviews import load_reviews, texts
+from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.predictions import predict
 from wine_gpt.finetuning.finetune import finetune
@@ -30,7 +31,7 @@ from wine_gpt.publishing.model_card import ModelRepository, model_card
 from wine_gpt.publishing.run_record import SubsetModel, read_run
 from wine_gpt.publishing.subset_card import subset_card
 from wine_gpt.tokenizer import class_words, encode_reviews, load_tokenizer, save_tokenizer, train_tokenizer
-from wine_gpt.tokenizer.encoding import TOKENIZED, require_known_words
+from wine_gpt.tokenizer.encoding import TOKENIZED, count_training_words, describe_poor_fit, require_known_words
 from wine_gpt.tokenizer.schemes import scheme_of
 from wine_gpt.tokenizer.word_starts import word_starts
 from wine_gpt.training.pretrain import pretrain
@@ -153,6 +154,17 @@ def test_words_are_counted_in_the_ids(kind: str, line_breaks: bool) -> None:
 
 
 # whole runs
+
+
+def test_one_token_may_be_unknown_and_both_ends_as_in_gpt_2() -> None:
+    ours = trained("bpe")
+    ends = dict.fromkeys(("unk_token", "bos_token", "eos_token"), "[EOS]")
+    gpt_2 = PreTrainedTokenizerFast(tokenizer_object=ours.backend_tokenizer, pad_token="[PAD]", **ends)
+    short = [text[:20] for text in toy_texts()]
+    ids = encode_reviews(gpt_2, short)
+    split = Dataset.from_dict({"input_ids": ids, "length": [*map(len, ids)]}, features=TOKENIZED)
+    assert count_training_words(split, gpt_2) == sum(len(class_words(text)) for text in short)
+    assert describe_poor_fit(Dataset.from_dict({COMPOSED: short}), split, gpt_2) == ""
 
 
 def settings_of(kind: str, folder: Path) -> PretrainConfig:

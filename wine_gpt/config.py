@@ -133,7 +133,7 @@ class DataConfig:
     revision: str | None = None
     # the configuration (subset) of a Hub dataset that has several
     name: str | None = None
-    # encoding of a JSON, JSON Lines or CSV file; utf-8 accepts a byte order mark
+    # encoding of text files: JSON, JSON Lines, CSV and .txt; utf-8 accepts a byte order mark
     encoding: str = "utf-8"
     # the character between the columns of a CSV file, or tab; null finds it in the header
     separator: str | None = None
@@ -162,9 +162,11 @@ class DataConfig:
         """Check what does not need the data."""
         require_types(self, "data.")
         require(self.path != "", "data.path", self.path, "name a file, a Hub dataset, 'kaggle' or 'sample'")
+        colons = "write a colon in it with a space on both sides; the one after it is added"
+        require(":" not in self.prefix.replace(" : ", " "), "data.prefix", self.prefix, colons)
         require(column_name(self.text_field) != "", "data.text_field", self.text_field, "name a column")
         self._use_column_names()
-        character = "," if self.separator is None else SEPARATORS.get(self.separator, self.separator)
+        character = "," if self.separator_character is None else self.separator_character
         one = "must be one character, no quote or line break, or tab"
         require(len(character) == 1 and character not in '"\r\n', "data.separator", self.separator, one)
         columns = [*self.prompt_fields, self.text_field]
@@ -175,6 +177,11 @@ class DataConfig:
         held_out = self.validation_fraction + self.test_fraction
         require(held_out < 1, "data.validation_fraction + data.test_fraction", held_out, "must be below 1")
         require_positive(self, "data.", "max_characters")
+
+    @property
+    def separator_character(self) -> str | None:
+        """The separator, which the setting may name; None to find it in the header."""
+        return self.separator and SEPARATORS.get(self.separator, self.separator)
 
     def _use_column_names(self) -> None:
         # object.__setattr__, because the dataclass is frozen
@@ -452,14 +459,17 @@ class ScoreConfig:
 class ReviewsConfig:
     """Where a run's reviews are, if they were moved; the other data settings are in the run's config.yaml."""
 
-    # a file, kaggle or sample; null is the run's
+    # where they are now, in any form of data.path; null is the run's
     path: str | None = None
-    # encoding of a JSON, JSON Lines or CSV file; null is the run's
+    # encoding of text files: JSON, JSON Lines, CSV and .txt; null is the run's
     encoding: str | None = None
 
     def apply_to(self, of_run: DataConfig) -> DataConfig:
         """Return a run's data settings with these in place of its own."""
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        if given.get("path", of_run.path) != of_run.path:
+            # these are of the run's dataset on the Hub
+            given |= {"revision": None, "name": None}
         return dataclasses.replace(of_run, **given)
 
 

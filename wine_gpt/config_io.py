@@ -32,7 +32,7 @@ PATHS = ("data.path", "tokenizer.path", "output_dir", "base", "run", "model", "r
 # the values of flags without a value; a boolean flag without one is true
 BARE_FLAGS = {"resume": LATEST}
 # the commands whose settings another command may be given
-COMMANDS = {
+CONFIGS_OF_COMMANDS = {
     "pretrain": PretrainConfig,
     "distill": DistillConfig,
     "finetune": FinetuneConfig,
@@ -362,7 +362,7 @@ def _require_known(key: str, types: Types, where: str) -> None:
         raise UserError(f"config: {where}: {INHERIT} stands in a file: name that config as the first argument")
     if key not in types:
         is_inherit = key in NOT_INHERIT and INHERIT in types
-        owners = [name for name, config_class in COMMANDS.items() if key in dict(leaf_types(config_class))]
+        owners = [name for name, config_class in CONFIGS_OF_COMMANDS.items() if key in dict(leaf_types(config_class))]
         if owners and not is_inherit:
             raise UserError(f"config: {where}: {key} is no setting of this command, but of {owners[0]}")
         nearest = [INHERIT] if is_inherit else difflib.get_close_matches(key, types, n=1, cutoff=0.5)

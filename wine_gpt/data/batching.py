@@ -231,36 +231,34 @@ class CutTexts:
     Attributes:
         texts: the number of texts.
         cut: the number of texts with more positions than ``block_size``.
-        words: the number of tokens of all texts, which are words with the class's tokenizer.
-        words_cut: the fraction of all texts' tokens that are cut, 0 to 1.
+        tokens_cut: the fraction of all texts' tokens that are cut, 0 to 1.
         block_size: the model's positions.
     """
 
     texts: int
     cut: int
-    words: int
-    words_cut: float
+    tokens_cut: float
     block_size: int
 
     def __str__(self) -> str:
-        words = f"{self.words_cut:.0%}" if self.words_cut >= 0.01 else f"{self.words_cut:.2%}"
+        unseen = f"{self.tokens_cut:.0%}" if self.tokens_cut >= 0.01 else f"{self.tokens_cut:.2%}"
         longer = "text is" if self.texts == 1 else "texts are"
         return (
             f"{self.cut:,} of {self.texts:,} {longer} longer than block_size {self.block_size}: "
-            f"{words} of the text is not seen"
+            f"{unseen} of the text is not seen"
         )
 
 
 def cut_texts(split: TokenizedSplit, block_size: int) -> CutTexts:
     """Count the tokenized texts of a split that are longer than ``block_size``."""
-    cut = words = unseen = 0
+    cut = tokens = unseen = 0
     for lengths in _lengths(split):
         # without [BOS] and [EOS]
         in_texts = lengths - 2
         cut += int((in_texts + 1 > block_size).sum())
-        words += int(in_texts.sum())
+        tokens += int(in_texts.sum())
         unseen += int(np.maximum(in_texts - block_size, 0).sum())
-    return CutTexts(len(split), cut, words, unseen / max(words, 1), block_size)
+    return CutTexts(len(split), cut, unseen / max(tokens, 1), block_size)
 
 
 def _lengths(split: TokenizedSplit) -> Iterator[Ids]:

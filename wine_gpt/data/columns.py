@@ -25,6 +25,8 @@ REMOVED = "\0"
 UNREAD, UNREAD_EXAMPLE = b"unread", b"unread_example"
 # key of a batch's metadata: how many lines a reader skipped because they repeat the header or are rule lines
 SKIPPED = b"skipped"
+# keys of a batch's metadata: the name of the file or member that it is from, and how many records it begins after
+PART, RECORDS_BEFORE = b"part", b"records_before"
 # the value of a folder such as country=…, in which the column is null
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 # longest list of column names in a message, in characters
@@ -38,10 +40,10 @@ class RequestedColumns:
     """The columns to read.
 
     Attributes:
-        required: texts are composed of these columns.
+        required: texts are composed of these columns, the running text the last.
         optional: these columns may be missing.
         separator: the character between the columns of a CSV file; None detects it from the header.
-        constants: the columns that a file need not have, because its path names their value for all records.
+        constants: of ``optional`` those whose value the file's path names for all records.
     """
 
     required: tuple[str, ...]
@@ -69,18 +71,23 @@ class RequestedColumns:
             if self.requires(column):
                 raise UserError(f"{name}: column {column!r} is there more than once")
             logger.warning("%s: column %r is there more than once, and no text needs it: it is not read", name, column)
-        missing = [column for column in self.required if column not in {**dict(chosen), **self.constants}]
+        missing = [column for column in self.required if column not in dict(chosen)]
         if missing:
             raise UserError(f"{name}: {self._missing(missing, found, advice)}")
         return {column: source for column, source in chosen if column not in doubled}
 
     def with_path_values(self, name: str) -> "RequestedColumns":
-        """Return the columns for a file whose folders may name values, as Hive's and Spark's ``country=Italy``."""
-        pairs = [part.partition("=") for part in re.split(r"[/\\:]", name)[:-1]]
-        named = {column_name(unquote(key)): unquote(value) for key, equals, value in pairs if equals}
-        requested = {*self.required, *self.optional}
-        constants = {key: None if value == HIVE_NULL else value for key, value in named.items() if key in requested}
-        return dataclasses.replace(self, constants=constants)
+        """Return the columns for a file whose folders may name values of columns: those the file need not have."""
+        *fields, text_field = self.required
+        # a running text that all records have in common is none
+        requested = {*fields, *self.optional} - {text_field}
+        constants = {column: value for column, value in path_values(name).items() if column in requested}
+        return dataclasses.replace(
+            self,
+            required=tuple(column for column in self.required if column not in constants),
+            optional=self.optional | constants.keys(),
+            constants=constants,
+        )
 
     def add_constants(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Add the columns whose values the path names, unless the file has them."""
@@ -100,10 +107,10 @@ class RequestedColumns:
     def _missing(self, missing: list[str], found: Sequence[str], advice: str) -> str:
         spelled = {name.casefold(): name for name in map(column_name, found)}
         if all(column.casefold() in spelled for column in missing):
-            *fields, text = (column if column in found else spelled[column.casefold()] for column in self.required)
             return (
                 f"no column {', '.join(map(repr, missing))}, but with other capital letters: rename the columns, or "
-                f"set data.prompt_fields to [{', '.join(fields)}] and data.text_field to {text}"
+                "name them in data.prompt_fields and data.text_field as "
+                + ", ".join(repr(spelled[column.casefold()]) for column in missing)
             )
         nearest = {column: match for column in missing if (match := _nearest(column, found))}
         hints = "".join(f"; nearest to {column!r}: {match}" for column, match in nearest.items())
@@ -114,6 +121,13 @@ class RequestedColumns:
             f"no column {', '.join(map(repr, missing))}{hints}; found: {names or 'none'}; "
             "set data.prompt_fields and data.text_field to the columns that a text is made of"
         )
+
+
+def path_values(name: str) -> dict[str, str | None]:
+    """Return the values that the folders of a path name by their column, as Hive's and Spark's ``country=Italy``."""
+    pairs = [part.partition("=") for part in re.split(r"[/\\:]", name)[:-1]]
+    named = {column_name(unquote(key)): unquote(value) for key, equals, value in pairs if equals}
+    return {column: None if value == HIVE_NULL else value for column, value in named.items()}
 
 
 def _nearest(column: str, found: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TextIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from wine_gpt.config import SEPARATORS, column_name
+from wine_gpt.config import column_name
 from wine_gpt.data.columns import BATCH_ROWS, SKIPPED, Batches, RequestedColumns
 from wine_gpt.data.csv_rows import Lines, RowReader, split_cells
 from wine_gpt.data.json_format import BLANK_CHARACTERS, begins_with_json, parse_json
@@ -46,7 +46,7 @@ def parse_table(lines: Lines, name: str, columns: RequestedColumns) -> Batches:
     if begins_with_json(lines.beginning()):
         yield from parse_json(lines.text, name, columns, "".join(lines.ahead), lines.number)
         return
-    separator = SEPARATORS.get(columns.separator or "", columns.separator) or separator or detect(start, columns)
+    separator = columns.separator or separator or detect(start, columns)
     # after "country, province" the cells too have a space after each separator
     spaced = separator != " " and f"{separator} " in start[0]
     yield from _Table(RowReader(lines, name, separator, spaced), columns).batches()
@@ -163,11 +163,15 @@ class _Table:
         """Return what may be wrong if the header has no required column."""
         if self.columns.present(self.header):
             return ""
-        if len(self.header) == 1 and all(column in self.header[0] for column in self.columns.required):
+        if len(self.header) == 1 < len(self.columns.required) and all(
+            column in self.header[0] for column in self.columns.required
+        ):
             return "the header is one cell: name its separator with --data.separator"
         for row in itertools.islice(self.rows, SEARCHED):
             if self.columns.present(row) == len(self.columns.required):
                 return f"{HEADER}, but line {self.reader.lines.number:,} has these names: delete the lines above it"
+        if len(self.header) == len(self.columns.required) == 1:
+            return f"{HEADER}: a file with one text per line and no header is named .txt"
         return f"{HEADER}: add a line with the columns' names if there is none"
 
 

@@ -7,6 +7,7 @@ one object of columns or of indices, as pandas' ``to_json()`` writes it, which i
 import io
 import itertools
 import json
+import logging
 import re
 import reprlib
 import textwrap
@@ -18,6 +19,8 @@ import pyarrow as pa
 from wine_gpt.config import column_name
 from wine_gpt.data.columns import BATCH_ROWS, REMOVED, UNREAD, UNREAD_EXAMPLE, Batches, RequestedColumns
 from wine_gpt.errors import LONE_SURROGATE, UserError, one_line
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 # the first line of JSON that is not JSON Lines
@@ -331,6 +334,7 @@ def _kind_of(value: object) -> str:
 def _batches(records: Iterator[Record], name: str, columns: RequestedColumns) -> Batches:
     """Convert records to batches; the columns are the keys of the first batch that has any."""
     chosen: dict[str, str] | None = None
+    late = set[str]()
     read = 0
     while batch := list(itertools.islice(records, BATCH_ROWS)):
         if chosen is None:
@@ -338,7 +342,14 @@ def _batches(records: Iterator[Record], name: str, columns: RequestedColumns) ->
             while not any(batch) and (more := list(itertools.islice(records, BATCH_ROWS))):
                 batch += more
             chosen = _choose(batch, name, columns)
-        yield _to_batch(_spelled_alike(batch, chosen, columns, name, read + 1), chosen, columns, name, read + 1)
+        others = {key: column_name(key) for key in set[str]().union(*batch).difference(chosen.values())}
+        for column in (columns.optional & set(others.values())) - chosen.keys() - late:
+            logger.warning(
+                "%s: column %s is not read, because the first %s records lack it", name, column, f"{read:,}"
+            )
+            late.add(column)
+        batch = _spelled_alike(batch, chosen, others, columns, name, read + 1)
+        yield _to_batch(batch, chosen, columns, name, read + 1)
         read += len(batch)
 
 
@@ -354,11 +365,18 @@ def _choose(records: list[Record], name: str, columns: RequestedColumns) -> dict
 
 
 def _spelled_alike(
-    records: list[Record], chosen: dict[str, str], columns: RequestedColumns, name: str, first: int
+    records: list[Record],
+    chosen: dict[str, str],
+    others: dict[str, str],
+    columns: RequestedColumns,
+    name: str,
+    first: int,
 ) -> list[Record]:
-    """Return records, numbered from ``first``, in which each chosen column has one key, such as no "country "."""
-    unknown = set[str]().union(*records).difference(chosen.values())
-    others = {key: chosen[column_name(key)] for key in unknown if column_name(key) in chosen}
+    """Return records, numbered from ``first``, in which each chosen column has one key, such as no "country ".
+
+    ``others`` has the column of each key that is not chosen.
+    """
+    others = {key: chosen[column] for key, column in others.items() if column in chosen}
     if not others:
         return records
     alike = []

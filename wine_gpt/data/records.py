@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wine_gpt.config import DataConfig
-from wine_gpt.data.columns import REMOVED, SKIPPED, UNREAD, UNREAD_EXAMPLE, RequestedColumns
+from wine_gpt.data.columns import PART, RECORDS_BEFORE, REMOVED, SKIPPED, UNREAD, UNREAD_EXAMPLE, RequestedColumns
 from wine_gpt.data.hash_set import Hashes, HashSet, Mask
 from wine_gpt.data.report import DataReport, FaultyValues
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
-from wine_gpt.data.values import count_entities, count_missing_spellings, is_text, read_values, remove_values
+from wine_gpt.data.values import count_entities, count_missing_spellings, decode, is_text, read_values, remove_values
 from wine_gpt.errors import UserError
 
-# column types of Kaggle's winemag-data-130k-v2; any other column is a string
+# column types of Kaggle's winemag-data-130k-v2; a column that texts are composed of is a string
 KAGGLE_TYPES = {
     "points": pa.int64(),
     "price": pa.float64(),
@@ -32,6 +32,8 @@ KAGGLE_TYPES = {
     ),
 }
 SPLITS = ("train", "validation", "test")
+# a whole number as pandas writes it into CSV if the column has missing values; JSON and Parquet give 15
+WHOLE_NUMBER = r"^([0-9]+)\.0$"
 # finds a text that may have white space other than single spaces between words
 OTHER_SPACE = r"[^\x21-\x7e ]|  |^ | $"
 
@@ -39,10 +41,10 @@ Columns = dict[str, pa.Array]
 
 
 def requested_columns(config: DataConfig) -> RequestedColumns:
-    """Return the template's columns as required ones; if all of them are Kaggle's, its others as optional ones."""
-    template = ReviewTemplate.from_config(config)
-    optional = frozenset(KAGGLE_TYPES if _has_kaggle_columns(template) else ())
-    return RequestedColumns(template.columns, optional, config.separator)
+    """Return the template's columns as required ones; if one of them is Kaggle's, its others as optional ones."""
+    columns = ReviewTemplate.from_config(config).columns
+    optional = frozenset() if KAGGLE_TYPES.keys().isdisjoint(columns) else frozenset(KAGGLE_TYPES)
+    return RequestedColumns(columns, optional, config.separator_character)
 
 
 @dataclass
@@ -111,9 +113,12 @@ class ReviewFilter:
 
     def _typed(self, batch: pa.RecordBatch) -> Columns:
         self._count_unread(batch.schema)
+        place = batch.schema.metadata or {}
+        name = place.get(PART, self.name.encode()).decode()
+        before = int(place.get(RECORDS_BEFORE, self.tally.read))
         return {
-            column: self._read_column(values, column)
-            for column, values in zip(batch.schema.names, map(_without_dictionary, batch.columns), strict=True)
+            column: self._read_column(values, column, name, before)
+            for column, values in zip(batch.schema.names, map(decode, batch.columns), strict=True)
         }
 
     def _count_unread(self, schema: pa.Schema) -> None:
@@ -124,14 +129,27 @@ class ReviewFilter:
                 example = _short(metadata[UNREAD_EXAMPLE].decode())
                 _add(self.tally.unread, column.name, int(metadata[UNREAD]), example)
 
-    def _read_column(self, values: pa.Array, column: str) -> pa.Array:
-        """Read a column's values, and count those that are not read because no text is made of them."""
+    def _read_column(self, values: pa.Array, column: str, name: str, before: int) -> pa.Array:
+        """Read a column's values, and count those that are not read because no text is made of them.
+
+        Args:
+            values: of a batch.
+            column: the column.
+            name: the file, for messages.
+            before: the number of the file's records before the batch.
+        """
         values = remove_values(self._cleaned(values), self.config.missing)
-        type_ = self._type_of(column)
-        read, unfit = read_values(values, type_)
-        if column in self.template.columns:
+        type_ = KAGGLE_TYPES.get(column, pa.string())
+        is_number, is_in_text = type_ != pa.string(), column in self.template.columns
+        read, unfit = read_values(values, pa.string() if is_in_text else type_)
+        if is_in_text:
             if unfit.any():
-                raise self._unfit_value(values, column, type_, int(unfit.argmax()))
+                index = int(unfit.argmax())
+                location = f"{name}: record {before + index + 1:,}: {column} is {_shown(values[index])}"
+                advice = "correct it, or set data.prompt_fields and data.text_field to other columns"
+                raise UserError(f"{location}, which is not a text; {advice}")
+            if is_number:
+                read = pc.replace_substring_regex(read, WHOLE_NUMBER, r"\1")
             self.tally.missing_spellings[column].update(count_missing_spellings(values))
             with_entity, entity = count_entities(values)
             if with_entity:
@@ -155,17 +173,6 @@ class ReviewFilter:
         removed = pc.sum(pc.count_substring(values, REMOVED)).as_py() or 0
         self.tally.characters_removed += removed
         return pc.replace_substring(values, REMOVED, "") if removed else values
-
-    def _type_of(self, column: str) -> pa.DataType:
-        # the running text is a string even in a column that is numeric on Kaggle
-        typed = column != self.config.text_field and _has_kaggle_columns(self.template)
-        return KAGGLE_TYPES.get(column, pa.string()) if typed else pa.string()
-
-    def _unfit_value(self, values: pa.Array, column: str, type_: pa.DataType, index: int) -> UserError:
-        kind = {pa.int64(): "an integer", pa.float64(): "a number"}.get(type_, "a text")
-        location = f"{self.name}: record {self.tally.read + index + 1:,}: {column} is {_shown(values[index])}"
-        advice = "correct it, or set data.prompt_fields and data.text_field to other columns"
-        return UserError(f"{location}, which is not {kind}; {advice}")
 
     def _usable(self, columns: Columns) -> Mask:
         """Return which records have all required fields; count the others by their first empty field."""
@@ -258,21 +265,12 @@ def shorten(text: str, limit: int) -> str:
     return whole_words[0] if whole_words else text[:limit]
 
 
-def _has_kaggle_columns(template: ReviewTemplate) -> bool:
-    # in any other corpus a column called "price" is what the corpus says
-    return KAGGLE_TYPES.keys() >= set(template.columns)
-
-
 def _shown(value: pa.Scalar) -> str:
     return _short(repr(value.as_py()))
 
 
 def _short(text: str) -> str:
     return textwrap.shorten(text, 80, placeholder="…")
-
-
-def _without_dictionary(values: pa.Array) -> pa.Array:
-    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 
 def _filled(values: pa.Array) -> Mask:

@@ -26,7 +26,7 @@ from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import read_json
 
 # increase this when a change to the code changes the cache files of a source
-CACHE_VERSION = 5
+CACHE_VERSION = 6
 REPORT = "report.json"
 CACHE_FILES = (REPORT, *(f"{split}.arrow" for split in SPLITS))
 # the column of the texts without their headers, which has another name in each corpus
@@ -38,9 +38,9 @@ class Reviews:
     """Distinct reviews, memory-mapped.
 
     Attributes:
-        splits: train, validation and test. The columns are the fields, the running text, Kaggle's other columns if the
-            source has them (points int64, price float64, the rest strings), and :data:`COMPOSED`: the whole text,
-            before lower-casing.
+        splits: train, validation and test. The columns are the fields and the running text, all strings; if
+            one of them is Kaggle's, its other columns that the source has (points int64, price float64, the rest
+            strings); and :data:`COMPOSED`: the whole text, before lower-casing.
         report: the counts of records kept and dropped.
         fingerprint: a hash of the texts, their order and their splits.
         folder: the folder of the cache, for further files that depend on the reviews.

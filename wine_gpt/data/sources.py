@@ -16,7 +16,7 @@ from datasets import Dataset
 
 from wine_gpt.config import DataConfig
 from wine_gpt.data.archives import DataFile, select_data
-from wine_gpt.data.columns import Batches, RequestedColumns
+from wine_gpt.data.columns import PART, RECORDS_BEFORE, Batches, RequestedColumns, path_values
 from wine_gpt.data.file_kinds import (
     ARCHIVE_SUFFIXES,
     COMPRESSED_SUFFIXES,
@@ -72,7 +72,8 @@ def find_source(config: DataConfig) -> Source:
         return dataclasses.replace(_dataset_source(load_hub_dataset(config), config.path), from_hub=True)
     for setting in ("revision", "name"):
         if getattr(config, setting) is not None:
-            raise UserError(f"config: data.{setting} is for a dataset of the Hub, and data.path is {config.path}")
+            problem = f"data.{setting} is for a dataset of the Hub, and data.path is {config.path}"
+            raise UserError(f"config: {problem}: set data.{setting} to null")
     if config.path == "sample":
         return _file_source([SAMPLE_PATH], config, "the bundled sample (synthetic)")
     if config.path == "kaggle":
@@ -136,8 +137,8 @@ def _file_source(
             if path.is_symlink() and not path.exists():
                 raise UserError(f"{path}: is a link to {os.readlink(path)}, which is not there") from error
             raise UserError(f"{path}: can't be read: {error.strerror}") from error
-        key += [str(path.resolve()), status.st_size, status.st_mtime_ns]
-    # a file's path may have the values of columns
+        # links to one file may name other values of columns
+        key += [str(path.resolve()), status.st_size, status.st_mtime_ns, repr(path_values(name or str(path)))]
     files = [DataFile.of_path(path, name or str(path)) for path in paths]
     return Source(name or config.path, tuple(key), partial(_read_parts, files, member, config.encoding))
 
@@ -154,6 +155,7 @@ def _read_parts(files: Sequence[DataFile], member: str | None, encoding: str, co
     for part in (content for file in _without_empty_parts(files) for content in file.content(member)):
         named = columns.with_path_values(part.name)
         unread: list[str] = []
+        read = 0
         for batch in map(named.add_constants, _read_file(part, encoding, named)):
             first = first or (part.name, batch.schema.names)
             if not unread and (unread := [name for name in batch.schema.names if name not in first[1]]):
@@ -162,7 +164,9 @@ def _read_parts(files: Sequence[DataFile], member: str | None, encoding: str, co
             for column in first[1]:
                 if column not in batch.schema.names:
                     batch = batch.append_column(column, pa.nulls(batch.num_rows, pa.string()))
-            yield batch.select(first[1])
+            place = {PART: part.name, RECORDS_BEFORE: str(read)}
+            read += batch.num_rows
+            yield batch.select(first[1]).replace_schema_metadata({**(batch.schema.metadata or {}), **place})
 
 
 def _without_empty_parts(files: Sequence[DataFile]) -> Sequence[DataFile]:

@@ -1,5 +1,6 @@
 """Read a column's raw values as text or numbers, and find texts that spell a missing value."""
 
+import contextlib
 import re
 from html.entities import html5
 
@@ -16,6 +17,11 @@ MISSING_SPELLINGS = (
 )
 # an HTML entity; its name is looked up
 ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});")
+# a writer of Parquet may store texts in them
+_TYPES_OF_BYTES = (
+    *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary),
+    *(pa.types.is_binary_view, pa.types.is_string_view),
+)
 # from here on a 64-bit float does not hold every integer
 _MAX_INTEGER = 2.0**53
 # what Arrow can cast to a float; NaN in any case is an empty value
@@ -38,6 +44,18 @@ def read_values(values: pa.Array, type_: pa.DataType) -> tuple[pa.Array, npt.NDA
         values, numbers = _as_numbers(values)
         read = _as_integers(numbers) if pa.types.is_integer(type_) else numbers
     return read, np.asarray(pc.and_(pc.is_valid(values), pc.is_null(read)))
+
+
+def decode(values: pa.Array) -> pa.Array:
+    """Decode a dictionary, make NaN null, and make strings of bytes and string views if all are UTF-8."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_floating(values.type):
+        return pc.if_else(pc.is_nan(values), None, values)
+    if any(is_type(values.type) for is_type in _TYPES_OF_BYTES):
+        with contextlib.suppress(pa.ArrowException):
+            return pc.cast(values, pa.string())
+    return values
 
 
 def is_text(values: pa.Array) -> bool:

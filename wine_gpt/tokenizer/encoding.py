@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.data.columns import BATCH_ROWS
@@ -15,11 +16,14 @@ from wine_gpt.data.reviews import texts
 from wine_gpt.data.template import COMPOSED
 from wine_gpt.errors import UserError
 from wine_gpt.progress import bars_on_terminals_only
+from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.tokenizer.schemes import WORDS, scheme_of, unit
 from wine_gpt.tokenizer.word_counts import split_at_spaces
 from wine_gpt.tokenizer.word_starts import word_starts
 from wine_gpt.tokenizer.words import class_words
 
+# increase this when a change to the code changes the ids
+ENCODING_VERSION = 1
 TOKENIZED = Features({"input_ids": List(Value("int32")), "length": Value("int32")})
 # a tokenizer fits a corpus badly above this fraction of unknown tokens, or above these characters per token on average
 MOST_UNKNOWN, MOST_CHARACTERS = 0.1, 15
@@ -106,7 +110,9 @@ def describe_poor_fit(split: Dataset, tokenized: Dataset, tokenizer: PreTrainedT
         all_ids += len(ids)
         unknown_ids += int(np.count_nonzero(ids == tokenizer.unk_token_id))
     tokens = max(all_ids - 2 * len(tokenized), 1)
-    unknown = unknown_ids / tokens
+    # GPT-2 has one token for [UNK], [BOS] and [EOS]
+    ends = [tokenizer.bos_token_id, tokenizer.eos_token_id].count(tokenizer.unk_token_id)
+    unknown = (unknown_ids - ends * len(tokenized)) / tokens
     characters = sum(len("".join(text.split())) for text in texts(split)) / tokens
     units = unit(tokenizer)
     if unknown <= MOST_UNKNOWN and characters <= MOST_CHARACTERS:
@@ -161,6 +167,9 @@ def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> 
     if not len(split):
         # map would not remove the columns of an empty dataset
         return Dataset.from_dict({column: [] for column in TOKENIZED}, features=TOKENIZED)
+    ends = [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    # map would hash all of the tokenizer, also its length and its folder, and this module's functions by their names
+    key = Hasher.hash([split._fingerprint, fingerprint(tokenizer), ends, ENCODING_VERSION])
     with bars_on_terminals_only(datasets.utils):
         tokenized = split.with_format("arrow").map(
             _encode,
@@ -170,6 +179,7 @@ def _tokenize(split: Dataset, tokenizer: PreTrainedTokenizerFast, name: str) -> 
             remove_columns=split.column_names,
             features=TOKENIZED,
             fn_kwargs={"tokenizer": tokenizer},
+            new_fingerprint=key,
             desc=f"tokenizing {name}",
         )
     return tokenized.with_format(None)

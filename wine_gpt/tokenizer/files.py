@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.base_model import data_settings, recorded_vocabulary, run_settings
+from wine_gpt.config import DataConfig, TokenizerConfig
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject, read_json, write_json
 from wine_gpt.model_path import OPTIONAL_TOKENIZER_FILES, SLOW_TOKENIZER, local_folder
@@ -68,7 +69,8 @@ def _has_other_pre_tokenizer(run: str | Path, tokenizer: PreTrainedTokenizerFast
     settings = run_settings(run, "tokenizer")
     if not settings or settings.get("tokenizer.path"):
         return False
-    scheme = Scheme(settings.get("tokenizer.kind", WORDS), data_settings(run).get("data.line_breaks", False))
+    kind = settings.get("tokenizer.kind", TokenizerConfig.kind)
+    scheme = Scheme(kind, data_settings(run).get("data.line_breaks", DataConfig.line_breaks))
     return stages(tokenizer.backend_tokenizer)[2] != stages(build_core(scheme))[2]
 
 

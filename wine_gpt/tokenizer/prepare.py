@@ -26,7 +26,6 @@ from wine_gpt.config import DataConfig, PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.data.report import DataReport
 from wine_gpt.data.reviews import Reviews, describe_empty_split, load_reviews
-from wine_gpt.data.tokenized import locate
 from wine_gpt.errors import UserError, is_out_of_memory, one_line
 from wine_gpt.files import JsonObject, write_atomically
 from wine_gpt.streams import configure_logging, prepare_streams
@@ -129,15 +128,7 @@ def _answer(request: JsonObject) -> JsonObject:
 
     try:
         config = build_config(PretrainConfig, request["settings"])
-        prepared = prepare(config, request["held_out"], on_report)
-        return {
-            **answer,
-            "fingerprint": prepared.fingerprint,
-            "tokenizer": prepared.tokenizer.backend_tokenizer.to_str(),
-            "splits": {name: locate(split).to_dict() for name, split in prepared.splits.items()},
-            "words": prepared.words,
-            "poor_fit": prepared.poor_fit,
-        }
+        return prepare(config, request["held_out"], on_report).to_dict()
     except UserError as error:
         return {**answer, "error": str(error)}
     except Exception as error:

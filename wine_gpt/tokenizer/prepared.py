@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import PretrainConfig, TokenizerConfig
 from wine_gpt.data.report import DataReport
-from wine_gpt.data.tokenized import TokenizedReviews, TokenizedSplits
+from wine_gpt.data.tokenized import TokenizedReviews, TokenizedSplits, locate
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject
 from wine_gpt.tokenizer.files import load_tokenizer
@@ -43,9 +43,20 @@ class PreparedReviews:
     words: int
     poor_fit: str
 
+    def to_dict(self) -> JsonObject:
+        """Return what :meth:`from_dict` reads in another process; the splits must be whole files of the cache."""
+        return {
+            "report": self.report.to_dict(),
+            "fingerprint": self.fingerprint,
+            "tokenizer": self.tokenizer.backend_tokenizer.to_str(),
+            "splits": {name: locate(split).to_dict() for name, split in self.splits.items()},
+            "words": self.words,
+            "poor_fit": self.poor_fit,
+        }
+
     @classmethod
     def from_dict(cls, content: JsonObject, config: PretrainConfig) -> Self:
-        """Read what the child process returned for a config."""
+        """Read what :meth:`to_dict` returned for a config."""
         return cls(
             DataReport.from_dict(content["report"]),
             content["fingerprint"],

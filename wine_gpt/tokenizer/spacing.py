@@ -65,8 +65,7 @@ def natural_spacing(template: ReviewTemplate, line_breaks: bool = False) -> deco
 def _text_colons(template: ReviewTemplate, line_breaks: bool) -> str:
     """Return a pattern that matches each colon after the header, with its leading space."""
     prefix, any_text = template.prefix, r"[\s\S]*" if line_breaks else ".*"
-    header_colons = prefix.count(":") + bool(prefix) + len(template.fields)
-    behind_header = rf"(?<=\A(?:[^:]*:){{{header_colons + 1},}})"
+    behind_header = rf"(?<=\A(?:[^:]*:){{{template.colons + 1},}})"
     if prefix:
         spaced = " ".join(["", *class_words(prefix), ":"])
         behind_header += rf"|(?<!\A{re.escape(spaced)}{any_text})(?<=[.,;!?]{any_text})"

@@ -38,9 +38,10 @@ class WordStarts:
             self._starts[index] = len(class_words(text, scheme is not None and scheme.line_breaks))
             self._begins_in_word[index] = is_word_character(text[:1])
             self._ends_in_word[index] = is_word_character(text[-1:])
+        ends = (tokenizer.bos_token_id, tokenizer.eos_token_id)
         for index in tokenizer.all_special_ids:
-            # an unknown token is a word, or the letter of one
-            is_unknown = index == tokenizer.unk_token_id
+            # an unknown token is a word, or the letter of one; GPT-2's is also the end of text, and no text has it
+            is_unknown = index == tokenizer.unk_token_id and index not in ends
             self._starts[index] = is_unknown
             self._begins_in_word[index] = self._ends_in_word[index] = is_unknown and is_characters
 

@@ -274,7 +274,7 @@ class Trainer(Generic[LossT]):
             tokens_per_second=round(state.tokens_per_second) if state.seconds else None,
             padding_fraction=round(self.plan.padding_fraction(), 4),
             reviews_cut=self.cut.cut,
-            words_cut=round(self.cut.words_cut, 4),
+            words_cut=round(self.cut.tokens_cut, 4),
             processes=self.accelerator.num_processes,
             mixed_precision=self.accelerator.mixed_precision,
             energy_kwh=state.energy_kwh,
