@@ -351,6 +351,14 @@ def test_a_run_without_test_reviews_is_not_told_to_score_others(base: Path, tmp_
     assert refused(prepare, *chosen) == message
 
 
+def test_the_header_decides_the_split_if_equal_texts_are_kept(base: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(base, tmp_path / "run")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("deduplicate: text", "deduplicate: record"))
+    (chosen,) = read_configs([str(run), "--data.prompt_fields", "variety"])
+    assert refused(prepare, *chosen).startswith(f"data.prompt_fields: {run} was trained with ('country', ")
+
+
 def test_the_home_folder_may_be_written_as_a_tilde(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,7 @@ from wine_gpt.training.record import Environment
 
 logger = logging.getLogger(__name__)
 
-# the settings that decide which split a review is in
+# the settings that decide which split a review is in; with deduplicate record, prompt_fields does too
 SPLIT_SETTINGS = (
     *("text_field", "max_characters", "deduplicate"),
     *("split_seed", "validation_fraction", "test_fraction"),
@@ -138,7 +138,7 @@ def _trained_on(config: ScoreConfig, model_folder: Path) -> DataConfig | None:
         raise UserError(
             f"model: {config.model} is a refit, which has seen all reviews: score the tested run, {tested}"
         )
-    for name in SPLIT_SETTINGS:
+    for name in (*SPLIT_SETTINGS, *(["prompt_fields"] if trained.deduplicate == "record" else [])):
         value = getattr(trained, name)
         if getattr(config.data, name) != value:
             raise UserError(

@@ -43,7 +43,7 @@ class Answer:
         choice: its text.
         tokens: the number of its tokens.
         log_likelihood: the sum of ln p of its tokens after review and question, in nats.
-        without_review: the same sum after the question alone, with the prefix of the model's reviews before it.
+        without_review: the same sum after the ``prefix`` of :func:`answer_question` and the question.
         probability: the likelihood divided by that of all choices.
     """
 
