@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from support.refused import refused
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import wine_gpt
 from tools.sample_grammar.grammar import generate_records
@@ -20,7 +23,10 @@ from wine_gpt.commands.publish import read_arguments
 from wine_gpt.config import PretrainConfig, ScoreConfig
 from wine_gpt.config_io import config_from_settings, parse_config
 from wine_gpt.errors import UserError
+from wine_gpt.generation.inference import load_on_device
 from wine_gpt.lazy import exports_lazily
+from wine_gpt.modeling.pretrained import load_model
+from wine_gpt.training.accelerator import restored_state
 
 NOTEBOOK = Path(__file__).parent / "support" / "notebook.py"
 
@@ -254,6 +260,51 @@ def test_texts_and_numbers_of_other_libraries_are_taken(toy_run: Path) -> None:
     prompts: Any = pd.Series(["wine review", "wine"])
     settings: dict[str, Any] = {"seed": np.int64(3), "max_new_tokens": 2}
     assert wine_gpt.generate(toy_run, prompts, **settings) == wine_gpt.generate(toy_run, [*prompts], **settings)
+
+
+def gpt2_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer without [PAD], as GPT-2's, whose end of text is in the toy model's vocabulary."""
+    core = Tokenizer(models.BPE(vocab={"a": 0, "b": 1, "<|endoftext|>": 2}, merges=[]))
+    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
+
+
+def test_a_tokenizer_without_padding_continues_prompts_of_different_lengths(model: PreTrainedModel) -> None:
+    tokenizer = gpt2_tokenizer()
+    texts = wine_gpt.generate((model, tokenizer), ["abab", "a"], seed=1, max_new_tokens=2, do_sample=False)
+    alone = [wine_gpt.generate((model, tokenizer), text, max_new_tokens=2, do_sample=False) for text in ("abab", "a")]
+    assert texts == alone
+    assert tokenizer.pad_token is None
+
+
+@pytest.mark.parametrize("call", [wine_gpt.generate, wine_gpt.explain])
+def test_a_model_and_its_tokenizer_in_the_wrong_order_are_a_user_error(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, call: Callable[..., object]
+) -> None:
+    swapped: Any = (tokenizer, model)
+    assert refused(call, swapped, "wine review").endswith(" is no Module: name (model, tokenizer) in this order")
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_a_model_keeps_its_mode(toy_run: Path, tokenizer: PreTrainedTokenizerFast, is_training: bool) -> None:
+    model = load_model(toy_run).train(is_training)
+    wine_gpt.generate((model, tokenizer), "wine review", max_new_tokens=1)
+    wine_gpt.explain((model, tokenizer), "wine review", max_new_tokens=1)
+    wine_gpt.ask((model, tokenizer), "wine review :", "wine with", ["plum", "oak"])
+    assert model.training is is_training
+
+
+def test_a_models_prefix_stands_in_place_of_the_review(toy_run: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    asked = ("wine review : italy : tuscany : riesling :", "wine with", ["plum", "oak"])
+    of_folder, loaded = wine_gpt.ask(toy_run, *asked), (load_model(toy_run), tokenizer)
+    assert wine_gpt.ask(loaded, *asked, prefix="wine review") == of_folder
+    assert wine_gpt.ask(loaded, *asked) == wine_gpt.ask(toy_run, *asked, prefix="")
+    assert wine_gpt.ask(loaded, *asked) != of_folder
+
+
+def test_a_model_of_a_folder_is_on_the_device_of_accelerate(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")
+    with restored_state():
+        assert load_on_device(toy_run)[0].device.type == "meta"
 
 
 def test_no_prompts_give_no_texts(toy_run: Path) -> None:

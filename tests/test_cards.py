@@ -720,7 +720,7 @@ def test_headers_that_fill_the_positions_leave_nothing_to_show(
     metrics = subset_models[-1].metrics
     hidden = metrics.comparison.value_hidden
     assert hidden is not None
-    nothing = dataclasses.replace(hidden, score=dataclasses.replace(hidden.score, nats_per_word=math.nan, words=0))
+    nothing = dataclasses.replace(hidden, base=dataclasses.replace(hidden.base, nats_per_word=math.nan, words=0))
     metrics = dataclasses.replace(metrics, comparison=dataclasses.replace(metrics.comparison, value_hidden=nothing))
     card = subset_card(run, dataclasses.replace(subset_models[-1], metrics=metrics), NAME, "main")
     assert "unknown word in place" not in card.text

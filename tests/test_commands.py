@@ -310,6 +310,13 @@ def test_training_a_tokenizer_refuses_a_trained_one(wine_gpt: Command) -> None:
     assert " --tokenizer.path text" not in shown
 
 
+def test_the_help_of_fine_tuning_leaves_out_settings_of_pretraining(wine_gpt: Command) -> None:
+    shown = wine_gpt("finetune", "--help")[1]
+    assert " --training.epochs " in shown
+    assert " --training.keep_epochs " not in shown
+    assert " --training.character_ngrams " not in shown
+
+
 def test_training_a_tokenizer_reads_a_config_of_pretraining(
     wine_gpt: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

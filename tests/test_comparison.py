@@ -18,7 +18,7 @@ from wine_gpt.modeling.scoring import Sums
 
 def sums(words: list[float], nats: list[float]) -> Sums:
     """Return the sums of reviews without unknown words, with 1 nat for each end of text."""
-    return np.array([words, nats, [0] * len(words), [1] * len(words), words], np.float64).T
+    return np.array([words, nats, [0] * len(words), [1] * len(words), words, [1] * len(words)], np.float64).T
 
 
 def change_of(words: list[float], base: list[float], tuned: list[float], seed: int = 0) -> Interval:
@@ -116,7 +116,7 @@ def test_the_ceiling_is_what_knowing_the_value_saves() -> None:
     assert found.ceiling == pytest.approx(4**-0.1 - 1)
     assert found.ceiling_reached == pytest.approx((1 - math.exp(-0.1)) / (1 - 4**-0.1))
     assert found.value_hidden is not None
-    assert found.value_hidden.score.nats_per_word == 4
+    assert found.value_hidden.base.nats_per_word == 4
     assert found.value_hidden.perplexity_change.value == pytest.approx(math.exp(-1) - 1)
     assert Comparison.from_dict(found.to_dict()) == found
     # each review has the value, so that it tells nothing

@@ -6,12 +6,14 @@ import json
 import math
 import re
 import shutil
+import statistics
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from support.refused import refused
@@ -26,10 +28,12 @@ from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainCon
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import Reviews, load_reviews, texts
 from wine_gpt.data.template import CLASS_TEMPLATE
-from wine_gpt.evaluation.evaluate import evaluate_model, load_subject, prepare
-from wine_gpt.evaluation.generated import ReviewGenerator, read_reviews
-from wine_gpt.evaluation.predictions import predict
+from wine_gpt.evaluation import plots
+from wine_gpt.evaluation.evaluate import evaluate_model, load_subject, output_folder, prepare
+from wine_gpt.evaluation.generated import ReviewGenerator, ReviewParts, read_reviews
+from wine_gpt.evaluation.predictions import Prediction, predict
 from wine_gpt.evaluation.results import EvaluationReport
+from wine_gpt.evaluation.sections import recovery_rates
 from wine_gpt.evaluation.table import compare, to_text
 from wine_gpt.installation import install_command
 from wine_gpt.publishing.corpus import OwnCorpus
@@ -338,6 +342,69 @@ def test_a_model_that_may_have_seen_the_reviews_is_named(bpe: Path, caplog: pyte
     assert f"{bpe} does not say what it was trained on: it may have seen these reviews" in caplog.text
 
 
+def test_a_run_without_test_reviews_is_not_told_to_score_others(base: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(base, tmp_path / "run")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("test_fraction: 0.1", "test_fraction: 0.0"))
+    (chosen,) = read_configs([str(run)])
+    message = "data: the test split is empty: pretrain with a larger data.test_fraction or use more data"
+    assert refused(prepare, *chosen) == message
+
+
+def test_the_header_decides_the_split_if_equal_texts_are_kept(base: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(base, tmp_path / "run")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("deduplicate: text", "deduplicate: record"))
+    (chosen,) = read_configs([str(run), "--data.prompt_fields", "variety"])
+    assert refused(prepare, *chosen).startswith(f"data.prompt_fields: {run} was trained with ('country', ")
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(base.parent))
+    assert output_folder(ScoreConfig(f"~/{base.name}")) == base / "evaluation"
+
+
+def test_spellings_of_a_label_are_one_label() -> None:
+    descriptions = ["lime and petrol", "pepper and smoke"] * 30
+    labels = ["Riesling", "Syrah", "RIESLING ", "syrah"] * 15
+    train = ReviewParts([], descriptions, {"variety": labels})
+    requested = ReviewParts([], descriptions[:2], {"variety": ["riesling", "SYRAH"]})
+    rates = recovery_rates({"real": requested.descriptions}, requested, train, ScoreConfig("runs/base"))
+    assert rates == {"real": {"variety": 1.0}, "commonest": {"variety": 0.5}}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list of the axes that are saved."""
+    axes: list[Any] = []
+    monkeypatch.setattr(plots, "save_axes", lambda saved, _: axes.append(saved))
+    return axes
+
+
+def prediction(first: int, *nats: float) -> Prediction:
+    """Return the prediction of as many words, the first of which is the token with this index."""
+    ids, is_best = np.zeros(len(nats), np.int64), np.zeros(len(nats), bool)
+    return Prediction([], ids, first, np.array(nats), np.ones(len(nats)), is_best, None, len(nats), len(nats))
+
+
+def test_the_loss_is_drawn_at_the_positions_of_its_tokens(drawn: list[Any]) -> None:
+    """The first word of characters has several tokens."""
+    losses = [1.0, 2.0, 3.0, 4.0, 6.0]
+    plots.save_loss_by_position(Path("a.png"), [prediction(4, loss, 2 * loss) for loss in losses])
+    (line,), (band,) = drawn[0].lines, drawn[0].collections
+    assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == ([5, 6], pytest.approx([3.2, 6.4]))
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert max(heights) == pytest.approx(6.4 + 2 * 2 * statistics.stdev(losses) / math.sqrt(5))
+
+
+def test_the_loss_of_a_labels_spellings_is_drawn_once(drawn: list[Any]) -> None:
+    spellings = ["Rosé", "ROSÉ", "Rosé", "rosé ", "Rose\u0301", "Merlot"]
+    plots.save_loss_by_label(Path("a.png"), "variety", spellings, [prediction(1, 2.0)] * 6)
+    assert [tick.get_text() for tick in drawn[0].get_yticklabels()] == ["Rosé (5)"]
+
+
 def test_several_models_have_a_folder_each(base: Path, tmp_path: Path) -> None:
     assert [config.model for config, _ in read_configs([str(base), str(base), *FEW])] == [str(base)] * 2
     assert "name it with one model only" in refused(
@@ -418,7 +485,18 @@ WRONG = {
     "unknown flag": (["{base}", "--text", "3"], "unknown key text; did you mean texts?"),
     "split": (["{base}", "--split", "train"], "split is 'train': must be one of test, validation"),
     "texts": (["{base}", "--texts", "0"], "texts is 0: must be at least 1"),
-    "no test split": (["{base}", "--data.test_fraction", "0"], "the test split is empty: raise data.test_fraction"),
+    "training reviews": (
+        ["{base}", "--data.split_seed", "8"],
+        "data.split_seed: {base} was trained with 7; another value would score reviews that it has seen: leave",
+    ),
+    "more test reviews": (
+        ["{base}", "--data.test_fraction", "0.5"],
+        "data.test_fraction: {base} was trained with 0.1",
+    ),
+    "no test split": (
+        ["{base}", "--data.path", "sample", "--data.test_fraction", "0"],
+        "the test split is empty: raise data.test_fraction",
+    ),
     "no such file": (["{base}", "--data.path", "{home}/none.json"], "no such file"),
     "not writable": (["{base}", "--output_dir", "{home}/reviews.json"], "can't write to {home}/reviews.json"),
 }

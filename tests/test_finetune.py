@@ -393,8 +393,8 @@ def test_what_the_value_tells_is_measured_against_headers_without_it(
             nats += [-logs[position - 1, ids[position]].item() for position in range(first, len(ids))]
         hidden = metrics.comparison.value_hidden
         assert hidden is not None
-        assert hidden.score.words == len(nats) == metrics.comparison.after_header.base.words
-        assert hidden.score.nats_per_word == pytest.approx(np.mean(nats), abs=1e-4)
+        assert hidden.base.words == len(nats) == metrics.comparison.after_header.base.words
+        assert hidden.base.nats_per_word == pytest.approx(np.mean(nats), abs=1e-4)
         shown = metrics.comparison.after_header.base.nats_per_word
         assert hidden.perplexity_change.value == pytest.approx(np.expm1(shown - np.mean(nats)), abs=1e-4)
         train = reviews["train"]["variety"]

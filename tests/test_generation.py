@@ -12,7 +12,7 @@ from support.refused import refused
 from support.space_model import write_adapter
 from support.without_wine_gpt import run_without_wine_gpt
 from tokenizers import Tokenizer, models
-from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from wine_gpt.data.template import default_prompt
 from wine_gpt.errors import UserError
@@ -156,10 +156,61 @@ def test_the_longest_prompt_leaves_one_position(model: GPT2LMHeadModel, tokenize
     (text,) = generate_texts(model, tokenizer, [longest], seed=0, do_sample=False)
     assert text.startswith(longest.strip())
     with pytest.raises(
-        UserError, match=r"prompt: 63 words, but the model has 64 positions: at most 62 words"
+        UserError, match=r"^prompt 'oak plum plum .*…': 63 words, but the model has 64 positions: at most 62 words"
     ) as error:
-        generate_texts(model, tokenizer, ["wine review", f"{longest} plum"], seed=0)
+        # the prompt stands in a later batch
+        generate_texts(model, tokenizer, ["wine review", f"oak {longest}"], seed=0, batch_size=1)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("settings", [{}, {"repetition_penalty": 1.0001}, {"max_length": 62}])
+def test_a_long_prompt_does_not_shorten_the_other_texts(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, settings: dict[str, float]
+) -> None:
+    """Both by the package's loop and by ``model.generate``."""
+    endless = {"suppress_tokens": [*model.generation_config.suppress_tokens, tokenizer.eos_token_id]}
+    prompts = ["wine review", "plum " * 60, "wine review : italy"]
+    settings = {"do_sample": False, **endless, **settings}
+    alone = [generate_texts(model, tokenizer, [prompt], seed=0, **settings)[0] for prompt in prompts]
+    assert [len(tokenizer(text)["input_ids"]) for text in alone] == [settings.get("max_length", TOY_POSITIONS)] * 3
+    assert generate_texts(model, tokenizer, prompts, seed=0, **settings) == alone
+
+
+def test_prompts_are_continued_in_batches(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = []
+
+    class Recorder(GPT2LMHeadModel):
+        """Is left to ``generate``."""
+
+        def generate(self, **settings: Any) -> torch.Tensor:  # noqa: ANN401 - of transformers
+            rows.append(len(settings["input_ids"]))
+            return super().generate(**settings)
+
+    recorder = Recorder(model.config)
+    recorder.load_state_dict(model.state_dict())
+    recorder.generation_config = model.generation_config
+    prompts = [f"wine review : {name}" for name in ("italy", "spain", "germany", "italy", "spain")]
+    texts = generate_texts(recorder, tokenizer, prompts, seed=0, batch_size=2, do_sample=False)
+    assert rows == [2, 2, 1]
+    assert texts == generate_texts(model, tokenizer, prompts, seed=0, do_sample=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_return_sequences": 3}, "num_return_sequences is not supported: each prompt gets one text"),
+        ({"return_dict_in_generate": True}, "return_dict_in_generate is not supported: only texts are returned"),
+        ({"output_scores": True}, "output_scores is not supported: only texts are returned"),
+        ({"generation_config": GenerationConfig(temperature=0.1)}, "generation_config is not supported: name its"),
+        ({"stop_strings": [" oak"]}, "stop_strings is not supported: cut the text"),
+        ({"batch_size": 0}, "batch_size is 0: must be a whole number of at least 1"),
+    ],
+)
+def test_a_setting_that_would_change_nothing_or_fail_is_refused(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, settings: dict[str, Any], message: str
+) -> None:
+    refusal = refused(generate_texts, model, tokenizer, ["wine review"], seed=0, **settings)
+    assert refusal.startswith(f"generation: {message}")
 
 
 def test_a_model_with_max_new_tokens_stops_at_its_last_position(

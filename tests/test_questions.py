@@ -1,5 +1,6 @@
 """Test multiple-choice questions about a review: their likelihoods, their command, and the benchmark's questions."""
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import wine_gpt
 from benchmarks.questions import COUNTS, FILE, read_questions, write_questions
 from wine_gpt.__main__ import main
 from wine_gpt.errors import UserError
-from wine_gpt.tasks.questions import QUESTIONS, Answer, answer_question, probabilities, read_question
+from wine_gpt.tasks.questions import QUESTIONS, Answer, answer_question, read_question
 
 REVIEW = "wine review : Italy : Tuscany : Riesling : It's a light-bodied, crisp"
 
@@ -28,7 +29,9 @@ def test_the_likelihood_is_that_of_the_choice_after_review_and_question(
         assert answer.log_likelihood == pytest.approx(reference(model, tokenizer, REVIEW, answer), abs=1e-4)
         assert answer.without_review == pytest.approx(reference(model, tokenizer, "wine review", answer), abs=1e-4)
     assert [answer.choice for answer in answers][-1] == "worth"
-    assert sum(probabilities(answers)) == pytest.approx(1)
+    likelihoods = [math.exp(answer.log_likelihood) for answer in answers]
+    expected = [likelihood / sum(likelihoods) for likelihood in likelihoods]
+    assert [answer.probability for answer in answers] == pytest.approx(expected)
 
 
 def reference(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, before: str, answer: Answer) -> float:

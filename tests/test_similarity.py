@@ -1,6 +1,7 @@
 """Test the search for similar reviews: its index, the model of sentence-transformers, and the errors."""
 
 import json
+import math
 import shutil
 import signal
 import sys
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import toy_texts
+from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformer
 from support.finished_runs import finish
 from support.halt import interrupt_steps
@@ -27,7 +30,7 @@ from wine_gpt.data.reviews import load_reviews
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.staging import stage
-from wine_gpt.tasks.contrastive import TEMPERATURE, ContrastiveLoss, halves_of
+from wine_gpt.tasks.contrastive import TEMPERATURE, VALIDATION_BATCH, Contrastive, ContrastiveLoss, halves_of
 from wine_gpt.tasks.similarity import load_index, whitening
 
 DESCRIPTION = "It's a full-bodied, bright wine with plum and oak, worth $15. Drink now."
@@ -284,6 +287,21 @@ def test_the_loss_is_that_of_choosing_the_other_half(toy_run: Path, tokenizer: P
     cosines = alone[0] @ alone[1].T / TEMPERATURE
     expected = sum(-logits.log_softmax(-1).diagonal().sum() for logits in (cosines, cosines.T)) / 2
     assert float(loss) == pytest.approx(float(expected), abs=1e-3)
+
+
+@pytest.mark.parametrize("reviews", [40, 64, 65, 100])
+def test_each_half_is_told_from_as_many_others(
+    toy_run: Path, tokenizer: PreTrainedTokenizerFast, reviews: int
+) -> None:
+    """A model without weights gives each of the halves the same probability."""
+    model = GPT2Model.from_pretrained(toy_run)
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    split = Dataset.from_dict({"input_ids": [[tokenizer.bos_token_id, 5, 6, tokenizer.eos_token_id]] * reviews})
+    objective = Contrastive(model, tokenizer, DatasetDict(train=split, validation=split))
+    found = objective.score(split, Accelerator(cpu=True))
+    assert found.reviews == reviews
+    assert found.nats_per_review == pytest.approx(math.log(min(reviews, VALIDATION_BATCH)))
 
 
 @pytest.mark.parametrize(("words", "sizes"), [(2, (1, 1)), (3, (2, 1)), (40, (20, 20))])

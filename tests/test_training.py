@@ -400,6 +400,12 @@ def test_the_score_leaves_out_first_word_and_end_and_counts_unknown(
     assert found.perplexity == pytest.approx(24)
     assert found.unknown_rate == 0.5
     assert found.to_dict()["end_of_text_nats"] == pytest.approx(math.log(24))
+    cut = [BOS, *[5] * MODEL.block_size, EOS]
+    split = Dataset.from_dict({"input_ids": [ids[0], cut], "length": [5, len(cut)]})
+    found = score(module, split, tokenizer, Accelerator(cpu=True))
+    assert found.to_dict()["end_of_text_nats"] == pytest.approx(math.log(24))
+    found = score(module, split.select([1]), tokenizer, Accelerator(cpu=True))
+    assert "end_of_text_nats" not in found.to_dict()
 
 
 # resuming from a checkpoint of an older version

@@ -1,6 +1,6 @@
 """The Python API: every stage as a function with keyword arguments, for notebooks and other programs.
 
-Each function builds the stage's config, as the command of that name does, and calls the stage. A section's settings
+A function with ``settings`` builds the config of its command from them, and runs the same code. A section's settings
 are a mapping (``training={"epochs": 2}``); a string sets the section's ``path`` (``data="reviews.csv"``). A wrong
 setting raises :class:`wine_gpt.errors.UserError` with the message that the command prints, in which settings are named
 without dashes. ``docs/api.md`` has an example.
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 
 import pandas as pd
+import torch
 from datasets import Dataset, DatasetDict
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -44,10 +45,10 @@ from wine_gpt.finetuning import SubsetMetrics
 from wine_gpt.finetuning.finetune import finetune as _finetune
 from wine_gpt.generation.explain import Explanation, require_attention
 from wine_gpt.generation.explain import explain as _explain
-from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_texts
+from wine_gpt.generation.generate import BATCH_SIZE, encode_prompts, generate_ids, generate_texts
+from wine_gpt.generation.inference import load_on_device
 from wine_gpt.model_path import local_folder
 from wine_gpt.modeling import build_model as _build_model
-from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 from wine_gpt.publishing import Publication, PublishResult
 from wine_gpt.publishing.hub import StagedRepo
 from wine_gpt.publishing.publish import dry_run as _dry_run
@@ -213,13 +214,20 @@ def classify(
 
 @overload
 def generate(  # type: ignore[overload-overlap] # a str is a Sequence[str]
-    model: Model, prompts: str | None = ..., *, seed: int | None = ..., **settings: object
+    model: Model, prompts: str | None = ..., *, seed: int | None = ..., batch_size: int = ..., **settings: object
 ) -> str: ...
 @overload
-def generate(model: Model, prompts: Sequence[str], *, seed: int | None = ..., **settings: object) -> list[str]: ...
+def generate(
+    model: Model, prompts: Sequence[str], *, seed: int | None = ..., batch_size: int = ..., **settings: object
+) -> list[str]: ...
 @_names_keywords
 def generate(
-    model: Model, prompts: str | Sequence[str] | None = None, *, seed: int | None = None, **settings: object
+    model: Model,
+    prompts: str | Sequence[str] | None = None,
+    *,
+    seed: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    **settings: object,
 ) -> str | list[str]:
     """Continue a prompt, or each of several, and return prompt and continuation together.
 
@@ -228,6 +236,7 @@ def generate(
         prompts: an empty prompt gives a whole review; ``None`` is the prefix of the model's reviews, or empty for a
             model that is given with its tokenizer.
         seed: the sampling's seed; ``None`` draws one.
+        batch_size: prompts that are continued together; fewer need less memory, and are sampled otherwise.
         settings: fields of :class:`transformers.GenerationConfig`, such as ``max_new_tokens`` or ``temperature``. A
             ``guidance_scale`` contrasts the prompt with the same prompt without the header's values; for a model that
             is given with its tokenizer, with the prompt's last token, as transformers does.
@@ -243,7 +252,16 @@ def generate(
         return []
     template = None if settings.get("guidance_scale") is None else _template(model)
     with restored_generators():
-        texts = generate_texts(loaded, tokenizer, several, seed=_seed(seed), template=template, **settings)
+        texts = generate_texts(
+            loaded,
+            tokenizer,
+            several,
+            seed=_seed(seed),
+            batch_size=batch_size,
+            template=template,
+            label="writing",
+            **settings,
+        )
     return texts[0] if isinstance(prompts, str) else texts
 
 
@@ -298,7 +316,9 @@ def finetune_embeddings(
 
 
 @_names_keywords
-def ask(model: Model, review: str, question: str, choices: Sequence[str] | None = None) -> list[Answer]:
+def ask(
+    model: Model, review: str, question: str, choices: Sequence[str] | None = None, *, prefix: str | None = None
+) -> list[Answer]:
     """Answer a multiple-choice question about a review by the likelihood of each choice.
 
     Args:
@@ -306,6 +326,8 @@ def ask(model: Model, review: str, question: str, choices: Sequence[str] | None 
         review: a review with its header, or its beginning.
         question: ``food``, ``fruit``, ``ready``, or the beginning of a sentence that may follow the review.
         choices: ways to continue the question; ``None`` for those of the three questions.
+        prefix: what stands in place of the review for :attr:`Answer.without_review`; ``None`` is the prefix of the
+            model's reviews, or nothing for a model that is given with its tokenizer.
 
     Returns:
         the answers, the likeliest first.
@@ -316,7 +338,8 @@ def ask(model: Model, review: str, question: str, choices: Sequence[str] | None 
     model = _downloaded(model)
     loaded, tokenizer = _load(model)
     asked = read_question(question, choices)
-    return answer_question(loaded, tokenizer, review, asked, prefix=_default_prompt(model))
+    before = _default_prompt(model) if prefix is None else prefix
+    return answer_question(loaded, tokenizer, review, asked, prefix=before)
 
 
 @_names_keywords
@@ -450,8 +473,9 @@ def _finetune_config(task: str, file: StrPath, settings: dict[str, object]) -> F
 
 def _require_task(task: str, given: object) -> None:
     if given != task:
-        names = {"generate": "finetune", "classify": "classify", "embed": "finetune_embeddings"}
-        advice = f"call wine_gpt.{names[given]} for it" if given in names else f"must be one of {', '.join(names)}"
+        functions = {"generate": finetune, "classify": classify, "embed": finetune_embeddings}
+        known = f"must be one of {', '.join(functions)}"
+        advice = f"call wine_gpt.{functions[given].__name__} for it" if given in functions else known
         raise UserError(f"config: task is {given!r}: {advice}")
 
 
@@ -473,9 +497,17 @@ def _downloaded(model: Model) -> Model:
 
 
 def _load(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    if isinstance(model, tuple):
-        return model
-    return load_model_and_tokenizer(fspath(model))
+    if not isinstance(model, tuple):
+        # the caller may create an Accelerator with other settings
+        with restored_state():
+            return load_on_device(fspath(model))
+    # a PEFT model is no PreTrainedModel
+    for item, kind in zip(model, (torch.nn.Module, PreTrainedTokenizerFast), strict=True):
+        if not isinstance(item, kind):
+            raise UserError(
+                f"model: {type(item).__name__} is no {kind.__name__}: name (model, tokenizer) in this order"
+            )
+    return model
 
 
 def _template(model: Model) -> ReviewTemplate | None:

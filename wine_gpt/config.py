@@ -21,14 +21,14 @@ METHODS = ("lora", "full")
 BPE_ENTRIES = 258
 # the most bands of numeric labels
 MOST_BANDS = 100
-# what a model is fine-tuned for: to write reviews of one subset, to find a review's label, or to compare descriptions
-TASKS = ("generate", "classify", "embed")
-# the config of fine-tuning that is read if none is named, by task
+# what a model is fine-tuned for: to write reviews of one subset, to find a review's label, or to compare descriptions;
+# and the config of fine-tuning that is read if none is named
 FINETUNE_FILES = {
     "generate": "finetune/lora.yaml",
     "classify": "finetune/classify.yaml",
     "embed": "finetune/embed.yaml",
 }
+TASKS = tuple(FINETUNE_FILES)
 WORDS, CHARACTERS, BPE = TOKENIZER_KINDS = ("words", "characters", "bpe")
 # how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
 SPACE_SDKS = ("auto", "gradio", "static")
@@ -536,6 +536,9 @@ class ObjectiveConfig:
 class FinetuneConfig:
     """The settings of fine-tuning."""
 
+    # settings of pretraining that the help leaves out; without an annotation, because it is no setting
+    REFUSED = ("training.keep_epochs", "training.character_ngrams")
+
     # generate: write reviews of one subset; classify: find the label of a review; embed: compare descriptions
     task: str = "generate"
     # classify: the column of the labels; numbers with many values, such as points, become bands
@@ -597,8 +600,9 @@ class FinetuneConfig:
             whole = f"--method full trains all weights and has no adapter: leave it out, as {file} does"
             require_defaults(self.lora, "lora", whole)
         require_positive(self, "", "min_reviews")
-        for name in ("keep_epochs", "character_ngrams"):
-            require(not getattr(self.training, name), f"training.{name}", True, "is for pretraining only")
+        for name in self.REFUSED:
+            refused = getattr(self.training, name.removeprefix("training."))
+            require(not refused, name, refused, "is for pretraining only")
         require_output(self)
 
     def _require_labels(self) -> None:

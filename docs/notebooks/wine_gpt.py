@@ -55,7 +55,6 @@ import wine_gpt
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data import COMPOSED
-from wine_gpt.tasks.questions import probabilities
 from wine_gpt.tasks.similarity import load_index
 from wine_gpt.tokenizer import class_words
 
@@ -788,7 +787,7 @@ pd.Series(same).to_frame("fraction of the same grape")
 unseen = reviews.splits["test"][0][COMPOSED]
 answers = wine_gpt.ask(RUN, unseen, "fruit")
 print(unseen)
-pd.DataFrame(answers).assign(probability=probabilities(answers)).round(2)
+pd.DataFrame(answers).round(2)
 
 # %%
 pd.DataFrame(wine_gpt.ask(RUN, unseen, "on the", ["persistent finish", "short finish"])).round(2)

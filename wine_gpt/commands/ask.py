@@ -24,21 +24,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # imported after the command line is checked, because importing torch takes seconds
     with rare_garbage_collection():
         from wine_gpt.data.template import ReviewTemplate
-        from wine_gpt.modeling.pretrained import load_model_and_tokenizer
-        from wine_gpt.tasks.questions import answer_question, probabilities, read_question
+        from wine_gpt.generation.inference import load_on_device
+        from wine_gpt.tasks.questions import answer_question, read_question
 
     question = read_question(options.question, options.choices)
-    model, tokenizer = load_model_and_tokenizer(folder)
+    model, tokenizer = load_on_device(folder)
     template = ReviewTemplate.load(folder)
     prefix = template.prefix if template else ""
     answers = answer_question(model, tokenizer, options.review, question, prefix=prefix)
     print_form_note(template, options.review)
     width = max(len(answer.choice) for answer in answers)
     print(f"{question.text} …")
-    for answer, probability in zip(answers, probabilities(answers), strict=True):
+    for answer in answers:
         print(
-            f"  {answer.choice:<{width}}  {probability:4.0%} of these choices, ln p {answer.log_likelihood:6.2f}, "
-            f"without the review {answer.without_review:6.2f}"
+            f"  {answer.choice:<{width}}  {answer.probability:4.0%} of these choices, "
+            f"ln p {answer.log_likelihood:6.2f}, without the review {answer.without_review:6.2f}"
         )
 
 

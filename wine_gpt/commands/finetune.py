@@ -39,10 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         FinetuneConfig, arguments, name="finetune", description=__doc__, default_file=default_file(arguments)
     )
     is_main_process = join_processes()
-    if config.task != "generate":
-        (_classify if config.task == "classify" else _embed)(config, is_main_process)
-        return
-    # imported after the settings are checked, because importing torch takes seconds
+    {"generate": _generate, "classify": _classify, "embed": _embed}[config.task](config, is_main_process)
+
+
+def default_file(arguments: Sequence[str]) -> str:
+    """Return the config that is read if the command line names none: that of the task and the method."""
+    # the last value counts
+    given = dict(flag_texts(arguments))
+    return finetune_file(given.get("--task", "generate"), given.get("--method"))
+
+
+# each imports after the settings are checked, because importing torch takes seconds
+def _generate(config: FinetuneConfig, is_main_process: bool) -> None:
     with rare_garbage_collection():
         from wine_gpt.finetuning.finetune import finetune
         from wine_gpt.finetuning.table import TABLE, read_subsets, to_markdown
@@ -52,13 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(config.output_dir)
         table = to_markdown(read_subsets(folder))
         print(f"\n{table}\nsaved: {folder}, the table as {folder / TABLE}.md, .csv and .png")
-
-
-def default_file(arguments: Sequence[str]) -> str:
-    """Return the config that is read if the command line names none: that of the task and the method."""
-    # the last value counts
-    given = dict(flag_texts(arguments))
-    return finetune_file(given.get("--task", "generate"), given.get("--method"))
 
 
 def _classify(config: FinetuneConfig, is_main_process: bool) -> None:

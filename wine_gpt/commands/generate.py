@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from wine_gpt.data.template import ReviewTemplate
         from wine_gpt.generation.explain import explain, require_attention
         from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, negative_prompts
-        from wine_gpt.modeling.pretrained import load_model_and_tokenizer
+        from wine_gpt.generation.inference import load_on_device
 
-    model, tokenizer = load_model_and_tokenizer(folder)
+    model, tokenizer = load_on_device(folder)
     template = ReviewTemplate.load(folder)
     if options.prompt is None:
         options.prompt = template.prefix if template else ""

@@ -62,13 +62,18 @@ def find_subsets(splits: DatasetDict, field: str) -> list[Subset]:
     indices: dict[str, dict[str, Indices]] = defaultdict(lambda: {split: np.empty(0, np.int64) for split in splits})
     for split, reviews in splits.items():
         for spelling, found in _indices_by_value(reviews, field).items():
-            key = _key(spelling)
+            key = value_key(spelling)
             if key:
                 spellings[key][spelling.strip()] += len(found)
                 indices[key][split] = np.union1d(indices[key][split], found)
     slugs = _slugs(indices)
     subsets = [Subset(spellings[key].most_common(1)[0][0], slugs[key], indices[key]) for key in indices]
     return sorted(subsets, key=lambda subset: (-subset.reviews, subset.value))
+
+
+def value_key(value: str) -> str:
+    """Return the form in which values are compared: Unicode NFKC, case and white space folded."""
+    return " ".join(unicodedata.normalize("NFKC", value or "").casefold().split())
 
 
 def require_column(splits: DatasetDict, column: str, setting: str, flags: str = "") -> None:
@@ -122,7 +127,7 @@ def choose_subsets(
     Raises:
         UserError: for a value that is unknown, ambiguous or has too few reviews, or if no value has enough.
     """
-    if _key(requested) != ALL:
+    if value_key(requested) != ALL:
         subset = _find(subsets, field, requested, minimum)
         problem = _problem(subset, minimum)
         if problem:
@@ -146,9 +151,9 @@ def _problem(subset: Subset, minimum: int) -> str:
 
 
 def _find(subsets: Sequence[Subset], field: str, requested: str, minimum: int) -> Subset:
-    by_key = {_key(subset.value): subset for subset in subsets}
-    if _key(requested) in by_key:
-        return by_key[_key(requested)]
+    by_key = {value_key(subset.value): subset for subset in subsets}
+    if value_key(requested) in by_key:
+        return by_key[value_key(requested)]
     plain = [subset for subset in subsets if _plain(subset.value) == _plain(requested)]
     if len(plain) == 1:
         return plain[0]
@@ -161,14 +166,9 @@ def _find(subsets: Sequence[Subset], field: str, requested: str, minimum: int) -
     raise UserError(f"{field} {shown}: 0 reviews, minimum {minimum:,}{hint}")
 
 
-def _key(value: str) -> str:
-    """Return the form in which values are compared, without differences in case and white space."""
-    return " ".join(unicodedata.normalize("NFKC", value or "").casefold().split())
-
-
 def _plain(value: str) -> str:
     """Return the form in which values are compared if accents are ignored too."""
-    decomposed = unicodedata.normalize("NFKD", _key(value))
+    decomposed = unicodedata.normalize("NFKD", value_key(value))
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 

@@ -17,7 +17,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
 from wine_gpt.base_model import data_settings, refit_of
-from wine_gpt.config import ScoreConfig
+from wine_gpt.config import DataConfig, PretrainConfig, ScoreConfig
+from wine_gpt.config_io import build_config
 from wine_gpt.data.reviews import Reviews, column, load_reviews, texts
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
@@ -41,6 +42,12 @@ from wine_gpt.tokenizer.encoding import no_known_word
 from wine_gpt.training.record import Environment
 
 logger = logging.getLogger(__name__)
+
+# the settings that decide which split a review is in; with deduplicate record, prompt_fields does too
+SPLIT_SETTINGS = (
+    *("text_field", "max_characters", "deduplicate"),
+    *("split_seed", "validation_fraction", "test_fraction"),
+)
 
 
 @dataclass(frozen=True)
@@ -69,14 +76,13 @@ def prepare(config: ScoreConfig, model_folder: Path) -> Subject:
         UserError: for anything that the user can put right.
     """
     load_metric("conditioning")
-    _require_unseen(config, model_folder)
-    if not data_settings(config.model):
-        logger.warning("%s does not say what it was trained on: it may have seen these reviews", config.model)
+    trained = _trained_on(config, model_folder)
     model, tokenizer = load_subject(model_folder)
     reviews = load_reviews(config.data)
     if not len(reviews.splits[config.split]):
+        advice = "raise" if trained is None else "pretrain with a larger"
         raise UserError(
-            f"data: the {config.split} split is empty: raise data.{config.split}_fraction or use more data"
+            f"data: the {config.split} split is empty: {advice} data.{config.split}_fraction or use more data"
         )
     run_folder.require_writable(output_folder(config))
     return Subject(config, model, tokenizer, reviews)
@@ -114,22 +120,39 @@ def _fingerprint(scored: Sequence[str]) -> str:
     return hashlib.blake2b("\0".join(scored).encode(), digest_size=12).hexdigest()
 
 
-def _require_unseen(config: ScoreConfig, model_folder: Path) -> None:
-    """Refuse to score a refit on the reviews that it was trained on, whose loss would say nothing."""
-    tested = refit_of(model_folder)
-    trained_on = str(data_settings(model_folder).get("data.path"))
+def _trained_on(config: ScoreConfig, model_folder: Path) -> DataConfig | None:
+    """Return the data settings that a model was trained with, None if the reviews to score are of another source.
+
+    Raises:
+        UserError: if the model has seen some of the reviews to score.
+    """
+    settings = data_settings(model_folder)
+    if not settings:
+        logger.warning("%s does not say what it was trained on: it may have seen these reviews", config.model)
+        return None
+    trained = build_config(PretrainConfig, settings).data
     # realpath leaves a name that is no file, such as sample, equal to itself
-    if tested is not None and os.path.realpath(config.data.path) == os.path.realpath(trained_on):
+    if os.path.realpath(config.data.path) != os.path.realpath(trained.path):
+        return None
+    if (tested := refit_of(model_folder)) is not None:
         raise UserError(
             f"model: {config.model} is a refit, which has seen all reviews: score the tested run, {tested}"
         )
+    for name in (*SPLIT_SETTINGS, *(["prompt_fields"] if trained.deduplicate == "record" else [])):
+        value = getattr(trained, name)
+        if getattr(config.data, name) != value:
+            raise UserError(
+                f"data.{name}: {config.model} was trained with {value}; another value would score reviews that it has "
+                f"seen: leave data.{name} out"
+            )
+    return trained
 
 
 def output_folder(config: ScoreConfig) -> Path:
     """Return the folder for figures and plots: in the model's folder, or below ``runs`` for a model on the Hub."""
     if config.output_dir is not None:
         return Path(config.output_dir)
-    folder = Path(config.model)
+    folder = Path(config.model).expanduser()
     return (folder if folder.is_dir() else Path("runs") / config.model.replace("/", "--")) / run_folder.EVALUATION
 
 

@@ -12,7 +12,6 @@ from wine_gpt.data.reviews import column
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.generation.prompts import tokenize_prompts
-from wine_gpt.progress import Progress
 from wine_gpt.tokenizer.words import word_ends
 
 logger = logging.getLogger(__name__)
@@ -38,23 +37,18 @@ class ReviewGenerator:
 
     def continuations(self, prompts: Sequence[str], max_new_tokens: int, label: str) -> list[str]:
         """Continue each prompt, equally for equal seeds and prompts; ``label`` names the progress bar."""
-        batches = [prompts[start : start + self.batch_size] for start in range(0, len(prompts), self.batch_size)]
-        progress = Progress(len(batches))
-        written: list[str] = []
-        for number, batch in enumerate(batches):
-            found = generate_texts(
-                self.model,
-                self.tokenizer,
-                batch,
-                seed=(self.seed + number) % 2**32,
-                max_new_tokens=max_new_tokens,
-                template=self.template,
-                **self.settings,
-            )
-            written += [text[len(prompt.strip()) :].strip() for prompt, text in zip(batch, found, strict=True)]
-            progress.step(label)
-        progress.close()
-        return written
+        found = generate_texts(
+            self.model,
+            self.tokenizer,
+            prompts,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            max_new_tokens=max_new_tokens,
+            template=self.template,
+            label=label,
+            **self.settings,
+        )
+        return [text[len(prompt.strip()) :].strip() for prompt, text in zip(prompts, found, strict=True)]
 
     def sampling(self) -> dict[str, float | None]:
         """Return the sampling settings in use, by their names in :class:`transformers.GenerationConfig`."""

@@ -1,12 +1,13 @@
 """Plots of a model's predictions on held-out texts: reliability, loss by position, loss by label."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from wine_gpt.data.records import shorten
+from wine_gpt.data.subsets import value_key
 from wine_gpt.evaluation.bootstrap import Interval, nats_per_word
 from wine_gpt.evaluation.predictions import Prediction, reliability
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
@@ -30,16 +31,20 @@ def save_reliability(path: Path, predictions: Sequence[Prediction]) -> None:
 
 
 def save_loss_by_position(path: Path, predictions: Sequence[Prediction]) -> None:
-    """Draw the mean loss of a text's tokens, by position from the second on, ± two standard errors."""
-    longest = max(len(prediction.nats) for prediction in predictions)
-    columns = [
-        np.array([prediction.nats[index] for prediction in predictions if len(prediction.nats) > index])
-        for index in range(longest)
-    ]
-    columns = [column for column in columns if len(column) >= min(MIN_TEXTS, len(predictions))]
-    positions = np.arange(2, len(columns) + 2)
+    """Draw the mean loss of the tokens at each position of a text, ± two standard errors.
+
+    The first token has position 1; the tokens of the first word are not scored.
+    """
+    by_position: defaultdict[int, list[float]] = defaultdict(list)
+    for prediction in predictions:
+        for position, nats in enumerate(prediction.nats.tolist(), prediction.first + 1):
+            by_position[position].append(nats)
+    fewest = min(MIN_TEXTS, max(map(len, by_position.values())))
+    positions = [position for position in sorted(by_position) if len(by_position[position]) >= fewest]
+    columns = [np.array(by_position[position]) for position in positions]
     means = np.array([column.mean() for column in columns])
-    errors = np.array([column.std() / np.sqrt(len(column)) for column in columns])
+    # a single text has no standard error
+    errors = np.array([column.std(ddof=1) / np.sqrt(len(column)) if len(column) > 1 else 0.0 for column in columns])
     axes = new_axes("position in the text", "nats per token")
     axes.fill_between(positions, means - 2 * errors, means + 2 * errors, color=PALE, alpha=0.5, linewidth=0)
     axes.plot(positions, means, color=WINE, label="mean, ± 2 standard errors")
@@ -47,10 +52,16 @@ def save_loss_by_position(path: Path, predictions: Sequence[Prediction]) -> None
 
 
 def save_loss_by_label(path: Path, field: str, labels: Sequence[str], predictions: Sequence[Prediction]) -> None:
-    """Draw nats per word for the commonest labels, each with a 95% bootstrap interval over its texts."""
+    """Draw nats per word for the commonest labels, each with a 95% bootstrap interval over its texts.
+
+    Labels are compared by :func:`value_key`, and named by their most frequent spelling.
+    """
+    spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for label in labels:
+        spellings[value_key(label)][label.strip()] += 1
     by_label: defaultdict[str, list[Prediction]] = defaultdict(list)
     for label, prediction in zip(labels, predictions, strict=True):
-        by_label[label].append(prediction)
+        by_label[spellings[value_key(label)].most_common(1)[0][0]].append(prediction)
     common = sorted(by_label, key=lambda label: (-len(by_label[label]), label))[:MAX_LABELS]
     kept = [label for label in common if len(by_label[label]) >= MIN_TEXTS] or common
     rows = [(label, _interval(by_label[label])) for label in kept]

@@ -1,6 +1,6 @@
 """The figures of an evaluation, as dataclasses with the keys of ``evaluation/metrics.json``.
 
-``docs/evaluation.md`` explains each figure.
+``docs/evaluation.md`` explains each figure. ``CONTRIBUTING.md`` says under "Add a metric" how to add one.
 """
 
 import dataclasses

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import ScoreConfig
 from wine_gpt.data.reviews import Reviews, column
+from wine_gpt.data.subsets import value_key
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.evaluation.generated import ReviewGenerator, ReviewParts, read_reviews
 from wine_gpt.evaluation.metrics import load_metric
@@ -58,7 +59,7 @@ def recovery_rates(
 ) -> dict[str, dict[str, float]]:
     """Compute the fraction of descriptions from which a classifier recovers each prompt field.
 
-    See the metric ``conditioning``.
+    See the metric ``conditioning``. Labels are compared by :func:`value_key`.
 
     Args:
         written: kind of text to its descriptions, one for each review of ``requested``, in its order.
@@ -76,9 +77,9 @@ def recovery_rates(
             found = load_metric("conditioning").compute(
                 # all kinds in one call, which trains one classifier
                 predictions=[text for descriptions in written.values() for text in descriptions],
-                references=labels * len(written),
+                references=[*map(value_key, labels)] * len(written),
                 train_texts=train.descriptions,
-                train_labels=train.labels[field],
+                train_labels=[*map(value_key, train.labels[field])],
                 min_texts=config.min_reviews,
                 seed=config.seed,
             )

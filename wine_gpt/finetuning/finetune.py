@@ -55,11 +55,9 @@ def _finetune_subsets(
         logger.info(f"left out: {config.field} {value}: {problem}")
     tokenized = main_process_first(lambda: tokenize_splits(reviews.splits, base.tokenizer))
     runs = [
-        SubsetRun(SubsetReviews.select(base, subset, reviews.splits, tokenized), config, accelerator)
-        for subset in subsets
+        SubsetRun(SubsetReviews.select(base, subset, reviews.splits, tokenized), config, accelerator, subsets[number:])
+        for number, subset in enumerate(subsets, start=1)
     ]
-    if config.overwrite:
-        runs[0].replaced_later = tuple(run.folder for run in runs[1:])
     with shared_errors():
         if accelerator.is_main_process:
             _require_ready(runs, base, folder)

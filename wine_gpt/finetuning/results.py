@@ -1,6 +1,6 @@
-"""The figures of a fine-tuning, as dataclasses with the keys of its ``metrics.json``.
+"""The figures of a fine-tuning, as dataclasses that are written to its ``metrics.json``.
 
-``docs/finetuning.md`` explains each figure.
+``docs/finetuning.md`` explains each figure, and has the keys that differ from the names here.
 """
 
 import dataclasses
@@ -45,16 +45,16 @@ class HiddenValue:
     """The base without the subset's value: in the header, [UNK] replaces each word of the value.
 
     Attributes:
-        score: of the running text after such a header.
+        base: the base's score on the running text after such a header.
         perplexity_change: of the running text, if the header shows the value: what the value tells the base.
     """
 
-    score: Score
+    base: Score
     perplexity_change: Interval
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object."""
-        return {"base_test": self.score.to_dict(), "perplexity_change": self.perplexity_change.to_dict()}
+        return {"base_test": self.base.to_dict(), "perplexity_change": self.perplexity_change.to_dict()}
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:

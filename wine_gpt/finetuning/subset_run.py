@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import GPT2LMHeadModel
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.data.batching import Indices
+from wine_gpt.data.subsets import Subset
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews, with_fitting_headers
 from wine_gpt.evaluation.sections import copying
@@ -51,18 +53,18 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         reviews: the subset's reviews, and the model to fine-tune.
         config: see :class:`FinetuneConfig`.
         accelerator: for the device, the index of this process and the number of processes.
-
-    Attributes:
-        replaced_later: folders of the subsets that are overwritten after this one.
+        later: the subsets that are fine-tuned after this one.
     """
 
-    def __init__(self, reviews: SubsetReviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
+    def __init__(
+        self, reviews: SubsetReviews, config: FinetuneConfig, accelerator: Accelerator, later: Sequence[Subset] = ()
+    ) -> None:
         subset = reviews.subset
         settings = {"method": config.method, "field": config.field, "value": subset.value}
         super().__init__(Path(config.output_dir) / subset.slug, reviews.base, config, accelerator, settings)
         self.subset = subset
         self.reviews = reviews
-        self.replaced_later: tuple[Path, ...] = ()
+        self._replaced_later = [self.folder.parent / each.slug for each in later] if config.overwrite else []
 
     def require_ready(self) -> None:
         """Check, before anything is written, that the folder holds no other run and the subset can be scored.
@@ -84,7 +86,7 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         super().start(trainer, name)
         with shared_errors():
             if self.accelerator.is_main_process:
-                for folder in filter(Path.is_dir, self.replaced_later):
+                for folder in filter(Path.is_dir, self._replaced_later):
                     with run_folder.locked(folder), writing(folder):
                         run_folder.remove_run(folder)
 

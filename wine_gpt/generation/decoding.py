@@ -15,7 +15,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from wine_gpt.generation.sampler import APPLIED, TokenSampler, guide
 
-# fields of a generation config that :func:`decode` applies, lengths by its ``limit``; if another field is set,
+# fields of a generation config that :func:`decode` applies, lengths by its ``limits``; if another field is set,
 # ``generate`` must be called
 SUPPORTED = {
     *APPLIED,
@@ -64,11 +64,11 @@ def decode(
     model: GPT2LMHeadModel,
     prompts: Prompts,
     config: GenerationConfig,
-    limit: int,
+    limits: torch.Tensor,
     streamer: BaseStreamer | None = None,
     negative: Prompts | None = None,
 ) -> torch.Tensor:
-    """Continue all rows until each has reached its end of text, as ``model.generate`` does.
+    """Continue all rows until each has reached its end of text or its limit, as ``model.generate`` does for one row.
 
     Greedy decoding, and sampling of a single row, return the ids that ``generate`` returns; with a guidance scale
     this one keeps the probability of the end of the text (:func:`wine_gpt.generation.sampler.guide`).
@@ -77,17 +77,18 @@ def decode(
         model: a model in evaluation mode.
         prompts: what the rows begin with.
         config: what :func:`supported_config` returns.
-        limit: largest number of positions of the result, prompt included.
+        limits: largest number of columns of each row, prompt and padding included, int64 of shape (rows,).
         streamer: takes the ids of a single row while they are generated.
         negative: see :class:`GuidedGPT2`; the last token of each prompt if there are none. Without a guidance scale
             they are not used.
 
     Returns:
-        int64 of shape (rows, at most ``limit``), filled with the padding id after the end of text.
+        int64 of shape (rows, at most the largest limit), filled with the padding id after the end of a row.
     """
     choose = TokenSampler(config, model.device)
     ends = torch.as_tensor(config.eos_token_id, device=model.device).reshape(-1)
     rows, filled = prompts.ids.shape
+    limit = int(limits.max())
     ids = prompts.ids.new_full((rows, limit), config.pad_token_id)
     ids[:, :filled] = prompts.ids
     running = torch.ones(rows, dtype=torch.bool, device=ids.device)
@@ -105,8 +106,8 @@ def decode(
         filled += 1
         if streamer is not None:
             streamer.put(chosen.cpu())
-        running &= ~torch.isin(chosen, ends)
-        if filled == limit or not running.any():
+        running &= ~torch.isin(chosen, ends) & (filled < limits)
+        if not running.any():
             break
         cached.extend(chosen[:, None])
     if streamer is not None:
@@ -128,7 +129,7 @@ class KVCachedGPT2:
     Args:
         model: a model in evaluation mode.
         prompts: what the rows begin with.
-        limit: largest number of positions.
+        limit: largest number of columns.
 
     Attributes:
         logits: those of the next token, of shape (rows, vocabulary).
@@ -144,7 +145,8 @@ class KVCachedGPT2:
         self._seen = 0
         padded = prompts.mask.shape[1] - prompts.mask.sum(1, keepdim=True)
         columns = torch.arange(limit, device=model.device)
-        self._positions = (columns - padded).clamp(min=0)
+        # a row that has ended may be as far as no position is
+        self._positions = (columns - padded).clamp(0, model.config.n_positions - 1)
         # True where a column may be attended to; None if no row is padded
         self._visible = columns >= padded if padded.any() else None
         self.extend(prompts.ids)

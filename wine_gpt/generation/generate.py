@@ -1,6 +1,8 @@
 """Generate texts: several prompts at once, or one that is printed while it is generated."""
 
+import contextlib
 import math
+import textwrap
 import typing
 from collections.abc import Mapping, Sequence
 from numbers import Integral
@@ -15,13 +17,29 @@ from transformers.generation.streamers import BaseStreamer
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError, one_line, require_characters
 from wine_gpt.generation.decoding import Prompts, decode, supported_config
+from wine_gpt.generation.inference import evaluation_mode
 from wine_gpt.generation.prompts import LINE_BREAK, join, printed_prompt, tokenize_prompts
 from wine_gpt.modeling.pretrained import quiet_transformers
+from wine_gpt.progress import Progress
 from wine_gpt.run_folder import GENERATION_CONFIG
 from wine_gpt.tokenizer.schemes import UNK, WORDS, kind_of, unit
 
 # arguments of transformers' generate for classifier-free guidance
 NEGATIVE_PROMPT = ("negative_prompt_ids", "negative_prompt_attention_mask")
+# arguments of transformers' generate that would change nothing or fail, and what to do in their place
+UNSUPPORTED = {
+    "num_return_sequences": "each prompt gets one text: name the prompt several times",
+    "generation_config": "name its fields as settings of their own, such as temperature",
+    "stop_strings": "cut the text, or name the ids of words that end it as eos_token_id",
+    **dict.fromkeys(
+        ("return_dict_in_generate", "output_scores", "output_logits", "output_attentions", "output_hidden_states"),
+        "only texts are returned: wine_gpt.explain returns probabilities and attention",
+    ),
+}
+# prompts that are continued together
+BATCH_SIZE = 64
+# characters of a prompt in an error
+SHOWN_PROMPT = 40
 
 
 def generate_texts(
@@ -30,28 +48,40 @@ def generate_texts(
     prompts: Sequence[str],
     *,
     seed: int,
+    batch_size: int = BATCH_SIZE,
     template: ReviewTemplate | None = None,
+    label: str = "writing",
     **settings: Any,  # noqa: ANN401 - as for generate_ids
 ) -> list[str]:
     """Continue each prompt; return each prompt with its continuation.
 
     Args:
-        model: the model, which is put into evaluation mode.
+        model: the model, whose mode is restored at the end.
         tokenizer: the model's tokenizer.
         prompts: an empty prompt gives a whole review.
-        seed: the sampling's seed; equal seeds and prompts give equal texts.
+        seed: the sampling's seed; equal seeds, prompts and batch sizes give equal texts.
+        batch_size: prompts that are continued together.
         template: that of the model's reviews, whose values the negative prompts of a ``guidance_scale`` hide.
+        label: names the progress bar, which several batches have.
         settings: see :func:`generate_ids`.
 
     Raises:
         UserError: as :func:`encode_prompts`, :func:`negative_prompts` and :func:`generate_ids`.
     """
-    inputs = encode_prompts(model, tokenizer, prompts)
-    settings |= negative_prompts(settings, inputs, tokenizer, prompts, template)
-    ids = generate_ids(model, inputs, seed=seed, **settings)
-    continuations = tokenizer.decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    starts = [printed_prompt(tokenizer, prompt) for prompt in prompts]
-    return [join(start, text) for start, text in zip(starts, continuations, strict=True)]
+    _require_integer("batch_size", batch_size, 1, "number")
+    batches = [prompts[start : start + batch_size] for start in range(0, len(prompts), batch_size)]
+    # all of them first, because an error in the last prompt would come after minutes
+    encoded = [encode_prompts(model, tokenizer, batch) for batch in batches]
+    texts: list[str] = []
+    with contextlib.closing(Progress(len(batches), visible=len(batches) > 1)) as progress:
+        for number, (batch, inputs) in enumerate(zip(batches, encoded, strict=True)):
+            own = {**settings, **negative_prompts(settings, inputs, tokenizer, batch, template)}
+            ids = generate_ids(model, inputs, seed=(seed + number) % 2**32, **own)
+            continuations = tokenizer.decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            starts = [printed_prompt(tokenizer, prompt) for prompt in batch]
+            texts += map(join, starts, continuations)
+            progress.step(label)
+    return texts
 
 
 def encode_prompts(
@@ -66,17 +96,21 @@ def encode_prompts(
     """
     for prompt in prompts:
         require_characters("prompt", prompt)
-    rows = [torch.tensor(prompt.ids, dtype=torch.int64) for prompt in tokenize_prompts(tokenizer, prompts)]
+    tokenized, limit = tokenize_prompts(tokenizer, prompts), model.config.max_position_embeddings
+    for each in tokenized:
+        if len(each.ids) >= limit:
+            shown, units = textwrap.shorten(each.text, SHOWN_PROMPT, placeholder="…"), unit(tokenizer)
+            raise UserError(
+                f"prompt {shown!r}: {len(each.ids) - 1:,} {units}, but the model has {limit:,} positions: "
+                f"at most {limit - 2:,} {units}"
+            )
+    rows = [torch.tensor(each.ids, dtype=torch.int64) for each in tokenized]
+    # a tokenizer of other programs, such as GPT-2's, may have no padding
+    padding = next(index for index in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if index is not None)
     encoded = {
-        "input_ids": pad_sequence(rows, True, tokenizer.pad_token_id, "left"),
+        "input_ids": pad_sequence(rows, True, padding, "left"),
         "attention_mask": pad_sequence([torch.ones_like(row) for row in rows], True, 0, "left"),
     }
-    positions, limit = encoded["input_ids"].shape[1], model.config.max_position_embeddings
-    if positions >= limit:
-        units = unit(tokenizer)
-        raise UserError(
-            f"prompt: {positions - 1:,} {units}, but the model has {limit:,} positions: at most {limit - 2:,} {units}"
-        )
     return {name: tensor.to(model.device) for name, tensor in encoded.items()}
 
 
@@ -126,28 +160,23 @@ def generate_ids(
     """Return the prompts' ids with their continuations, int64 of shape (prompts, positions).
 
     Args:
-        model: the model, which is put into evaluation mode.
+        model: the model, whose mode is restored at the end.
         inputs: what :func:`encode_prompts` returns.
         seed: the sampling's seed, set with ``set_seed``.
         max_new_tokens: largest number of new tokens; the model's number of positions is a limit, too.
-        max_length: largest number of tokens of a text, prompt included.
+        max_length: largest number of tokens of a text, prompt included and padding not counted.
         settings: fields of :class:`transformers.GenerationConfig`, which override the model's, a ``streamer``, and
             what :func:`negative_prompts` returns. A model or a setting that :func:`decode` does not support gets the
             ``guidance_scale`` of transformers.
 
     Raises:
-        UserError: if a limit leaves no new token, ``guidance_scale`` is no finite number, or transformers refuses a
-            setting or a field of the model's generation config.
+        UserError: if a limit leaves no new token, ``guidance_scale`` is no finite number, a setting is one of
+            :data:`UNSUPPORTED`, or transformers refuses a setting or a field of the model's generation config.
     """
-    length = inputs["input_ids"].shape[1]
-    limit = model.config.max_position_embeddings
-    if max_new_tokens is not None:
-        _require_integer("max_new_tokens", max_new_tokens, 1, "number")
-        limit = min(limit, length + max_new_tokens)
-    if max_length is not None:
-        _require_integer("max_length", max_length, length + 1, "number, because the prompt is counted,")
-        limit = min(limit, max_length)
-    model.eval()
+    limits = _limits(model, inputs, max_new_tokens, max_length)
+    for name, advice in UNSUPPORTED.items():
+        if settings.get(name) and (name, settings[name]) != ("num_return_sequences", 1):
+            raise UserError(f"generation: {name} is not supported: {advice}")
     set_seed(seed)
     streamer = settings.pop("streamer", None)
     if settings.keys() & {"temperature", "top_k", "top_p"}:
@@ -159,13 +188,13 @@ def generate_ids(
         raise UserError(f"generation: guidance_scale is {scale!r}: must be a finite number")
     config: GenerationConfig | None = None
     # quiet, because transformers warns about the padding that generate adds after a text's end
-    with torch.inference_mode(), quiet_transformers():
+    with evaluation_mode(model), quiet_transformers():
         try:
             config = supported_config(model, settings)
             if config is None:
-                return _generate(model, inputs, limit, {**settings, **negative}, streamer)
+                return _generate(model, {**inputs, **negative}, limits, settings, streamer)
             gpt2, prompts = typing.cast(GPT2LMHeadModel, model), Prompts(inputs["input_ids"], inputs["attention_mask"])
-            return decode(gpt2, prompts, config, limit, streamer, _given_prompts(**negative))
+            return decode(gpt2, prompts, config, limits, streamer, _given_prompts(**negative))
         # the errors of transformers for wrong settings share no class
         except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
             # that of the device, such as too little memory, because decode raises none for a setting
@@ -173,6 +202,22 @@ def generate_ids(
                 raise
             advice = "" if settings else f"; see the model's {GENERATION_CONFIG}"
             raise UserError(f"generation: {one_line(error)}{advice}") from error
+
+
+def _limits(
+    model: PreTrainedModel, inputs: Mapping[str, torch.Tensor], max_new_tokens: int | None, max_length: int | None
+) -> torch.Tensor:
+    """Return the largest number of columns of each row, the padding before its prompt included: int64, (rows,)."""
+    filled, longest = inputs["input_ids"].shape[1], int(model.config.max_position_embeddings)
+    new = longest
+    if max_new_tokens is not None:
+        _require_integer("max_new_tokens", max_new_tokens, 1, "number")
+        new = min(new, int(max_new_tokens))
+    if max_length is not None:
+        _require_integer("max_length", max_length, filled + 1, "number, because the prompt is counted,")
+        longest = min(longest, int(max_length))
+    padded = (1 - inputs["attention_mask"]).sum(1)
+    return (padded + longest).clamp(max=filled + new)
 
 
 def _require_integer(name: str, value: object, least: int, what: str) -> None:
@@ -192,24 +237,33 @@ def _given_prompts(
 def _generate(
     model: PreTrainedModel,
     inputs: Mapping[str, torch.Tensor],
-    limit: int,
+    limits: torch.Tensor,
     settings: Mapping[str, Any],  # as for generate_ids
     streamer: BaseStreamer | None,
 ) -> torch.Tensor:
-    """Call ``model.generate`` for one text per prompt; a beam search streams the whole text at the end."""
+    """Call ``model.generate`` for one text per prompt; a beam search streams the whole text at the end.
+
+    Rows of different limits are generated one after the other, because ``generate`` has one limit for all rows.
+    """
     # Any, because transformers types generate as the method of another class
     generate: Any = model.generate
     one_text = {"num_return_sequences": 1, "return_dict_in_generate": False}
-    # max_new_tokens is None, because transformers warns if both limits are set
-    limits = {"max_length": limit, "max_new_tokens": None}
     beams = settings.get("num_beams", model.generation_config.num_beams) or 1
     streams = {"streamer": streamer} if beams == 1 else {}
-    ids: torch.Tensor = generate(**inputs, **{**settings, **one_text, **limits, **streams})
+    rows: dict[int, torch.Tensor] = {}
+    for limit in limits.unique().tolist():
+        members = (limits == limit).nonzero()[:, 0]
+        own = {name: tensor[members] for name, tensor in inputs.items()}
+        # max_new_tokens is None, because transformers warns if both limits are set
+        found = generate(**own, **{**settings, **one_text, **streams, "max_length": limit, "max_new_tokens": None})
+        rows |= zip(members.tolist(), found, strict=True)
     if streamer is not None and not streams:
         length = inputs["input_ids"].shape[1]
-        streamer.put(ids[:, :length].cpu())
-        streamer.put(ids[0, length:].cpu())
+        streamer.put(rows[0][None, :length].cpu())
+        streamer.put(rows[0][length:].cpu())
         streamer.end()
+    end = torch.as_tensor(settings.get("eos_token_id", model.generation_config.eos_token_id) or 0).flatten()[0]
+    ids: torch.Tensor = pad_sequence([rows[row] for row in range(len(rows))], True, int(end))
     return ids
 
 

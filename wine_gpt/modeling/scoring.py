@@ -19,7 +19,7 @@ from wine_gpt.tokenizer.word_starts import WordStarts, word_starts
 
 Sums = npt.NDArray[np.float64]
 # the columns of Sums
-WORDS, NATS, UNKNOWN, END_NATS, TOKENS = range(5)
+WORDS, NATS, UNKNOWN, END_NATS, TOKENS, ENDS = range(6)
 
 # positions per forward pass, padding included
 SCORING_TOKENS = 2048
@@ -76,7 +76,7 @@ class Score(JsonRecord):
         unknown_rate: fraction of the tokens that the vocabulary lacks, 0 to 1.
         words: the number of words that were counted.
         reviews: the number of reviews that were scored.
-        end_of_text_nats: mean −ln p of the end of text, per review.
+        end_of_text_nats: mean −ln p of the end of text; none if no review fits into the model's positions.
         tokens: the number of tokens that were counted; none if each is a word.
     """
 
@@ -84,7 +84,7 @@ class Score(JsonRecord):
     unknown_rate: float
     words: int
     reviews: int
-    end_of_text_nats: float
+    end_of_text_nats: float | None = None
     tokens: int | None = None
 
     @property
@@ -117,14 +117,13 @@ class Score(JsonRecord):
     def of(cls, sums: Sums) -> Self:
         """Average what :func:`score_reviews` returns."""
         total: list[float] = sums.sum(axis=0).tolist()
-        words, tokens = total[WORDS], total[TOKENS]
-        reviews = len(sums)
+        words, tokens, ends = total[WORDS], total[TOKENS], total[ENDS]
         return cls(
             nats_per_word=total[NATS] / words if words else math.nan,
             unknown_rate=total[UNKNOWN] / tokens if tokens else math.nan,
             words=int(words),
-            reviews=reviews,
-            end_of_text_nats=total[END_NATS] / reviews if reviews else math.nan,
+            reviews=len(sums),
+            end_of_text_nats=total[END_NATS] / ends if ends else None,
             tokens=None if tokens == words else int(tokens),
         )
 
@@ -171,12 +170,12 @@ def score_after(
         accelerator: determines the device, the index of this process and the number of processes.
 
     Returns:
-        for each of ``skips``, float64 of shape (reviews, 5) with the columns :data:`WORDS`, :data:`NATS` of the words,
-        :data:`UNKNOWN` tokens, :data:`END_NATS` of the end of text, and :data:`TOKENS`. Every process returns all
-        reviews.
+        for each of ``skips``, float64 of shape (reviews, 6) with the columns :data:`WORDS`, :data:`NATS` of the words,
+        :data:`UNKNOWN` tokens, :data:`END_NATS` of the end of text, :data:`TOKENS`, and :data:`ENDS` of text, 1 or 0.
+        Every process returns all reviews.
     """
     starts = word_starts(tokenizer)
-    sums = torch.zeros(len(skips), len(split), 5, dtype=torch.float64)
+    sums = torch.zeros(len(skips), len(split), ENDS + 1, dtype=torch.float64)
     for indices, batch in own_batches(module, split, tokenizer, accelerator):
         # float64 on the CPU only, because MPS lacks it
         losses = module.token_losses(batch).cpu().double()
@@ -189,7 +188,7 @@ def score_after(
             counted = torch.arange(labels.shape[1]) >= torch.from_numpy(first)[:, None]
             token = (labels != IGNORED) & ~end & counted
             unknown = token & (labels == tokenizer.unk_token_id)
-            columns = (begins_word * token, losses * token, unknown, losses * end, token)
+            columns = (begins_word * token, losses * token, unknown, losses * end, token, end)
             found[torch.from_numpy(indices)] = torch.stack([column.double().sum(1) for column in columns], dim=1)
     return [*np.asarray(sum_over_processes(sums, accelerator))]
 

@@ -99,11 +99,11 @@ def _ceiling(metrics: SubsetMetrics) -> str:
 def _value_tells(metrics: SubsetMetrics) -> str:
     """Return how much the value in the header tells the base; empty if that was not measured, or on no word."""
     hidden, field = metrics.comparison.value_hidden, escape(metrics.field)
-    if hidden is None or not math.isfinite(hidden.score.perplexity):
+    if hidden is None or not math.isfinite(hidden.base.perplexity):
         return ""
     return (
         f"With the unknown word in place of the {field} in the header, the base's running text has a perplexity of "
-        f"{hidden.score.perplexity:,.2f}; naming the {field} changes it by {hidden.perplexity_change.as_percent()}."
+        f"{hidden.base.perplexity:,.2f}; naming the {field} changes it by {hidden.perplexity_change.as_percent()}."
     )
 
 

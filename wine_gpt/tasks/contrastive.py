@@ -62,7 +62,7 @@ class ContrastiveLoss(SummedLoss[GPT2Model]):
     def forward(
         self, first: torch.Tensor, first_mask: torch.Tensor, second: torch.Tensor, second_mask: torch.Tensor
     ) -> torch.Tensor:
-        """Return the mean of the two directions' -ln p(other half), summed over the reviews, in nats, float32.
+        """Return the :meth:`losses` of some reviews, summed, as a float32 scalar.
 
         Args:
             first: int64 of shape (reviews, positions), padded on the right.
@@ -70,9 +70,19 @@ class ContrastiveLoss(SummedLoss[GPT2Model]):
             second: the other halves.
             second_mask: as ``first_mask``.
         """
-        cosines = self.embed(first, first_mask) @ self.embed(second, second_mask).T / TEMPERATURE
+        return self.losses(self.cosines(first, first_mask, second, second_mask)).sum()
+
+    def cosines(
+        self, first: torch.Tensor, first_mask: torch.Tensor, second: torch.Tensor, second_mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the cosine of each first half and each second half, float32 of shape (reviews, reviews)."""
+        return self.embed(first, first_mask) @ self.embed(second, second_mask).T
+
+    def losses(self, cosines: torch.Tensor) -> torch.Tensor:
+        """Return the mean of the two directions' -ln p(other half) of each review, in nats, of shape (reviews,)."""
         same_review = torch.arange(len(cosines), device=cosines.device)
-        losses = [cross_entropy(logits, same_review, reduction="sum") for logits in (cosines, cosines.T)]
+        logits = cosines / TEMPERATURE
+        losses = [cross_entropy(each, same_review, reduction="none") for each in (logits, logits.T)]
         return (losses[0] + losses[1]) / 2
 
     def embed(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -103,17 +113,20 @@ class Contrastive(Objective[ContrastiveLoss]):
         return self.score(self.validation_split, accelerator)
 
     def score(self, split: Dataset, accelerator: Accelerator) -> ContrastiveScore:
-        """Score a split of tokenized descriptions; every process computes all of it, because splits are small."""
+        """Score a split of tokenized descriptions; every process computes all of it, because splits are small.
+
+        The last batch is filled with the first reviews, so that each review has as many others to be told from.
+        """
         self.module.eval()
         nats = right = 0.0
         reviews = len(split)
-        rows = torch.arange(reviews)
         with torch.inference_mode():
-            for batch in rows.split(VALIDATION_BATCH):
-                halves = self._halves(split, batch.numpy(), accelerator.device)
-                nats += float(self.module(*halves))
-                cosines = self.module.embed(*halves[:2]) @ self.module.embed(*halves[2:]).T
-                right += int((cosines.argmax(1).cpu() == torch.arange(len(batch))).sum())
+            for start in range(0, reviews, VALIDATION_BATCH):
+                scored = min(VALIDATION_BATCH, reviews - start)
+                batch = np.arange(start, start + min(VALIDATION_BATCH, reviews)) % reviews
+                cosines = self.module.cosines(*self._halves(split, batch, accelerator.device))
+                nats += float(self.module.losses(cosines)[:scored].sum())
+                right += int((cosines.argmax(1).cpu() == torch.arange(len(batch)))[:scored].sum())
         self.module.train()
         return ContrastiveScore(nats / max(reviews, 1), right / max(reviews, 1), reviews)
 

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.errors import UserError, require_characters
+from wine_gpt.generation.inference import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,15 @@ class Answer:
         choice: its text.
         tokens: the number of its tokens.
         log_likelihood: the sum of ln p of its tokens after review and question, in nats.
-        without_review: the same sum after the question alone.
+        without_review: the same sum after the ``prefix`` of :func:`answer_question` and the question.
+        probability: the likelihood divided by that of all choices.
     """
 
     choice: str
     tokens: int
     log_likelihood: float
     without_review: float
+    probability: float
 
 
 def read_question(question: str, choices: Sequence[str] | None) -> Question:
@@ -87,7 +90,7 @@ def answer_question(
     """Score each choice of a question about a review, and return the answers, the best first.
 
     Args:
-        model: a causal language model, which is put into evaluation mode.
+        model: a causal language model, whose mode is restored at the end.
         tokenizer: the model's tokenizer.
         review: a review up to where the question continues it, with its header, as the model's training texts.
         question: see :func:`read_question`.
@@ -110,18 +113,14 @@ def answer_question(
         )
         for text in (review, prefix)
     )
+    likelihoods = torch.tensor([sum(logs) for logs in with_review], dtype=torch.float64)
     answers = [
-        Answer(choice, len(logs), sum(logs), sum(logs_without))
-        for choice, logs, logs_without in zip(question.choices, with_review, without, strict=True)
+        Answer(choice, len(logs), sum(logs), sum(logs_without), probability)
+        for choice, logs, logs_without, probability in zip(
+            question.choices, with_review, without, likelihoods.softmax(0).tolist(), strict=True
+        )
     ]
     return sorted(answers, key=lambda answer: answer.log_likelihood, reverse=True)
-
-
-def probabilities(answers: Sequence[Answer]) -> list[float]:
-    """Return the likelihood of each answer divided by that of all."""
-    likelihoods = torch.tensor([answer.log_likelihood for answer in answers], dtype=torch.float64)
-    found: list[float] = likelihoods.softmax(0).tolist()
-    return found
 
 
 def _encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
@@ -141,8 +140,7 @@ def _token_log_likelihoods(
         raise UserError(f"review: {longest:,} tokens with question and choice, but the model has {limit:,} positions")
     ids = pad_sequence(rows, True, tokenizer.pad_token_id or 0).to(model.device)
     mask = pad_sequence([torch.ones_like(row) for row in rows], True, 0).to(model.device)
-    model.eval()
-    with torch.inference_mode():
+    with evaluation_mode(model):
         logs = log_softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1)[:, :-1]
     tokens = logs.gather(-1, ids[:, 1:, None])[..., 0]
     return [row[start - 1 : len(ids) - 1].tolist() for row, ids in zip(tokens, rows, strict=True)]
