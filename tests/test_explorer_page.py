@@ -577,6 +577,22 @@ def test_copied_spans_are_those_of_the_index_in_what_the_model_wrote(
         expect(page.locator(".word.copied")).to_have_count(0)
 
 
+def test_the_models_own_view_of_the_words_moves_neither_the_copy_check_nor_the_guesses(opened: Open) -> None:
+    # the model writes most of the header
+    with opened({**LINK, "prompt": "wine review", "temperature": 0, "tab": "guess"}) as page:
+        found, hidden = page.locator(".copies-found"), page.locator("span.word", has_text=re.compile(r"^\?$"))
+        expect(found).to_contain_text("216 training texts")
+        said = found.inner_text()
+        page.get_by_role("button", name="Start guessing").click()
+        expect(hidden).to_have_count(1)
+        position = hidden.get_attribute("data-position")
+        page.get_by_role("button", name="Show the whole text").click()
+        page.locator(".raw").check()
+        expect(found).to_have_text(said)
+        page.get_by_role("button", name="Start guessing").click()
+        expect(hidden).to_have_attribute("data-position", str(position))
+
+
 def test_copied_spans_are_found_across_lines(opened: Open, site: tuple[Path, str], lines_model: Path) -> None:
     (site[0] / "lines").symlink_to(lines_model)
     with opened({**LINK, "model": "./lines/", "temperature": 0}) as page:

@@ -174,7 +174,7 @@ function drawSide(find, store, text, name, side, found) {
  * @returns {(string | HTMLElement)[]} the text's words, with the white space between them
  */
 function shownText(state, text, marked) {
-  const { bare } = shownWords(state, text);
+  const bare = shownWords(state, text);
   return state.words.flatMap((word, at) => {
     const shown = make(marked.has(at) ? "mark" : "span", at < state.given || isMark(bare[at]) ? "quiet-word" : "", bare[at]);
     const isApart = /^\s/.test(word.text) || isMark(bare[at]) || isMark(bare[at - 1]);
