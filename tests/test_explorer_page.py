@@ -262,6 +262,14 @@ def test_words_come_one_at_a_time_and_the_link_keeps_them(opened: Open) -> None:
         expect(page.locator(".word.chosen")).to_have_attribute("data-position", shared["word"])
 
 
+def test_a_copied_text_has_colons_in_its_header_only(opened: Open) -> None:
+    prompt = f"{HEADER} a cel·ler wine"
+    with opened({**LINK, "prompt": prompt}, permissions=["clipboard-read", "clipboard-write"]) as page:
+        expect(page.locator(".eyebrow")).to_contain_text("Riesling ·")
+        header = "Wine Review: Italy: Tuscany: Riesling: a cel·ler wine"
+        assert copied(page, "Copy text").replace(" :", ":").startswith(header)
+
+
 def test_a_new_word_leaves_the_older_ones_as_they_are(opened: Open) -> None:
     with opened({**LINK, "length": 5}) as page:
         page.wait_for_function("() => document.getAnimations().every(({ playState }) => playState === 'finished')")

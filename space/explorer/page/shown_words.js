@@ -52,7 +52,9 @@ export function plainText(state, text) {
   if (state.raw) return bare.filter((word) => !isMark(word)).join(" ");
   const spaced = state.words.map(({ text: piece }, at) => {
     const typed = piece.trim();
-    return isMark(bare[at]) ? "" : typed ? piece.replace(typed, () => bare[at].replace("·", ":")) : piece;
+    if (isMark(bare[at])) return "";
+    // the colons of the header are shown as dots
+    return typed && bare[at] !== "·" ? piece.replace(typed, () => bare[at]) : piece;
   });
   return spaced.join("").trim();
 }
