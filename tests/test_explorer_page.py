@@ -726,6 +726,46 @@ def test_a_model_that_is_replaced_while_its_heads_are_measured_is_no_error(opene
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
+def test_a_model_that_is_replaced_while_a_text_begins_is_no_error(opened: Open) -> None:
+    with opened() as page:
+        page.route("**/held/**", lambda _: None)
+        name_model(page, "./held/")
+        # at once, so that the model is closed before it has read the prompt
+        page.evaluate("""() => {
+            document.querySelector(".controls > form").requestSubmit();
+            document.querySelector(".other-model form").requestSubmit();
+        }""")
+        expect(page.locator(".loading-line")).to_contain_text("/held/ …")
+        expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_slider_that_is_moved_while_a_text_begins_stays_where_it_is(opened: Open) -> None:
+    with opened() as page:
+        page.evaluate("""() => {
+            document.querySelector(".controls > form").requestSubmit();
+            const slider = document.querySelector("input.temperature");
+            slider.value = 1.5;
+            slider.dispatchEvent(new Event("input"));
+        }""")
+        expect(page).not_to_have_url(re.compile("seed=7(&|$)"))
+        written(page)
+        page.locator(".words .word:not(.given)").first.click()
+        expect(page.locator(".temperature-value")).to_have_text("1.5")
+        expect(page).to_have_url(re.compile("temperature=1.5&"))
+
+
+def test_the_next_word_of_a_refused_prompt_leaves_the_text_as_it_is(opened: Open) -> None:
+    with opened({**LINK, "length": 3}) as page:
+        page.locator(".prompt").fill("a " * 100)
+        page.get_by_role("button", name="Next word").click()
+        expect(page.get_by_role("alert")).to_contain_text("the text has 101 tokens")
+        expect(page.locator(".word.chosen")).to_have_count(0)
+        # a change that is in the address
+        page.locator(".surprise").check()
+        expect(page).to_have_url(re.compile("surprise=1"))
+        assert "ids" not in link_of(page)
+
+
 @pytest.mark.parametrize(
     ("first", "held"), [("./model/", "training_ngrams.safetensors"), ("./held/", "review_template.json")]
 )

@@ -16,9 +16,9 @@ export const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
  * @param {Store} store
  */
 export async function write(store) {
+  if (!(await begin(store))) return;
   const { settings, seedIsGiven } = store.state;
   const seed = seedIsGiven ? settings.seed : randomSeed();
-  if (!(await begin(store))) return;
   store.set({ settings: { ...settings, seed }, seedIsGiven: false });
   await extend(store, { seed, skip: 0, most: settings.length });
 }
@@ -27,12 +27,13 @@ export async function write(store) {
  * Write more words after the text.
  * @param {Store} store
  * @param {number} [most]
+ * @returns {Promise<boolean>} whether they were written and neither stopped nor replaced by another text
  */
 export async function writeOn(store, most = Infinity) {
-  if (store.state.begun !== store.state.prompt && !(await begin(store))) return;
+  if (store.state.begun !== store.state.prompt && !(await begin(store))) return false;
   const { ids, given, settings } = store.state;
   store.set({ seedIsGiven: false });
-  await extend(store, { seed: settings.seed, skip: ids.length - given, most: Math.min(most, Math.max(settings.length - ids.length + given, 1)) });
+  return extend(store, { seed: settings.seed, skip: ids.length - given, most: Math.min(most, Math.max(settings.length - ids.length + given, 1)) });
 }
 
 /**
@@ -40,7 +41,7 @@ export async function writeOn(store, most = Infinity) {
  * @param {Store} store
  */
 export async function nextWord(store) {
-  await writeOn(store, 1);
+  if (!(await writeOn(store, 1))) return;
   const { reason, ids, given } = store.state;
   store.set({ edited: true, reason: reason === "end" ? reason : null, ...(ids.length > given ? { chosen: ids.length - 1 } : {}) });
 }
@@ -55,8 +56,8 @@ export async function drawAgain(store) {
   stop(store);
   const last = ids.length - 1;
   cut(store, last);
-  await extend(store, { seed: randomSeed(), skip: 0, most: 1 });
-  store.set({ edited: true, chosen: last, reason: store.state.reason === "end" ? "end" : null });
+  const isWritten = await extend(store, { seed: randomSeed(), skip: 0, most: 1 });
+  if (isWritten) store.set({ chosen: last, reason: store.state.reason === "end" ? "end" : null });
 }
 
 /**
@@ -70,7 +71,7 @@ export async function take(store, position, id) {
   cut(store, position);
   await append(store, [{ id, draw: null, taken: true }]);
   const ends = store.state.model?.generation.ends.includes(id);
-  store.set({ edited: true, chosen: position, reason: ends ? "end" : null });
+  store.set({ chosen: position, reason: ends ? "end" : null });
 }
 
 /** @param {Store} store */
@@ -132,7 +133,8 @@ async function begin(store) {
     });
     return true;
   } catch (error) {
-    store.set({ problem: /** @type {Error} */ (error).message });
+    // a model that was replaced meanwhile is closed, which is no problem of the new one
+    if (store.state.model === model) store.set({ problem: /** @type {Error} */ (error).message });
     return false;
   }
 }
@@ -162,10 +164,11 @@ export async function promptOf(vocabulary, bos, prompt) {
 /**
  * @param {Store} store
  * @param {{seed: number, skip: number, most: number}} options
+ * @returns {Promise<boolean>} whether the words were written and neither stopped nor replaced by another text
  */
 async function extend(store, { seed, skip, most }) {
   const { model, settings, switchedOff, ids } = store.state, { temperature, topK, topP } = settings;
-  if (!model) return;
+  if (!model) return false;
   const controller = new AbortController();
   const isCurrent = () => store.state.writing === controller;
   store.state.writing?.abort();
@@ -187,9 +190,12 @@ async function extend(store, { seed, skip, most }) {
       if (!isDrawing) drawn = drain();
     });
     await drawn;
-    if (isCurrent()) store.set({ writing: null, reason });
+    if (!isCurrent()) return false;
+    store.set({ writing: null, reason });
+    return true;
   } catch (error) {
     if (isCurrent()) store.set({ writing: null, problem: /** @type {Error} */ (error).message });
+    return false;
   }
 }
 
@@ -227,5 +233,5 @@ export async function writtenWords(vocabulary, words, ids) {
  */
 function cut(store, length) {
   const { ids, words, draws } = store.state;
-  store.set({ ids: ids.slice(0, length), words: words.slice(0, length), draws: draws.slice(0, length), reason: null });
+  store.set({ ids: ids.slice(0, length), words: words.slice(0, length), draws: draws.slice(0, length), edited: true, reason: null });
 }
