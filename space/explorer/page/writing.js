@@ -167,7 +167,7 @@ export async function promptOf(vocabulary, bos, prompt) {
  * @returns {Promise<boolean>} whether the words were written and neither stopped nor replaced by another text
  */
 async function extend(store, { seed, skip, most }) {
-  const { model, settings, switchedOff, ids } = store.state, { temperature, topK, topP } = settings;
+  const { model, settings, switchedOff, ids } = store.state;
   if (!model) return false;
   const controller = new AbortController();
   const isCurrent = () => store.state.writing === controller;
@@ -184,7 +184,7 @@ async function extend(store, { seed, skip, most }) {
     isDrawing = false;
   };
   try {
-    const options = { temperature, topK, topP, seed, skip, maxNewTokens: most, switchedOff, signal: controller.signal };
+    const options = { ...settings, seed, skip, maxNewTokens: most, switchedOff, signal: controller.signal };
     const { reason } = await model.generate(ids, options, (step) => {
       waiting.push(step);
       if (!isDrawing) drawn = drain();

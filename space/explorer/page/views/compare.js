@@ -139,9 +139,9 @@ class OtherModel {
  * @returns {Promise<Side>}
  */
 async function writeSide(find, settings, name, model, vocabulary, signal) {
-  const { topK, topP, seed, length } = settings, temperature = find(`.${name}-temperature`).valueAsNumber;
+  const temperature = find(`.${name}-temperature`).valueAsNumber;
   const { ids, words } = await promptOf(vocabulary, model.generation.bos, find(`.${name}-prompt`).value);
-  const written = await model.generate(ids, { temperature, topK, topP, seed, maxNewTokens: length, signal });
+  const written = await model.generate(ids, { ...settings, temperature, maxNewTokens: settings.length, signal });
   const all = [...ids, ...written.ids], added = await writtenWords(vocabulary, words, all);
   return { model, vocabulary, temperature, ids: all, given: ids.length, words: [...words, ...added] };
 }
