@@ -294,7 +294,7 @@ def test_wine_gpts_tokenizer_needs_no_library(call: Call, hub: StaticHub, tokeni
     found = call("texts", {"source": hub.source("toy"), "texts": texts, "ids": ids})
     decoded = tokenizer.decode(ids, skip_special_tokens=True)
     assert found == {
-        "wordLevel": True,
+        "unit": "word",
         "problem": "",
         "ids": ids,
         "decoded": decoded,
@@ -318,7 +318,7 @@ def test_another_tokenizer_is_read_by_the_pinned_library(call: Call, page: "Page
         lambda route: route.fulfill(body=next(answers), content_type="text/javascript", headers=headers),
     )
     found = call("texts", {"source": hub.source("bytes"), "texts": texts, "ids": ids})
-    assert (found["wordLevel"], found["ids"], found["decoded"], found["pieces"]) == (False, ids, texts, texts)
+    assert (found["unit"], found["ids"], found["decoded"], found["pieces"]) == ("token", ids, texts, texts)
     # a library with other bytes is not executed
     with pytest.raises(Exception, match="Cannot read properties of null"):
         call("texts", {"source": hub.source("bytes"), "texts": texts, "ids": ids})

@@ -12,7 +12,7 @@ export const isMark = (bare) => bare === "▸" || bare === "∎";
  */
 export function headerOf(state) {
   const { words, template, vocabulary } = state;
-  if (!vocabulary?.wordLevel) return 0;
+  if (vocabulary?.unit !== "word") return 0;
   const first = words.length && isStart(state, 0) ? 1 : 0;
   const header = headerLength(template, words.slice(first).map((word) => word.text));
   return header && header + first;
@@ -27,7 +27,7 @@ export function shownWords(state, text) {
   const { words, ids, given, model, vocabulary, raw } = state;
   if (raw) return words.map(({ label }, at) => (isStart(state, at) ? "▸" : label || `#${ids[at]}`));
   const header = headerOf(state), pieces = words.map((word) => word.text);
-  const capitals = vocabulary?.wordLevel ? withCapitals(pieces, header) : pieces;
+  const capitals = vocabulary?.unit === "word" ? withCapitals(pieces, header) : pieces;
   // what the visitor typed stays as typed
   const shown = capitals.map((word, at) => (at >= header && at < given ? pieces[at] : word));
   return shown.map((word, at) => {

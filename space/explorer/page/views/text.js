@@ -207,7 +207,7 @@ function mountCopies(element, store, text) {
     const last = model?.generation.ends.includes(ids.at(-1) ?? -1) ? ids.length - 1 : ids.length;
     const positions = wordsBetween(words, from, last), count = positions.length;
     // the index has spans of words, so it is for tokens that are words
-    const copyIndex = vocabulary?.wordLevel ? state.copyIndex : null;
+    const copyIndex = vocabulary?.unit === "word" ? state.copyIndex : null;
     // only what the model wrote: a visitor may type a training text
     const found = copyIndex && !writing && count > 0 ? longestSpan(copyIndex, positions.map((at) => words[at].label)) : null;
     const [start, end] = found ? [positions[found.start], positions[found.start + found.length - 1] + 1] : [0, 0];
