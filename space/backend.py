@@ -81,18 +81,21 @@ class Written:
     def link(self) -> str:
         """The query string with which the page writes this text again."""
         request = self.request
-        length = request.settings.length if self.complete else len(self.ids)
-        return self._query(model=request.adapter, length=length, guidance=request.settings.guidance)
+        settings, length = request.settings, request.settings.length if self.complete else len(self.ids)
+        return self._query(model=request.adapter, length=length, guidance=settings.guidance, seed=settings.seed)
 
     @property
     def explorer_link(self) -> str:
-        """The query string with which the explorer shows this text."""
+        """The query string with which the explorer shows this text.
+
+        It has no seed, because the explorer draws other numbers from a seed than torch, which drew this text.
+        """
         ids = ".".join(map(str, self.ids))
         return self._query(model=f"./model/{self.request.adapter}/", length=self.request.settings.length, ids=ids)
 
     def _query(self, **more: str | float) -> str:
         settings = self.request.settings
-        shared = {"temperature": settings.temperature, "top_p": settings.top_p, "seed": settings.seed}
+        shared = {"temperature": settings.temperature, "top_p": settings.top_p}
         return urlencode({"prompt": self.request.prompt.text, **shared, **more})
 
 

@@ -355,6 +355,29 @@ def test_the_drawn_number_falls_on_the_word_that_came_out(opened: Open) -> None:
         expect(page.locator(".number-line")).to_contain_text("At temperature 0 no number is drawn")
 
 
+def test_a_link_without_a_seed_has_words_whose_numbers_are_not_known(opened: Open) -> None:
+    with opened() as page:
+        page.get_by_role("button", name="Draw again").click()
+        expect(page).to_have_url(re.compile("ids="))
+        link = link_of(page)
+    del link["seed"]
+    with opened(link) as page:
+        # a reload must not make them up, either
+        for _ in range(2):
+            expect(page.locator(".number-line")).to_have_text(
+                "This word came with the link; its number is not known."
+            )
+            expect(page.locator(".cumulative i.own")).to_be_visible()
+            expect(page.locator(".cumulative b")).to_have_count(0)
+            page.locator(".surprise").check()
+            expect(page).to_have_url(re.compile("surprise=1"))
+            page.reload()
+            written(page)
+        page.get_by_role("button", name="Draw again").click()
+        expect(page.locator(".number-line")).to_contain_text("fell on")
+        expect(page.locator(".cumulative b")).to_be_visible()
+
+
 def test_the_attention_is_that_of_transformers(
     opened: Open, tokenizer: PreTrainedTokenizerFast, eager: PreTrainedModel
 ) -> None:

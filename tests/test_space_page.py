@@ -137,6 +137,9 @@ def test_the_explorer_shows_the_text_that_was_written(opened: Open, demo_address
         )
         percentage = f"{100 * expected[0]['probability']:.1f}%"
         expect(explorer.locator("[data-view=next]")).to_contain_text(percentage)
+        # torch has drawn it, by other numbers than the explorer's for the same seed
+        expect(explorer.locator(".number-line")).to_have_text("This word came with the link; its number is not known.")
+        expect(explorer.locator(".cumulative b")).to_have_count(0)
         page.screenshot(path=SCREENSHOTS / "inside-desktop.png")
 
 

@@ -50,7 +50,7 @@ export function parseAddress(search, tabs) {
  * @returns {string} of dropped files only the prompt and the settings
  */
 export function addressOf(state, href) {
-  const { source, prompt, begun, settings, edited, reason, ids, given, chosen, tab, layer, head, surprise, switchedOff } = state;
+  const { source, prompt, begun, settings, edited, reason, ids, words, given, chosen, tab, layer, head, surprise, switchedOff } = state;
   const link = new URL(href), kept = (/** @type {string} */ name) => link.searchParams.get(name);
   const needsIds = begun !== null && (edited || reason === "stopped");
   // no link names dropped files, and ids, positions and heads mean something else in another model
@@ -58,11 +58,13 @@ export function addressOf(state, href) {
     model: kept("model"), revision: kept("revision"), ids: needsIds ? ids.slice(given).join(".") : null,
     word: chosen, layer, head, off: switchedOff.length ? switchedOff.map((pair) => pair.join(".")).join("_") : null,
   };
+  // the seed did not draw them
+  const areLinked = words.some(({ linked }) => linked);
   const values = {
     ...ofModel,
     lang: kept("lang"), prompt: begun ?? prompt,
-    temperature: round(settings.temperature), top_k: settings.topK, top_p: round(settings.topP), length: settings.length, seed: settings.seed,
-    tab: tab === "next" ? null : tab, surprise: surprise ? 1 : null,
+    temperature: round(settings.temperature), top_k: settings.topK, top_p: round(settings.topP), length: settings.length,
+    seed: areLinked ? null : settings.seed, tab: tab === "next" ? null : tab, surprise: surprise ? 1 : null,
   };
   link.search = "";
   for (const [name, value] of Object.entries(values)) if (value !== null) link.searchParams.set(name, String(value));

@@ -14,6 +14,7 @@ import { NO_TEMPLATE } from "./template.js";
  * @property {string} label the token as the vocabulary has it
  * @property {boolean} known whether the typed word is in the vocabulary
  * @property {boolean} [taken] whether the visitor took it
+ * @property {boolean} [linked] whether it came with a link without a seed, so that the number which drew it is not known
  */
 
 /**
@@ -40,7 +41,7 @@ import { NO_TEMPLATE } from "./template.js";
  * @property {number[]} ids the text's tokens
  * @property {Word[]} words one for each id
  * @property {number} given how many of the first tokens are the prompt's
- * @property {(import("../gpt2.js").Step | null)[]} draws for each id the draw that chose it; null for the prompt's and taken words
+ * @property {(import("../gpt2.js").Step | null)[]} draws for each id the draw that chose it; null for the prompt's, taken and linked words
  * @property {string | null} begun the prompt of the text
  * @property {boolean} edited whether the prompt, settings and seed alone do not give the text, so that a link holds its ids
  * @property {AbortController | null} writing not null while a text is written

@@ -89,12 +89,12 @@ export function stop(store) {
  */
 export async function restore(store, written) {
   if (!(await begin(store))) return;
-  const { model, ids } = store.state;
+  const { model, ids, seedIsGiven } = store.state;
   if (!model) return;
   const { vocabSize, positions } = model.config;
   const sound = written.filter((id) => id < vocabSize).slice(0, positions - ids.length), controller = new AbortController();
   store.set({ writing: controller });
-  await append(store, sound.map((id) => ({ id, draw: null })), () => store.state.writing === controller);
+  await append(store, sound.map((id) => ({ id, draw: null, linked: !seedIsGiven })), () => store.state.writing === controller);
   if (store.state.writing !== controller) return;
   store.set({ writing: null, edited: true, reason: model.generation.ends.includes(sound.at(-1) ?? -1) ? "end" : null });
 }
@@ -103,10 +103,10 @@ export async function restore(store, written) {
  * The number that drew a word: the seed's for its place, unless it was drawn again.
  * @param {import("./store.js").State} state
  * @param {number} position
- * @returns {number | null} null for a word of the prompt and for greedy decoding
+ * @returns {number | null} null for a word of the prompt, of a link without a seed, and for greedy decoding
  */
-export function numberOf({ draws, given, settings }, position) {
-  if (position < given) return null;
+export function numberOf({ words, draws, given, settings }, position) {
+  if (position < given || words[position].linked) return null;
   const step = draws[position];
   if (step) return step.u;
   const uniform = uniformNumbers(settings.seed);
@@ -201,7 +201,7 @@ async function extend(store, { seed, skip, most }) {
 
 /**
  * @param {Store} store
- * @param {{id: number, draw: import("../gpt2.js").Step | null, taken?: boolean}[]} added
+ * @param {{id: number, draw: import("../gpt2.js").Step | null, taken?: boolean, linked?: boolean}[]} added
  * @param {() => boolean} [isCurrent] whether the text is still wanted
  */
 async function append(store, added, isCurrent = () => true) {
@@ -210,7 +210,7 @@ async function append(store, added, isCurrent = () => true) {
   const ids = [...before, ...added.map(({ id }) => id)];
   const written = await writtenWords(vocabulary, words, ids);
   if (!isCurrent() || store.state.ids !== before) return;
-  const marked = written.map((word, at) => ({ ...word, taken: added[at].taken }));
+  const marked = written.map((word, at) => ({ ...word, taken: added[at].taken, linked: added[at].linked }));
   store.set({ ids, words: [...words, ...marked], draws: [...store.state.draws, ...added.map(({ draw }) => draw)] });
 }
 

@@ -236,6 +236,7 @@ function drawLine(line, { after, own }, number) {
 function describeNumber({ chosen, given, words, settings }, text, { own }, number, { rank, name }) {
   const position = /** @type {number} */ (chosen);
   if (position < given) return text("number_prompt");
+  if (words[position].linked) return text("number_linked");
   if (settings.temperature === 0 || number === null) return text("number_greedy");
   const key = words[position].taken ? "number_taken" : rank === own ? "number_drew" : "number_now";
   return text(key, { number: text.fixed(number, 4), word: name });
