@@ -143,6 +143,24 @@ def test_the_explorer_shows_the_text_that_was_written(opened: Open, demo_address
         page.screenshot(path=SCREENSHOTS / "inside-desktop.png")
 
 
+@pytest.mark.parametrize(
+    ("theme", "scheme", "color"), [("dark", "light", "rgb(33, 26, 29)"), ("light", "dark", "rgb(255, 255, 255)")]
+)
+def test_the_explorer_has_the_language_and_the_theme_of_the_page(
+    opened: Open, theme: str, scheme: str, color: str
+) -> None:
+    with opened({**LINK, "__theme": theme}, locale="fr-FR", color_scheme=scheme) as page:
+        # the page is in the first language or in English; by itself the explorer takes the first that it knows
+        page.add_init_script("Object.defineProperty(navigator, 'languages', { get: () => ['fr-FR', 'es-ES'] })")
+        page.reload()
+        finished(page)
+        page.get_by_role("tab", name="Look inside").click()
+        explorer = page.frame_locator("iframe.explorer")
+        expect(explorer.get_by_role("button", name="Next word")).to_be_visible()
+        expect(explorer.locator(".text-card")).to_have_css("background-color", color)
+        page.screenshot(path=SCREENSHOTS / f"inside-{theme}.png")
+
+
 def test_the_fields_write_the_prompt_and_follow_it(opened: Open) -> None:
     with opened() as page:
         prompt = page.locator("#prompt textarea")
@@ -187,6 +205,7 @@ def test_a_spanish_phone_in_the_dark(opened: Open) -> None:
         assert serious(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         page.screenshot(path=SCREENSHOTS / "write-phone-dark.png", full_page=True)
+        expect(page.locator("#notes a").last).to_have_attribute("href", re.compile("^explorer/.*lang=es"))
         page.locator("#prompt textarea").fill("a " * 100)
         page.evaluate(KEEP_TOASTS)
         page.locator("#write").click()

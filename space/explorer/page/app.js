@@ -37,7 +37,7 @@ start();
 async function start() {
   document.documentElement.lang = text.language;
   document.title = text("heading");
-  document.body.classList.toggle("framed", inGradioApp);
+  if (inGradioApp) joinGradioApp();
   callTokensByTheirName();
   showProblems();
   linkLanguages();
@@ -49,6 +49,15 @@ async function start() {
   mountTour(find("[data-view=tour]"), store, text);
   keepLink();
   await loadFirst();
+}
+
+/** Leave out what the app around the page shows, and follow its theme, which an address of the app can choose. */
+function joinGradioApp() {
+  document.body.classList.add("framed");
+  const { body } = parent.document;
+  const follow = () => { find("link.dark").media = body.classList.contains("dark") ? "all" : "not all"; };
+  follow();
+  new MutationObserver(follow).observe(body, { attributeFilter: ["class"] });
 }
 
 async function loadFirst() {
