@@ -181,9 +181,10 @@ def _opener(
     return open_page
 
 
-def _finish(backend: Backend, written: Written | None) -> tuple[str, str, str]:
+def _finish(backend: Backend, written: Written | None) -> Any:  # noqa: ANN401 - gradio's skip is of its own kind
+    # gradio calls it also after a text that failed
     if written is None:
-        return "", "", ""
+        return gr.skip()
     return _notes(backend, written), _frame(backend, written.explorer_link), written.text
 
 
@@ -278,13 +279,12 @@ def _link_dropdowns(backend: Backend, dropdowns: list[gr.Dropdown], prompt: gr.T
 def _dropdown_values(backend: Backend, prompt: str) -> list[gr.Dropdown]:
     """Return the dropdowns with the values that a prompt names."""
     chosen = backend.field_values.match(backend.template.values(prompt))
-    fields = range(len(backend.field_values.fields))
     return [
         gr.Dropdown(
             backend.field_values.options(chosen[:level]) if level <= len(chosen) else [],
             value=chosen[level] if level < len(chosen) else None,
         )
-        for level in fields
+        for level in range(len(backend.field_values.fields))
     ]
 
 

@@ -143,6 +143,17 @@ def test_the_explorer_shows_the_text_that_was_written(opened: Open, demo_address
         page.screenshot(path=SCREENSHOTS / "inside-desktop.png")
 
 
+def test_the_explorer_is_there_also_if_the_first_text_fails(browser: Browser, demo_address: str) -> None:
+    with contextlib.closing(new_page(browser)) as page:
+        page.goto(f"{demo_address}/?{urlencode({'prompt': 'a ' * 100})}")
+        expect(page.get_by_test_id("toast-text")).to_contain_text("prompt: 100 words, at most 62 fit into the model")
+        # what follows the failure is done, too
+        page.wait_for_load_state("networkidle")
+        page.get_by_role("tab", name="Look inside").click()
+        explorer = page.frame_locator("iframe.explorer")
+        expect(explorer.locator(".text-card[data-state=written] .word").nth(1)).to_be_visible()
+
+
 @pytest.mark.parametrize(
     ("theme", "scheme", "color"), [("dark", "light", "rgb(33, 26, 29)"), ("light", "dark", "rgb(255, 255, 255)")]
 )
