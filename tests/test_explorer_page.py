@@ -364,9 +364,7 @@ def test_a_link_without_a_seed_has_words_whose_numbers_are_not_known(opened: Ope
     with opened(link) as page:
         # a reload must not make them up, either
         for _ in range(2):
-            expect(page.locator(".number-line")).to_have_text(
-                "This word came with the link; its number is not known."
-            )
+            expect(page.locator(".number-line")).to_have_text("This word came with the link; its number is not known.")
             expect(page.locator(".cumulative i.own")).to_be_visible()
             expect(page.locator(".cumulative b")).to_have_count(0)
             page.locator(".surprise").check()
