@@ -258,6 +258,31 @@ def test_the_explorer_gets_each_model_with_its_adapter_merged(demo: Backend, dem
             torch.testing.assert_close(tensor, expected[key], rtol=0, atol=1e-6)
 
 
+def test_the_explorer_gets_a_folders_files_as_they_are_now(
+    demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from starlette.applications import Starlette
+    from starlette.testclient import TestClient
+
+    from serving import ExplorerRoutes
+
+    folder = tmp_path / "wine-gpt"
+    shutil.copytree(demo_model, folder)
+    monkeypatch.setenv("WINE_GPT_MODEL", str(folder))
+    explorer = TestClient(Starlette(routes=ExplorerRoutes(Backend()).routes()))
+
+    def ask(name: str) -> tuple[int, bytes]:
+        answer = explorer.get(f"/explorer/model/base/{name}")
+        return answer.status_code, answer.content
+
+    epochs = f"{run_folder.EPOCHS}/{run_folder.EPOCH_INDEX}"
+    assert (ask(FILE_NAME)[0], ask(epochs)[0]) == (200, 404)
+    (folder / FILE_NAME).unlink()
+    (folder / run_folder.EPOCHS).mkdir()
+    (folder / epochs).write_bytes(b"[]")
+    assert (ask(FILE_NAME)[0], ask(epochs)) == (404, (200, b"[]"))
+
+
 @pytest.mark.parametrize(
     ("model", "name"),
     [
