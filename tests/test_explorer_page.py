@@ -834,6 +834,23 @@ def test_settings_that_are_not_applied_are_named(opened: Open, site: tuple[Path,
         expect(line).to_have_count(0)
 
 
+def test_the_link_of_a_model_with_extreme_settings_is_valid(opened: Open, site: tuple[Path, str]) -> None:
+    shutil.copytree(site[0] / "model", site[0] / "extreme")
+    file = site[0] / "extreme" / "generation_config.json"
+    extreme = {"do_sample": True, "temperature": 3.0, "top_k": 2**31 - 1, "top_p": 0.01}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **extreme}))
+    with opened({"model": "./extreme/"}) as page:
+        expect(page).to_have_url(re.compile("seed="))
+        shown, link = text(page), link_of(page)
+        assert (link["temperature"], link["top_k"], link["top_p"]) == ("2", "1000000", "0.05")
+    with opened(link) as page:
+        expect(page.get_by_role("alert")).to_be_hidden()
+        assert text(page) == shown
+        page.locator(".words .word:not(.given)").first.click()
+        for name, value in (("Temperature", "2"), ("Top-k", "100"), ("Top-p", "0.05")):
+            expect(page.get_by_role("slider", name=name)).to_have_value(value)
+
+
 def test_the_keyboard_alone_steps_through_the_words(opened: Open) -> None:
     with opened() as page:
         page.locator(".words button.word:not(.given)").first.focus()

@@ -1,4 +1,5 @@
 /** The page's state as a link. */
+import { BOUNDS } from "./store.js";
 
 const WHOLE = /^\d{1,10}$/;
 
@@ -31,8 +32,8 @@ export function parseAddress(search, tabs) {
   const whole = (/** @type {number} */ least, /** @type {number} */ most) => (/** @type {string} */ value) =>
     WHOLE.test(value) ? between(least, most)(value) : undefined;
   const settings = defined({
-    temperature: parse("temperature", between(0, 2)), topK: parse("top_k", whole(0, 1e6)), topP: parse("top_p", between(0, 1)),
-    length: parse("length", whole(1, 1e5)), seed: parse("seed", whole(0, 2 ** 32 - 1)),
+    temperature: parse("temperature", between(...BOUNDS.temperature)), topP: parse("top_p", between(...BOUNDS.topP)),
+    topK: parse("top_k", whole(...BOUNDS.topK)), length: parse("length", whole(...BOUNDS.length)), seed: parse("seed", whole(...BOUNDS.seed)),
   });
   const state = defined({
     prompt: parse("prompt", (value) => (value.length <= 20_000 ? value : undefined)),

@@ -15,7 +15,7 @@ import { chooseLanguage, makeText, translate } from "./i18n.js";
 import { keepInnerValues } from "./inner_values.js";
 import { chosenSource, loadAll, loadSite } from "./model_source.js";
 import { isAllowed, limitRequests } from "./policy.js";
-import { emptyState, Store } from "./store.js";
+import { bounded, emptyState, Store } from "./store.js";
 import { firstPrompt } from "./template.js";
 import { mount as mountTabs, TABS } from "./views/tabs.js";
 import { mount as mountTour } from "./views/tour.js";
@@ -125,7 +125,8 @@ async function begin(loaded, { state, settings, written, word, ignored }) {
   const known = (/** @type {number | null | undefined} */ index, /** @type {number} */ count) => (index != null && index < count ? index : null);
   store.set({
     ...loaded, loading: null, prompt: firstPrompt(template, vocabulary), ...state,
-    settings: { temperature, topK, topP, length, seed: 1, ...settings }, seedIsGiven: settings.seed !== undefined,
+    // a model's own settings can be such as no link and no field has
+    settings: bounded({ temperature, topK, topP, length, seed: 1, ...settings }), seedIsGiven: settings.seed !== undefined,
     layer: known(state.layer, config.layers), head: known(state.head, config.heads),
     switchedOff: (state.switchedOff ?? []).filter(([layer, head]) => layer < config.layers && head < config.heads),
   });

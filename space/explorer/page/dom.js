@@ -45,6 +45,15 @@ export function fillSelect(select, options, chosen) {
 }
 
 /**
+ * @param {HTMLInputElement} input of a number
+ * @param {[number, number]} bounds the least and the largest
+ */
+export function setBounds(input, [least, most]) {
+  input.min = String(least);
+  input.max = String(most);
+}
+
+/**
  * @param {number} fraction
  * @param {string} [className]
  * @returns {HTMLElement} a horizontal bar

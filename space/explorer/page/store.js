@@ -26,6 +26,9 @@ import { NO_TEMPLATE } from "./template.js";
  * @property {number} seed
  */
 
+/** @type {Record<keyof Settings, [number, number]>} the least and the largest value of each setting: in links, fields and models' files */
+export const BOUNDS = { temperature: [0, 2], topK: [0, 1e6], topP: [0.05, 1], length: [1, 2 ** 20], seed: [0, 2 ** 32 - 1] };
+
 /**
  * @typedef {object} State
  * @property {RemoteModel | null} model
@@ -58,6 +61,15 @@ import { NO_TEMPLATE } from "./template.js";
  * @property {number | null} tour the tour's step, from 0
  * @property {number | null} hiddenFrom position of the first word that the text hides, for guessing
  */
+
+/**
+ * @param {Settings} settings
+ * @returns {Settings} the nearest ones within {@link BOUNDS}
+ */
+export function bounded(settings) {
+  const clamp = (/** @type {keyof Settings} */ name) => Math.min(Math.max(settings[name], BOUNDS[name][0]), BOUNDS[name][1]);
+  return { temperature: clamp("temperature"), topK: clamp("topK"), topP: clamp("topP"), length: clamp("length"), seed: clamp("seed") };
+}
 
 /** @returns {State} */
 export function emptyState() {

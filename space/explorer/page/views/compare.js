@@ -3,12 +3,12 @@ import { ModelError } from "../../model_error.js";
 import { parseSource } from "../../model_files.js";
 import { loadRemoteModel } from "../../remote_model.js";
 import { surprises } from "../../sampling.js";
-import { finder, make } from "../dom.js";
+import { finder, make, setBounds } from "../dom.js";
 import { idTokenizer } from "../id_tokenizer.js";
 import { nameOfWord } from "../names.js";
 import { isAllowed } from "../policy.js";
 import { isMark, shownWords } from "../shown_words.js";
-import { isLoaded } from "../store.js";
+import { BOUNDS, isLoaded } from "../store.js";
 import { promptOf, writtenWords } from "../writing.js";
 
 const MARKED = 5, LEAST_DIFFERENCE = 0.01;
@@ -77,6 +77,7 @@ export function mount(element, store, text) {
     find(".stop-both").hidden = true;
   }
 
+  for (const side of ["left", "right"]) setBounds(find(`.${side}-temperature`), BOUNDS.temperature);
   find("form").addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
     compare();
