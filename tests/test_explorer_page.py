@@ -699,6 +699,20 @@ def test_another_model_ends_a_comparison(opened: Open) -> None:
         expect(page.locator(".stop-both")).to_be_hidden()
 
 
+def test_another_model_begins_a_new_comparison(opened: Open) -> None:
+    with opened({**LINK, "tab": "compare", "length": 3}) as page:
+        page.locator(".right-temperature").fill("2")
+        page.get_by_role("button", name="Write both").click()
+        expect(page.locator(".right-text")).not_to_be_empty()
+        expect(page.locator(".right-differ")).to_be_visible()
+        load(page, "./model/")
+        for side in ("left", "right"):
+            expect(page.locator(f".{side}-text")).to_be_empty()
+            expect(page.locator(f".{side}-differ")).to_be_hidden()
+            # what the new model's own text begins with
+            expect(page.locator(f".{side}-prompt")).to_have_value("wine review :")
+
+
 def name_model(page: Page, name: str) -> None:
     """Type the name of another model."""
     page.get_by_text("Another model").click()

@@ -87,6 +87,11 @@ export function mount(element, store, text) {
     running?.abort();
     end();
     status.textContent = "";
+    for (const side of ["left", "right"]) {
+      find(`.${side}-prompt`).value = "";
+      find(`.${side}-text`).replaceChildren();
+      find(`.${side}-differ`).hidden = true;
+    }
   });
   store.watch(["model", "begun", "tab"], ({ model, begun, settings, tab }) => {
     if (tab !== "compare" || !model) return;
