@@ -577,6 +577,22 @@ def test_the_word_map_has_the_nearest_words_and_the_principal_components(
         torch.testing.assert_close(found.abs(), (left[:, :2] * values[:2]).abs(), atol=1e-3, rtol=1e-3)
 
 
+def test_the_word_map_keeps_the_focus_of_the_keyboard(opened: Open) -> None:
+    with opened({**LINK, "tab": "map"}) as page:
+        group = page.get_by_role("button", name="Grapes")
+        group.focus()
+        for pressed in ("true", "false"):
+            page.keyboard.press("Enter")
+            expect(group).to_have_attribute("aria-pressed", pressed)
+            expect(group).to_be_focused()
+        row = page.locator(".nearest button").nth(2)
+        word = row.locator(".bar-word").inner_text()
+        row.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(".nearest-line")).to_contain_text(f"Nearest to “{word}”")
+        expect(page.locator(".nearest button").first).to_be_focused()
+
+
 def test_another_model_has_no_marked_group(opened: Open) -> None:
     with opened({**LINK, "tab": "map"}) as page:
         group = page.get_by_role("button", name="Grapes")
