@@ -982,6 +982,15 @@ def test_dropped_files_without_a_tokenizer_run_on_ids(opened: Open, toy_run: Pat
         expect(page.locator(".word.given")).to_have_text(["1", "20", "30"])
 
 
+def test_text_is_dragged_into_the_prompt(opened: Open) -> None:
+    with opened() as page:
+        page.locator(".prompt").fill("")
+        heading = page.get_by_role("heading", level=1)
+        heading.click(click_count=3)
+        heading.drag_to(page.locator(".prompt"))
+        expect(page.locator(".prompt")).to_have_value(re.compile("Look inside a small GPT-2"))
+
+
 def test_a_link_of_dropped_files_names_neither_another_model_nor_their_ids(opened: Open, toy_run: Path) -> None:
     with opened({**LINK, "model": "./model/", "lang": "en"}) as page:
         pick_files(page, toy_run)

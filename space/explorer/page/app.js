@@ -217,11 +217,13 @@ function updateLink() {
 }
 
 function takeDroppedFiles() {
-  addEventListener("dragover", (event) => event.preventDefault());
+  // text is dragged into the prompt as into any other field
+  const hasFiles = (/** @type {DragEvent} */ { dataTransfer }) => dataTransfer?.types.includes("Files");
+  addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
   addEventListener("drop", async (event) => {
+    if (!hasFiles(event)) return;
     event.preventDefault();
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    load({ files: await filesOf(event.dataTransfer) }, parseAddress("", TABS));
+    load({ files: await filesOf(/** @type {DataTransfer} */ (event.dataTransfer)) }, parseAddress("", TABS));
   });
 }
 
