@@ -472,6 +472,19 @@ def test_a_head_that_is_off_changes_the_surprise_as_in_transformers(
         expect(page.locator(".head-loss")).to_contain_text(f"{loss:.3f} now")
 
 
+def test_another_head_is_shown_without_painting_all_heads_again(opened: Open) -> None:
+    with opened({**LINK, "tab": "heads", "layer": 0, "head": 0}) as page:
+        first, other = (page.get_by_role("button", name=f"Layer {layer}, head 0") for layer in (0, 1))
+        expect(first).to_have_attribute("aria-pressed", "true")
+        painted = page.locator(".head-grid canvas").first.element_handle()
+        other.click()
+        expect(page.locator(".head-name")).to_have_text("Layer 1, head 0")
+        expect(other).to_have_attribute("aria-pressed", "true")
+        expect(first).to_have_attribute("aria-pressed", "false")
+        assert painted is not None
+        assert painted.evaluate("canvas => canvas.isConnected")
+
+
 @contextmanager
 def head_off(model: PreTrainedModel, layer: int, head: int) -> Iterator[None]:
     """Replace a head's output by zeros."""
