@@ -1177,6 +1177,16 @@ def test_the_page_is_in_spanish_for_a_spanish_browser(opened: Open) -> None:
         expect(page.locator("html")).to_have_attribute("lang", "en")
 
 
+def test_english_errors_are_marked_as_english_on_a_spanish_page(opened: Open) -> None:
+    with opened({**LINK, "temperature": "hot"}, locale="es-ES") as page:
+        expect(page.get_by_role("alert")).to_have_text(re.compile("^El enlace tiene ajustes"))
+        expect(page.get_by_role("alert")).not_to_have_attribute("lang", "en")
+        page.locator(".prompt").fill("a " * 100)
+        page.get_by_role("button", name="Escribir un texto").click()
+        expect(page.get_by_role("alert")).to_have_text("the text has 101 tokens; the model has 64 positions")
+        expect(page.get_by_role("alert")).to_have_attribute("lang", "en")
+
+
 def test_both_languages_have_the_same_texts(opened: Open) -> None:
     with opened() as page:
         english, spanish = (

@@ -10,7 +10,7 @@ import { ModelFiles } from "../model_files.js";
 import { ModelClosed } from "../remote_model.js";
 import { loadCopyIndex } from "./copy_check.js";
 import { filesOf } from "./dropped_files.js";
-import { finder } from "./dom.js";
+import { finder, say } from "./dom.js";
 import { chooseLanguage, makeText, translate } from "./i18n.js";
 import { keepInnerValues } from "./inner_values.js";
 import { chosenSource, loadAll, loadSite } from "./model_source.js";
@@ -67,7 +67,7 @@ async function loadFirst() {
   try {
     source = chosenSource(location.search, site);
   } catch (error) {
-    store.set({ problem: messageOf(error) });
+    store.set({ problem: /** @type {Error} */ (error) });
   }
   limitRequests(source);
   if (source) await load(source, parseAddress(location.search, TABS));
@@ -87,7 +87,7 @@ async function openModel(name) {
     history.replaceState(null, "", link);
     await load(source, parseAddress("", TABS));
   } catch (error) {
-    store.set({ problem: messageOf(error) });
+    store.set({ problem: /** @type {Error} */ (error) });
   }
 }
 
@@ -111,7 +111,7 @@ async function load(source, linked) {
     loadCopyIndex(new ModelFiles(source, controller.signal)).then((copyIndex) => { if (isCurrent()) store.set({ copyIndex }); });
     await begin(loaded, linked);
   } catch (error) {
-    if (isCurrent()) store.set({ loading: null, problem: messageOf(error) });
+    if (isCurrent()) store.set({ loading: null, problem: /** @type {Error} */ (error) });
   }
 }
 
@@ -148,7 +148,7 @@ function callTokensByTheirName() {
 
 function showProblems() {
   store.watch(["problem"], ({ problem }) => {
-    find(".problem[role]").textContent = problem;
+    say(find(".problem[role]"), problem);
     find(".problem[role]").hidden = !problem;
   });
   store.watch(["loading", "source"], ({ loading: progress, source }) => {
@@ -168,10 +168,10 @@ function showProblems() {
     find(".about-model").textContent = model ? text("about_model", describe(name, model.config)) : "";
   });
   window.addEventListener("unhandledrejection", (event) => {
-    const { reason } = event, message = messageOf(reason);
+    const { reason } = event;
     // views leave a model's errors to the page
     if (reason instanceof ModelError) event.preventDefault();
-    if (!(reason instanceof ModelClosed)) store.set({ problem: reason instanceof ModelError ? message : text("failed", { message }) });
+    if (!(reason instanceof ModelClosed)) store.set({ problem: reason instanceof ModelError ? reason : text("failed", { message: reason?.message ?? String(reason) }) });
   });
   window.addEventListener("error", ({ message }) => store.set({ problem: text("failed", { message }) }));
 }
@@ -225,9 +225,4 @@ function takeDroppedFiles() {
     event.preventDefault();
     load({ files: await filesOf(/** @type {DataTransfer} */ (event.dataTransfer)) }, parseAddress("", TABS));
   });
-}
-
-/** @param {unknown} error */
-function messageOf(error) {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -37,7 +37,7 @@ export const BOUNDS = { temperature: [0, 2], topK: [0, 1e6], topP: [0.05, 1], le
  * @property {import("../model_files.js").Source | null} source
  * @property {import("./template.js").Template} template
  * @property {{loaded: number, total: number} | null} loading
- * @property {string} problem one line for the visitor, "" if there is none
+ * @property {string | Error} problem one line for the visitor, or the error that has it; "" if there is none
  * @property {string} prompt what the visitor typed
  * @property {Settings} settings
  * @property {boolean} seedIsGiven whether the seed was typed or linked, so that the next text uses it

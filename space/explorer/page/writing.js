@@ -134,7 +134,7 @@ async function begin(store) {
     return true;
   } catch (error) {
     // a model that was replaced meanwhile is closed, which is no problem of the new one
-    if (store.state.model === model) store.set({ problem: /** @type {Error} */ (error).message });
+    if (store.state.model === model) store.set({ problem: /** @type {Error} */ (error) });
     return false;
   }
 }
@@ -194,7 +194,7 @@ async function extend(store, { seed, skip, most }) {
     store.set({ writing: null, reason });
     return true;
   } catch (error) {
-    if (isCurrent()) store.set({ writing: null, problem: /** @type {Error} */ (error).message });
+    if (isCurrent()) store.set({ writing: null, problem: /** @type {Error} */ (error) });
     return false;
   }
 }
