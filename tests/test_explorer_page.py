@@ -931,6 +931,14 @@ def test_neither_the_page_nor_its_worker_may_ask_another_host(opened: Open, site
         expect(page.locator(".compare-status")).to_contain_text("can load models only from this")
 
 
+def test_a_page_that_lacks_a_file_says_so(opened: Open) -> None:
+    with opened() as page:
+        expect(page.locator(".starting")).to_have_count(0)
+        page.route("**/page/casing.js", lambda route: route.fulfill(status=404))
+        page.reload()
+        expect(page.get_by_text("one of its files was not loaded: reload the page")).to_be_visible()
+
+
 def test_markup_is_shown_and_never_run(opened: Open) -> None:
     prompt = "<img src=x onerror=document.title='run'> <script>document.title='run'</script> ${7*7} {{7*7}}"
     with opened({**LINK, "prompt": prompt}) as page:

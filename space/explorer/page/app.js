@@ -48,6 +48,7 @@ async function start() {
   mountTabs(find(".tabs"), store, text);
   mountTour(find("[data-view=tour]"), store, text);
   keepLink();
+  find(".starting").remove();
   await loadFirst();
 }
 
