@@ -182,7 +182,7 @@ def _opener(
 
 
 def _finish(backend: Backend, written: Written | None) -> Any:  # noqa: ANN401 - gradio's skip is of its own kind
-    # gradio calls it also after a text that failed
+    # it was stopped before its first word
     if written is None:
         return gr.skip()
     return _notes(backend, written), _frame(backend, written.explorer_link), written.text

@@ -143,18 +143,6 @@ def test_the_explorer_shows_the_text_that_was_written(opened: Open, demo_address
         page.screenshot(path=SCREENSHOTS / "inside-desktop.png")
 
 
-def test_the_explorer_is_there_also_if_the_first_text_fails(browser: Browser, demo_address: str) -> None:
-    with contextlib.closing(new_page(browser)) as page:
-        page.goto(f"{demo_address}/?{urlencode({'prompt': 'a ' * 100})}")
-        expect(page.get_by_test_id("toast-text")).to_contain_text("prompt: 100 words, at most 62 fit into the model")
-        # once more, because only now the answer is that of what follows a failure
-        with page.expect_response("**/gradio_api/run/*"):
-            page.locator("#write").click()
-        page.get_by_role("tab", name="Look inside").click()
-        explorer = page.frame_locator("iframe.explorer")
-        expect(explorer.locator(".text-card[data-state=written] .word").nth(1)).to_be_visible()
-
-
 @pytest.mark.parametrize(
     ("theme", "scheme", "color"), [("dark", "light", "rgb(33, 26, 29)"), ("light", "dark", "rgb(255, 255, 255)")]
 )
@@ -265,6 +253,25 @@ def test_stop_keeps_what_is_written_and_its_link_writes_it(opened: Open, held_de
         assert link_of(page)["length"] == "3"
         write(page)
         assert text(page) == whole
+
+
+def test_the_explorer_stays_if_the_first_text_is_stopped_before_its_first_word(
+    browser: Browser, held_demo: tuple[str, Path]
+) -> None:
+    address, hold = held_demo
+    hold.touch()
+    first = client_of(address).submit(api_name="/generate")
+    # its first piece, so that the page's request waits
+    next(first)
+    with contextlib.closing(new_page(browser)) as page:
+        page.goto(f"{address}/?{urlencode(LINK)}")
+        expect(page.locator("#review")).to_contain_text(": 1")
+        with page.expect_response("**/gradio_api/run/*"):
+            page.locator("#stop_write").click()
+        page.get_by_role("tab", name="Look inside").click()
+        explorer = page.frame_locator("iframe.explorer")
+        expect(explorer.locator(".text-card[data-state=written] .word").nth(1)).to_be_visible()
+    first.result(PATIENCE)
 
 
 def test_an_example_replaces_the_text_that_is_being_written(opened: Open, held_demo: tuple[str, Path]) -> None:
