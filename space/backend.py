@@ -6,8 +6,10 @@ import html
 import itertools
 import re
 import secrets
+import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,18 +83,21 @@ class Written:
     def link(self) -> str:
         """The query string with which the page writes this text again."""
         request = self.request
-        length = request.settings.length if self.complete else len(self.ids)
-        return self._query(model=request.adapter, length=length, guidance=request.settings.guidance)
+        settings, length = request.settings, request.settings.length if self.complete else len(self.ids)
+        return self._query(model=request.adapter, length=length, guidance=settings.guidance, seed=settings.seed)
 
     @property
     def explorer_link(self) -> str:
-        """The query string with which the explorer shows this text."""
+        """The query string with which the explorer shows this text.
+
+        It has no seed, because the explorer draws other numbers from a seed than torch, which drew this text.
+        """
         ids = ".".join(map(str, self.ids))
         return self._query(model=f"./model/{self.request.adapter}/", length=self.request.settings.length, ids=ids)
 
     def _query(self, **more: str | float) -> str:
         settings = self.request.settings
-        shared = {"temperature": settings.temperature, "top_p": settings.top_p, "seed": settings.seed}
+        shared = {"temperature": settings.temperature, "top_p": settings.top_p}
         return urlencode({"prompt": self.request.prompt.text, **shared, **more})
 
 
@@ -103,6 +108,33 @@ class CopyCheck:
     run: tuple[str, ...]
     words: int
     index: NgramFilter
+
+
+class MergedAdapters:
+    """A temporary folder with the whole model of each adapter that was asked for."""
+
+    def __init__(self) -> None:
+        self._parent = tempfile.TemporaryDirectory(prefix="wine_gpt-")
+        self._folders: dict[str, Path | None] = {}
+        self._lock = threading.Lock()
+
+    def folder(self, engine: Engine, adapter: str) -> Path | None:
+        """Return the folder of an adapter, written at the first call; None if that failed."""
+        with self._lock:
+            if adapter not in self._folders:
+                self._folders[adapter] = self._write(engine, adapter)
+            return self._folders[adapter]
+
+    def _write(self, engine: Engine, adapter: str) -> Path | None:
+        folder = Path(self._parent.name, adapter)
+        try:
+            engine.save_merged(adapter, folder)
+        # the disk may be full, and peft's errors for what it can't merge share no class; the page works without it
+        except Exception as error:
+            print(f"adapter {adapter}: {type(error).__name__}: {error}", file=sys.stderr)
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+        return folder
 
 
 class Backend:
@@ -126,8 +158,7 @@ class Backend:
         self.source: ModelSource | None = None
         self.template = WINE
         self.field_values = FieldValues(UNKNOWN, lambda name: False, ())
-        # the adapters, merged into the model
-        self._merged = tempfile.TemporaryDirectory(prefix="wine_gpt-")
+        self._merged = MergedAdapters()
         self.problems: list[UserFacingError] = []
         try:
             self.source = source = choose_model().pinned()
@@ -144,7 +175,6 @@ class Backend:
         self.field_values = FieldValues(
             self.template, self.engine.knows, None if self.about_wine else self._sample_rows(self.engine)
         )
-        self.engine.save_merged(Path(self._merged.name))
 
     @property
     def about_wine(self) -> bool:
@@ -345,15 +375,15 @@ class Backend:
         Raises:
             OSError: if the Hub can't be reached.
         """
-        if self.source is None or model not in self.adapters or not is_model_file(name):
+        if self.engine is None or self.source is None or model not in self.adapters or not is_model_file(name):
             return None
         if model == BASE:
             return self.source.file(name)
-        merged = Path(self._merged.name, model, name)
-        if merged.is_file():
-            return merged
+        folder = self._merged.folder(self.engine, model)
         # an adapter has no epochs
-        return None if "/" in name else self.source.file(name)
+        if folder is None or "/" in name:
+            return None
+        return folder / name if (folder / name).is_file() else self.source.file(name)
 
     # ---- loading ----------------------------------------------------------------------------------------------------
 

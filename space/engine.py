@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from peft import PeftModel, get_peft_model_state_dict
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from tokenizers.models import WordLevel
 from transformers import (
@@ -173,11 +173,15 @@ class Engine:
             entry = decoded
         return "∎" if index == self.tokenizer.eos_token_id else entry.replace(" ", "␣")
 
-    def save_merged(self, folder: Path) -> None:
-        """Write a folder with the whole model for each adapter, because the explorer runs whole models only."""
-        for name in self.adapters:
+    def save_merged(self, adapter: str, folder: Path) -> None:
+        """Write the whole model with an adapter merged into it, because the explorer runs whole models only.
+
+        Raises:
+            Exception: if peft can't merge an adapter of this kind, or the folder can't be written.
+        """
+        with self._lock:
             adapted: Any = copy.deepcopy(self._model)
-            adapted.merge_and_unload(adapter_names=[name]).save_pretrained(folder / name)
+        adapted.merge_and_unload(adapter_names=[adapter]).save_pretrained(folder)
 
     @contextmanager
     def using(self, adapter: str, attention: bool = False) -> Iterator[PreTrainedModel | PeftModel]:
@@ -370,6 +374,8 @@ def _adapter_folder(adapter: ModelSource) -> Path:
 
 
 def _add_adapter(model: PreTrainedModel | PeftModel, name: str, folder: Path) -> PeftModel:
+    if PeftConfig.from_pretrained(str(folder)).is_prompt_learning:
+        raise ValueError("it is one of prompt tuning, which can't be merged into the model")
     with warnings.catch_warnings():
         # peft only warns of missing keys
         warnings.simplefilter("error", UserWarning)

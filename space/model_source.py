@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from huggingface_hub import ModelCard, hf_hub_download
+from huggingface_hub import ModelCard, hf_hub_download, try_to_load_from_cache
 
 from i18n import UserFacingError
 
@@ -90,6 +90,10 @@ class ModelSource:
             return path if path.is_file() else None
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+        # also which files the commit lacks, for which the Hub would be asked each time
+        known = try_to_load_from_cache(self.name, name, revision=self.commit) if self.commit else None
+        if known is not None:
+            return Path(known) if isinstance(known, str) else None
         try:
             return Path(hf_hub_download(self.name, name, revision=self.version))
         except LocalEntryNotFoundError:

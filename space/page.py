@@ -38,7 +38,7 @@ WRITING: dict[str, Any] = {
 }
 # on a phone the text is below the screen
 SHOW_TEXT = """() => document.getElementById("review").scrollIntoView({ block: "nearest", behavior: "smooth" })"""
-FRAME = '<iframe class="explorer" src="explorer/?{query}" title="{title}"></iframe>'
+FRAME = '<iframe class="explorer" src="{address}" title="{title}"></iframe>'
 # bounded, because an index of few texts has a meaninglessly small error rate
 LEAST_ERROR_RATE = 1e-6
 
@@ -65,8 +65,7 @@ def build(backend: Backend) -> gr.Blocks:
             gr.Markdown(t(f"problem_{number}"), elem_classes="problem")
         if backend.engine is not None:
             with gr.Tabs():
-                # the explorer writes a text of its own until there is one
-                explorer_frame = gr.HTML(FRAME.format(query="", title="Explorer"), render=False)
+                explorer_frame = gr.HTML(render=False)
                 # a search for reviews like the one that was written
                 searched = gr.Textbox(label=t("similar_text"), lines=4, render=False)
                 with gr.Tab(t("tab_write")):
@@ -126,10 +125,11 @@ def _write_tab(
         **WRITING,
     }
     open_page = _opener(backend, engine, examples)
+    opened = [link_problem, explorer_frame, *dropdowns, prompt, *settings]
     clicked = [write.click, prompt.submit]
     starts: list[tuple[list[Any], Dependency]] = [
         (clicked, gr.on(clicked, None, js=SHOW_TEXT, **QUICK).then(**writing)),
-        ([], demo.load(open_page, None, [link_problem, *dropdowns, prompt, *settings], **QUICK).then(**writing)),
+        ([], demo.load(open_page, None, opened, **QUICK).then(**writing)),
     ]
     for name, button in buttons.items():
         fill = partial(_fill, backend, *examples[name])
@@ -175,13 +175,17 @@ def _opener(
             f'<p class="problem" role="alert">{_say(backend, "link_bad", names=", ".join(wrong))}</p>' if wrong else ""
         )
         prompt, settings = values["prompt"], [values[name] for name in SettingControls._fields]
-        return [problem, *_dropdown_values(backend, prompt), prompt, *settings]
+        # the explorer writes a text of its own until there is one
+        return [problem, _frame(backend), *_dropdown_values(backend, prompt), prompt, *settings]
 
     return open_page
 
 
-def _finish(backend: Backend, written: Written | None) -> tuple[str, str, str]:
-    return (_notes(backend, written), _frame(backend, written), written.text) if written else ("", "", "")
+def _finish(backend: Backend, written: Written | None) -> Any:  # noqa: ANN401 - gradio's skip is of its own kind
+    # it was stopped before its first word
+    if written is None:
+        return gr.skip()
+    return _notes(backend, written), _frame(backend, written.explorer_link), written.text
 
 
 def _write_and_stop(key: str) -> tuple[gr.Button, gr.Button]:
@@ -275,13 +279,12 @@ def _link_dropdowns(backend: Backend, dropdowns: list[gr.Dropdown], prompt: gr.T
 def _dropdown_values(backend: Backend, prompt: str) -> list[gr.Dropdown]:
     """Return the dropdowns with the values that a prompt names."""
     chosen = backend.field_values.match(backend.template.values(prompt))
-    fields = range(len(backend.field_values.fields))
     return [
         gr.Dropdown(
             backend.field_values.options(chosen[:level]) if level <= len(chosen) else [],
             value=chosen[level] if level < len(chosen) else None,
         )
-        for level in fields
+        for level in range(len(backend.field_values.fields))
     ]
 
 
@@ -357,7 +360,7 @@ def _opened(
 
 def _notes(backend: Backend, written: Written) -> str:
     """Return HTML with the links to a text, its unknown words and whether it is copied."""
-    links = {"link": f"?{written.link}", "open_inside": f"explorer/?{written.explorer_link}"}
+    links = {"link": f"?{written.link}", "open_inside": _explorer(written.explorer_link)}
     anchors = (
         f'<a href="{html.escape(link)}" target="_blank">{_say(backend, key)}</a>' for key, link in links.items()
     )
@@ -380,9 +383,14 @@ def _copy_notes(backend: Backend, check: CopyCheck) -> list[str]:
     ]
 
 
-def _frame(backend: Backend, written: Written) -> str:
-    """Return the explorer's frame with a text."""
-    return FRAME.format(query=html.escape(written.explorer_link), title=_say(backend, "tab_inside"))
+def _frame(backend: Backend, link: str = "") -> str:
+    """Return the explorer's frame, with the text of a :attr:`Written.explorer_link`."""
+    return FRAME.format(address=html.escape(_explorer(link)), title=_say(backend, "tab_inside"))
+
+
+def _explorer(link: str) -> str:
+    """Return the explorer's address in the language of the current request."""
+    return f"explorer/?lang={_language()}&{link}".removesuffix("&")
 
 
 # ---- comparing ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """How the page is served: the allowed routes, the limits, the explorer under /explorer, and gradio's options."""
 
 import contextlib
-import functools
 import importlib.util
 import json
 import logging
@@ -272,8 +271,7 @@ class ExplorerRoutes:
     def __init__(self, backend: Backend) -> None:
         files = (path for path in EXPLORER.rglob("*") if path.suffix in CONTENT_TYPES)
         self._page = {path.relative_to(EXPLORER).as_posix(): path for path in files}
-        # cached, because the Hub is asked for each file that its model may lack; the model is pinned to a commit
-        self._model_file = functools.lru_cache(maxsize=256)(backend.model_file)
+        self._backend = backend
 
     def routes(self) -> list[Route]:
         """Return the routes under /explorer."""
@@ -292,7 +290,7 @@ class ExplorerRoutes:
     async def _send_model_file(self, request: Request) -> Response:
         model, name = request.path_params["model"], request.path_params["name"]
         try:
-            file = await run_in_threadpool(self._model_file, model, name)
+            file = await run_in_threadpool(self._backend.model_file, model, name)
         except OSError:
             return PlainTextResponse("the Hub can't be reached", status_code=503)
         return _send(file, request)

@@ -259,6 +259,30 @@ def test_a_folder_is_read_from_its_address_and_from_dropped_files(call: Call, pa
     assert call("dropped", {"ids": reference(hub, "tiny")["ids"]}) == pytest.approx(logits, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("org/name", {"hub": "org/name", "revision": "v2"}),
+        ("org/name@v1.0", {"hub": "org/name", "revision": "v1.0"}),
+        ("https://huggingface.co/org/name", {"hub": "org/name", "revision": "v2"}),
+        ("huggingface.co/org/name/", {"hub": "org/name", "revision": "v2"}),
+        ("hf.co/gpt2", {"hub": "gpt2", "revision": "v2"}),
+        ("https://huggingface.co/org/name?library=transformers", {"hub": "org/name", "revision": "v2"}),
+        ("https://huggingface.co/org/name/tree/main", {"hub": "org/name", "revision": "main"}),
+        ("https://huggingface.co/org/name/tree/refs%2Fpr%2F1", {"hub": "org/name", "revision": "refs/pr/1"}),
+        ("https://huggingface.co/org/name/blob/main/config.json", {"hub": "org/name", "revision": "main"}),
+        # a folder of a repository is no model's page
+        (
+            "https://huggingface.co/org/name/resolve/main/folder/",
+            {"url": "https://huggingface.co/org/name/resolve/main/folder/"},
+        ),
+        ("https://example.org/org/name", {"url": "https://example.org/org/name/"}),
+    ],
+)
+def test_the_address_of_a_hub_page_names_its_model(call: Call, text: str, source: dict[str, str]) -> None:
+    assert call("source", {"text": text, "revision": "v2"}) == source
+
+
 @pytest.mark.parametrize("text", ["", "a/b/c", "org/..", "javascript:alert(1)", "file:///etc", "a b", "x" * 300])
 def test_a_text_that_names_no_model_is_one_line(call: Call, text: str) -> None:
     with pytest.raises(Exception, match="is no model: type organization/name as on the Hub, or an address"):
@@ -294,7 +318,7 @@ def test_wine_gpts_tokenizer_needs_no_library(call: Call, hub: StaticHub, tokeni
     found = call("texts", {"source": hub.source("toy"), "texts": texts, "ids": ids})
     decoded = tokenizer.decode(ids, skip_special_tokens=True)
     assert found == {
-        "wordLevel": True,
+        "unit": "word",
         "problem": "",
         "ids": ids,
         "decoded": decoded,
@@ -318,7 +342,7 @@ def test_another_tokenizer_is_read_by_the_pinned_library(call: Call, page: "Page
         lambda route: route.fulfill(body=next(answers), content_type="text/javascript", headers=headers),
     )
     found = call("texts", {"source": hub.source("bytes"), "texts": texts, "ids": ids})
-    assert (found["wordLevel"], found["ids"], found["decoded"], found["pieces"]) == (False, ids, texts, texts)
+    assert (found["unit"], found["ids"], found["decoded"], found["pieces"]) == ("token", ids, texts, texts)
     # a library with other bytes is not executed
     with pytest.raises(Exception, match="Cannot read properties of null"):
         call("texts", {"source": hub.source("bytes"), "texts": texts, "ids": ids})

@@ -262,6 +262,14 @@ def test_words_come_one_at_a_time_and_the_link_keeps_them(opened: Open) -> None:
         expect(page.locator(".word.chosen")).to_have_attribute("data-position", shared["word"])
 
 
+def test_a_copied_text_has_colons_in_its_header_only(opened: Open) -> None:
+    prompt = f"{HEADER} a cel·ler wine"
+    with opened({**LINK, "prompt": prompt}, permissions=["clipboard-read", "clipboard-write"]) as page:
+        expect(page.locator(".eyebrow")).to_contain_text("Riesling ·")
+        header = "Wine Review: Italy: Tuscany: Riesling: a cel·ler wine"
+        assert copied(page, "Copy text").replace(" :", ":").startswith(header)
+
+
 def test_a_new_word_leaves_the_older_ones_as_they_are(opened: Open) -> None:
     with opened({**LINK, "length": 5}) as page:
         page.wait_for_function("() => document.getAnimations().every(({ playState }) => playState === 'finished')")
@@ -345,6 +353,27 @@ def test_the_drawn_number_falls_on_the_word_that_came_out(opened: Open) -> None:
             expect(page.locator("[data-view=next] .chosen-word")).not_to_have_text(chosen)
         page.get_by_role("slider", name="Temperature").fill("0")
         expect(page.locator(".number-line")).to_contain_text("At temperature 0 no number is drawn")
+
+
+def test_a_link_without_a_seed_has_words_whose_numbers_are_not_known(opened: Open) -> None:
+    with opened() as page:
+        page.get_by_role("button", name="Draw again").click()
+        expect(page).to_have_url(re.compile("ids="))
+        link = link_of(page)
+    del link["seed"]
+    with opened(link) as page:
+        # a reload must not make them up, either
+        for _ in range(2):
+            expect(page.locator(".number-line")).to_have_text("This word came with the link; its number is not known.")
+            expect(page.locator(".cumulative i.own")).to_be_visible()
+            expect(page.locator(".cumulative b")).to_have_count(0)
+            page.locator(".surprise").check()
+            expect(page).to_have_url(re.compile("surprise=1"))
+            page.reload()
+            written(page)
+        page.get_by_role("button", name="Draw again").click()
+        expect(page.locator(".number-line")).to_contain_text("fell on")
+        expect(page.locator(".cumulative b")).to_be_visible()
 
 
 def test_the_attention_is_that_of_transformers(
@@ -441,6 +470,19 @@ def test_a_head_that_is_off_changes_the_surprise_as_in_transformers(
             rewritten = ids_of(page, tokenizer)
             loss = nats_of(eager, rewritten)[given - 1 :].mean().item()
         expect(page.locator(".head-loss")).to_contain_text(f"{loss:.3f} now")
+
+
+def test_another_head_is_shown_without_painting_all_heads_again(opened: Open) -> None:
+    with opened({**LINK, "tab": "heads", "layer": 0, "head": 0}) as page:
+        first, other = (page.get_by_role("button", name=f"Layer {layer}, head 0") for layer in (0, 1))
+        expect(first).to_have_attribute("aria-pressed", "true")
+        painted = page.locator(".head-grid canvas").first.element_handle()
+        other.click()
+        expect(page.locator(".head-name")).to_have_text("Layer 1, head 0")
+        expect(other).to_have_attribute("aria-pressed", "true")
+        expect(first).to_have_attribute("aria-pressed", "false")
+        assert painted is not None
+        assert painted.evaluate("canvas => canvas.isConnected")
 
 
 @contextmanager
@@ -548,6 +590,22 @@ def test_the_word_map_has_the_nearest_words_and_the_principal_components(
         torch.testing.assert_close(found.abs(), (left[:, :2] * values[:2]).abs(), atol=1e-3, rtol=1e-3)
 
 
+def test_the_word_map_keeps_the_focus_of_the_keyboard(opened: Open) -> None:
+    with opened({**LINK, "tab": "map"}) as page:
+        group = page.get_by_role("button", name="Grapes")
+        group.focus()
+        for pressed in ("true", "false"):
+            page.keyboard.press("Enter")
+            expect(group).to_have_attribute("aria-pressed", pressed)
+            expect(group).to_be_focused()
+        row = page.locator(".nearest button").nth(2)
+        word = row.locator(".bar-word").inner_text()
+        row.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(".nearest-line")).to_contain_text(f"Nearest to “{word}”")
+        expect(page.locator(".nearest button").first).to_be_focused()
+
+
 def test_another_model_has_no_marked_group(opened: Open) -> None:
     with opened({**LINK, "tab": "map"}) as page:
         group = page.get_by_role("button", name="Grapes")
@@ -575,6 +633,22 @@ def test_copied_spans_are_those_of_the_index_in_what_the_model_wrote(
     with opened({**LINK, "prompt": whole}) as page:
         expect(page.locator(".word.given")).not_to_have_count(0)
         expect(page.locator(".word.copied")).to_have_count(0)
+
+
+def test_the_models_own_view_of_the_words_moves_neither_the_copy_check_nor_the_guesses(opened: Open) -> None:
+    # the model writes most of the header
+    with opened({**LINK, "prompt": "wine review", "temperature": 0, "tab": "guess"}) as page:
+        found, hidden = page.locator(".copies-found"), page.locator("span.word", has_text=re.compile(r"^\?$"))
+        expect(found).to_contain_text("216 training texts")
+        said = found.inner_text()
+        page.get_by_role("button", name="Start guessing").click()
+        expect(hidden).to_have_count(1)
+        position = hidden.get_attribute("data-position")
+        page.get_by_role("button", name="Show the whole text").click()
+        page.locator(".raw").check()
+        expect(found).to_have_text(said)
+        page.get_by_role("button", name="Start guessing").click()
+        expect(hidden).to_have_attribute("data-position", str(position))
 
 
 def test_copied_spans_are_found_across_lines(opened: Open, site: tuple[Path, str], lines_model: Path) -> None:
@@ -654,6 +728,20 @@ def test_another_model_ends_a_comparison(opened: Open) -> None:
         expect(page.locator(".stop-both")).to_be_hidden()
 
 
+def test_another_model_begins_a_new_comparison(opened: Open) -> None:
+    with opened({**LINK, "tab": "compare", "length": 3}) as page:
+        page.locator(".right-temperature").fill("2")
+        page.get_by_role("button", name="Write both").click()
+        expect(page.locator(".right-text")).not_to_be_empty()
+        expect(page.locator(".right-differ")).to_be_visible()
+        load(page, "./model/")
+        for side in ("left", "right"):
+            expect(page.locator(f".{side}-text")).to_be_empty()
+            expect(page.locator(f".{side}-differ")).to_be_hidden()
+            # what the new model's own text begins with
+            expect(page.locator(f".{side}-prompt")).to_have_value("wine review :")
+
+
 def name_model(page: Page, name: str) -> None:
     """Type the name of another model."""
     page.get_by_text("Another model").click()
@@ -700,6 +788,46 @@ def test_a_model_that_is_replaced_while_its_heads_are_measured_is_no_error(opene
         }""")
         expect(page.locator(".loading-line")).to_contain_text("/held/ …")
         expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_model_that_is_replaced_while_a_text_begins_is_no_error(opened: Open) -> None:
+    with opened() as page:
+        page.route("**/held/**", lambda _: None)
+        name_model(page, "./held/")
+        # at once, so that the model is closed before it has read the prompt
+        page.evaluate("""() => {
+            document.querySelector(".controls > form").requestSubmit();
+            document.querySelector(".other-model form").requestSubmit();
+        }""")
+        expect(page.locator(".loading-line")).to_contain_text("/held/ …")
+        expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_slider_that_is_moved_while_a_text_begins_stays_where_it_is(opened: Open) -> None:
+    with opened() as page:
+        page.evaluate("""() => {
+            document.querySelector(".controls > form").requestSubmit();
+            const slider = document.querySelector("input.temperature");
+            slider.value = 1.5;
+            slider.dispatchEvent(new Event("input"));
+        }""")
+        expect(page).not_to_have_url(re.compile("seed=7(&|$)"))
+        written(page)
+        page.locator(".words .word:not(.given)").first.click()
+        expect(page.locator(".temperature-value")).to_have_text("1.5")
+        expect(page).to_have_url(re.compile("temperature=1.5&"))
+
+
+def test_the_next_word_of_a_refused_prompt_leaves_the_text_as_it_is(opened: Open) -> None:
+    with opened({**LINK, "length": 3}) as page:
+        page.locator(".prompt").fill("a " * 100)
+        page.get_by_role("button", name="Next word").click()
+        expect(page.get_by_role("alert")).to_contain_text("the text has 101 tokens")
+        expect(page.locator(".word.chosen")).to_have_count(0)
+        # a change that is in the address
+        page.locator(".surprise").check()
+        expect(page).to_have_url(re.compile("surprise=1"))
+        assert "ids" not in link_of(page)
 
 
 @pytest.mark.parametrize(
@@ -749,6 +877,23 @@ def test_settings_that_are_not_applied_are_named(opened: Open, site: tuple[Path,
         expect(line).to_have_count(0)
 
 
+def test_the_link_of_a_model_with_extreme_settings_is_valid(opened: Open, site: tuple[Path, str]) -> None:
+    shutil.copytree(site[0] / "model", site[0] / "extreme")
+    file = site[0] / "extreme" / "generation_config.json"
+    extreme = {"do_sample": True, "temperature": 3.0, "top_k": 2**31 - 1, "top_p": 0.01}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **extreme}))
+    with opened({"model": "./extreme/"}) as page:
+        expect(page).to_have_url(re.compile("seed="))
+        shown, link = text(page), link_of(page)
+        assert (link["temperature"], link["top_k"], link["top_p"]) == ("2", "1000000", "0.05")
+    with opened(link) as page:
+        expect(page.get_by_role("alert")).to_be_hidden()
+        assert text(page) == shown
+        page.locator(".words .word:not(.given)").first.click()
+        for name, value in (("Temperature", "2"), ("Top-k", "100"), ("Top-p", "0.05")):
+            expect(page.get_by_role("slider", name=name)).to_have_value(value)
+
+
 def test_the_keyboard_alone_steps_through_the_words(opened: Open) -> None:
     with opened() as page:
         page.locator(".words button.word:not(.given)").first.focus()
@@ -784,6 +929,14 @@ def test_neither_the_page_nor_its_worker_may_ask_another_host(opened: Open, site
         page.get_by_role("tab", name="Compare").click()
         page.get_by_role("button", name="Write both").click()
         expect(page.locator(".compare-status")).to_contain_text("can load models only from this")
+
+
+def test_a_page_that_lacks_a_file_says_so(opened: Open) -> None:
+    with opened() as page:
+        expect(page.locator(".starting")).to_have_count(0)
+        page.route("**/page/casing.js", lambda route: route.fulfill(status=404))
+        page.reload()
+        expect(page.get_by_text("one of its files was not loaded: reload the page")).to_be_visible()
 
 
 def test_markup_is_shown_and_never_run(opened: Open) -> None:
@@ -848,6 +1001,15 @@ def test_dropped_files_without_a_tokenizer_run_on_ids(opened: Open, toy_run: Pat
         page.locator(".prompt").fill("1 20 30")
         page.get_by_role("button", name="Write a text").click()
         expect(page.locator(".word.given")).to_have_text(["1", "20", "30"])
+
+
+def test_text_is_dragged_into_the_prompt(opened: Open) -> None:
+    with opened() as page:
+        page.locator(".prompt").fill("")
+        heading = page.get_by_role("heading", level=1)
+        heading.click(click_count=3)
+        heading.drag_to(page.locator(".prompt"))
+        expect(page.locator(".prompt")).to_have_value(re.compile("Look inside a small GPT-2"))
 
 
 def test_a_link_of_dropped_files_names_neither_another_model_nor_their_ids(opened: Open, toy_run: Path) -> None:
@@ -1021,6 +1183,16 @@ def test_the_page_is_in_spanish_for_a_spanish_browser(opened: Open) -> None:
         assert "seed=7" in page.url
     with opened({**LINK, "lang": "constructor"}) as page:
         expect(page.locator("html")).to_have_attribute("lang", "en")
+
+
+def test_english_errors_are_marked_as_english_on_a_spanish_page(opened: Open) -> None:
+    with opened({**LINK, "temperature": "hot"}, locale="es-ES") as page:
+        expect(page.get_by_role("alert")).to_have_text(re.compile("^El enlace tiene ajustes"))
+        expect(page.get_by_role("alert")).not_to_have_attribute("lang", "en")
+        page.locator(".prompt").fill("a " * 100)
+        page.get_by_role("button", name="Escribir un texto").click()
+        expect(page.get_by_role("alert")).to_have_text("the text has 101 tokens; the model has 64 positions")
+        expect(page.get_by_role("alert")).to_have_attribute("lang", "en")
 
 
 def test_both_languages_have_the_same_texts(opened: Open) -> None:

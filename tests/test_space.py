@@ -1,11 +1,13 @@
 """The demo's results are those of transformers, and it validates what visitors send."""
 
+import errno
 import html
 import json
 import math
 import re
 import shutil
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel, set_seed
 
 pytest.importorskip("gradio", reason="the demo's packages are not installed")
+
+from support.space_model import write_prompt_tuning
 
 import attention
 import field_values
@@ -252,6 +256,31 @@ def test_the_explorer_gets_each_model_with_its_adapter_merged(demo: Backend, dem
         expected = alone(demo_model, name).state_dict()
         for key, tensor in safetensors.torch.load_file(file).items():
             torch.testing.assert_close(tensor, expected[key], rtol=0, atol=1e-6)
+
+
+def test_the_explorer_gets_a_folders_files_as_they_are_now(
+    demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from starlette.applications import Starlette
+    from starlette.testclient import TestClient
+
+    from serving import ExplorerRoutes
+
+    folder = tmp_path / "wine-gpt"
+    shutil.copytree(demo_model, folder)
+    monkeypatch.setenv("WINE_GPT_MODEL", str(folder))
+    explorer = TestClient(Starlette(routes=ExplorerRoutes(Backend()).routes()))
+
+    def ask(name: str) -> tuple[int, bytes]:
+        answer = explorer.get(f"/explorer/model/base/{name}")
+        return answer.status_code, answer.content
+
+    epochs = f"{run_folder.EPOCHS}/{run_folder.EPOCH_INDEX}"
+    assert (ask(FILE_NAME)[0], ask(epochs)[0]) == (200, 404)
+    (folder / FILE_NAME).unlink()
+    (folder / run_folder.EPOCHS).mkdir()
+    (folder / epochs).write_bytes(b"[]")
+    assert (ask(FILE_NAME)[0], ask(epochs)) == (404, (200, b"[]"))
 
 
 @pytest.mark.parametrize(
@@ -834,10 +863,12 @@ def shown_problem() -> str:
     return demo.texts["en"]["problem_0"]
 
 
-@pytest.mark.parametrize("how", ["missing", "cut", "shape", "pickle", "nan", "unknown tensor"])
+@pytest.mark.parametrize("how", ["missing", "cut", "shape", "pickle", "nan", "unknown tensor", "prompt tuning"])
 def test_a_broken_adapter_is_left_out_and_the_others_stay(demo_model: Path, tmp_path: Path, how: str) -> None:
     folder = tmp_path / "wine-gpt-broken"
-    if how != "missing":
+    if how == "prompt tuning":
+        write_prompt_tuning(demo_model, folder)
+    elif how != "missing":
         shutil.copytree(f"{demo_model}-riesling", folder)
     weights = folder / "adapter_model.safetensors"
     if how == "cut":
@@ -865,6 +896,30 @@ def test_a_broken_adapter_is_left_out_and_the_others_stay(demo_model: Path, tmp_
     assert attention.next_words(engine, ids, "riesling", 1.0, 5) == attention.next_words(
         sound, ids, "riesling", 1.0, 5
     )
+
+
+def test_an_adapter_that_cannot_be_merged_has_no_files_and_the_others_stay(
+    demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("WINE_GPT_MODEL", str(demo_model))
+    monkeypatch.setenv("WINE_GPT_ADAPTERS", ",".join(f"{demo_model}-{name}" for name in ADAPTERS))
+    demo = Backend()
+    # a whole model for each adapter would fill the disk before the first visitor
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    save = PreTrainedModel.save_pretrained
+
+    def fill_disk(model: PreTrainedModel, folder: Path) -> None:
+        save(model, folder)
+        if folder.name == "riesling":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", fill_disk)
+    for name in ("config.json", "model.safetensors"):
+        assert demo.model_file("riesling", name) is None
+        assert demo.model_file("pinot-noir", name) is not None
+    *_, written = demo.write(HEADER, "riesling", seed=1)
+    assert written.complete
 
 
 def test_of_two_adapters_with_one_name_the_second_is_reported(demo_model: Path, tmp_path: Path) -> None:

@@ -137,7 +137,28 @@ def test_the_explorer_shows_the_text_that_was_written(opened: Open, demo_address
         )
         percentage = f"{100 * expected[0]['probability']:.1f}%"
         expect(explorer.locator("[data-view=next]")).to_contain_text(percentage)
+        # torch has drawn it, by other numbers than the explorer's for the same seed
+        expect(explorer.locator(".number-line")).to_have_text("This word came with the link; its number is not known.")
+        expect(explorer.locator(".cumulative b")).to_have_count(0)
         page.screenshot(path=SCREENSHOTS / "inside-desktop.png")
+
+
+@pytest.mark.parametrize(
+    ("theme", "scheme", "color"), [("dark", "light", "rgb(33, 26, 29)"), ("light", "dark", "rgb(255, 255, 255)")]
+)
+def test_the_explorer_has_the_language_and_the_theme_of_the_page(
+    opened: Open, theme: str, scheme: str, color: str
+) -> None:
+    with opened({**LINK, "__theme": theme}, locale="fr-FR", color_scheme=scheme) as page:
+        # the page is in the first language or in English; by itself the explorer takes the first that it knows
+        page.add_init_script("Object.defineProperty(navigator, 'languages', { get: () => ['fr-FR', 'es-ES'] })")
+        page.reload()
+        finished(page)
+        page.get_by_role("tab", name="Look inside").click()
+        explorer = page.frame_locator("iframe.explorer")
+        expect(explorer.get_by_role("button", name="Next word")).to_be_visible()
+        expect(explorer.locator(".text-card")).to_have_css("background-color", color)
+        page.screenshot(path=SCREENSHOTS / f"inside-{theme}.png")
 
 
 def test_the_fields_write_the_prompt_and_follow_it(opened: Open) -> None:
@@ -184,6 +205,7 @@ def test_a_spanish_phone_in_the_dark(opened: Open) -> None:
         assert serious(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         page.screenshot(path=SCREENSHOTS / "write-phone-dark.png", full_page=True)
+        expect(page.locator("#notes a").last).to_have_attribute("href", re.compile("^explorer/.*lang=es"))
         page.locator("#prompt textarea").fill("a " * 100)
         page.evaluate(KEEP_TOASTS)
         page.locator("#write").click()
@@ -231,6 +253,25 @@ def test_stop_keeps_what_is_written_and_its_link_writes_it(opened: Open, held_de
         assert link_of(page)["length"] == "3"
         write(page)
         assert text(page) == whole
+
+
+def test_the_explorer_stays_if_the_first_text_is_stopped_before_its_first_word(
+    browser: Browser, held_demo: tuple[str, Path]
+) -> None:
+    address, hold = held_demo
+    hold.touch()
+    first = client_of(address).submit(api_name="/generate")
+    # its first piece, so that the page's request waits
+    next(first)
+    with contextlib.closing(new_page(browser)) as page:
+        page.goto(f"{address}/?{urlencode(LINK)}")
+        expect(page.locator("#review")).to_contain_text(": 1")
+        with page.expect_response("**/gradio_api/run/*"):
+            page.locator("#stop_write").click()
+        page.get_by_role("tab", name="Look inside").click()
+        explorer = page.frame_locator("iframe.explorer")
+        expect(explorer.locator(".text-card[data-state=written] .word").nth(1)).to_be_visible()
+    first.result(PATIENCE)
 
 
 def test_an_example_replaces_the_text_that_is_being_written(opened: Open, held_demo: tuple[str, Path]) -> None:

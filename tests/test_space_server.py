@@ -356,6 +356,12 @@ def test_the_explorer_gets_the_version_that_the_app_has_loaded(hub: HubServer, t
         }
         assert [answer.status_code for answer in found.values()] == [200, 200, 200, 404]
         assert [found[name].content == files.get(name) for name in found] == [True, True, True, False]
+        asked = len(hub.requests)
+        for name, answer in found.items():
+            again = httpx.get(f"{address}/explorer/model/base/{name}", timeout=PATIENCE)
+            assert again.status_code == answer.status_code
+        # also not for the file that the commit lacks
+        assert [str(request) for request in hub.requests[asked:]] == []
         assert "org/wine-gpt (revision main)" in httpx.get(address, timeout=PATIENCE).text
 
 

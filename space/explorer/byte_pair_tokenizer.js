@@ -44,7 +44,6 @@ export function bytePairTokenizer(json, config) {
 class BytePairTokenizer extends VocabularyTokenizer {
   #parts;
   /** @type {Map<string, number[]>} the ids of each word that was read */ #cache = new Map();
-  wordLevel = false;
   unit = /** @type {const} */ ("token");
 
   /** @param {Parts} parts */

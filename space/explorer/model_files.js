@@ -7,6 +7,12 @@
 import { ModelError, printable } from "./model_error.js";
 
 export const HUB = "https://huggingface.co";
+/** A model of the Hub: org/name, org/name@revision, or the address of its page or of a file at its top. */
+const HUB_MODEL = new RegExp(
+  "^(?:(?:https?://)?(?:www\\.)?(?:huggingface\\.co|hf\\.co)/)?(?<hub>[\\w-][\\w.-]*(?:/[\\w-][\\w.-]*)?)" +
+    "(?:(?:@|/(?:tree|blob|resolve)/)(?<own>[^\\s/@?#]+)(?:/[\\w.-]+\\.(?:json|safetensors|md))?)?/?(?:[?#].*)?$",
+  "i",
+);
 /** Milliseconds without a byte after which a download has failed. */
 const READ_TIMEOUT = 60_000;
 const MAX_RETRIES = 3;
@@ -28,22 +34,25 @@ const BUFFER = 2 ** 18;
  */
 
 /**
- * Read what a visitor typed or a link names: org/name, or the address of a folder or of a file in it.
+ * Read what a visitor typed or a link names: a model of the Hub, or the address of a folder or of a file in it.
  * @param {string} text
- * @param {string} [revision]
+ * @param {string} [revision] of the Hub's model, unless the text names one
  * @param {string} [base] what a relative address is relative to
  * @returns {Source}
  * @throws {ModelError} if it is neither
  */
 export function parseSource(text, revision, base) {
-  const name = text.trim();
+  const name = text.trim(), { hub, own } = HUB_MODEL.exec(name)?.groups ?? {};
+  if (hub && hub.length <= 200) {
+    // the Hub's addresses have the revision refs/pr/1 so
+    const version = own?.replaceAll(/%2f/gi, "/") ?? revision;
+    return version ? { hub, revision: version } : { hub };
+  }
   if (/^(https?:)?\/\/|^\.{0,2}\//i.test(name)) {
     const url = URL.canParse(name, base) ? new URL(name, base) : undefined;
     // fetch refuses such an address, and a message that quotes it would show the password
     if (url?.username || url?.password) throw new ModelError("an address with a password can't be read: leave out the part before @");
     if (url && /^https?:$/.test(url.protocol)) return { url: new URL(".", withoutFile(url)).href };
-  } else if (/^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(name) && name.length <= 200) {
-    return revision ? { hub: name, revision } : { hub: name };
   }
   throw new ModelError(`“${printable(name)}” is no model: type organization/name as on the Hub, or an address`);
 }

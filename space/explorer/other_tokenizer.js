@@ -51,7 +51,6 @@ class OtherTokenizer {
   /** @param {any} library */
   constructor(library) {
     this.#library = library;
-    this.wordLevel = false;
     this.unit = /** @type {const} */ ("token");
   }
 

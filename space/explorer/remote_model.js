@@ -76,12 +76,12 @@ export class RemoteModel {
    * @param {WorkerCalls} calls
    * @param {any} loaded
    */
-  constructor(calls, { config, generation, wordLevel, unit, tokenizerProblem }) {
+  constructor(calls, { config, generation, unit, tokenizerProblem }) {
     this.#calls = calls;
     /** @type {import("./gpt2_config.js").GPT2Config} */ this.config = config;
     /** @type {import("./gpt2_config.js").GenerationDefaults} */ this.generation = generation;
     /** null if the model's tokenizer can't be used */
-    this.tokenizer = wordLevel === null ? null : new RemoteTokenizer(calls, wordLevel, unit);
+    this.tokenizer = unit ? new RemoteTokenizer(calls, unit) : null;
     /** @type {string} one line that says why there is no tokenizer */ this.tokenizerProblem = tokenizerProblem;
   }
 
@@ -154,12 +154,10 @@ export class RemoteModel {
 export class RemoteTokenizer {
   /**
    * @param {WorkerCalls} calls
-   * @param {boolean} wordLevel
    * @param {"word" | "character" | "token"} unit
    */
-  constructor(calls, wordLevel, unit) {
+  constructor(calls, unit) {
     const method = (/** @type {string} */ name) => (/** @type {any[]} */ ...args) => calls.call(`tokenizer.${name}`, args);
-    this.wordLevel = wordLevel;
     this.unit = unit;
     /** @type {(text: string) => Promise<number[]>} */ this.encode = method("encode");
     /** @type {(text: string) => Promise<import("./tokenizer.js").Word[]>} */ this.split = method("split");

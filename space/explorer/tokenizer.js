@@ -25,8 +25,7 @@ const CHARACTER = "[\\s\\S]";
 
 /**
  * @typedef {object} TextTokenizer
- * @property {boolean} wordLevel whether it is wine_gpt's of words
- * @property {"word" | "character" | "token"} unit what a token is
+ * @property {"word" | "character" | "token"} unit what a token is; only those of wine_gpt are words or characters
  * @property {(text: string) => number[]} encode the ids, with [BOS] before them if the tokenizer adds it
  * @property {(text: string) => Word[]} split the words of a text as typed, without [BOS]
  * @property {(ids: ArrayLike<number>) => string} decode the text without special tokens
@@ -115,7 +114,6 @@ class WordLevelTokenizer extends VocabularyTokenizer {
   constructor(parts) {
     super(parts);
     this.#parts = parts;
-    this.wordLevel = !parts.characters;
     this.unit = /** @type {"word" | "character"} */ (parts.characters ? "character" : "word");
   }
 

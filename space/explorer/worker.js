@@ -70,7 +70,7 @@ function describe(method, error) {
 async function load([source, withoutTokenizer], onProgress) {
   model = await loadModel(source, { onProgress, onTokenizer: postBusy, tokenizerProblem: withoutTokenizer });
   const { config, generation, tokenizer, tokenizerProblem } = model;
-  return { config, generation, wordLevel: tokenizer?.wordLevel ?? null, unit: tokenizer?.unit, tokenizerProblem };
+  return { config, generation, unit: tokenizer?.unit, tokenizerProblem };
 }
 
 /**

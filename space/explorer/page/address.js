@@ -1,4 +1,5 @@
 /** The page's state as a link. */
+import { BOUNDS } from "./store.js";
 
 const WHOLE = /^\d{1,10}$/;
 
@@ -31,8 +32,8 @@ export function parseAddress(search, tabs) {
   const whole = (/** @type {number} */ least, /** @type {number} */ most) => (/** @type {string} */ value) =>
     WHOLE.test(value) ? between(least, most)(value) : undefined;
   const settings = defined({
-    temperature: parse("temperature", between(0, 2)), topK: parse("top_k", whole(0, 1e6)), topP: parse("top_p", between(0, 1)),
-    length: parse("length", whole(1, 1e5)), seed: parse("seed", whole(0, 2 ** 32 - 1)),
+    temperature: parse("temperature", between(...BOUNDS.temperature)), topP: parse("top_p", between(...BOUNDS.topP)),
+    topK: parse("top_k", whole(...BOUNDS.topK)), length: parse("length", whole(...BOUNDS.length)), seed: parse("seed", whole(...BOUNDS.seed)),
   });
   const state = defined({
     prompt: parse("prompt", (value) => (value.length <= 20_000 ? value : undefined)),
@@ -50,7 +51,7 @@ export function parseAddress(search, tabs) {
  * @returns {string} of dropped files only the prompt and the settings
  */
 export function addressOf(state, href) {
-  const { source, prompt, begun, settings, edited, reason, ids, given, chosen, tab, layer, head, surprise, switchedOff } = state;
+  const { source, prompt, begun, settings, edited, reason, ids, words, given, chosen, tab, layer, head, surprise, switchedOff } = state;
   const link = new URL(href), kept = (/** @type {string} */ name) => link.searchParams.get(name);
   const needsIds = begun !== null && (edited || reason === "stopped");
   // no link names dropped files, and ids, positions and heads mean something else in another model
@@ -58,11 +59,13 @@ export function addressOf(state, href) {
     model: kept("model"), revision: kept("revision"), ids: needsIds ? ids.slice(given).join(".") : null,
     word: chosen, layer, head, off: switchedOff.length ? switchedOff.map((pair) => pair.join(".")).join("_") : null,
   };
+  // the seed did not draw them
+  const areLinked = words.some(({ linked }) => linked);
   const values = {
     ...ofModel,
     lang: kept("lang"), prompt: begun ?? prompt,
-    temperature: round(settings.temperature), top_k: settings.topK, top_p: round(settings.topP), length: settings.length, seed: settings.seed,
-    tab: tab === "next" ? null : tab, surprise: surprise ? 1 : null,
+    temperature: round(settings.temperature), top_k: settings.topK, top_p: round(settings.topP), length: settings.length,
+    seed: areLinked ? null : settings.seed, tab: tab === "next" ? null : tab, surprise: surprise ? 1 : null,
   };
   link.search = "";
   for (const [name, value] of Object.entries(values)) if (value !== null) link.searchParams.set(name, String(value));

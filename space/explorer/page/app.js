@@ -10,12 +10,12 @@ import { ModelFiles } from "../model_files.js";
 import { ModelClosed } from "../remote_model.js";
 import { loadCopyIndex } from "./copy_check.js";
 import { filesOf } from "./dropped_files.js";
-import { finder } from "./dom.js";
+import { finder, say } from "./dom.js";
 import { chooseLanguage, makeText, translate } from "./i18n.js";
 import { keepInnerValues } from "./inner_values.js";
 import { chosenSource, loadAll, loadSite } from "./model_source.js";
 import { isAllowed, limitRequests } from "./policy.js";
-import { emptyState, Store } from "./store.js";
+import { bounded, emptyState, Store } from "./store.js";
 import { firstPrompt } from "./template.js";
 import { mount as mountTabs, TABS } from "./views/tabs.js";
 import { mount as mountTour } from "./views/tour.js";
@@ -37,7 +37,7 @@ start();
 async function start() {
   document.documentElement.lang = text.language;
   document.title = text("heading");
-  document.body.classList.toggle("framed", inGradioApp);
+  if (inGradioApp) joinGradioApp();
   callTokensByTheirName();
   showProblems();
   linkLanguages();
@@ -48,7 +48,17 @@ async function start() {
   mountTabs(find(".tabs"), store, text);
   mountTour(find("[data-view=tour]"), store, text);
   keepLink();
+  find(".starting").remove();
   await loadFirst();
+}
+
+/** Leave out what the app around the page shows, and follow its theme, which an address of the app can choose. */
+function joinGradioApp() {
+  document.body.classList.add("framed");
+  const { body } = parent.document;
+  const follow = () => { find("link.dark").media = body.classList.contains("dark") ? "all" : "not all"; };
+  follow();
+  new MutationObserver(follow).observe(body, { attributeFilter: ["class"] });
 }
 
 async function loadFirst() {
@@ -58,7 +68,7 @@ async function loadFirst() {
   try {
     source = chosenSource(location.search, site);
   } catch (error) {
-    store.set({ problem: messageOf(error) });
+    store.set({ problem: /** @type {Error} */ (error) });
   }
   limitRequests(source);
   if (source) await load(source, parseAddress(location.search, TABS));
@@ -78,7 +88,7 @@ async function openModel(name) {
     history.replaceState(null, "", link);
     await load(source, parseAddress("", TABS));
   } catch (error) {
-    store.set({ problem: messageOf(error) });
+    store.set({ problem: /** @type {Error} */ (error) });
   }
 }
 
@@ -102,7 +112,7 @@ async function load(source, linked) {
     loadCopyIndex(new ModelFiles(source, controller.signal)).then((copyIndex) => { if (isCurrent()) store.set({ copyIndex }); });
     await begin(loaded, linked);
   } catch (error) {
-    if (isCurrent()) store.set({ loading: null, problem: messageOf(error) });
+    if (isCurrent()) store.set({ loading: null, problem: /** @type {Error} */ (error) });
   }
 }
 
@@ -116,7 +126,8 @@ async function begin(loaded, { state, settings, written, word, ignored }) {
   const known = (/** @type {number | null | undefined} */ index, /** @type {number} */ count) => (index != null && index < count ? index : null);
   store.set({
     ...loaded, loading: null, prompt: firstPrompt(template, vocabulary), ...state,
-    settings: { temperature, topK, topP, length, seed: 1, ...settings }, seedIsGiven: settings.seed !== undefined,
+    // a model's own settings can be such as no link and no field has
+    settings: bounded({ temperature, topK, topP, length, seed: 1, ...settings }), seedIsGiven: settings.seed !== undefined,
     layer: known(state.layer, config.layers), head: known(state.head, config.heads),
     switchedOff: (state.switchedOff ?? []).filter(([layer, head]) => layer < config.layers && head < config.heads),
   });
@@ -138,7 +149,7 @@ function callTokensByTheirName() {
 
 function showProblems() {
   store.watch(["problem"], ({ problem }) => {
-    find(".problem[role]").textContent = problem;
+    say(find(".problem[role]"), problem);
     find(".problem[role]").hidden = !problem;
   });
   store.watch(["loading", "source"], ({ loading: progress, source }) => {
@@ -158,10 +169,10 @@ function showProblems() {
     find(".about-model").textContent = model ? text("about_model", describe(name, model.config)) : "";
   });
   window.addEventListener("unhandledrejection", (event) => {
-    const { reason } = event, message = messageOf(reason);
+    const { reason } = event;
     // views leave a model's errors to the page
     if (reason instanceof ModelError) event.preventDefault();
-    if (!(reason instanceof ModelClosed)) store.set({ problem: reason instanceof ModelError ? message : text("failed", { message }) });
+    if (!(reason instanceof ModelClosed)) store.set({ problem: reason instanceof ModelError ? reason : text("failed", { message: reason?.message ?? String(reason) }) });
   });
   window.addEventListener("error", ({ message }) => store.set({ problem: text("failed", { message }) }));
 }
@@ -207,15 +218,12 @@ function updateLink() {
 }
 
 function takeDroppedFiles() {
-  addEventListener("dragover", (event) => event.preventDefault());
+  // text is dragged into the prompt as into any other field
+  const hasFiles = (/** @type {DragEvent} */ { dataTransfer }) => dataTransfer?.types.includes("Files");
+  addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
   addEventListener("drop", async (event) => {
+    if (!hasFiles(event)) return;
     event.preventDefault();
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    load({ files: await filesOf(event.dataTransfer) }, parseAddress("", TABS));
+    load({ files: await filesOf(/** @type {DataTransfer} */ (event.dataTransfer)) }, parseAddress("", TABS));
   });
-}
-
-/** @param {unknown} error */
-function messageOf(error) {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -45,6 +45,27 @@ export function fillSelect(select, options, chosen) {
 }
 
 /**
+ * Show a text, or an error's message, which is in English whatever the page's language.
+ * @param {HTMLElement} element
+ * @param {string | Error} message
+ */
+export function say(element, message) {
+  const isError = message instanceof Error;
+  element.textContent = isError ? message.message : message;
+  element.toggleAttribute("lang", isError);
+  if (isError) element.lang = "en";
+}
+
+/**
+ * @param {HTMLInputElement} input of a number
+ * @param {[number, number]} bounds the least and the largest
+ */
+export function setBounds(input, [least, most]) {
+  input.min = String(least);
+  input.max = String(most);
+}
+
+/**
  * @param {number} fraction
  * @param {string} [className]
  * @returns {HTMLElement} a horizontal bar

@@ -5,7 +5,6 @@ const join = (/** @type {ArrayLike<number>} */ ids) => Array.from(ids).join(" ")
 
 /** @type {import("./store.js").Vocabulary} */
 export const idTokenizer = {
-  wordLevel: false,
   unit: "token",
   async encode(text) {
     return text.trim().split(/[\s,]+/).filter(Boolean).map((part) => {

@@ -22,7 +22,7 @@ export function keepInnerValues(store) {
       if (isCurrent() && isNeeded(store.state)) store.set({ inner: found });
       else if (isCurrent()) isAsked = false;
     } catch (error) {
-      if (isCurrent()) store.set({ problem: /** @type {Error} */ (error).message });
+      if (isCurrent()) store.set({ problem: /** @type {Error} */ (error) });
     }
   });
 }

@@ -8,24 +8,33 @@ export const isMark = (bare) => bare === "▸" || bare === "∎";
 
 /**
  * @param {import("./store.js").State} state
+ * @returns {number} how many words, with the start token, come before the running text; 0 if the text has no header
+ */
+export function headerOf(state) {
+  const { words, template, vocabulary } = state;
+  if (vocabulary?.unit !== "word") return 0;
+  const first = words.length && isStart(state, 0) ? 1 : 0;
+  const header = headerLength(template, words.slice(first).map((word) => word.text));
+  return header && header + first;
+}
+
+/**
+ * @param {import("./store.js").State} state
  * @param {import("./i18n.js").Text} text
- * @returns {{bare: string[], header: number}} words without spaces, and how many are in the header
+ * @returns {string[]} the words without spaces
  */
 export function shownWords(state, text) {
-  const { words, ids, given, model, template, vocabulary, raw } = state;
-  if (raw) return { bare: words.map(({ label }, at) => (isStart(state, at) ? "▸" : label || `#${ids[at]}`)), header: 0 };
-  const first = words.length && isStart(state, 0) ? 1 : 0;
-  const pieces = words.map((word) => word.text);
-  const header = vocabulary?.wordLevel ? headerLength(template, pieces.slice(first)) : 0;
-  const capitals = vocabulary?.wordLevel ? [...pieces.slice(0, first), ...withCapitals(pieces.slice(first), header)] : pieces;
+  const { words, ids, given, model, vocabulary, raw } = state;
+  if (raw) return words.map(({ label }, at) => (isStart(state, at) ? "▸" : label || `#${ids[at]}`));
+  const header = headerOf(state), pieces = words.map((word) => word.text);
+  const capitals = vocabulary?.unit === "word" ? withCapitals(pieces, header) : pieces;
   // what the visitor typed stays as typed
-  const shown = capitals.map((word, at) => (at >= header + first && at < given ? pieces[at] : word));
-  const bare = shown.map((word, at) => {
+  const shown = capitals.map((word, at) => (at >= header && at < given ? pieces[at] : word));
+  return shown.map((word, at) => {
     if (isStart(state, at)) return "▸";
     if (model?.generation.ends.includes(ids[at])) return "∎";
-    return at < header + first && word.trim() === ":" ? "·" : word.trim() || nameOfWord(state, text, at);
+    return at < header && word.trim() === ":" ? "·" : word.trim() || nameOfWord(state, text, at);
   });
-  return { bare, header: header ? header + first : 0 };
 }
 
 /** @returns {boolean} whether a token is the start token */
@@ -39,11 +48,13 @@ function isStart(/** @type {import("./store.js").State} */ { words, ids, model }
  * @returns {string} the text with its spaces, for the clipboard
  */
 export function plainText(state, text) {
-  const { bare } = shownWords(state, text);
+  const bare = shownWords(state, text);
   if (state.raw) return bare.filter((word) => !isMark(word)).join(" ");
   const spaced = state.words.map(({ text: piece }, at) => {
     const typed = piece.trim();
-    return isMark(bare[at]) ? "" : typed ? piece.replace(typed, () => bare[at].replace("·", ":")) : piece;
+    if (isMark(bare[at])) return "";
+    // the colons of the header are shown as dots
+    return typed && bare[at] !== "·" ? piece.replace(typed, () => bare[at]) : piece;
   });
   return spaced.join("").trim();
 }

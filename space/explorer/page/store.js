@@ -14,6 +14,7 @@ import { NO_TEMPLATE } from "./template.js";
  * @property {string} label the token as the vocabulary has it
  * @property {boolean} known whether the typed word is in the vocabulary
  * @property {boolean} [taken] whether the visitor took it
+ * @property {boolean} [linked] whether it came with a link without a seed, so that the number which drew it is not known
  */
 
 /**
@@ -25,6 +26,9 @@ import { NO_TEMPLATE } from "./template.js";
  * @property {number} seed
  */
 
+/** @type {Record<keyof Settings, [number, number]>} the least and the largest value of each setting: in links, fields and models' files */
+export const BOUNDS = { temperature: [0, 2], topK: [0, 1e6], topP: [0.05, 1], length: [1, 2 ** 20], seed: [0, 2 ** 32 - 1] };
+
 /**
  * @typedef {object} State
  * @property {RemoteModel | null} model
@@ -33,14 +37,14 @@ import { NO_TEMPLATE } from "./template.js";
  * @property {import("../model_files.js").Source | null} source
  * @property {import("./template.js").Template} template
  * @property {{loaded: number, total: number} | null} loading
- * @property {string} problem one line for the visitor, "" if there is none
+ * @property {string | Error} problem one line for the visitor, or the error that has it; "" if there is none
  * @property {string} prompt what the visitor typed
  * @property {Settings} settings
  * @property {boolean} seedIsGiven whether the seed was typed or linked, so that the next text uses it
  * @property {number[]} ids the text's tokens
  * @property {Word[]} words one for each id
  * @property {number} given how many of the first tokens are the prompt's
- * @property {(import("../gpt2.js").Step | null)[]} draws for each id the draw that chose it; null for the prompt's and taken words
+ * @property {(import("../gpt2.js").Step | null)[]} draws for each id the draw that chose it; null for the prompt's, taken and linked words
  * @property {string | null} begun the prompt of the text
  * @property {boolean} edited whether the prompt, settings and seed alone do not give the text, so that a link holds its ids
  * @property {AbortController | null} writing not null while a text is written
@@ -57,6 +61,15 @@ import { NO_TEMPLATE } from "./template.js";
  * @property {number | null} tour the tour's step, from 0
  * @property {number | null} hiddenFrom position of the first word that the text hides, for guessing
  */
+
+/**
+ * @param {Settings} settings
+ * @returns {Settings} the nearest ones within {@link BOUNDS}
+ */
+export function bounded(settings) {
+  const clamp = (/** @type {keyof Settings} */ name) => Math.min(Math.max(settings[name], BOUNDS[name][0]), BOUNDS[name][1]);
+  return { temperature: clamp("temperature"), topK: clamp("topK"), topP: clamp("topP"), length: clamp("length"), seed: clamp("seed") };
+}
 
 /** @returns {State} */
 export function emptyState() {

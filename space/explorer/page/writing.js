@@ -16,9 +16,9 @@ export const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
  * @param {Store} store
  */
 export async function write(store) {
+  if (!(await begin(store))) return;
   const { settings, seedIsGiven } = store.state;
   const seed = seedIsGiven ? settings.seed : randomSeed();
-  if (!(await begin(store))) return;
   store.set({ settings: { ...settings, seed }, seedIsGiven: false });
   await extend(store, { seed, skip: 0, most: settings.length });
 }
@@ -27,12 +27,13 @@ export async function write(store) {
  * Write more words after the text.
  * @param {Store} store
  * @param {number} [most]
+ * @returns {Promise<boolean>} whether they were written and neither stopped nor replaced by another text
  */
 export async function writeOn(store, most = Infinity) {
-  if (store.state.begun !== store.state.prompt && !(await begin(store))) return;
+  if (store.state.begun !== store.state.prompt && !(await begin(store))) return false;
   const { ids, given, settings } = store.state;
   store.set({ seedIsGiven: false });
-  await extend(store, { seed: settings.seed, skip: ids.length - given, most: Math.min(most, Math.max(settings.length - ids.length + given, 1)) });
+  return extend(store, { seed: settings.seed, skip: ids.length - given, most: Math.min(most, Math.max(settings.length - ids.length + given, 1)) });
 }
 
 /**
@@ -40,7 +41,7 @@ export async function writeOn(store, most = Infinity) {
  * @param {Store} store
  */
 export async function nextWord(store) {
-  await writeOn(store, 1);
+  if (!(await writeOn(store, 1))) return;
   const { reason, ids, given } = store.state;
   store.set({ edited: true, reason: reason === "end" ? reason : null, ...(ids.length > given ? { chosen: ids.length - 1 } : {}) });
 }
@@ -55,8 +56,8 @@ export async function drawAgain(store) {
   stop(store);
   const last = ids.length - 1;
   cut(store, last);
-  await extend(store, { seed: randomSeed(), skip: 0, most: 1 });
-  store.set({ edited: true, chosen: last, reason: store.state.reason === "end" ? "end" : null });
+  const isWritten = await extend(store, { seed: randomSeed(), skip: 0, most: 1 });
+  if (isWritten) store.set({ chosen: last, reason: store.state.reason === "end" ? "end" : null });
 }
 
 /**
@@ -70,7 +71,7 @@ export async function take(store, position, id) {
   cut(store, position);
   await append(store, [{ id, draw: null, taken: true }]);
   const ends = store.state.model?.generation.ends.includes(id);
-  store.set({ edited: true, chosen: position, reason: ends ? "end" : null });
+  store.set({ chosen: position, reason: ends ? "end" : null });
 }
 
 /** @param {Store} store */
@@ -88,12 +89,12 @@ export function stop(store) {
  */
 export async function restore(store, written) {
   if (!(await begin(store))) return;
-  const { model, ids } = store.state;
+  const { model, ids, seedIsGiven } = store.state;
   if (!model) return;
   const { vocabSize, positions } = model.config;
   const sound = written.filter((id) => id < vocabSize).slice(0, positions - ids.length), controller = new AbortController();
   store.set({ writing: controller });
-  await append(store, sound.map((id) => ({ id, draw: null })), () => store.state.writing === controller);
+  await append(store, sound.map((id) => ({ id, draw: null, linked: !seedIsGiven })), () => store.state.writing === controller);
   if (store.state.writing !== controller) return;
   store.set({ writing: null, edited: true, reason: model.generation.ends.includes(sound.at(-1) ?? -1) ? "end" : null });
 }
@@ -102,10 +103,10 @@ export async function restore(store, written) {
  * The number that drew a word: the seed's for its place, unless it was drawn again.
  * @param {import("./store.js").State} state
  * @param {number} position
- * @returns {number | null} null for a word of the prompt and for greedy decoding
+ * @returns {number | null} null for a word of the prompt, of a link without a seed, and for greedy decoding
  */
-export function numberOf({ draws, given, settings }, position) {
-  if (position < given) return null;
+export function numberOf({ words, draws, given, settings }, position) {
+  if (position < given || words[position].linked) return null;
   const step = draws[position];
   if (step) return step.u;
   const uniform = uniformNumbers(settings.seed);
@@ -132,7 +133,8 @@ async function begin(store) {
     });
     return true;
   } catch (error) {
-    store.set({ problem: /** @type {Error} */ (error).message });
+    // a model that was replaced meanwhile is closed, which is no problem of the new one
+    if (store.state.model === model) store.set({ problem: /** @type {Error} */ (error) });
     return false;
   }
 }
@@ -162,10 +164,11 @@ export async function promptOf(vocabulary, bos, prompt) {
 /**
  * @param {Store} store
  * @param {{seed: number, skip: number, most: number}} options
+ * @returns {Promise<boolean>} whether the words were written and neither stopped nor replaced by another text
  */
 async function extend(store, { seed, skip, most }) {
-  const { model, settings, switchedOff, ids } = store.state, { temperature, topK, topP } = settings;
-  if (!model) return;
+  const { model, settings, switchedOff, ids } = store.state;
+  if (!model) return false;
   const controller = new AbortController();
   const isCurrent = () => store.state.writing === controller;
   store.state.writing?.abort();
@@ -181,21 +184,24 @@ async function extend(store, { seed, skip, most }) {
     isDrawing = false;
   };
   try {
-    const options = { temperature, topK, topP, seed, skip, maxNewTokens: most, switchedOff, signal: controller.signal };
+    const options = { ...settings, seed, skip, maxNewTokens: most, switchedOff, signal: controller.signal };
     const { reason } = await model.generate(ids, options, (step) => {
       waiting.push(step);
       if (!isDrawing) drawn = drain();
     });
     await drawn;
-    if (isCurrent()) store.set({ writing: null, reason });
+    if (!isCurrent()) return false;
+    store.set({ writing: null, reason });
+    return true;
   } catch (error) {
-    if (isCurrent()) store.set({ writing: null, problem: /** @type {Error} */ (error).message });
+    if (isCurrent()) store.set({ writing: null, problem: /** @type {Error} */ (error) });
+    return false;
   }
 }
 
 /**
  * @param {Store} store
- * @param {{id: number, draw: import("../gpt2.js").Step | null, taken?: boolean}[]} added
+ * @param {{id: number, draw: import("../gpt2.js").Step | null, taken?: boolean, linked?: boolean}[]} added
  * @param {() => boolean} [isCurrent] whether the text is still wanted
  */
 async function append(store, added, isCurrent = () => true) {
@@ -204,7 +210,7 @@ async function append(store, added, isCurrent = () => true) {
   const ids = [...before, ...added.map(({ id }) => id)];
   const written = await writtenWords(vocabulary, words, ids);
   if (!isCurrent() || store.state.ids !== before) return;
-  const marked = written.map((word, at) => ({ ...word, taken: added[at].taken }));
+  const marked = written.map((word, at) => ({ ...word, taken: added[at].taken, linked: added[at].linked }));
   store.set({ ids, words: [...words, ...marked], draws: [...store.state.draws, ...added.map(({ draw }) => draw)] });
 }
 
@@ -227,5 +233,5 @@ export async function writtenWords(vocabulary, words, ids) {
  */
 function cut(store, length) {
   const { ids, words, draws } = store.state;
-  store.set({ ids: ids.slice(0, length), words: words.slice(0, length), draws: draws.slice(0, length), reason: null });
+  store.set({ ids: ids.slice(0, length), words: words.slice(0, length), draws: draws.slice(0, length), edited: true, reason: null });
 }

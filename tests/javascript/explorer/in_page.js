@@ -58,7 +58,7 @@ export async function stoppedDownload(source) {
 export async function texts({ source, texts, ids }) {
   const model = await loadRemoteModel(source), { tokenizer } = model;
   const found = {
-    wordLevel: tokenizer?.wordLevel,
+    unit: tokenizer?.unit,
     problem: model.tokenizerProblem,
     ids: await Promise.all(texts.map((text) => tokenizer.encode(text))),
     decoded: await Promise.all(ids.map((row) => tokenizer.decode(row))),

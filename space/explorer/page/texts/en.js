@@ -98,6 +98,7 @@ export const en = {
   number_now: "The {units} stand one after the other on a line from 0 to 1, each as long as its probability. The number {number} falls on “{word}” with these settings.",
   number_taken: "You took this {unit}. The number {number} falls on “{word}”.",
   number_prompt: "This {unit} is from the beginning that you typed, so no number was drawn.",
+  number_linked: "This {unit} came with the link; its number is not known.",
   number_greedy: "At temperature 0 no number is drawn: the likeliest {unit} is always taken.",
   layer: "Layer",
   head: "Head",

@@ -98,6 +98,7 @@ export const es = {
   number_now: "{Las|Los} {units} están {una tras otra|uno tras otro} en una línea de 0 a 1, cada {una|uno} tan {larga|largo} como su probabilidad. Con estos ajustes, el número {number} cae en «{word}».",
   number_taken: "Tú tomaste {esta|este} {unit}. El número {number} cae en «{word}».",
   number_prompt: "{Esta|Este} {unit} es del comienzo que escribiste, así que no se sorteó ningún número.",
+  number_linked: "{Esta|Este} {unit} vino con el enlace; no se sabe su número.",
   number_greedy: "Con temperatura 0 no se sortea ningún número: siempre se toma {la|el} {unit} más probable.",
   layer: "Capa",
   head: "Cabeza",

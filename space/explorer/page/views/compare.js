@@ -1,14 +1,13 @@
 /** Compare two texts side by side: two beginnings, two temperatures or two models, with the same seed. */
-import { ModelError } from "../../model_error.js";
 import { parseSource } from "../../model_files.js";
 import { loadRemoteModel } from "../../remote_model.js";
 import { surprises } from "../../sampling.js";
-import { finder, make } from "../dom.js";
+import { finder, make, say, setBounds } from "../dom.js";
 import { idTokenizer } from "../id_tokenizer.js";
 import { nameOfWord } from "../names.js";
 import { isAllowed } from "../policy.js";
 import { isMark, shownWords } from "../shown_words.js";
-import { isLoaded } from "../store.js";
+import { BOUNDS, isLoaded } from "../store.js";
 import { promptOf, writtenWords } from "../writing.js";
 
 const MARKED = 5, LEAST_DIFFERENCE = 0.01;
@@ -55,18 +54,20 @@ export function mount(element, store, text) {
     const isCurrent = () => running === controller;
     find(".stop-both").hidden = false;
     try {
-      const second = await others.get(find(".right-model").value.trim(), signal);
+      const name = find(".right-model").value.trim(), source = name ? parseSource(name, undefined, document.baseURI) : null;
+      if (source && !isAllowed(source)) return say(status, text("compare_other_host"));
+      const second = await others.get(name, source, signal);
       if (!isCurrent()) return;
-      status.textContent = text("writing");
+      say(status, text("writing"));
       const left = await writeSide(find, state.settings, "left", model, vocabulary, signal);
       const right = await writeSide(find, state.settings, "right", second ?? model, second ? (second.tokenizer ?? idTokenizer) : vocabulary, signal);
       const [ofLeft, ofRight] = [await differences(left, right), await differences(right, left)];
       if (!isCurrent()) return;
       drawSide(find, store, text, "left", left, ofLeft);
       drawSide(find, store, text, "right", right, ofRight);
-      status.textContent = ofLeft ? "" : text("compare_other_words");
+      say(status, ofLeft ? "" : text("compare_other_words"));
     } catch (error) {
-      if (isCurrent()) status.textContent = /** @type {Error} */ (error).message;
+      if (isCurrent()) say(status, /** @type {Error} */ (error));
     } finally {
       if (isCurrent()) end();
     }
@@ -77,6 +78,7 @@ export function mount(element, store, text) {
     find(".stop-both").hidden = true;
   }
 
+  for (const side of ["left", "right"]) setBounds(find(`.${side}-temperature`), BOUNDS.temperature);
   find("form").addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
     compare();
@@ -85,7 +87,12 @@ export function mount(element, store, text) {
   store.watch(["model"], () => {
     running?.abort();
     end();
-    status.textContent = "";
+    say(status, "");
+    for (const side of ["left", "right"]) {
+      find(`.${side}-prompt`).value = "";
+      find(`.${side}-text`).replaceChildren();
+      find(`.${side}-differ`).hidden = true;
+    }
   });
   store.watch(["model", "begun", "tab"], ({ model, begun, settings, tab }) => {
     if (tab !== "compare" || !model) return;
@@ -111,18 +118,17 @@ class OtherModel {
 
   /**
    * @param {string} name
+   * @param {import("../../model_files.js").Source | null} source that it names, null if it is empty
    * @param {AbortSignal} signal
    * @returns {Promise<RemoteModel | null>} null if the name is empty
    */
-  async get(name, signal) {
+  async get(name, source, signal) {
     if (this.#loaded?.name !== name) {
       this.#loaded?.model.close();
       this.#loaded = null;
     }
-    if (!name || this.#loaded) return this.#loaded?.model ?? null;
-    this.status.textContent = this.text("loading_start", { name });
-    const source = parseSource(name, undefined, document.baseURI);
-    if (!isAllowed(source)) throw new ModelError(this.text("compare_other_host"));
+    if (!source || this.#loaded) return this.#loaded?.model ?? null;
+    say(this.status, this.text("loading_start", { name }));
     const model = await loadRemoteModel(source, { signal });
     this.#loaded = { name, model };
     return model;
@@ -139,9 +145,9 @@ class OtherModel {
  * @returns {Promise<Side>}
  */
 async function writeSide(find, settings, name, model, vocabulary, signal) {
-  const { topK, topP, seed, length } = settings, temperature = find(`.${name}-temperature`).valueAsNumber;
+  const temperature = find(`.${name}-temperature`).valueAsNumber;
   const { ids, words } = await promptOf(vocabulary, model.generation.bos, find(`.${name}-prompt`).value);
-  const written = await model.generate(ids, { temperature, topK, topP, seed, maxNewTokens: length, signal });
+  const written = await model.generate(ids, { ...settings, temperature, maxNewTokens: settings.length, signal });
   const all = [...ids, ...written.ids], added = await writtenWords(vocabulary, words, all);
   return { model, vocabulary, temperature, ids: all, given: ids.length, words: [...words, ...added] };
 }
@@ -174,7 +180,7 @@ function drawSide(find, store, text, name, side, found) {
  * @returns {(string | HTMLElement)[]} the text's words, with the white space between them
  */
 function shownText(state, text, marked) {
-  const { bare } = shownWords(state, text);
+  const bare = shownWords(state, text);
   return state.words.flatMap((word, at) => {
     const shown = make(marked.has(at) ? "mark" : "span", at < state.given || isMark(bare[at]) ? "quiet-word" : "", bare[at]);
     const isApart = /^\s/.test(word.text) || isMark(bare[at]) || isMark(bare[at - 1]);

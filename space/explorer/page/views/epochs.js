@@ -3,7 +3,7 @@ import { ModelError } from "../../model_error.js";
 import { ModelFiles } from "../../model_files.js";
 import { loadRemoteModel } from "../../remote_model.js";
 import { distribution, likeliestRanks, surprises } from "../../sampling.js";
-import { fillRow, finder, make, makeItem } from "../dom.js";
+import { fillRow, finder, make, makeItem, say } from "../dom.js";
 import { logitsBefore, meanSurprise } from "../inner_values.js";
 import { nameOfToken, nameOfWord } from "../names.js";
 import { drawAttention } from "./attention.js";
@@ -81,8 +81,8 @@ class EpochsView {
     this.find(".content").hidden = true;
   }
 
-  #say(/** @type {string} */ line) {
-    this.find(".epochs-status").textContent = line;
+  #say(/** @type {string | Error} */ line) {
+    say(this.find(".epochs-status"), line);
   }
 
   async #list(/** @type {import("../../model_files.js").Source} */ source) {
@@ -94,7 +94,7 @@ class EpochsView {
       this.#epochs = found;
     } catch (error) {
       if (this.#listed !== source) return;
-      this.#say(/** @type {Error} */ (error).message);
+      this.#say(/** @type {Error} */ (error));
       // what could not be read is tried again
       this.#listed = null;
       return;
@@ -132,7 +132,7 @@ class EpochsView {
     } catch (error) {
       if (!isCurrent()) return;
       this.#drawn = "";
-      this.#say(/** @type {Error} */ (error).message);
+      this.#say(/** @type {Error} */ (error));
     }
   }
 }

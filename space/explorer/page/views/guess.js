@@ -3,7 +3,7 @@ import { distribution } from "../../sampling.js";
 import { fillRow, finder, make, makeButton, makeItem } from "../dom.js";
 import { logitsBefore } from "../inner_values.js";
 import { nameOfToken } from "../names.js";
-import { shownWords } from "../shown_words.js";
+import { headerOf } from "../shown_words.js";
 import { isComputed } from "../store.js";
 
 const CHOICES = 5;
@@ -76,7 +76,7 @@ export function mount(element, store, text) {
 
   find(".start").addEventListener("click", () => {
     scores = [];
-    ask(firstGuess(store.state, text));
+    ask(firstGuess(store.state));
   });
   find(".next-guess").addEventListener("click", () => { if (question) ask(question.position + 1); });
   find(".end-guess").addEventListener("click", () => {
@@ -95,8 +95,8 @@ export function mount(element, store, text) {
 }
 
 /** @returns {number} the position of the first word to guess: the header is too easy, as it has a colon after each field */
-function firstGuess(/** @type {import("../store.js").State} */ state, /** @type {Text} */ text) {
-  const { header } = shownWords(state, text), first = Math.max(state.given, header, 1);
+function firstGuess(/** @type {import("../store.js").State} */ state) {
+  const first = Math.max(state.given, headerOf(state), 1);
   return first < state.ids.length ? first : Math.max(state.given, 1);
 }
 

@@ -56,15 +56,20 @@ export function mount(element, store, text) {
   });
   mountMeasure(find, store, text, losses);
   mountCells(element, store, text);
-  store.watch(["inner", "tab", "layer", "head", "words"], (state) => {
+  store.watch(["inner", "tab", "words"], (state) => {
     find(".ask").hidden = state.ids.length > 1;
     find(".content").hidden = state.ids.length < 2;
     if (!isComputed(state) || state.tab !== "heads") return;
     drawGallery(find, store, state, text, losses);
+    markShown(find, state);
     drawLarge(find, state, text);
     drawLoss(find, store, state, text, losses);
   });
-  store.watch(["chosen"], (state) => { if (state.tab === "heads" && isComputed(state)) drawLarge(find, state, text); });
+  store.watch(["chosen", "layer", "head"], (state) => {
+    if (state.tab !== "heads" || !isComputed(state)) return;
+    markShown(find, state);
+    drawLarge(find, state, text);
+  });
 }
 
 /** Switch the shown head off, or on again. */
@@ -91,12 +96,17 @@ function drawGallery(find, store, state, text, losses) {
     paint(canvas, inner.attentions[own[0]][own[1]], ids.length);
     button.dataset.key = keyOf(own);
     button.classList.toggle("off", isOff(state, own));
-    button.setAttribute("aria-pressed", String(isSame(own, shownHead(state))));
     button.setAttribute("aria-label", nameOf(state, text, own));
     button.append(canvas, make("span", "head-label", keyOf(own)), make("span", "head-effect", effectOf(own, ids, text, losses)));
     return button;
   }));
   if (focused) find(`[data-key="${focused}"]`)?.focus();
+}
+
+/** Mark the button of the head that is shown large. */
+function markShown(/** @type {Find} */ find, /** @type {State} */ state) {
+  const own = keyOf(shownHead(state));
+  for (const button of find(".head-grid").children) button.setAttribute("aria-pressed", String(button.dataset.key === own));
 }
 
 /** @returns {string} how much the text's surprise changes without a head, "" if it is not measured */

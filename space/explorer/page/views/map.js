@@ -64,16 +64,15 @@ export function mount(element, store, text) {
   async function showNearest(/** @type {string} */ word, /** @type {number | undefined} */ id) {
     const { state } = store, { model, vocabulary } = state, current = ++asked, own = plane;
     if (!own || !model || !vocabulary || model !== drawn) return;
-    find(".nearest").replaceChildren();
-    const known = id !== undefined && id < model.config.vocabSize;
-    find(".nearest-line").textContent = text(known ? "map_nearest" : "map_unknown", { word });
-    shown.near = [];
-    if (!known) return drawMap(canvas, shown);
-    const found = await model.nearest(id, NEAREST), ids = [id, ...found.map((each) => each.id)];
+    const known = id !== undefined && id < model.config.vocabSize, found = known ? await model.nearest(id, NEAREST) : [];
+    const ids = known ? [id, ...found.map((each) => each.id)] : [];
     const near = await placeTokens(model, vocabulary, ids, own, (each, label) => nameOfToken(state, text, each, label));
     if (current !== asked) return;
     shown.near = near;
+    const hadFocus = find(".nearest").contains(document.activeElement);
+    find(".nearest-line").textContent = text(known ? "map_nearest" : "map_unknown", { word });
     find(".nearest").replaceChildren(...found.map(({ cosine }, i) => makeRow(near[i + 1], cosine)));
+    if (hadFocus) find(".nearest button")?.focus();
     drawMap(canvas, shown);
   }
 
@@ -93,14 +92,17 @@ export function mount(element, store, text) {
     find(".groups").replaceChildren(...[...shown.groups.keys()].map((name) => {
       const button = makeButton("tool", text(`map_${name}`), () => {
         shown.group = shown.group === name ? "" : name;
-        drawGroups();
+        markGroup();
         drawMap(canvas, shown);
       });
-      button.setAttribute("aria-pressed", String(shown.group === name));
       button.dataset.group = name;
       return button;
     }));
-    find(".groups").querySelector(`[data-group="${shown.group}"]`)?.focus();
+    markGroup();
+  }
+
+  function markGroup() {
+    for (const button of find(".groups").children) button.setAttribute("aria-pressed", String(button.dataset.group === shown.group));
   }
 
   canvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {

@@ -1,9 +1,9 @@
 /** Why this word: the distribution that it was drawn from, the drawn number, and the attention to earlier words. */
 import { distribution, draw, likeliestRanks } from "../../sampling.js";
-import { fillRow, fillSelect, finder, make, makeButton, makeItem } from "../dom.js";
+import { fillRow, fillSelect, finder, make, makeButton, makeItem, setBounds } from "../dom.js";
 import { logitsBefore } from "../inner_values.js";
 import { nameOfToken, nameOfWord } from "../names.js";
-import { isComputed } from "../store.js";
+import { BOUNDS, isComputed } from "../store.js";
 import { numberOf, take } from "../writing.js";
 import { drawAttention } from "./attention.js";
 
@@ -46,8 +46,8 @@ export function mount(element, store, text) {
   });
 }
 
-/** @type {[string, "temperature" | "topK" | "topP"][]} class and setting of each slider */
-const SLIDERS = [["temperature", "temperature"], ["top-k", "topK"], ["top-p", "topP"]];
+/** @type {[string, "temperature" | "topK" | "topP", [number, number]][]} class, setting and bounds of each slider; in a link top-k can be larger */
+const SLIDERS = [["temperature", "temperature", BOUNDS.temperature], ["top-k", "topK", [0, 100]], ["top-p", "topP", BOUNDS.topP]];
 
 /**
  * @param {Find} find
@@ -55,7 +55,8 @@ const SLIDERS = [["temperature", "temperature"], ["top-k", "topK"], ["top-p", "t
  * @param {Text} text
  */
 function mountSliders(find, store, text) {
-  for (const [name, key] of SLIDERS) {
+  for (const [name, key, bounds] of SLIDERS) {
+    setBounds(find(`.${name}`), bounds);
     find(`.${name}`).addEventListener("input", () => {
       // the text was written with other settings, so that its link must hold its words
       store.set({ settings: { ...store.state.settings, [key]: find(`.${name}`).valueAsNumber }, edited: true });
@@ -236,6 +237,7 @@ function drawLine(line, { after, own }, number) {
 function describeNumber({ chosen, given, words, settings }, text, { own }, number, { rank, name }) {
   const position = /** @type {number} */ (chosen);
   if (position < given) return text("number_prompt");
+  if (words[position].linked) return text("number_linked");
   if (settings.temperature === 0 || number === null) return text("number_greedy");
   const key = words[position].taken ? "number_taken" : rank === own ? "number_drew" : "number_now";
   return text(key, { number: text.fixed(number, 4), word: name });

@@ -4,7 +4,7 @@ import { copy, finder, make, showTips } from "../dom.js";
 import { attentionRow, meanSurprise, surprisesOf } from "../inner_values.js";
 import { nameOfWord } from "../names.js";
 import { isComputed } from "../store.js";
-import { isMark, plainText, shownWords } from "../shown_words.js";
+import { headerOf, isMark, plainText, shownWords } from "../shown_words.js";
 import { drawAgain, nextWord, stop, writeOn } from "../writing.js";
 
 /**
@@ -51,7 +51,8 @@ function mountWords(element, store, text) {
   /** @type {string[]} what was drawn of each word */ let drawn = [];
 
   store.watch(["words", "given", "raw", "hiddenFrom"], (state) => {
-    const { bare, header } = shownWords(state, text);
+    // the model sees one text, whose header stands with the other words
+    const bare = shownWords(state, text), header = state.raw ? 0 : headerOf(state);
     const kinds = state.words.map(({ known }, at) => `${at < header} ${at < state.given} ${known} ${bare[at]} ${isHidden(state, at)}`);
     let same = 0;
     while (same < Math.min(kinds.length, drawn.length) && kinds[same] === drawn[same]) same++;
@@ -202,11 +203,11 @@ function mountCopies(element, store, text) {
   const find = finder(element);
 
   store.watch(["words", "writing", "copyIndex", "raw", "hiddenFrom"], (state) => {
-    const { writing, words, given, ids, model, vocabulary } = state, from = Math.max(given, shownWords(state, text).header);
+    const { writing, words, given, ids, model, vocabulary } = state, from = Math.max(given, headerOf(state));
     const last = model?.generation.ends.includes(ids.at(-1) ?? -1) ? ids.length - 1 : ids.length;
     const positions = wordsBetween(words, from, last), count = positions.length;
     // the index has spans of words, so it is for tokens that are words
-    const copyIndex = vocabulary?.wordLevel ? state.copyIndex : null;
+    const copyIndex = vocabulary?.unit === "word" ? state.copyIndex : null;
     // only what the model wrote: a visitor may type a training text
     const found = copyIndex && !writing && count > 0 ? longestSpan(copyIndex, positions.map((at) => words[at].label)) : null;
     const [start, end] = found ? [positions[found.start], positions[found.start + found.length - 1] + 1] : [0, 0];

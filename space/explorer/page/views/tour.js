@@ -1,6 +1,6 @@
 /** The tour: eight steps from a text to its next word, which act on the live model and name the class's notebook. */
 import { finder, scrollToTop } from "../dom.js";
-import { shownWords } from "../shown_words.js";
+import { headerOf } from "../shown_words.js";
 
 /** @typedef {import("../store.js").State} State */
 
@@ -34,9 +34,8 @@ export function mount(element, store, text) {
       return;
     }
     const { ids, chosen } = store.state, { show } = STEPS[step];
-    const { header } = shownWords({ ...store.state, raw: false }, text);
     // a word of the running text with some words before it
-    const word = chosen ?? Math.min(header + 4, ids.length - 1);
+    const word = chosen ?? Math.min(headerOf(store.state) + 4, ids.length - 1);
     store.set({ tour: step, raw: false, surprise: false, hiddenFrom: null, ...(word > 0 ? { chosen: word } : {}), ...show });
     scrollToTop(document.querySelector(show.raw || show.surprise ? ".text-card" : ".tabs"));
     find(".tour-title").focus({ preventScroll: true });

@@ -1,5 +1,6 @@
 /** The controls: prompt, settings and model. */
-import { finder, scrollToTop } from "../dom.js";
+import { finder, scrollToTop, setBounds } from "../dom.js";
+import { BOUNDS } from "../store.js";
 import { form } from "../template.js";
 import { write } from "../writing.js";
 
@@ -13,6 +14,8 @@ export function mount(element, store, text, { load, loadFiles }) {
   const find = finder(element);
   const [prompt, length, seed] = [find(".prompt"), find(".length"), find(".seed")];
 
+  setBounds(length, BOUNDS.length);
+  setBounds(seed, BOUNDS.seed);
   find("form").addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
     if (!store.state.model) return;
