@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from support.small_run import write_reviews
 
 import wine_gpt
-from tools.sample_grammar.grammar import generate_records
 from wine_gpt.api import FLAG, SWITCHES, _keyword
 from wine_gpt.commands.publish import read_arguments
 from wine_gpt.config import PretrainConfig, ScoreConfig
@@ -29,7 +29,7 @@ NOTEBOOK = Path(__file__).parent / "support" / "notebook.py"
 def notebook(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the results of the notebook's calls, made in a new process and an empty folder."""
     folder = tmp_path_factory.mktemp("notebook")
-    (folder / "reviews.json").write_text(json.dumps(list(generate_records(150, seed=1))), encoding="utf-8")
+    write_reviews(folder / "reviews.json")
     environment = {**os.environ, "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
     environment.pop("GOMP_SPINCOUNT", None)
     command = [sys.executable, str(NOTEBOOK), "reviews.json"]

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -15,11 +16,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
-from support.small_run import ROOT, SMALL, flags
+from support.halt import interrupt_steps
+from support.small_run import ROOT, SMALL, flags, write_reviews
+from support.snapshot import snapshot
 from support.system_faults import disk, run_in_subprocess
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from tools.sample_grammar.grammar import generate_records
 from wine_gpt.config import DistillConfig, EnsembleConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
@@ -33,7 +35,6 @@ from wine_gpt.tokenizer import load_tokenizer, tokenize_splits
 from wine_gpt.training.accelerator import accelerator_session, restored_state
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.record import RunMetrics
-from wine_gpt.training.trainer import Trainer
 
 # the package has a function of its name
 distilling: Any = importlib.import_module("wine_gpt.distillation.distill")
@@ -53,7 +54,7 @@ SETTINGS = {
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with 150 records, and use a cache there."""
     folder = tmp_path_factory.mktemp("distillation")
-    (folder / "reviews.json").write_text(json.dumps([*generate_records(150, seed=1)]), encoding="utf-8")
+    write_reviews(folder / "reviews.json")
     return folder
 
 
@@ -100,24 +101,15 @@ def test_the_student_is_a_run_like_any_other(finished: Path) -> None:
 def test_a_run_that_is_interrupted_everywhere_ends_with_equal_bits(
     finished: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_step, sample = Trainer.train_step, synthetic.generate_ids
-    calls = {"step": 0, "sample": 0}
-    # in the first member, in the second, in the student
-    stops, halted = {4, 14, 24}, []
-
-    def stopped_step(trainer: Trainer, step: int) -> None:
-        calls["step"] += 1
-        if calls["step"] in stops:
-            os.kill(os.getpid(), signal.SIGTERM)
-        train_step(trainer, step)
+    sample, samplings, halted = synthetic.generate_ids, itertools.count(1), []
 
     def stopped_sampling(*arguments: Any, **settings: Any) -> torch.Tensor:  # noqa: ANN401
-        calls["sample"] += 1
-        if calls["sample"] == 1:
+        if next(samplings) == 1:
             raise KeyboardInterrupt
         return sample(*arguments, **settings)
 
-    monkeypatch.setattr(Trainer, "train_step", stopped_step)
+    # in the first member, in the second, in the student
+    interrupt_steps(monkeypatch, signal.SIGTERM, {4, 14, 24})
     monkeypatch.setattr(synthetic, "generate_ids", stopped_sampling)
     for _ in range(6):
         try:
@@ -288,10 +280,6 @@ def test_the_members_predictions_may_not_change_on_resume(finished: Path, work: 
     with pytest.raises(UserError, match="targets: not the same members or synthetic reviews"):
         distill(config(work, "x", *changed))
     assert snapshot(run) == before
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def without(run: Path, copy: Path, *removed: str) -> Path:

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import json
 import os
 import re
 import shutil
@@ -21,13 +20,13 @@ import pytest
 from support.local_server import PATIENCE, reserved_port
 from support.machines import Machines, network_namespaces
 from support.refused import refused
-from support.small_run import ROOT, command, flags
+from support.small_run import ROOT, command, flags, write_reviews
+from support.snapshot import snapshot
 from support.system_faults import run_in_subprocess
 from support.training_processes import script, scripts, start_server
 from torch import distributed
 from torch.distributed import distributed_c10d
 
-from tools.sample_grammar.grammar import generate_records
 from wine_gpt import processes
 from wine_gpt.processes import join_processes, require_environment
 from wine_gpt.run_folder import locked
@@ -47,17 +46,12 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     start_server()
     folder = tmp_path_factory.mktemp("machines")
     for name, count in (("reviews", 150), ("other", 140)):
-        records = list(generate_records(count, seed=1))
-        (folder / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+        write_reviews(folder / f"{name}.json", count)
     for size in (50, 60):
         tokenizer = [str(ROOT / "scripts" / "train_tokenizer.py"), "--data.path", str(folder / "reviews.json")]
         tokenizer += ["--tokenizer.vocab_size", str(size), "--output_dir", str(folder / f"words-{size}")]
         assert run_in_subprocess(script, tokenizer, folder / "cache")[0] == 0
     return folder
-
-
-def snapshot(folder: Path) -> dict[str, Any]:
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def error_of(outcome: Outcome) -> str:

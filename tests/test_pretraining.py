@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,13 +25,13 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
 from support.local_server import PATIENCE
-from support.small_run import ROOT, SMALL, command, flags
+from support.small_run import ROOT, SMALL, command, flags, write_reviews
+from support.snapshot import snapshot
 from support.system_faults import disk, run_in_subprocess
 from support.training_processes import script, scripts, start_script, wait_for_line
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
-from tools.sample_grammar.grammar import generate_records
 from wine_gpt.config import PretrainConfig, TrainingConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
@@ -54,8 +53,7 @@ Done = subprocess.CompletedProcess[str]
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with 150 records and a cache for ``datasets``."""
     folder = tmp_path_factory.mktemp("pretraining")
-    records = [*generate_records(150, seed=1)]
-    (folder / "reviews.json").write_text(json.dumps(records), encoding="utf-8")
+    write_reviews(folder / "reviews.json")
     return folder
 
 
@@ -236,10 +234,6 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return line
 
     return refuse
-
-
-def snapshot(folder: Path) -> dict[str, Any]:
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def test_a_finished_run_is_kept(finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]) -> None:

@@ -1,7 +1,6 @@
 """Test the commands in terminals and environments that differ: encodings, closed streams, signals, no installation."""
 
 import contextlib
-import json
 import os
 import pty
 import signal
@@ -14,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from support.local_server import PATIENCE
+from support.small_run import write_reviews
 
-from tools.sample_grammar.grammar import generate_records
 from wine_gpt import installation
 from wine_gpt.training.signals import GracefulShutdown
 
@@ -57,9 +56,7 @@ def signals_of_a_terminal() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a file of 150 reviews."""
-    file = tmp_path_factory.mktemp("terminal") / "reviews.json"
-    file.write_text(json.dumps([*generate_records(150, seed=1)]), encoding="utf-8")
-    return str(file)
+    return str(write_reviews(tmp_path_factory.mktemp("terminal") / "reviews.json"))
 
 
 def run(command: Sequence[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
@@ -263,14 +260,14 @@ for module in pkgutil.walk_packages(wine_gpt.__path__, "wine_gpt."):
     assert (done.returncode, done.stderr.decode()) == (0, "")
 
 
-def test_a_checkout_that_is_not_installed_works(tmp_path: Path) -> None:
+def test_a_checkout_that_is_not_installed_works(reviews: str, tmp_path: Path) -> None:
     """The packages are found, but wine_gpt has no metadata."""
     (tmp_path / "site").mkdir()
     (packages,) = (Path(path) for path in sys.path if (Path(path) / "torch").is_dir())
     for path in [*packages.iterdir(), ROOT / "wine_gpt", ROOT / "configs"]:
         if "wine_gpt-" not in path.name:
             (tmp_path / "site" / path.name).symlink_to(path)
-    command = [sys.executable, "-S", str(ROOT / "scripts" / "pretrain.py"), *TINY]
+    command = [sys.executable, "-S", str(ROOT / "scripts" / "pretrain.py"), "--data.path", reviews, *TINY]
     done = run(command, tmp_path, PYTHONPATH=str(tmp_path / "site"))
     assert done.returncode == 0, done.stderr.decode()
     assert '"wine_gpt": "' in (tmp_path / "run" / "metrics.json").read_text(encoding="utf-8")
