@@ -25,6 +25,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
 from support.local_server import PATIENCE
+from support.processes import children
 from support.small_run import ROOT, SMALL, command, flags, write_reviews
 from support.snapshot import snapshot
 from support.system_faults import disk, run_in_subprocess
@@ -618,7 +619,7 @@ def test_a_killed_process_ends_the_run_which_then_resumes(work: Path) -> None:
         stderr += line
         if line.startswith("epoch 1"):
             break
-    workers = [int(pid) for pid in Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()]
+    workers = children(launched.pid)
     ranks = {pid: environment_of(pid).get("RANK") for pid in workers}
     (second,) = [pid for pid, rank in ranks.items() if rank == "1"]
     os.kill(second, signal.SIGKILL)
