@@ -26,6 +26,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
 from support.local_server import PATIENCE
 from support.processes import children
+from support.refused import refused_script
 from support.small_run import ROOT, SMALL, command, flags, write_reviews
 from support.snapshot import snapshot
 from support.system_faults import disk, run_in_subprocess
@@ -220,19 +221,12 @@ def test_a_trained_tokenizer_serves_several_runs(work: Path) -> None:
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], str]:
-    """Return a function that runs a command line here, asserts one line and exit code 2, and returns the line."""
+    """Return a function that runs a command line here, which must refuse its arguments, and returns the error."""
 
     def refuse(arguments: list[str]) -> str:
         monkeypatch.setattr(sys, "argv", arguments)
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(arguments[0], run_name="__main__")
-        assert ended.value.code == 2
-        stderr = capsys.readouterr().err
-        assert "Traceback" not in stderr
-        # a bar of the tokenization may stand before it
-        line = stderr.splitlines()[-1]
-        assert line.startswith("error: ")
-        return line
+        # a bar of the tokenization may stand before the error
+        return refused_script(capsys, runpy.run_path, arguments[0], None, "__main__")
 
     return refuse
 
@@ -251,7 +245,7 @@ def test_a_run_is_not_written_over_the_tokenizer_that_it_reads(
 ) -> None:
     before = snapshot(finished[0])
     line = refused([*command(work, "finished", tokenizer__path=finished[0]), "--overwrite"])
-    assert line == f"error: output_dir: {finished[0]} is the folder of tokenizer.path itself: name another folder"
+    assert line == f"output_dir: {finished[0]} is the folder of tokenizer.path itself: name another folder"
     assert snapshot(finished[0]) == before
 
 
@@ -288,10 +282,10 @@ def test_a_finished_run_that_is_resumed_prints_its_result(
     settings = {"training__learning_rate": 0.5} if removed == ".tmp" else {"training__epochs": 3}
     line = refused([*command(work, folder.name, **settings), "--resume"])
     no_checkpoint = (
-        f"error: {folder} is finished and has no checkpoint to train on from: name another --output_dir, or "
+        f"{folder} is finished and has no checkpoint to train on from: name another --output_dir, or "
         "--overwrite to start over"
     )
-    assert line.startswith("error: can't resume from step" if removed == ".tmp" else no_checkpoint)
+    assert line.startswith("can't resume from step" if removed == ".tmp" else no_checkpoint)
     assert (folder / "metrics.json").read_bytes() == before
 
 
@@ -346,7 +340,7 @@ def test_two_runs_cannot_use_one_folder(work: Path, refused: Callable[[list[str]
 def test_a_folder_that_cannot_be_written_is_named(work: Path, refused: Callable[[list[str]], str]) -> None:
     (work / "file").write_text("")
     line = refused(command(work, "file/run"))
-    assert line.startswith(f"error: output_dir: can't write to {work / 'file' / 'run'}")
+    assert line.startswith(f"output_dir: can't write to {work / 'file' / 'run'}")
     assert line.endswith("Not a directory")
 
 
@@ -359,7 +353,7 @@ def test_a_folder_that_cannot_be_locked_is_named_and_left_as_it_was(
     monkeypatch.setattr(fcntl, "flock", flock)
     line = refused(command(work, "network-disk"))
     problem = f"can't lock {work / 'network-disk' / 'checkpoints'}: No locks available: name a folder on another disk"
-    assert line == f"error: output_dir: {problem}"
+    assert line == f"output_dir: {problem}"
     assert not (work / "network-disk").exists()
 
 
