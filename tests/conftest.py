@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # an empty folder for caches; libraries read this when they are imported, here and in commands under test
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="wine_gpt-tests-")
@@ -21,11 +22,14 @@ from support.publisher import Publisher
 from support.toy_model import toy_texts, train_toy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-# the files that take longest, which several processes must begin with so that none is left alone with one at the end
+# The files that take longest come first, because one that a process begins at the end keeps it busy when the others
+# have nothing left to do.
 LONGEST_FILES = (
     *("test_pretraining", "test_terminal", "test_machines", "test_notebooks", "test_publish_faults"),
-    *("test_space_server", "test_finetune", "test_training_faults", "test_wheel", "test_explorer_page"),
+    *("test_space_server", "test_finetune", "test_training_faults", "test_text_column", "test_explorer_page"),
 )
+# the files that call one demo, which only one process should start
+DEMO_FILES = ("test_space_mcp", "test_space_page", "test_space_server")
 
 # without limits of time, because tests must pass on a busy machine; with the same examples in each run, so that a
 # failure can be repeated; and without a folder of examples in the checkout
@@ -40,6 +44,19 @@ def pytest_unconfigure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Move the longest files to the front."""
     items.sort(key=lambda item: item.path.stem not in LONGEST_FILES)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401 - of pytest-xdist
+    """With ``--dist loadfile`` give a file to one process, and DEMO_FILES together to one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "the demo" if Path(file).stem in DEMO_FILES else file
+
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture
