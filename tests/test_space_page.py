@@ -15,7 +15,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
-from support.browser import CHROMIUM, DESKTOP, PHONE, SCREENSHOTS, launched, new_page, serious
+from support.browser import CHROMIUM, DESKTOP, PHONE, launched, new_page, screenshot, serious
 from support.local_server import PATIENCE
 from support.space_server import client_of, serving
 
@@ -46,7 +46,6 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def opened(browser: Browser, demo_address: str) -> Open:
     """Return a function that opens a link, waits for its text, and checks the console and requests at the end."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def open_page(
@@ -119,7 +118,7 @@ def test_a_link_writes_what_the_api_writes(opened: Open, demo_address: str) -> N
         page.get_by_label("New seed each time").first.check()
         write(page)
         assert link_of(page)["seed"] != "99"
-        page.screenshot(path=SCREENSHOTS / "write-desktop.png", full_page=True)
+        screenshot(page, "write-desktop")
         assert serious(page) == []
 
 
@@ -137,7 +136,7 @@ def test_the_explorer_shows_the_text_that_was_written(opened: Open, demo_address
         )
         percentage = f"{100 * expected[0]['probability']:.1f}%"
         expect(explorer.locator("[data-view=next]")).to_contain_text(percentage)
-        page.screenshot(path=SCREENSHOTS / "inside-desktop.png")
+        screenshot(page, "inside-desktop", full_page=False)
 
 
 def test_the_fields_write_the_prompt_and_follow_it(opened: Open) -> None:
@@ -183,7 +182,7 @@ def test_a_spanish_phone_in_the_dark(opened: Open) -> None:
         expect(page.locator("#notes")).to_contain_text("¿Está copiada?")
         assert serious(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        page.screenshot(path=SCREENSHOTS / "write-phone-dark.png", full_page=True)
+        screenshot(page, "write-phone-dark")
         page.locator("#prompt textarea").fill("a " * 100)
         page.evaluate(KEEP_TOASTS)
         page.locator("#write").click()
@@ -202,7 +201,7 @@ def test_two_models_side_by_side_have_one_seed(opened: Open, demo_address: str) 
         for side, model in (("left", "base"), ("right", "pinot-noir")):
             expected = client.predict(prompt, seed=seed, model=model, api_name="/generate")
             expect(page.locator(f"#{side}_text textarea")).to_have_value(expected)
-        page.screenshot(path=SCREENSHOTS / "compare-narrow.png", full_page=True)
+        screenshot(page, "compare-narrow")
         assert serious(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
 
