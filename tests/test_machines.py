@@ -229,7 +229,7 @@ def slow_first_process(rank: int) -> None:
         distributed_c10d._set_pg_timeout(timedelta(seconds=1))
 
     def load_slowly(*arguments: object) -> object:
-        time.sleep(3)
+        time.sleep(2)
         return load_data(*arguments)
 
     distributed.init_process_group = join_with_a_short_limit
@@ -248,7 +248,7 @@ def second_process_without_power(rank: int) -> None:
     train_step = Trainer.train_step
 
     def train_step_late(trainer: Trainer[Any], step: int) -> None:
-        time.sleep(15)
+        time.sleep(6)
         train_step(trainer, step)
 
     processes.TRAINING_WAITS["gloo"] = timedelta(seconds=3)
