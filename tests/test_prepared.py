@@ -1,20 +1,22 @@
 """The process that reads and tokenizes the data for a training: what it hands over, and how it ends."""
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
 from datasets import Dataset
+from filelock import FileLock
+from support.local_server import PATIENCE
 from support.processes import children
 from support.refused import refused
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -96,14 +98,20 @@ def test_a_child_process_hands_over_what_this_process_would_read(cache: Path) ->
 def test_trainings_that_start_at_the_same_time_train_one_tokenizer(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = []
+    trained, calls, both_asked = [], itertools.count(1), threading.Event()
+
+    class Lock(FileLock):
+        def __enter__(self) -> Self:
+            if next(calls) == 2:
+                both_asked.set()
+            return super().__enter__()
 
     def train(split: Dataset, data: DataConfig, tokenizer: TokenizerConfig) -> PreTrainedTokenizerFast:
-        # long enough for the other training to get here too
-        time.sleep(1)
+        assert both_asked.wait(PATIENCE), "the other training does not ask for the lock"
         trained.append(train_on_reviews(split, data, tokenizer))
         return trained[-1]
 
+    monkeypatch.setattr("wine_gpt.tokenizer.prepare.FileLock", Lock)
     monkeypatch.setattr("wine_gpt.tokenizer.prepare.train_on_reviews", train)
     with ThreadPoolExecutor() as pool:
         first, second = pool.map(lambda _: prepare(CONFIG, True, lambda report: None), range(2))
