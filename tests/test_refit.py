@@ -28,12 +28,16 @@ from wine_gpt.evaluation.ngram_filter import FILE_NAME
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.finetuning.finetune import finetune
 from wine_gpt.modeling.pretrained import load_model
+from wine_gpt.publishing.corpus import OwnCorpus
 from wine_gpt.publishing.model_card import ModelRepository, model_card
 from wine_gpt.publishing.run_record import read_run
 from wine_gpt.publishing.staging import write_index
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.record import RunMetrics
 from wine_gpt.training.refit import refit
+
+# what publishing asks for generated reviews
+OWN = OwnCorpus(license="mit")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +119,7 @@ def test_an_interrupted_refit_resumes_to_the_same_weights(
 
 
 def test_the_card_says_whose_figures_it_has(base: Path, whole: Path) -> None:
-    run, tested = read_run(whole), read_run(base)
+    run, tested = read_run(whole, OWN), read_run(base, OWN)
     card = model_card(run, ModelRepository("org/wine-gpt"))
     text = " ".join(card.text.split())
     reviews = run.metrics.refit.reviews if run.metrics.refit else 0
@@ -131,10 +135,10 @@ def test_the_card_says_whose_figures_it_has(base: Path, whole: Path) -> None:
 
 
 def test_the_copy_index_has_all_reviews(base: Path, whole: Path, tmp_path: Path) -> None:
-    write_index(read_run(whole), tmp_path / FILE_NAME)
-    splits = load_reviews(read_run(base).config.data).splits
+    write_index(read_run(whole, OWN), tmp_path / FILE_NAME)
+    splits = load_reviews(read_run(base, OWN).config.data).splits
     every = [text for split in ("train", "validation", "test") for text in splits[split]["description"]]
-    of_refit = load_reviews(read_run(whole).config.data).splits["train"]["description"][:]
+    of_refit = load_reviews(read_run(whole, OWN).config.data).splits["train"]["description"][:]
     assert sorted(of_refit) == sorted(every)
     build_index(of_refit, tmp_path / "all")
     assert (tmp_path / FILE_NAME).read_bytes() == (tmp_path / "all").read_bytes()
