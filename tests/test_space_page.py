@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import httpx
 import pytest
 
 pytest.importorskip("gradio", reason="the demo's packages are not installed")
@@ -18,6 +19,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from support.browser import CHROMIUM, DESKTOP, PHONE, launched, new_page, screenshot, serious
 from support.local_server import PATIENCE
 from support.space_server import client_of, serving
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 
@@ -246,6 +248,34 @@ def test_an_example_replaces_the_text_that_is_being_written(opened: Open, held_d
         expect(page.locator("#notes a").first).to_have_attribute(
             "href", re.compile(re.escape(urlencode({"prompt": prompt})))
         )
+
+
+def test_a_visitor_who_leaves_frees_the_queue(held_demo: tuple[str, Path]) -> None:
+    address, hold = held_demo
+    join = f"{address}/gradio_api/call/generate"
+    answers: list[httpx.Response] = []
+
+    def is_accepted() -> bool:
+        body = {"data": [HEADER, None, None, None, 1, "base", 1]}
+        answers.append(httpx.post(join, json=body, timeout=PATIENCE))
+        return answers[-1].status_code == 200
+
+    def stream() -> str:
+        return f"{join}/{answers[-1].json()['event_id']}"
+
+    hold.touch()
+    first = client_of(address).submit(api_name="/generate")
+    # its first piece, so that the next one waits in the queue
+    next(first)
+    assert is_accepted()
+    waiting = stream()
+    assert not is_accepted()
+    with httpx.stream("GET", waiting, timeout=PATIENCE):
+        pass
+    wait_until(is_accepted, lambda: answers[-1].text)
+    hold.unlink()
+    assert "event: complete" in httpx.get(stream(), timeout=PATIENCE).text
+    first.result(PATIENCE)
 
 
 def test_the_queue_is_shown_and_a_full_one_reported(browser: Browser, held_demo: tuple[str, Path]) -> None:

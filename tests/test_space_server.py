@@ -329,15 +329,6 @@ def test_fifty_concurrent_requests_are_all_served(address: str) -> None:
     assert [event for event, _ in answers] == ["complete"] * 50
 
 
-def test_a_visitor_who_leaves_frees_the_queue(address: str) -> None:
-    join = f"{address}/gradio_api/call/generate"
-    for seed in range(30):
-        joined = httpx.post(join, json={"data": [HEADER, 1.0, 1.0, 60, seed, "base"]}, timeout=PATIENCE)
-        with httpx.stream("GET", f"{join}/{joined.json()['event_id']}", timeout=PATIENCE):
-            pass
-    assert call(address, "generate", HEADER, 0.8, 1.0, 60, 7)[0] == "complete"
-
-
 def test_the_explorer_gets_the_version_that_the_app_has_loaded(hub: HubServer, toy_run: Path, tmp_path: Path) -> None:
     hub.forget()
     hub.add_repository("org/wine-gpt")
