@@ -12,7 +12,6 @@ appends a JSON line to --output, and runs that are there are not repeated. The o
 
 import argparse
 import dataclasses
-import json
 import statistics
 import tempfile
 import time
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
+from rows import append, read
 from transformers import GPT2LMHeadModel, set_seed
 
 from wine_gpt.config import FinetuneConfig
@@ -167,9 +167,11 @@ def main() -> None:
     for reviews in arguments.reviews:
         for seed in arguments.seeds:
             for method in arguments.methods:
-                if all(row.key != (arguments.label, method, reviews, seed) for row in read(arguments.output)):
-                    add(arguments.output, run(comparison, method, reviews, seed))
-    print(to_table([row for row in read(arguments.output) if row.label == arguments.label]))
+                if all(row.key != (arguments.label, method, reviews, seed) for row in read(arguments.output, Row)):
+                    row = run(comparison, method, reviews, seed)
+                    append(arguments.output, row)
+                    print(row, flush=True)
+    print(to_table([row for row in read(arguments.output, Row) if row.label == arguments.label]))
 
 
 def run(comparison: Comparison, method: str, reviews: int, seed: int) -> Row:
@@ -191,20 +193,6 @@ def run(comparison: Comparison, method: str, reviews: int, seed: int) -> Row:
         cpu_seconds=round(time.process_time() - started, 1),
         mean_distance=None if score.mean_distance is None else round(score.mean_distance, 4),
     )
-
-
-def read(file: Path) -> list[Row]:
-    """Return the finished runs."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [Row(**json.loads(line)) for line in lines]
-
-
-def add(file: Path, row: Row) -> None:
-    """Append a run."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as output:
-        output.write(json.dumps(dataclasses.asdict(row)) + "\n")
-    print(row, flush=True)
 
 
 def to_table(rows: list[Row]) -> str:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from data_speed import PeakMemory
+from memory import anonymous, peak
 
 from tools.sample_grammar.grammar import generate_records
 from wine_gpt.evaluation.metrics import load_metric
@@ -28,14 +28,12 @@ def main() -> None:
     descriptions = [record["description"] or "" for record in generate_records(arguments.reviews, seed=1)]
     texts = [class_words(record["description"] or "") for record in generate_records(arguments.texts, seed=2)]
     metric = load_metric("copying")
-    peak = PeakMemory()
-    peak.start()
     print("| step | seconds | result |\n|---|---|---|")
-    started = time.perf_counter()
-    figures = metric.compute(predictions=texts, corpus=map(class_words, descriptions))
-    print(f"| metric copying | {time.perf_counter() - started:.1f} | mean longest {figures['mean_longest']:.2f} |")
-    print(f"| peak memory so far | | {peak.megabytes:,} MB |")
-    with tempfile.TemporaryDirectory() as folder:
+    with peak(anonymous, 0.02) as largest, tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        figures = metric.compute(predictions=texts, corpus=map(class_words, descriptions))
+        print(f"| metric copying | {time.perf_counter() - started:.1f} | mean longest {figures['mean_longest']:.2f} |")
+        print(f"| peak memory so far | | {largest() // 10**6:,} MB |")
         path = Path(folder) / "index.safetensors"
         started = time.perf_counter()
         built = build_index(descriptions, path)
@@ -45,7 +43,7 @@ def main() -> None:
         index = NgramFilter.load(path)
         spans = [len(index.longest_span(text)) for text in texts]
         print(f"| query it | {time.perf_counter() - started:.1f} | mean longest {sum(spans) / len(spans):.2f} |")
-    print(f"| peak memory | | {peak.megabytes:,} MB |")
+    print(f"| peak memory | | {largest() // 10**6:,} MB |")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ there are not repeated. The output is a Markdown table and --picture. Further ar
 import argparse
 import contextlib
 import dataclasses
-import json
 import statistics
 import tempfile
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from datasets import DatasetDict
+from rows import append, read
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.config import PretrainConfig
@@ -75,9 +75,11 @@ def main() -> None:
         for reviews in arguments.reviews:
             for name in arguments.configs:
                 config = read_config(name, arguments.data, seed, settings)
-                if (name, reviews, seed, config.training.epochs) not in {row.key for row in read(arguments.output)}:
+                if (name, reviews, seed, config.training.epochs) not in {
+                    row.key for row in read(arguments.output, Row)
+                }:
                     append(arguments.output, run(name, config, reviews))
-    rows = read(arguments.output)
+    rows = read(arguments.output, Row)
     print(to_markdown(rows))
     draw(rows, arguments.picture)
 
@@ -130,19 +132,6 @@ def training(
         objective = LanguageModeling(LanguageModelLoss(model), tokenizer, splits, config.data.prefix)
         yield Trainer(objective, config.training, accelerator, checkpoints, {})
     print(f"{name}, {len(splits['train']):,} reviews: {time.monotonic() - started:.0f} s in all", flush=True)
-
-
-def append(file: Path, row: Row) -> None:
-    """Add a row to the file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(dataclasses.asdict(row)) + "\n")
-
-
-def read(file: Path) -> list[Row]:
-    """Return the finished runs."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [Row(**json.loads(line)) for line in lines]
 
 
 def by_size(rows: list[Row]) -> dict[str, dict[int, list[Row]]]:

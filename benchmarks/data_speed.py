@@ -17,8 +17,9 @@ import time
 from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
-from threading import Thread
 from typing import Any
+
+from memory import anonymous, peak
 
 STAGES = ("load", "train tokenizer", "tokenize")
 
@@ -64,46 +65,22 @@ def row_of(path: Path, count: int) -> str:
 
 
 def measure(path: str) -> dict[str, Any]:
-    """Return seconds per stage, and MB of resident memory after the imports and at the peak."""
+    """Return seconds per stage, and MB of anonymous memory after the imports and at the peak."""
     from wine_gpt.config import DataConfig
     from wine_gpt.data.reviews import load_reviews, texts
     from wine_gpt.tokenizer import tokenize_splits, train_tokenizer
 
-    imported = anonymous_megabytes()
-    peak = PeakMemory()
-    peak.start()
-    times = [time.process_time()]
-    reviews = load_reviews(DataConfig(path=path))
-    times.append(time.process_time())
-    tokenizer = train_tokenizer(texts(reviews.splits["train"]))
-    times.append(time.process_time())
-    tokenize_splits(reviews.splits, tokenizer)
-    times.append(time.process_time())
-    seconds = [end - start for start, end in pairwise(times)]
-    return {**dict(zip(STAGES, seconds, strict=True)), "imported": imported, "peak": peak.megabytes}
-
-
-class PeakMemory(Thread):
-    """Samples the peak of the process's anonymous memory, in MB.
-
-    Pages of mapped files do not count, because the system can reclaim them.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.megabytes = 0
-
-    def run(self) -> None:
-        """Sample 50 times a second until the process ends."""
-        while True:
-            self.megabytes = max(self.megabytes, anonymous_megabytes())
-            time.sleep(0.02)
-
-
-def anonymous_megabytes() -> int:
-    """Return the resident anonymous memory, which no file backs, in MB; Linux reports it in KiB."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")]
-    return int(line.split()[1]) * 1024 // 1_000_000
+    imported = anonymous()
+    with peak(anonymous, 0.02) as largest:
+        times = [time.process_time()]
+        reviews = load_reviews(DataConfig(path=path))
+        times.append(time.process_time())
+        tokenizer = train_tokenizer(texts(reviews.splits["train"]))
+        times.append(time.process_time())
+        tokenize_splits(reviews.splits, tokenizer)
+        times.append(time.process_time())
+    seconds = dict(zip(STAGES, (end - start for start, end in pairwise(times)), strict=True))
+    return {**seconds, "imported": imported // 10**6, "peak": largest() // 10**6}
 
 
 def write_file(path: Path, count: int) -> None:

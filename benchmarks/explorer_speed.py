@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import psutil
+from memory import peak, resident
 from transformers import GPT2Config, GPT2LMHeadModel
 
 ROOT = Path(__file__).parents[1]
@@ -110,11 +110,11 @@ def measure(address: str, shape: str, weights: float) -> None:
     with chromium(f"{address}/index.html?shape={shape}&words={count}&repetitions={REPETITIONS}") as browser:
         Reports.queue.get(timeout=PATIENCE)
         page = page_of(browser)
-        before = memory(page)
-        with peak_memory(page) as peak:
+        before = resident(page.pid)
+        with peak(lambda: resident(page.pid), 0.02) as largest:
             loading, load_cpu = timed(page, lambda: Reports.queue.get(timeout=PATIENCE))
             writing, cpu = timed(page, lambda: Reports.queue.get(timeout=PATIENCE))
-            grown = peak() - before
+        grown = (largest() - before) / 1e6
     rates = [count / seconds for seconds in writing["texts"]]
     print(f"{shape}: {weights:.1f} MB of weights")
     print(
@@ -153,33 +153,10 @@ def timed(process: psutil.Process, call: Callable[[], Any]) -> tuple[Any, float]
     return call(), cpu_seconds(process) - start
 
 
-def memory(process: psutil.Process) -> float:
-    """Return the resident memory of a process in MB."""
-    return float(process.memory_info().rss / 1e6)
-
-
 def cpu_seconds(process: psutil.Process) -> float:
     """Return the CPU seconds that a process has used."""
     times = process.cpu_times()
     return float(times.user + times.system)
-
-
-@contextmanager
-def peak_memory(process: psutil.Process) -> Iterator[Callable[[], float]]:
-    """Yield a function that returns a process's largest resident memory in the block, in MB."""
-    largest, ended = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.02):
-            largest[0] = max(largest[0], memory(process))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield lambda: largest[0]
-    finally:
-        ended.set()
-        thread.join()
 
 
 if __name__ == "__main__":

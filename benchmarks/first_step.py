@@ -17,12 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from data_speed import write_file
-from large_corpus import descendants
+from memory import of_all, peak, resident
 
 COLUMNS = (
     "cache",
@@ -76,24 +76,23 @@ def measure(arguments: list[str], steps: int) -> None:
     from wine_gpt.config import PretrainConfig
     from wine_gpt.imports import rare_garbage_collection
 
-    memory = MemoryOfBoth()
-    memory.start()
-    config = read_config(PretrainConfig, arguments, name="pretrain", description=None)
+    with peak(partial(of_all, resident)) as together:
+        config = read_config(PretrainConfig, arguments, name="pretrain", description=None)
 
-    def on_step(step: int, micro_batches: object) -> None:
-        if step == steps:
-            figures(memory)
-            os._exit(0)
+        def on_step(step: int, micro_batches: object) -> None:
+            if step == steps:
+                figures(together())
+                os._exit(0)
 
-    with reading_ahead(config) as reading:
-        with rare_garbage_collection():
-            from wine_gpt.training.pretrain import pretrain
+        with reading_ahead(config) as reading:
+            with rare_garbage_collection():
+                from wine_gpt.training.pretrain import pretrain
 
-        pretrain(config, on_step=on_step, reading=reading)
-    figures(memory)
+            pretrain(config, on_step=on_step, reading=reading)
+    figures(together())
 
 
-def figures(memory: "MemoryOfBoth") -> None:
+def figures(together: int) -> None:
     """Print the figures of this process and its child as a line of JSON."""
     own, child = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     found: dict[str, Any] = {
@@ -102,31 +101,9 @@ def figures(memory: "MemoryOfBoth") -> None:
         "wall": time.monotonic() - float(os.environ["STARTED"]),
         "peak": own.ru_maxrss * 1024,
         "child_peak": child.ru_maxrss * 1024,
-        "together": memory.peak,
+        "together": together,
     }
     print(json.dumps(found), flush=True)
-
-
-class MemoryOfBoth(Thread):
-    """Samples the peak of the resident memory of this process and its descendants together, in bytes."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.peak = 0
-
-    def run(self) -> None:
-        """Sample 10 times a second until the process ends."""
-        while True:
-            self.peak = max(self.peak, sum(map(resident_bytes, descendants(os.getpid()))))
-            time.sleep(0.1)
-
-
-def resident_bytes(pid: int) -> int:
-    """Return a process's resident memory."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
-    except OSError:
-        return 0
 
 
 if __name__ == "__main__":

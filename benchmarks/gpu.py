@@ -15,7 +15,7 @@ import argparse
 import contextlib
 import dataclasses
 import functools
-import itertools
+import gc
 import json
 import os
 import shutil
@@ -308,15 +308,15 @@ def timed(device: str, step: Callable[[], object]) -> float:
     return statistics.median(found)
 
 
-def speed_row(mode: str, device: str, trainer: Any, seconds: float, first: float) -> dict[str, Any]:  # noqa: ANN401
+def speed_row(mode: str, device: str, config: Any, tokens: int, seconds: float, first: float) -> dict[str, Any]:  # noqa: ANN401
     """Return the figures of one mode and batch size; ``first`` is the time of the first step, which compiles."""
     import torch
 
     from wine_gpt.training.hardware import peak_flops
     from wine_gpt.training.utilization import flops_per_token
 
-    tokens = trainer.plan.batch_tokens // POSITIONS * POSITIONS
-    flops = flops_per_token(trainer.module.model.config, POSITIONS) * tokens / seconds
+    tokens = tokens // POSITIONS * POSITIONS
+    flops = flops_per_token(config, POSITIONS) * tokens / seconds
     peak = peak_flops(torch.cuda.get_device_name(), "bf16") if device == "cuda" else None
     return {
         "kind": "speed",
@@ -337,23 +337,37 @@ def giga(size: int | None) -> float | None:
 
 def speed(device: str, small: bool, mode: str) -> Iterator[dict[str, Any]]:
     """Yield the speed of whole training steps of one mode at each batch size."""
+    # each in a call of its own, whose trainer is not alive in the next one
+    for tokens in sizes(small):
+        yield speed_of_size(device, small, mode, tokens)
+
+
+def speed_of_size(device: str, small: bool, mode: str, tokens: int) -> dict[str, Any]:
+    """Return the speed of one mode and batch size."""
     import torch
 
-    for tokens in sizes(small):
-        trainer = build_trainer(device, small, tokens)
-        if device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        if mode in ("compile", "reduce-overhead"):
-            transformer = trainer.module.model.transformer
-            options = {} if mode == "compile" else {"mode": mode}
-            transformer.forward = torch.compile(transformer.forward, dynamic=False, **options)
-        started = time.perf_counter()
-        step = graphed_step(trainer) if mode == "graphs" else eager_step(trainer)
-        step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        first = time.perf_counter() - started
-        yield speed_row(mode, device, trainer, timed(device, step), first)
+    start_peak(device)
+    trainer = build_trainer(device, small, tokens)
+    if mode in ("compile", "reduce-overhead"):
+        transformer = trainer.module.model.transformer
+        options = {} if mode == "compile" else {"mode": mode}
+        transformer.forward = torch.compile(transformer.forward, dynamic=False, **options)
+    started = time.perf_counter()
+    step = graphed_step(trainer) if mode == "graphs" else eager_step(trainer)
+    step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    first = time.perf_counter() - started
+    return speed_row(mode, device, trainer.module.model.config, tokens, timed(device, step), first)
+
+
+def start_peak(device: str) -> None:
+    """Free what earlier measurements left, and measure the GPU's peak memory from now on."""
+    import torch
+
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
 
 
 def eager_step(trainer: Any) -> Callable[[], object]:  # noqa: ANN401
@@ -365,24 +379,31 @@ def eager_step(trainer: Any) -> Callable[[], object]:  # noqa: ANN401
 def graphed_step(trainer: Any) -> Callable[[], object]:  # noqa: ANN401
     """Return a step that replays a CUDA graph of forward pass, backward pass, clipping and update.
 
-    The learning rate is that of the first step. Each batch is copied into the graph's inputs before the replay.
+    As in the training loop, the batch is planned and copied to the GPU, and the loss of the step before is read. Left
+    out is what a graph can't change: the learning rate, the seed of dropout, and skipping a step that is not finite.
     """
     import torch
 
+    from wine_gpt.training.step import HostCopy
+
     updater, device = trainer.updater, trainer.accelerator.device
-    batches = [updater.batch(step) for step in range(trainer.plan.total_steps)]
+    # all reviews have one length, so all steps have equally many
+    units = updater.batch(0).units
 
     def inputs(step: int) -> tuple[Any, ...]:
-        batch = batches[step % len(batches)]
+        batch = updater.batch(step)
         found: tuple[Any, ...] = trainer.objective.inputs(batch.micro_batches[0], batch.width, device)
         return found
 
-    static, steps = inputs(0), itertools.count(1)
+    static, steps = inputs(0), iter(range(1, trainer.plan.total_steps))
+    # the loss, and whether loss and gradient are finite
+    outcome, queued = torch.zeros(2, device=device), None
 
     def step() -> None:
         nats = updater.wrapped(*static)
-        (nats / batches[0].units).backward()
-        torch.nn.utils.clip_grad_norm_(trainer.module.parameters(), trainer.config.max_grad_norm)
+        (nats / units).backward()
+        norm = torch.nn.utils.clip_grad_norm_(trainer.module.parameters(), trainer.config.max_grad_norm)
+        outcome.copy_(torch.stack([nats.detach(), torch.isfinite(nats.detach() + norm).to(nats.dtype)]))
         updater.muon_adamw.step()
         updater.muon_adamw.zero_grad()
 
@@ -393,9 +414,13 @@ def graphed_step(trainer: Any) -> Callable[[], object]:  # noqa: ANN401
         run = step
 
     def replay() -> None:
+        nonlocal queued
         for target, source in zip(static, inputs(next(steps)), strict=True):
             target.copy_(source, non_blocking=True)
         run()
+        before, queued = queued, HostCopy.of(outcome)
+        if before is not None:
+            before.wait()
 
     return replay
 
@@ -419,7 +444,10 @@ def captured(step: Callable[[], object], optimizer: Any) -> Callable[[], object]
 
 
 def transformers_loop(device: str, small: bool) -> Iterator[dict[str, Any]]:
-    """Yield the speed of transformers' Trainer with the same model, batches and precision, and AdamW."""
+    """Yield the speed of transformers' Trainer with the same model, batches and precision, and AdamW.
+
+    It computes a position for the last id too, which our loop only predicts; so its rows are one id shorter.
+    """
     import torch
     import transformers
 
@@ -435,10 +463,7 @@ def transformers_loop(device: str, small: bool) -> Iterator[dict[str, Any]]:
             self.times.append(time.perf_counter())
 
     for tokens in sizes(small):
-        ours = build_trainer(device, small, tokens)
-        config = ours.module.model.config
-        reviews = ours.objective.train_split.remove_columns("length")
-        data = reviews.map(lambda row: {"labels": row["input_ids"]}, batched=True)
+        config, data = config_and_data(device, small, tokens)
         with tempfile.TemporaryDirectory() as folder:
             arguments = transformers.TrainingArguments(
                 folder,
@@ -453,15 +478,26 @@ def transformers_loop(device: str, small: bool) -> Iterator[dict[str, Any]]:
                 disable_tqdm=True,
             )
             clock = Clock()
-            if device == "cuda":
-                torch.cuda.reset_peak_memory_stats()
+            start_peak(device)
             # a new config, because ours names our attention
             model = transformers.GPT2LMHeadModel(transformers.GPT2Config.from_dict(config.to_dict()))
             started = time.perf_counter()
             transformers.Trainer(model, arguments, train_dataset=data.with_format("torch"), callbacks=[clock]).train()
         times = clock.times
         seconds = (times[-1] - times[WARMUP]) / (len(times) - 1 - WARMUP)
-        yield speed_row("transformers' Trainer, AdamW", device, ours, seconds, times[0] - started)
+        yield speed_row("transformers' Trainer, AdamW", device, config, tokens, seconds, times[0] - started)
+
+
+def config_and_data(device: str, small: bool, tokens: int) -> tuple[Any, Any]:
+    """Return the config and the training rows of a trainer that is not alive while another one is measured."""
+    ours = build_trainer(device, small, tokens)
+    reviews = ours.objective.train_split.remove_columns("length")
+
+    def to_rows(batch: dict[str, Any]) -> dict[str, Any]:
+        rows = [ids[:POSITIONS] for ids in batch["input_ids"]]
+        return {"input_ids": rows, "labels": rows}
+
+    return ours.module.model.config, reviews.map(to_rows, batched=True)
 
 
 IN_PROCESS: dict[str, Callable[[str, bool], Iterator[dict[str, Any]]]] = {

@@ -14,7 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from data_speed import anonymous_megabytes, write_file
+from data_speed import write_file
+from memory import anonymous
 from training_speed import WARMUP, build_trainer
 
 STEPS, ROUNDS = 100, 3
@@ -70,7 +71,7 @@ def measure(path: str) -> dict[str, float]:
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     tokens = (trainer.state.total_tokens - before) / 1e6
     figures = {"plan": planned, "wall": wall / tokens, "cpu": cpu / tokens}
-    return {**figures, "steps": plan.total_steps, "memory": anonymous_megabytes()}
+    return {**figures, "steps": plan.total_steps, "memory": anonymous() // 10**6}
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
+
+from memory import anonymous, of_all, peak
 
 # the records of a part, and how many of them are the first part's, as duplicates across parts
 PART_RECORDS, REPEATED = 200_000, 2_000
@@ -131,13 +132,14 @@ STARTS: dict[str, Callable[[Any], dict[str, dict[str, Any]]]] = {
 @contextmanager
 def stage(name: str, found: dict[str, dict[str, Any]]) -> Iterator[None]:
     """Add the figures of a stage to ``found``."""
-    peak = PeakMemory()
     wall, cpu = time.perf_counter(), cpu_seconds()
-    peak.start()
-    yield
-    peak.ended.set()
-    peak.join()
-    found[name] = {"cpu": cpu_seconds() - cpu, "wall": time.perf_counter() - wall, "megabytes": peak.megabytes}
+    with peak(partial(of_all, anonymous)) as largest:
+        yield
+    found[name] = {
+        "cpu": cpu_seconds() - cpu,
+        "wall": time.perf_counter() - wall,
+        "megabytes": largest() // 10**6,
+    }
     print(name, found[name], file=sys.stderr, flush=True)
 
 
@@ -145,45 +147,6 @@ def cpu_seconds() -> float:
     """Return the CPU seconds of this process and of its children that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
-
-
-class PeakMemory(Thread):
-    """Samples the peak of the anonymous memory of this process and its descendants, in MB."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.megabytes = 0
-        self.ended = Event()
-
-    def run(self) -> None:
-        """Sample 10 times a second until ``ended`` is set."""
-        while True:
-            self.megabytes = max(
-                self.megabytes, sum(map(anonymous_kilobytes, descendants(os.getpid()))) * 1024 // 10**6
-            )
-            if self.ended.wait(0.1):
-                return
-
-
-def descendants(pid: int) -> list[int]:
-    """Return a process and all processes below it."""
-    try:
-        # of each thread, because a thread may start a process
-        children = [
-            child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()
-        ]
-    except OSError:
-        return []
-    return [pid, *(found for child in children for found in descendants(int(child)))]
-
-
-def anonymous_kilobytes(pid: int) -> int:
-    """Return a process's anonymous memory, which no file backs; pages of several processes count once in their sum."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss_Anon")), 0)
 
 
 def write_parts(folder: Path, records: int) -> None:

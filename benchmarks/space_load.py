@@ -8,7 +8,6 @@ Starts space/app.py in a new process and calls it through its queue, as visitors
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -17,8 +16,14 @@ import time
 from pathlib import Path
 
 import httpx
+from memory import resident
 
-APP = Path(__file__).parents[1] / "space" / "app.py"
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support.local_server import reserved_port  # noqa: E402 - of the tests
+
+APP = ROOT / "space" / "app.py"
 PROMPT = "wine review : italy : tuscany : sangiovese :"
 VISITORS = 50
 REVIEWS = 1_000
@@ -30,24 +35,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="folder of a run")
     model = parser.parse_args().model
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "WINE_GPT_MODEL": model, "GRADIO_SERVER_PORT": str(port)}
     imports = time_imports()
-    started = time.perf_counter()
-    server = subprocess.Popen([sys.executable, str(APP)], env=environment, stdout=subprocess.DEVNULL)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_for(address)
-        ready = time.perf_counter() - started
-        print(f"start to ready: {ready:.1f} s, of which imports {imports:.1f} s")
-        one_visitor(address)
-        many_visitors(address)
-        memory(address, server.pid)
-    finally:
-        server.terminate()
-        server.wait()
+    with reserved_port() as port:
+        environment = {**os.environ, "WINE_GPT_MODEL": model, "GRADIO_SERVER_PORT": str(port)}
+        started = time.perf_counter()
+        server = subprocess.Popen([sys.executable, str(APP)], env=environment, stdout=subprocess.DEVNULL)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_for(address)
+            ready = time.perf_counter() - started
+            print(f"start to ready: {ready:.1f} s, of which imports {imports:.1f} s")
+            one_visitor(address)
+            many_visitors(address)
+            memory(address, server.pid)
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def time_imports() -> float:
@@ -102,7 +105,7 @@ def memory(address: str, process: int) -> None:
     """Print the server's resident memory after each 200 reviews."""
     print("resident memory after reviews:", end="", flush=True)
     for done in range(0, REVIEWS + 1, 200):
-        print(f" {done}: {resident(process):.0f} MB", end="", flush=True)
+        print(f" {done}: {resident(process) / 1e6:.0f} MB", end="", flush=True)
         if done < REVIEWS:
             write_some(address, done, 200)
     print()
@@ -120,12 +123,6 @@ def write_some(address: str, start: int, count: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def resident(process: int) -> float:
-    """Return a process's resident memory in MB."""
-    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
 
 def visit(address: str, seed: int) -> tuple[float, float, int]:

@@ -1,11 +1,11 @@
 """Fixtures that several test files share."""
 
-import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # an empty folder for caches; libraries read this when they are imported, here and in commands under test
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="wine_gpt-tests-")
@@ -16,18 +16,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import datasets
 import hypothesis
 import pytest
-import torch
 from support.finished_runs import demo
 from support.hub_server import WRITER, HubServer, hub_server
 from support.publisher import Publisher
+from support.toy_model import toy_texts, train_toy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-TOY_POSITIONS = 64
-# the files that take longest, which several processes must begin with so that none is left alone with one at the end
+# The files that take longest come first, because one that a process begins at the end keeps it busy when the others
+# have nothing left to do.
 LONGEST_FILES = (
     *("test_pretraining", "test_terminal", "test_machines", "test_notebooks", "test_publish_faults"),
-    *("test_space_server", "test_finetune", "test_training_faults", "test_wheel", "test_explorer_page"),
+    *("test_space_server", "test_finetune", "test_training_faults", "test_text_column", "test_explorer_page"),
 )
+# the files that call one demo, which only one process should start
+DEMO_FILES = ("test_space_mcp", "test_space_page", "test_space_server")
 
 # without limits of time, because tests must pass on a busy machine; with the same examples in each run, so that a
 # failure can be repeated; and without a folder of examples in the checkout
@@ -44,6 +46,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem not in LONGEST_FILES)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401 - of pytest-xdist
+    """With ``--dist loadfile`` give a file to one process, and DEMO_FILES together to one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "the demo" if Path(file).stem in DEMO_FILES else file
+
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty folder that ``datasets`` uses as its cache."""
@@ -56,38 +71,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a tokenizer and a GPT-2 that has learned 216 made-up reviews; tests only read it."""
     return train_toy(tmp_path_factory.mktemp("toy") / "run")
-
-
-def train_toy(
-    folder: Path, kind: str = "words", positions: int = TOY_POSITIONS, epochs: int = 40, line_breaks: bool = False
-) -> Path:
-    """Train a GPT-2 on the made-up reviews with a tokenizer of a kind, in a few seconds."""
-    from wine_gpt.config import ModelConfig
-    from wine_gpt.data.template import CLASS_TEMPLATE
-    from wine_gpt.modeling.gpt2 import build_model
-    from wine_gpt.modeling.loss import LanguageModelLoss
-    from wine_gpt.tokenizer import encode_reviews, save_tokenizer, train_tokenizer
-
-    texts = toy_texts(line_breaks)
-    tokenizer = train_tokenizer(texts, 400, kind=kind, line_breaks=line_breaks)
-    tokenizer.model_max_length = positions - 1
-    shape = ModelConfig(n_layer=2, n_head=2, n_embd=32, n_inner=64, block_size=positions, dropout=0.1)
-    model = build_model(shape, tokenizer, seed=0)
-    encoded = encode_reviews(tokenizer, texts)
-    # all reviews have equally many words; of the other kinds the longer ones are cut
-    length = min(map(len, encoded))
-    ids = torch.tensor([row[:length] for row in encoded])
-    loss = LanguageModelLoss(model).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(ids)).split(54):
-            optimizer.zero_grad()
-            (loss(ids[rows, :-1], ids[rows, 1:]) / ids[rows, 1:].numel()).backward()
-            optimizer.step()
-    model.save_pretrained(folder)
-    save_tokenizer(tokenizer, folder)
-    CLASS_TEMPLATE.save(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -120,21 +103,6 @@ def publisher(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
     process = Publisher(hub.environment(), demo(folder / "space", WRITER), folder / "home")
     yield process
     process.close()
-
-
-def toy_texts(line_breaks: bool = False) -> list[str]:
-    """Return every combination of a few regions, grapes and fruits in one sentence, or in lines."""
-    regions = ("Italy : Tuscany", "Germany : Mosel", "Spain : Rioja")
-    grapes = ("Riesling", "Sangiovese", "Tempranillo")
-    fruits = ("plum", "cherry", "quince", "apple")
-    characters = ("a full-bodied, bright", "a light-bodied, crisp", "a medium-bodied, dry")
-    prices = ("$15", "$30")
-    space = "\n" if line_breaks else " "
-    return [
-        f"wine review : {region} : {grape} : It's {character}{space}wine with {fruit}{space}and oak, worth {price}. "
-        "Drink now."
-        for region, grape, fruit, character, price in itertools.product(regions, grapes, fruits, characters, prices)
-    ]
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -15,11 +16,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
-from support.small_run import ROOT, SMALL, flags
+from support.halt import interrupt_steps
+from support.refused import refused
+from support.small_run import ROOT, SMALL, flags, write_reviews
+from support.snapshot import snapshot
 from support.system_faults import disk, run_in_subprocess
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from tools.sample_grammar.grammar import generate_records
 from wine_gpt.config import DistillConfig, EnsembleConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
@@ -33,7 +36,6 @@ from wine_gpt.tokenizer import load_tokenizer, tokenize_splits
 from wine_gpt.training.accelerator import accelerator_session, restored_state
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.record import RunMetrics
-from wine_gpt.training.trainer import Trainer
 
 # the package has a function of its name
 distilling: Any = importlib.import_module("wine_gpt.distillation.distill")
@@ -53,7 +55,7 @@ SETTINGS = {
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with 150 records, and use a cache there."""
     folder = tmp_path_factory.mktemp("distillation")
-    (folder / "reviews.json").write_text(json.dumps([*generate_records(150, seed=1)]), encoding="utf-8")
+    write_reviews(folder / "reviews.json")
     return folder
 
 
@@ -100,24 +102,15 @@ def test_the_student_is_a_run_like_any_other(finished: Path) -> None:
 def test_a_run_that_is_interrupted_everywhere_ends_with_equal_bits(
     finished: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_step, sample = Trainer.train_step, synthetic.generate_ids
-    calls = {"step": 0, "sample": 0}
-    # in the first member, in the second, in the student
-    stops, halted = {4, 14, 24}, []
-
-    def stopped_step(trainer: Trainer, step: int) -> None:
-        calls["step"] += 1
-        if calls["step"] in stops:
-            os.kill(os.getpid(), signal.SIGTERM)
-        train_step(trainer, step)
+    sample, samplings, halted = synthetic.generate_ids, itertools.count(1), []
 
     def stopped_sampling(*arguments: Any, **settings: Any) -> torch.Tensor:  # noqa: ANN401
-        calls["sample"] += 1
-        if calls["sample"] == 1:
+        if next(samplings) == 1:
             raise KeyboardInterrupt
         return sample(*arguments, **settings)
 
-    monkeypatch.setattr(Trainer, "train_step", stopped_step)
+    # in the first member, in the second, in the student
+    interrupt_steps(monkeypatch, signal.SIGTERM, {4, 14, 24})
     monkeypatch.setattr(synthetic, "generate_ids", stopped_sampling)
     for _ in range(6):
         try:
@@ -208,10 +201,9 @@ def make_on_small_disk(folder: Path, run: Path, real: Path) -> str:
         request = Request({}, synthetic_reviews=2, seed=42, label_real=True)
         reviews = datasets.load_from_disk(str(real))
         labeling = Labeling(ensemble, tokenizer, reviews, Accelerator(cpu=True))
-        with pytest.raises(UserError) as error:
-            load_or_make(folder / "targets", labeling, request)
+        message = refused(load_or_make, folder / "targets", labeling, request)
         assert [*folder.iterdir()] == []
-    return str(error.value)
+    return message
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(finished: Path, work: Path, tmp_path: Path) -> None:
@@ -264,9 +256,8 @@ def test_a_member_with_other_settings_is_refused(finished: Path, work: Path) -> 
 def test_a_finished_member_is_not_trained_on(finished: Path, work: Path) -> None:
     """Not by more epochs either: it would continue from the end of its schedule, where the learning rate is lowest."""
     weights = [(member / "model.safetensors").read_bytes() for member in members(finished)]
-    with pytest.raises(UserError) as error:
-        distill(config(work, "finished", "--distillation.member_epochs", "2", "--overwrite"))
-    assert str(error.value) == (
+    message = refused(distill, config(work, "finished", "--distillation.member_epochs", "2", "--overwrite"))
+    assert message == (
         f"member 1 of 2, {members(finished)[0]}: finished with distillation.member_epochs 1, now 2: remove the folder "
         "to train the member again, or name another --output_dir"
     )
@@ -333,10 +324,6 @@ def test_the_members_predictions_may_not_change_on_resume(finished: Path, work: 
     with pytest.raises(UserError, match="targets: not the same members or synthetic reviews"):
         distill(config(work, "x", *changed))
     assert snapshot(run) == before
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def without(run: Path, copy: Path, *removed: str) -> Path:

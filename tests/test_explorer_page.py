@@ -7,14 +7,13 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 import torch
-from conftest import train_toy
+from support.toy_model import train_toy
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -24,6 +23,7 @@ pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 from playwright.sync_api import Browser, Page, expect
 from support.browser import CHROMIUM, DESKTOP, PHONE, launched, new_page, screenshot, serious, settle
 from support.local_server import serving
+from support.static_hub import StaticFiles
 
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer
@@ -48,13 +48,6 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves files without a log."""
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
-
-
 @pytest.fixture(scope="module")
 def site(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """Serve the explorer with the toy model as a static Space does; return the folder and the address."""
@@ -62,9 +55,8 @@ def site(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     shutil.copytree(EXPLORER, folder)
     (folder / "model").symlink_to(demo_model)
     (folder / "settings.json").write_text('{"model": "./model", "language": "en"}')
-    handler = functools.partial(QuietHandler, directory=folder)
-    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
-        yield folder, f"http://127.0.0.1:{server.server_port}"
+    with serving(StaticFiles({"/": folder})) as server:
+        yield folder, server.address
 
 
 @pytest.fixture(scope="module")

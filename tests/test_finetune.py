@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from support.halt import interrupt_steps
 from support.refused import refused as refused_call
 from support.refused import refused_script
+from support.snapshot import file_contents
 from support.toy_training import MODEL, make_splits, make_tokenizer
 from support.without_wine_gpt import run_without_wine_gpt
 
@@ -143,10 +144,6 @@ def whole(work: Path) -> SubsetMetrics:
     return metrics
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 # files and figures
 
 
@@ -154,9 +151,9 @@ def test_each_value_gets_a_folder(work: Path, adapters: list[SubsetMetrics], who
     assert [metrics.value for metrics in adapters] == ["Pinot Noir", "Gamay", "Rosé", "../../x"]
     common = {"finetune.yaml", "metrics.json", "review_template.json", "tokenizer.json", "tokenizer_config.json"}
     for slug in ("pinot-noir", "gamay", "rose", "x"):
-        assert {*files(work / "lora" / slug)} == common | {"adapter_config.json", "adapter_model.safetensors"}
+        assert {*file_contents(work / "lora" / slug)} == common | {"adapter_config.json", "adapter_model.safetensors"}
     model = {"config.json", "generation_config.json", "model.safetensors"}
-    assert {*files(work / "full" / "pinot-noir")} == common | model
+    assert {*file_contents(work / "full" / "pinot-noir")} == common | model
     tables = {"subsets.csv", "subsets.md", "subsets.png"}
     assert {path.name for path in (work / "lora").iterdir()} == tables | {"pinot-noir", "gamay", "rose", "x"}
     assert (work / "lora" / "subsets.md").read_text(encoding="utf-8").count("\n") == 2 + 4
@@ -451,7 +448,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     monkeypatch.undo()
     assert (work / "killed" / "pinot-noir" / "metrics.json").exists()
     assert not (work / "killed" / "gamay" / "metrics.json").exists()
-    finished = files(work / "killed" / "pinot-noir")
+    finished = file_contents(work / "killed" / "pinot-noir")
     for variety in ("all", "gamay"):
         with pytest.raises(UserError, match="gamay holds an unfinished run: --resume to continue"):
             finetune(config(work, "killed", variety=variety))
@@ -460,7 +457,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     log = caplog.text
     assert log.count("finished already") == 1
     assert log.count("resumed from step ") == 1
-    assert files(work / "killed" / "pinot-noir") == finished
+    assert file_contents(work / "killed" / "pinot-noir") == finished
     for slug in ("pinot-noir", "gamay", "rose", "x"):
         weights = f"{slug}/adapter_model.safetensors"
         assert (work / "killed" / weights).read_bytes() == (work / "lora" / weights).read_bytes(), slug
@@ -475,13 +472,13 @@ def test_a_killed_run_resumes_to_the_same_bits(
 def test_finished_subsets_are_skipped(work: Path, whole: SubsetMetrics, caplog: pytest.LogCaptureFixture) -> None:
     """Also without --resume, so that ``--variety all`` adds the others to the first one."""
     shutil.copytree(work / "full", work / "more")
-    finished = files(work / "more" / "pinot-noir")
+    finished = file_contents(work / "more" / "pinot-noir")
     with caplog.at_level("INFO", logger="wine_gpt"):
         found = finetune(config(work, "more", method="full", variety="all", training=TRAINING))
     assert caplog.text.count("finished already") == 1
     assert [metrics.value for metrics in found] == ["Pinot Noir", "Gamay", "Rosé", "../../x"]
     assert found[0] == whole
-    assert files(work / "more" / "pinot-noir") == finished
+    assert file_contents(work / "more" / "pinot-noir") == finished
 
 
 def test_checkpoints_that_a_killed_run_left_are_removed(work: Path, whole: SubsetMetrics) -> None:
@@ -511,11 +508,11 @@ def test_ctrl_c_in_one_subset_stops_all(work: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_run_finished_with_other_settings_is_refused(work: Path, whole: SubsetMetrics) -> None:
-    before = files(work / "full")
+    before = file_contents(work / "full")
     longer = dataclasses.replace(TRAINING, epochs=5)
     with pytest.raises(UserError, match=r"other settings: training.epochs: then 2, now 5;"):
         finetune(config(work, "full", method="full", variety="pinot noir", training=longer, resume=True))
-    assert files(work / "full") == before
+    assert file_contents(work / "full") == before
 
 
 def test_overwrite_leaves_nothing_of_the_run_before(work: Path, whole: SubsetMetrics) -> None:
@@ -556,12 +553,12 @@ def test_models_of_two_bases_are_not_mixed(work: Path, whole: SubsetMetrics, tmp
     weights["transformer.ln_f.bias"] += 0.01
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
     shutil.copytree(work / "full", work / "two")
-    before = files(work / "two")
+    before = file_contents(work / "two")
     settings = {"method": "full", "base": str(other)}
     for variety in ("gamay", "pinot noir"):
         with pytest.raises(UserError, match=r"pinot-noir was fine-tuned from other weights, of .*base: name another"):
             finetune(config(work, "two", variety=variety, **settings))
-    assert files(work / "two") == before
+    assert file_contents(work / "two") == before
     (metrics,) = finetune(config(work, "two", variety="pinot noir", overwrite=True, **settings))
     assert metrics.base.path == str(other)
 

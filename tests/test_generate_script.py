@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TOY_POSITIONS
+from support.toy_model import TOY_POSITIONS
 
 from wine_gpt.commands import generate
 from wine_gpt.errors import UserError

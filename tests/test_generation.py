@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TOY_POSITIONS
 from support.refused import refused
 from support.space_model import write_adapter
+from support.toy_model import TOY_POSITIONS
 from support.without_wine_gpt import run_without_wine_gpt
 from tokenizers import Tokenizer, models
 from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedTokenizerFast

@@ -3,18 +3,18 @@
 import os
 import re
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 from accelerate import Accelerator
+from support.processes import is_running
 from support.small_run import ROOT
+from support.waiting import wait_until
 from transformers import GPT2Config
 
 from benchmarks.gpu import Report, Stage, run_stage
@@ -106,22 +106,11 @@ def test_a_training_leaves_the_process_as_it_was(monkeypatch: pytest.MonkeyPatch
 
 def test_a_stage_of_the_gpu_benchmark_that_hits_its_limit_leaves_no_process(tmp_path: Path) -> None:
     report = Report(tmp_path)
-    stage = Stage("slow", ["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!; wait"], limit=1)
+    stage = Stage("slow", ["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!; wait"], limit=5)
     run_stage(stage, report, stage.limit, "cpu")
     assert report.stages["slow"]["exit"] == -signal.SIGKILL
     (child,) = map(int, report.stages["slow"]["tail"])
-    deadline = time.monotonic() + 20
-    while is_running(child) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not is_running(child)
-
-
-def is_running(pid: int) -> bool:
-    """Return whether a process runs; one that was killed may be left as a zombie."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    wait_until(lambda: not is_running(child), lambda: f"{child} still runs")
 
 
 @pytest.mark.parametrize(

@@ -121,3 +121,11 @@ def test_a_model_is_asked_for_once_and_its_files_are_downloaded_once(hub: HubSer
     del others[f"GET /api/models/{OPEN}"]
     assert set(others.values()) == {1}, others
     assert any("review_template.json" in request for request in others)
+
+
+@pytest.mark.usefixtures("results")
+def test_an_overloaded_hub_is_asked_for_a_cached_dataset_once(hub: HubServer) -> None:
+    """Requests for its files would be repeated for 23 seconds."""
+    requests = [str(request) for request in hub.requests]
+    (unknown,) = (number for number, request in enumerate(requests) if "org/none" in request)
+    assert [request for request in requests[unknown:] if CAMEL in request] == [f"GET /api/datasets/{CAMEL}"]

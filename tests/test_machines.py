@@ -1,8 +1,8 @@
 """Processes and machines that differ are refused, an error is printed once, and a dead machine ends the others."""
 
 import contextlib
+import functools
 import importlib
-import json
 import os
 import re
 import shutil
@@ -20,14 +20,16 @@ from typing import Any
 import pytest
 from support.local_server import PATIENCE, reserved_port
 from support.machines import Machines, network_namespaces
+from support.processes import children, is_running, kill_together
 from support.refused import refused
-from support.small_run import ROOT, command, flags
+from support.small_run import ROOT, command, flags, write_reviews
+from support.snapshot import snapshot
 from support.system_faults import run_in_subprocess
 from support.training_processes import script, scripts, start_server
+from support.waiting import wait_until
 from torch import distributed
 from torch.distributed import distributed_c10d
 
-from tools.sample_grammar.grammar import generate_records
 from wine_gpt import processes
 from wine_gpt.processes import join_processes, require_environment
 from wine_gpt.run_folder import locked
@@ -47,17 +49,12 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     start_server()
     folder = tmp_path_factory.mktemp("machines")
     for name, count in (("reviews", 150), ("other", 140)):
-        records = list(generate_records(count, seed=1))
-        (folder / f"{name}.json").write_text(json.dumps(records), encoding="utf-8")
+        write_reviews(folder / f"{name}.json", count)
     for size in (50, 60):
         tokenizer = [str(ROOT / "scripts" / "train_tokenizer.py"), "--data.path", str(folder / "reviews.json")]
         tokenizer += ["--tokenizer.vocab_size", str(size), "--output_dir", str(folder / f"words-{size}")]
         assert run_in_subprocess(script, tokenizer, folder / "cache")[0] == 0
     return folder
-
-
-def snapshot(folder: Path) -> dict[str, Any]:
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def error_of(outcome: Outcome) -> str:
@@ -241,7 +238,7 @@ def slow_first_process(rank: int) -> None:
         distributed_c10d._set_pg_timeout(timedelta(seconds=1))
 
     def load_slowly(*arguments: object) -> object:
-        time.sleep(3)
+        time.sleep(2)
         return load_data(*arguments)
 
     distributed.init_process_group = join_with_a_short_limit
@@ -260,7 +257,7 @@ def second_process_without_power(rank: int) -> None:
     train_step = Trainer.train_step
 
     def train_step_late(trainer: Trainer[Any], step: int) -> None:
-        time.sleep(15)
+        time.sleep(6)
         train_step(trainer, step)
 
     processes.TRAINING_WAITS["gloo"] = timedelta(seconds=3)
@@ -330,11 +327,9 @@ def test_variables_of_another_job_are_named_when_its_processes_do_not_come(
     monkeypatch.setattr(processes, "JOIN_SECONDS", 0.1)
     line = "waiting for other processes, because the environment has WORLD_SIZE=2, RANK=1, LOCAL_RANK=0"
     join = distributed.init_process_group
-    deadline = time.monotonic() + PATIENCE
 
     def join_after_the_line(**options: Any) -> None:  # noqa: ANN401 - of torch
-        while line not in caplog.text and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: line in caplog.text, lambda: caplog.text)
         join(**options)
 
     monkeypatch.setattr(distributed, "init_process_group", join_after_the_line)
@@ -381,40 +376,18 @@ def launched(work: Path, config: str, arguments: list[str]) -> "Iterator[tuple[s
             launcher.wait()
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while any(is_running(pid) for pid in pids):
-        assert time.monotonic() < deadline, f"still running after {PATIENCE} s: {pids}"
-        time.sleep(0.2)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        # a zombie waits only for its new parent
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def test_a_process_saves_and_leaves_when_its_launcher_is_killed(work: Path) -> None:
     config, output = "cpu.yaml", "orphans"
     # it must not end by itself
     arguments = command(work, output, training__epochs=10_000, training__checkpoint_steps=0)
     with launched(work, config, arguments) as (launcher, log):
-        deadline = time.monotonic() + PATIENCE
-        while "epoch 2 of" not in log.read_text(encoding="utf-8"):
-            assert launcher.poll() is None, log.read_text(encoding="utf-8")
-            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
-            time.sleep(0.05)
+        printed = functools.partial(log.read_text, encoding="utf-8")
+        wait_until(lambda: "epoch 2 of" in printed(), printed, alive=lambda: launcher.poll() is None)
         workers = children(launcher.pid)
         locked = error_of(run_in_subprocess(script, [*arguments, "--resume"], work / "cache"))
         assert re.search(rf"is locked by pid ({'|'.join(map(str, workers))}),", locked)
-    wait_until_gone(workers)
-    step = re.findall(r"stopped after step ([\d,]+), which is saved", log.read_text(encoding="utf-8"))
+    wait_until(lambda: not any(map(is_running, workers)), printed)
+    step = re.findall(r"stopped after step ([\d,]+), which is saved", printed())
     assert len(step) == 1
     saved = max((work / output / "checkpoints").glob("step-*"))
     assert int(saved.name.removeprefix("step-")) == int(step[0].replace(",", ""))
@@ -457,13 +430,13 @@ def test_after_each_kill_both_machines_resume_to_the_same_bits(work: Path, machi
         shutil.copytree(work / "shared", work / "own")
 
     halted_before(12)
-    machines.kill([machines.launchers[1].pid])
+    kill_together([machines.launchers[1].pid])
     require_failures()
     assert "stopped after step 13, which is saved" in machines.output(0)
 
     copy_checkpoints()
     halted_before(20, "--resume")
-    machines.kill([machines.launchers[1].pid, *machines.workers(1)])
+    kill_together([machines.launchers[1].pid, *machines.workers(1)])
     require_failures()
     assert f"error: rank 0 lost the connection to rank 1 on {socket.gethostname()}" in machines.output(0)
 

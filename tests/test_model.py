@@ -14,6 +14,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
+from support.refused import refused as refused_call
 from support.system_faults import run_in_subprocess
 from tokenizers import Tokenizer, models
 from torch import nn
@@ -162,10 +163,7 @@ def test_a_saved_model_loads(folder: Path) -> None:
 
 
 def refused(folder: Path) -> str:
-    with pytest.raises(UserError) as error:
-        load_model(folder)
-    assert "\n" not in str(error.value)
-    return str(error.value)
+    return refused_call(load_model, folder)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

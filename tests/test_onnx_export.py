@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import toy_texts
 from support.finished_runs import finish
+from support.toy_model import toy_texts
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.generation.generate import generate_texts

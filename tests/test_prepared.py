@@ -1,20 +1,23 @@
 """The process that reads and tokenizes the data for a training: what it hands over, and how it ends."""
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
 from datasets import Dataset
+from filelock import FileLock
+from support.local_server import PATIENCE
+from support.processes import children
 from support.refused import refused
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -48,10 +51,6 @@ def read(config: PretrainConfig) -> tuple[PreparedReviews, list[DataReport]]:
     reports: list[DataReport] = []
     with ReadingProcess(config, held_out=True) as reading:
         return prepared_by(reading, config, reports.append), reports
-
-
-def children() -> set[int]:
-    return {int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
 
 
 def test_the_ids_in_a_file_are_those_of_the_dataset(tmp_path: Path) -> None:
@@ -99,14 +98,20 @@ def test_a_child_process_hands_over_what_this_process_would_read(cache: Path) ->
 def test_trainings_that_start_at_the_same_time_train_one_tokenizer(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = []
+    trained, calls, both_asked = [], itertools.count(1), threading.Event()
+
+    class Lock(FileLock):
+        def __enter__(self) -> Self:
+            if next(calls) == 2:
+                both_asked.set()
+            return super().__enter__()
 
     def train(split: Dataset, data: DataConfig, tokenizer: TokenizerConfig) -> PreTrainedTokenizerFast:
-        # long enough for the other training to get here too
-        time.sleep(1)
+        assert both_asked.wait(PATIENCE), "the other training does not ask for the lock"
         trained.append(train_on_reviews(split, data, tokenizer))
         return trained[-1]
 
+    monkeypatch.setattr("wine_gpt.tokenizer.prepare.FileLock", Lock)
     monkeypatch.setattr("wine_gpt.tokenizer.prepare.train_on_reviews", train)
     with ThreadPoolExecutor() as pool:
         first, second = pool.map(lambda _: prepare(CONFIG, True, lambda report: None), range(2))
@@ -171,22 +176,22 @@ def halted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read_while(act: Callable[[int], None]) -> None:
     """Read while a thread acts on the halted child process."""
-    before = children()
+    before = children(os.getpid())
     with ReadingProcess(CONFIG, held_out=True) as reading:
-        (child,) = children() - before
+        (child,) = {*children(os.getpid())} - {*before}
         # after it this process waits for the answer
         threading.Timer(0.3, act, [child]).start()
         prepared_by(reading, CONFIG, lambda report: None)
 
 
 def test_ctrl_c_ends_the_child_process_and_leaves_no_file(cache: Path, halted: None) -> None:
-    before = children()
+    before = children(os.getpid())
     # a shell starts background commands with Ctrl-C ignored
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
         read_while(lambda child: os.kill(os.getpid(), signal.SIGINT))
     signal.signal(signal.SIGINT, handler)
-    assert children() == before
+    assert children(os.getpid()) == before
     assert list(cache.rglob("*.arrow")) == []
 
 
@@ -200,14 +205,14 @@ def test_a_child_process_that_is_killed_is_one_line(cache: Path, halted: None) -
 
 def test_a_child_process_that_ignores_sigterm_is_killed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading_process, "END_SECONDS", 0.1)
-    before = children()
+    before = children(os.getpid())
     # a child process inherits that a signal is ignored
     handler = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     reading = ReadingProcess(CONFIG, held_out=True)
     signal.signal(signal.SIGTERM, handler)
     with reading:
-        assert len(children() - before) == 1
-    assert children() == before
+        assert len(children(os.getpid())) == len(before) + 1
+    assert children(os.getpid()) == before
 
 
 def test_the_child_process_ends_with_its_parent(cache: Path) -> None:

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,13 +25,15 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
 from support.local_server import PATIENCE
-from support.small_run import ROOT, SMALL, command, flags
+from support.processes import children
+from support.refused import refused_script
+from support.small_run import ROOT, SMALL, command, flags, write_reviews
+from support.snapshot import snapshot
 from support.system_faults import disk, run_in_subprocess
 from support.training_processes import script, scripts, start_script, wait_for_line
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
-from tools.sample_grammar.grammar import generate_records
 from wine_gpt.config import PretrainConfig, TrainingConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
@@ -54,8 +55,7 @@ Done = subprocess.CompletedProcess[str]
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with 150 records and a cache for ``datasets``."""
     folder = tmp_path_factory.mktemp("pretraining")
-    records = [*generate_records(150, seed=1)]
-    (folder / "reviews.json").write_text(json.dumps(records), encoding="utf-8")
+    write_reviews(folder / "reviews.json")
     return folder
 
 
@@ -226,25 +226,14 @@ def test_a_trained_tokenizer_serves_several_runs(work: Path) -> None:
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], str]:
-    """Return a function that runs a command line here, asserts one line and exit code 2, and returns the line."""
+    """Return a function that runs a command line here, which must refuse its arguments, and returns the error."""
 
     def refuse(arguments: list[str]) -> str:
         monkeypatch.setattr(sys, "argv", arguments)
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(arguments[0], run_name="__main__")
-        assert ended.value.code == 2
-        stderr = capsys.readouterr().err
-        assert "Traceback" not in stderr
-        # a bar of the tokenization may stand before it
-        line = stderr.splitlines()[-1]
-        assert line.startswith("error: ")
-        return line
+        # a bar of the tokenization may stand before the error
+        return refused_script(capsys, runpy.run_path, arguments[0], None, "__main__")
 
     return refuse
-
-
-def snapshot(folder: Path) -> dict[str, Any]:
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def test_a_finished_run_is_kept(finished: tuple[Path, Done], work: Path, refused: Callable[[list[str]], str]) -> None:
@@ -261,7 +250,7 @@ def test_a_run_is_not_written_over_the_tokenizer_that_it_reads(
 ) -> None:
     before = snapshot(finished[0])
     line = refused([*command(work, "finished", tokenizer__path=finished[0]), "--overwrite"])
-    assert line == f"error: output_dir: {finished[0]} is the folder of tokenizer.path itself: name another folder"
+    assert line == f"output_dir: {finished[0]} is the folder of tokenizer.path itself: name another folder"
     assert snapshot(finished[0]) == before
 
 
@@ -298,10 +287,10 @@ def test_a_finished_run_that_is_resumed_prints_its_result(
     settings = {"training__learning_rate": 0.5} if removed == ".tmp" else {"training__epochs": 3}
     line = refused([*command(work, folder.name, **settings), "--resume"])
     no_checkpoint = (
-        f"error: {folder} is finished and has no checkpoint to train on from: name another --output_dir, or "
+        f"{folder} is finished and has no checkpoint to train on from: name another --output_dir, or "
         "--overwrite to start over"
     )
-    assert line.startswith("error: can't resume from step" if removed == ".tmp" else no_checkpoint)
+    assert line.startswith("can't resume from step" if removed == ".tmp" else no_checkpoint)
     assert (folder / "metrics.json").read_bytes() == before
 
 
@@ -371,7 +360,7 @@ def test_two_runs_cannot_use_one_folder(work: Path, refused: Callable[[list[str]
 def test_a_folder_that_cannot_be_written_is_named(work: Path, refused: Callable[[list[str]], str]) -> None:
     (work / "file").write_text("")
     line = refused(command(work, "file/run"))
-    assert line.startswith(f"error: output_dir: can't write to {work / 'file' / 'run'}")
+    assert line.startswith(f"output_dir: can't write to {work / 'file' / 'run'}")
     assert line.endswith("Not a directory")
 
 
@@ -384,7 +373,7 @@ def test_a_folder_that_cannot_be_locked_is_named_and_left_as_it_was(
     monkeypatch.setattr(fcntl, "flock", flock)
     line = refused(command(work, "network-disk"))
     problem = f"can't lock {work / 'network-disk' / 'checkpoints'}: No locks available: name a folder on another disk"
-    assert line == f"error: output_dir: {problem}"
+    assert line == f"output_dir: {problem}"
     assert not (work / "network-disk").exists()
 
 
@@ -666,7 +655,7 @@ def test_a_killed_process_ends_the_run_which_then_resumes(work: Path) -> None:
         stderr += line
         if line.startswith("epoch 1"):
             break
-    workers = [int(pid) for pid in Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()]
+    workers = children(launched.pid)
     ranks = {pid: environment_of(pid).get("RANK") for pid in workers}
     (second,) = [pid for pid, rank in ranks.items() if rank == "1"]
     os.kill(second, signal.SIGKILL)

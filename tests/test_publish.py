@@ -13,11 +13,12 @@ import pytest
 from datasets import Dataset
 from huggingface_hub import close_session, get_session
 from support.finished_runs import EVALUATION, adapt, clutter, evaluate, finish
-from support.hub_faults import leaked, snapshot, state
+from support.hub_faults import leaked, state
 from support.hub_server import OUTSIDER, READER, SCOPED, UNSCOPED, WRITER, Fault, HubServer, Request
 from support.kaggle_server import kaggle_server
 from support.publisher import Publisher
 from support.refused import refused
+from support.snapshot import file_contents
 
 from wine_gpt.commands.publish import main
 from wine_gpt.config import DataConfig
@@ -122,9 +123,9 @@ def test_neither_tokens_nor_local_paths_are_sent_or_printed(hub: HubServer, publ
     assert any(request.token == WRITER for request in hub.requests)
     assert leaked(hub, done.succeeded(), done.stderr, dry_run.succeeded(), publisher.log.read_text()) == []
     for folder in (work / "run" / "publish", publisher.space.parent / "home"):
-        for name, content in snapshot(folder).items():
+        for name, content in file_contents(folder).items():
             assert b"canary" not in content, name
-    for name, content in snapshot(work / "run" / "publish").items():
+    for name, content in file_contents(work / "run" / "publish").items():
         assert str(work).encode() not in content, name
     shutil.rmtree(work / "run" / "publish")
 
@@ -158,7 +159,7 @@ def test_a_dry_run_lists_the_files_that_a_publish_uploads(hub: HubServer, publis
     stdout = publisher.run(*everything(work), "--dry_run", token="").succeeded()
     assert hub.requests == []
     folder = work / "run" / "publish"
-    both = snapshot(folder)
+    both = file_contents(folder)
     for name, content in both.items():
         assert f"  {len(content):>12,}  {name.split('/', 3)[3]}\n" in stdout
     # without a token it can't know whether the Gradio app or the explorer would be uploaded
@@ -193,7 +194,7 @@ def test_a_run_of_version_0_1_0_is_published_with_the_settings_of_this_version(
     for source in (work, tmp_path):
         arguments = [source / "run", "--repo", MODEL, "--adapters", source / "varieties"]
         publisher.run(*arguments, "--dry_run").succeeded()
-    staged, expected = snapshot(folder), snapshot(work / "run" / "publish")
+    staged, expected = file_contents(folder), file_contents(work / "run" / "publish")
     for name in (
         "wine-gpt/config.json",
         "wine-gpt/tokenizer_config.json",

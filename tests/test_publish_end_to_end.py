@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from support.finished_runs import adapt, finish
-from support.hub_faults import snapshot
 from support.hub_server import HubServer
 from support.publisher import Publisher
+from support.snapshot import file_contents
 from support.without_wine_gpt import run_without_wine_gpt
 
 from wine_gpt.generation.generate import generate_texts
@@ -74,7 +74,7 @@ def test_published_models_equal_the_local_ones(trained: Path, empty_folder: Path
 
 def test_the_demo_is_downloaded_as_published(empty_folder: Path, publisher: Publisher) -> None:
     files, _ = run_without_wine_gpt(SUPPORT / "download_space.py", SPACE, cwd=empty_folder)
-    sources = snapshot(publisher.space)
+    sources = file_contents(publisher.space)
     assert files["app.py"].encode() == sources["app.py"]
     assert json.loads(files["settings.json"]) == {"model": MODEL}
     assert set(files) == {

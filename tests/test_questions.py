@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.refused import refused
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import wine_gpt
 from benchmarks.questions import COUNTS, FILE, read_questions, write_questions
 from wine_gpt.__main__ import main
-from wine_gpt.errors import UserError
 from wine_gpt.tasks.questions import QUESTIONS, Answer, answer_question, read_question
 
 REVIEW = "wine review : Italy : Tuscany : Riesling : It's a light-bodied, crisp"
@@ -78,10 +78,7 @@ def test_a_wrong_question_is_one_line(
     choices: Sequence[str] | None,
     message: str,
 ) -> None:
-    with pytest.raises(UserError) as error:
-        wine_gpt.ask((model, tokenizer), REVIEW, question, choices)
-    assert str(error.value).startswith(message)
-    assert "\n" not in str(error.value)
+    assert refused(wine_gpt.ask, (model, tokenizer), REVIEW, question, choices).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -95,9 +92,7 @@ def test_a_wrong_question_is_one_line(
 def test_a_wrong_review_is_one_line(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, review: str, message: str
 ) -> None:
-    with pytest.raises(UserError) as error:
-        wine_gpt.ask((model, tokenizer), review, "wine with", ["plum", "oak"])
-    assert str(error.value).startswith(message)
+    assert refused(wine_gpt.ask, (model, tokenizer), review, "wine with", ["plum", "oak"]).startswith(message)
 
 
 def test_the_command_prints_the_likeliest_choice_first(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import datasets
 import pytest
 import torch
+from support.halt import interrupt_steps
 from support.refused import refused
-from support.small_run import SMALL
+from support.small_run import SMALL, write_reviews
+from support.snapshot import snapshot
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from wine_gpt.config import FinetuneConfig, PretrainConfig, RefitConfig, ScoreConfig
@@ -25,24 +28,27 @@ from wine_gpt.evaluation.ngram_filter import FILE_NAME
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.finetuning.finetune import finetune
 from wine_gpt.modeling.pretrained import load_model
+from wine_gpt.publishing.corpus import OwnCorpus
 from wine_gpt.publishing.model_card import ModelRepository, model_card
 from wine_gpt.publishing.run_record import read_run
 from wine_gpt.publishing.staging import write_index
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.record import RunMetrics
 from wine_gpt.training.refit import refit
-from wine_gpt.training.trainer import Trainer
+
+# what publishing asks for generated reviews
+OWN = OwnCorpus(license="mit")
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a small run on the bundled sample whose first epoch was the best, with an evaluation."""
+    """Return a small run whose first epoch was the best, with an evaluation."""
     folder = tmp_path_factory.mktemp("refit")
     cache = datasets.config.HF_DATASETS_CACHE
     datasets.config.HF_DATASETS_CACHE = folder / "cache"
     settings = {
         **SMALL,
-        "training.batch_tokens": 8192,
+        "data.path": str(write_reviews(folder / "reviews.json")),
         "training.trackers": "tensorboard",
         "output_dir": str(folder / "base"),
     }
@@ -103,13 +109,7 @@ def test_an_interrupted_refit_resumes_to_the_same_weights(
     base: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = RefitConfig(str(base), output_dir=str(base.parent / "again"))
-
-    def stop(trainer: Trainer, *_: object) -> None:
-        if trainer.state.step == 4:
-            trainer.save_checkpoint()
-            raise RunInterrupted("stopped", 2)
-
-    monkeypatch.setattr(Trainer, "_stop_if_signaled", stop)
+    interrupt_steps(monkeypatch, signal.SIGTERM, {4})
     with pytest.raises(RunInterrupted):
         refit(config)
     monkeypatch.undo()
@@ -119,7 +119,7 @@ def test_an_interrupted_refit_resumes_to_the_same_weights(
 
 
 def test_the_card_says_whose_figures_it_has(base: Path, whole: Path) -> None:
-    run, tested = read_run(whole), read_run(base)
+    run, tested = read_run(whole, OWN), read_run(base, OWN)
     card = model_card(run, ModelRepository("org/wine-gpt"))
     text = " ".join(card.text.split())
     reviews = run.metrics.refit.reviews if run.metrics.refit else 0
@@ -135,10 +135,10 @@ def test_the_card_says_whose_figures_it_has(base: Path, whole: Path) -> None:
 
 
 def test_the_copy_index_has_all_reviews(base: Path, whole: Path, tmp_path: Path) -> None:
-    write_index(read_run(whole), tmp_path / FILE_NAME)
-    splits = load_reviews(read_run(base).config.data).splits
+    write_index(read_run(whole, OWN), tmp_path / FILE_NAME)
+    splits = load_reviews(read_run(base, OWN).config.data).splits
     every = [text for split in ("train", "validation", "test") for text in splits[split]["description"]]
-    of_refit = load_reviews(read_run(whole).config.data).splits["train"]["description"][:]
+    of_refit = load_reviews(read_run(whole, OWN).config.data).splits["train"]["description"][:]
     assert sorted(of_refit) == sorted(every)
     build_index(of_refit, tmp_path / "all")
     assert (tmp_path / FILE_NAME).read_bytes() == (tmp_path / "all").read_bytes()
@@ -159,12 +159,12 @@ def test_what_would_score_it_on_seen_reviews_is_refused(base: Path, whole: Path,
 def test_a_refit_over_the_tested_run_is_refused_and_removes_nothing(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = {path: path.read_bytes() for path in base.rglob("*") if path.is_file()}
+    before = snapshot(base)
     monkeypatch.chdir(base)
     for output, overwrite in ((str(base), True), (str(base), False), (".", True)):
         message = refused(refit, RefitConfig(str(base), output_dir=output, overwrite=overwrite))
         assert message == f"output_dir: {output} is the tested run itself: name another folder"
-    assert {path: path.read_bytes() for path in base.rglob("*") if path.is_file()} == before
+    assert snapshot(base) == before
 
 
 def test_other_runs_and_reviews_are_refused(base: Path, whole: Path, tmp_path: Path) -> None:

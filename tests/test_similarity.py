@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from conftest import toy_texts
 from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformer
 from support.finished_runs import finish
 from support.halt import interrupt_steps
+from support.refused import refused
+from support.toy_model import toy_texts
 from torch.nn.functional import normalize
 from transformers import GPT2Model, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -150,10 +151,7 @@ def test_a_damaged_index_is_made_again(run: Path, name: str, content: bytes | No
     ],
 )
 def test_a_wrong_text_or_number_is_one_line(run: Path, text: str, k: int, message: str) -> None:
-    with pytest.raises(UserError) as error:
-        wine_gpt.similar(run, text, k)
-    assert str(error.value).startswith(message)
-    assert "\n" not in str(error.value)
+    assert refused(wine_gpt.similar, run, text, k).startswith(message)
 
 
 def test_a_run_without_its_data_is_one_line(run: Path, toy_run: Path, tmp_path: Path) -> None:
@@ -166,10 +164,7 @@ def test_a_run_without_its_data_is_one_line(run: Path, toy_run: Path, tmp_path: 
         (moved, f"data.path: no such file: {tmp_path / 'reviews.json'}"),
         (other, f"data: {run.parent / 'reviews.json'} is not what {other} was trained on: "),
     ]:
-        with pytest.raises(UserError) as error:
-            wine_gpt.similar(folder, DESCRIPTION)
-        assert str(error.value).startswith(message)
-        assert "\n" not in str(error.value)
+        assert refused(wine_gpt.similar, folder, DESCRIPTION).startswith(message)
 
 
 def test_a_model_fine_tuned_from_a_run_searches_the_runs_reviews_only(run: Path, tmp_path: Path) -> None:
@@ -372,10 +367,7 @@ def test_other_micro_batches_are_refused_on_resume(run: Path, tmp_path: Path, mo
     ],
 )
 def test_wrong_settings_of_embeddings_are_one_line(run: Path, settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError) as error:
-        wine_gpt.finetune_embeddings(run, **settings)
-    assert message.replace("--", "") in str(error.value)
-    assert "\n" not in str(error.value)
+    assert message.replace("--", "") in refused(wine_gpt.finetune_embeddings, run, **settings)
 
 
 def test_the_demo_searches_the_reviews_of_a_run(

@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl
 import pytest
 import safetensors.torch
 import torch
-from conftest import train_toy
 from safetensors.numpy import load_file, save_file
+from support.toy_model import train_toy
 from transformers import AutoModelForCausalLM, PreTrainedModel, set_seed
 
 pytest.importorskip("gradio", reason="the demo's packages are not installed")

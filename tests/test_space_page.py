@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import httpx
 import pytest
 
 pytest.importorskip("gradio", reason="the demo's packages are not installed")
@@ -15,9 +16,10 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed")
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
-from support.browser import CHROMIUM, DESKTOP, PHONE, SCREENSHOTS, launched, new_page, serious
+from support.browser import CHROMIUM, DESKTOP, PHONE, launched, new_page, screenshot, serious
 from support.local_server import PATIENCE
 from support.space_server import client_of, serving
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 
@@ -46,7 +48,6 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def opened(browser: Browser, demo_address: str) -> Open:
     """Return a function that opens a link, waits for its text, and checks the console and requests at the end."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def open_page(
@@ -119,7 +120,7 @@ def test_a_link_writes_what_the_api_writes(opened: Open, demo_address: str) -> N
         page.get_by_label("New seed each time").first.check()
         write(page)
         assert link_of(page)["seed"] != "99"
-        page.screenshot(path=SCREENSHOTS / "write-desktop.png", full_page=True)
+        screenshot(page, "write-desktop")
         assert serious(page) == []
 
 
@@ -140,7 +141,7 @@ def test_the_explorer_shows_the_text_that_was_written(opened: Open, demo_address
         # torch has drawn it, by other numbers than the explorer's for the same seed
         expect(explorer.locator(".number-line")).to_have_text("This word came with the link; its number is not known.")
         expect(explorer.locator(".cumulative b")).to_have_count(0)
-        page.screenshot(path=SCREENSHOTS / "inside-desktop.png")
+        screenshot(page, "inside-desktop", full_page=False)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_the_explorer_has_the_language_and_the_theme_of_the_page(
         explorer = page.frame_locator("iframe.explorer")
         expect(explorer.get_by_role("button", name="Next word")).to_be_visible()
         expect(explorer.locator(".text-card")).to_have_css("background-color", color)
-        page.screenshot(path=SCREENSHOTS / f"inside-{theme}.png")
+        screenshot(page, f"inside-{theme}", full_page=False)
 
 
 def test_the_fields_write_the_prompt_and_follow_it(opened: Open) -> None:
@@ -204,7 +205,7 @@ def test_a_spanish_phone_in_the_dark(opened: Open) -> None:
         expect(page.locator("#notes")).to_contain_text("¿Está copiada?")
         assert serious(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        page.screenshot(path=SCREENSHOTS / "write-phone-dark.png", full_page=True)
+        screenshot(page, "write-phone-dark")
         expect(page.locator("#notes a").last).to_have_attribute("href", re.compile("^explorer/.*lang=es"))
         page.locator("#prompt textarea").fill("a " * 100)
         page.evaluate(KEEP_TOASTS)
@@ -224,7 +225,7 @@ def test_two_models_side_by_side_have_one_seed(opened: Open, demo_address: str) 
         for side, model in (("left", "base"), ("right", "pinot-noir")):
             expected = client.predict(prompt, seed=seed, model=model, api_name="/generate")
             expect(page.locator(f"#{side}_text textarea")).to_have_value(expected)
-        page.screenshot(path=SCREENSHOTS / "compare-narrow.png", full_page=True)
+        screenshot(page, "compare-narrow")
         assert serious(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
 
@@ -288,6 +289,34 @@ def test_an_example_replaces_the_text_that_is_being_written(opened: Open, held_d
         expect(page.locator("#notes a").first).to_have_attribute(
             "href", re.compile(re.escape(urlencode({"prompt": prompt})))
         )
+
+
+def test_a_visitor_who_leaves_frees_the_queue(held_demo: tuple[str, Path]) -> None:
+    address, hold = held_demo
+    join = f"{address}/gradio_api/call/generate"
+    answers: list[httpx.Response] = []
+
+    def is_accepted() -> bool:
+        body = {"data": [HEADER, None, None, None, 1, "base", 1]}
+        answers.append(httpx.post(join, json=body, timeout=PATIENCE))
+        return answers[-1].status_code == 200
+
+    def stream() -> str:
+        return f"{join}/{answers[-1].json()['event_id']}"
+
+    hold.touch()
+    first = client_of(address).submit(api_name="/generate")
+    # its first piece, so that the next one waits in the queue
+    next(first)
+    assert is_accepted()
+    waiting = stream()
+    assert not is_accepted()
+    with httpx.stream("GET", waiting, timeout=PATIENCE):
+        pass
+    wait_until(is_accepted, lambda: answers[-1].text)
+    hold.unlink()
+    assert "event: complete" in httpx.get(stream(), timeout=PATIENCE).text
+    first.result(PATIENCE)
 
 
 def test_the_queue_is_shown_and_a_full_one_reported(browser: Browser, held_demo: tuple[str, Path]) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import toy_texts
 from datasets import Dataset, DatasetDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.toy_model import toy_texts
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import wine_gpt

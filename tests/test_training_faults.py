@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 import torch
+from support.processes import kill_together
 from support.toy_training import MODEL, TRAINING
 from support.training_processes import (
     PATIENCE,
     Fault,
     Run,
     finish,
-    kill_together,
     micro_batches_begun,
     output_of,
     require_equal_ends,
@@ -136,7 +136,7 @@ def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(
         # it. By steps and not by time, because most of the time of a short run is its start.
         wait_for_micro_batches(run, begun + accumulation * moments.randint(0, steps // 2), started[0])
         time.sleep(moments.uniform(0, length / steps))
-        kill_together(started)
+        kill_together(process.pid for process in started)
         codes = finish(started)
         assert set(codes) <= {0, -signal.SIGKILL}, output_of(run)
         kills += -signal.SIGKILL in codes

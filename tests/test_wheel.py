@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tools.sample_grammar.grammar import generate_records
+from support.small_run import write_reviews
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("wine_gpt", "configs", "space", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
@@ -49,7 +48,7 @@ def installed(wheel: Path) -> Path:
 def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with nothing but a file of reviews."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    (folder / "reviews.json").write_text(json.dumps([*generate_records(150, seed=1)]), encoding="utf-8")
+    write_reviews(folder / "reviews.json")
     return folder
 
 

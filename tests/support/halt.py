@@ -3,10 +3,12 @@
 python tests/support/halt.py STEP RANK SCRIPT ARGUMENTS…
 """
 
+import itertools
 import os
 import runpy
 import signal
 import sys
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from wine_gpt.training.trainer import Trainer
@@ -15,13 +17,20 @@ if TYPE_CHECKING:
     import pytest
 
 
-def interrupt_steps(patch: "pytest.MonkeyPatch", number: signal.Signals) -> None:
-    """Make each training step of this process end with a signal to it."""
-    train_step = Trainer.train_step
+def interrupt_steps(patch: "pytest.MonkeyPatch", number: signal.Signals, chosen: Container[int] | None = None) -> None:
+    """Make training steps of this process end with a signal to it.
+
+    Args:
+        patch: undoes it.
+        number: the signal.
+        chosen: which of the next steps, counted from 1 over all trainings; None for each.
+    """
+    train_step, steps = Trainer.train_step, itertools.count(1)
 
     def interrupted(trainer: Trainer, step: int) -> None:
         train_step(trainer, step)
-        os.kill(os.getpid(), number)
+        if chosen is None or next(steps) in chosen:
+            os.kill(os.getpid(), number)
 
     patch.setattr(Trainer, "train_step", interrupted)
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 
 from support.hub_server import ACCOUNTS, Fault, HubServer, Request
 from support.publisher import Done, Publisher
@@ -179,8 +178,3 @@ def leaked(server: HubServer, *texts: str) -> list[str]:
         head = f"{request.path} {request.query} {request.headers}"
         searched[f"request {number}"] = head + request.body.decode("latin-1")
     return [name for name, text in searched.items() if any(token in text for token in ACCOUNTS)]
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """Return the content of each file in a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

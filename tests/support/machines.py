@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -12,9 +11,10 @@ from collections.abc import Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from support.local_server import PATIENCE
+from support.processes import children, kill_together
 from support.small_run import ROOT
 from support.training_processes import SERVER
+from support.waiting import wait_until
 
 CONFIG = str(ROOT / "configs" / "accelerate" / "machines.yaml")
 NEW_NETWORK = 0x40000000
@@ -46,7 +46,7 @@ def address(rank: int) -> str:
 
 
 class Machines:
-    """Starts, watches and kills the launchers of two machines with one process each.
+    """Starts and watches the launchers of two machines with one process each.
 
     Args:
         work: the folder of their logs, and of the cache of ``datasets``.
@@ -76,33 +76,21 @@ class Machines:
 
     def workers(self, rank: int) -> list[int]:
         """Return the process ids of the processes that a machine's launcher started."""
-        pid = self.launchers[rank].pid
-        return [
-            int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()
-        ]
+        return children(self.launchers[rank].pid)
 
     def wait_for(self, rank: int, line: str) -> None:
         """Wait until a machine has printed a line."""
-        deadline = time.monotonic() + PATIENCE
-        while line not in self.output(rank):
-            assert all(launcher.is_alive() for launcher in self.launchers), self.output(0) + self.output(1)
-            assert time.monotonic() < deadline, self.output(rank)
-            time.sleep(0.05)
-
-    def kill(self, pids: list[int | None]) -> None:
-        """Kill processes so that none sees the end of another."""
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in pids:
-                assert pid is not None
-                # it may have ended already
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        wait_until(
+            lambda: line in self.output(rank),
+            lambda: self.output(0) + self.output(1),
+            alive=lambda: all(launcher.is_alive() for launcher in self.launchers),
+        )
 
     def end(self) -> None:
         """Kill what still runs, such as after a test that failed."""
         for rank, launcher in enumerate(self.launchers):
             if launcher.is_alive():
-                self.kill([launcher.pid, *self.workers(rank)])
+                kill_together([launcher.pid, *self.workers(rank)])
             launcher.join()
 
     def exit_codes(self, seconds: float) -> list[int | None]:

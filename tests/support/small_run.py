@@ -1,6 +1,9 @@
-"""The command line of a pretraining that takes seconds, for tests that run the script."""
+"""A pretraining that takes seconds: its reviews and command line, for tests that run the script."""
 
+import json
 from pathlib import Path
+
+from tools.sample_grammar.grammar import generate_records
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
@@ -14,6 +17,12 @@ SMALL = {
     "training.checkpoint_steps": 3,
     "training.mixed_precision": "no",
 }
+
+
+def write_reviews(file: Path, count: int = 150) -> Path:
+    """Write generated reviews, of which few are enough for a run of some steps; return the file."""
+    file.write_text(json.dumps([*generate_records(count, seed=1)]), encoding="utf-8")
+    return file
 
 
 def flags(settings: dict[str, object]) -> list[str]:

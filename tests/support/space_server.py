@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import httpx
 from gradio_client import Client
 
 from support.local_server import PATIENCE, reserved_port
+from support.waiting import wait_until
 from wine_gpt.publishing.staging import copy_demo
 
 SPACE = Path(__file__).parents[2] / "space"
@@ -58,10 +58,10 @@ def client_of(address: str, **options: Any) -> Client:  # noqa: ANN401 - as of g
 
 
 def _wait(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
+    def answers() -> bool:
         with contextlib.suppress(httpx.ConnectError):
             httpx.get(f"{address}/config", timeout=PATIENCE)
-            return
-        time.sleep(0.2)
-    raise AssertionError(log.read_text(errors="replace"))
+            return True
+        return False
+
+    wait_until(answers, lambda: log.read_text(errors="replace"), alive=lambda: process.poll() is None)

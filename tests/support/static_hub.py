@@ -55,10 +55,11 @@ class StaticFiles(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def find(self, path: str) -> Path | None:
-        """Return the file of a path, or None."""
+        """Return the file of a path, a folder's index.html, or None."""
         for prefix, folder in sorted(self.mounts.items(), reverse=True):
             if path.startswith(prefix):
                 file = folder / path.removeprefix(prefix)
+                file = file / "index.html" if path.endswith("/") else file
                 return file if file.is_file() else None
         return None
 

@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import pkgutil
 import runpy
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -26,6 +25,7 @@ import torch
 from support.halt import halt_before
 from support.local_server import PATIENCE, reserved_port
 from support.toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
+from support.waiting import wait_until
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.config import TrainingConfig
 from wine_gpt.data.batching import Indices
@@ -82,16 +82,6 @@ def start(run: Run, processes: int = 1) -> list[ForkServerProcess]:
     return started
 
 
-def kill_together(processes: list[ForkServerProcess]) -> None:
-    """Kill the processes so that none sees the end of another."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for process in processes:
-            assert process.pid is not None
-            # it may have ended already
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, number)
-
-
 def finish(processes: list[ForkServerProcess]) -> list[int | None]:
     """Wait for the processes, at most PATIENCE; return the exit codes by rank, −9 for a kill."""
     deadline = time.monotonic() + PATIENCE
@@ -140,11 +130,11 @@ def start_script(arguments: list[str], cache: Path, log: Path, *, halt: int | No
 
 def wait_for_line(start: str, log: Path, process: ForkServerProcess) -> None:
     """Wait until a process of :func:`start_script` has printed a line that starts so; assert that it runs."""
-    deadline = time.monotonic() + PATIENCE
-    while not (log.exists() and any(line.startswith(start) for line in log.read_text(encoding="utf-8").splitlines())):
-        assert process.is_alive(), log.read_text(encoding="utf-8")
-        assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
-        time.sleep(0.02)
+
+    def printed() -> str:
+        return log.read_text(encoding="utf-8") if log.exists() else ""
+
+    wait_until(lambda: any(line.startswith(start) for line in printed().splitlines()), printed, alive=process.is_alive)
 
 
 def _logged_script(arguments: list[str], cache: Path, log: Path, halt: int | None) -> None:
@@ -206,10 +196,7 @@ def _script_of_rank(
 
 def wait_for_micro_batches(run: Run, count: int, process: ForkServerProcess) -> None:
     """Wait until a run's first process has begun as many micro-batches, earlier runs included, or has ended."""
-    deadline = time.monotonic() + PATIENCE
-    while process.is_alive() and micro_batches_begun(run) < count:
-        assert time.monotonic() < deadline, output_of(run)
-        time.sleep(0.01)
+    wait_until(lambda: not process.is_alive() or micro_batches_begun(run) >= count, lambda: output_of(run))
 
 
 def micro_batches_begun(run: Run) -> int:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Features
 from datasets.naming import camelcase_to_snakecase
+from datasets.packaged_modules.cache.cache import Cache
 from huggingface_hub import HfApi
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -36,8 +37,10 @@ def load_hub_dataset(config: DataConfig) -> Dataset:
         UserError: if the Hub can't be reached, or the dataset, revision or configuration is not there.
     """
     name = f"data.path: the Hub's dataset {config.path!r}"
-    _require_access(config, name)
+    hub_answers = _require_access(config, name)
     try:
+        if not hub_answers:
+            return all_splits(_load_cached(config))
         return all_splits(datasets.load_dataset(config.path, config.name, revision=config.revision))
     except LOAD_ERRORS as error:
         # load_dataset drops the cause
@@ -90,12 +93,17 @@ def with_class_names(table: pa.Table, features: Features) -> pa.Table:
     return table
 
 
-def _require_access(config: DataConfig, name: str) -> None:
-    """Ask the Hub for the dataset once, because ``load_dataset`` retries an unreachable Hub for 23 seconds."""
+def _require_access(config: DataConfig, name: str) -> bool:
+    """Ask the Hub for the dataset once, because ``load_dataset`` retries an unreachable Hub for 23 seconds.
+
+    Returns:
+        Whether the Hub answers; if not, the dataset is cached.
+    """
     try:
         HfApi().dataset_info(config.path, revision=config.revision, timeout=TIMEOUT)
+        return True
     except OfflineModeIsEnabled:
-        return
+        return True
     except GatedRepoError as error:
         raise UserError(f"{name} is gated: {GATED_ADVICE}") from error
     except RepositoryNotFoundError as error:
@@ -106,9 +114,17 @@ def _require_access(config: DataConfig, name: str) -> None:
     except (httpx2.HTTPError, ValueError) as error:
         is_refused = isinstance(error, ValueError) or (isinstance(error, HfHubHTTPError) and _is_refusal(error))
         if not is_refused and _is_cached(config.path):
-            return
+            return False
         reason = " can't be loaded" if is_refused else ": the Hub can't be reached"
         raise UserError(f"{name}{reason}: {one_line(error)}; if you meant a file, no file has that name") from error
+
+
+def _load_cached(config: DataConfig) -> DatasetDict:
+    """Load the dataset as it was prepared last, without a request to the Hub, as ``load_dataset`` does in the end."""
+    settings = {"repo_id": config.path, "dataset_name": config.path.split("/")[-1], "config_name": config.name}
+    builder = Cache(**settings, version="auto", hash="auto")
+    builder.download_and_prepare()
+    return builder.as_dataset()
 
 
 def _is_refusal(error: HfHubHTTPError) -> bool:
