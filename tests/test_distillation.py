@@ -267,16 +267,10 @@ def test_a_finished_member_is_not_trained_on(finished: Path, work: Path) -> None
 
 def test_a_member_that_was_begun_is_not_trained_for_more_epochs(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the finished one: its learning rates so far are those of the shorter schedule."""
-    train_step = Trainer.train_step
-
-    def stopped_step(trainer: Trainer, step: int) -> None:
-        if step == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-        train_step(trainer, step)
-
-    monkeypatch.setattr(Trainer, "train_step", stopped_step)
-    with pytest.raises(RunInterrupted):
-        distill(config(work, "begun"))
+    with monkeypatch.context() as patch:
+        interrupt_steps(patch, signal.SIGTERM, {5})
+        with pytest.raises(RunInterrupted):
+            distill(config(work, "begun"))
     before = snapshot(work / "begun")
     with pytest.raises(UserError) as error:
         distill(config(work, "begun", "--distillation.member_epochs", "2"))
