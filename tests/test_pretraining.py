@@ -300,7 +300,7 @@ def test_a_finished_run_without_its_weights_is_not_called_finished(
     folder = Path(shutil.copytree(finished[0], work / "weightless"))
     (folder / "model.safetensors").unlink()
     assert refused([*command(work, folder.name), "--resume"]) == (
-        f"error: resume: {folder} is no finished run of pretraining: it has no model.safetensors: remove its "
+        f"resume: {folder} is no finished run of pretraining: it has no model.safetensors: remove its "
         "metrics.json to train on from its newest checkpoint, if it has one"
     )
     (folder / "metrics.json").unlink()
@@ -554,7 +554,7 @@ def test_a_checkpoint_of_another_run_begins_a_run_and_replaces_none(
     (named,) = (unfinished / "checkpoints").glob("step-*")
     before = snapshot(finished[0])
     line = refused([*command(work, "finished"), "--resume", str(named)])
-    assert line.startswith(f"error: {finished[0]} holds a finished run: name another --output_dir, ")
+    assert line.startswith(f"{finished[0]} holds a finished run: name another --output_dir, ")
     assert snapshot(finished[0]) == before
     # what a run that was killed before its first checkpoint has left
     shutil.copytree(finished[0] / "epochs", work / "branch" / "epochs")
