@@ -99,6 +99,8 @@ def test_trainings_that_start_at_the_same_time_train_one_tokenizer(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained, calls, both_asked = [], itertools.count(1), threading.Event()
+    # reading the reviews needs the lock too
+    both_read = threading.Barrier(2, timeout=PATIENCE)
 
     class Lock(FileLock):
         def __enter__(self) -> Self:
@@ -114,7 +116,7 @@ def test_trainings_that_start_at_the_same_time_train_one_tokenizer(
     monkeypatch.setattr("wine_gpt.tokenizer.prepare.FileLock", Lock)
     monkeypatch.setattr("wine_gpt.tokenizer.prepare.train_on_reviews", train)
     with ThreadPoolExecutor() as pool:
-        first, second = pool.map(lambda _: prepare(CONFIG, True, lambda report: None), range(2))
+        first, second = pool.map(lambda _: prepare(CONFIG, True, lambda report: both_read.wait()), range(2))
     assert len(trained) == 1
     assert fingerprint(first.tokenizer) == fingerprint(second.tokenizer) == fingerprint(trained[0])
 
