@@ -68,6 +68,10 @@ CASES: dict[str, tuple[str | None, Wanted, str]] = {
     "dataset for the cache": (None, {"path": CAMEL}, "cached wine number "),
     "unknown dataset": (None, {"path": "org/none"}, "data.path: the Hub's dataset 'org/none' is not there, or is pri"),
     "dataset from the cache, the Hub overloaded": (None, {"path": CAMEL}, "cached wine number "),
+    "revision from the cache, the Hub overloaded": (
+        *(None, dataset(name="reds", revision="v1")),
+        f"{NAMED}: the Hub can't be reached",
+    ),
     "id that no dataset can have": (None, {"path": "org/a--b"}, "data.path: the Hub's dataset 'org/a--b' can't be l"),
     "gated dataset, no token": (None, {"path": GATED}, f"data.path: the Hub's dataset '{GATED}' {ADVICE}"),
     "gated dataset, no access": (READER, {"path": GATED}, f"data.path: the Hub's dataset '{GATED}' {ADVICE}"),
@@ -83,8 +87,10 @@ CASES: dict[str, tuple[str | None, Wanted, str]] = {
 
 
 def fault(hub: HubServer, request: object) -> Fault | None:
-    """Refuse a dataset after the unknown one was asked for, and do not answer the last request for the open model."""
-    if CAMEL in str(request) and any("org/none" in str(earlier) for earlier in hub.requests):
+    """Refuse two datasets after an unknown one was asked for; do not answer the last request for the open model."""
+    if any(name in str(request) for name in (CAMEL, DATASET)) and any(
+        "org/none" in str(earlier) for earlier in hub.requests
+    ):
         return Fault("refuse", 503)
     return Fault("drop") if len(revisions_asked(hub)) > 3 else None
 

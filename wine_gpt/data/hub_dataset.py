@@ -1,5 +1,6 @@
 """Read a dataset of the Hugging Face Hub, or one that ``datasets.save_to_disk`` saved to a folder."""
 
+import logging
 from pathlib import Path
 
 import datasets
@@ -22,6 +23,8 @@ from wine_gpt.config import DataConfig
 from wine_gpt.data.columns import BATCH_ROWS, Batches, RequestedColumns
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.model_path import GATED_ADVICE, TIMEOUT
+
+logger = logging.getLogger(__name__)
 
 # the files that datasets.save_to_disk writes for a DatasetDict and for a Dataset
 SAVED_FILES = ("dataset_dict.json", "state.json")
@@ -113,7 +116,9 @@ def _require_access(config: DataConfig, name: str) -> bool:
     # an id that the Hub does not allow is a ValueError, and so is an answer that is no JSON, as of a login page
     except (httpx2.HTTPError, ValueError) as error:
         is_refused = isinstance(error, ValueError) or (isinstance(error, HfHubHTTPError) and _is_refusal(error))
-        if not is_refused and _is_cached(config.path):
+        # the cache does not tell which version a branch or tag is
+        if not is_refused and config.revision is None and _is_cached(config.path):
+            logger.warning("%s: the Hub can't be reached; the version that was loaded last is read", name)
             return False
         reason = " can't be loaded" if is_refused else ": the Hub can't be reached"
         raise UserError(f"{name}{reason}: {one_line(error)}; if you meant a file, no file has that name") from error
