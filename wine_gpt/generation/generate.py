@@ -17,8 +17,8 @@ from transformers.generation.streamers import BaseStreamer
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError, one_line, require_characters
 from wine_gpt.generation.decoding import Prompts, decode, supported_config
-from wine_gpt.generation.inference import evaluation_mode
 from wine_gpt.generation.prompts import LINE_BREAK, join, printed_prompt, tokenize_prompts
+from wine_gpt.modeling.evaluation_mode import evaluation_mode
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.progress import Progress
 from wine_gpt.run_folder import GENERATION_CONFIG
@@ -188,7 +188,7 @@ def generate_ids(
         raise UserError(f"generation: guidance_scale is {scale!r}: must be a finite number")
     config: GenerationConfig | None = None
     # quiet, because transformers warns about the padding that generate adds after a text's end
-    with evaluation_mode(model), quiet_transformers():
+    with evaluation_mode(model), torch.inference_mode(), quiet_transformers():
         try:
             config = supported_config(model, settings)
             if config is None:

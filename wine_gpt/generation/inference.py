@@ -1,7 +1,5 @@
-"""Load a model to generate or score with, and leave a model that the user passes as it was."""
+"""Load a model to generate with."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,15 +15,3 @@ def load_on_device(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokeniz
     # nn.Module, because transformers types PreTrainedModel.to as a decorator
     torch.nn.Module.to(model, PartialState().device)
     return model, tokenizer
-
-
-@contextlib.contextmanager
-def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, without gradients, and restore its mode on leaving."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        model.train(was_training)

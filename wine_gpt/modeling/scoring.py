@@ -15,6 +15,7 @@ from transformers import GPT2PreTrainedModel, PreTrainedTokenizerFast
 from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches
 from wine_gpt.data.tokenized import TokenizedSplit
 from wine_gpt.files import JsonObject, JsonRecord
+from wine_gpt.modeling.evaluation_mode import Switchable, evaluation_mode
 from wine_gpt.tokenizer.word_starts import WordStarts, word_starts
 
 Sums = npt.NDArray[np.float64]
@@ -25,17 +26,12 @@ WORDS, NATS, UNKNOWN, END_NATS, TOKENS, ENDS = range(6)
 SCORING_TOKENS = 2048
 
 
-class Evaluable(Protocol):
+class Evaluable(Switchable, Protocol):
     """A module with a GPT-2."""
-
-    training: bool
 
     @property
     def model(self) -> GPT2PreTrainedModel:
         """A model whose positions are the module's."""
-
-    def train(self, mode: bool = True) -> object:
-        """Switch between training and evaluation."""
 
 
 class Scorable(Evaluable, Protocol):
@@ -202,11 +198,9 @@ def own_batches(
     """
     block_size = module.model.config.n_positions
     batches = list(evaluation_batches(split, block_size, SCORING_TOKENS))
-    was_training = module.training
-    module.train(False)
-    for indices in batches[accelerator.process_index :: accelerator.num_processes]:
-        yield indices, collate(split, indices, block_size, tokenizer.eos_token_id).to(accelerator.device)
-    module.train(was_training)
+    with evaluation_mode(module):
+        for indices in batches[accelerator.process_index :: accelerator.num_processes]:
+            yield indices, collate(split, indices, block_size, tokenizer.eos_token_id).to(accelerator.device)
 
 
 def sum_over_processes(rows: torch.Tensor, accelerator: Accelerator) -> torch.Tensor:

@@ -18,6 +18,7 @@ from transformers import GPT2Model, PreTrainedTokenizerFast
 
 from wine_gpt.data.batching import Indices
 from wine_gpt.files import JsonObject, JsonRecord
+from wine_gpt.modeling.evaluation_mode import evaluation_mode
 from wine_gpt.modeling.loss import SummedLoss
 from wine_gpt.training.objective import Objective
 
@@ -117,17 +118,15 @@ class Contrastive(Objective[ContrastiveLoss]):
 
         The last batch is filled with the first reviews, so that each review has as many others to be told from.
         """
-        self.module.eval()
         nats = right = 0.0
         reviews = len(split)
-        with torch.inference_mode():
+        with evaluation_mode(self.module), torch.inference_mode():
             for start in range(0, reviews, VALIDATION_BATCH):
                 scored = min(VALIDATION_BATCH, reviews - start)
                 batch = np.arange(start, start + min(VALIDATION_BATCH, reviews)) % reviews
                 cosines = self.module.cosines(*self._halves(split, batch, accelerator.device))
                 nats += float(self.module.losses(cosines)[:scored].sum())
                 right += int((cosines.argmax(1).cpu() == torch.arange(len(batch)))[:scored].sum())
-        self.module.train()
         return ContrastiveScore(nats / max(reviews, 1), right / max(reviews, 1), reviews)
 
     def read_score(self, content: JsonObject) -> ContrastiveScore:

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from wine_gpt.errors import UserError, require_characters
-from wine_gpt.generation.inference import evaluation_mode
+from wine_gpt.modeling.evaluation_mode import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _token_log_likelihoods(
         raise UserError(f"review: {longest:,} tokens with question and choice, but the model has {limit:,} positions")
     ids = pad_sequence(rows, True, tokenizer.pad_token_id or 0).to(model.device)
     mask = pad_sequence([torch.ones_like(row) for row in rows], True, 0).to(model.device)
-    with evaluation_mode(model):
+    with evaluation_mode(model), torch.inference_mode():
         logs = log_softmax(model(input_ids=ids, attention_mask=mask).logits.float(), -1)[:, :-1]
     tokens = logs.gather(-1, ids[:, 1:, None])[..., 0]
     return [row[start - 1 : len(ids) - 1].tolist() for row, ids in zip(tokens, rows, strict=True)]

@@ -139,6 +139,4 @@ class LanguageModeling(Objective[LanguageModelLoss]):
     def sample(self, seed: int) -> list[str]:
         """Continue the prompt."""
         prompts = [self.prompt] * SAMPLES_PER_EVALUATION
-        texts = generate_texts(self.module.model, self.tokenizer, prompts, seed=seed)
-        self.module.train()
-        return texts
+        return generate_texts(self.module.model, self.tokenizer, prompts, seed=seed)
