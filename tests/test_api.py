@@ -181,6 +181,7 @@ def test_a_missing_setting_is_named() -> None:
     [
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": 0.0}, "temperature"),
+        ({"temperature": 1e-40}, "generation: temperature is 1e-40: must be at least 0.01"),
         ({"temprature": 0.5}, "temprature"),
         ({"max_new_tokens": "a"}, "generation: max_new_tokens is 'a': must be a whole number of at least 1"),
         ({"max_new_tokens": 0}, "max_new_tokens is 0: must be a whole number of at least 1"),

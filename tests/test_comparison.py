@@ -163,6 +163,9 @@ def test_the_table_has_a_row_for_each_value(tmp_path: Path) -> None:
     write_metrics(tmp_path / "gamay", "Gamay", 100, -0.1)
     write_metrics(tmp_path / "odd", 'A|"b", $1 \\ _c\n<b>', 200, 0.1)
     (tmp_path / "unfinished").mkdir()
+    # a classifier beside them
+    (tmp_path / "variety").mkdir()
+    (tmp_path / "variety" / "metrics.json").write_text('{"label": "variety"}', encoding="utf-8")
     save_table(tmp_path)
     with (tmp_path / "subsets.csv").open(encoding="utf-8", newline="") as content:
         rows = [*csv.DictReader(content)]

@@ -437,6 +437,12 @@ def test_western_text_is_not_taken_for_another_script(tmp_path: Path, text: str)
     assert "--data.encoding cp1252" in load_error(path, prefix="note", prompt_fields=("name",), text_field="words")
 
 
+def test_western_text_is_recognized_behind_a_megabyte_of_ascii(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"name,words\n" + b"vin,dry and long\n" * 70_000 + "vin,Château Margaux\n".encode("cp1252"))
+    assert "--data.encoding cp1252" in load_error(path, prefix="note", prompt_fields=("name",), text_field="words")
+
+
 @pytest.mark.parametrize("encoding", ENCODED)
 def test_the_advised_encoding_reads_the_file(tmp_path: Path, encoding: str) -> None:
     rows = "".join(f"{ENCODED[encoding]} {number}\n" for number in range(30))

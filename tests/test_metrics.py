@@ -107,6 +107,8 @@ def test_nats_of_subword_tokens_are_divided_by_the_words() -> None:
     assert figures("word_perplexity", **inputs)["perplexity"] == pytest.approx(2**1.5)
     assert figures("word_perplexity", **inputs)["end_of_text_nats"] is None
     assert "bits_per_character" not in figures("word_perplexity", **inputs)
+    inputs["predictions"] = [[-1000.0] * 4]
+    assert figures("word_perplexity", **inputs)["perplexity"] == math.inf
 
 
 def test_perplexity_refuses_unequal_lengths_and_no_words() -> None:

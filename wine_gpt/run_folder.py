@@ -116,9 +116,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _remove_empty(folders: list[Path]) -> None:
     """Remove folders, innermost first, up to the first one that holds a file; the lock does not count."""
-    if folders and [path.name for path in folders[0].iterdir()] == [".lock"]:
-        (folders[0] / ".lock").unlink()
+    # Windows removes no file that is locked
     with contextlib.suppress(OSError):
+        if folders and [path.name for path in folders[0].iterdir()] == [".lock"]:
+            (folders[0] / ".lock").unlink()
         for folder in folders:
             folder.rmdir()
 

@@ -144,9 +144,11 @@ class TextFile:
     def _guess(self, refused: str) -> str:
         """Return an encoding in which the file can be read and how it reads a word, and how others read the word."""
         with self.open() as binary:
-            sample = binary.read(CHUNK)
-        if 0 in sample[:4]:
-            return _unmarked_unicode(sample)
+            start = binary.read(4)
+        if 0 in start:
+            return _unmarked_unicode(start)
+        # the first megabytes may be ASCII
+        sample = next(block for block in self._blocks() if not block.isascii())
         lines = [line for line in sample.splitlines(keepends=True) if not line.isascii()]
         # the last line may end within a character
         foreign = b"".join(lines[:-1] or lines)

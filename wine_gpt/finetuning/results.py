@@ -234,3 +234,8 @@ class SubsetMetrics:
             copying=CopyCheck(**content["copying"]) if content["copying"] else None,
             header=content.get("header", {}),
         )
+
+
+def is_finetuned(metrics: JsonObject) -> bool:
+    """Return whether the content of a ``metrics.json`` is of a :class:`SubsetMetrics`."""
+    return "method" in metrics

@@ -13,6 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
+from wine_gpt.config import TEMPERATURES
 from wine_gpt.generation.sampler import APPLIED, TokenSampler, guide
 
 # fields of a generation config that :func:`decode` applies, lengths by its ``limits``; if another field is set,
@@ -47,9 +48,16 @@ def supported_config(model: PreTrainedModel, settings: Mapping[str, Any]) -> Gen
     Args:
         model: any model; only a GPT-2 without cross-attention is supported.
         settings: arguments of ``generate``; only fields of a generation config are supported.
+
+    Raises:
+        ValueError: if the temperature is below the least of :data:`TEMPERATURES`, or transformers refuses a setting.
     """
     config = copy.deepcopy(model.generation_config)
     unknown = config.update(**settings)
+    temperature, least = config.temperature, TEMPERATURES[0]
+    if config.do_sample and isinstance(temperature, int | float) and 0 < temperature < least:
+        # logits divided by a far lower one overflow
+        raise ValueError(f"temperature is {temperature}: must be at least {least}")
     supported = (
         type(model) is GPT2LMHeadModel
         and not model.config.add_cross_attention

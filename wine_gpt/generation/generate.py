@@ -171,7 +171,8 @@ def generate_ids(
 
     Raises:
         UserError: if a limit leaves no new token, ``guidance_scale`` is no finite number, a setting is one of
-            :data:`UNSUPPORTED`, or transformers refuses a setting or a field of the model's generation config.
+            :data:`UNSUPPORTED`, the temperature is too low, or transformers refuses a setting or a field of the
+            model's generation config.
     """
     limits = _limits(model, inputs, max_new_tokens, max_length)
     for name, advice in UNSUPPORTED.items():

@@ -17,7 +17,7 @@ from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.results import EvaluationReport
 from wine_gpt.files import JsonObject, from_fields, read_json, read_record, sha256
-from wine_gpt.finetuning.results import SubsetMetrics
+from wine_gpt.finetuning.results import SubsetMetrics, is_finetuned
 from wine_gpt.model_path import describe_missing
 from wine_gpt.publishing.corpus import NOTHING_SAID, Corpus, OwnCorpus, corpus_of
 from wine_gpt.publishing.data_source import DataSource
@@ -326,7 +326,7 @@ def _require_subset_model(folder: Path) -> None:
     metrics = read_json(folder / METRICS)
     if is_classifier(metrics):
         raise UserError(f"--adapters: {folder} is a classifier, which is published alone: publish {folder}")
-    if not _is_finetuned(metrics):
+    if not is_finetuned(metrics):
         raise UserError(
             f"--adapters: {folder} is a run of scripts/pretrain.py: name the output folder of scripts/finetune.py"
         )
@@ -348,16 +348,11 @@ def require_no_embeddings(folder: Path) -> None:
 def _require_no_finetuned(folder: Path) -> None:
     """Check that a folder holds no fine-tuned models, which are published with their base."""
     if (folder / METRICS).is_file():
-        if _is_finetuned(read_json(folder / METRICS)):
+        if is_finetuned(read_json(folder / METRICS)):
             parent = os.path.normpath(folder / "..")
             raise UserError(f"{folder} is a fine-tuned model: publish its base, with --adapters {parent}")
-    elif any(_is_finetuned(read_json(file)) for file in folder.glob(f"*/{METRICS}")):
+    elif any(is_finetuned(read_json(file)) for file in folder.glob(f"*/{METRICS}")):
         raise UserError(f"{folder} holds fine-tuned models: publish their base, with --adapters {folder}")
-
-
-def _is_finetuned(metrics: JsonObject) -> bool:
-    """Return whether the content of ``metrics.json`` is of ``scripts/finetune.py``."""
-    return "method" in metrics
 
 
 def require_files(folder: Path, names: tuple[str, ...]) -> None:
