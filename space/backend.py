@@ -397,14 +397,11 @@ class Backend:
             return []
 
     def _load_template(self, source: ModelSource) -> None:
-        """Load the template, from config.yaml if an earlier version of wine_gpt saved the model."""
-        for name, load in ((template.FILE, Template.load), (template.CONFIG, Template.load_config)):
-            try:
-                if path := source.file(name):
-                    self.template = load(path)
-                    return
-            except (OSError, ValueError):
-                self.problems.append(UserFacingError("problem_file", file=name))
+        try:
+            if path := source.file(template.FILE):
+                self.template = Template.load(path)
+        except (OSError, ValueError):
+            self.problems.append(UserFacingError("problem_file", file=template.FILE))
 
     def _sample_rows(self, engine: Engine) -> list[tuple[str, ...]]:
         """Return values of the fields as the model writes them, because the training texts are not published."""

@@ -138,7 +138,7 @@ def test_code_without_a_sample_begins_with_the_prefix(run: RunRecord) -> None:
 
 def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: RunRecord, tmp_path: Path) -> None:
     training = {**TRAINING, "epochs": [], "best_epoch": None, "seconds": 3.0, "tokens_per_second": None}
-    bare = {name: METRICS[name] for name in ("test", "parameters", "environment")}
+    bare = {name: METRICS[name] for name in ("test", "data_fingerprint", "parameters", "environment")}
     bare |= {"training": training, "peak_memory_bytes": {}}
     card = model_card(with_metrics(run, tmp_path, bare), ModelRepository(NAME))
     check(card, NAME)
@@ -178,7 +178,6 @@ def test_the_model_index_has_the_figures_of_the_run(run: RunRecord) -> None:
 def test_the_card_shows_javascript_if_there_is_onnx(run: RunRecord) -> None:
     card = model_card(run, ModelRepository(NAME, "v2", optional_files=[ONNX, ONNX_QUANTIZED]))
     check(card, NAME)
-    # as an earlier version published
     assert '"org/wine-gpt");' in model_card(run, ModelRepository(NAME, optional_files=[ONNX])).text
     assert 'await pipeline("text-generation", "org/wine-gpt", { revision: "v2", dtype: "q8" });' in card.text
     assert {"onnx", "transformers.js"} <= set(card.data.tags)
@@ -456,14 +455,11 @@ def test_the_working_folder_has_its_own_name(run: RunRecord, tmp_path: Path, mon
     (tmp_path / "other").mkdir()
     folder = finish(run.folder, tmp_path / "run", path=".")
     monkeypatch.chdir(tmp_path / "breads")
-    # a run of an earlier version, and one that recorded its source
-    for _ in range(2):
-        found = read_run(folder, MIT)
-        assert found.published_config(NAME).data.path == found.corpus.name == "breads"
-        assert "were learned from breads." in license_notice(found)
-        monkeypatch.chdir(tmp_path / "breads")
-        load_reviews(DataConfig(path=".", **BREADS)).report.save(folder / "data_report.json")
-        monkeypatch.chdir(tmp_path / "other")
+    load_reviews(DataConfig(path=".", **BREADS)).report.save(folder / "data_report.json")
+    monkeypatch.chdir(tmp_path / "other")
+    found = read_run(folder, MIT)
+    assert found.published_config(NAME).data.path == found.corpus.name == "breads"
+    assert "were learned from breads." in license_notice(found)
 
 
 @pytest.mark.parametrize("name", ["reviews", "winemag-data"])
@@ -677,28 +673,6 @@ def test_a_run_is_repeated_without_its_trackers(run: RunRecord) -> None:
     training = dataclasses.replace(run.config.training, trackers="wandb")
     tracked = dataclasses.replace(run, config=dataclasses.replace(run.config, training=training))
     assert tracked.published_config(NAME).training.trackers == "none"
-
-
-def test_a_fine_tuned_model_without_settings_has_no_commands(
-    run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path
-) -> None:
-    metrics = dataclasses.replace(subset_models[-1].metrics, header={})
-    ignored = shutil.ignore_patterns("finetune.yaml")
-    folder = shutil.copytree(subset_models[-1].folder, tmp_path / "model", ignore=ignored)
-    without = dataclasses.replace(subset_models[-1], folder=folder, metrics=metrics)
-    card = subset_card(run, without, NAME, "main")
-    assert "## Reproduce" not in card.text
-    assert "LoRA rank" not in card.text
-    assert 'write("wine review", ' in card.text
-
-
-def test_an_earlier_fine_tuned_model_has_no_ceiling(run: RunRecord, subset_models: list[SubsetModel]) -> None:
-    metrics = subset_models[-1].metrics
-    earlier = dataclasses.replace(metrics.comparison, train_fraction=None, value_hidden=None)
-    model = dataclasses.replace(subset_models[-1], metrics=dataclasses.replace(metrics, comparison=earlier))
-    card = subset_card(run, model, NAME, "main")
-    assert "from the start" not in card.text
-    assert "unknown word in place" not in card.text
 
 
 def test_a_field_that_is_not_in_the_header_tells_the_models_nothing(

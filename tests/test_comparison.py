@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.finished_runs import ENVIRONMENT, TRAINING, adapt
+from support.finished_runs import ENVIRONMENT, TRAINING
 
 from wine_gpt.evaluation.bootstrap import Interval, nats_per_word, perplexity_change
 from wine_gpt.finetuning.comparison import compare, verdict
-from wine_gpt.finetuning.results import Comparison, SubsetMetrics
+from wine_gpt.finetuning.results import Comparison
 from wine_gpt.finetuning.table import reached, read_subsets, save_table
 from wine_gpt.modeling.scoring import Sums
 
@@ -63,7 +63,6 @@ def test_nats_per_word_weight_a_text_by_its_words() -> None:
 
 
 def test_the_interval_of_a_seed_does_not_change() -> None:
-    """The figures of version 0.1.0, which published cards show."""
     words = np.array([31.0, 44.0, 52.0, 38.0, 60.0, 47.0])
     base = 3 * words
     change = perplexity_change(base, base + np.array([-3.0, 1.5, -2.5, -4.0, 2.0, -1.0]), words, seed=42)
@@ -79,7 +78,7 @@ def test_texts_without_a_word_have_no_change() -> None:
     change = change_of([10, 0], [30, 0], [29, 0])
     assert [change.value, change.low, change.high] == pytest.approx([math.exp(-0.1) - 1] * 2 + [0])
     before, cut = sums([10.0] * 6, [30.0] * 6), sums([0.0] * 6, [0.0] * 6)
-    assert compare((before, cut), (sums([10.0] * 6, [29.0] * 6), cut), seed=0).better
+    assert compare((before, cut), (sums([10.0] * 6, [29.0] * 6), cut), 0, 0.5).better
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,7 @@ def test_better_means_a_significant_gain_and_no_significant_loss_after_the_heade
 ) -> None:
     before = sums([10.0] * reviews, [30.0] * reviews)
     after = [sums([10.0] * reviews, [30.0 + 10 * change] * reviews) for change in (whole, text)]
-    found = compare((before, before), (after[0], after[1]), seed=0)
+    found = compare((before, before), (after[0], after[1]), 0, 0.5)
     assert found.better is better
     assert found.whole.tuned.perplexity == pytest.approx(math.exp(3 + whole))
     assert found.whole.base.perplexity == pytest.approx(math.exp(3))
@@ -140,7 +139,7 @@ def test_the_ceiling_is_what_knowing_the_value_saves() -> None:
 def test_the_verdict_names_the_number_of_reviews(changes: list[float], better: bool, expected: str) -> None:
     before = sums([10.0] * len(changes), [30.0] * len(changes))
     after = sums([10.0] * len(changes), [30.0 + 10 * change for change in changes])
-    found = compare((before, before), (after, after), seed=0)
+    found = compare((before, before), (after, after), 0, 0.5)
     assert (found.better, verdict(found)) == (better, expected)
 
 
@@ -152,9 +151,9 @@ def write_metrics(folder: Path, value: str, reviews: int, change: float) -> None
         **{"field": "variety", "value": value, "method": "lora"},
         "reviews": {"train": reviews - 9, "validation": 3, "test": 6},
         "base": {"path": "runs/base", "weights_sha256": "0" * 64},
-        **compare((before, before), (after, after), seed=0).to_dict(),
+        **compare((before, before), (after, after), 0, 0.5).to_dict(),
         "training": {**TRAINING, "alpha": 0.5, "validation_by_alpha": {"0.5": {"whole": 3.0, "text": 2.9}}},
-        **{"environment": ENVIRONMENT, "copying": {}, "seconds": 12.3, "size_bytes": 590_000},
+        **{"environment": ENVIRONMENT, "copying": {}, "seconds": 12.3, "size_bytes": 590_000, "header": {}},
     }
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
 
@@ -182,15 +181,3 @@ def test_the_table_has_a_row_for_each_value(tmp_path: Path) -> None:
     assert (tmp_path / "subsets.png").read_bytes().startswith(b"\x89PNG")
     assert rows[1]["alpha"] == "0.5"
     assert [*read_subsets(tmp_path)] == ["odd", "gamay"]
-
-
-def test_files_of_version_0_1_0_are_read(toy_run: Path, tmp_path: Path) -> None:
-    folder = adapt(toy_run, tmp_path, "Pinot Noir")
-    saved = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    now = SubsetMetrics.from_dict(saved)
-    assert SubsetMetrics.from_dict(now.to_dict()) == now
-    training = saved["training"]
-    training["share"] = training.pop("alpha")
-    training["validation_by_share"] = training.pop("validation_by_alpha")
-    training["padding_share"] = training.pop("padding_fraction")
-    assert SubsetMetrics.from_dict(saved) == now

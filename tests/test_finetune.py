@@ -569,17 +569,6 @@ def test_a_folder_with_pretraining_runs_is_refused(work: Path) -> None:
             finetune(config(work, output, variety="gamay"))
 
 
-def test_the_table_of_an_earlier_version_is_removed(work: Path, whole: SubsetMetrics) -> None:
-    shutil.copytree(work / "full", work / "earlier")
-    for suffix in ("csv", "md", "png"):
-        (work / "earlier" / f"varieties.{suffix}").touch()
-    finetune(config(work, "earlier", method="full", variety="pinot noir"))
-    assert {path.name for path in (work / "earlier").iterdir()} == {
-        "pinot-noir",
-        *(f"subsets.{e}" for e in ("csv", "md", "png")),
-    }
-
-
 # the base's path
 
 

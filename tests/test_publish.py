@@ -59,12 +59,11 @@ def everything(work: Path) -> list[object]:
 
 
 def report_train_texts_of(data: Path, run: Path) -> Dataset:
-    """Make the number of training texts in a run's report that of the data file; return the train split."""
-    train = load_reviews(DataConfig(path=str(data))).splits["train"]
-    report = json.loads((run / "data_report.json").read_text())
-    report["splits"]["train"] = len(train)
-    (run / "data_report.json").write_text(json.dumps(report))
-    return train
+    """Make a data file's texts those that a run was trained on; return the train split."""
+    reviews = load_reviews(DataConfig(path=str(data)))
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps({**metrics, "data_fingerprint": reviews.fingerprint}))
+    return reviews.splits["train"]
 
 
 def nothing_written(hub: HubServer) -> bool:
@@ -175,33 +174,6 @@ def test_a_dry_run_lists_the_files_that_a_publish_uploads(hub: HubServer, publis
         staged[name].decode() == content for name, content in uploaded.items() if not content.startswith("sha256:")
     )
     shutil.rmtree(folder)
-
-
-def test_a_run_of_version_0_1_0_is_published_with_the_settings_of_this_version(
-    publisher: Publisher, work: Path, tmp_path: Path
-) -> None:
-    for name in ("run", "varieties"):
-        shutil.copytree(work / name, tmp_path / name)
-    for folder in (tmp_path / "run", tmp_path / "varieties" / "pinot-noir"):
-        config = json.loads((folder / "tokenizer_config.json").read_text())
-        former = {"padding_side": "left", "split_special_tokens": True, "is_local": True, "model_max_length": 64}
-        del config["add_bos_token"]
-        (folder / "tokenizer_config.json").write_text(json.dumps(config | former))
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    del config["transformers.js_config"]
-    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
-    folder = tmp_path / "run" / "publish"
-    for source in (work, tmp_path):
-        arguments = [source / "run", "--repo", MODEL, "--adapters", source / "varieties"]
-        publisher.run(*arguments, "--dry_run").succeeded()
-    staged, expected = file_contents(folder), file_contents(work / "run" / "publish")
-    for name in (
-        "wine-gpt/config.json",
-        "wine-gpt/tokenizer_config.json",
-        "wine-gpt-pinot-noir/tokenizer_config.json",
-    ):
-        assert json.loads(staged[f"models/org/{name}"]) == json.loads(expected[f"models/org/{name}"])
-    shutil.rmtree(work / "run" / "publish")
 
 
 def test_a_tilde_is_the_home_folder(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

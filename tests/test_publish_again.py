@@ -1,6 +1,5 @@
 """Publishing again keeps what an earlier publish put on the Hub, unless an option or new weights remove it."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -193,12 +192,3 @@ def test_links_to_spaces_of_short_names_are_found() -> None:
     link = SPACE_LINK.search("[a/b](https://huggingface.co/spaces/a/b).")
     assert link is not None
     assert link[1] == "a/b"
-
-
-def test_an_index_from_which_texts_can_be_rebuilt_is_removed(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    old = work / "old.safetensors"
-    save_file(load_file(work / INDEX), old, {"index": json.dumps({"format": "wine_gpt.ngrams.v1"})})
-    hub.upload(MODEL, {INDEX: old.read_bytes()})
-    stdout = publisher.run(*base(work)).succeeded()
-    assert f"{INDEX} is removed, because texts can be rebuilt from its older format" in stdout
-    assert INDEX not in hub.repository(MODEL).files()

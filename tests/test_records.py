@@ -119,15 +119,13 @@ def test_of_another_corpus_only_the_columns_of_its_texts_are_read(tmp_path: Path
     assert rows[0][COMPOSED] == "app : App 0 : Free : Good 0."
 
 
-def test_a_report_keeps_its_counts_and_an_older_one_can_be_read(tmp_path: Path) -> None:
+def test_a_report_keeps_its_counts(tmp_path: Path) -> None:
     records = with_values("price", ["$1", "$2"]) + [{**RECORDS[0], "country": "NA", "description": "x"}] * 2
     report = reviews_of(tmp_path / "a.jsonl", records).report
     report.save(tmp_path / "data_report.json")
     content = json.loads((tmp_path / "data_report.json").read_text(encoding="utf-8"))
     assert content["unread"] == {"price": {"count": 2, "example": "'$1'"}}
     assert DataReport.from_dict(content) == report
-    older = {name: content[name] for name in content if name not in ("unread", "missing_spellings")}
-    assert DataReport.from_dict(older).kept == report.kept
 
 
 # HTML entities

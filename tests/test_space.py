@@ -495,15 +495,12 @@ def test_a_demo_of_another_corpus_uses_its_prefix_and_header(other_demo: Backend
     assert check.words == 4
 
 
-def demo_of(model: Path, folder: Path, content: object, config: str | None = None) -> Backend:
-    """Return the demo of a copy of a model with another review_template.json and config.yaml; None is no file."""
+def demo_of(model: Path, folder: Path, content: object) -> Backend:
+    """Return the demo of a copy of a model with another review_template.json; None is no file."""
     shutil.copytree(model, folder)
-    for name in (template.FILE, template.CONFIG):
-        (folder / name).unlink(missing_ok=True)
+    (folder / template.FILE).unlink(missing_ok=True)
     if content is not None:
         (folder / template.FILE).write_text(json.dumps(content), encoding="utf-8")
-    if config is not None:
-        (folder / template.CONFIG).write_text(config, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WINE_GPT_MODEL", str(folder))
         patch.setenv("WINE_GPT_ADAPTERS", "")
@@ -566,37 +563,6 @@ def test_values_of_another_corpus_are_those_that_its_model_writes(demo_model: Pa
     assert labels[:3] == ["Kind", "Dish", "My region"]
     examples = [part["props"]["value"] for part in config["components"] if part["type"] == "button"]
     assert any(str(value).startswith("wine review · italy · ") for value in examples)
-
-
-@pytest.mark.parametrize(
-    ("config", "prompt", "fields"),
-    [
-        ("data: {prefix: receta, prompt_fields: [cocina, plato]}", "receta", ("cocina", "plato")),
-        ("data: {prefix: 2024, prompt_fields: []}", "2024", ()),
-        ('data:\n  prefix: ""\n  prompt_fields:\n  - "yes"\n', "", ("yes",)),
-        ("data: {path: reviews.csv}", "wine review", ("country", "province", "variety")),
-        (None, "", ()),
-    ],
-)
-def test_an_older_models_template_is_in_its_config(
-    demo_model: Path, tmp_path: Path, config: str | None, prompt: str, fields: tuple[str, ...]
-) -> None:
-    demo = demo_of(demo_model, tmp_path / "old", None, config)
-    assert demo.problems == []
-    assert (demo.default_prompt, demo.template.fields) == (prompt, fields)
-    if config is not None:
-        saved = ReviewTemplate.load(tmp_path / "old")
-        assert saved is not None
-        assert (saved.prefix, saved.fields) == (prompt, fields)
-
-
-@pytest.mark.parametrize("config", ["a: [", "data: 5", "[]", "data: {prompt_fields: 5}", "data: {prefix: [1]}", ""])
-def test_a_damaged_config_of_an_older_model_is_named(demo_model: Path, tmp_path: Path, config: str) -> None:
-    demo = demo_of(demo_model, tmp_path / "old", None, config)
-    assert [str(problem) for problem in demo.problems] == [
-        "config.yaml can't be used: it can't be reached or is damaged."
-    ]
-    assert demo.default_prompt == ""
 
 
 def test_the_page_of_another_corpus_does_not_mention_wine(other_demo: Backend) -> None:

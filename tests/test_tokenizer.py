@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -297,29 +296,6 @@ def test_the_loaded_tokenizer_equals_the_saved_one(
     save_tokenizer(loaded, tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
-
-
-# tokenizer_config.json of version 0.1.0
-OLD_CONFIG = """{
-  "backend": "tokenizers", "bos_token": "[BOS]", "clean_up_tokenization_spaces": false, "eos_token": "[EOS]",
-  "model_input_names": ["input_ids", "attention_mask"], "model_max_length": 128, "pad_token": "[PAD]",
-  "padding_side": "left", "split_special_tokens": true, "tokenizer_class": "PreTrainedTokenizerFast",
-  "unk_token": "[UNK]"
-}"""
-
-
-def test_an_earlier_versions_tokenizer_encodes_alike(folder: Path, tmp_path: Path, sample_texts: list[str]) -> None:
-    shutil.copytree(folder, tmp_path / "old")
-    (tmp_path / "old" / "tokenizer_config.json").write_text(OLD_CONFIG)
-    old, new = load_tokenizer(tmp_path / "old"), load_tokenizer(folder)
-    texts = [*sample_texts[:20], "the [EOS] of [PAD] texts"]
-    assert encode_reviews(old, texts) == encode_reviews(new, texts)
-    assert fingerprint(old) == fingerprint(new)
-    # fine-tuning saves it again, for other tools
-    save_tokenizer(old, tmp_path / "saved")
-    config = json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text())
-    assert (config["padding_side"], config["add_bos_token"]) == ("right", True)
-    assert not {"split_special_tokens", "is_local"} & config.keys()
 
 
 def test_another_packages_tokenizer_encodes_in_its_own_way(tmp_path: Path) -> None:

@@ -408,47 +408,6 @@ def test_the_score_leaves_out_first_word_and_end_and_counts_unknown(
     assert "end_of_text_nats" not in found.to_dict()
 
 
-# resuming from a checkpoint of an older version
-
-
-def test_a_checkpoint_with_the_older_keys_is_resumed(
-    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
-) -> None:
-    make_trainer(tmp_path / "new", tokenizer, splits).run()
-    oldest, *_, newest = sorted((tmp_path / "new").glob("step-*"))
-    found, expected = checkpoint.load(oldest), checkpoint.load(newest)
-    older = checkpoint.save(tmp_path / "old", with_older_keys(found), keep=1)
-    resumed = make_trainer(tmp_path / "old", tokenizer, splits)
-    resumed.resume(checkpoint.load(older))
-    assert resumed.state.step == found.step
-    resumed.run()
-    for group, tensors in checkpoint.load(tmp_path / "old" / newest.name).tensors.items():
-        assert all(torch.equal(tensor, expected.tensors[group][name]) for name, tensor in tensors.items())
-
-
-def test_a_checkpoint_with_the_older_keys_and_other_settings_is_refused(
-    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, splits: DatasetDict
-) -> None:
-    make_trainer(tmp_path / "new", tokenizer, splits, resume_key={"model.n_layer": 2}).save_checkpoint()
-    (path,) = (tmp_path / "new").glob("step-*")
-    older = with_older_keys(checkpoint.load(path))
-    with pytest.raises(UserError, match=r"can't resume from step 0: model.n_layer: checkpoint 2, now 4$"):
-        make_trainer(tmp_path, tokenizer, splits, resume_key={"model.n_layer": 4}).resume(older)
-
-
-def with_older_keys(found: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
-    """Return a checkpoint as commit 9a820be wrote it."""
-    key = dict(found.state["resume_key"])
-    key["code's recipe"] = key.pop("step_version")
-    state = {
-        "identity": key,
-        "machinery": found.state["runtime"],
-        "training": found.state["training"],
-        "scaler": found.state["scaler"],
-    }
-    return dataclasses.replace(found, state=state)
-
-
 # the hook
 
 

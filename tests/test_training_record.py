@@ -1,4 +1,4 @@
-"""The files of a run folder: what is written is read back, and files of older runs stay readable."""
+"""The files of a run folder: what is written is read back."""
 
 import importlib.metadata
 import json
@@ -22,8 +22,7 @@ from wine_gpt.training.record import (
 )
 from wine_gpt.version import __version__
 
-# as written at commit 9a820be
-OLD_METRICS = """{
+METRICS = """{
   "validation": {"nats_per_word": 1.5, "perplexity": 4.4816890703380645, "unknown_rate": 0.01, "words": 800,
                  "reviews": 20, "end_of_text_nats": 0.25},
   "test": {"nats_per_word": 1.25, "perplexity": 3.4903429574618414, "unknown_rate": 0.02, "words": 1200,
@@ -33,26 +32,27 @@ OLD_METRICS = """{
     "steps": 40, "epochs": [{"epoch": 1, "step": 20, "nats_per_word": 2.0},
                             {"epoch": 2, "step": 40, "nats_per_word": 1.5}],
     "best_epoch": 2, "tokens": 5600, "seconds": 90.4, "tokens_per_second": 62, "energy_kwh": 0.00123,
-    "padding_share": 0.013, "reviews_cut": 1, "processes": 2, "mixed_precision": "bf16", "logit_scale": 0.98
+    "padding_fraction": 0.013, "reviews_cut": 1, "words_cut": 0.001,
+    "processes": 2, "mixed_precision": "bf16", "logit_scale": 0.98
   },
   "parameters": 24000,
   "peak_memory_bytes": {"resident": 512000000},
-  "environment": {"python": "3.11.0", "packages": {"torch": "2.13.0"}, "device": "cpu (x86_64)", "threads": 2}
+  "environment": {"python": "3.11.0", "packages": {"torch": "2.13.0"}, "device": "cpu (x86_64)", "threads": 2},
+  "vocabulary_sha256": "4567", "settings": {"training.epochs": 2}
 }"""
-OLD_SAMPLES = (
-    '{"epoch": 1, "step": 20, "text": "wine review : Österreich"}\n{"epoch": 2, "step": 40, "text": "wine"}\n'
-)
-OLD_STATE = """{
+SAMPLES = '{"epoch": 1, "step": 20, "text": "wine review : Österreich"}\n{"epoch": 2, "step": 40, "text": "wine"}\n'
+STATE = """{
   "step": 20, "curve": [[10, 3.5], [20, 3.25]],
   "epochs": [{"epoch": 1, "step": 20, "nats_per_word": 1.5, "perplexity": 4.4816890703380645, "unknown_rate": 0.01,
               "words": 800, "reviews": 20, "end_of_text_nats": 0.25, "samples": ["wine review"]}],
-  "nats": 12.5, "tokens": 4, "total_tokens": 900, "seconds": 1.5, "energy_kwh": null
+  "nats": 12.5, "units": 4, "total_tokens": 900, "seconds": 1.5, "energy_kwh": null,
+  "tracker_run": ""
 }"""
 SCORE = Score(nats_per_word=1.5, unknown_rate=0.01, words=800, reviews=20, end_of_text_nats=0.25)
 
 
-def test_metrics_of_an_older_run_are_read_and_written_again(tmp_path: Path) -> None:
-    (tmp_path / "metrics.json").write_text(OLD_METRICS)
+def test_metrics_are_read_and_written_again(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text(METRICS)
     metrics = RunMetrics.load(tmp_path)
     assert metrics.validation == SCORE
     assert metrics.test is not None
@@ -62,9 +62,7 @@ def test_metrics_of_an_older_run_are_read_and_written_again(tmp_path: Path) -> N
     assert metrics.peak_memory == PeakMemory(resident=512_000_000)
     metrics.save(tmp_path)
     assert RunMetrics.load(tmp_path) == metrics
-    old, new = json.loads(OLD_METRICS), json.loads((tmp_path / "metrics.json").read_text())
-    old["training"]["padding_fraction"] = old["training"].pop("padding_share")
-    assert new == old
+    assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(METRICS)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +70,8 @@ def test_metrics_of_an_older_run_are_read_and_written_again(tmp_path: Path) -> N
     [
         ("{", "metrics.json is not JSON: "),
         ("[]", "metrics.json must hold an object, not list"),
-        (OLD_METRICS.replace('"steps": 40, ', ""), "metrics.json has no steps"),
-        (OLD_METRICS.replace('"parameters": 24000,', ""), "metrics.json has no parameters"),
+        (METRICS.replace('"steps": 40, ', ""), "metrics.json has no steps"),
+        (METRICS.replace('"parameters": 24000,', ""), "metrics.json has no parameters"),
         (None, "metrics.json is missing"),
     ],
 )
@@ -84,19 +82,17 @@ def test_a_damaged_metrics_file_is_named(tmp_path: Path, content: str | None, me
         RunMetrics.load(tmp_path)
 
 
-def test_samples_are_written_as_by_older_versions(tmp_path: Path) -> None:
+def test_samples_are_a_line_each(tmp_path: Path) -> None:
     epochs = [EpochResult(1, 20, SCORE, ["wine review : Österreich"]), EpochResult(2, 40, SCORE, ["wine"])]
     save_samples(tmp_path, TrainingState(epochs=epochs))
-    assert (tmp_path / "samples.jsonl").read_text(encoding="utf-8") == OLD_SAMPLES
+    assert (tmp_path / "samples.jsonl").read_text(encoding="utf-8") == SAMPLES
 
 
-def test_the_state_in_an_older_checkpoint_is_read_and_written_again() -> None:
-    state = TrainingState.from_dict(json.loads(OLD_STATE))
+def test_the_state_of_a_checkpoint_is_read_and_written_again() -> None:
+    state = TrainingState.from_dict(json.loads(STATE))
     assert state.best == EpochResult(1, 20, SCORE, ["wine review"])
     assert state.curve == [(10, 3.5), (20, 3.25)]
-    old = json.loads(OLD_STATE)
-    old["units"] = old.pop("tokens")
-    assert json.loads(json.dumps(state.to_dict())) == {**old, "tracker_run": ""}
+    assert json.loads(json.dumps(state.to_dict())) == json.loads(STATE)
 
 
 def test_a_checkout_that_is_not_installed_is_described(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def adapter_settings(folder: Path) -> Settings:
 
 
 def recorded_vocabulary(run: str | Path) -> str | None:
-    """Return the hash of the words that a run or, for a fine-tuned model, its base recorded; none in older runs."""
+    """Return the hash of the words that a run or, for a fine-tuned model, its base recorded; none for other models."""
     return _recorded(run, VOCABULARY_SHA256)
 
 

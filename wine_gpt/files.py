@@ -97,7 +97,7 @@ def read_record(path: Path, from_dict: Callable[[JsonObject], Record]) -> Record
 def from_fields(record: type[Record], content: JsonObject) -> Record:
     """Build a dataclass whose JSON keys are the names of its fields; further keys are ignored.
 
-    A field that the content lacks, because an earlier version wrote it, has its default.
+    A field that the content lacks has its default.
 
     Raises:
         KeyError: if a field without a default is missing.

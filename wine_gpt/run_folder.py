@@ -286,7 +286,7 @@ def require_pretrained(run: str | Path, setting: str, advice: str = "") -> None:
         UserError: if a file is missing.
     """
     require_no_folders(Path(run))
-    for name in (CONFIG, METRICS, WEIGHTS):
+    for name in (CONFIG, METRICS, WEIGHTS, TEMPLATE):
         if not (Path(run) / name).is_file():
             ending = f": {advice}" if advice else ""
             raise UserError(f"{setting}: {run} is no finished run of pretraining: it has no {name}{ending}")

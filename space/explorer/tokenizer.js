@@ -99,7 +99,6 @@ function joinCharacters(decoder) {
  * @property {number} unknown id of every word that the vocabulary lacks
  * @property {(words: string[]) => string} join joins words with natural spacing
  * @property {string} pattern of one word
- * @property {boolean} composes whether a text is normalized to NFC
  * @property {boolean} characters whether a token is a character, not a word
  * @property {boolean} lineBreaks whether a line break is kept
  */
@@ -128,8 +127,8 @@ class WordLevelTokenizer extends VocabularyTokenizer {
    * @returns {Word[]}
    */
   split(text) {
-    const { vocabulary, unknown, characters, composes, lineBreaks, pattern } = this.#parts;
-    let typed = composes ? text.normalize("NFC") : text;
+    const { vocabulary, unknown, characters, lineBreaks, pattern } = this.#parts;
+    let typed = text.normalize("NFC");
     if (lineBreaks || characters) typed = replaceAll(typed, lineBreaks ? ONE_BREAK : ONE_SPACE);
     const { lowered, origins } = lower(typed);
     let end = 0;
@@ -167,16 +166,13 @@ function lower(text) {
 /**
  * @param {any} normalizer
  * @param {boolean} characters whether white space is part of the text
- * @returns {{composes: boolean, lineBreaks: boolean} | undefined} version 0.1.0 had no NFC
+ * @returns {{lineBreaks: boolean} | undefined} undefined if wine_gpt has not written it
  */
 function parseNormalizer(normalizer, characters) {
-  const steps = normalizer?.type === "Sequence" ? normalizer.normalizers : [normalizer];
-  const nfc = { type: "NFC" }, lowercase = { type: "Lowercase" };
-  for (const composes of [true, false]) {
-    for (const lineBreaks of [true, false]) {
-      const ours = [...(composes ? [nfc] : []), lowercase, ...(lineBreaks ? [ONE_BREAK] : characters ? [ONE_SPACE] : [])];
-      if (same(steps, ours)) return { composes, lineBreaks };
-    }
+  const begin = [{ type: "NFC" }, { type: "Lowercase" }];
+  for (const lineBreaks of [true, false]) {
+    const normalizers = [...begin, ...(lineBreaks ? [ONE_BREAK] : characters ? [ONE_SPACE] : [])];
+    if (same(normalizer, { type: "Sequence", normalizers })) return { lineBreaks };
   }
   return undefined;
 }

@@ -13,6 +13,7 @@ from peft import LoraConfig, get_peft_model
 from wine_gpt.config import DataConfig, FinetuneConfig, ModelConfig, PretrainConfig, TrainingConfig
 from wine_gpt.config import LoraConfig as LoraSettings
 from wine_gpt.config_io import to_yaml
+from wine_gpt.data.sources import is_hub_dataset
 from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
@@ -47,12 +48,14 @@ TRAINING: dict[str, Any] = {
     "tokens_per_second": 62,
     "padding_fraction": 0.01,
     "reviews_cut": 0,
+    "words_cut": 0.0,
     "processes": 1,
     "mixed_precision": "no",
 }
 METRICS: dict[str, Any] = {
     "validation": {**SCORE, "nats_per_word": 1.5, "perplexity": math.exp(1.5)},
     "test": SCORE,
+    "data_fingerprint": "0123abcd",
     "training": TRAINING,
     "parameters": 24_000,
     "peak_memory_bytes": {"resident": 512_000_000},
@@ -61,6 +64,7 @@ METRICS: dict[str, Any] = {
 EVALUATION: dict[str, Any] = {
     "model": "/home/somebody/runs/base",
     "split": "test",
+    "texts_fingerprint": "4567cdef",
     "likelihood": {**SCORE, "bits_per_character": 1.1, "calibration_error": 0.02},
     "baselines": {"uniform": 9.21, "unigram": 5.8, "bigram": 4.1, "5-gram": 3.6},
     "copying": {
@@ -125,7 +129,8 @@ def finish(model: Path, folder: Path, path: str = "sample", **data: object) -> P
     ]
     (folder / "samples.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))
     report = {
-        "source": str(folder / "reviews.json"),
+        "source": str(folder / "reviews.json") if path == "sample" else path,
+        "from_hub": is_hub_dataset(path),
         "read": 230,
         "blank": 0,
         "dropped": {"country": 4},

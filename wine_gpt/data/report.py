@@ -38,7 +38,7 @@ class DataReport:
         lines_skipped: lines of a CSV file that repeat the header or are rule lines of a table, such as ``|---|---|``.
         unread: for each column that no text is made of, the values that became null because they don't fit its type.
         entities: for each column of the texts, the values with an HTML entity, and the first entity.
-        from_hub: whether the source is a dataset of the Hub; None in reports of earlier versions.
+        from_hub: whether the source is a dataset of the Hub.
         missing_spellings: for each required field, the number of values by their spelling of a missing value, e.g. NA.
         missing: the spellings that were read as null, ``data.missing``.
     """
@@ -51,7 +51,7 @@ class DataReport:
     splits: dict[str, int]
     cut: int
     characters_removed: int
-    from_hub: bool | None = None
+    from_hub: bool = False
     cut_duplicates: int = 0
     line_breaks_lost: int = 0
     lines_skipped: int = 0

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from wine_gpt.base_model import data_settings
-from wine_gpt.config import DataConfig, PretrainConfig, column_name
-from wine_gpt.config_io import build_config
+from wine_gpt.config import DataConfig
 from wine_gpt.data.text_form import SEPARATOR, TextForm, letters
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, read_record, write_json
@@ -121,8 +120,7 @@ class ReviewTemplate(TextForm):
         prefix, fields, text_field = (content[name] for name in ("prefix", "fields", "text_field"))
         if not isinstance(fields, list) or not all(isinstance(text, str) for text in (prefix, text_field, *fields)):
             raise TypeError("prefix and text_field must be texts, fields a list of texts")
-        # an earlier version saved names that were not in NFC
-        return cls(prefix, tuple(map(column_name, fields)), column_name(text_field))
+        return cls(prefix, tuple(fields), text_field)
 
     def save(self, folder: Path) -> None:
         """Write ``review_template.json`` into a model's folder."""
@@ -130,7 +128,7 @@ class ReviewTemplate(TextForm):
 
     @classmethod
     def load(cls, model: str | Path) -> Self | None:
-        """Return a model's template, which a run of an earlier version of wine_gpt has only in its config.yaml.
+        """Return a model's template.
 
         Args:
             model: a folder, or an id on the Hub.
@@ -142,10 +140,7 @@ class ReviewTemplate(TextForm):
             UserError: if there is no such model, or the file is damaged or can't be downloaded.
         """
         file = local_folder(model) / TEMPLATE
-        if os.path.lexists(file):
-            return read_record(file, cls.from_dict)
-        settings = data_settings(model)
-        return cls.from_config(build_config(PretrainConfig, settings).data) if settings else None
+        return read_record(file, cls.from_dict) if os.path.lexists(file) else None
 
     def settings(self) -> Settings:
         """Return the data settings that describe this template, by dotted key."""

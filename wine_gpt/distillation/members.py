@@ -14,7 +14,7 @@ from wine_gpt.errors import UserError
 from wine_gpt.processes import shared_errors
 from wine_gpt.run_folder import CHECKPOINTS, CONFIG, LATEST, MEMBERS, METRICS
 from wine_gpt.training.pretrain import pretrain
-from wine_gpt.training.resume import EXTENDABLE_SETTING, find_checkpoint, saved_resume_key
+from wine_gpt.training.resume import EXTENDABLE_SETTING, find_checkpoint
 
 logger = get_logger(__name__)
 
@@ -72,7 +72,7 @@ def _require_same_epochs(member: PretrainConfig) -> None:
         found, _ = find_checkpoint(folder / CHECKPOINTS, LATEST)
         if found is None:
             return
-        state, then = "begun", saved_resume_key(found).get(EXTENDABLE_SETTING, epochs)
+        state, then = "begun", found.state["resume_key"].get(EXTENDABLE_SETTING, epochs)
     if then != epochs:
         raise UserError(
             f"{state} with distillation.member_epochs {then}, now {epochs}: "

@@ -100,9 +100,9 @@ class EvaluationReport:
     Attributes:
         model: folder or Hub id.
         split: whose reviews were scored.
-        texts_fingerprint: a hash of the scored texts and their order; none in earlier files.
+        texts_fingerprint: a hash of the scored texts and their order.
         likelihood: of the split's texts.
-        baselines: nats per word of n-gram models by name, over the words of ``likelihood``; empty in earlier files.
+        baselines: nats per word of n-gram models by name, over the words of ``likelihood``.
         copying: by kind of text: ``generated``, ``real``, ``continued`` (from the first halves of training texts).
         diversity: by kind of text: ``generated``, ``real``.
         conditioning: None if no field could be measured.
@@ -112,7 +112,7 @@ class EvaluationReport:
 
     model: str
     split: str
-    texts_fingerprint: str | None
+    texts_fingerprint: str
     likelihood: Likelihood
     baselines: dict[str, float]
     copying: dict[str, CopyingResult]
@@ -147,9 +147,9 @@ class EvaluationReport:
         return cls(
             model=figures["model"],
             split=figures["split"],
-            texts_fingerprint=figures.get("texts_fingerprint"),
+            texts_fingerprint=figures["texts_fingerprint"],
             likelihood=Likelihood.from_dict(figures["likelihood"]),
-            baselines=figures.get("baselines", {}),
+            baselines=figures["baselines"],
             copying={kind: CopyingResult.from_dict(result) for kind, result in figures["copying"].items()},
             diversity={kind: DiversityResult.from_dict(result) for kind, result in figures["diversity"].items()},
             conditioning=None if conditioning is None else ConditioningResult.from_dict(conditioning),

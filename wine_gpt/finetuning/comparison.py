@@ -14,7 +14,7 @@ def compare(
     base: tuple[Sums, Sums],
     tuned: tuple[Sums, Sums],
     seed: int,
-    train_fraction: float | None = None,
+    train_fraction: float,
     hidden: Sums | None = None,
 ) -> Comparison:
     """Compare two models on the test split.

@@ -71,15 +71,14 @@ class Comparison:
         after_header: on the running text alone, with the header as context, which names the subset's value.
         better: whether the fine-tuned model is significantly better on whole reviews and not significantly worse
             after the header.
-        train_fraction: the fraction of the base's training reviews that have the subset's value, above 0; None in
-            files of version 0.1.0.
-        value_hidden: see :class:`HiddenValue`; None in files of version 0.1.0, and if the field is not in the header.
+        train_fraction: the fraction of the base's training reviews that have the subset's value, above 0.
+        value_hidden: see :class:`HiddenValue`; None if the field is not in the header.
     """
 
     whole: ScorePair
     after_header: ScorePair
     better: bool
-    train_fraction: float | None = None
+    train_fraction: float
     value_hidden: HiddenValue | None = None
 
     @property
@@ -89,7 +88,7 @@ class Comparison:
         For a base that predicts perfectly, p(review | value) is at most p(review) / p(value): knowing the value saves
         at most −ln p(value) nats a review, which are spread over the review's words.
         """
-        if self.train_fraction is None or not self.whole.base.words:
+        if not self.whole.base.words:
             return None
         return math.expm1(math.log(self.train_fraction) * self.whole.base.reviews / self.whole.base.words)
 
@@ -101,7 +100,6 @@ class Comparison:
     def to_dict(self) -> JsonObject:
         """Return a JSON object with the keys of ``whole`` at its top level."""
         optional = {
-            "train_fraction": self.train_fraction,
             "ceiling": self.ceiling,
             "ceiling_reached": self.ceiling_reached,
             "value_hidden": self.value_hidden and self.value_hidden.to_dict(),
@@ -110,6 +108,7 @@ class Comparison:
             **self.whole.to_dict(),
             "after_header": self.after_header.to_dict(),
             "better": self.better,
+            "train_fraction": self.train_fraction,
             **{name: value for name, value in optional.items() if value is not None},
         }
 
@@ -121,7 +120,7 @@ class Comparison:
             whole=ScorePair.from_dict(content),
             after_header=ScorePair.from_dict(content["after_header"]),
             better=content["better"],
-            train_fraction=content.get("train_fraction"),
+            train_fraction=content["train_fraction"],
             value_hidden=None if hidden is None else HiddenValue.from_dict(hidden),
         )
 
@@ -173,7 +172,7 @@ class SubsetMetrics:
         copying: see :class:`CopyCheck`; None without the package ``evaluate``, or if no header leaves a position.
         seconds: of the whole fine-tuning.
         size_bytes: of the weights file.
-        header: the prompt fields' commonest values in the subset's training reviews; empty in files of version 0.1.0.
+        header: the prompt fields' commonest values in the subset's training reviews.
     """
 
     field: str
@@ -190,7 +189,7 @@ class SubsetMetrics:
     copying: CopyCheck | None
     seconds: float
     size_bytes: int
-    header: dict[str, str] = dataclasses.field(default_factory=dict)
+    header: dict[str, str]
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object."""
@@ -218,21 +217,21 @@ class SubsetMetrics:
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned, or a file of wine_gpt 0.1.0, in which ``alpha`` was called ``share``."""
+        """Read what :meth:`to_dict` returned."""
+        same = ("field", "value", "method", "reviews", "seconds", "size_bytes", "header")
         training = content["training"]
-        old = "share" in training
-        losses = training["validation_by_share" if old else "validation_by_alpha"]
         return cls(
-            **{name: content[name] for name in ("field", "value", "method", "reviews", "seconds", "size_bytes")},
+            **{name: content[name] for name in same},
             base=BaseReference(**content["base"]),
             comparison=Comparison.from_dict(content),
             training=TrainingSummary.from_dict(training),
-            alpha=training["share" if old else "alpha"],
-            validation_by_alpha={float(alpha): ValidationLoss(**loss) for alpha, loss in losses.items()},
+            alpha=training["alpha"],
+            validation_by_alpha={
+                float(alpha): ValidationLoss(**loss) for alpha, loss in training["validation_by_alpha"].items()
+            },
             settings=content.get("settings", {}),
             environment=Environment(**content["environment"]),
             copying=CopyCheck(**content["copying"]) if content["copying"] else None,
-            header=content.get("header", {}),
         )
 
 

@@ -17,8 +17,6 @@ from wine_gpt.plots import PALE, WINE, new_axes, save_axes
 from wine_gpt.run_folder import METRICS
 
 TABLE = "subsets"
-# the table's name in wine_gpt 0.1.0
-OLD_TABLE = "varieties"
 HEADER = (
     "| value | method | reviews (train, validation, test) | perplexity: base | fine-tuned | change (95% interval) "
     "| of what knowing the value can give | after the header | what the value tells the base "
@@ -29,13 +27,11 @@ Subsets = Mapping[str, SubsetMetrics]
 
 
 def save_table(folder: Path) -> None:
-    """Write the table of all finished subsets in the folder, and remove the table of an earlier version."""
+    """Write the table of all finished subsets in the folder."""
     subsets = read_subsets(folder)
     write_atomically(folder / f"{TABLE}.csv", _to_csv(subsets))
     write_atomically(folder / f"{TABLE}.md", to_markdown(subsets))
     _draw(subsets, folder / f"{TABLE}.png")
-    for suffix in (".csv", ".md", ".png"):
-        (folder / f"{OLD_TABLE}{suffix}").unlink(missing_ok=True)
 
 
 def read_subsets(folder: Path) -> dict[str, SubsetMetrics]:

@@ -76,8 +76,6 @@ def subset_models_table(subset_models: Sequence[SubsetModel], kept_rows: Sequenc
             )
         )
     kept_cells = ([cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in kept_rows)
-    # the table of version 0.1.0 has no number of texts
-    kept_cells = ([*cells[:2], "?", *cells[2:]] if len(cells) == len(header) - 1 else cells for cells in kept_cells)
     return table(header, [*rows, *(cells for cells in kept_cells if len(cells) == len(header))])
 
 
@@ -144,14 +142,13 @@ def distillation_text(found: Distillation) -> str:
 
 def finetuning_table(subset_model: SubsetModel) -> str:
     """Return the reviews, settings, duration and machine of a fine-tuning."""
-    metrics, config = subset_model.metrics, subset_model.config
-    settings = to_flat(config) if config else {}
+    metrics, settings = subset_model.metrics, to_flat(subset_model.config)
     shown = SHOWN_LORA_SETTINGS | SHOWN_FINETUNE_SETTINGS if subset_model.is_adapter else SHOWN_FINETUNE_SETTINGS
     # with 1 nothing is interpolated
     alpha = None if metrics.alpha == 1 else f"{metrics.alpha:g}"
     rows: list[Row] = [
         *((f"texts of the {split} split", f"{count:,}") for split, count in metrics.reviews.items()),
-        *((label, _setting(settings[key])) for key, label in shown.items() if key in settings),
+        *((label, _setting(settings[key])) for key, label in shown.items()),
         ("optimizer steps", figure(metrics.training.steps, ",")),
         *_cut_rows(metrics.training),
         ("interpolation weight alpha (WiSE-FT): 0 is the base, 1 the trained weights", alpha),

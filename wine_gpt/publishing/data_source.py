@@ -21,7 +21,7 @@ class DataSource:
 
     Attributes:
         settings: the run's data settings.
-        report: the run's data report, which records the source's kind and name; if it is missing or older,
+        report: the run's data report, which records the source's kind and name; if it is missing,
             ``data.path`` is looked up on this machine now.
     """
 
@@ -31,9 +31,7 @@ class DataSource:
     @property
     def is_hub_dataset(self) -> bool:
         """Whether the texts came from a dataset of the Hub."""
-        if self.report is None or self.report.from_hub is None:
-            return is_hub_dataset(self.settings.path)
-        return self.report.from_hub
+        return self.report.from_hub if self.report else is_hub_dataset(self.settings.path)
 
     @property
     def is_local(self) -> bool:
@@ -46,7 +44,7 @@ class DataSource:
         path = self.settings.path
         if not self.is_local:
             return path
-        if self.report and self.report.from_hub is not None:
+        if self.report:
             path = self.report.source
         # the absolute path, because a folder such as . has no name
         return path_parts(os.path.abspath(os.path.expanduser(path)))[-1]

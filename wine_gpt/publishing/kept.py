@@ -1,6 +1,5 @@
 """Find what an earlier publish put on the Hub and this one keeps, because no option asks to remove it."""
 
-import json
 import logging
 import re
 from collections.abc import Collection
@@ -14,7 +13,6 @@ from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from wine_gpt.errors import UserError
-from wine_gpt.evaluation import ngram_filter
 from wine_gpt.files import sha256
 from wine_gpt.publishing.hub import HUB_ERRORS, MAIN, HubError, RemoteState, StagedRepo, describe_error, with_retries
 from wine_gpt.publishing.published_files import CARD, EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
@@ -93,8 +91,7 @@ def find_kept(
         card = with_retries(lambda: _read_card(api, model.name, revision))
         same_weights = files.get(WEIGHTS) == sha256(model.folder / WEIGHTS)
         absent = [path for path in OPTION_OF_PATTERN if matching(files, path) and not matching(model.files(), path)]
-        keeps = partial(_keep_file, api, model, unwanted, same_weights, revision)
-        kept_files = tuple(path for path in absent if keeps(path))
+        kept_files = tuple(path for path in absent if _keep_file(model, unwanted, same_weights, path))
         kept = _keep_models(api, model, card, published, same_weights, replaces=remote.head is not None)
         space = _find_space(api, card) if look_for_space else None
     except GatedRepoError as error:
@@ -106,17 +103,13 @@ def find_kept(
     return replace(kept, files=kept_files, space=space)
 
 
-def _keep_file(
-    api: HfApi, model: StagedRepo, unwanted: Collection[str], same_weights: bool, revision: str, path: str
-) -> bool:
+def _keep_file(model: StagedRepo, unwanted: Collection[str], same_weights: bool, path: str) -> bool:
     """Return whether a file that is not staged stays, and log why."""
     option = OPTION_OF_PATTERN[path]
     if path in unwanted:
         reason = f"because the option {option} is false"
     elif not same_weights:
         reason = f"because it was made for other weights; the option {option} makes a new one"
-    elif path == NGRAM_INDEX and not with_retries(lambda: _has_current_format(api, model.name, revision)):
-        reason = "because texts can be rebuilt from its older format"
     else:
         logger.info(f"{model.title}: {path} is kept as published earlier, unless the option {option} is false")
         return True
@@ -176,12 +169,6 @@ def _read_card(api: HfApi, name: str, revision: str) -> str:
     except EntryNotFoundError:
         return ""
     return response.text
-
-
-def _has_current_format(api: HfApi, name: str, revision: str) -> bool:
-    header = api.parse_safetensors_file_metadata(name, NGRAM_INDEX, revision=revision)
-    described = json.loads(header.metadata.get("index", "{}"))
-    return isinstance(described, dict) and described.get("format") == ngram_filter.FORMAT
 
 
 def _listed_adapters(card: str) -> list[str]:

@@ -191,17 +191,15 @@ class SubsetModel:
         return self.metrics.method == "lora"
 
     @cached_property
-    def config(self) -> FinetuneConfig | None:
-        """The settings of the fine-tuning; None if the folder lacks their file."""
-        return read_finetune_config(self.folder) if (self.folder / FINETUNE_CONFIG).is_file() else None
+    def config(self) -> FinetuneConfig:
+        """The settings of the fine-tuning."""
+        return read_finetune_config(self.folder)
 
-    def config_yaml(self, base: str) -> str | None:
-        """Return the config that fine-tunes the repository ``base`` again, as YAML; None without settings."""
-        name, config = base.rpartition("/")[2], self.config
-        if config is None:
-            return None
+    def config_yaml(self, base: str) -> str:
+        """Return the config that fine-tunes the repository ``base`` again, as YAML."""
+        name = base.rpartition("/")[2]
         base_folder, output = f"{DOWNLOADS}/{name}", f"runs/{name}-{self.metrics.method}"
-        published = published_finetune_config(config, self.metrics.training, base_folder, output)
+        published = published_finetune_config(self.config, self.metrics.training, base_folder, output)
         return to_yaml(dataclasses.replace(published, min_reviews=1))
 
 
@@ -395,4 +393,5 @@ def _require_finetuned(model: SubsetModel, weights_sha256: str) -> None:
             f"--adapters: {model.folder} was fine-tuned from other weights than RUN's "
             f"({found[:12]}…, not {weights_sha256[:12]}…)"
         )
-    require_files(model.folder, (*(ADAPTER_FILES if model.is_adapter else MODEL_FILES), *TOKENIZER_FILES))
+    weights = ADAPTER_FILES if model.is_adapter else MODEL_FILES
+    require_files(model.folder, (*weights, *TOKENIZER_FILES, FINETUNE_CONFIG))

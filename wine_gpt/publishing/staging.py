@@ -15,14 +15,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from wine_gpt.command_names import sibling_command
 from wine_gpt.config import ZERO_GPU
 from wine_gpt.data import text_form
-from wine_gpt.data.reviews import Reviews, texts
+from wine_gpt.data.reviews import texts
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation import ngram_filter
 from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.files import read_json, sha256, write_json
 from wine_gpt.generation import prompts, sampler
 from wine_gpt.installation import bundled
-from wine_gpt.modeling.gpt2 import JAVASCRIPT_CONFIG
 from wine_gpt.modeling.pretrained import load_model, load_model_and_tokenizer
 from wine_gpt.publishing import explorer_files
 from wine_gpt.publishing.card_parts import check, license_notice
@@ -62,9 +61,8 @@ from wine_gpt.publishing.samples import TEXTS, Sample, example_prompt, sample_mo
 from wine_gpt.publishing.source import source_url
 from wine_gpt.publishing.space_cards import explorer_card, space_card
 from wine_gpt.publishing.subset_card import subset_card, subset_prompt
-from wine_gpt.run_folder import CONFIG, EPOCHS, EVALUATION, METRICS, MODEL_CONFIG, TOKENIZER_CONFIG
+from wine_gpt.run_folder import CONFIG, EPOCHS, EVALUATION, METRICS, TOKENIZER_CONFIG
 from wine_gpt.tokenizer import load_tokenizer, words
-from wine_gpt.tokenizer.files import current_settings
 from wine_gpt.training.epoch_weights import read_index
 
 STAGED_FOLDERS = ("models", "spaces", "static_spaces")
@@ -237,15 +235,11 @@ def _stage_model(publication: Publication, run: RunRecord, target: Path, prompt:
     plots = tuple(file for _, file in run.plots)
     _copy(run.folder, target, (*MODEL_FILES, *plots))
     _stage_tokenizer(run.folder, target, run)
-    config = read_json(target / MODEL_CONFIG)
-    if not JAVASCRIPT_CONFIG.keys() <= config.keys():
-        # a run of version 0.1.0
-        write_json(target / MODEL_CONFIG, {**config, **JAVASCRIPT_CONFIG})
     run.template.save(target)
     (target / CONFIG).write_text(run.config_yaml(name), encoding="utf-8")
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
     # the settings are in the config
-    write_json(target / METRICS, dataclasses.replace(run.metrics, settings=None).to_dict())
+    write_json(target / METRICS, dataclasses.replace(run.metrics, settings={}).to_dict())
     write_json(target / NOTEBOOK, model_notebook(name, publication.revision, prompt, run.generation))
     if run.evaluation:
         (target / EVALUATION).mkdir(exist_ok=True)
@@ -260,11 +254,10 @@ def _stage_model(publication: Publication, run: RunRecord, target: Path, prompt:
 
 
 def _stage_tokenizer(source: Path, target: Path, run: RunRecord) -> None:
-    """Copy a tokenizer with the settings of this version, because those of version 0.1.0 mislead other tools."""
+    """Copy a tokenizer, and limit its texts to the model's positions, of which one is left for the next word."""
     _copy(source, target, TOKENIZER_FILES)
-    settings = current_settings(read_json(target / TOKENIZER_CONFIG), load_tokenizer(source))
-    # one position is left for a word
-    write_json(target / TOKENIZER_CONFIG, {**settings, "model_max_length": run.shape.n_positions - 1})
+    config = read_json(target / TOKENIZER_CONFIG)
+    write_json(target / TOKENIZER_CONFIG, {**config, "model_max_length": run.shape.n_positions - 1})
 
 
 def _kept_epochs(run: Path) -> tuple[str, ...]:
@@ -311,16 +304,9 @@ def write_index(run: RunRecord, file: Path) -> None:
         UserError: if the training texts can't be read, are no longer the run's, or are too short.
     """
     reviews = run.data_source.load()
-    if not _has_training_texts(reviews, run):
+    if reviews.fingerprint != run.metrics.data_fingerprint:
         raise UserError(f"{run.data_source.published_path} no longer has the training texts of the run")
     build_index(texts(reviews.splits["train"], run.template.text_field), file)
-
-
-def _has_training_texts(reviews: Reviews, run: RunRecord) -> bool:
-    if run.metrics.data_fingerprint is not None:
-        return reviews.fingerprint == run.metrics.data_fingerprint
-    # older runs recorded the number of texts only
-    return run.data_report is not None and len(reviews.splits["train"]) == run.data_report.splits["train"]
 
 
 def _stage_subset(publication: Publication, run: RunRecord, subset_model: SubsetModel, folder: Path) -> list[Sample]:
@@ -336,8 +322,7 @@ def _stage_subset(publication: Publication, run: RunRecord, subset_model: Subset
             # peft loads the base at this revision
             config["revision"] = publication.revision
         write_json(target / ADAPTER_FILES[0], config)
-    if settings := subset_model.config_yaml(publication.repo):
-        (target / PUBLISHED_FINETUNE_CONFIG).write_text(settings, encoding="utf-8")
+    (target / PUBLISHED_FINETUNE_CONFIG).write_text(subset_model.config_yaml(publication.repo), encoding="utf-8")
     # the settings are in the config
     metrics = subset_model.metrics
     base = dataclasses.replace(metrics.base, path=publication.repo)

@@ -83,9 +83,9 @@ def subset_prompt(run: RunRecord, metrics: SubsetMetrics) -> str:
 
 
 def _ceiling(metrics: SubsetMetrics) -> str:
-    """Return the change beside what knowing the subset's value can give; empty if that is not known."""
+    """Return the change beside what knowing the subset's value can give; empty if that is nothing."""
     comparison = metrics.comparison
-    if comparison.ceiling is None or comparison.ceiling_reached is None or comparison.train_fraction is None:
+    if comparison.ceiling is None or comparison.ceiling_reached is None:
         return ""
     field, value = escape(metrics.field), escape(metrics.value)
     return (
@@ -115,9 +115,7 @@ def _copying(copying: CopyCheck) -> str:
 
 
 def _finetune_command(run: RunRecord, subset_model: SubsetModel, base: str, revision: str) -> dict[str, str]:
-    """Return how to fine-tune the model again; no command if its settings are not known."""
-    if subset_model.config is None:
-        return {"install": "", "command": ""}
+    """Return how to fine-tune the model again."""
     metrics, name = subset_model.metrics, subset_model.repository
     config = f"{download_folder(name)}/{PUBLISHED_FINETUNE_CONFIG}"
     downloads = [download(base, revision), download(name, revision, PUBLISHED_FINETUNE_CONFIG)]

@@ -22,21 +22,17 @@ from wine_gpt.run_folder import (
     TOKENIZER_CONFIG,
     require_writable,
 )
-from wine_gpt.tokenizer.schemes import SCHEMES, WORDS, Scheme, begin_with_bos, build_core, scheme_of, stages
+from wine_gpt.tokenizer.schemes import SCHEMES, Scheme, begin_with_bos, build_core, scheme_of, stages
 
 # the special tokens that our tokenizers have, by their names in transformers
 SPECIAL_TOKENS = ("pad", "unk", "bos", "eos")
 # keys of tokenizer_config.json in which transformers 5 records how the tokenizer was loaded
 LOADING_SETTINGS = ("is_local", "local_files_only")
-# what version 0.1.0 saved for its own calls
-FORMER_SETTINGS = ("split_special_tokens",)
 
 
 def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Return a hash of all that decides a tokenizer's ids, equal to that of version 0.1.0, which had no NFC."""
-    content = tokenizer.backend_tokenizer.to_str()
-    ours = json.dumps(stages(build_core(Scheme(WORDS)))[1], separators=(",", ":"))
-    return hashlib.sha256(content.replace(ours, '{"type":"Lowercase"}').encode()).hexdigest()
+    """Return a hash of all that decides a tokenizer's ids."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
 
 def vocabulary_sha256(tokenizer: PreTrainedTokenizerFast) -> str:
@@ -49,7 +45,7 @@ def vocabulary_sha256(tokenizer: PreTrainedTokenizerFast) -> str:
 def describe_other_words(run: str | Path, tokenizer: PreTrainedTokenizerFast) -> str:
     """Return what is wrong if a run's tokenizer reads texts otherwise than when the model was trained; else ""."""
     recorded, file = recorded_vocabulary(run), Path(run) / TOKENIZER
-    if recorded is None:
+    if recorded is None:  # not trained by this package
         return ""
     if recorded != vocabulary_sha256(tokenizer):
         return (
@@ -102,13 +98,11 @@ def current_settings(config: JsonObject, tokenizer: PreTrainedTokenizerFast) -> 
     docs/other_tools.md, "What the files say", has the reason of each setting.
 
     Args:
-        config: what transformers or an earlier version of this package wrote.
+        config: what transformers wrote.
         tokenizer: the tokenizer of the config. One of another package keeps its padding and special tokens.
     """
-    ours = scheme_of(tokenizer) is not None
-    dropped = LOADING_SETTINGS + FORMER_SETTINGS if ours else LOADING_SETTINGS
-    kept = {key: value for key, value in config.items() if key not in dropped}
-    settings = {"add_bos_token": True, **kept, "padding_side": "right"} if ours else kept
+    kept = {key: value for key, value in config.items() if key not in LOADING_SETTINGS}
+    settings = {"add_bos_token": True, **kept, "padding_side": "right"} if scheme_of(tokenizer) else kept
     # transformers 5 writes a class that transformers 4 lacks
     return {**settings, "tokenizer_class": "PreTrainedTokenizerFast"}
 

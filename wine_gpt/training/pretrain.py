@@ -36,7 +36,7 @@ from wine_gpt.training.accelerator import accelerator_session, require_equal_set
 from wine_gpt.training.calibration import calibrate, scale_logits
 from wine_gpt.training.fitting_config import describe_fitting_config
 from wine_gpt.training.objective import LanguageModeling, TargetSource
-from wine_gpt.training.record import Distillation, Environment, PeakMemory, Refit, RunMetrics, teacher_settings
+from wine_gpt.training.record import Distillation, Environment, PeakMemory, Refit, RunMetrics
 from wine_gpt.training.resume import (
     EXTENDABLE_SETTING,
     find_checkpoint,
@@ -282,16 +282,15 @@ def _read_finished(run: _Run) -> RunMetrics | None:
     """Return the metrics of the run folder if it has all steps of the config, none if there are steps left.
 
     Raises:
-        UserError: if the run is finished, and its settings differ in more than the number of epochs, or it has no
-            checkpoint to train more epochs from, or no weights.
+        UserError: if the run is finished, and its settings differ in more than the number of epochs or were not
+            published, or it has no checkpoint to train more epochs from, or no weights.
     """
     if not (run.folder / run_folder.METRICS).exists():
         return None
     metrics = RunMetrics.load(run.folder)
     then, now = metrics.settings, run.settings
-    if then is None:
-        then = _settings_of_older_run(run.folder, metrics)
-        now = {key: value for key, value in now.items() if key in then}
+    if not then:
+        raise UserError(f"{run.folder} is a published model, which can't be resumed: name another --output_dir")
     require_same_settings(metrics.training.steps, then, now, source="then")
     if then[EXTENDABLE_SETTING] == now[EXTENDABLE_SETTING]:
         advice = f"remove its {run_folder.METRICS} to train on from its newest checkpoint, if it has one"
@@ -303,16 +302,6 @@ def _read_finished(run: _Run) -> RunMetrics | None:
             "--overwrite to start over"
         )
     return None
-
-
-def _settings_of_older_run(folder: Path, metrics: RunMetrics) -> JsonObject:
-    """Return the known ones of :attr:`RunMetrics.settings`, which the run's metrics file lacks."""
-    config = parse_config(PretrainConfig, [str(folder / run_folder.CONFIG)])
-    return {
-        **settings_fixed_on_resume(config, metrics.training.mixed_precision),
-        **({} if metrics.data_fingerprint is None else {"data": metrics.data_fingerprint}),
-        **(teacher_settings(metrics.distillation.settings) if metrics.distillation else {}),
-    }
 
 
 def _update_sampling_defaults(run: _Run) -> None:

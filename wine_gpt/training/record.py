@@ -122,11 +122,10 @@ class TrainingState:
     def from_dict(
         cls, content: JsonObject, read_score: Callable[[JsonObject], ValidationScore] = Score.from_dict
     ) -> Self:
-        """Read what :meth:`to_dict` returned; older checkpoints have ``tokens`` for ``units``."""
+        """Read what :meth:`to_dict` returned."""
         curve = [(step, loss) for step, loss in content["curve"]]
         epochs = [EpochResult.from_dict(epoch, read_score) for epoch in content["epochs"]]
-        values = {"units" if name == "tokens" else name: value for name, value in content.items()}
-        return cls(**{**values, "curve": curve, "epochs": epochs})
+        return cls(**{**content, "curve": curve, "epochs": epochs})
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object for a checkpoint."""
@@ -162,7 +161,7 @@ class TrainingSummary:
         energy_kwh: none if some of the run was not measured.
         padding_fraction: fraction of the batches' positions that are padding, 0 to 1.
         reviews_cut: the number of training reviews with more positions than the model has.
-        words_cut: the fraction of the training tokens that those reviews lose, 0 to 1; none in files of version 0.1.0.
+        words_cut: the fraction of the training tokens that those reviews lose, 0 to 1.
         processes: the number of processes that trained.
         mixed_precision: Accelerate's name of the precision, such as bf16.
         logit_scale: the factor that calibration multiplied the logits by; none without calibration.
@@ -176,21 +175,20 @@ class TrainingSummary:
     tokens_per_second: int | None
     padding_fraction: float
     reviews_cut: int
+    words_cut: float
     processes: int
     mixed_precision: str
     energy_kwh: float | None = None
     logit_scale: float | None = None
-    words_cut: float | None = None
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned; older files have ``padding_share`` for ``padding_fraction``."""
-        values = {"padding_fraction" if name == "padding_share" else name: value for name, value in content.items()}
-        return from_fields(cls, {**values, "epochs": [EpochLoss.from_dict(epoch) for epoch in content["epochs"]]})
+        """Read what :meth:`to_dict` returned."""
+        return from_fields(cls, {**content, "epochs": [EpochLoss.from_dict(epoch) for epoch in content["epochs"]]})
 
     def to_dict(self, loss: str = "nats_per_word") -> JsonObject:
         """Return a JSON object without optional figures that are none; ``loss`` is the name of the epochs' losses."""
-        optional = ("energy_kwh", "logit_scale", "words_cut")
+        optional = ("energy_kwh", "logit_scale")
         epochs = [{"epoch": epoch.epoch, "step": epoch.step, loss: epoch.loss} for epoch in self.epochs]
         return {
             name: value
@@ -279,7 +277,6 @@ class Distillation:
             members=[from_fields(MemberLoss, member) for member in content["members"]],
             ensemble=from_fields(MemberLoss, content["ensemble"]),
             synthetic_reviews=content["synthetic_reviews"],
-            # a setting that an earlier version lacked had its default
             settings=EnsembleConfig(**content["settings"]),
         )
 
@@ -315,29 +312,29 @@ class RunMetrics:
     Attributes:
         validation: score of the saved model on the validation split; none if the split is empty.
         test: score of the saved model on the test split; none if the split is empty.
-        data_fingerprint: see :class:`wine_gpt.data.Reviews`; none in older files.
+        data_fingerprint: see :class:`wine_gpt.data.Reviews`.
         training: see :class:`TrainingSummary`.
         parameters: the number of the model's parameters.
         peak_memory: see :class:`PeakMemory`.
         environment: see :class:`Environment`.
-        vocabulary_sha256: see :func:`wine_gpt.tokenizer.files.vocabulary_sha256`; none in older files.
+        vocabulary_sha256: see :func:`wine_gpt.tokenizer.files.vocabulary_sha256`.
         distillation: see :class:`Distillation`; none for a model that was trained on the reviews alone.
         refit: see :class:`Refit`; then the scores are the tested run's. None for a run that held reviews out.
         settings: the settings that decide the weights, and hashes of data and tokenizer: a resumed run with equal ones
-            is finished already. None in older files.
+            is finished already. Empty in a published file.
     """
 
     validation: Score | None
     test: Score | None
-    data_fingerprint: str | None
+    data_fingerprint: str
     training: TrainingSummary
     parameters: int
     peak_memory: PeakMemory
     environment: Environment
-    vocabulary_sha256: str | None = None
+    vocabulary_sha256: str | None
+    settings: JsonObject
     distillation: Distillation | None = None
     refit: Refit | None = None
-    settings: JsonObject | None = None
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:
@@ -345,21 +342,20 @@ class RunMetrics:
         return cls(
             validation=Score.from_dict(content["validation"]) if "validation" in content else None,
             test=Score.from_dict(content["test"]) if "test" in content else None,
-            data_fingerprint=content.get("data_fingerprint"),
+            data_fingerprint=content["data_fingerprint"],
             training=TrainingSummary.from_dict(content["training"]),
             parameters=content["parameters"],
             peak_memory=PeakMemory(**content["peak_memory_bytes"]),
             environment=Environment(**content["environment"]),
             vocabulary_sha256=content.get(VOCABULARY_SHA256),
+            settings=content.get("settings", {}),
             distillation=Distillation.from_dict(content["distillation"]) if "distillation" in content else None,
             refit=from_fields(Refit, content["refit"]) if "refit" in content else None,
-            settings=content.get("settings"),
         )
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object without the scores of empty splits, and without what is none."""
         scores = {"validation": self.validation, "test": self.test}
-        optional = {VOCABULARY_SHA256: self.vocabulary_sha256, "settings": self.settings}
         origins = {"distillation": self.distillation, "refit": self.refit}
         return {
             **{name: score.to_dict() for name, score in scores.items() if score is not None},
@@ -368,7 +364,8 @@ class RunMetrics:
             "parameters": self.parameters,
             "peak_memory_bytes": self.peak_memory.to_dict(),
             "environment": dataclasses.asdict(self.environment),
-            **{name: value for name, value in optional.items() if value is not None},
+            VOCABULARY_SHA256: self.vocabulary_sha256,
+            **({"settings": self.settings} if self.settings else {}),
             **{name: dataclasses.asdict(origin) for name, origin in origins.items() if origin is not None},
         }
 

@@ -32,8 +32,6 @@ IGNORED_ON_RESUME = (
 EXTENDABLE_SETTING = "training.epochs"
 # part of the resume key: increase this when a change to the code changes what a step computes
 STEP_VERSION = 2
-# keys in checkpoints of earlier versions of wine_gpt, with their names in this version
-RENAMED_KEYS = {"identity": "resume_key", "machinery": "runtime", "code's recipe": "step_version"}
 # what the error says instead of two values that a user can't compare
 EXPLANATIONS = {
     "data": "not the same reviews in the same splits",
@@ -127,16 +125,14 @@ class TrainingCheckpoints:
             UserError: if a setting differs, except for more epochs. The message names each; nothing is changed.
         """
         require_resumable(found, self.resume_key)
-        saved = _with_current_keys(found.state)
         self.saved_step = found.step
         self.best_weights = found.tensors.get("best", {})
         self._load_weights(found.tensors["weights"])
         _load_optimizer(self.optimizer, found.tensors["optimizer"])
         if self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(saved["scaler"])
-        return TrainingState.from_dict(saved["training"], read_score), describe_mismatch(
-            saved["runtime"], self.runtime
-        )
+            self.accelerator.scaler.load_state_dict(found.state["scaler"])
+        state = TrainingState.from_dict(found.state["training"], read_score)
+        return state, describe_mismatch(found.state["runtime"], self.runtime)
 
     def _content(self, state: TrainingState) -> JsonObject:
         scaler = self.accelerator.scaler
@@ -181,13 +177,7 @@ def require_resumable(found: Checkpoint, resume_key: JsonObject) -> None:
     Raises:
         UserError: if a value differs, except for more epochs. The message names each.
     """
-    require_same_settings(found.step, saved_resume_key(found), _with_step_version(resume_key))
-
-
-def saved_resume_key(found: Checkpoint) -> JsonObject:
-    """Return the resume key that a checkpoint was saved with."""
-    key: JsonObject = _with_current_keys(found.state)["resume_key"]
-    return _with_current_keys(key)
+    require_same_settings(found.step, found.state["resume_key"], _with_step_version(resume_key))
 
 
 def require_same_settings(step: int, then: JsonObject, now: JsonObject, source: str = "checkpoint") -> None:
@@ -230,8 +220,8 @@ def settings_fixed_on_resume(config: object, mixed_precision: str) -> JsonObject
 def describe_mismatch(then: JsonObject, now: JsonObject, source: str = "checkpoint") -> str:
     """List each key whose value in ``then``, read from ``source``, differs from that in ``now``; empty without any.
 
-    A setting that ``then`` lacks had its default, because an earlier version of wine_gpt did not have the setting. If
-    both have the same ``data``, the settings of how the reviews are read do not matter.
+    A setting that ``then`` lacks had its default, because the setting is newer. If both have the same ``data``, the
+    settings of how the reviews are read do not matter.
     """
     if "data" in now and then.get("data") == now["data"]:
         then, now = _without_data_settings(then), _without_data_settings(now)
@@ -255,10 +245,6 @@ def _without_data_settings(settings: JsonObject) -> JsonObject:
 
 def _with_step_version(resume_key: JsonObject) -> JsonObject:
     return {**resume_key, "step_version": STEP_VERSION}
-
-
-def _with_current_keys(content: JsonObject) -> JsonObject:
-    return {RENAMED_KEYS.get(key, key): value for key, value in content.items()}
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
