@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import JsonObject
@@ -195,6 +195,23 @@ def shared_errors() -> Iterator[None]:
     if failed:
         rank, message = next(iter(failed.items()))
         raise on_all_processes(UserError(message if rank == 0 else f"rank {rank}: {message}")) from error
+
+
+def on_main_process(work: Callable[[], T]) -> T:
+    """Do the work on the main process, for which the others wait; all return its result, which should be small.
+
+    Raises:
+        UserError: on all processes if the work raised one.
+    """
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    results: list[Any] = [None]
+    with shared_errors():
+        if PartialState().is_main_process:
+            results = [work()]
+    result: T = broadcast_object_list(results)[0]
+    return result
 
 
 def main_process_first(work: Callable[[], T]) -> T:

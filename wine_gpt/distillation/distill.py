@@ -5,7 +5,6 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 
 from wine_gpt import run_folder
@@ -15,7 +14,7 @@ from wine_gpt.distillation.members import train_members
 from wine_gpt.distillation.targets import Labeling, Request, TargetStore, load_or_make
 from wine_gpt.files import JsonObject, read_json, sha256, write_json, writing
 from wine_gpt.modeling.scoring import score
-from wine_gpt.processes import main_process_first, shared_errors
+from wine_gpt.processes import main_process_first, on_main_process, shared_errors
 from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.tokenizer.prepared import PreparedReviews
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
@@ -132,19 +131,18 @@ class TrainedEnsemble:
 
 def _score_once(file: Path, labeling: Labeling, data: PreparedReviews) -> dict[str, float]:
     """Return the ensemble's loss on each held-out split, from the file that an earlier start wrote if it is there."""
-    accelerator = labeling.accelerator
-    with shared_errors():
-        saved = read_json(file) if accelerator.is_main_process and file.exists() else None
-    losses: dict[str, float] | None = broadcast_object_list([saved])[0]
-    if losses is not None:
-        return losses
+    saved = on_main_process(lambda: read_json(file) if file.exists() else None)
+    if saved is not None:
+        return saved
     losses = {
-        name: score(labeling.ensemble, data.splits[name], labeling.tokenizer, accelerator).nats_per_word
+        name: score(labeling.ensemble, data.splits[name], labeling.tokenizer, labeling.accelerator).nats_per_word
         for name in ("validation", "test")
         if len(data.splits[name])
     }
-    with shared_errors():
-        if accelerator.is_main_process:
-            with writing(file.parent):
-                write_json(file, losses)
+
+    def save() -> None:
+        with writing(file.parent):
+            write_json(file, losses)
+
+    on_main_process(save)
     return losses

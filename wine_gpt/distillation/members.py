@@ -11,7 +11,7 @@ from accelerate.logging import get_logger
 from wine_gpt.config import DistillConfig, PretrainConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
-from wine_gpt.processes import shared_errors
+from wine_gpt.processes import on_main_process
 from wine_gpt.run_folder import CHECKPOINTS, CONFIG, LATEST, MEMBERS, METRICS
 from wine_gpt.training.pretrain import pretrain
 from wine_gpt.training.resume import EXTENDABLE_SETTING, find_checkpoint
@@ -28,12 +28,14 @@ def train_members(config: DistillConfig, accelerator: Accelerator) -> list[Path]
     """
     members = [member_config(config, number) for number in range(config.distillation.members)]
     names = [f"member {number} of {len(members)}, {one.output_dir}" for number, one in enumerate(members, start=1)]
-    with shared_errors():
-        if accelerator.is_main_process:
-            # all of them, before the first one is trained for hours
-            for name, member in zip(names, members, strict=True):
-                with _named_errors(name):
-                    _require_same_epochs(member)
+
+    def check() -> None:
+        for name, member in zip(names, members, strict=True):
+            with _named_errors(name):
+                _require_same_epochs(member)
+
+    # all of them, before the first one is trained for hours
+    on_main_process(check)
     distillation = Path(config.output_dir).resolve().name
     for number, (name, member) in enumerate(zip(names, members, strict=True), start=1):
         logger.info(name)

@@ -20,7 +20,7 @@ from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.finetuning.table import read_subsets, save_table
 from wine_gpt.finetuning.task_run import base_session
-from wine_gpt.processes import main_process_first, shared_errors
+from wine_gpt.processes import main_process_first, on_main_process, shared_errors
 from wine_gpt.run_folder import CONFIG
 from wine_gpt.tokenizer import tokenize_splits
 
@@ -58,18 +58,18 @@ def _finetune_subsets(
         SubsetRun(SubsetReviews.select(base, subset, reviews.splits, tokenized), config, accelerator, subsets[number:])
         for number, subset in enumerate(subsets, start=1)
     ]
-    with shared_errors():
-        if accelerator.is_main_process:
-            _require_ready(runs, base, folder)
+    on_main_process(lambda: _require_ready(runs, base, folder))
+
+    def update_table() -> None:
+        with writing(folder):
+            save_table(folder)
+
     metrics = []
     for number, run in enumerate(runs, start=1):
         count = f"{run.subset.reviews:,} reviews"
         logger.info(f"{config.field} {run.subset.value} ({number} of {len(runs)}): {count}")
         metrics.append(run.finish())
-        with shared_errors():
-            if accelerator.is_main_process:
-                with writing(folder):
-                    save_table(folder)
+        on_main_process(update_table)
     return metrics
 
 

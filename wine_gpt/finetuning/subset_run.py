@@ -31,7 +31,7 @@ from wine_gpt.finetuning.task_run import TaskRun
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Sums
-from wine_gpt.processes import shared_errors
+from wine_gpt.processes import on_main_process
 from wine_gpt.tokenizer.encoding import require_known_words
 from wine_gpt.tokenizer.schemes import WORDS, kind_of
 from wine_gpt.training.record import Environment
@@ -84,11 +84,13 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         So ``--resume`` after an interruption trains those subsets too, and a wrong setting removes no earlier run.
         """
         super().start(trainer, name)
-        with shared_errors():
-            if self.accelerator.is_main_process:
-                for folder in filter(Path.is_dir, self._replaced_later):
-                    with run_folder.locked(folder), writing(folder):
-                        run_folder.remove_run(folder)
+
+        def remove() -> None:
+            for folder in filter(Path.is_dir, self._replaced_later):
+                with run_folder.locked(folder), writing(folder):
+                    run_folder.remove_run(folder)
+
+        on_main_process(remove)
 
     def read_metrics(self, content: JsonObject) -> SubsetMetrics:
         """Read the content of the metrics file."""

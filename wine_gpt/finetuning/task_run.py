@@ -10,7 +10,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from accelerate.utils import broadcast_object_list
 from datasets import DatasetDict
 
 from wine_gpt import run_folder
@@ -21,7 +20,7 @@ from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject, read_json, read_record, write_atomically, write_json, writing
 from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.modeling.scoring import ValidationScore
-from wine_gpt.processes import shared_errors
+from wine_gpt.processes import on_main_process, shared_errors
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
 from wine_gpt.training.objective import LossT, Objective
 from wine_gpt.training.resume import describe_mismatch, settings_fixed_on_resume
@@ -92,6 +91,8 @@ class TaskRun(ABC, Generic[MetricsT]):
         Raises:
             UserError: that names the other run and says how to resume or to start over.
         """
+        if (self.folder / run_folder.CONFIG).is_file():
+            raise UserError(f"output_dir: {self.folder} is a pretraining run: name another folder")
         if self.finished() is None and not self.config.resume and not self.config.overwrite:
             run_folder.require_free(self.folder)
 
@@ -102,25 +103,23 @@ class TaskRun(ABC, Generic[MetricsT]):
             UserError: on all processes, if the folder can't be written or another process writes a run there.
         """
         checkpoints = self.folder / run_folder.CHECKPOINTS
-        found: list[MetricsT | None] = [None]
-        is_locked = False
         with contextlib.ExitStack() as stack:
-            with shared_errors():
-                # the main process decides for all, because the others may see another disk
-                if self.accelerator.is_main_process:
-                    found = [self.finished()]
-                    # a finished run that was killed before the end has left checkpoints
-                    if found[0] is None or checkpoints.exists():
-                        stack.enter_context(run_folder.locked(self.folder))
-                        is_locked = True
-            broadcast_object_list(found)
-            metrics = found[0]
+
+            def begin() -> tuple[MetricsT | None, bool]:
+                found = self.finished()
+                # a finished run that was killed before the end has left checkpoints
+                if has_work := found is None or checkpoints.exists():
+                    stack.enter_context(run_folder.locked(self.folder))
+                return found, has_work
+
+            # the main process decides for all, because the others may see another disk
+            metrics, has_work = on_main_process(begin)
             if metrics is not None:
                 logger.info("finished already")
             else:
                 metrics = self.run()
                 self.accelerator.free_memory()
-        if is_locked:
+        if has_work and self.accelerator.is_main_process:
             # checkpoints are needed only to resume, and are larger than the model
             shutil.rmtree(checkpoints)
         return metrics
@@ -175,14 +174,14 @@ class TaskRun(ABC, Generic[MetricsT]):
         Returns:
             the metrics, on all processes; an error is raised on all, too.
         """
-        saved: list[Any] = [None]
-        with shared_errors():
-            if self.accelerator.is_main_process:
-                with writing(self.folder):
-                    saved = [save()]
-                    write_json(self.folder / run_folder.METRICS, saved[0].to_dict())
-        metrics: MetricsT = broadcast_object_list(saved)[0]
-        return metrics
+
+        def write() -> MetricsT:
+            with writing(self.folder):
+                metrics = save()
+                write_json(self.folder / run_folder.METRICS, metrics.to_dict())
+            return metrics
+
+        return on_main_process(write)
 
     def write_config(self, config: FinetuneConfig) -> None:
         """Write a config, with the absolute path of the base, into the folder."""
@@ -216,11 +215,7 @@ def finish_task(
     """
     with base_session(config) as (base, reviews, accelerator):
         run = make_run(base, reviews, config, accelerator)
-        with shared_errors():
-            if accelerator.is_main_process:
-                if (run.folder / run_folder.CONFIG).is_file():
-                    raise UserError(f"output_dir: {run.folder} is a pretraining run: name another folder")
-                run.require_ready()
+        on_main_process(run.require_ready)
         return run.finish()
 
 

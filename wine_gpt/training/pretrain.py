@@ -9,7 +9,6 @@ from typing import Protocol
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedTokenizerFast
 
 from wine_gpt import run_folder
@@ -26,7 +25,7 @@ from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import save_model
 from wine_gpt.modeling.scoring import Score, score
-from wine_gpt.processes import main_process_first, require_equal, shared_errors
+from wine_gpt.processes import main_process_first, on_main_process, require_equal, shared_errors
 from wine_gpt.tokenizer.files import fingerprint, vocabulary_sha256
 from wine_gpt.tokenizer.prepared import PreparedReviews, prepared_by
 from wine_gpt.tokenizer.reading_process import ReadingProcess, saves_memory
@@ -135,15 +134,14 @@ def pretrain(
     with contextlib.ExitStack() as stack:
         accelerator = accelerator or stack.enter_context(accelerator_session(config.training, folder))
         require_equal_settings(config, accelerator)
-        with shared_errors():
-            if accelerator.is_main_process:
-                stack.enter_context(_locked_folder(config, extendable=tested is None))
+        on_main_process(lambda: stack.enter_context(_locked_folder(config, extendable=tested is None)))
         data = _load_data(config, tested is None, reading)
         run = _Run(config, accelerator, data, teaching, tested, tracker_name or folder.resolve().name)
-        metrics = _finished_metrics(run)
+        # the main process decides for all, because the others may see another disk
+        metrics = on_main_process(lambda: _read_finished(run))
         if metrics is not None:
             logger.info(f"finished already: {folder} has all {metrics.training.steps:,} steps of this config")
-            _update_sampling_defaults(run)
+            on_main_process(lambda: _update_sampling_defaults(run))
         else:
             resume_key, targets, distillation = _learn_from(run)
             objective = _build_objective(run, targets)
@@ -234,10 +232,7 @@ def _train(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Distill
     metrics = _evaluate(run, trainer, distillation)
     # a refit has the scores of the tested run
     log_results(run.accelerator, trainer.state, metrics.test if run.tested is None else None)
-    with shared_errors():
-        if run.accelerator.is_main_process:
-            with writing(run.folder):
-                _save(run, trainer, metrics)
+    on_main_process(lambda: _save(run, trainer, metrics))
     return metrics
 
 
@@ -261,31 +256,16 @@ def _finished_run(folder: Path, metrics: RunMetrics) -> FinishedRun:
     return FinishedRun(folder, score, split)
 
 
-def _finished_metrics(run: _Run) -> RunMetrics | None:
-    """Return the metrics of a finished run that is resumed, none if there are steps left.
+def _read_finished(run: _Run) -> RunMetrics | None:
+    """Return the metrics of a run that is resumed if it has all steps of the config, none if there are steps left.
 
     A checkpoint that is named is resumed from, whatever was trained after it.
-
-    Raises:
-        UserError: on all processes; see :func:`_read_finished`.
-    """
-    found: list[RunMetrics | None] = [None]
-    with shared_errors():
-        # the main process decides for all, because the others may see another disk
-        if run.config.resume == run_folder.LATEST and run.accelerator.is_main_process:
-            found = [_read_finished(run)]
-    broadcast_object_list(found)
-    return found[0]
-
-
-def _read_finished(run: _Run) -> RunMetrics | None:
-    """Return the metrics of the run folder if it has all steps of the config, none if there are steps left.
 
     Raises:
         UserError: if the run is finished, and its settings differ in more than the number of epochs or were not
             published, or it has no checkpoint to train more epochs from, or no weights.
     """
-    if not (run.folder / run_folder.METRICS).exists():
+    if run.config.resume != run_folder.LATEST or not (run.folder / run_folder.METRICS).exists():
         return None
     metrics = RunMetrics.load(run.folder)
     then, now = metrics.settings, run.settings
@@ -306,18 +286,15 @@ def _read_finished(run: _Run) -> RunMetrics | None:
 
 def _update_sampling_defaults(run: _Run) -> None:
     """Write the sampling defaults of a finished run if they are others now, because they need no training."""
-    with shared_errors():
-        if not run.accelerator.is_main_process:
-            return
-        config = parse_config(PretrainConfig, [str(run.folder / run_folder.CONFIG)])
-        if config.generation == run.config.generation:
-            return
-        file, defaults = run.folder / run_folder.GENERATION_CONFIG, dataclasses.asdict(run.config.generation)
-        updated = dataclasses.replace(config, generation=run.config.generation)
-        with writing(run.folder):
-            write_json(file, {**read_json(file), **defaults})
-            write_atomically(run.folder / run_folder.CONFIG, to_yaml(updated))
-        logger.info(f"generation: {file} has the new settings")
+    config = parse_config(PretrainConfig, [str(run.folder / run_folder.CONFIG)])
+    if config.generation == run.config.generation:
+        return
+    file, defaults = run.folder / run_folder.GENERATION_CONFIG, dataclasses.asdict(run.config.generation)
+    updated = dataclasses.replace(config, generation=run.config.generation)
+    with writing(run.folder):
+        write_json(file, {**read_json(file), **defaults})
+        write_atomically(run.folder / run_folder.CONFIG, to_yaml(updated))
+    logger.info(f"generation: {file} has the new settings")
 
 
 def _warn_of_few_steps(trainer: Trainer[LanguageModelLoss]) -> None:
@@ -428,10 +405,11 @@ def _take_over(trainer: Trainer[LanguageModelLoss], tested: RunMetrics) -> tuple
 def _save(run: _Run, trainer: Trainer[LanguageModelLoss], metrics: RunMetrics) -> None:
     """Write the run folder; the metrics come last, because they mark the run as finished."""
     folder = run.folder
-    save_model(folder, trainer.module.model, trainer.tokenizer)
-    ReviewTemplate.from_config(run.config.data).save(folder)
-    record.save_samples(folder, trainer.state)
-    record.save_loss_curve(folder, trainer.state)
-    run.data.report.save(folder / run_folder.DATA_REPORT)
-    write_atomically(folder / run_folder.CONFIG, to_yaml(run.config))
-    metrics.save(folder)
+    with writing(folder):
+        save_model(folder, trainer.module.model, trainer.tokenizer)
+        ReviewTemplate.from_config(run.config.data).save(folder)
+        record.save_samples(folder, trainer.state)
+        record.save_loss_curve(folder, trainer.state)
+        run.data.report.save(folder / run_folder.DATA_REPORT)
+        write_atomically(folder / run_folder.CONFIG, to_yaml(run.config))
+        metrics.save(folder)

@@ -13,7 +13,7 @@ from wine_gpt.config_io import PATHS, to_flat
 from wine_gpt.errors import UserError
 from wine_gpt.files import JsonObject
 from wine_gpt.modeling.scoring import ValidationScore
-from wine_gpt.processes import shared_errors
+from wine_gpt.processes import on_main_process
 from wine_gpt.run_folder import LATEST, checkpoint_name
 from wine_gpt.training import checkpoint
 from wine_gpt.training.checkpoint import Checkpoint, Tensors
@@ -102,11 +102,12 @@ class TrainingCheckpoints:
         Raises:
             UserError: on all processes, if the checkpoint can't be written.
         """
-        # the other processes wait here for the main process
-        with shared_errors():
-            if self.accelerator.is_main_process:
-                saved = Checkpoint(state.step, self.tensors(), self._content(state))
-                checkpoint.save(self.folder, saved, self.keep)
+
+        def write() -> None:
+            saved = Checkpoint(state.step, self.tensors(), self._content(state))
+            checkpoint.save(self.folder, saved, self.keep)
+
+        on_main_process(write)
         self.saved_step = state.step
 
     def restore(

@@ -19,7 +19,7 @@ from wine_gpt.data.batching import BatchPlan, Indices, cut_texts, positions_of
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.files import JsonObject, writing
 from wine_gpt.modeling.scoring import ValidationScore
-from wine_gpt.processes import on_all_processes, require_equal, shared_errors, shorter_waits
+from wine_gpt.processes import on_all_processes, on_main_process, require_equal, shared_errors, shorter_waits
 from wine_gpt.progress import Progress
 from wine_gpt.training.checkpoint import Checkpoint
 from wine_gpt.training.energy import EnergyMeter
@@ -312,17 +312,18 @@ class Trainer(Generic[LossT]):
 
     def _keep_epoch(self, epoch: int, validation: ValidationScore) -> None:
         """Write the current weights to the folder of the epochs, if there is one."""
-        # the other processes wait here for the main process
-        with shared_errors():
-            if self.epochs_folder is not None and self.accelerator.is_main_process:
-                keep(
-                    self.epochs_folder,
+        folder = self.epochs_folder
+        if folder is not None:
+            on_main_process(
+                lambda: keep(
+                    folder,
                     self.checkpoints.weights,
                     epoch=epoch,
                     step=self.state.step,
                     training_loss=self.state.last_epoch_loss(),
                     validation_loss=validation.loss,
                 )
+            )
 
     def _log_loss(self) -> None:
         loss = self.state.add_curve_point()
@@ -357,16 +358,18 @@ def start_run(
         if resume is not None:
             trainer.resume_from(resume)
     trainer.require_equal_start()
+
+    def clear() -> None:
+        with writing(folder):
+            if config.overwrite:
+                run_folder.remove_run(folder)
+            run_folder.mark_unfinished(folder)
+            # the epochs of a run that began with a checkpoint of another one are not that run's
+            own_steps = 0 if run_folder.resumes_another(folder, resume) else trainer.state.step
+            discard_after(folder / run_folder.EPOCHS, own_steps)
+
     # after all checks, so that a wrong setting does not remove an earlier run
-    with shared_errors():
-        if trainer.accelerator.is_main_process:
-            with writing(folder):
-                if config.overwrite:
-                    run_folder.remove_run(folder)
-                run_folder.mark_unfinished(folder)
-                # the epochs of a run that began with a checkpoint of another one are not that run's
-                own_steps = 0 if run_folder.resumes_another(folder, resume) else trainer.state.step
-                discard_after(folder / run_folder.EPOCHS, own_steps)
+    on_main_process(clear)
     start_trackers(trainer.accelerator, folder, name, config, trainer.state)
 
 
