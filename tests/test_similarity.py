@@ -210,7 +210,7 @@ def test_without_sentence_transformers_each_command_says_how_to_install_it(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    message = r"^embeddings need sentence-transformers, which is missing: pip install .*\[similarity\]"
+    message = r"^an embedding needs sentence_transformers: pip install .*\[similarity\]"
     with pytest.raises(UserError, match=message):
         wine_gpt.similar(run, DESCRIPTION)
     with pytest.raises(UserError, match=message):

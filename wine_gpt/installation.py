@@ -1,9 +1,12 @@
-"""Where the package's configs and demo are installed, and the commands that install optional packages."""
+"""Where the package's configs and demo are installed, and how to install an optional package that is missing."""
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import shlex
 from pathlib import Path
+
+from wine_gpt.errors import UserError
 
 
 def bundled(name: str) -> Path:
@@ -11,6 +14,22 @@ def bundled(name: str) -> Path:
     package = Path(__file__).parent
     installed = package / "bundled" / name
     return installed if installed.is_dir() else package.parent / name
+
+
+def require_package(module: str, extra: str, user: str, otherwise: str = "") -> None:
+    """Check that an optional package is installed.
+
+    Args:
+        module: the name that Python imports.
+        extra: the optional group that has it.
+        user: what needs the package, for the message.
+        otherwise: ends the message.
+
+    Raises:
+        UserError: with the command that installs the group.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise UserError(f"{user} needs {module}: {install_command(extra)}{otherwise}")
 
 
 def install_command(extra: str) -> str:

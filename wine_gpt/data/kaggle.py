@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.installation import install_command
+from wine_gpt.installation import require_package
 
 # names the version, so that kagglehub finds an earlier download without a request to Kaggle
 KAGGLE_HANDLE = "zynicide/wine-reviews/versions/4"
@@ -17,12 +17,11 @@ def download_from_kaggle() -> Path:
     Raises:
         UserError: if kagglehub is not installed, or Kaggle can't be reached or refuses.
     """
-    try:
-        import kagglehub
-        import requests
-        from kagglehub.exceptions import DataCorruptionError
-    except ImportError:
-        raise UserError(f"data.path kaggle needs kagglehub: {install_command('kaggle')}") from None
+    require_package("kagglehub", "kaggle", "data.path kaggle")
+    import kagglehub
+    import requests
+    from kagglehub.exceptions import DataCorruptionError
+
     by_hand = f"or download the zip at {KAGGLE_PAGE} and give its path as data.path"
     try:
         return Path(kagglehub.dataset_download(KAGGLE_HANDLE, path=KAGGLE_FILES[0]))

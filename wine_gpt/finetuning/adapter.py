@@ -6,21 +6,7 @@ from transformers import GPT2LMHeadModel, set_seed
 
 from wine_gpt.config import LoraConfig
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.installation import install_command
 from wine_gpt.modeling.pretrained import quiet_peft
-
-
-def require_peft() -> None:
-    """Check that PEFT is installed.
-
-    Raises:
-        UserError: with the command that installs it.
-    """
-    try:
-        import peft  # noqa: F401
-    except ImportError as error:
-        advice = f"{install_command('adapters')}, or use --method full"
-        raise UserError(f"method lora needs peft ({one_line(error)}): {advice}") from error
 
 
 def build_adapter(model: GPT2LMHeadModel, config: LoraConfig, seed: int) -> GPT2LMHeadModel:

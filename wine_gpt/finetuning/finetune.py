@@ -13,13 +13,13 @@ from wine_gpt.data.reviews import Reviews
 from wine_gpt.data.subsets import choose_subsets, find_subsets
 from wine_gpt.errors import UserError
 from wine_gpt.files import writing
-from wine_gpt.finetuning.adapter import require_peft
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import SubsetMetrics
 from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.subset_run import SubsetRun
 from wine_gpt.finetuning.table import read_subsets, save_table
 from wine_gpt.finetuning.task_run import base_session
+from wine_gpt.installation import require_package
 from wine_gpt.processes import main_process_first, on_main_process, shared_errors
 from wine_gpt.run_folder import CONFIG
 from wine_gpt.tokenizer import tokenize_splits
@@ -38,7 +38,7 @@ def finetune(config: FinetuneConfig) -> list[SubsetMetrics]:
     """
     with shared_errors():
         if config.method == "lora":
-            require_peft()
+            require_package("peft", "adapters", "method lora", ", or use --method full")
     with base_session(config) as (base, reviews, accelerator):
         return _finetune_subsets(base, reviews, config, accelerator)
 

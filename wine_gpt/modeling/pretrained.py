@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 from wine_gpt.base_model import require_base
 from wine_gpt.errors import UserError
 from wine_gpt.files import sync
-from wine_gpt.installation import install_command
+from wine_gpt.installation import require_package
 from wine_gpt.model_path import local_folder
 from wine_gpt.modeling.folder_checks import (
     reason,
@@ -130,10 +130,9 @@ def save_model(
 def _load_adapted(folder: Path, base: Path) -> PreTrainedModel:
     """Load an adapter's base and merge the adapter into it."""
     require_adapter(folder, base)
-    try:
-        from peft import PeftModel, get_peft_model_state_dict
-    except ImportError:
-        raise UserError(f"model: {folder} is an adapter, which needs peft: {install_command('adapters')}") from None
+    require_package("peft", "adapters", f"model: the adapter {folder}")
+    from peft import PeftModel, get_peft_model_state_dict
+
     model = load_model(base)
     try:
         with quiet_peft():

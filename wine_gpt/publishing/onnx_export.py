@@ -5,7 +5,6 @@ because optimum-onnx does not support transformers 5.
 """
 
 import contextlib
-import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator
@@ -16,8 +15,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 
-from wine_gpt.errors import UserError
-from wine_gpt.installation import install_command
+from wine_gpt.installation import require_package
 from wine_gpt.modeling.pretrained import load_model
 
 INPUTS = ("input_ids", "attention_mask", "position_ids")
@@ -67,7 +65,8 @@ def export(model: str | Path, file: Path) -> None:
     Raises:
         UserError: if onnx or onnxscript is not installed.
     """
-    _require("onnx", "onnxscript")
+    for package in ("onnx", "onnxscript"):
+        require_package(package, "onnx", "--onnx")
     loaded = load_model(model).eval()
     config = loaded.config
     tensors = [f"{layer}.{part}" for layer in range(config.n_layer) for part in ("key", "value")]
@@ -110,7 +109,7 @@ def quantize(file: Path, quantized: Path) -> None:
     Raises:
         UserError: if onnxruntime is not installed.
     """
-    _require("onnxruntime")
+    require_package("onnxruntime", "onnx", "--onnx")
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -120,12 +119,6 @@ def quantize(file: Path, quantized: Path) -> None:
     with _quiet_root_logger():
         quantize_dynamic(model, quantized, weight_type=QuantType.QInt8)
     _remove_metadata(quantized)
-
-
-def _require(*packages: str) -> None:
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise UserError(f"--onnx needs {package}: {install_command('onnx')}")
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.finetuning.task_run import TaskRun, finish_task, require_held_out
+from wine_gpt.installation import require_package
 from wine_gpt.modeling.pretrained import quiet_transformers, save_model
 from wine_gpt.processes import main_process_first, shared_errors
 from wine_gpt.tasks.contrastive import (
@@ -26,7 +27,7 @@ from wine_gpt.tasks.contrastive import (
     ContrastiveScore,
     with_two_tokens,
 )
-from wine_gpt.tasks.similarity import load_sentence_model, require_sentence_transformers
+from wine_gpt.tasks.similarity import load_sentence_model
 from wine_gpt.tokenizer import tokenize_splits
 from wine_gpt.training.record import Environment, TrainingSummary
 from wine_gpt.training.step import count_micro_batches
@@ -77,7 +78,7 @@ def finetune_embeddings(config: FinetuneConfig) -> EmbeddingMetrics:
         UserError: for anything that the user can fix.
         RunInterrupted: after a checkpoint, on SIGTERM or Ctrl-C.
     """
-    require_sentence_transformers()
+    require_package("sentence_transformers", "similarity", "an embedding")
     return finish_task(config, EmbeddingRun)
 
 

@@ -7,7 +7,6 @@ is saved as a sentence-transformers model, which needs no code of this package. 
 variety is not given away.
 """
 
-import importlib.util
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from wine_gpt.data.reviews import Reviews, load_recorded_reviews
 from wine_gpt.data.template import COMPOSED, ReviewTemplate
 from wine_gpt.errors import UserError, one_line, require_characters
 from wine_gpt.files import JsonObject, read_json, sha256, write_json, writing
-from wine_gpt.installation import install_command
+from wine_gpt.installation import require_package
 from wine_gpt.model_path import describe_missing
 from wine_gpt.modeling.pretrained import quiet_transformers
 from wine_gpt.run_folder import (
@@ -133,7 +132,7 @@ def load_index(run: str | Path, moved: ReviewsConfig | None = None) -> Similarit
         UserError: if sentence-transformers is missing, the folder holds no run, its reviews can't be read or are not
             those that it was trained on, or the index can't be written.
     """
-    require_sentence_transformers()
+    require_package("sentence_transformers", "similarity", "an embedding")
     folder = Path(run)
     reviews, template = load_training_reviews(folder, moved)
     made_of = {"weights_sha256": sha256(folder / WEIGHTS), "data_fingerprint": reviews.fingerprint}
@@ -259,13 +258,3 @@ def require_known_word(model: "SentenceTransformer", text: str) -> None:
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     if not set(ids) - {*tokenizer.all_special_ids}:
         raise UserError("text: it has no description" if not text else "text: it has no word that the model knows")
-
-
-def require_sentence_transformers() -> None:
-    """Check that sentence-transformers is installed.
-
-    Raises:
-        UserError: if it is missing; the message has the command that installs it.
-    """
-    if importlib.util.find_spec("sentence_transformers") is None:
-        raise UserError(f"embeddings need sentence-transformers, which is missing: {install_command('similarity')}")
