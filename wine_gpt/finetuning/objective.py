@@ -13,15 +13,9 @@ from torch import nn
 from transformers import GPT2LMHeadModel
 
 from wine_gpt.config import ObjectiveConfig
-from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches, positions_of, rows_of
+from wine_gpt.data.batching import IGNORED, Batch, Indices, collate, evaluation_batches, positions_of
 from wine_gpt.finetuning.subset_reviews import SubsetReviews
-from wine_gpt.modeling.cross_entropy import (
-    LIKELIEST,
-    PREDICTED_POSITIONS,
-    SoftTargets,
-    likeliest,
-    summed_cross_entropy,
-)
+from wine_gpt.modeling.cross_entropy import PREDICTED_POSITIONS, SoftTargets, likeliest, summed_cross_entropy
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.training.objective import LanguageModeling
 
@@ -76,17 +70,10 @@ class SubsetModeling(LanguageModeling):
         super().__init__(module, reviews.base.tokenizer, reviews.tokenized, reviews.base.template.prefix)
         positions = positions_of(self.train_split, self.block_size)
         self._headers = np.minimum(reviews.header_lengths("train"), positions)
-        # the positions of each review's running text, and where they begin among those of all reviews
-        self._counts = positions - self._headers
-        self._starts = np.cumsum(self._counts) - self._counts
-        self._base: SoftTargets | None = None
+        self._text_targets: dict[int, SoftTargets] = {}
         if config.text_weight < 1:
             with accelerator.autocast():
-                base = self._predict()
-            weight = config.text_weight
-            self._base = SoftTargets(
-                base.ids, base.probabilities * (1 - weight), base.rest * (1 - weight), base.label_weight + weight
-            )
+                self._text_targets = self._predict(config.text_weight)
             for layer in module.modules():
                 if isinstance(layer, nn.Dropout):
                     layer.p = 0.0
@@ -101,32 +88,23 @@ class SubsetModeling(LanguageModeling):
         return torch.arange(positions) < torch.from_numpy(self._headers[indices])[:, None]
 
     def _soft_targets(self, indices: Indices, device: torch.device) -> SoftTargets | None:
-        if self._base is None:
+        if not self._text_targets:
             return None
-        rows = self._rows(indices)
-        ids, *others = (tensor[rows] for tensor in self._base)
+        reviews = [self._text_targets[index] for index in indices.tolist()]
+        ids, *others = map(torch.cat, zip(*reviews, strict=True))
         return SoftTargets(ids.long(), *others).to(device)
 
-    def _rows(self, indices: Indices) -> torch.Tensor:
-        """Return the indices of the positions of some reviews' running texts, one review after the other."""
-        return torch.from_numpy(rows_of(self._starts[indices], self._counts[indices]))
-
-    def _predict(self) -> SoftTargets:
-        """Return what the base predicts for the running text of all reviews, with ids of type int32."""
-        rows, words = int(self._counts.sum()), min(LIKELIEST, self.module.model.config.vocab_size)
-        found = SoftTargets(
-            torch.empty(rows, words, dtype=torch.int32), torch.empty(rows, words), torch.empty(rows), torch.zeros(rows)
-        )
+    def _predict(self, label_weight: float) -> dict[int, SoftTargets]:
+        """Return the base's predictions for each review's running text by its index, with ids of type int32."""
+        found: dict[int, SoftTargets] = {}
         self.module.eval()
         for indices in evaluation_batches(self.train_split, self.block_size, PREDICTED_POSITIONS):
             batch = collate(self.train_split, indices, self.block_size, self.tokenizer.eos_token_id)
             labels = batch.labels.masked_fill(self._in_header(indices, batch.labels.shape[1]), IGNORED)
             text = Batch(batch.input_ids, labels).to(self.module.model.device)
-            ids, probabilities, rest = likeliest(self.module.probabilities(text))
-            own = self._rows(indices)
-            found.ids[own], found.probabilities[own], found.rest[own] = (
-                ids.cpu().int(),
-                probabilities.cpu(),
-                rest.cpu(),
-            )
+            ids, probabilities, rest = (tensor.cpu() for tensor in likeliest(self.module.probabilities(text)))
+            weight = 1 - label_weight
+            rows = SoftTargets(ids.int(), probabilities * weight, rest * weight, torch.full_like(rest, label_weight))
+            counts = (labels != IGNORED).sum(1).tolist()
+            found.update(zip(indices.tolist(), rows.split(counts), strict=True))
         return found

@@ -55,8 +55,8 @@ class SoftTargets(NamedTuple):
         """Return the targets on ``device``."""
         return SoftTargets(*(tensor.to(device, non_blocking=True) for tensor in self))
 
-    def split(self, rows: int) -> "Iterator[SoftTargets]":
-        """Yield the targets of so many rows at a time."""
+    def split(self, rows: int | list[int]) -> "Iterator[SoftTargets]":
+        """Yield the targets of so many rows at a time, or of the numbers of rows in a list."""
         return map(SoftTargets._make, zip(*(tensor.split(rows) for tensor in self), strict=True))
 
 
