@@ -10,7 +10,6 @@ import pytest
 from support.finished_runs import ENVIRONMENT, TRAINING
 
 from wine_gpt.evaluation.bootstrap import Interval, nats_per_word, perplexity_change
-from wine_gpt.finetuning.comparison import compare, verdict
 from wine_gpt.finetuning.results import Comparison
 from wine_gpt.finetuning.table import reached, read_subsets, save_table
 from wine_gpt.modeling.scoring import Sums
@@ -78,7 +77,7 @@ def test_texts_without_a_word_have_no_change() -> None:
     change = change_of([10, 0], [30, 0], [29, 0])
     assert [change.value, change.low, change.high] == pytest.approx([math.exp(-0.1) - 1] * 2 + [0])
     before, cut = sums([10.0] * 6, [30.0] * 6), sums([0.0] * 6, [0.0] * 6)
-    assert compare((before, cut), (sums([10.0] * 6, [29.0] * 6), cut), 0, 0.5).better
+    assert Comparison.of((before, cut), (sums([10.0] * 6, [29.0] * 6), cut), 0, 0.5).better
 
 
 @pytest.mark.parametrize(
@@ -99,7 +98,7 @@ def test_better_means_a_significant_gain_and_no_significant_loss_after_the_heade
 ) -> None:
     before = sums([10.0] * reviews, [30.0] * reviews)
     after = [sums([10.0] * reviews, [30.0 + 10 * change] * reviews) for change in (whole, text)]
-    found = compare((before, before), (after[0], after[1]), 0, 0.5)
+    found = Comparison.of((before, before), (after[0], after[1]), 0, 0.5)
     assert found.better is better
     assert found.whole.tuned.perplexity == pytest.approx(math.exp(3 + whole))
     assert found.whole.base.perplexity == pytest.approx(math.exp(3))
@@ -111,7 +110,7 @@ def test_the_ceiling_is_what_knowing_the_value_saves() -> None:
     before, after = sums([10.0] * 6, [30.0] * 6), sums([10.0] * 6, [29.0] * 6)
     hidden = sums([6.0] * 6, [24.0] * 6)
     text = sums([6.0] * 6, [18.0] * 6)
-    found = compare((before, text), (after, text), 0, 0.25, hidden)
+    found = Comparison.of((before, text), (after, text), 0, 0.25, hidden)
     assert found.ceiling == pytest.approx(4**-0.1 - 1)
     assert found.ceiling_reached == pytest.approx((1 - math.exp(-0.1)) / (1 - 4**-0.1))
     assert found.value_hidden is not None
@@ -119,7 +118,7 @@ def test_the_ceiling_is_what_knowing_the_value_saves() -> None:
     assert found.value_hidden.perplexity_change.value == pytest.approx(math.exp(-1) - 1)
     assert Comparison.from_dict(found.to_dict()) == found
     # each review has the value, so that it tells nothing
-    assert reached(compare((before, text), (after, text), 0, 1.0)) == ""
+    assert reached(Comparison.of((before, text), (after, text), 0, 1.0)) == ""
     assert reached(found) == "74% of -12.9%"
 
 
@@ -139,8 +138,8 @@ def test_the_ceiling_is_what_knowing_the_value_saves() -> None:
 def test_the_verdict_names_the_number_of_reviews(changes: list[float], better: bool, expected: str) -> None:
     before = sums([10.0] * len(changes), [30.0] * len(changes))
     after = sums([10.0] * len(changes), [30.0 + 10 * change for change in changes])
-    found = compare((before, before), (after, after), 0, 0.5)
-    assert (found.better, verdict(found)) == (better, expected)
+    found = Comparison.of((before, before), (after, after), 0, 0.5)
+    assert (found.better, found.verdict()) == (better, expected)
 
 
 def write_metrics(folder: Path, value: str, reviews: int, change: float) -> None:
@@ -151,7 +150,7 @@ def write_metrics(folder: Path, value: str, reviews: int, change: float) -> None
         **{"field": "variety", "value": value, "method": "lora"},
         "reviews": {"train": reviews - 9, "validation": 3, "test": 6},
         "base": {"path": "runs/base", "weights_sha256": "0" * 64},
-        **compare((before, before), (after, after), 0, 0.5).to_dict(),
+        **Comparison.of((before, before), (after, after), 0, 0.5).to_dict(),
         "training": {**TRAINING, "alpha": 0.5, "validation_by_alpha": {"0.5": {"whole": 3.0, "text": 2.9}}},
         **{"environment": ENVIRONMENT, "copying": {}, "seconds": 12.3, "size_bytes": 590_000, "header": {}},
     }

@@ -56,7 +56,7 @@ from wine_gpt.installation import install_command
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import load_model
-from wine_gpt.modeling.scoring import score
+from wine_gpt.modeling.scoring import score, score_after
 from wine_gpt.run_folder import locked
 from wine_gpt.tokenizer.encoding import TOKENIZED
 from wine_gpt.training.objective import LanguageModeling
@@ -313,7 +313,12 @@ def test_interpolation_undoes_an_overlong_training(tmp_path: Path, method: str) 
         if "lora_A" not in name:
             tensor.copy_(torch.lerp(start[name], tensor, 4.0))
     # the header of these texts is their first word
-    alpha, losses = keep_best_alpha(trainer, start, np.ones(len(splits["validation"]), np.int64))
+    skips = [None, np.ones(len(splits["validation"]), np.int64)]
+    alpha, losses = keep_best_alpha(
+        trainer,
+        start,
+        lambda: score_after(skips, trainer.module, splits["validation"], tokenizer, trainer.accelerator),
+    )
     whole = [loss.whole for loss in losses.values()]
     assert whole == [loss.text for loss in losses.values()]
     assert losses[alpha].whole == min(whole)
@@ -364,7 +369,7 @@ def test_the_words_before_the_running_text_are_counted(work: Path) -> None:
     splits = datasets.DatasetDict(train=reviews)
     subset = SubsetReviews(load_base(str(work / "base")), Subset("Red", "red", {}), splits, splits, 1.0)
     # wine review : spain : rioja : red : / wine review : a - b : c : d :
-    assert subset.header_lengths("train").tolist() == [9, 11]
+    assert subset.header_lengths["train"].tolist() == [9, 11]
 
 
 def test_what_the_value_tells_is_measured_against_headers_without_it(

@@ -4,16 +4,14 @@ Fine-tuning on a small subset overfits, and interpolated weights often have a lo
 fine-tuned ones (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from wine_gpt.data.batching import Indices
 from wine_gpt.evaluation.bootstrap import perplexity_change
 from wine_gpt.finetuning.results import ValidationLoss
-from wine_gpt.finetuning.scoring import score_with_and_without_header
 from wine_gpt.modeling.loss import LanguageModelLoss
-from wine_gpt.modeling.scoring import NATS, WORDS, Score
+from wine_gpt.modeling.scoring import NATS, WORDS, Score, Sums
 from wine_gpt.training.checkpoint import Tensors
 from wine_gpt.training.resume import trained_weights
 from wine_gpt.training.trainer import Trainer
@@ -23,14 +21,14 @@ ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def keep_best_alpha(
-    trainer: Trainer[LanguageModelLoss], base: Tensors, headers: Indices
+    trainer: Trainer[LanguageModelLoss], base: Tensors, score: Callable[[], Sequence[Sums]]
 ) -> tuple[float, dict[float, ValidationLoss]]:
     """Interpolate the trainer's weights with the best alpha on the validation split, see :func:`best_alpha`.
 
     Args:
         trainer: with the fine-tuned model, whose weights are replaced by the interpolated ones.
         base: the weights before fine-tuning.
-        headers: int64 of shape (validation reviews,), the tokens before each review's running text.
+        score: scores the validation split: whole reviews, and their running texts after the headers.
 
     Returns:
         alpha, and the validation loss of each alpha in :data:`ALPHAS`.
@@ -41,7 +39,7 @@ def keep_best_alpha(
     base_text = None
     for alpha in ALPHAS:
         _interpolate(weights, base, tuned, alpha)
-        whole, text = score_with_and_without_header(trainer, trainer.objective.validation_split, headers)
+        whole, text = score()
         base_text = text if base_text is None else base_text
         change = perplexity_change(base_text[:, NATS], text[:, NATS], text[:, WORDS], trainer.config.seed)
         losses[alpha] = ValidationLoss(Score.of(whole).nats_per_word, Score.of(text).nats_per_word, change.low > 0)

@@ -69,7 +69,7 @@ class SubsetModeling(LanguageModeling):
         module = SubsetLoss(model, config.header_weight)
         super().__init__(module, reviews.base.tokenizer, reviews.tokenized, reviews.base.template.prefix)
         positions = positions_of(self.train_split, self.block_size)
-        self._headers = np.minimum(reviews.header_lengths("train"), positions)
+        self._headers = np.minimum(reviews.header_lengths["train"], positions)
         self._text_targets: dict[int, SoftTargets] = {}
         if config.text_weight < 1:
             with accelerator.autocast():

@@ -5,13 +5,19 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from wine_gpt.evaluation.bootstrap import Interval
+from wine_gpt.evaluation.bootstrap import Interval, perplexity_change
 from wine_gpt.files import JsonObject
-from wine_gpt.modeling.scoring import Score
+from wine_gpt.modeling.scoring import NATS, WORDS, Score, Sums
 from wine_gpt.training.record import Environment, TrainingSummary
+
+# a bootstrap interval over fewer reviews is unreliable
+MIN_TEST_REVIEWS = 5
+# with fewer test reviews the bootstrap interval is too narrow, so the verdict says "likely"
+FEW_REVIEWS = 20
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,12 @@ class ScorePair:
     base: Score
     tuned: Score
     perplexity_change: Interval
+
+    @classmethod
+    def of(cls, base: Sums, tuned: Sums, seed: int) -> Self:
+        """Compare the sums of the same reviews; ``seed`` is that of the bootstrap."""
+        change = perplexity_change(base[:, NATS], tuned[:, NATS], base[:, WORDS], seed)
+        return cls(Score.of(base), Score.of(tuned), change)
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object."""
@@ -96,6 +108,45 @@ class Comparison:
     def ceiling_reached(self) -> float | None:
         """The change on whole reviews as a fraction of :attr:`ceiling`; None if all reviews have the value."""
         return self.whole.perplexity_change.value / self.ceiling if self.ceiling else None
+
+    @classmethod
+    def of(
+        cls,
+        base: Sequence[Sums],
+        tuned: Sequence[Sums],
+        seed: int,
+        train_fraction: float,
+        hidden: Sums | None = None,
+    ) -> Self:
+        """Compare two models on the test split.
+
+        Args:
+            base: the base's sums, of whole reviews and of the running text after the header.
+            tuned: the fine-tuned model's sums, with the reviews in the same order.
+            seed: of the bootstrap.
+            train_fraction: see :class:`Comparison`.
+            hidden: the base's sums of the running text after headers whose value is hidden, if there are any.
+        """
+        whole, text = (ScorePair.of(before, after, seed) for before, after in zip(base, tuned, strict=True))
+        enough = len(base[0]) >= MIN_TEST_REVIEWS
+        # a fine-tuned model that is worse after the header is worse than the base with the header as its prompt
+        better = enough and whole.perplexity_change.high < 0 and text.perplexity_change.low <= 0
+        value_hidden = None
+        if hidden is not None:
+            shown = base[1]
+            change = perplexity_change(hidden[:, NATS], shown[:, NATS], shown[:, WORDS], seed)
+            value_hidden = HiddenValue(Score.of(hidden), change)
+        return cls(whole, text, better, train_fraction, value_hidden)
+
+    def verdict(self) -> str:
+        """Return in words whether the fine-tuned model is better, and on how many test reviews this rests."""
+        change, reviews = self.whole.perplexity_change, self.whole.base.reviews
+        counted = f"{reviews:,} review{'' if reviews == 1 else 's'}"
+        if self.better:
+            return f"likely ({counted}: too few to be sure)" if reviews < FEW_REVIEWS else f"yes ({counted})"
+        spans_zero = change.low <= 0 <= change.high and change.low < change.high
+        answer = "too few to tell" if reviews < MIN_TEST_REVIEWS or spans_zero else "no"
+        return f"{answer} ({counted}): the base is kept"
 
     def to_dict(self) -> JsonObject:
         """Return a JSON object with the keys of ``whole`` at its top level."""

@@ -9,28 +9,24 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
-from datasets import Dataset, concatenate_datasets
+from datasets import concatenate_datasets
 from transformers import GPT2LMHeadModel
 
 from wine_gpt import run_folder
 from wine_gpt.config import FinetuneConfig
-from wine_gpt.data.batching import Indices
 from wine_gpt.data.subsets import Subset
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews, with_fitting_headers
 from wine_gpt.evaluation.sections import copying
 from wine_gpt.files import JsonObject, writing
 from wine_gpt.finetuning.adapter import build_adapter, without_peft
-from wine_gpt.finetuning.comparison import compare, verdict
 from wine_gpt.finetuning.interpolation import keep_best_alpha
 from wine_gpt.finetuning.objective import SubsetModeling
-from wine_gpt.finetuning.results import CopyCheck, SubsetMetrics
-from wine_gpt.finetuning.scoring import score_with_and_without_header, score_with_hidden_value
+from wine_gpt.finetuning.results import Comparison, CopyCheck, SubsetMetrics
 from wine_gpt.finetuning.subset_reviews import SubsetReviews
 from wine_gpt.finetuning.task_run import TaskRun
 from wine_gpt.modeling.loss import LanguageModelLoss
 from wine_gpt.modeling.pretrained import save_model
-from wine_gpt.modeling.scoring import Sums
 from wine_gpt.processes import on_main_process
 from wine_gpt.tokenizer.encoding import require_known_words
 from wine_gpt.tokenizer.schemes import WORDS, kind_of
@@ -101,26 +97,27 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         started = time.monotonic()
         trainer = self._trainer()
         base_weights = {name: tensor.clone() for name, tensor in trained_weights(trainer.module.model).items()}
-        split, headers = self.reviews.tokenized["test"], self.reviews.header_lengths("test")
-
-        def score_test() -> tuple[Sums, Sums]:
-            return score_with_and_without_header(trainer, split, headers)
-
-        base_scores, hidden = score_test(), self._score_with_hidden_value(trainer, split, headers)
+        base_scores = self.reviews.score(trainer, "test")
+        hidden = None
+        # a base whose tokens are no words did not learn [UNK]
+        if self.config.field in self.base.template.fields and kind_of(self.base.tokenizer) == WORDS:
+            hidden = self.reviews.score_with_hidden_value(trainer, "test", self.config.field)
         self.start(trainer, f"{self.folder.resolve().parent.name}-{self.subset.slug}")
         # count the seconds before the interruption too
         started -= trainer.state.seconds
         trainer.run()
-        alpha, validation_by_alpha = keep_best_alpha(trainer, base_weights, self.reviews.header_lengths("validation"))
+        alpha, validation_by_alpha = keep_best_alpha(
+            trainer, base_weights, lambda: self.reviews.score(trainer, "validation")
+        )
         metrics = SubsetMetrics(
             field=self.config.field,
             value=self.subset.value,
             method=self.config.method,
             base=self.base.reference,
             reviews={name: len(split) for name, split in self.reviews.texts.items()},
-            comparison=compare(
+            comparison=Comparison.of(
                 base_scores,
-                score_test(),
+                self.reviews.score(trainer, "test"),
                 self.config.training.seed,
                 self.reviews.train_fraction,
                 hidden,
@@ -147,18 +144,6 @@ class SubsetRun(TaskRun[SubsetMetrics]):
             model = build_adapter(model, self.config.lora, self.config.training.seed)
         model = model.to(self.accelerator.device)
         return self.make_trainer(SubsetModeling(model, self.reviews, self.config.objective, self.accelerator))
-
-    def _score_with_hidden_value(
-        self, trainer: Trainer[LanguageModelLoss], split: Dataset, headers: Indices
-    ) -> Sums | None:
-        """Return the sums of the test reviews without the subset's value.
-
-        None if the field is not in the header, or if the tokens are no words: such a base did not learn [UNK].
-        """
-        if self.config.field not in self.base.template.fields or kind_of(self.base.tokenizer) != WORDS:
-            return None
-        spans = self.reviews.value_spans("test", self.config.field)
-        return score_with_hidden_value(trainer, split, headers, spans)
 
     def _save(self, model: GPT2LMHeadModel, metrics: SubsetMetrics, started: float) -> SubsetMetrics:
         """Write the folder's files, and return the metrics with copying, seconds and size."""
@@ -202,5 +187,5 @@ def _summary(metrics: SubsetMetrics) -> str:
         f"test: perplexity {whole.base.perplexity:,.1f} -> {whole.tuned.perplexity:,.1f} "
         f"({whole.perplexity_change.value:+.1%}; after the header {text.perplexity_change.value:+.1%}), "
         f"interpolation weight alpha {metrics.alpha:g}; "
-        f"better than the base: {verdict(metrics.comparison)}"
+        f"better than the base: {metrics.comparison.verdict()}"
     )

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from wine_gpt.files import read_json, read_record, write_atomically
-from wine_gpt.finetuning.comparison import verdict
 from wine_gpt.finetuning.results import Comparison, ScorePair, SubsetMetrics, is_finetuned
 from wine_gpt.markdown import escape
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
@@ -63,7 +62,7 @@ def to_markdown(subsets: Subsets) -> str:
             reached(metrics.comparison),
             metrics.comparison.after_header.perplexity_change.as_percent(),
             hidden.perplexity_change.as_percent() if hidden else "",
-            verdict(metrics.comparison),
+            metrics.comparison.verdict(),
             f"{copying.generated:.1f} ({copying.real:.1f})" if copying else "",
             f"{metrics.seconds:,.0f}",
             f"{metrics.size_bytes / 1e6:,.2f}",

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from wine_gpt.data.kaggle import KAGGLE_FILES
 from wine_gpt.data.sources import SAMPLE_PATH
-from wine_gpt.finetuning.comparison import FEW_REVIEWS
+from wine_gpt.finetuning.results import FEW_REVIEWS
 from wine_gpt.markdown import code, escape, table
 from wine_gpt.publishing.card_parts import (
     counted,

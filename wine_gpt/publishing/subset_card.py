@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from wine_gpt.finetuning.comparison import FEW_REVIEWS
-from wine_gpt.finetuning.results import CopyCheck, SubsetMetrics
+from wine_gpt.finetuning.results import FEW_REVIEWS, CopyCheck, SubsetMetrics
 from wine_gpt.markdown import escape
 from wine_gpt.publishing.card_parts import (
     download,
