@@ -28,7 +28,7 @@ from wine_gpt.config_io import parse_config
 from wine_gpt.data.reviews import load_reviews
 from wine_gpt.distillation import distill, synthetic, targets
 from wine_gpt.distillation.ensemble import load_ensemble
-from wine_gpt.distillation.targets import Labeling, Request, TargetStore, load_or_make
+from wine_gpt.distillation.targets import Request, TargetStore, load_or_make
 from wine_gpt.errors import RunInterrupted, UserError
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.run_folder import mark_unfinished
@@ -185,13 +185,13 @@ def test_targets_that_are_damaged_or_out_of_date_are_made_again(
     # with the matmuls of the run that made them
     with accelerator_session(config(work, "x").training, tmp_path) as accelerator:
         ensemble = load_ensemble(members(finished), tokenizer)
-        labeling = Labeling(ensemble, tokenizer, real_reviews(work, finished), accelerator)
-        load_or_make(folder, labeling, request)
+        teacher = (ensemble, tokenizer, real_reviews(work, finished), accelerator)
+        load_or_make(folder, request, *teacher)
         assert file.read_bytes() == before
         assert not (tmp_path / ".tmp-targets").exists()
         monkeypatch.setattr(targets, "_write", None)
         # complete now, so they are not made again
-        load_or_make(folder, labeling, request)
+        load_or_make(folder, request, *teacher)
 
 
 def make_on_small_disk(folder: Path, run: Path, real: Path) -> str:
@@ -200,8 +200,8 @@ def make_on_small_disk(folder: Path, run: Path, real: Path) -> str:
         ensemble = load_ensemble(members(run), tokenizer)
         request = Request({}, synthetic_reviews=2, seed=42, label_real=True)
         reviews = datasets.load_from_disk(str(real))
-        labeling = Labeling(ensemble, tokenizer, reviews, Accelerator(cpu=True))
-        message = refused(load_or_make, folder / "targets", labeling, request)
+        teacher = (ensemble, tokenizer, reviews, Accelerator(cpu=True))
+        message = refused(load_or_make, folder / "targets", request, *teacher)
         assert [*folder.iterdir()] == []
     return message
 
@@ -233,7 +233,7 @@ def test_real_reviews_are_not_predicted_without_a_weight(finished: Path, work: P
     with accelerator_session(config(work, "x").training, tmp_path) as accelerator:
         ensemble = load_ensemble(members(finished), tokenizer)
         request = Request({}, synthetic_reviews=2, seed=42, label_real=False)
-        load_or_make(tmp_path / "targets", Labeling(ensemble, tokenizer, real, accelerator), request)
+        load_or_make(tmp_path / "targets", request, ensemble, tokenizer, real, accelerator)
     store = TargetStore(tmp_path / "targets", real, BLOCK_SIZE, teacher_weight=0)
     counts = [min(len(store.reviews[review]["input_ids"]) - 1, BLOCK_SIZE) for review in (0, len(real), len(real) + 1)]
     found = store.soft_targets(np.array([0, len(real)]))

@@ -1,6 +1,7 @@
 """Train an ensemble, label reviews with its mean prediction, and train one model on them."""
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -9,16 +10,16 @@ from datasets import Dataset
 
 from wine_gpt import run_folder
 from wine_gpt.config import DistillConfig
-from wine_gpt.distillation.ensemble import load_ensemble
+from wine_gpt.distillation.ensemble import Ensemble, load_ensemble
 from wine_gpt.distillation.members import train_members
-from wine_gpt.distillation.targets import Labeling, Request, TargetStore, load_or_make
+from wine_gpt.distillation.targets import Request, TargetStore, load_or_make
 from wine_gpt.files import JsonObject, read_json, sha256, write_json, writing
 from wine_gpt.modeling.scoring import score
 from wine_gpt.processes import main_process_first, on_main_process, shared_errors
 from wine_gpt.tokenizer.files import fingerprint
 from wine_gpt.tokenizer.prepared import PreparedReviews
 from wine_gpt.training.accelerator import accelerator_session, require_equal_settings
-from wine_gpt.training.pretrain import FinishedRun, pretrain
+from wine_gpt.training.pretrain import FinishedRun, Teacher, pretrain
 from wine_gpt.training.record import Distillation, MemberLoss, RunMetrics, teacher_settings
 
 logger = get_logger(__name__)
@@ -39,103 +40,59 @@ def distill(config: DistillConfig) -> FinishedRun:
     # one session for all trainings, because a launcher's processes hang if they are joined twice
     with accelerator_session(config.training, Path(config.output_dir)) as accelerator:
         require_equal_settings(config, accelerator)
-        return pretrain(config.student, teaching=EnsembleTeaching(config), accelerator=accelerator)
+        teacher = Teacher(teacher_settings(config.distillation), functools.partial(_teach, config))
+        return pretrain(config.student, teacher=teacher, accelerator=accelerator)
 
 
-@dataclass(frozen=True)
-class EnsembleTeaching:
-    """Teaches a student by the mean prediction of an ensemble; a :class:`wine_gpt.training.pretrain.Teaching`.
-
-    Attributes:
-        config: the settings of ensemble and student.
-    """
-
-    config: DistillConfig
-
-    @property
-    def settings(self) -> JsonObject:
-        """The settings of the distillation."""
-        return teacher_settings(self.config.distillation)
-
-    def train(self, data: PreparedReviews, accelerator: Accelerator) -> "TrainedEnsemble":
-        """Train the members that are not finished."""
-        members = train_members(self.config, accelerator)
-        logger.info(f"distilled model: {self.config.output_dir}")
-        settings = self.config.distillation
-        sources = {
+def _teach(
+    config: DistillConfig, data: PreparedReviews, accelerator: Accelerator, check: Callable[[JsonObject], None]
+) -> tuple[JsonObject, TargetStore, Distillation]:
+    """Train the members that are not finished, and predict real and synthetic reviews; see :class:`Teacher`."""
+    members = train_members(config, accelerator)
+    logger.info(f"distilled model: {config.output_dir}")
+    settings, tokenizer, real = config.distillation, data.tokenizer, data.splits["train"]
+    # at least one review, because a small ratio of few reviews would leave nothing to learn
+    in_set = max(round(settings.synthetic_ratio * len(real)), 1) if settings.synthetic_ratio else 0
+    request = Request(
+        sources={
             "data": data.fingerprint,
-            "tokenizer": fingerprint(data.tokenizer),
+            "tokenizer": fingerprint(tokenizer),
             "members": [sha256(member / run_folder.WEIGHTS) for member in members],
-        }
-        real = len(data.splits["train"])
-        # at least one review, because a small ratio of few reviews would leave nothing to learn
-        in_set = max(round(settings.synthetic_ratio * real), 1) if settings.synthetic_ratio else 0
-        request = Request(
-            sources,
-            synthetic_reviews=settings.synthetic_sets * in_set,
-            seed=self.config.training.seed,
-            label_real=settings.teacher_weight > 0,
-        )
-        return TrainedEnsemble(self.config, data, accelerator, members, request)
+        },
+        synthetic_reviews=settings.synthetic_sets * in_set,
+        seed=config.training.seed,
+        label_real=settings.teacher_weight > 0,
+    )
+    of_student = {f"distillation.{name}": getattr(settings, name) for name in ("teacher_weight", "synthetic_sets")}
+    resume_values = {"targets": request.fingerprint, **of_student}
+    # before the targets are replaced, because a checkpoint may need them
+    check(resume_values)
+    # this process has imported datasets, so it has read the reviews itself
+    assert isinstance(real, Dataset)
+    with shared_errors():
+        ensemble = load_ensemble(members, tokenizer).to(accelerator.device)
+    folder = Path(config.output_dir) / run_folder.TARGETS
+    main_process_first(lambda: load_or_make(folder, request, ensemble, tokenizer, real, accelerator))
+    store = TargetStore(folder, real, config.model.block_size, settings.teacher_weight, settings.synthetic_sets)
+    losses = _score_once(folder / ENSEMBLE, ensemble, data, accelerator)
+    found = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+    logger.info(f"ensemble of {len(members)} members: {found} nats per word; the student approximates it")
+    distillation = Distillation(
+        members=[MemberLoss.of(member.name, RunMetrics.load(member)) for member in members],
+        ensemble=MemberLoss("ensemble", losses.get("validation"), losses.get("test")),
+        synthetic_reviews=request.synthetic_reviews,
+        settings=settings,
+    )
+    return resume_values, store, distillation
 
 
-@dataclass(frozen=True)
-class TrainedEnsemble:
-    """An ensemble whose members are finished; a :class:`wine_gpt.training.pretrain.TrainedTeacher`.
-
-    Attributes:
-        config: the settings of ensemble and student.
-        data: the tokenized reviews and the tokenizer.
-        accelerator: that of all trainings.
-        members: the run folders of the members.
-        request: which targets to make.
-    """
-
-    config: DistillConfig
-    data: PreparedReviews
-    accelerator: Accelerator
-    members: list[Path]
-    request: Request
-
-    @property
-    def resume_key(self) -> JsonObject:
-        """What must be equal to resume the student."""
-        settings = self.config.distillation
-        of_student = {f"distillation.{name}": getattr(settings, name) for name in ("teacher_weight", "synthetic_sets")}
-        return {"targets": self.request.fingerprint, **of_student}
-
-    def predict(self) -> tuple[TargetStore, Distillation]:
-        """Return the real and synthetic reviews with the targets that the members predict, and their record."""
-        settings, data, accelerator = self.config.distillation, self.data, self.accelerator
-        real = data.splits["train"]
-        # this process has imported datasets, so it has read the reviews itself
-        assert isinstance(real, Dataset)
-        with shared_errors():
-            ensemble = load_ensemble(self.members, data.tokenizer).to(accelerator.device)
-        folder = Path(self.config.output_dir) / run_folder.TARGETS
-        labeling = Labeling(ensemble, data.tokenizer, real, accelerator)
-        main_process_first(lambda: load_or_make(folder, labeling, self.request))
-        block_size = self.config.model.block_size
-        store = TargetStore(folder, real, block_size, settings.teacher_weight, settings.synthetic_sets)
-        losses = _score_once(folder / ENSEMBLE, labeling, data)
-        found = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
-        logger.info(f"ensemble of {len(self.members)} members: {found} nats per word; the student approximates it")
-        distillation = Distillation(
-            members=[MemberLoss.of(member.name, RunMetrics.load(member)) for member in self.members],
-            ensemble=MemberLoss("ensemble", losses.get("validation"), losses.get("test")),
-            synthetic_reviews=self.request.synthetic_reviews,
-            settings=settings,
-        )
-        return store, distillation
-
-
-def _score_once(file: Path, labeling: Labeling, data: PreparedReviews) -> dict[str, float]:
+def _score_once(file: Path, ensemble: Ensemble, data: PreparedReviews, accelerator: Accelerator) -> dict[str, float]:
     """Return the ensemble's loss on each held-out split, from the file that an earlier start wrote if it is there."""
     saved = on_main_process(lambda: read_json(file) if file.exists() else None)
     if saved is not None:
         return saved
     losses = {
-        name: score(labeling.ensemble, data.splits[name], labeling.tokenizer, labeling.accelerator).nats_per_word
+        name: score(ensemble, data.splits[name], data.tokenizer, accelerator).nats_per_word
         for name in ("validation", "test")
         if len(data.splits[name])
     }

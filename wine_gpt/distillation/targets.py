@@ -120,30 +120,23 @@ class TargetStore:
         return SoftTargets(ids, probabilities * scale[:, None], rest * scale, 1 - weight)
 
 
-@dataclass(frozen=True)
-class Labeling:
-    """The teacher and the reviews that it labels.
-
-    Attributes:
-        ensemble: the teacher.
-        tokenizer: its tokenizer.
-        real: the tokenized real reviews.
-        accelerator: has the precision of the matmuls, and the processes that score the teacher.
-    """
-
-    ensemble: Ensemble
-    tokenizer: PreTrainedTokenizerFast
-    real: Dataset
-    accelerator: Accelerator
-
-
-def load_or_make(folder: Path, labeling: Labeling, request: Request) -> None:
+def load_or_make(
+    folder: Path,
+    request: Request,
+    ensemble: Ensemble,
+    tokenizer: PreTrainedTokenizerFast,
+    real: Dataset,
+    accelerator: Accelerator,
+) -> None:
     """Make sure that a folder has the targets, and make them if it lacks them, they are damaged or out of date.
 
     Args:
         folder: the folder of the targets.
-        labeling: what makes the targets.
         request: which targets to make; others are replaced.
+        ensemble: the teacher.
+        tokenizer: its tokenizer.
+        real: the tokenized real reviews.
+        accelerator: has the precision of the matmuls.
 
     Raises:
         UserError: if the disk is full or the folder can't be written.
@@ -155,7 +148,7 @@ def load_or_make(folder: Path, labeling: Labeling, request: Request) -> None:
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         make_folder(temporary)
-        _write(temporary, labeling, request)
+        _write(temporary, request, ensemble, tokenizer, real, accelerator)
         checksums = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
         write_json(temporary / MANIFEST, {"made_from": request.made_from, "sha256": checksums})
         shutil.rmtree(folder, ignore_errors=True)
@@ -164,15 +157,21 @@ def load_or_make(folder: Path, labeling: Labeling, request: Request) -> None:
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         free = shutil.disk_usage(folder.parent).free if folder.parent.is_dir() else 0
-        problem, needed = error.strerror or one_line(error), _size(labeling.real, request)
+        problem, needed = error.strerror or one_line(error), _size(real, request)
         raise UserError(
             f"targets: can't write {folder}: {problem}; about {needed:,} bytes needed, {free:,} free"
         ) from error
 
 
-def _write(folder: Path, labeling: Labeling, request: Request) -> None:
+def _write(
+    folder: Path,
+    request: Request,
+    ensemble: Ensemble,
+    tokenizer: PreTrainedTokenizerFast,
+    real: Dataset,
+    accelerator: Accelerator,
+) -> None:
     """Sample the synthetic reviews and write all files but the manifest."""
-    ensemble, tokenizer, real = labeling.ensemble, labeling.tokenizer, labeling.real
     count = request.synthetic_reviews
     written = list(sample_reviews(ensemble.models, tokenizer, count, request.seed))
     lengths = np.fromiter(map(len, written), np.int32, len(written))
@@ -190,7 +189,7 @@ def _write(folder: Path, labeling: Labeling, request: Request) -> None:
     unlabeled = np.zeros(0 if request.label_real else len(real), np.int64)
     np.save(folder / f"{STARTS}.npy", np.concatenate([unlabeled, starts]))
     # autocast is the precision of training, because float32 would take several times as long
-    with labeling.accelerator.autocast(), contextlib.closing(Progress(len(batches))) as progress:
+    with accelerator.autocast(), contextlib.closing(Progress(len(batches))) as progress:
         predictions = _predictions(ensemble, reviews, batches, tokenizer.eos_token_id, progress)
         _write_predictions(folder, int(positions.sum()), predictions)
     for file in folder.iterdir():

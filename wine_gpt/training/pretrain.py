@@ -5,7 +5,6 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -68,30 +67,21 @@ class FinishedRun:
     split: str
 
 
-class TrainedTeacher(Protocol):
-    """A teacher that is trained; the method is called on all processes."""
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher, whose predictions a model learns.
 
-    @property
-    def resume_key(self) -> JsonObject:
-        """Further values that must be equal to resume: what decides the predictions and how they are learned."""
+    Attributes:
+        settings: further settings that a finished run must share to be the same run.
+        teach: makes the predictions; called on all processes, if the model is not finished. It takes the reviews, the
+            accelerator, and a check of further values that must be equal to resume, which it must call before it
+            replaces predictions. It returns those values, the predictions, and what the metrics file says of them.
+    """
 
-    def predict(self) -> tuple[TargetSource, Distillation]:
-        """Make the teacher's predictions, unless an earlier start has.
-
-        Returns:
-            The predictions, and what the metrics file says of them.
-        """
-
-
-class Teaching(Protocol):
-    """How a model gets a teacher; the method is called on all processes, if the model is not finished."""
-
-    @property
-    def settings(self) -> JsonObject:
-        """Further settings that a finished run must share to be the same run."""
-
-    def train(self, data: PreparedReviews, accelerator: Accelerator) -> TrainedTeacher:
-        """Train the teacher, unless it is trained."""
+    settings: JsonObject
+    teach: Callable[
+        [PreparedReviews, Accelerator, Callable[[JsonObject], None]], tuple[JsonObject, TargetSource, Distillation]
+    ]
 
 
 @dataclass(frozen=True)
@@ -106,7 +96,7 @@ def pretrain(
     config: PretrainConfig,
     *,
     on_step: Callable[[int, list[Indices]], None] | None = None,
-    teaching: Teaching | None = None,
+    teacher: Teacher | None = None,
     followed_by: float = 0.0,
     tested: TestedRun | None = None,
     accelerator: Accelerator | None = None,
@@ -118,7 +108,7 @@ def pretrain(
     Args:
         config: see :class:`PretrainConfig`.
         on_step: see :class:`Trainer`.
-        teaching: how the model gets a teacher; None trains on the reviews alone.
+        teacher: see :class:`Teacher`; None trains on the reviews alone.
         followed_by: see :class:`Trainer`.
         tested: the run whose scores and calibration the model takes over, because no review is held out.
         accelerator: that of an :func:`accelerator_session` with the config's precision and trackers, in which several
@@ -136,7 +126,7 @@ def pretrain(
         require_equal_settings(config, accelerator)
         on_main_process(lambda: stack.enter_context(_locked_folder(config, extendable=tested is None)))
         data = _load_data(config, tested is None, reading)
-        run = _Run(config, accelerator, data, teaching, tested, tracker_name or folder.resolve().name)
+        run = _Run(config, accelerator, data, teacher, tested, tracker_name or folder.resolve().name)
         # the main process decides for all, because the others may see another disk
         metrics = on_main_process(lambda: _read_finished(run))
         if metrics is not None:
@@ -184,7 +174,7 @@ class _Run:
     config: PretrainConfig
     accelerator: Accelerator
     data: PreparedReviews
-    teaching: Teaching | None
+    teacher: Teacher | None
     tested: TestedRun | None
     tracker_name: str
 
@@ -205,22 +195,23 @@ class _Run:
     @property
     def settings(self) -> JsonObject:
         """What must be equal for a finished run to be the same; known before the teacher is trained."""
-        return {**self.resume_key, **(self.teaching.settings if self.teaching else {})}
+        return {**self.resume_key, **(self.teacher.settings if self.teacher else {})}
 
 
 def _learn_from(run: _Run) -> tuple[JsonObject, TargetSource | None, Distillation | None]:
     """Return the resume key, and the teacher's predictions and their record if the run has a teacher."""
-    if run.teaching is None:
+    if run.teacher is None:
         return run.resume_key, None, None
-    teacher = run.teaching.train(run.data, run.accelerator)
-    resume_key = {**run.resume_key, **teacher.resume_key}
-    with shared_errors():
-        # before the teacher predicts, because its new predictions replace those that the checkpoint needs
-        if run.config.resume:
-            found, _ = find_checkpoint(run.folder / run_folder.CHECKPOINTS, run.config.resume)
-            if found is not None:
-                require_resumable(found, resume_key)
-    return resume_key, *teacher.predict()
+
+    def check(values: JsonObject) -> None:
+        with shared_errors():
+            if run.config.resume:
+                found, _ = find_checkpoint(run.folder / run_folder.CHECKPOINTS, run.config.resume)
+                if found is not None:
+                    require_resumable(found, {**run.resume_key, **values})
+
+    values, targets, distillation = run.teacher.teach(run.data, run.accelerator, check)
+    return {**run.resume_key, **values}, targets, distillation
 
 
 def _train(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Distillation | None) -> RunMetrics:
@@ -243,7 +234,7 @@ def _advise(run: _Run, trainer: Trainer[LanguageModelLoss]) -> None:
         f"model: {trainer.module.model.num_parameters():,} parameters, {len(tokenizer):,} {unit(tokenizer)}; "
         f"{trainer.plan.total_steps:,} steps on {accelerator.num_processes} x {accelerator.device.type}"
     )
-    if run.teaching is None and run.tested is None:
+    if run.teacher is None and run.tested is None:
         logger.info(describe_fitting_config(run.data.words))
     _warn_of_few_steps(trainer)
     suggest_batch_tokens(trainer, FEW_STEPS)
