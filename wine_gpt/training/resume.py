@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -44,10 +45,11 @@ EXPLANATIONS = {
 }
 
 
+@dataclass
 class TrainingCheckpoints:
     """Saves and restores a training: weights, best weights, optimizer, gradient scaler and the loop's state.
 
-    Args:
+    Attributes:
         folder: the folder of the checkpoints.
         keep: the number of checkpoints to keep.
         resume_key: values that must be equal to resume from a checkpoint; saved in each checkpoint.
@@ -55,28 +57,19 @@ class TrainingCheckpoints:
         model: the model, whose parameters with ``requires_grad`` are saved.
         optimizer: the model's optimizer.
         accelerator: its main process writes the checkpoints, which include its gradient scaler.
+        best_weights: a copy of the weights after the best epoch so far; empty before an epoch has ended.
+        saved_step: the step of the newest checkpoint of this training; 0 if there is none.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        keep: int,
-        resume_key: JsonObject,
-        runtime: JsonObject,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        accelerator: Accelerator,
-    ) -> None:
-        self.folder = folder
-        self.keep = keep
-        self.resume_key = resume_key
-        self.runtime = runtime
-        self.model = model
-        self.optimizer = optimizer
-        self.accelerator = accelerator
-        self.best_weights: Tensors = {}
-        # step of the newest checkpoint of this training, 0 if there is none
-        self.saved_step = 0
+    folder: Path
+    keep: int
+    resume_key: JsonObject
+    runtime: JsonObject
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    accelerator: Accelerator
+    best_weights: Tensors = field(default_factory=dict)
+    saved_step: int = 0
 
     @property
     def weights(self) -> Tensors:
@@ -92,9 +85,10 @@ class TrainingCheckpoints:
         """Copy the current weights as the best ones so far."""
         self.best_weights = {name: tensor.detach().clone() for name, tensor in self.weights.items()}
 
-    def load_best_weights(self) -> None:
-        """Put the best weights into the model."""
-        self._load_weights(self.best_weights)
+    def load_weights(self, weights: Tensors) -> None:
+        """Put values of the trained parameters into the model."""
+        for name, tensor in self.weights.items():
+            tensor.copy_(weights[name])
 
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint on the main process.
@@ -104,8 +98,14 @@ class TrainingCheckpoints:
         """
 
         def write() -> None:
-            saved = Checkpoint(state.step, self.tensors(), self._content(state))
-            checkpoint.save(self.folder, saved, self.keep)
+            scaler = self.accelerator.scaler
+            content = {
+                "resume_key": _with_step_version(self.resume_key),
+                "runtime": self.runtime,
+                "training": state.to_dict(),
+                "scaler": scaler.state_dict() if scaler is not None else None,
+            }
+            checkpoint.save(self.folder, Checkpoint(state.step, self.tensors(), content), self.keep)
 
         on_main_process(write)
         self.saved_step = state.step
@@ -128,25 +128,12 @@ class TrainingCheckpoints:
         require_resumable(found, self.resume_key)
         self.saved_step = found.step
         self.best_weights = found.tensors.get("best", {})
-        self._load_weights(found.tensors["weights"])
+        self.load_weights(found.tensors["weights"])
         _load_optimizer(self.optimizer, found.tensors["optimizer"])
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(found.state["scaler"])
         state = TrainingState.from_dict(found.state["training"], read_score)
         return state, describe_mismatch(found.state["runtime"], self.runtime)
-
-    def _content(self, state: TrainingState) -> JsonObject:
-        scaler = self.accelerator.scaler
-        return {
-            "resume_key": _with_step_version(self.resume_key),
-            "runtime": self.runtime,
-            "training": state.to_dict(),
-            "scaler": scaler.state_dict() if scaler is not None else None,
-        }
-
-    def _load_weights(self, weights: Tensors) -> None:
-        for name, tensor in self.weights.items():
-            tensor.copy_(weights[name])
 
 
 def find_checkpoint(folder: Path, requested: str) -> tuple[Checkpoint | None, list[str]]:

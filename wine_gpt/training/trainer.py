@@ -134,7 +134,7 @@ class Trainer(Generic[LossT]):
                 elif self.config.checkpoint_steps and (step + 1) % self.config.checkpoint_steps == 0:
                     self.save_checkpoint()
                 self._stop_if_signaled(shutdown)
-        self.checkpoints.load_best_weights()
+        self.checkpoints.load_weights(self.checkpoints.best_weights)
         return self.state
 
     def train_step(self, step: int) -> None:
