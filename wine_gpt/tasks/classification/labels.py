@@ -82,38 +82,32 @@ def is_named(value: str, text: str) -> bool:
     return words in of_text
 
 
-def _labels_of_values(splits: DatasetDict, column: str, min_reviews: int) -> Labels:
-    """Return one class per value; values that differ only in case or white space are one."""
+def _labels_of_values(splits: DatasetDict, column: str, min_reviews: int, *, are_numbers: bool = False) -> Labels:
+    """Return one class per value, numbers in ascending order; equal but for case or white space, values are one."""
     subsets = sorted(find_subsets(splits, column), key=lambda subset: (-len(subset.indices["train"]), subset.value))
     kept = [subset for subset in subsets if len(subset.indices["train"]) >= min_reviews]
+    if are_numbers:
+        kept.sort(key=lambda subset: float(subset.value))
     ids = {name: np.full(len(split), -1, np.int64) for name, split in splits.items()}
     for number, subset in enumerate(kept):
         for name, indices in subset.indices.items():
             ids[name][indices] = number
     left_out = {subset.value: subset.reviews for subset in subsets[len(kept) :]}
     missing = sum(map(len, splits.values())) - sum(subset.reviews for subset in subsets)
-    return Labels(tuple(subset.value for subset in kept), ids, ordered=False, left_out=left_out, missing=missing)
+    return Labels(tuple(subset.value for subset in kept), ids, are_numbers, left_out, missing)
 
 
 def _labels_of_numbers(numbers: Mapping[str, Numbers], min_reviews: int, bands: int) -> Labels:
     """Return one class per number, or bands if there are many numbers."""
     train = numbers["train"][~np.isnan(numbers["train"])]
-    values, counts = np.unique(train, return_counts=True)
+    if len(np.unique(train)) <= MOST_NUMBERS:
+        texts = {name: [None if np.isnan(each) else _name(each) for each in split] for name, split in numbers.items()}
+        named = DatasetDict({name: Dataset.from_dict({"number": split}) for name, split in texts.items()})
+        return _labels_of_values(named, "number", min_reviews, are_numbers=True)
+    names, uppers = _bands(train, bands)
+    ids = {name: np.where(np.isnan(split), -1, np.searchsorted(uppers, split)) for name, split in numbers.items()}
     missing = sum(int(np.isnan(split).sum()) for split in numbers.values())
-    banded = len(values) > MOST_NUMBERS
-    if banded:
-        names, uppers = _bands(train, bands)
-        ids = {name: np.searchsorted(uppers, split) for name, split in numbers.items()}
-        left_out: dict[str, int] = {}
-    else:
-        every = np.unique(np.concatenate([split[~np.isnan(split)] for split in numbers.values()]))
-        kept = values[counts >= min_reviews]
-        names = tuple(_name(value) for value in kept)
-        ids = {name: _index_of(split, kept) for name, split in numbers.items()}
-        total = np.concatenate([*numbers.values()])
-        left_out = {_name(value): int((total == value).sum()) for value in every if value not in kept}
-    ids = {name: np.where(np.isnan(numbers[name]), -1, found) for name, found in ids.items()}
-    return Labels(names, ids, ordered=True, left_out=left_out, missing=missing, banded=banded)
+    return Labels(names, ids, ordered=True, left_out={}, missing=missing, banded=True)
 
 
 def _bands(train: Numbers, bands: int) -> tuple[tuple[str, ...], Numbers]:
@@ -133,14 +127,6 @@ def _bands(train: Numbers, bands: int) -> tuple[tuple[str, ...], Numbers]:
 def _name(number: float) -> str:
     # the shortest digits that only this float64 has, so that different numbers have different names
     return repr(float(number)).removesuffix(".0")
-
-
-def _index_of(split: Numbers, values: Numbers) -> Indices:
-    """Return the index of each number in ascending ``values``, -1 if it is not there."""
-    if not len(values):
-        return np.full(len(split), -1, np.int64)
-    found = np.searchsorted(values, split).clip(max=len(values) - 1)
-    return np.where(values[found] == split, found, -1)
 
 
 def _numbers(split: Dataset, column: str) -> Numbers | None:
