@@ -33,7 +33,7 @@ from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.modeling.scoring import SCORING_TOKENS
 from wine_gpt.tasks.classification.baselines import COMMONEST, TF_IDF, score_commonest, score_tf_idf
-from wine_gpt.tasks.classification.classify import LabeledTexts, label_texts
+from wine_gpt.tasks.classification.classify import label_texts
 from wine_gpt.tasks.classification.labels import find_labels
 from wine_gpt.tasks.classification.objective import Classification, build_classifier, last_word
 from wine_gpt.tasks.classification.results import ClassifierScore
@@ -78,19 +78,19 @@ class Comparison:
         self.config = config
         reviews = load_base_reviews(base, config)
         labels = find_labels(reviews.splits, str(config.label), config.min_reviews, config.bands)
-        self.labeled: LabeledTexts = label_texts(reviews, base.template.text_field, labels)
-        self.tokenized = tokenize_splits(self.labeled.texts, base.tokenizer, RUNNING_TEXT)
+        self.labels, self.texts = label_texts(reviews, base.template.text_field, labels)
+        self.tokenized = tokenize_splits(self.texts, base.tokenizer, RUNNING_TEXT)
 
     def score(self, method: str, chosen: Indices, epochs: int, seed: int) -> tuple[ClassifierScore, int | None]:
         """Score a method that learns the chosen training reviews; return the best epoch of a network too."""
-        labels = self.labeled.labels
+        labels = self.labels
         classes, ordered, train, test = (
             len(labels.names),
             labels.ordered,
             labels.ids["train"][chosen],
             labels.ids["test"],
         )
-        texts = self.labeled.texts
+        texts = self.texts
         if method == COMMONEST:
             return score_commonest(train, test, classes, ordered), None
         if method == TF_IDF:
@@ -105,7 +105,7 @@ class Comparison:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        labels = self.labeled.labels
+        labels = self.labels
         model = load_model(self.base.path).eval()
         train, test = (
             self._states(model, split) for split in (self.tokenized["train"].select(chosen), self.tokenized["test"])
@@ -131,7 +131,7 @@ class Comparison:
     def _network(
         self, chosen: Indices, epochs: int, seed: int, pretrained: bool
     ) -> tuple[ClassifierScore, int | None]:
-        labels, training = self.labeled.labels, dataclasses.replace(self.config.training, epochs=epochs, seed=seed)
+        labels, training = self.labels, dataclasses.replace(self.config.training, epochs=epochs, seed=seed)
         language_model = load_model(self.base.path)
         if not pretrained:
             set_seed(seed)

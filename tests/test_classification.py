@@ -132,16 +132,15 @@ def test_pipeline_loads_it_and_a_batch_gives_the_scores_of_single_texts(
 
 def test_the_text_has_no_column_but_the_running_text(work: Path) -> None:
     reviews = load_reviews(DataConfig(path=str(work / "reviews.json"), validation_fraction=0.2, test_fraction=0.2))
-    labels = find_labels(reviews.splits, "variety", 20, 4)
-    labeled = label_texts(reviews, "description", labels)
-    for name, split in labeled.texts.items():
+    labels, texts = label_texts(reviews, "description", find_labels(reviews.splits, "variety", 20, 4))
+    for name, split in texts.items():
         assert split.column_names == [RUNNING_TEXT]
         assert all(
             re.fullmatch(r"Number \d+ is a [a-z ]+ wine with (cherry|melon|beet)\.", text)
             for text in split[RUNNING_TEXT]
         )
-        assert len(split) == len(labeled.labels.ids[name])
-        for text, number in zip(split[RUNNING_TEXT], labeled.labels.ids[name], strict=True):
+        assert len(split) == len(labels.ids[name])
+        for text, number in zip(split[RUNNING_TEXT], labels.ids[name], strict=True):
             assert FRUITS[labels.names[number]] in text
 
 

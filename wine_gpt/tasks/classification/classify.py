@@ -33,19 +33,6 @@ from wine_gpt.training.trainer import Trainer
 logger = get_logger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class LabeledTexts:
-    """The running texts of the reviews that have a label.
-
-    Attributes:
-        labels: the classes; the ids are those of the reviews that have one.
-        texts: for each split, a dataset with the one column :data:`RUNNING_TEXT`, the text without its header.
-    """
-
-    labels: Labels
-    texts: DatasetDict
-
-
 def classify(config: FinetuneConfig) -> ClassifierMetrics:
     """Fine-tune a classifier, unless it is finished, and return its metrics.
 
@@ -56,14 +43,14 @@ def classify(config: FinetuneConfig) -> ClassifierMetrics:
     return finish_task(config, ClassifierRun)
 
 
-def label_texts(reviews: Reviews, text_field: str, labels: Labels) -> LabeledTexts:
-    """Return the running texts, and nothing else, of the reviews that have a label."""
+def label_texts(reviews: Reviews, text_field: str, labels: Labels) -> tuple[Labels, DatasetDict]:
+    """Return the labels and the running texts (the column :data:`RUNNING_TEXT`) of the reviews that have a label."""
     texts, ids = {}, {}
     for name, split in running_texts(reviews.splits, text_field).items():
         kept = np.flatnonzero(labels.ids[name] >= 0)
         texts[name] = split.select(kept)
         ids[name] = labels.ids[name][kept]
-    return LabeledTexts(dataclasses.replace(labels, ids=ids), DatasetDict(texts))
+    return dataclasses.replace(labels, ids=ids), DatasetDict(texts)
 
 
 class ClassifierRun(TaskRun[ClassifierMetrics]):
@@ -86,8 +73,8 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
             has_bands = labels.banded or config.bands == FinetuneConfig.bands
             few = f"the column {self.label} does not have more than {MOST_NUMBERS} numbers: leave it out"
             require(has_bands, "bands", config.bands, few)
-            self.labeled = label_texts(reviews, base.template.text_field, labels)
-            require_held_out(self.labeled.texts, f"a label of the column {self.label}")
+            self.labels, self.texts = label_texts(reviews, base.template.text_field, labels)
+            require_held_out(self.texts, f"a label of the column {self.label}")
 
     def read_metrics(self, content: JsonObject) -> ClassifierMetrics:
         """Read the content of the metrics file."""
@@ -95,7 +82,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
 
     def run(self) -> ClassifierMetrics:
         """Train, score and save the classifier."""
-        labels, texts = self.labeled.labels, self.labeled.texts
+        labels, texts = self.labels, self.texts
         logger.info(_describe(self.label, labels, self.config.min_reviews))
         tokenized = main_process_first(lambda: tokenize_splits(texts, self.base.tokenizer, RUNNING_TEXT))
         model = build_classifier(self.base.load_model(), labels.names, self.base.tokenizer, self.config.training.seed)
@@ -108,7 +95,7 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
         self, trainer: Trainer[ClassificationLoss], test: ClassifierScore, validation: ClassifierScore
     ) -> ClassifierMetrics:
         """Write the model and its config, and return the metrics."""
-        labels, texts = self.labeled.labels, self.labeled.texts
+        labels, texts = self.labels, self.texts
         model = trainer.module.model
         save_model(self.folder, model, self.base.tokenizer)
         self.write_config(self.config)
