@@ -24,7 +24,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("rows", [1, 7, 8, 9, 20, 47])
+@pytest.mark.parametrize("rows", [0, 1, 7, 8, 9, 20, 47])
 def test_values_and_gradients_equal_the_plain_formula(rows: int, dtype: torch.dtype) -> None:
     hidden, weight, labels = inputs(rows, dtype)
     plain = [tensor.clone().requires_grad_() for tensor in (hidden, weight)]

@@ -8,7 +8,6 @@ Cut Cross-Entropy (Wijmans et al. 2024) and Liger. For a comparison with
 """
 
 import functools
-import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -55,8 +54,8 @@ class SoftTargets(NamedTuple):
         """Return the targets on ``device``."""
         return SoftTargets(*(tensor.to(device, non_blocking=True) for tensor in self))
 
-    def split(self, rows: int | list[int]) -> "Iterator[SoftTargets]":
-        """Yield the targets of so many rows at a time, or of the numbers of rows in a list."""
+    def split(self, rows: list[int]) -> Iterator["SoftTargets"]:
+        """Yield the targets of so many rows one after another."""
         return map(SoftTargets._make, zip(*(tensor.split(rows) for tensor in self), strict=True))
 
 
@@ -72,20 +71,6 @@ def likeliest(probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, 
     kept, ids = probabilities.topk(min(LIKELIEST, probabilities.shape[1]))
     # a sum over the others, because 1 − the sum of the likeliest would be rounded
     return ids, kept, probabilities.scatter_(1, ids, 0).sum(1)
-
-
-class _Targets(NamedTuple):
-    """What the rows of logits should predict; see :func:`summed_cross_entropy`."""
-
-    labels: torch.Tensor
-    soft: SoftTargets | None
-    counted: torch.Tensor | None
-
-    def split(self, rows: int) -> "Iterator[_Targets]":
-        """Yield the targets of so many rows at a time."""
-        soft = itertools.repeat(None) if self.soft is None else self.soft.split(rows)
-        counted = itertools.repeat(None) if self.counted is None else self.counted.split(rows)
-        return map(_Targets, self.labels.split(rows), soft, counted)
 
 
 def token_losses(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -198,7 +183,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             # skip the gradient of a frozen weight, as with an adapter, because it takes a third of the matmuls
             loss, hidden_grad, weight_grad = _loss_and_gradients(
-                hidden.to(dtype), weight.to(dtype), _Targets(labels, soft_targets, counted), ctx.needs_input_grad[1]
+                hidden.to(dtype), weight.to(dtype), labels, soft_targets, counted, ctx.needs_input_grad[1]
             )
         ctx.save_for_backward(hidden_grad.to(hidden.dtype), weight_grad.to(weight.dtype))
         return loss
@@ -213,31 +198,35 @@ class _SummedCrossEntropy(torch.autograd.Function):
 def _loss_and_gradients(
     hidden: torch.Tensor,
     weight: torch.Tensor,
-    targets: _Targets,
+    labels: torch.Tensor,
+    soft_targets: SoftTargets | None,
+    counted: torch.Tensor | None,
     weight_trained: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the loss, the gradient of the hidden rows, and that of the weight, empty if the weight is frozen."""
-    counted = targets.counted
     if counted is not None:
         # a row of zeros adds nothing to the weight's gradient; masking the logits would take a pass over all of them
-        hidden, targets = hidden * counted[:, None], targets._replace(labels=targets.labels * counted)
+        hidden, labels = hidden * counted[:, None], labels * counted
     loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
     hidden_grad = torch.empty_like(hidden)
     weight_grad = torch.empty(weight.shape if weight_trained else (0, 0), dtype=torch.float32, device=weight.device)
     buffer = _logits_buffer(len(hidden), weight)
-    size = len(buffer)
-    chunks = zip(hidden.split(size), hidden_grad.split(size), targets.split(size), strict=True)
-    for index, (rows, rows_grad, chunk) in enumerate(chunks):
+    # without rows there is one empty chunk, whose matmul fills the weight's gradient with zeros
+    for start in range(0, max(len(hidden), 1), max(len(buffer), 1)):
+        chunk = slice(start, start + len(buffer))
+        rows = hidden[chunk]
         logits = buffer[: len(rows)]
-        loss += _logits_gradient(weight, rows, chunk, logits)
-        torch.mm(logits, weight, out=rows_grad)
+        soft = None if soft_targets is None else SoftTargets(*(tensor[chunk] for tensor in soft_targets))
+        mask = None if counted is None else counted[chunk]
+        loss += _logits_gradient(weight, rows, labels[chunk], soft, mask, logits)
+        torch.mm(logits, weight, out=hidden_grad[chunk])
         if not weight_trained:
             continue
         if weight.dtype == weight_grad.dtype:
-            weight_grad.addmm_(logits.T, rows, beta=min(index, 1))
+            weight_grad.addmm_(logits.T, rows, beta=min(start, 1))
         else:
             chunk_grad = logits.T @ rows
-            weight_grad = weight_grad.add_(chunk_grad) if index else weight_grad.copy_(chunk_grad)
+            weight_grad = weight_grad.add_(chunk_grad) if start else weight_grad.copy_(chunk_grad)
     if counted is not None:
         hidden_grad *= counted[:, None]
     return loss, hidden_grad, weight_grad
@@ -246,11 +235,12 @@ def _loss_and_gradients(
 def _logits_gradient(
     weight: torch.Tensor,
     rows: torch.Tensor,
-    targets: _Targets,
+    label: torch.Tensor,
+    soft: SoftTargets | None,
+    counted: torch.Tensor | None,
     logits: torch.Tensor,
 ) -> torch.Tensor:
     """Return the summed loss of a chunk, and write the gradient of its logits into ``logits``."""
-    label, soft, counted = targets
     torch.mm(rows, weight.T, out=logits)
     probabilities = torch.softmax(logits, dim=1, out=logits)
     label_index = torch.arange(len(label), device=label.device), label
