@@ -111,7 +111,7 @@ class Score(JsonRecord):
 
     @classmethod
     def of(cls, sums: Sums) -> Self:
-        """Average what :func:`score_reviews` returns."""
+        """Average one of the results of :func:`score_after`."""
         total: list[float] = sums.sum(axis=0).tolist()
         words, tokens, ends = total[WORDS], total[TOKENS], total[ENDS]
         return cls(
@@ -137,15 +137,8 @@ def score(
     module: Scorable, split: TokenizedSplit, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
 ) -> Score:
     """Score a tokenized split, its batches divided among the processes; every process returns the same score."""
-    return Score.of(score_reviews(module, split, tokenizer, accelerator))
-
-
-def score_reviews(
-    module: Scorable, split: TokenizedSplit, tokenizer: PreTrainedTokenizerFast, accelerator: Accelerator
-) -> Sums:
-    """Score each review of a tokenized split from its second word on; see :func:`score_after`."""
     (sums,) = score_after([None], module, split, tokenizer, accelerator)
-    return sums
+    return Score.of(sums)
 
 
 def score_after(
