@@ -8,7 +8,6 @@ import argparse
 import os
 import secrets
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Load the model, generate, and explain if --explain or --html is given."""
     options = read_arguments(arguments)
-    if options.html:
-        require_page(options.html)
     folder = local_folder(options.model)
     # imported after the command line is checked, because importing torch takes seconds
     with rare_garbage_collection():
@@ -120,6 +117,8 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name in ("layer", "head"):
         if getattr(options, name) is not None and not (options.explain or options.html):
             parser.error(f"argument --{name}: add --explain or --html, which show the attention")
+    if options.html and (os.path.isdir(options.html) or not os.path.isdir(options.html.parent)):
+        parser.error(f"argument --html: can't write {options.html}: name a file in an existing folder")
     return options
 
 
@@ -133,21 +132,6 @@ def sampling(arguments: argparse.Namespace) -> dict[str, Any]:
 def wants_color() -> bool:
     """Return whether stdout is a terminal whose user allows color (no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def require_page(path: Path) -> None:
-    """Check before the model is loaded that the page can be written.
-
-    Raises:
-        UserError: if the path is a folder, or a file can't be made beside it.
-    """
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"--html: can't write {path}: {error.strerror}") from error
 
 
 def save_page(path: Path, page: str) -> None:
