@@ -34,7 +34,7 @@ from wine_gpt.publishing.samples import Sample, example_prompt, sample_texts
 from wine_gpt.publishing.space_cards import explorer_card, space_card
 from wine_gpt.publishing.staging import SPACE
 from wine_gpt.publishing.subset_card import subset_card
-from wine_gpt.run_folder import loss_by_field_plot
+from wine_gpt.run_folder import LOSS_BY_FIELD_PLOT
 
 GOLDEN = Path(__file__).parent / "golden"
 NAME, DEMO = "org/wine-gpt", "org/wine-gpt-demo"
@@ -111,7 +111,7 @@ def test_names_of_columns_are_shown_as_they_are(run: RunRecord, tmp_path: Path) 
     folder = finish(run.folder, tmp_path / "run", prompt_fields=("a*b", "price|usd"))
     report = json.loads((folder / "data_report.json").read_text())
     (folder / "data_report.json").write_text(json.dumps({**report, "dropped": {"price|usd": 4}}))
-    (folder / "evaluation" / loss_by_field_plot("price|usd")).write_bytes(b"a plot")
+    (folder / "evaluation" / LOSS_BY_FIELD_PLOT).write_bytes(b"a plot")
     card = model_card(read_run(folder), ModelRepository(NAME))
     assert "| without price\\|usd | 4 |" in card.text
     assert "![Loss by price\\|usd](" in card.text

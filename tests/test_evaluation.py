@@ -145,7 +145,7 @@ def test_the_loss_has_baselines_on_the_same_words(report: EvaluationReport, base
 
 def test_a_run_writes_figures_and_plots(base: Path, report: EvaluationReport) -> None:
     folder = base / "evaluation"
-    plots = ["loss_by_position.png", "loss_by_variety.png", "reliability.png"]
+    plots = ["loss_by_field.png", "loss_by_position.png", "reliability.png"]
     assert sorted(file.name for file in folder.iterdir()) == sorted(["metrics.json", *plots])
     for plot in plots:
         assert (folder / plot).read_bytes().startswith(b"\x89PNG")

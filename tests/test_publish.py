@@ -335,8 +335,8 @@ def test_changed_and_removed_files_are_one_commit(
 ) -> None:
     run = shutil.copytree(work / "run", tmp_path / "run")
     publisher.run(run, "--repo", MODEL).succeeded()
-    # a run before had another last field in its header
-    hub.upload(MODEL, {"evaluation/loss_by_price.png": b"a plot", "evaluation/mine.png": b"the owner's"})
+    # the run before had another plot
+    hub.upload(MODEL, {"evaluation/loss_by_field.png": b"a plot", "evaluation/mine.png": b"the owner's"})
     hub.change(MODEL, **{"notes.md": "the owner's notes"})
     shutil.rmtree(run / "evaluation")
     (run / "loss.png").write_bytes(b"\x89PNG another")
@@ -351,7 +351,7 @@ def test_changed_and_removed_files_are_one_commit(
     assert len(hub.repository(MODEL).history()) == 5
     commit = [request for request in hub.requests if "/commit/" in request.path][-1]
     sent = [json.loads(line)["value"].get("path") for line in commit.body.splitlines()[1:]]
-    removed = ["evaluation/loss_by_price.png", "evaluation/metrics.json", "evaluation/reliability.png"]
+    removed = ["evaluation/loss_by_field.png", "evaluation/metrics.json", "evaluation/reliability.png"]
     assert sorted(sent) == ["README.md", *removed, "loss.png"]
 
 

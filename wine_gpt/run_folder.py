@@ -1,7 +1,6 @@
 """The run folder: the names of its files, its lock, and the checks and cleaning before a new run."""
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -73,8 +72,8 @@ TARGETS = "targets"
 SIMILARITY = "similarity"
 # folder of the results of scoring
 EVALUATION = "evaluation"
-# longest column name that stands unchanged in a file name
-FIELD_CHARACTERS = 40
+# the plot of the loss by the values of the last prompt field, in EVALUATION
+LOSS_BY_FIELD_PLOT = "loss_by_field.png"
 
 
 @contextlib.contextmanager
@@ -251,17 +250,6 @@ def require_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"output_dir: can't write to {folder}: {error.strerror}") from error
-
-
-def loss_by_field_plot(field: str) -> str:
-    """Return the file name of the plot of the loss by a column's values.
-
-    A name that may be a path, no file name, or the name of another plot is shortened and gets a checksum.
-    """
-    if re.fullmatch(rf"[\w-]{{1,{FIELD_CHARACTERS}}}", field) and field != "position":
-        return f"loss_by_{field}.png"
-    short = re.sub(r"\W+", "-", field)[:FIELD_CHARACTERS].strip("-")
-    return f"loss_by_{short}-{hashlib.sha256(field.encode()).hexdigest()[:6]}.png"
 
 
 def is_hub_id(model: str) -> bool:

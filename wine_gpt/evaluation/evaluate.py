@@ -224,6 +224,4 @@ def _save_plots(folder: Path, config: ScoreConfig, held_out: Dataset, prediction
     plots.save_loss_by_position(folder / "loss_by_position.png", predictions)
     if config.data.prompt_fields:
         name = config.data.prompt_fields[-1]
-        plots.save_loss_by_label(
-            folder / run_folder.loss_by_field_plot(name), name, column(held_out, name), predictions
-        )
+        plots.save_loss_by_label(folder / run_folder.LOSS_BY_FIELD_PLOT, name, column(held_out, name), predictions)

@@ -54,7 +54,7 @@ FINETUNED_FILES = (
     *ADAPTER_FILES,
     TEMPLATE,
 )
-# every file that a base's repository may get, as glob patterns; a run before may have had a plot of another field
+# every file that a base's repository may get, as glob patterns
 BASE_FILES = (
     *FINETUNED_FILES,
     LOSS_PLOT,

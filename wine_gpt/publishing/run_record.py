@@ -28,12 +28,12 @@ from wine_gpt.run_folder import (
     EVALUATION,
     FINETUNE_CONFIG,
     GENERATION_CONFIG,
+    LOSS_BY_FIELD_PLOT,
     LOSS_PLOT,
     METRICS,
     MODEL_CONFIG,
     SENTENCE_MODULES,
     WEIGHTS,
-    loss_by_field_plot,
     require_no_folders,
 )
 from wine_gpt.tasks.classification.results import is_classifier
@@ -126,17 +126,14 @@ class RunRecord:
     @property
     def plots(self) -> list[tuple[str, str]]:
         """Title and file of each plot in the folder; without an evaluation, none of its plots."""
-        field_plot = [
-            (f"Loss by {field}", f"{EVALUATION}/{loss_by_field_plot(field)}")
-            for field in self.config.data.prompt_fields[-1:]
-        ]
+        fields = self.config.data.prompt_fields[-1:]
         is_validated = any(math.isfinite(epoch.loss) for epoch in self.metrics.training.epochs)
         losses = "Training and validation loss" if is_validated else "Training loss"
         plots = [
             (f"{losses} over the optimizer steps", LOSS_PLOT),
             (f"Reliability diagram of the next-{self.units[:-1]} probabilities", f"{EVALUATION}/reliability.png"),
             ("Loss by position in the text", f"{EVALUATION}/loss_by_position.png"),
-            *field_plot,
+            *((f"Loss by {field}", f"{EVALUATION}/{LOSS_BY_FIELD_PLOT}") for field in fields),
         ]
         return [
             (title, file)
