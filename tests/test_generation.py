@@ -203,6 +203,7 @@ def test_prompts_are_continued_in_batches(model: GPT2LMHeadModel, tokenizer: Pre
         ({"output_scores": True}, "output_scores is not supported: only texts are returned"),
         ({"generation_config": GenerationConfig(temperature=0.1)}, "generation_config is not supported: name its"),
         ({"stop_strings": [" oak"]}, "stop_strings is not supported: cut the text"),
+        ({"num_beams": 0}, "integer"),
         ({"batch_size": 0}, "batch_size is 0: must be a whole number of at least 1"),
     ],
 )

@@ -197,7 +197,7 @@ def generate_ids(
             gpt2, prompts = typing.cast(GPT2LMHeadModel, model), Prompts(inputs["input_ids"], inputs["attention_mask"])
             return decode(gpt2, prompts, config, limits, streamer, _given_prompts(**negative))
         # the errors of transformers for wrong settings share no class
-        except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+        except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
             # that of the device, such as too little memory, because decode raises none for a setting
             if config is not None and isinstance(error, RuntimeError):
                 raise
