@@ -1,7 +1,5 @@
 """How well a model predicts the words of held-out texts: nats per word and word perplexity."""
 
-import difflib
-import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -64,18 +62,11 @@ class WordPerplexity(evaluate.Metric):
             ),
         )
 
-    def compute(self, *, predictions: Any = None, references: Any = None, **settings: Any) -> Any:  # noqa: ANN401 - untyped in evaluate
-        """Refuse an empty list of texts, and a setting whose name is close to one of this metric's.
-
-        Other unknown settings are ignored, because ``evaluate.combine`` passes every metric's settings to all.
-        """
+    def compute(self, *, predictions: Any = None, **inputs: Any) -> Any:  # noqa: ANN401 - untyped in evaluate
+        """Refuse an empty list; settings of others, which ``evaluate.combine`` passes to all, are ignored."""
         if predictions is not None and not len(predictions):
             raise ValueError("there is no text: predictions is empty")
-        own = list(inspect.signature(self._compute).parameters)
-        for name in settings.keys() - set(own):
-            if close := difflib.get_close_matches(name, own, n=1):
-                raise ValueError(f"unknown setting {name}: did you mean {close[0]}?")
-        return super().compute(predictions=predictions, references=references, **settings)
+        return super().compute(predictions=predictions, **inputs)
 
     def _compute(
         self,
