@@ -19,7 +19,6 @@ from wine_gpt.data.template import CLASS_TEMPLATE
 from wine_gpt.errors import UserError
 from wine_gpt.generation.decoding import supported_config
 from wine_gpt.generation.generate import (
-    NEGATIVE_PROMPT,
     encode_prompts,
     generate_ids,
     generate_texts,
@@ -69,7 +68,7 @@ def generate_with_transformers(
 ) -> torch.Tensor:
     set_seed(seed)
     if scale := settings.pop("guidance_scale", None):
-        negative = [settings.pop(name, None) for name in NEGATIVE_PROMPT]
+        negative = settings.pop("negative", ())
         # transformers would suppress the tokens before a custom processor
         settings |= {"logits_processor": [GuidanceOfWords(scale, model, *negative)], "suppress_tokens": None}
     with torch.inference_mode(), quiet_transformers():
@@ -124,12 +123,13 @@ def test_guidance_contrasts_the_prompt_with_hidden_values(
     settings = {"guidance_scale": 3.0, "temperature": 1.0}
     hidden = negative_prompts(settings, inputs, tokenizer, [prompt], CLASS_TEMPLATE)
     typed = re.sub(r"\b(germany|mosel|riesling)", "zzz", prompt, flags=re.IGNORECASE)
-    assert torch.equal(hidden["negative_prompt_ids"], encode_prompts(model, tokenizer, [typed])["input_ids"])
-    ids = generate_ids(model, inputs, seed=0, **settings, **hidden)
+    assert hidden is not None
+    assert torch.equal(hidden.ids, encode_prompts(model, tokenizer, [typed])["input_ids"])
+    ids = generate_ids(model, inputs, seed=0, negative=hidden, **settings)
     # a prompt without values is not guided
-    guided = {} if typed == prompt else {"guidance_scale": 3.0, **hidden}
+    guided = {} if typed == prompt else {"guidance_scale": 3.0, "negative": hidden}
     for seed, temperature in ((0, 1.0), (1, 3.0), (2, 3.0)):
-        found = generate_ids(model, inputs, seed=seed, guidance_scale=3.0, temperature=temperature, **hidden)
+        found = generate_ids(model, inputs, seed=seed, guidance_scale=3.0, temperature=temperature, negative=hidden)
         expected = generate_with_transformers(model, inputs, seed, 64, temperature=temperature, **guided)
         assert found.tolist() == expected.tolist()
     (text,) = generate_texts(model, tokenizer, [prompt], seed=0, template=CLASS_TEMPLATE, **settings)

@@ -43,12 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     inputs = encode_prompts(model, tokenizer, [options.prompt])
     print_form_note(template, options.prompt)
     settings = sampling(options)
-    settings |= negative_prompts(settings, inputs, tokenizer, [options.prompt], template)
     ids = generate_ids(
         model,
         inputs,
         seed=options.seed,
         max_new_tokens=options.max_new_tokens,
+        negative=negative_prompts(settings, inputs, tokenizer, [options.prompt], template),
         streamer=ReviewStreamer(tokenizer, options.prompt),
         **settings,
     )[0].tolist()

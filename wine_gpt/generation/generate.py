@@ -24,8 +24,6 @@ from wine_gpt.progress import Progress
 from wine_gpt.run_folder import GENERATION_CONFIG
 from wine_gpt.tokenizer.schemes import UNK, WORDS, kind_of, unit
 
-# arguments of transformers' generate for classifier-free guidance
-NEGATIVE_PROMPT = ("negative_prompt_ids", "negative_prompt_attention_mask")
 # arguments of transformers' generate that would change nothing or fail, and what to do in their place
 UNSUPPORTED = {
     "num_return_sequences": "each prompt gets one text: name the prompt several times",
@@ -75,8 +73,8 @@ def generate_texts(
     texts: list[str] = []
     with contextlib.closing(Progress(len(batches), visible=len(batches) > 1)) as progress:
         for number, (batch, inputs) in enumerate(zip(batches, encoded, strict=True)):
-            own = {**settings, **negative_prompts(settings, inputs, tokenizer, batch, template)}
-            ids = generate_ids(model, inputs, seed=(seed + number) % 2**32, **own)
+            negative = negative_prompts(settings, inputs, tokenizer, batch, template)
+            ids = generate_ids(model, inputs, seed=(seed + number) % 2**32, negative=negative, **settings)
             continuations = tokenizer.decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
             starts = [printed_prompt(tokenizer, prompt) for prompt in batch]
             texts += map(join, starts, continuations)
@@ -120,7 +118,7 @@ def negative_prompts(
     tokenizer: PreTrainedTokenizerFast,
     prompts: Sequence[str],
     template: ReviewTemplate | None,
-) -> dict[str, torch.Tensor]:
+) -> Prompts | None:
     """Return the negative prompts for a ``guidance_scale``: [UNK] replaces each token of the header's values.
 
     Args:
@@ -134,7 +132,7 @@ def negative_prompts(
         UserError: if the tokens are no words, because such a model has hardly seen [UNK].
     """
     if template is None or settings.get("guidance_scale") in (None, 1):
-        return {}
+        return None
     if kind_of(tokenizer) != WORDS:
         raise UserError(
             f"generation: guidance_scale needs a tokenizer of words: {UNK} replaces the header's values, and a model "
@@ -145,7 +143,7 @@ def negative_prompts(
         hidden = prompt.hide(template.value_spans(prompt.text), tokenizer.unk_token_id)
         # padded on the left
         row[len(row) - len(hidden) :] = torch.tensor(hidden)
-    return {"negative_prompt_ids": ids, "negative_prompt_attention_mask": inputs["attention_mask"]}
+    return Prompts(ids, inputs["attention_mask"])
 
 
 def generate_ids(
@@ -155,6 +153,7 @@ def generate_ids(
     seed: int,
     max_new_tokens: int | None = None,
     max_length: int | None = None,
+    negative: Prompts | None = None,
     **settings: Any,  # noqa: ANN401 - GenerationConfig's fields, streamer
 ) -> torch.Tensor:
     """Return the prompts' ids with their continuations, int64 of shape (prompts, positions).
@@ -165,9 +164,9 @@ def generate_ids(
         seed: the sampling's seed, set with ``set_seed``.
         max_new_tokens: largest number of new tokens; the model's number of positions is a limit, too.
         max_length: largest number of tokens of a text, prompt included and padding not counted.
-        settings: fields of :class:`transformers.GenerationConfig`, which override the model's, a ``streamer``, and
-            what :func:`negative_prompts` returns. A model or a setting that :func:`decode` does not support gets the
-            ``guidance_scale`` of transformers.
+        negative: what :func:`negative_prompts` returns.
+        settings: fields of :class:`transformers.GenerationConfig`, which override the model's, and a ``streamer``. A
+            model or a setting that :func:`decode` does not support gets the ``guidance_scale`` of transformers.
 
     Raises:
         UserError: if a limit leaves no new token, ``guidance_scale`` is no finite number, a setting is one of
@@ -183,7 +182,6 @@ def generate_ids(
     if settings.keys() & {"temperature", "top_k", "top_p"}:
         # a model's own config may decode greedily, which these would not change
         settings.setdefault("do_sample", True)
-    negative = {name: settings.pop(name) for name in NEGATIVE_PROMPT if name in settings}
     scale = settings.get("guidance_scale")
     if not (scale is None or (isinstance(scale, int | float) and math.isfinite(scale))):
         raise UserError(f"generation: guidance_scale is {scale!r}: must be a finite number")
@@ -193,9 +191,9 @@ def generate_ids(
         try:
             config = supported_config(model, settings)
             if config is None:
-                return _generate(model, {**inputs, **negative}, limits, settings, streamer)
+                return _generate(model, inputs, negative, limits, settings, streamer)
             gpt2, prompts = typing.cast(GPT2LMHeadModel, model), Prompts(inputs["input_ids"], inputs["attention_mask"])
-            return decode(gpt2, prompts, config, limits, streamer, _given_prompts(**negative))
+            return decode(gpt2, prompts, config, limits, streamer, negative)
         # the errors of transformers for wrong settings share no class
         except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError, RuntimeError) as error:
             # that of the device, such as too little memory, because decode raises none for a setting
@@ -226,18 +224,10 @@ def _require_integer(name: str, value: object, least: int, what: str) -> None:
         raise UserError(f"generation: {name} is {value!r}: must be a whole {what} of at least {least}")
 
 
-def _given_prompts(
-    negative_prompt_ids: torch.Tensor | None = None, negative_prompt_attention_mask: torch.Tensor | None = None
-) -> Prompts | None:
-    if negative_prompt_ids is None:
-        return None
-    mask = negative_prompt_attention_mask
-    return Prompts(negative_prompt_ids, torch.ones_like(negative_prompt_ids) if mask is None else mask)
-
-
 def _generate(
     model: PreTrainedModel,
     inputs: Mapping[str, torch.Tensor],
+    negative: Prompts | None,
     limits: torch.Tensor,
     settings: Mapping[str, Any],  # as for generate_ids
     streamer: BaseStreamer | None,
@@ -248,6 +238,8 @@ def _generate(
     """
     # Any, because transformers types generate as the method of another class
     generate: Any = model.generate
+    if negative is not None:
+        inputs = {**inputs, "negative_prompt_ids": negative.ids, "negative_prompt_attention_mask": negative.mask}
     one_text = {"num_return_sequences": 1, "return_dict_in_generate": False}
     beams = settings.get("num_beams", model.generation_config.num_beams) or 1
     streams = {"streamer": streamer} if beams == 1 else {}
