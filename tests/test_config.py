@@ -6,21 +6,12 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import pytest
 import yaml
 from support.refused import refused
 
 from wine_gpt.base_model import base_of, data_settings
-from wine_gpt.config import (
-    DataConfig,
-    DistillConfig,
-    FinetuneConfig,
-    LoraConfig,
-    PretrainConfig,
-    ScoreConfig,
-    TrainingConfig,
-)
+from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, ScoreConfig
 from wine_gpt.config_io import config_from_settings, leaf_types, parse_config, to_flat, to_yaml
 from wine_gpt.errors import UserError
 from wine_gpt.model_path import local_folder
@@ -90,10 +81,9 @@ def test_bare_resume_means_the_newest_checkpoint() -> None:
         (["--generation.temperature", "0"], "generation.temperature is 0.0: must be from 0.01 to 100"),
         (["--generation.temperature", ".inf"], "generation.temperature is inf: must be from 0.01 to 100"),
         (["--generation.temperature", "1e-320"], "generation.temperature is 1e-320: must be from 0.01 to 100"),
-        (["--model.n_embd", "10000000000"], "model.n_embd is 10000000000: must be at most 4,294,967,295"),
         (["--model.n_layer", "100000000"], "model.n_layer is 100000000: must be at most 1,000"),
         (["--model.block_size", "2000000"], "model.block_size is 2000000: must be at most 1,048,576"),
-        (["--data.max_characters", "1" + 30 * "0"], "data.max_characters is 1000000000000000000000000000000: must be"),
+        (["--data.max_characters", "5000000000"], "data.max_characters is 5000000000: must be at most 4,294,967,295"),
         (["--data.encoding", "utf\0"], r"data.encoding is 'utf\x00': must not hold a NUL character"),
         ([300 * "x" + ".yaml"], "x.yaml: no such file"),
         ([""], "the name of the config is empty: name a file, or leave it out"),
@@ -316,31 +306,6 @@ def test_a_wrong_inherit_gets_one_line(
 def test_wrong_keyword_arguments_get_one_line(settings: dict[str, object], message: str) -> None:
     assert message in refused(config_from_settings, PretrainConfig, settings)
     assert config_from_settings(PretrainConfig, {"training": None, "data": "x.csv"}).data.path == "x.csv"
-
-
-@pytest.mark.parametrize(
-    ("config_class", "settings", "message"),
-    [
-        (TrainingConfig, {"epochs": "2"}, "training.epochs is '2': must be a Python int"),
-        (TrainingConfig, {"epochs": True}, "training.epochs is True: must be a Python int"),
-        (TrainingConfig, {"epochs": np.int64(2)}, "training.epochs is np.int64(2): must be a Python int"),
-        (TrainingConfig, {"learning_rate": "1e-3"}, "training.learning_rate is '1e-3': must be a Python float"),
-        (TrainingConfig, {"micro_batches": 2.0}, "training.micro_batches is 2.0: must be a Python int or None"),
-        (DataConfig, {"path": Path("a.csv")}, "must be a text"),
-        (DataConfig, {"prompt_fields": "country"}, "data.prompt_fields is 'country': must be a tuple of texts"),
-        (DataConfig, {"max_characters": 10**30}, "must be at most 4,294,967,295"),
-        (LoraConfig, {"targets": [1]}, "lora.targets is [1]: must be a tuple of texts"),
-        (PretrainConfig, {"data": {"path": "a.csv"}}, "data is {'path': 'a.csv'}: must be a DataConfig"),
-        (FinetuneConfig, {"variety": 3}, "variety is 3: must be a text or None"),
-        (ScoreConfig, {"model": None}, "model is None: must be a text"),
-    ],
-)
-def test_a_value_of_another_type_gets_one_line(config_class: type, settings: dict[str, object], message: str) -> None:
-    assert message in refused(config_class, **settings)
-
-
-def test_an_integer_is_a_number() -> None:
-    assert TrainingConfig(learning_rate=1).learning_rate == 1
 
 
 def test_a_saved_config_does_not_start_the_run_over() -> None:

@@ -6,7 +6,6 @@ in settings appear at once.
 
 import dataclasses
 import math
-import typing
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,10 +34,10 @@ SPACE_SDKS = ("auto", "gradio", "static")
 # the Hub gives personal accounts two Spaces on ZeroGPU without a paid plan
 ZERO_GPU = "zero-a10g"
 SPACE_HARDWARE = ("cpu-basic", ZERO_GPU)
-# the largest integer of any setting
-LARGEST = 2**32 - 1
 # the smallest and largest temperature: beyond them the logits overflow, or all words are equally likely
 TEMPERATURES = (0.01, 100)
+# the largest integer of any setting
+LARGEST = 2**32 - 1
 # the largest sizes of a model; beyond them not even its first tensor fits into memory
 LARGEST_SIZES = {"n_layer": 1000, "n_head": 1000, "n_embd": 2**16, "n_inner": 2**20, "block_size": 2**20}
 # the most synthetic reviews per real one; the predictions of a review take about 15 kB
@@ -80,41 +79,6 @@ def require_defaults(section: "LoraConfig | ObjectiveConfig", name: str, rule: s
     for entry in dataclasses.fields(section):
         value = getattr(section, entry.name)
         require(value == entry.default, f"{name}.{entry.name}", value, rule)
-
-
-def require_types(config: object, section: str = "") -> None:
-    """Raise a :class:`UserError` for a value of another type than its field's, as Python callers may pass.
-
-    Args:
-        config: a dataclass.
-        section: its name in messages, with a dot.
-    """
-    for name, annotation in typing.get_type_hints(type(config)).items():
-        value = getattr(config, name)
-        if not _fits(value, annotation):
-            raise UserError(f"config: {section}{name} is {value!r}: must be {_kind(annotation)}")
-        if isinstance(value, int) and abs(value) > LARGEST:
-            raise UserError(f"config: {section}{name} is {value}: must be at most {LARGEST:,}")
-
-
-def _fits(value: object, annotation: typing.Any) -> bool:  # noqa: ANN401 - the type of a type annotation
-    if typing.get_origin(annotation) is tuple:
-        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
-    if alternatives := typing.get_args(annotation):
-        return any(_fits(value, alternative) for alternative in alternatives)
-    if annotation in (int, float):
-        # no bool, and no number of NumPy, which YAML and JSON can't hold
-        return type(value) is int or type(value) is annotation
-    return isinstance(value, annotation)
-
-
-def _kind(annotation: typing.Any) -> str:  # noqa: ANN401 - the type of a type annotation
-    if typing.get_origin(annotation) is tuple:
-        return "a tuple of texts"
-    if alternatives := typing.get_args(annotation):
-        return " or ".join(map(_kind, alternatives))
-    kinds = {int: "a Python int", float: "a Python float", str: "a text", bool: "True or False", type(None): "None"}
-    return kinds.get(annotation, f"a {annotation.__name__}")
 
 
 def column_name(name: str) -> str:
@@ -160,7 +124,6 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check what does not need the data."""
-        require_types(self, "data.")
         require(self.path != "", "data.path", self.path, "name a file, a Hub dataset, 'kaggle' or 'sample'")
         colons = "write a colon in it with a space on both sides; the one after it is added"
         require(":" not in self.prefix.replace(" : ", " "), "data.prefix", self.prefix, colons)
@@ -202,7 +165,6 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         """Check that at least one word fits beside [PAD] and [UNK]."""
-        require_types(self, "tokenizer.")
         require(self.vocab_size >= 3, "tokenizer.vocab_size", self.vocab_size, "must be at least 3")
         require_choice("tokenizer.kind", self.kind, TOKENIZER_KINDS)
         if self.kind == BPE:
@@ -229,7 +191,6 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check the shapes against each other."""
-        require_types(self, "model.")
         require_positive(self, "model.", "n_layer", "n_head", "n_embd", "n_inner")
         for name, largest in LARGEST_SIZES.items():
             value = getattr(self, name)
@@ -256,7 +217,6 @@ class GenerationDefaults:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require_types(self, "generation.")
         name = "generation.temperature"
         low, high = TEMPERATURES
         require(low <= self.temperature <= high, name, self.temperature, f"must be from {low} to {high}")
@@ -307,7 +267,6 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require_types(self, "training.")
         require_positive(self, "training.", "epochs", "batch_tokens", "keep_checkpoints", "micro_batches")
         for name in ("learning_rate", "max_grad_norm"):
             require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "must be above 0")
@@ -348,7 +307,6 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         """Check that resume and overwrite are not both set."""
-        require_types(self)
         require_output(self)
 
 
@@ -369,7 +327,6 @@ class EnsembleConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require_types(self, "distillation.")
         require_positive(self, "distillation.", "members", "member_epochs", "synthetic_sets")
         ratio, largest = self.synthetic_ratio, LARGEST_RATIO
         require(0 <= ratio <= largest, "distillation.synthetic_ratio", ratio, f"must be from 0 to {largest}")
@@ -418,7 +375,6 @@ class TokenizerRunConfig:
 
     def __post_init__(self) -> None:
         """Refuse a trained tokenizer, because it would be ignored."""
-        require_types(self)
         advice = "a new tokenizer is trained, so leave it out; --output_dir names its folder"
         require(self.tokenizer.path is None, "tokenizer.path", self.tokenizer.path, advice)
         require_output(self)
@@ -447,7 +403,6 @@ class ScoreConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require_types(self)
         require(self.model != "", "model", self.model, "name a folder or a model on the Hub")
         require_output(self)
         require_choice("split", self.split, ("test", "validation"))
@@ -489,7 +444,6 @@ class RefitConfig:
 
     def __post_init__(self) -> None:
         """Check the folders."""
-        require_types(self)
         require(self.run != "", "run", self.run, "name the folder of a finished run")
         require_output(self)
 
@@ -509,7 +463,6 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require_types(self, "lora.")
         require_positive(self, "lora.", "rank", "alpha")
         require(0 <= self.dropout < 1, "lora.dropout", self.dropout, "must be in [0, 1)")
         require(len(self.targets) > 0, "lora.targets", self.targets, "name at least one layer")
@@ -526,7 +479,6 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require_types(self, "objective.")
         weight = self.header_weight
         require(0 < weight < math.inf, "objective.header_weight", weight, "must be above 0 and finite")
         require(0 <= self.text_weight <= 1, "objective.text_weight", self.text_weight, "must be in [0, 1]")
@@ -570,7 +522,6 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         """Check what does not need the data."""
-        require_types(self)
         require_choice("method", self.method, METHODS)
         require(self.base != "", "base", self.base, "name the folder of a pretrained run")
         require(self.field != "", "field", self.field, "name a column")

@@ -15,7 +15,7 @@ import draccus
 import yaml
 from draccus.wrappers.docstring import get_attribute_docstring
 
-from wine_gpt.config import DistillConfig, FinetuneConfig, PretrainConfig, ScoreConfig
+from wine_gpt.config import LARGEST, DistillConfig, FinetuneConfig, PretrainConfig, ScoreConfig, require
 from wine_gpt.errors import UserError, one_line, require_characters
 from wine_gpt.installation import bundled
 from wine_gpt.run_folder import LATEST
@@ -136,11 +136,14 @@ def build_config(config_class: type[ConfigT], values: Settings) -> ConfigT:
             target = target.setdefault(section, {})
         target[name] = value
     try:
-        return typing.cast(ConfigT, draccus.decode(config_class, nested))
+        config = typing.cast(ConfigT, draccus.decode(config_class, nested))
     except draccus.utils.DraccusException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise UserError(f"config: {one_line(error)}") from error
+    for key, value in to_flat(config).items():
+        require(not isinstance(value, int) or abs(value) <= LARGEST, key, value, f"must be at most {LARGEST:,}")
+    return config
 
 
 def is_path(key: str, value: object) -> TypeGuard[str]:
