@@ -14,7 +14,7 @@ from support.without_wine_gpt import run_without_wine_gpt
 from tokenizers import Tokenizer, models
 from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from wine_gpt.data.template import default_prompt
+from wine_gpt.data.template import ReviewTemplate
 from wine_gpt.errors import UserError
 from wine_gpt.generation.generate import (
     ReviewStreamer,
@@ -291,7 +291,7 @@ def test_a_damaged_file_is_named(toy_run: Path, tmp_path: Path, name: str, damag
 
 def open_model(folder: Path, required: tuple[str, ...]) -> None:
     """Read all files that generation reads."""
-    default_prompt(folder)
+    ReviewTemplate.load(folder)
     load_model_and_tokenizer(folder, required)
 
 

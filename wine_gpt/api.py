@@ -36,7 +36,7 @@ from wine_gpt.config_io import config_from_settings, leaf_types
 from wine_gpt.data import Reviews
 from wine_gpt.data import load_reviews as _load_reviews
 from wine_gpt.data.table_object import TABLES, save_table
-from wine_gpt.data.template import ReviewTemplate, default_prompt, training_data_settings
+from wine_gpt.data.template import ReviewTemplate, training_data_settings
 from wine_gpt.distillation import distill as _distill
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation import EvaluationReport
@@ -244,13 +244,11 @@ def generate(
     Raises:
         UserError: if the model cannot be loaded, a prompt is too long for it, or a setting is unknown or wrong.
     """
-    model = _downloaded(model)
-    loaded, tokenizer = _load(model)
-    prompts = _default_prompt(model) if prompts is None else prompts
+    loaded, tokenizer, template = _load(model)
+    prompts = _prefix(template) if prompts is None else prompts
     several = [prompts] if isinstance(prompts, str) else list(prompts)
     if not several:
         return []
-    template = None if settings.get("guidance_scale") is None else _template(model)
     with restored_generators():
         texts = generate_texts(
             loaded,
@@ -290,11 +288,10 @@ def explain(
     Raises:
         UserError: as :func:`generate`, and if the model has no such layer or head.
     """
-    model = _downloaded(model)
-    loaded, tokenizer = _load(model)
+    loaded, tokenizer, template = _load(model)
     require_attention(loaded, layer, head)
     settings: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
-    inputs = encode_prompts(loaded, tokenizer, [_default_prompt(model) if prompt is None else prompt])
+    inputs = encode_prompts(loaded, tokenizer, [_prefix(template) if prompt is None else prompt])
     with restored_generators():
         ids = generate_ids(loaded, inputs, seed=_seed(seed), max_new_tokens=max_new_tokens, **settings)
     length = inputs["input_ids"].shape[1]
@@ -335,10 +332,9 @@ def ask(
     Raises:
         UserError: if the model cannot be loaded, or review, question or choices are empty, unknown or too long.
     """
-    model = _downloaded(model)
-    loaded, tokenizer = _load(model)
+    loaded, tokenizer, template = _load(model)
     asked = read_question(question, choices)
-    before = _default_prompt(model) if prefix is None else prefix
+    before = _prefix(template) if prefix is None else prefix
     return answer_question(loaded, tokenizer, review, asked, prefix=before)
 
 
@@ -464,19 +460,11 @@ def publish(
 
 def _finetune_config(task: str, file: StrPath, settings: dict[str, object]) -> FinetuneConfig:
     """Build the config of a task's function, whose file may leave the task out."""
-    _require_task(task, settings.get("task", task))
-    named = {} if task == "generate" else {"task": task}
-    config = config_from_settings(FinetuneConfig, {**named, **_with_data_path(settings)}, file)
-    _require_task(task, config.task)
+    config = config_from_settings(FinetuneConfig, _with_data_path(settings), file, defaults={"task": task})
+    if config.task != task:
+        function = {"generate": finetune, "classify": classify, "embed": finetune_embeddings}[config.task]
+        raise UserError(f"config: task is {config.task!r}: call wine_gpt.{function.__name__} for it")
     return config
-
-
-def _require_task(task: str, given: object) -> None:
-    if given != task:
-        functions = {"generate": finetune, "classify": classify, "embed": finetune_embeddings}
-        known = f"must be one of {', '.join(functions)}"
-        advice = f"call wine_gpt.{functions[given].__name__} for it" if given in functions else known
-        raise UserError(f"config: task is {given!r}: {advice}")
 
 
 def _as_path(data: object) -> object:
@@ -491,31 +479,24 @@ def _with_data_path(settings: dict[str, object]) -> dict[str, object]:
     return settings if data is None else {**settings, "data": data}
 
 
-def _downloaded(model: Model) -> Model:
-    """Return the folder of a model on the Hub, so that the Hub is asked once."""
-    return model if isinstance(model, tuple) else local_folder(fspath(model))
-
-
-def _load(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+def _load(model: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, ReviewTemplate | None]:
+    """Return a model, its tokenizer and the form of its reviews, which is None for a model in memory."""
     if not isinstance(model, tuple):
+        folder = local_folder(fspath(model))
         # the caller may create an Accelerator with other settings
         with restored_state():
-            return load_on_device(fspath(model))
+            return *load_on_device(folder), ReviewTemplate.load(folder)
     # a PEFT model is no PreTrainedModel
     for item, kind in zip(model, (torch.nn.Module, PreTrainedTokenizerFast), strict=True):
         if not isinstance(item, kind):
             raise UserError(
                 f"model: {type(item).__name__} is no {kind.__name__}: name (model, tokenizer) in this order"
             )
-    return model
+    return *model, None
 
 
-def _template(model: Model) -> ReviewTemplate | None:
-    return None if isinstance(model, tuple) else ReviewTemplate.load(fspath(model))
-
-
-def _default_prompt(model: Model) -> str:
-    return "" if isinstance(model, tuple) else default_prompt(fspath(model))
+def _prefix(template: ReviewTemplate | None) -> str:
+    return template.prefix if template else ""
 
 
 def _seed(seed: int | None) -> int:

@@ -158,12 +158,6 @@ class ReviewTemplate(TextForm):
 CLASS_TEMPLATE = ReviewTemplate.from_config(DataConfig())
 
 
-def default_prompt(model: str | Path) -> str:
-    """Return the prefix of the reviews that a model was trained on; empty if it has no template."""
-    template = ReviewTemplate.load(model)
-    return template.prefix if template else ""
-
-
 def training_data_settings(model: str | Path, folder: Path) -> Settings:
     """Return the data settings of the run that trained a model; for a model on the Hub only those in its template.
 
