@@ -74,8 +74,9 @@ def measure(arguments: list[str], steps: int) -> None:
     """Train, as the command does, and print the figures after some steps or at the end."""
     from wine_gpt.commands.common import read_config, reading_ahead
     from wine_gpt.config import PretrainConfig
-    from wine_gpt.imports import rare_garbage_collection
+    from wine_gpt.imports import search_garbage_rarely
 
+    search_garbage_rarely()
     with peak(partial(of_all, resident)) as together:
         config = read_config(PretrainConfig, arguments, name="pretrain", description=None)
 
@@ -85,8 +86,7 @@ def measure(arguments: list[str], steps: int) -> None:
                 os._exit(0)
 
         with reading_ahead(config) as reading:
-            with rare_garbage_collection():
-                from wine_gpt.training.pretrain import pretrain
+            from wine_gpt.training.pretrain import pretrain
 
             pretrain(config, on_step=on_step, reading=reading)
     figures(together())

@@ -14,7 +14,7 @@ from typing import NoReturn, ParamSpec
 
 from wine_gpt.command_names import launcher_command, program_name, resume_command
 from wine_gpt.errors import LONE_SURROGATE, RunInterrupted, UserError, is_out_of_memory, one_line
-from wine_gpt.imports import limit_openmp_spin
+from wine_gpt.imports import limit_openmp_spin, search_garbage_rarely
 from wine_gpt.processes import prints, wait_until_printed
 from wine_gpt.streams import configure_logging, discard_output, flushed_stdout, prepare_streams, print_error
 
@@ -69,6 +69,7 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(main)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         limit_openmp_spin()
+        search_garbage_rarely()
         prepare_streams()
         configure_logging()
         # now, because a launcher that is killed leaves its processes to save and to print how to resume

@@ -3,13 +3,10 @@
 import contextlib
 import gc
 import os
-import sys
 from collections.abc import Iterator
 
 # how long an idle thread of GNU's OpenMP spins before it sleeps
 OPENMP_SPIN = "GOMP_SPINCOUNT"
-# objects after which garbage is looked for during an import; without any search the import needs more memory
-IMPORTED_OBJECTS = 20_000
 
 
 def limit_openmp_spin() -> None:
@@ -32,20 +29,9 @@ def limited_openmp_spin() -> Iterator[None]:
             os.environ.pop(OPENMP_SPIN, None)
 
 
-@contextlib.contextmanager
-def rare_garbage_collection() -> Iterator[None]:
-    """Run the garbage collector rarely while large packages are imported inside.
+def search_garbage_rarely() -> None:
+    """Let Python search for garbage after 20,000 new objects instead of 700, because importing torch makes many.
 
-    The time that this saves: ``benchmarks/RESULTS.md``. Once torch is imported, it has no effect.
+    The time that this saves: ``benchmarks/RESULTS.md``. Without any search the imports need more memory.
     """
-    if "torch" in sys.modules:
-        yield
-        return
-    thresholds = gc.get_threshold()
-    gc.set_threshold(IMPORTED_OBJECTS, *thresholds[1:])
-    try:
-        yield
-    finally:
-        # the packages' objects live until the end
-        gc.freeze()
-        gc.set_threshold(*thresholds)
+    gc.set_threshold(20_000, *gc.get_threshold()[1:])

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from wine_gpt.cli import Parser, exits_cleanly
 from wine_gpt.commands.common import print_form_note
-from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.model_path import local_folder
 
 
@@ -22,10 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = read_arguments(arguments)
     folder = local_folder(options.model)
     # imported after the command line is checked, because importing torch takes seconds
-    with rare_garbage_collection():
-        from wine_gpt.data.template import ReviewTemplate
-        from wine_gpt.generation.inference import load_on_device
-        from wine_gpt.tasks.questions import answer_question, read_question
+    from wine_gpt.data.template import ReviewTemplate
+    from wine_gpt.generation.inference import load_on_device
+    from wine_gpt.tasks.questions import answer_question, read_question
 
     question = read_question(options.question, options.choices)
     model, tokenizer = load_on_device(folder)

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.commands.common import print_trained, read_config
 from wine_gpt.config import DistillConfig
-from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.processes import join_processes
 
 
@@ -24,8 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = read_config(DistillConfig, arguments, name="distill", description=__doc__, default_file="best.yaml")
     is_main_process = join_processes()
     # imported after the settings are checked, because importing torch takes seconds
-    with rare_garbage_collection():
-        from wine_gpt.distillation import distill
+    from wine_gpt.distillation import distill
 
     run = distill(config)
     if is_main_process:

@@ -13,7 +13,6 @@ from pathlib import Path
 from threading import Thread
 
 from wine_gpt.cli import Parser, exits_cleanly, number
-from wine_gpt.imports import rare_garbage_collection
 
 
 @exits_cleanly
@@ -21,8 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until Ctrl-C."""
     options = read_arguments(arguments)
     # imported after the command line is checked, because importing torch takes seconds
-    with rare_garbage_collection():
-        from wine_gpt.publishing.explorer_server import ExplorerServer
+    from wine_gpt.publishing.explorer_server import ExplorerServer
 
     with ExplorerServer(options.run, options.port) as server:
         print(f"explorer of {options.run}: {server.address} (Ctrl-C ends it)", flush=True)

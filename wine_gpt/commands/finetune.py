@@ -24,7 +24,6 @@ from wine_gpt.command_names import sibling_command
 from wine_gpt.commands.common import read_config
 from wine_gpt.config import FinetuneConfig, finetune_file
 from wine_gpt.config_io import flag_texts
-from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.processes import join_processes
 
 # a description for the printed example commands
@@ -51,9 +50,8 @@ def default_file(arguments: Sequence[str]) -> str:
 
 # each imports after the settings are checked, because importing torch takes seconds
 def _generate(config: FinetuneConfig, is_main_process: bool) -> None:
-    with rare_garbage_collection():
-        from wine_gpt.finetuning.finetune import finetune
-        from wine_gpt.finetuning.table import TABLE, read_subsets, to_markdown
+    from wine_gpt.finetuning.finetune import finetune
+    from wine_gpt.finetuning.table import TABLE, read_subsets, to_markdown
 
     finetune(config)
     if is_main_process:
@@ -63,9 +61,8 @@ def _generate(config: FinetuneConfig, is_main_process: bool) -> None:
 
 
 def _classify(config: FinetuneConfig, is_main_process: bool) -> None:
-    with rare_garbage_collection():
-        from wine_gpt.tasks.classification.classify import classify
-        from wine_gpt.tasks.classification.table import to_markdown
+    from wine_gpt.tasks.classification.classify import classify
+    from wine_gpt.tasks.classification.table import to_markdown
 
     metrics = classify(config)
     if is_main_process:
@@ -75,8 +72,7 @@ def _classify(config: FinetuneConfig, is_main_process: bool) -> None:
 
 
 def _embed(config: FinetuneConfig, is_main_process: bool) -> None:
-    with rare_garbage_collection():
-        from wine_gpt.tasks.embedding import finetune_embeddings
+    from wine_gpt.tasks.embedding import finetune_embeddings
 
     metrics = finetune_embeddings(config)
     if is_main_process:

@@ -16,7 +16,6 @@ from wine_gpt.cli import Parser, exits_cleanly, number
 from wine_gpt.commands.common import print_form_note
 from wine_gpt.config import TEMPERATURES
 from wine_gpt.errors import UserError
-from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.model_path import local_folder
 
 if TYPE_CHECKING:
@@ -29,11 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = read_arguments(arguments)
     folder = local_folder(options.model)
     # imported after the command line is checked, because importing torch takes seconds
-    with rare_garbage_collection():
-        from wine_gpt.data.template import ReviewTemplate
-        from wine_gpt.generation.explain import explain, require_attention
-        from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, negative_prompts
-        from wine_gpt.generation.inference import load_on_device
+    from wine_gpt.data.template import ReviewTemplate
+    from wine_gpt.generation.explain import explain, require_attention
+    from wine_gpt.generation.generate import ReviewStreamer, encode_prompts, generate_ids, negative_prompts
+    from wine_gpt.generation.inference import load_on_device
 
     model, tokenizer = load_on_device(folder)
     template = ReviewTemplate.load(folder)

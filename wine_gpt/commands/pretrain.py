@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from wine_gpt.cli import exits_cleanly
 from wine_gpt.commands.common import print_trained, read_config, reading_ahead
 from wine_gpt.config import PretrainConfig
-from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.processes import join_processes
 
 
@@ -30,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "data: the bundled synthetic sample; for real reviews: configs/base.yaml --data.path FILE (or kaggle)"
             )
         # imported after the settings are checked, because importing torch takes seconds
-        with rare_garbage_collection():
-            from wine_gpt.training.pretrain import pretrain
+        from wine_gpt.training.pretrain import pretrain
 
         run = pretrain(config, reading=reading)
         if is_main_process:

@@ -13,7 +13,6 @@ from pathlib import Path
 from wine_gpt.cli import Parser, exits_cleanly
 from wine_gpt.command_names import command_line
 from wine_gpt.config import SPACE_HARDWARE, SPACE_SDKS
-from wine_gpt.imports import rare_garbage_collection
 
 
 @exits_cleanly
@@ -22,10 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = vars(read_arguments(arguments))
     is_dry_run = options.pop("dry_run")
     # imported after the command line is checked, because importing torch takes seconds
-    with rare_garbage_collection():
-        from wine_gpt.publishing.hub import HubError, RemoteMovedError
-        from wine_gpt.publishing.publication import Publication
-        from wine_gpt.publishing.publish import dry_run, publish
+    from wine_gpt.publishing.hub import HubError, RemoteMovedError
+    from wine_gpt.publishing.publication import Publication
+    from wine_gpt.publishing.publish import dry_run, publish
 
     publication = Publication(**options)
     if is_dry_run:

@@ -12,7 +12,6 @@ from wine_gpt.command_names import sibling_command
 from wine_gpt.commands.common import reading_ahead
 from wine_gpt.config import PretrainConfig
 from wine_gpt.config_io import parse_config
-from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.run_folder import METRICS
 
 PROMPTS = ("wine review : italy", "wine review : us : california", "wine review : germany : mosel : riesling :")
@@ -27,15 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not (folder / METRICS).exists():
         print("training on the bundled synthetic sample: reviews of no real wine, written by the project")
         with reading_ahead(config) as reading:
-            with rare_garbage_collection():
-                from wine_gpt.training.pretrain import pretrain
+            from wine_gpt.training.pretrain import pretrain
 
             pretrain(config, reading=reading)
-    with rare_garbage_collection():
-        from transformers import pipeline, set_seed
+    from transformers import pipeline, set_seed
 
-        from wine_gpt.modeling.pretrained import quiet_transformers
-        from wine_gpt.training.record import RunMetrics
+    from wine_gpt.modeling.pretrained import quiet_transformers
+    from wine_gpt.training.record import RunMetrics
 
     print(f'\npipeline("text-generation", model="{folder}"):\n')
     with quiet_transformers():

@@ -16,7 +16,6 @@ from wine_gpt.command_names import sibling_command
 from wine_gpt.commands.common import one_error_for_all, read_first_argument
 from wine_gpt.config import RefitConfig
 from wine_gpt.config_io import parse_config
-from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.processes import join_processes
 
 
@@ -26,8 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = read_config(sys.argv[1:] if arguments is None else arguments)
     is_main_process = join_processes()
     # imported after the settings are checked, because importing torch takes seconds
-    with rare_garbage_collection():
-        from wine_gpt.training.refit import refit
+    from wine_gpt.training.refit import refit
 
     run = refit(config)
     if is_main_process:

@@ -20,7 +20,6 @@ from wine_gpt.commands.common import read_first_argument
 from wine_gpt.config import ScoreConfig
 from wine_gpt.config_io import parse_config
 from wine_gpt.errors import UserError
-from wine_gpt.imports import rare_garbage_collection
 from wine_gpt.model_path import local_folder
 
 
@@ -29,9 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the config, evaluate, and print the table of results."""
     chosen = read_configs(sys.argv[1:] if arguments is None else arguments)
     # imported after the settings are checked, because importing torch takes seconds
-    with rare_garbage_collection():
-        from wine_gpt.evaluation.evaluate import evaluate, output_folder, prepare
-        from wine_gpt.evaluation.table import compare, to_text
+    from wine_gpt.evaluation.evaluate import evaluate, output_folder, prepare
+    from wine_gpt.evaluation.table import compare, to_text
 
     reports = []
     # all models are loaded first, because an error in the last one would come after minutes

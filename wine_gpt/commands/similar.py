@@ -12,7 +12,6 @@ from pathlib import Path
 
 from wine_gpt.cli import Parser, exits_cleanly, number
 from wine_gpt.config import ReviewsConfig
-from wine_gpt.imports import rare_garbage_collection
 
 
 @exits_cleanly
@@ -20,8 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Load or make the index, search, and print the reviews, the most similar first."""
     options = read_arguments(arguments)
     # imported after the command line is checked, because importing torch takes seconds
-    with rare_garbage_collection():
-        from wine_gpt.tasks.similarity import find_similar
+    from wine_gpt.tasks.similarity import find_similar
 
     for found in find_similar(options.run, options.text, options.k, ReviewsConfig(options.path, options.encoding)):
         print(f"{found.similarity:.2f}  {found.text}")

@@ -21,9 +21,9 @@ from wine_gpt.files import JsonObject
 RUN_CHILD = """
 import sys
 sys.path[:] = sys.argv[1:]
-from wine_gpt.imports import rare_garbage_collection
-with rare_garbage_collection():
-    from wine_gpt.tokenizer.prepare import main
+from wine_gpt.imports import search_garbage_rarely
+search_garbage_rarely()
+from wine_gpt.tokenizer.prepare import main
 main()
 """
 # seconds after SIGTERM in which the child can remove its incomplete files
