@@ -18,8 +18,6 @@ from wine_gpt.config_io import to_yaml
 from wine_gpt.finetuning.base import load_base
 from wine_gpt.modeling.gpt2 import build_model
 from wine_gpt.modeling.pretrained import load_model, load_model_and_tokenizer
-from wine_gpt.publishing.run_record import read_run
-from wine_gpt.run_folder import locked, require_pretrained
 from wine_gpt.tokenizer.files import vocabulary_sha256
 
 Tensors = dict[str, torch.Tensor]
@@ -267,23 +265,6 @@ def test_a_folder_in_place_of_a_tokenizers_file_is_named(folder: Path) -> None:
     (folder / "special_tokens_map.json").mkdir()
     line = f"can't read {folder / 'special_tokens_map.json'}: Is a directory"
     assert line in refused(load_model_and_tokenizer, folder)
-
-
-@pytest.mark.parametrize(
-    "name", ["metrics.json", "config.yaml", "generation_config.json", "tokenizer_config.json", "loss.png"]
-)
-def test_a_folder_in_place_of_a_runs_file_is_named_by_readers_and_writers(recorded: Path, name: str) -> None:
-    (recorded / name).unlink(missing_ok=True)
-    (recorded / name).mkdir()
-
-    def lock(folder: Path) -> None:
-        with locked(folder):
-            pass
-
-    for use in (load_model_and_tokenizer, lock, read_run, lambda folder: require_pretrained(folder, "base")):
-        assert f"{recorded / name} is a folder, but a run has a file of that name: move it away" in refused(
-            use, recorded
-        )
 
 
 @pytest.mark.parametrize(

@@ -83,12 +83,10 @@ def locked(folder: Path) -> Iterator[None]:
     A folder that is made for the lock is removed at the end if nothing was written to it.
 
     Raises:
-        UserError: if the folder can't be written or locked, another process has locked it, or a file's name is that of
-            a folder.
+        UserError: if the folder can't be written or locked, or another process has locked it.
     """
     missing = [path for path in (folder / CHECKPOINTS, folder, *folder.parents) if not os.path.exists(path)]
     require_writable(folder / CHECKPOINTS)
-    require_no_folders(folder)
     owner = folder / CHECKPOINTS / ".owner"
     lock = FileLock(folder / CHECKPOINTS / ".lock", timeout=0)
     try:
@@ -121,17 +119,6 @@ def _remove_empty(folders: list[Path]) -> None:
             (folders[0] / ".lock").unlink()
         for folder in folders:
             folder.rmdir()
-
-
-def require_no_folders(folder: Path) -> None:
-    """Check that no folder has the name of a run's file, because the run would be read as if the file were missing.
-
-    Raises:
-        UserError: that names the first one.
-    """
-    for name in RUN_FILES:
-        if (folder / name).is_dir():
-            raise UserError(f"{folder / name} is a folder, but a run has a file of that name: move it away")
 
 
 def require_free(folder: Path, *, extendable: bool = True) -> None:
@@ -273,7 +260,6 @@ def require_pretrained(run: str | Path, setting: str, advice: str = "") -> None:
     Raises:
         UserError: if a file is missing.
     """
-    require_no_folders(Path(run))
     for name in (CONFIG, METRICS, WEIGHTS, TEMPLATE):
         if not (Path(run) / name).is_file():
             ending = f": {advice}" if advice else ""

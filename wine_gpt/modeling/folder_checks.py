@@ -23,7 +23,6 @@ from wine_gpt.run_folder import (
     SENTENCE_MODULES,
     WEIGHTS,
     has_checkpoint,
-    require_no_folders,
 )
 
 # a config that describes more parameters than this many times the stored ones would take memory before it fails
@@ -41,7 +40,6 @@ def require_loadable(folder: Path) -> None:
     Raises:
         UserError: that names the file, the field or tensor, and what is wrong.
     """
-    require_no_folders(folder)
     config = _read_config(folder / MODEL_CONFIG)
     if any(str(name).endswith(CLASSIFIER) for name in config.architectures or ()):
         raise UserError(f"model: {folder} is a classifier, which writes no text: use pipeline('text-classification')")
@@ -106,7 +104,6 @@ def require_adapter(folder: Path, base: Path) -> None:
     Raises:
         UserError: that names the file, the field or tensor, and what is wrong.
     """
-    require_no_folders(folder)
     file = folder / ADAPTER_CONFIG
     config = read_json(file)
     if "peft_type" not in config:

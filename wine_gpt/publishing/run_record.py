@@ -34,7 +34,6 @@ from wine_gpt.run_folder import (
     MODEL_CONFIG,
     SENTENCE_MODULES,
     WEIGHTS,
-    require_no_folders,
 )
 from wine_gpt.tasks.classification.results import is_classifier
 from wine_gpt.tokenizer import load_tokenizer
@@ -247,7 +246,6 @@ def read_run(folder: Path, own: OwnCorpus = NOTHING_SAID) -> RunRecord:
     """
     if not folder.is_dir():
         raise UserError(describe_missing(str(folder)))
-    require_no_folders(folder)
     _require_no_finetuned(folder)
     if not (folder / METRICS).exists():
         raise UserError(
