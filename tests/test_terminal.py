@@ -227,13 +227,6 @@ command_main("pretrain")()
     assert (done.returncode, done.stderr) == (130, b"stopped by Ctrl-C\n")
 
 
-def test_python_without_docstrings_is_refused_in_one_line(tmp_path: Path) -> None:
-    done = run([sys.executable, "-OO", str(ROOT / "scripts" / "generate.py"), "run"], tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.decode().startswith("error: python -OO and PYTHONOPTIMIZE=2 remove docstrings")
-    assert done.stderr.count(b"\n") == 1
-
-
 WINDOWS = """
 import os, signal, sys
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):

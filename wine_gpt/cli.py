@@ -76,7 +76,6 @@ def exits_cleanly(main: Callable[P, None]) -> Callable[P, None]:
         launcher = launcher_command()
         with _recorded_interrupt() as interrupt:
             try:
-                _require_docstrings()
                 _require_text(sys.argv)
                 with flushed_stdout():
                     main(*args, **kwargs)
@@ -150,12 +149,6 @@ def _recorded_interrupt() -> Iterator[threading.Event]:
         yield interrupted
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _require_docstrings() -> None:
-    """Refuse ``python -OO``, because transformers reads docstrings when it is imported."""
-    if sys.flags.optimize > 1:
-        raise UserError("python -OO and PYTHONOPTIMIZE=2 remove docstrings that transformers needs: use -O at most")
 
 
 def _require_text(arguments: Sequence[str]) -> None:
