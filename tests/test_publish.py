@@ -294,6 +294,7 @@ def test_publishing_again_makes_no_commit(hub: HubServer, publisher: Publisher, 
     assert {request.path.split("/")[-1] for request in hub.requests[count:] if request.method == "POST"} == {
         "validate-yaml",
         "collections",
+        "items",
     }
     assert stdout.count("already up to date") == 4
     assert f"model repository {MODEL}: already up to date {before[f'models/{MODEL}'][0][:7]}" in stdout

@@ -78,6 +78,10 @@ class Scenario:
             found.setdefault(endpoint(request), []).append(number)
         return found
 
+    def can_fail(self, number: int, fault: Fault) -> bool:
+        """Return whether the Hub may answer so: 409 says that what is created or collected is there already."""
+        return fault.status != 409 or not self.requests[number].endswith(("/create", "/items"))
+
     def trial(self, number: int, fault: Fault, *, permanently: bool = False) -> Trial:
         """Fail one request, or it and all later ones; if the run fails, run the command again without faults."""
         first = self.failed_publish(number, fault, permanently=permanently)

@@ -240,26 +240,21 @@ def plan_changes(api: HfApi, repo: StagedRepo, revision: str) -> list[CommitOper
 def create(api: HfApi, repo: StagedRepo, remote: RemoteState, private: bool) -> RemoteState:
     """Create the repository, if it does not exist, and its branch, and return the new state."""
     if not remote.exists:
-        with_retries(lambda: _create_repo(api, repo, private))
+        with_retries(
+            lambda: api.create_repo(
+                repo.name,
+                repo_type=repo.kind,
+                # None is the default of the account: an organization may have new repositories private
+                private=private or None,
+                # an earlier try may have created it although its response was lost
+                exist_ok=True,
+                space_sdk=repo.space_sdk,
+                space_hardware=repo.space_hardware,  # type: ignore[arg-type]
+            )
+        )
     if repo.branch != MAIN:
         with_retries(lambda: api.create_branch(repo.name, branch=repo.branch, repo_type=repo.kind, exist_ok=True))
     return with_retries(lambda: fetch_state(api, repo))
-
-
-def _create_repo(api: HfApi, repo: StagedRepo, private: bool) -> None:
-    try:
-        api.create_repo(
-            repo.name,
-            repo_type=repo.kind,
-            # None is the default of the account: an organization may have new repositories private
-            private=private or None,
-            space_sdk=repo.space_sdk,
-            space_hardware=repo.space_hardware,  # type: ignore[arg-type]
-        )
-    except HUB_ERRORS:
-        # an earlier try may have created it although its response was lost
-        if not fetch_state(api, repo).exists:
-            raise
 
 
 def commit(api: HfApi, repo: StagedRepo, operations: list[CommitOperation], head: str) -> CommitResult:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from huggingface_hub import Collection, CommitOperationDelete, HfApi
+from huggingface_hub import CommitOperationDelete, HfApi
 
 from wine_gpt.config import ZERO_GPU
 from wine_gpt.errors import UserError, one_line
@@ -213,7 +213,7 @@ def _create_space(
         try:
             remotes = {**remotes, space.title: hub.create(api, space, remotes[space.title], private)}
         except HUB_ERRORS as error:
-            if hub.status_of(error) == PAYMENT_REQUIRED and not _exists(api, space):
+            if hub.status_of(error) == PAYMENT_REQUIRED:
                 return remotes, (
                     f"{space.title} was not created: {hub.describe_error(error)}; the Hub wants a paid plan for a "
                     "Gradio Space on a CPU, and all else is published. Free: publish again with the option space_sdk "
@@ -230,13 +230,6 @@ def _demo_command() -> str:
     """Return the command that starts the demo, which an installed package has in its own folder."""
     app = bundled("space") / "app.py"
     return shlex.join(["python", str(app.relative_to(Path.cwd()) if app.is_relative_to(Path.cwd()) else app)])
-
-
-def _exists(api: HfApi, repo: StagedRepo) -> bool:
-    """Return whether a repository exists; false if its state can't be read."""
-    with suppress(*HUB_ERRORS):
-        return hub.with_retries(lambda: hub.fetch_state(api, repo)).exists
-    return False
 
 
 def _warn_of_private_model(api: HfApi, model: StagedRepo, space: StagedRepo) -> None:
@@ -311,22 +304,9 @@ def _collect(api: HfApi, publication: Publication, repositories: StagedRepos) ->
             lambda: api.create_collection(title, namespace=owner, private=publication.private, exists_ok=True)
         )
         for repo in repositories:
-            if not _contains(collection, repo):
-                hub.with_retries(partial(_add_item, api, collection.slug, repo))
+            add = partial(api.add_collection_item, collection.slug, repo.name, repo.kind, exists_ok=True)  # type: ignore[arg-type]
+            hub.with_retries(add)
     except HUB_ERRORS as error:
         raise HubError(f"collection {title}: {hub.describe_error(error)}; the repositories are published") from error
     logger.info(f"collection: {collection.url}")
     return collection.url
-
-
-def _add_item(api: HfApi, slug: str, repo: StagedRepo) -> None:
-    try:
-        api.add_collection_item(slug, repo.name, repo.kind)  # type: ignore[arg-type] # a Literal of kinds
-    except HUB_ERRORS:
-        # an earlier try may have added it although its response was lost
-        if not _contains(api.get_collection(slug), repo):
-            raise
-
-
-def _contains(collection: Collection, repo: StagedRepo) -> bool:
-    return any((item.item_type, item.item_id) == (repo.kind, repo.name) for item in collection.items)
