@@ -27,7 +27,7 @@ from wine_gpt.publishing.card_parts import check, fill, license_notice
 from wine_gpt.publishing.card_tables import change_after_header, compare_spans, conditioning_section, score_table
 from wine_gpt.publishing.corpus import SAMPLE, OwnCorpus, corpus_of
 from wine_gpt.publishing.data_source import DataSource
-from wine_gpt.publishing.model_card import ModelRepository, model_card
+from wine_gpt.publishing.model_card import model_card
 from wine_gpt.publishing.published_files import EPOCH_FILES, NGRAM_INDEX, ONNX, ONNX_QUANTIZED
 from wine_gpt.publishing.run_record import RunRecord, SubsetModel, read_run, read_subset_models
 from wine_gpt.publishing.samples import Sample, example_prompt, sample_texts
@@ -80,7 +80,7 @@ def test_a_whole_card(run: RunRecord, subset_models: list[SubsetModel], tmp_path
     readme = demo(tmp_path / "space", "") / "README.md"
     cards = {
         "model_card.md": lambda: model_card(
-            run, ModelRepository(NAME, "main", DEMO, subset_models, [NGRAM_INDEX]), SAMPLES
+            run, NAME, samples=SAMPLES, space=DEMO, subset_models=subset_models, optional_files=[NGRAM_INDEX]
         ),
         "subset_card.md": lambda: subset_card(run, subset_models[-1], NAME, "main", SAMPLES[2:]),
         "space_card.md": lambda: space_card(
@@ -93,7 +93,7 @@ def test_a_whole_card(run: RunRecord, subset_models: list[SubsetModel], tmp_path
 
 
 def test_texts_of_one_prompt_stand_together(run: RunRecord) -> None:
-    card = model_card(run, ModelRepository(NAME), samples=SAMPLES)
+    card = model_card(run, NAME, samples=SAMPLES)
     labels = re.findall(r"^Prompt `(.*)`:$", card.text, re.MULTILINE)
     assert labels == ["wine review", "wine review : spain"]
     assert card.text.count("```text\n") == len(SAMPLES)
@@ -101,7 +101,7 @@ def test_texts_of_one_prompt_stand_together(run: RunRecord) -> None:
 
 def test_blank_lines_of_samples_are_kept(run: RunRecord) -> None:
     text = "wine review : spain :\n\n\n\nit's dry.\n\n\nDrink now."
-    card = str(model_card(run, ModelRepository(NAME), [Sample("wine review", text)]))
+    card = str(model_card(run, NAME, samples=[Sample("wine review", text)]))
     assert f"```text\n{text}\n```" in card
     assert ModelCard(card).data.widget[0]["output"]["text"] == text
     assert "\n\n\n" not in card.split("---\n", 2)[2].replace(text, "")
@@ -112,7 +112,7 @@ def test_names_of_columns_are_shown_as_they_are(run: RunRecord, tmp_path: Path) 
     report = json.loads((folder / "data_report.json").read_text())
     (folder / "data_report.json").write_text(json.dumps({**report, "dropped": {"price|usd": 4}}))
     (folder / "evaluation" / LOSS_BY_FIELD_PLOT).write_bytes(b"a plot")
-    card = model_card(read_run(folder), ModelRepository(NAME))
+    card = model_card(read_run(folder), NAME)
     assert "| without price\\|usd | 4 |" in card.text
     assert "![Loss by price\\|usd](" in card.text
     assert run.evaluation is not None
@@ -126,7 +126,7 @@ def test_another_packages_words_may_have_capitals(run: RunRecord, tmp_path: Path
     content = json.loads((folder / "tokenizer.json").read_text())
     cased = {**content, "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}}
     (folder / "tokenizer.json").write_text(json.dumps(cased))
-    text = model_card(read_run(folder), ModelRepository(NAME)).text
+    text = model_card(read_run(folder), NAME).text
     assert "| tokenizer | word-level: a token is a word or a punctuation mark, capitals included |" in text
     assert "with the capitals of the training texts" in text
     assert "lower case" not in text
@@ -140,7 +140,7 @@ def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: R
     training = {**TRAINING, "epochs": [], "best_epoch": None, "seconds": 3.0, "tokens_per_second": None}
     bare = {name: METRICS[name] for name in ("test", "data_fingerprint", "parameters", "environment")}
     bare |= {"training": training, "peak_memory_bytes": {}}
-    card = model_card(with_metrics(run, tmp_path, bare), ModelRepository(NAME))
+    card = model_card(with_metrics(run, tmp_path, bare), NAME)
     check(card, NAME)
     headings = re.findall(r"^##+ (.*)$", card.text, re.MULTILINE)
     assert headings == [
@@ -157,7 +157,7 @@ def test_a_missing_figure_drops_its_line_and_an_empty_section_its_heading(run: R
 
 def test_a_nan_drops_its_row(run: RunRecord, tmp_path: Path) -> None:
     broken = {**METRICS, "test": {**METRICS["test"], "nats_per_word": float("nan")}}
-    card = model_card(with_metrics(run, tmp_path, broken), ModelRepository(NAME))
+    card = model_card(with_metrics(run, tmp_path, broken), NAME)
     assert "| test |" not in card.text
     assert "| validation |" in card.text
     assert "model-index" not in card.data.to_dict()
@@ -170,43 +170,43 @@ def test_a_run_without_held_out_scores_is_refused(run: RunRecord, tmp_path: Path
 
 
 def test_the_model_index_has_the_figures_of_the_run(run: RunRecord) -> None:
-    card = ModelCard(str(model_card(run, ModelRepository(NAME))))
+    card = ModelCard(str(model_card(run, NAME)))
     figures = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert figures == {"perplexity": 3.49, "nats_per_word": 1.25}
 
 
 def test_the_card_shows_javascript_if_there_is_onnx(run: RunRecord) -> None:
-    card = model_card(run, ModelRepository(NAME, "v2", optional_files=[ONNX, ONNX_QUANTIZED]))
+    card = model_card(run, NAME, "v2", optional_files=[ONNX, ONNX_QUANTIZED])
     check(card, NAME)
-    assert '"org/wine-gpt");' in model_card(run, ModelRepository(NAME, optional_files=[ONNX])).text
+    assert '"org/wine-gpt");' in model_card(run, NAME, optional_files=[ONNX]).text
     assert 'await pipeline("text-generation", "org/wine-gpt", { revision: "v2", dtype: "q8" });' in card.text
     assert {"onnx", "transformers.js"} <= set(card.data.tags)
-    without = model_card(run, ModelRepository(NAME, "v2"))
+    without = model_card(run, NAME, "v2")
     assert "onnx" not in str(without)
 
 
 def test_the_card_says_that_the_weights_of_the_epochs_are_there(run: RunRecord) -> None:
     sentence = "The folder `epochs` has the weights after each epoch"
-    assert sentence in model_card(run, ModelRepository(NAME, optional_files=[EPOCH_FILES[0]])).text
-    assert sentence not in model_card(run, ModelRepository(NAME)).text
+    assert sentence in model_card(run, NAME, optional_files=[EPOCH_FILES[0]]).text
+    assert sentence not in model_card(run, NAME).text
 
 
 def test_the_card_says_how_embeddings_were_learned(run: RunRecord) -> None:
     training = dataclasses.replace(run.config.training, character_ngrams=True)
     learned = dataclasses.replace(run, config=dataclasses.replace(run.config, training=training))
     row = "| embeddings | learned with character n-grams |"
-    assert row in model_card(learned, ModelRepository(NAME)).text
-    assert row not in model_card(run, ModelRepository(NAME)).text
+    assert row in model_card(learned, NAME).text
+    assert row not in model_card(run, NAME).text
 
 
 def test_the_card_shows_energy_if_it_was_measured(run: RunRecord, tmp_path: Path) -> None:
     measured = {**METRICS, "training": {**METRICS["training"], "energy_kwh": 0.00123}}
-    card = model_card(with_metrics(run, tmp_path, measured), ModelRepository(NAME))
+    card = model_card(with_metrics(run, tmp_path, measured), NAME)
     check(card, NAME)
     assert "| energy | 0.0012 kWh, estimated by codecarbon; 0.58 g of CO2 at 475 g per kWh |" in card.text
     assert card.data.co2_eq_emissions["emissions"] == 0.58
     assert card.data.co2_eq_emissions["training_type"] == "pre-training"
-    assert "co2_eq_emissions" not in model_card(run, ModelRepository(NAME)).data.to_dict()
+    assert "co2_eq_emissions" not in model_card(run, NAME).data.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,7 @@ def test_the_card_says_what_a_model_was_distilled_from(
             "teacher_weight": teacher_weight,
         },
     }
-    card = str(
-        model_card(with_metrics(run, tmp_path, {**METRICS, "distillation": distillation}), ModelRepository(NAME))
-    )
+    card = str(model_card(with_metrics(run, tmp_path, {**METRICS, "distillation": distillation}), NAME))
     assert "It was distilled from 2 models of its size, trained for 16 epochs with other seeds" in card
     assert texts in card
     assert "have 3.000 to 3.100 nats per word each, and 2.951 together" in card
@@ -243,14 +241,14 @@ def test_the_card_says_what_a_model_was_distilled_from(
 
 def test_the_cards_show_what_is_beyond_the_positions(run: RunRecord, tmp_path: Path) -> None:
     cut = {**METRICS, "training": {**METRICS["training"], "reviews_cut": 1234, "words_cut": 0.0625}}
-    text = model_card(with_metrics(run, tmp_path, cut), ModelRepository(NAME)).text
+    text = model_card(with_metrics(run, tmp_path, cut), NAME).text
     assert "| training texts longer than the model's positions | 1,234 |" in text
     assert "| training words not seen because they are beyond these positions | 6.25% |" in text
-    assert "positions |" not in model_card(run, ModelRepository(NAME)).text
+    assert "positions |" not in model_card(run, NAME).text
 
 
 def test_the_license_follows_the_data(run: RunRecord, tmp_path: Path) -> None:
-    assert model_card(run, ModelRepository(NAME)).data.license == "cc-by-nc-sa-4.0"
+    assert model_card(run, NAME).data.license == "cc-by-nc-sa-4.0"
     assert "https://www.kaggle.com/datasets/zynicide/wine-reviews" in license_notice(run)
     for name in ("winemag-data-130k-v2.json", "winemag-data_first150k.csv", "winemag-data-first-8000.json"):
         renamed = finish(run.folder, tmp_path / name, path=f"/home/somebody/{name}")
@@ -259,7 +257,7 @@ def test_the_license_follows_the_data(run: RunRecord, tmp_path: Path) -> None:
         archive.writestr("winemag-data-130k-v2.json", "[]")
     zipped = finish(run.folder, tmp_path / "zipped", path=str(tmp_path / "archive.zip"))
     assert read_run(zipped).corpus == run.corpus
-    synthetic = model_card(with_metrics(run, tmp_path, METRICS), ModelRepository(NAME))
+    synthetic = model_card(with_metrics(run, tmp_path, METRICS), NAME)
     assert synthetic.data.license == "apache-2.0"
     assert "synthetic" in synthetic.data.tags
     assert "**Trained on synthetic reviews.**" in synthetic.text
@@ -337,7 +335,7 @@ def test_a_corpus_may_contain_any_words(run: RunRecord, tmp_path: Path) -> None:
     folder = finish(run.folder, tmp_path / "run", path="breads.jsonl", prefix="recipe", text_field="how")
     breads = read_run(folder, MIT)
     adapt(folder, tmp_path / "lora", "None")
-    card = model_card(breads, ModelRepository(NAME), samples=[Sample("recipe : None", text)])
+    card = model_card(breads, NAME, samples=[Sample("recipe : None", text)])
     check(card, NAME)
     assert f"```text\n{text}\n```" in card.text
     ((none,), _) = read_subset_models(tmp_path / "lora", breads, NAME)
@@ -358,7 +356,7 @@ def test_the_card_of_another_corpus_has_its_name_and_language(
     run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path
 ) -> None:
     own = own_run(run, tmp_path, OwnCorpus("cc-by-nc-4.0", language="es, ca", dataset_name="Recetas de pan"))
-    model = model_card(own, ModelRepository(NAME), samples=[Sample("recipe", "recipe : pan : amasar.")])
+    model = model_card(own, NAME, samples=[Sample("recipe", "recipe : pan : amasar.")])
     for card in (model, subset_card(own, subset_models[-1], NAME, "main")):
         check(card, NAME)
         assert card.data.language == ["es", "ca"]
@@ -376,7 +374,7 @@ def test_the_card_of_another_corpus_has_its_name_and_language(
 
 def test_a_dataset_of_the_hub_is_linked(run: RunRecord, tmp_path: Path) -> None:
     own = own_run(run, tmp_path, path="me/recipes", name="breads", revision="v2")
-    card = model_card(own, ModelRepository(NAME))
+    card = model_card(own, NAME)
     assert card.data.datasets == ["me/recipes"]
     assert (card.data.eval_results[0].dataset_type, card.data.eval_results[0].dataset_config) == (
         "me/recipes",
@@ -393,7 +391,7 @@ def test_a_dataset_of_the_hub_is_linked(run: RunRecord, tmp_path: Path) -> None:
 
 def test_a_license_that_the_hub_does_not_list_has_name_and_link(run: RunRecord, tmp_path: Path) -> None:
     own = own_run(run, tmp_path, OwnCorpus("other", "bread-1.0", "https://bread.net/license"))
-    card = model_card(own, ModelRepository(NAME))
+    card = model_card(own, NAME)
     check(card, NAME)
     metadata = card.data.to_dict()
     assert [metadata[key] for key in ("license", "license_name", "license_link")] == [
@@ -406,7 +404,7 @@ def test_an_unknown_license_permits_nothing(run: RunRecord, tmp_path: Path) -> N
     own = own_run(run, tmp_path, OwnCorpus("unknown"))
     nothing = "The license of the training texts is unknown, so nobody is permitted to reuse the weights."
     cards = (
-        model_card(own, ModelRepository(NAME)),
+        model_card(own, NAME),
         space_card(own, SPACE / "README.md", DEMO, [NAME]),
         explorer_card(own, DEMO, [NAME]),
     )
@@ -414,7 +412,7 @@ def test_an_unknown_license_permits_nothing(run: RunRecord, tmp_path: Path) -> N
         assert nothing in text
         assert "licensed under unknown" not in text
     family = own_run(run, tmp_path / "family", OwnCorpus("bsd"))
-    assert "The weights are licensed under a BSD license.\n" in model_card(family, ModelRepository(NAME)).text
+    assert "The weights are licensed under a BSD license.\n" in model_card(family, NAME).text
 
 
 @pytest.mark.parametrize(
@@ -473,7 +471,7 @@ def test_a_folder_is_not_published_as_a_dataset_of_the_hub(
     load_reviews(DataConfig(path=path, **BREADS)).report.save(folder / "data_report.json")
     (tmp_path / "data").rename(tmp_path / "moved")
     found = read_run(folder, OwnCorpus("cc-by-nc-sa-4.0"))
-    card = model_card(found, ModelRepository(NAME))
+    card = model_card(found, NAME)
     assert "datasets" not in card.data.to_dict()
     assert f"huggingface.co/datasets/{path}" not in str(card)
     assert "config.yaml --data.path FILE" in str(card)
@@ -490,7 +488,7 @@ def test_a_dataset_of_the_hub_is_published_as_one_beside_a_folder_of_its_name(
     (folder / "data_report.json").write_text(json.dumps({**report, "from_hub": True}))
     save_breads(tmp_path / "baker" / "breads" / "a.csv")
     monkeypatch.chdir(tmp_path)
-    card = model_card(read_run(folder, MIT), ModelRepository(NAME))
+    card = model_card(read_run(folder, MIT), NAME)
     assert card.data.datasets == ["baker/breads"]
     assert "--data.path FILE" not in str(card)
 
@@ -506,7 +504,7 @@ def test_a_run_moved_from_windows_is_published_without_its_folders(
     found = read_run(folder, OwnCorpus("cc-by-nc-sa-4.0"))
     assert found.published_config(NAME).data.path == file
     assert found.corpus.name == corpus
-    assert "bob" not in str(model_card(found, ModelRepository(NAME))) + license_notice(found)
+    assert "bob" not in str(model_card(found, NAME)) + license_notice(found)
 
 
 def test_kaggles_reviews_are_recognized_by_their_texts(tmp_path: Path) -> None:
@@ -567,7 +565,7 @@ def test_a_model_of_characters_is_compared_by_bits_per_character(
     run: RunRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RunRecord, "tokenizer_kind", "characters")
-    text = " ".join(model_card(run, ModelRepository(NAME)).text.split())
+    text = " ".join(model_card(run, NAME).text.split())
     assert (
         "Perplexity is its exponential. A word's loss is the sum of its characters' losses. The model needs "
         "1.100 bits per character, a figure that also compares models with other tokenizers."
@@ -577,7 +575,7 @@ def test_a_model_of_characters_is_compared_by_bits_per_character(
 def test_an_evaluation_without_texts_has_no_section(run: RunRecord, tmp_path: Path) -> None:
     assert run.evaluation is not None
     report = dataclasses.replace(run.evaluation, copying={}, diversity={}, conditioning=None)
-    card = model_card(dataclasses.replace(run, evaluation=report), ModelRepository(NAME))
+    card = model_card(dataclasses.replace(run, evaluation=report), NAME)
     assert not re.findall(r"^### Does", card.text, re.MULTILINE)
 
 
@@ -616,7 +614,7 @@ def test_the_commands_use_as_many_processes_and_threads(
         "environment": {**METRICS["environment"], "device": device},
     }
     repeated = with_metrics(run, tmp_path, metrics)
-    card = model_card(repeated, ModelRepository(NAME, "v2"))
+    card = model_card(repeated, NAME, "v2")
     assert "hf download org/wine-gpt config.yaml --revision v2 --local-dir downloads/wine-gpt" in card.text
     assert launcher in card.text
     # auto may be another precision elsewhere
@@ -657,7 +655,7 @@ def test_the_commands_install_what_the_data_and_the_script_need(
         (run, 'pip install -e ".[kaggle]"', 'pip install -e ".[adapters,kaggle]"'),
         (own, "pip install -e .", 'pip install -e ".[adapters]"'),
     ):
-        assert f"after `{base}`" in model_card(found, ModelRepository(NAME)).text
+        assert f"after `{base}`" in model_card(found, NAME).text
         assert f"after `{adapter}`" in subset_card(found, subset_models[-1], NAME, "main").text
 
 
@@ -665,7 +663,7 @@ def test_a_run_is_repeated_with_the_tokenizer_that_it_was_given(run: RunRecord) 
     tokenizer = dataclasses.replace(run.config.tokenizer, path="/home/somebody/words")
     given = dataclasses.replace(run, config=dataclasses.replace(run.config, tokenizer=tokenizer))
     files = "config.yaml tokenizer.json tokenizer_config.json --revision v2 --local-dir downloads/wine-gpt"
-    assert f"hf download org/wine-gpt {files}\n" in model_card(given, ModelRepository(NAME, "v2")).text
+    assert f"hf download org/wine-gpt {files}\n" in model_card(given, NAME, "v2").text
     assert given.published_config(NAME).tokenizer.path == "downloads/wine-gpt"
 
 
@@ -708,7 +706,7 @@ def test_the_snippets_are_python_whatever_the_prefix(
     run: RunRecord, subset_models: list[SubsetModel], tmp_path: Path, prefix: str
 ) -> None:
     own = own_run(run, tmp_path, prefix=prefix, prompt_fields=("country", "province", "variety"))
-    model = model_card(own, ModelRepository(NAME))
+    model = model_card(own, NAME)
     for card, prompt in (
         (model, prefix),
         (subset_card(own, subset_models[-1], NAME, "main"), None),
@@ -727,7 +725,7 @@ def test_the_snippets_are_python_whatever_the_prefix(
 def test_the_snippets_name_any_branch(run: RunRecord, subset_models: list[SubsetModel]) -> None:
     branch = 'a"b'
     for card in (
-        model_card(run, ModelRepository(NAME, branch)),
+        model_card(run, NAME, branch),
         subset_card(run, subset_models[-1], NAME, branch),
     ):
         snippets = re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)
@@ -744,7 +742,7 @@ def test_the_cards_link_to_the_source_code(
     monkeypatch.setattr(source, "PYPROJECT", pyproject)
     pyproject.write_text('[project]\nname = "x"\n[project.urls]\nRepository = "https://git.sr.ht/~me/wine_gpt"\n')
     for card in (
-        model_card(run, ModelRepository(NAME)),
+        model_card(run, NAME),
         subset_card(run, subset_models[-1], NAME, "main"),
         space_card(run, SPACE / "README.md", DEMO, [NAME]),
     ):
@@ -752,7 +750,7 @@ def test_the_cards_link_to_the_source_code(
     install = 'cd wine_gpt\npip install -e ".[kaggle]"\nhf download'
     clone = f"```bash\ngit clone https://git.sr.ht/~me/wine_gpt wine_gpt\n{install}"
     # the version of the default branch may be a later one
-    assert f"\nWith wine_gpt 0.1.0 or a later version:\n\n{clone}" in model_card(run, ModelRepository(NAME)).text
+    assert f"\nWith wine_gpt 0.1.0 or a later version:\n\n{clone}" in model_card(run, NAME).text
     for placeholder in (
         "https://github.com/OWNER/wine_gpt",
         "https://example.com/x",

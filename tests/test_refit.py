@@ -29,7 +29,7 @@ from wine_gpt.evaluation.ngram_index import build_index
 from wine_gpt.finetuning.finetune import finetune
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.publishing.corpus import OwnCorpus
-from wine_gpt.publishing.model_card import ModelRepository, model_card
+from wine_gpt.publishing.model_card import model_card
 from wine_gpt.publishing.run_record import read_run
 from wine_gpt.publishing.staging import write_index
 from wine_gpt.training.pretrain import pretrain
@@ -120,7 +120,7 @@ def test_an_interrupted_refit_resumes_to_the_same_weights(
 
 def test_the_card_says_whose_figures_it_has(base: Path, whole: Path) -> None:
     run, tested = read_run(whole, OWN), read_run(base, OWN)
-    card = model_card(run, ModelRepository("org/wine-gpt"))
+    card = model_card(run, "org/wine-gpt")
     text = " ".join(card.text.split())
     reviews = run.metrics.refit.reviews if run.metrics.refit else 0
     assert f"trained on all {reviews:,} texts in 1 epoch, so no text is left" in text
@@ -131,7 +131,7 @@ def test_the_card_says_whose_figures_it_has(base: Path, whole: Path) -> None:
     # the model index and the commands would be of these weights
     assert card.data.eval_results is None
     assert "## Reproduce" not in card.text
-    assert "trained on all" not in model_card(tested, ModelRepository("org/wine-gpt")).text
+    assert "trained on all" not in model_card(tested, "org/wine-gpt").text
 
 
 def test_the_copy_index_has_all_reviews(base: Path, whole: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from wine_gpt.generation.generate import encode_prompts, generate_ids, generate_
 from wine_gpt.generation.prompts import printed_prompt
 from wine_gpt.modeling.pretrained import load_model_and_tokenizer
 from wine_gpt.publishing.corpus import OwnCorpus
-from wine_gpt.publishing.model_card import ModelRepository, model_card
+from wine_gpt.publishing.model_card import model_card
 from wine_gpt.publishing.run_record import SubsetModel, read_run
 from wine_gpt.publishing.subset_card import subset_card
 from wine_gpt.tokenizer import class_words, encode_reviews, load_tokenizer, save_tokenizer, train_tokenizer
@@ -220,7 +220,7 @@ def test_a_run_generates_explains_and_has_a_card_in_its_own_units(run: tuple[str
     shown = to_terminal(explain(model, tokenizer, ids, inputs["input_ids"].shape[1]), color=True)
     assert shown.startswith(f"For each {unit}: ")
     published = read_run(Path(config.output_dir), OwnCorpus(license="mit", language="en", dataset_name="Toy reviews"))
-    card = str(model_card(published, ModelRepository("org/m")))
+    card = str(model_card(published, "org/m"))
     assert f"{len(tokenizer):,} {unit}s" in card
     assert {"characters": "character-level", "bpe": "bpe"}[kind] in card
     assert "word-level" not in card

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from huggingface_hub import ModelCard, ModelCardData
 
@@ -54,42 +53,30 @@ TOKENIZERS = {
 }
 
 
-@dataclass(frozen=True)
-class ModelRepository:
-    """A model's repository, for its card.
+def model_card(
+    run: RunRecord,
+    name: str,
+    revision: str = MAIN,
+    samples: Sequence[Sample] = (),
+    *,
+    space: str | None = None,
+    subset_models: Sequence[SubsetModel] = (),
+    optional_files: Collection[str] = (),
+    kept: Kept = NOTHING_KEPT,
+) -> ModelCard:
+    """Return the card of a run's model.
 
-    Attributes:
-        name: org/name.
+    Args:
+        run: with or without an evaluation.
+        name: org/name of the model's repository.
         revision: the branch that the model is published to.
+        samples: texts of the published weights.
         space: the demo's repository; None without one.
         subset_models: the fine-tuned models that are published with the model.
         optional_files: which of :data:`OPTIONAL_FILES` the repository has.
         kept: what an earlier publish has uploaded and the card still lists.
     """
-
-    name: str
-    revision: str = MAIN
-    space: str | None = None
-    subset_models: Sequence[SubsetModel] = ()
-    optional_files: Collection[str] = ()
-    kept: Kept = NOTHING_KEPT
-
-    def has(self, file: str) -> bool:
-        """Return whether the repository has one of :data:`OPTIONAL_FILES`."""
-        return file in self.optional_files
-
-
-def model_card(run: RunRecord, repository: ModelRepository, samples: Sequence[Sample] = ()) -> ModelCard:
-    """Return the card of a run's model.
-
-    Args:
-        run: with or without an evaluation.
-        repository: where the model is published.
-        samples: texts of the published weights.
-    """
-    name, revision, space = repository.name, repository.revision, repository.space
-    subset_models, kept = repository.subset_models, repository.kept
-    onnx, quantized = repository.has(ONNX), repository.has(ONNX_QUANTIZED)
+    onnx, quantized = ONNX in optional_files, ONNX_QUANTIZED in optional_files
     data = ModelCardData(
         **shared_metadata(run, samples, *(("onnx", "transformers.js") if onnx else ())),
         library_name="transformers",
@@ -127,8 +114,8 @@ def model_card(run: RunRecord, repository: ModelRepository, samples: Sequence[Sa
         training=training_table(run),
         evaluation=score_table("split", {"test": run.metrics.test, "validation": run.metrics.validation}),
         refit=_refit(run),
-        indexed=repository.has(NGRAM_INDEX),
-        epochs=repository.has(EPOCH_FILES[0]),
+        indexed=NGRAM_INDEX in optional_files,
+        epochs=EPOCH_FILES[0] in optional_files,
         has_report=run.evaluation is not None,
         **_evaluation_sections(run),
         plots=[(escape(title), file) for title, file in run.plots],

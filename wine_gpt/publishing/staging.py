@@ -36,7 +36,7 @@ from wine_gpt.publishing.explorer import ExplorerSettings, epoch_files, page_fil
 from wine_gpt.publishing.hub import MAIN, StagedRepo, StagedRepos
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.leaks import require_no_leak
-from wine_gpt.publishing.model_card import OPTIONAL_FILES, ModelRepository, model_card
+from wine_gpt.publishing.model_card import OPTIONAL_FILES, model_card
 from wine_gpt.publishing.notebook import model_notebook
 from wine_gpt.publishing.publication import Publication, require_id
 from wine_gpt.publishing.published_files import (
@@ -204,9 +204,16 @@ def _model_repo(staged: StagedFiles, publication: Publication, kept: Kept) -> St
         card = classifier_card(run, staged.classifier, name, publication.revision)
         return publication.staged_model(name, folder, card, FINETUNED_FILES)
     optional = [file for file in OPTIONAL_FILES if (folder / file).exists() or file in kept.files]
-    space = publication.space or kept.space
-    repository = ModelRepository(name, publication.revision, space, staged.subset_models, optional, kept)
-    card = model_card(run, repository, staged.samples)
+    card = model_card(
+        run,
+        name,
+        publication.revision,
+        staged.samples,
+        space=publication.space or kept.space,
+        subset_models=staged.subset_models,
+        optional_files=optional,
+        kept=kept,
+    )
     managed = (file for file in BASE_FILES if file not in kept.files)
     return publication.staged_model(name, folder, card, tuple(managed))
 
