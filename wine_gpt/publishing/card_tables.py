@@ -1,6 +1,5 @@
 """The tables of the model cards, in Markdown; a row whose figure is missing is left out."""
 
-import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -35,7 +34,7 @@ class Section:
 GRAMS_PER_KWH = 475
 
 # the packages whose versions decide what a run computes
-SHOWN_PACKAGES = ("wine_gpt", "torch", "transformers", "tokenizers", "datasets", "accelerate", "peft")
+SHOWN_PACKAGES = ("wine_gpt", "torch", "transformers", "tokenizers", "datasets", "accelerate")
 SHOWN_SETTINGS = {
     "training.batch_tokens": "tokens in a batch, padding included",
     "training.optimizer": "optimizer",
@@ -146,6 +145,7 @@ def finetuning_table(subset_model: SubsetModel) -> str:
     shown = SHOWN_LORA_SETTINGS | SHOWN_FINETUNE_SETTINGS if subset_model.is_adapter else SHOWN_FINETUNE_SETTINGS
     # with 1 nothing is interpolated
     alpha = None if metrics.alpha == 1 else f"{metrics.alpha:g}"
+    peft = read_json(subset_model.folder / ADAPTER_CONFIG).get("peft_version") if subset_model.is_adapter else None
     rows: list[Row] = [
         *((f"texts of the {split} split", f"{count:,}") for split, count in metrics.reviews.items()),
         *((label, _setting(settings[key])) for key, label in shown.items()),
@@ -154,20 +154,10 @@ def finetuning_table(subset_model: SubsetModel) -> str:
         ("interpolation weight alpha (WiSE-FT): 0 is the base, 1 the trained weights", alpha),
         ("time", _duration(metrics.seconds)),
         ("size", f"{metrics.size_bytes / 1e6:,.2f} MB"),
-        *_machine_rows(metrics.training, _with_peft(subset_model), None),
+        *_machine_rows(metrics.training, metrics.environment, None),
+        ("PEFT", peft),
     ]
     return table(("setting", "value"), rows)
-
-
-def _with_peft(subset_model: SubsetModel) -> Environment:
-    """Return the environment with PEFT's version, which an adapter's config has."""
-    environment = subset_model.metrics.environment
-    if not subset_model.is_adapter:
-        return environment
-    version = read_json(subset_model.folder / ADAPTER_CONFIG).get("peft_version")
-    return dataclasses.replace(
-        environment, packages={**environment.packages, **({"peft": version} if version else {})}
-    )
 
 
 def _cut_rows(training: TrainingSummary) -> list[Row]:
