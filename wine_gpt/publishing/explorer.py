@@ -1,10 +1,8 @@
-"""The files and settings of the explorer, a static page that runs a GPT-2 in the visitor's browser."""
+"""The files of the explorer, a static page that runs a GPT-2 in the visitor's browser."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject
 from wine_gpt.installation import bundled
 from wine_gpt.model_path import describe_missing
 from wine_gpt.publishing.explorer_files import CONTENT_TYPES, MODEL_FILES
@@ -21,24 +19,6 @@ from wine_gpt.run_folder import (
 from wine_gpt.training.epoch_weights import read_index
 
 EXPLORER = bundled("space") / "explorer"
-
-
-class ExplorerSettings(NamedTuple):
-    """What ``settings.json`` beside the page says.
-
-    Attributes:
-        model: org/name on the Hub, or an address relative to the page.
-        revision: branch, tag or commit on the Hub; None for main or another address.
-        language: ISO 639 code of the model's texts; None if it is not known.
-    """
-
-    model: str
-    revision: str | None = None
-    language: str | None = None
-
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object of what is set."""
-        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 def page_files() -> dict[str, Path]:

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from wine_gpt.errors import UserError
 from wine_gpt.files import write_json
-from wine_gpt.publishing.explorer import ExplorerSettings, page_files, run_files
+from wine_gpt.publishing.explorer import page_files, run_files
 from wine_gpt.publishing.explorer_files import CONTENT_TYPES
 from wine_gpt.publishing.published_files import SPACE_SETTINGS
 
@@ -43,7 +43,7 @@ class ExplorerServer(ThreadingHTTPServer):
         }
         self._folder = TemporaryDirectory()
         self.contents[f"/{SPACE_SETTINGS}"] = settings = Path(self._folder.name) / SPACE_SETTINGS
-        write_json(settings, ExplorerSettings(model=f"./run/{quote(name, safe='')}/").to_dict())
+        write_json(settings, {"model": f"./run/{quote(name, safe='')}/"})
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:

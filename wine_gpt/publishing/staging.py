@@ -32,7 +32,7 @@ from wine_gpt.publishing.classifier_card import (
     holds_classifier,
     read_classifier,
 )
-from wine_gpt.publishing.explorer import ExplorerSettings, epoch_files, page_files
+from wine_gpt.publishing.explorer import epoch_files, page_files
 from wine_gpt.publishing.hub import MAIN, StagedRepo, StagedRepos
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
 from wine_gpt.publishing.leaks import require_no_leak
@@ -356,7 +356,8 @@ def _stage_spaces(publication: Publication, run: RunRecord, folder: Path) -> Non
         target = _new_folder(folder, "static_space", name)
         _copy_files(page_files(), target)
         language = next(iter(run.corpus.languages), None)
-        write_json(target / SPACE_SETTINGS, ExplorerSettings(publication.repo, revision, language).to_dict())
+        settings = {"model": publication.repo, "revision": revision, "language": language}
+        write_json(target / SPACE_SETTINGS, {name: value for name, value in settings.items() if value})
 
 
 def _pin_for_zero_gpu(requirements: Path) -> None:
