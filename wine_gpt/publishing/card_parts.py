@@ -147,6 +147,7 @@ def emissions(training: TrainingSummary, environment: Environment, kind: str) ->
 
 def shared_values(run: RunRecord, name: str, revision: str, samples: Sequence[Sample]) -> dict[str, object]:
     """Return the values that the templates of all models have."""
+    source = source_url()
     return {
         "name": name,
         "title": name.split("/")[1],
@@ -159,7 +160,8 @@ def shared_values(run: RunRecord, name: str, revision: str, samples: Sequence[Sa
         "sampling": ", ".join([*_sampling(run.generation), f"seed={SEED}"]),
         "samples": _samples_by_prompt(samples),
         "version": run.metrics.environment.packages.get("wine_gpt") or __version__,
-        "source": source_url() or "",
+        "source": source or "",
+        "package": f"[wine_gpt]({source})" if source else "the Python package wine_gpt",
         "has_own_data": run.data_source.is_local,
     }
 
