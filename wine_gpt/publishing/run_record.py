@@ -35,7 +35,6 @@ from wine_gpt.run_folder import (
     SENTENCE_MODULES,
     WEIGHTS,
 )
-from wine_gpt.tasks.classification.results import is_classifier
 from wine_gpt.tokenizer import load_tokenizer
 from wine_gpt.tokenizer.schemes import kind_of, unit_of_kind
 from wine_gpt.training.record import RunMetrics, TrainingSummary
@@ -301,28 +300,20 @@ def _subset_folders(folder: Path) -> list[Path]:
     """Return the folders of the models in the output folder of ``scripts/finetune.py``."""
     if not folder.is_dir():
         raise UserError(f"--adapters: no such folder: {folder}; scripts/finetune.py prints where it saves")
-    if (folder / METRICS).is_file():
-        _require_subset_model(folder)
-        parent = os.path.normpath(folder / "..")
-        raise UserError(f"--adapters: {folder} is one fine-tuned model: name the folder of all, --adapters {parent}")
-    found = sorted(path.parent for path in folder.glob(f"*/{METRICS}"))
+    is_one = (folder / METRICS).is_file()
+    found = [folder] if is_one else sorted(path.parent for path in folder.glob(f"*/{METRICS}"))
     if not found:
         raise UserError(f"--adapters: {folder} holds no model of scripts/finetune.py")
     for subfolder in found:
-        _require_subset_model(subfolder)
+        if not is_finetuned(read_json(subfolder / METRICS)):
+            raise UserError(
+                f"--adapters: {subfolder} is no model fine-tuned on a subset: name the output folder of "
+                "scripts/finetune.py"
+            )
+    if is_one:
+        parent = os.path.normpath(folder / "..")
+        raise UserError(f"--adapters: {folder} is one fine-tuned model: name the folder of all, --adapters {parent}")
     return found
-
-
-def _require_subset_model(folder: Path) -> None:
-    """Check that a folder with a metrics file holds a model fine-tuned on a subset, not one of another kind."""
-    require_no_embeddings(folder)
-    metrics = read_json(folder / METRICS)
-    if is_classifier(metrics):
-        raise UserError(f"--adapters: {folder} is a classifier, which is published alone: publish {folder}")
-    if not is_finetuned(metrics):
-        raise UserError(
-            f"--adapters: {folder} is a run of scripts/pretrain.py: name the output folder of scripts/finetune.py"
-        )
 
 
 def require_no_embeddings(folder: Path) -> None:
