@@ -110,15 +110,10 @@ def quantize(file: Path, quantized: Path) -> None:
         UserError: if onnxruntime is not installed.
     """
     require_package("onnxruntime", "onnx", "--onnx")
-    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    model = onnx.load(file)
-    # onnxruntime warns about a graph that its preprocessing has not marked
-    model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     with _quiet_root_logger():
-        quantize_dynamic(model, quantized, weight_type=QuantType.QInt8)
-    _remove_metadata(quantized)
+        quantize_dynamic(file, quantized, weight_type=QuantType.QInt8)
 
 
 @contextlib.contextmanager
