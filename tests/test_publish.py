@@ -734,7 +734,7 @@ def test_log_in_pages_and_missing_servers_are_named(hub: HubServer, publisher: P
         (
             "config.yaml",
             "data: {path: hf_canaryToken0123456789x}",
-            "README.md contains an access token of the Hub; nothing was published",
+            "LICENSE contains an access token of the Hub; nothing was published",
         ),
         ("evaluation/metrics.json", "[]", "evaluation/metrics.json must hold an object, not list"),
     ],

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,16 +89,13 @@ TOKENS = (
 )
 
 
-def require_no_leak(
-    repositories: Iterable[StagedRepo], run: Path, data: DataSource, names: Collection[str] | None = None
-) -> None:
+def require_no_leak(repositories: Iterable[StagedRepo], run: Path, data: DataSource) -> None:
     """Check the bytes of each staged file, and the text of PNG files.
 
     Args:
         repositories: the staged repositories.
         run: the folder of the published model.
         data: what it was trained on.
-        names: the files to check; None is all.
 
     Raises:
         UserError: if one has an access token, a local path, or the local user or host name as part of a path or of
@@ -107,8 +104,6 @@ def require_no_leak(
     leaks = [*_token_leaks(), *_path_leaks(run, data), *_name_leaks()]
     for repo in repositories:
         for name, path in repo.files().items():
-            if names is not None and name not in names:
-                continue
             for content, is_binary in _contents(path):
                 if found := next((leak for leak in leaks if leak.is_in(content, is_binary)), None):
                     source = SOURCES.get(name, f"the file of which {name} is a copy")

@@ -24,12 +24,7 @@ from wine_gpt.publishing.kept import NOTHING_KEPT, OPTION_OF_PATTERN, Kept, find
 from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.publication import Publication
 from wine_gpt.publishing.published_files import CARD
-from wine_gpt.publishing.staging import (
-    STAGED_FOLDERS,
-    StagedFiles,
-    stage,
-    write_cards,
-)
+from wine_gpt.publishing.staging import STAGED_FOLDERS, StagedFiles, stage, write_cards
 
 logger = logging.getLogger(__name__)
 
@@ -99,13 +94,15 @@ def publish(publication: Publication) -> PublishResult:
     api, account = access.connect()
     publication = _choose_sdk(publication, api, account)
     with tempfile.TemporaryDirectory() as folder:
-        staged, repositories = _stage_all(publication, Path(folder))
+        staged = stage(publication, Path(folder))
+        repositories = write_cards(staged)
         remotes = _require_access(publication, repositories, api, account)
         # publishing adds no options' files to a classifier's repository
         kept = NOTHING_KEPT if staged.classifier else _find_kept(api, publication, repositories, remotes)
         left_out = _log_left_out(staged, kept)
         if kept.changes_cards:
             repositories = write_cards(staged, kept)
+        require_no_leak(repositories, publication.run, staged.run.data_source)
         for repo in repositories:
             hub.validate_card(repo)
         remotes, space_refused = _create_space(api, repositories, remotes, publication.private)
@@ -130,7 +127,9 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
         UserError: if the run, a name or a card is wrong, or ``folder`` can't be written to.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        staged_files, repositories = _stage_all(publication, Path(temporary))
+        staged_files = stage(publication, Path(temporary))
+        repositories = write_cards(staged_files)
+        require_no_leak(repositories, publication.run, staged_files.run.data_source)
         _log_left_out(staged_files)
         try:
             for kind in STAGED_FOLDERS:
@@ -146,14 +145,6 @@ def dry_run(publication: Publication, folder: Path) -> list[StagedRepo]:
     logger.info(f"\n{staged[0].name}/{CARD}:\n\n{staged[0].card}")
     logger.info(f"nothing was uploaded: all files are in {folder}, with a {CARD} in each repository")
     return staged
-
-
-def _stage_all(publication: Publication, folder: Path) -> tuple[StagedFiles, StagedRepos]:
-    """Write all files and cards, and search each file for what must not be published."""
-    staged = stage(publication, folder)
-    repositories = write_cards(staged)
-    require_no_leak(repositories, publication.run, staged.run.data_source)
-    return staged, repositories
 
 
 def _log_left_out(staged: StagedFiles, kept: Kept = NOTHING_KEPT) -> tuple[str, ...]:

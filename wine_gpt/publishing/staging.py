@@ -35,7 +35,6 @@ from wine_gpt.publishing.classifier_card import (
 from wine_gpt.publishing.explorer import epoch_files, page_files
 from wine_gpt.publishing.hub import MAIN, StagedRepo, StagedRepos
 from wine_gpt.publishing.kept import NOTHING_KEPT, Kept
-from wine_gpt.publishing.leaks import require_no_leak
 from wine_gpt.publishing.model_card import OPTIONAL_FILES, model_card
 from wine_gpt.publishing.notebook import model_notebook
 from wine_gpt.publishing.publication import Publication, require_id
@@ -165,7 +164,7 @@ def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool
         with_space: whether to publish the demo; if not, no card links it.
 
     Raises:
-        UserError: if a card is wrong, or has a token or a local path.
+        UserError: if a card is wrong.
     """
     publication = staged.publication if with_space else dataclasses.replace(staged.publication, space=None)
     subset_models = []
@@ -178,7 +177,6 @@ def write_cards(staged: StagedFiles, kept: Kept = NOTHING_KEPT, with_space: bool
     for repo in repositories:
         repo.card.save(repo.folder / CARD)
         check(repo.card, repo.title)
-    require_no_leak(repositories, publication.run, staged.run.data_source, [CARD])
     return repositories
 
 
