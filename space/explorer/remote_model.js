@@ -18,6 +18,7 @@ const tooSlow = (/** @type {string} */ what) => `this model's tokenizer takes lo
  * @typedef {import("./gpt2.js").Inner} Inner
  * @typedef {import("./gpt2.js").Step} Step
  * @typedef {import("./gpt2.js").Source} Source
+ * @typedef {import("./gpt2.js").Ablation} Ablation
  */
 
 /**
@@ -83,54 +84,12 @@ export class RemoteModel {
     /** null if the model's tokenizer can't be used */
     this.tokenizer = unit ? new RemoteTokenizer(calls, unit) : null;
     /** @type {string} one line that says why there is no tokenizer */ this.tokenizerProblem = tokenizerProblem;
-  }
-
-  /**
-   * See {@link import("./gpt2.js").GPT2.forward}.
-   * @param {ArrayLike<number>} ids
-   * @param {import("./gpt2.js").Ablation} [options]
-   * @returns {Promise<Inner>}
-   */
-  forward(ids, options = {}) {
-    return this.#calls.call("forward", [ids, options]);
-  }
-
-  /**
-   * See {@link import("./gpt2.js").GPT2.next}.
-   * @param {ArrayLike<number>} ids
-   * @param {import("./gpt2.js").Ablation} [options]
-   * @returns {Promise<Float32Array>} (vocabulary)
-   */
-  next(ids, options = {}) {
-    return this.#calls.call("next", [ids, options]);
-  }
-
-  /**
-   * See {@link import("./gpt2.js").GPT2.lens}.
-   * @param {Float32Array} residuals (rows, width)
-   * @returns {Promise<Float32Array>} (rows, vocabulary)
-   */
-  lens(residuals) {
-    return this.#calls.call("lens", [residuals]);
-  }
-
-  /**
-   * See {@link import("./gpt2.js").GPT2.nearest}.
-   * @param {number} id
-   * @param {number} count
-   * @returns {Promise<{id: number, cosine: number}[]>}
-   */
-  nearest(id, count) {
-    return this.#calls.call("nearest", [id, count]);
-  }
-
-  /**
-   * See {@link import("./gpt2.js").GPT2.embeddings}.
-   * @param {ArrayLike<number>} ids
-   * @returns {Promise<Float32Array>} (ids, width)
-   */
-  embeddings(ids) {
-    return this.#calls.call("embeddings", [ids]);
+    // documented in gpt2.js
+    /** @type {(ids: ArrayLike<number>, options?: Ablation) => Promise<Inner>} */ this.forward = calls.method("forward");
+    /** @type {(ids: ArrayLike<number>, options?: Ablation) => Promise<Float32Array>} */ this.next = calls.method("next");
+    /** @type {(residuals: Float32Array) => Promise<Float32Array>} */ this.lens = calls.method("lens");
+    /** @type {(id: number, count: number) => Promise<{id: number, cosine: number}[]>} */ this.nearest = calls.method("nearest");
+    /** @type {(ids: ArrayLike<number>) => Promise<Float32Array>} */ this.embeddings = calls.method("embeddings");
   }
 
   /**
@@ -157,7 +116,7 @@ export class RemoteTokenizer {
    * @param {"word" | "character" | "token"} unit
    */
   constructor(calls, unit) {
-    const method = (/** @type {string} */ name) => (/** @type {any[]} */ ...args) => calls.call(`tokenizer.${name}`, args);
+    const method = (/** @type {string} */ name) => calls.method(`tokenizer.${name}`);
     this.unit = unit;
     /** @type {(text: string) => Promise<number[]>} */ this.encode = method("encode");
     /** @type {(text: string) => Promise<import("./tokenizer.js").Word[]>} */ this.split = method("split");
@@ -216,6 +175,14 @@ class WorkerCalls {
     if (signal.aborted) stop();
     signal.addEventListener("abort", stop, { once: true });
     return answer.finally(() => signal.removeEventListener("abort", stop));
+  }
+
+  /**
+   * @param {string} name
+   * @returns {(...args: any[]) => Promise<any>} the method of this name
+   */
+  method(name) {
+    return (...args) => this.call(name, args);
   }
 
   /** @param {ModelError} [why] */
