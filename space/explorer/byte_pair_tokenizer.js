@@ -1,7 +1,6 @@
 /** Byte-pair encoding over bytes: wine_gpt's tokenizer of the kind bpe, and GPT-2's own. */
 import { byteCharacters, textOfTokens } from "./byte_level.js";
-import { same } from "./natural_spacing.js";
-import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, replaceAll, splitAtSpecial } from "./tokenizer_json.js";
+import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, replaceAll, same, splitAtSpecial } from "./tokenizer_json.js";
 import { VocabularyTokenizer } from "./vocabulary_tokenizer.js";
 
 /** GPT-2's words, with the space before them, in each of which pairs are merged. \p{White_Space} is the \s of tokenizers. */

@@ -6,9 +6,8 @@
  */
 import { bytePairTokenizer } from "./byte_pair_tokenizer.js";
 import { ModelError } from "./model_error.js";
-import { naturalSpacing, same } from "./natural_spacing.js";
 import { loadOtherTokenizer } from "./other_tokenizer.js";
-import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parsePostProcessor, parseVocabulary, replaceAll } from "./tokenizer_json.js";
+import { ONE_BREAK, ONE_SPACE, parseAddedTokens, parseDecoder, parsePostProcessor, parseVocabulary, replaceAll, same } from "./tokenizer_json.js";
 import { VocabularyTokenizer } from "./vocabulary_tokenizer.js";
 
 const PUNCTUATION = "!-/:-@\\[\\]-`{-~";
@@ -76,7 +75,7 @@ export function wordLevelTokenizer(json) {
   if (!normalizer || json.model?.type !== "WordLevel") return undefined;
   const pattern = characters ? CHARACTER : normalizer.lineBreaks ? WORD_OR_BREAK : WORD;
   const splits = { type: "Split", pattern: { Regex: pattern }, behavior: "Removed", invert: true };
-  const join = characters ? joinCharacters(json.decoder) : naturalSpacing(json.decoder, normalizer.lineBreaks);
+  const join = parseDecoder(json.decoder);
   if (!same(json.pre_tokenizer, splits) || !join) return undefined;
   const vocabulary = parseVocabulary(json.model.vocab);
   const unknown = vocabulary.get(json.model.unk_token), added = parseAddedTokens(json.added_tokens);
@@ -87,17 +86,9 @@ export function wordLevelTokenizer(json) {
 }
 
 /**
- * @param {any} decoder
- * @returns {((characters: string[]) => string) | undefined} undefined if wine_gpt has not written it
- */
-function joinCharacters(decoder) {
-  return same(decoder, { type: "Fuse" }) ? (characters) => characters.join("") : undefined;
-}
-
-/**
  * @typedef {object} OwnParts of a word-level tokenizer, from its tokenizer.json
  * @property {number} unknown id of every word that the vocabulary lacks
- * @property {(words: string[]) => string} join joins words with natural spacing
+ * @property {(words: string[]) => string} join joins words or characters
  * @property {string} pattern of one word
  * @property {boolean} characters whether a token is a character, not a word
  * @property {boolean} lineBreaks whether a line break is kept

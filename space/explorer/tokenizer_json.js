@@ -5,6 +5,9 @@ import { ModelError } from "./model_error.js";
 export const ONE_SPACE = { type: "Replace", pattern: { Regex: "[ \\t\\n\\x0b\\x0c\\r]+" }, content: " " };
 export const ONE_BREAK = { type: "Replace", pattern: { Regex: "\\r\\n?" }, content: "\n" };
 
+/** JavaScript's notation for parts of tokenizers' regular expressions; its dot matches fewer characters. */
+const IN_JAVASCRIPT = new Map([["\\A", "^"], ["\\z", "$"], [".*", "[^\\n]*"]]);
+
 /** @typedef {{id: number, content: string}} AddedToken */
 
 /**
@@ -40,6 +43,34 @@ export function parseAddedTokens(tokens, normalizes = true) {
 }
 
 /**
+ * @param {any} decoder
+ * @returns {((tokens: string[]) => string) | undefined} joins tokens; undefined if the decoder has other steps than Replace and Fuse
+ */
+export function parseDecoder(decoder) {
+  try {
+    const steps = (decoder.type === "Sequence" ? decoder.decoders : [decoder]).map(parseStep);
+    return (tokens) => steps.reduce((/** @type {string[]} */ parts, /** @type {Step} */ step) => step(parts), tokens).join("");
+  } catch {
+    // also a pattern that JavaScript does not read
+    return undefined;
+  }
+}
+
+/** @typedef {(parts: string[]) => string[]} Step */
+
+/**
+ * @param {any} step
+ * @returns {Step}
+ */
+function parseStep({ type, pattern, content }) {
+  if (type === "Fuse") return (parts) => [parts.join("")];
+  if (type !== "Replace") throw new TypeError(`${type} is another step`);
+  const regex = pattern.Regex?.replace(/\\[^]|\.\*/g, (/** @type {string} */ part) => IN_JAVASCRIPT.get(part) ?? part);
+  const found = regex === undefined ? pattern.String : new RegExp(regex, "g");
+  return (parts) => parts.map((part) => part.replaceAll(found, () => content));
+}
+
+/**
  * @param {any} processor
  * @param {Map<string, number>} vocabulary with the special tokens
  * @returns {number[] | undefined} the ids before a text; undefined if the processor does more
@@ -65,4 +96,16 @@ export function splitAtSpecial(text, added) {
   const escaped = longest.map(({ content }) => content.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
   const idOf = new Map(added.map(({ content, id }) => [content, id]));
   return text.split(new RegExp(`(${escaped.join("|")})`)).map((content) => ({ content, id: idOf.get(content) }));
+}
+
+/**
+ * Compare JSON values, whatever the order of their keys.
+ * @param {unknown} one
+ * @param {unknown} other
+ * @returns {boolean}
+ */
+export function same(one, other) {
+  if (typeof one !== "object" || typeof other !== "object" || !one || !other) return one === other;
+  const values = Object.entries(one), others = new Map(Object.entries(other));
+  return values.length === others.size && values.every(([key, value]) => others.has(key) && same(value, others.get(key)));
 }

@@ -57,7 +57,7 @@ function postBusy(tokenizerIsBusy) {
  */
 function describe(method, error) {
   if (error instanceof ModelError) return error.message;
-  // a hostile tokenizer.json makes the library fail in many ways
+  // a hostile tokenizer.json makes a tokenizer fail in many ways
   if (method.startsWith(TOKENIZER)) return `this model's tokenizer can't read the text (${printable(String(error))})`;
   console.error(error);
   return `the explorer failed: ${error}`;

@@ -18,7 +18,7 @@ WORDS = (
     "İzmir", "ß", "ﬁ", "日本", "🍷", "e\u0301\u0323", "\u212b", "a\u00a0b", "[EOS]", "[UNK]", "[bos]", "—", "”", "’",
 )
 MARKS = (*"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "\n", "\r\n", "\r", "\t", "\x0b", "\x0c", "\u2028", "\x85", "  ")
-RECIPE = ReviewTemplate(prefix="a (new) recipe : v2.0", fields=("cuisine",), text_field="method")
+RECIPE = ReviewTemplate(prefix=r"a (new) \zest recipe : v2.0", fields=("cuisine",), text_field="method")
 NO_PREFIX = ReviewTemplate(prefix="", fields=("country", "variety"), text_field="text")
 GPT2 = "gpt2"
 PROMPTS = (

@@ -31,7 +31,7 @@ def natural_spacing(template: ReviewTemplate, line_breaks: bool = False) -> deco
     ends at the first of ``. , ; ! ?``. Then one regular expression removes spaces in a single pass, so that no rule
     depends on what another rule removed.
 
-    The patterns use only features that JavaScript's regular expressions have, for transformers.js.
+    The patterns use only features that JavaScript's regular expressions have, for transformers.js and the explorer.
     """
     breaks = [r" (?=\n)|(?<=\n) "] if line_breaks else []
     rules = [

@@ -44,8 +44,8 @@ test("a text that spells a special token of GPT-2 has it only without split_spec
 test("a tokenizer.json that wine_gpt did not write is not taken for wine_gpt's", () => {
   const [folder] = folders;
   const changes = [
-    (file) => (file.decoder.decoders[4].pattern.Regex = "(a+)+$"),
-    (file) => (file.decoder.decoders[2].pattern.Regex += "|(a+)+$"),
+    (file) => (file.decoder.decoders[1].type = "Strip"),
+    (file) => (file.decoder.decoders[2].pattern.Regex += "("),
     (file) => (file.pre_tokenizer.pattern.Regex = "(a+)+$"),
     (file) => (file.normalizer = { type: "Strip" }),
     (file) => (file.model.type = "BPE"),
