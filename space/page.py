@@ -83,11 +83,15 @@ def build(backend: Backend) -> gr.Blocks:
 
 
 def _api(backend: Backend, demo: gr.Blocks) -> None:
-    for function in (backend.generate, backend.next_words, backend.attention):
-        shown = show_errors(function)
-        # gradio shows the docstring to programs and MCP clients
-        shown.__doc__ = backend.document(inspect.getdoc(function) or "")
-        call = api(shown, api_name=function.__name__, **MODEL_CALL)
+    @wraps(backend.generate)
+    def generate(*arguments: Any, **named: Any) -> Iterator[str]:  # noqa: ANN401
+        yield from backend.generate(*arguments, **named)
+
+    # gradio shows the docstring to programs and MCP clients; that of the other functions names no corpus
+    generate.__doc__ = backend.document(inspect.getdoc(backend.generate) or "")
+    functions: tuple[Callable[..., Any], ...] = (generate, backend.next_words, backend.attention)
+    for function in functions:
+        call = api(function, api_name=function.__name__, **MODEL_CALL)
         # gradio's page of the API calls them "1st", "2nd", ...
         for number, name in zip(call["inputs"], inspect.signature(function).parameters, strict=True):
             component: Any = demo.blocks[number]
@@ -158,7 +162,7 @@ def _writer(backend: Backend) -> Callable[..., Iterator[tuple[str, Written, int,
         for piece in backend.write(prompt, model, temperature, top_p, guidance, length, seed):
             yield piece.text, piece, seed, ""
 
-    return show_errors(write)
+    return write
 
 
 def _fill(backend: Backend, prompt: str, temperature: float) -> list[Any]:
@@ -430,7 +434,7 @@ def _compare_tab(backend: Backend, engine: Engine) -> None:
             yield left_written.text, right_written.text, seed
 
     comparing = {
-        "fn": show_errors(compare),
+        "fn": compare,
         "inputs": [*sides, seed, is_random],
         "outputs": [*texts, seed],
         "show_progress_on": texts,
@@ -472,33 +476,10 @@ def _similar_tab(backend: Backend, searched: gr.Textbox) -> None:
         reviews = backend.similar(text)
         return "".join(f"<p><strong>{cosine}</strong> {html.escape(review)}</p>" for cosine, review in reviews)
 
-    search.click(show_errors(show), searched, found, api_visibility="private", **MODEL_CALL)
+    search.click(show, searched, found, api_visibility="private", **MODEL_CALL)
 
 
-# ---- errors ---------------------------------------------------------------------------------------------------------
-
-
-def show_errors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function so that gradio shows a :class:`UserFacingError` to the visitor, without a traceback."""
-    if inspect.isgeneratorfunction(function):
-
-        @wraps(function)
-        def streaming(*arguments: Any, **named: Any) -> Iterator[Any]:  # noqa: ANN401
-            try:
-                yield from function(*arguments, **named)
-            except UserFacingError as error:
-                raise _to_gradio(error) from error
-
-        return streaming
-
-    @wraps(function)
-    def wrapped(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
-        try:
-            return function(*arguments, **named)
-        except UserFacingError as error:
-            raise _to_gradio(error) from error
-
-    return wrapped
+# ---- the language ---------------------------------------------------------------------------------------------------
 
 
 def _say(backend: Backend, key: str, **values: Any) -> str:  # noqa: ANN401
@@ -509,8 +490,3 @@ def _say(backend: Backend, key: str, **values: Any) -> str:  # noqa: ANN401
 def _language() -> str:
     request = LocalContext.request.get(None)
     return DEFAULT_LANGUAGE if request is None else language_of(request.headers)
-
-
-def _to_gradio(error: UserFacingError) -> gr.Error:
-    # escaped, because gradio shows messages as HTML
-    return gr.Error(html.escape(error.message(_language()), quote=False), print_exception=False)

@@ -1,6 +1,7 @@
 """How the page is served: the allowed routes, the limits, the explorer under /explorer, and gradio's options."""
 
 import contextlib
+import html
 import importlib.util
 import json
 import logging
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend import Backend
 from engine import BASE
-from i18n import DEFAULT_LANGUAGE, TEXTS, language_of
+from i18n import DEFAULT_LANGUAGE, TEXTS, UserFacingError, language_of
 
 try:
     from wine_gpt.publishing.explorer_files import CONTENT_TYPES
@@ -106,7 +107,10 @@ class LogOneLine:
 
 
 class LoggedBlocks(gr.Blocks):
-    """Blocks that log the error of a call in one line, for which gradio prints a traceback."""
+    """Blocks that show a visitor's error in the browser's language, and log any other error of a call in one line.
+
+    By itself gradio prints a traceback for both.
+    """
 
     async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - gradio's arguments
         """Call a function of the page or the API."""
@@ -114,6 +118,10 @@ class LoggedBlocks(gr.Blocks):
             return await super().process_api(*args, **kwargs)
         except gr.Error:
             raise
+        except UserFacingError as error:
+            language = language_of(request.headers) if (request := kwargs.get("request")) else DEFAULT_LANGUAGE
+            # escaped, because gradio shows messages as HTML
+            raise gr.Error(html.escape(error.message(language), quote=False), print_exception=False) from error
         # such as a ValueError of gradio for a call with too few values
         except Exception as error:
             logger.error("call: %.500r", _describe(error))
