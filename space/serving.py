@@ -77,35 +77,6 @@ CLOSE_LISTS = """() => document.addEventListener("keydown", (event) => {
 NO_SCRIPT = b"<noscript>This page needs JavaScript. &middot; Esta p&aacute;gina necesita JavaScript.</noscript>"
 
 
-class LogOneLine:
-    """Middleware that logs an error in one line, because a request of 60 bytes can cause a traceback of 5 kB."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the app; if it fails, log where and end the answer."""
-        started = False
-
-        async def watch(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watch)
-        # the errors of gradio and its dependencies share no class
-        except Exception as error:
-            if scope["type"] != "http":
-                raise
-            # repr, because path and message can hold line breaks and control characters
-            logger.error("%s %.200r: %.500r", scope["method"], scope["path"], _describe(error))
-            if started:
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-            else:
-                await PlainTextResponse("internal error", status_code=500)(scope, receive, send)
-
-
 class LoggedBlocks(gr.Blocks):
     """Blocks that show a visitor's error in the browser's language, and log any other error of a call in one line.
 
@@ -134,13 +105,15 @@ class WithoutTraceback(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Change the record, and let it pass."""
         if record.exc_info and record.exc_info[1]:
-            record.msg, record.args = "%s: %.500r", (record.getMessage(), _describe(record.exc_info[1]))
+            # uvicorn's message ends in a line break; repr, because an error's can hold control characters
+            record.msg, record.args = "%s: %.500r", (record.getMessage().strip(), _describe(record.exc_info[1]))
             record.exc_info = None
         return True
 
 
-# MCP's server logs a traceback for JSON that is nested too deeply
-logging.getLogger("mcp.server.streamable_http").addFilter(WithoutTraceback())
+# a request of 60 bytes can cause a traceback of 5 kB of the web server's, and deep JSON one of the MCP server's
+for name in ("uvicorn.error", "mcp.server.streamable_http"):
+    logging.getLogger(name).addFilter(WithoutTraceback())
 
 
 def _describe(error: BaseException) -> str:
@@ -327,7 +300,6 @@ def launch_options(backend: Backend) -> dict[str, Any]:
         "app_kwargs": {
             "routes": ExplorerRoutes(backend).routes(),
             "middleware": [
-                Middleware(LogOneLine),
                 Middleware(AllowUsedRoutes),
                 Middleware(CompressPage),
                 Middleware(AddNoScript),
