@@ -1,6 +1,6 @@
 """Validate visitors' input before it is used."""
 
-import unicodedata
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -13,17 +13,12 @@ GUIDANCES = (1.0, 5.0)
 SEEDS = (0, 2**32 - 1)
 MAX_CHOICES = 50
 
-# Unicode's control, format, surrogate and private-use characters; unassigned ones pass, because emoji of a Unicode
-# version that is newer than Python's are among them
-_REFUSED = {"Cc", "Cf", "Cs", "Co"}
-# format characters that emoji flags, Persian and Indic words need, or that are visible; they leave the direction alone
-_FORMAT = {
-    *"\u200c\u200d",
-    *map(chr, range(0xE0020, 0xE0080)),
-    *map(chr, range(0x0600, 0x0606)),
-    *"\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd",
-}
-_WHITE_SPACE = "\t\n\r"
+# control characters but tab and line breaks, marks without width or that change the direction, surrogates and private
+# use; joiners, variation selectors and tags are not among them, because emoji, Persian and Hindi need these
+_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
+    r"\ud800-\uf8ff\ufeff\ufff9-\ufffb\U000f0000-\U0010ffff]"
+)
 # a byte order mark and a zero-width space, which copying from a file or a page adds
 _PASTED = "\ufeff\u200b"
 
@@ -39,9 +34,9 @@ def text(field: str, value: Any) -> str:  # noqa: ANN401 - unvalidated
     if len(value) > MAX_CHARACTERS:
         raise UserFacingError("problem_long", field=field, count=len(value), most=MAX_CHARACTERS)
     kept = value.strip(_PASTED)
-    for position, character in enumerate(kept, 1 + value.index(kept)):
-        if unicodedata.category(character) in _REFUSED and character not in _FORMAT and character not in _WHITE_SPACE:
-            raise UserFacingError("problem_invisible", field=field, position=position, code=f"U+{ord(character):04X}")
+    if found := _INVISIBLE.search(kept):
+        position, code = value.index(kept) + found.start() + 1, f"U+{ord(found[0]):04X}"
+        raise UserFacingError("problem_invisible", field=field, position=position, code=code)
     return kept
 
 
