@@ -1,9 +1,10 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,18 @@ DEMO_FILES = ("test_space_mcp", "test_space_page", "test_space_server")
 # without limits of time, because tests must pass on a busy machine; with the same examples in each run, so that a
 # failure can be repeated; and without a folder of examples in the checkout
 hypothesis.settings.load_profile("ci")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leave what the tests import out of garbage collections, because accelerate collects after each training."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_unconfigure() -> None:

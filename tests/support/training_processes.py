@@ -5,6 +5,7 @@ A fault is injected at a given call, so that it occurs at an exactly repeatable 
 
 import contextlib
 import functools
+import gc
 import io
 import json
 import multiprocessing
@@ -37,6 +38,8 @@ SERVER = multiprocessing.get_context("forkserver")
 # what the trainings import, also later, because each of the many processes would need seconds for it
 IMPORTS = ["wine_gpt.training.pretrain", "wine_gpt.tokenizer.prepare", "matplotlib.figure"]
 SERVER.set_forkserver_preload([*IMPORTS, "hypothesis.strategies", "pytest"])
+# Each forked process imports this module: leave what it inherits out of its garbage collections.
+gc.freeze()
 # keeps this process's port reserved
 RESERVED = contextlib.ExitStack()
 
