@@ -59,11 +59,9 @@ class Case:
 
 
 CASES = {
-    "text_field": Case("note", "topic", "text", TOPICS, []),
     "prompt_field": Case("note", "text", "note", TOPICS, []),
-    "columns of the tokenizer": Case("{{ label }} [EOS]", "length", "input_ids", ODD_VALUES, ODD_WORDS),
-    "paths and plots": Case("", "../../x", "label", ["nan", "None"], ODD_WORDS),
-    "names of plots": Case("nan", "position", "$source$", ["[UNK]", "<i>"], ODD_WORDS),
+    "columns of the tokenizer": Case("nan {{ label }} [EOS]", "length", "input_ids", ODD_VALUES, ODD_WORDS),
+    "paths and plots": Case("", "../../x", "$source$", ["nan", "[UNK]"], ODD_WORDS),
 }
 
 
