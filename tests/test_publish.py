@@ -130,7 +130,7 @@ def test_neither_tokens_nor_local_paths_are_sent_or_printed(hub: HubServer, publ
 
 
 def test_fine_tuned_models_name_their_base_on_the_hub(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    publisher.run(*everything(work)).succeeded()
+    publisher.run(*everything(work), reuse_staged=True).succeeded()
     pinot, syrah = hub.repository(PINOT).files(), hub.repository(SYRAH).files()
     assert json.loads(pinot["adapter_config.json"])["base_model_name_or_path"] == MODEL
     assert f"base_model: {MODEL}\n" in pinot["README.md"]
@@ -147,7 +147,7 @@ def test_fine_tuned_models_name_their_base_on_the_hub(hub: HubServer, publisher:
 
 
 def test_the_demo_names_its_model(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    publisher.run(*everything(work)).succeeded()
+    publisher.run(*everything(work), reuse_staged=True).succeeded()
     space = hub.repository(SPACE, "space")
     assert json.loads(space.files()["settings.json"]) == {"model": MODEL}
     assert f"models:\n- {MODEL}\n" in space.files()["README.md"]
@@ -287,7 +287,7 @@ def test_a_dry_run_with_kaggles_data_makes_no_request(
 
 
 def test_publishing_again_makes_no_commit(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    publisher.run(*everything(work), "--collection", "Wine GPT").succeeded()
+    publisher.run(*everything(work), "--collection", "Wine GPT", reuse_staged=True).succeeded()
     before, count = hub.state(), len(hub.requests)
     stdout = publisher.run(*everything(work), "--collection", "Wine GPT").succeeded()
     assert hub.state() == before
@@ -370,7 +370,6 @@ def test_an_evaluation_of_other_reviews_or_sampling_settings_is_left_out(
     publisher: Publisher, work: Path, tmp_path: Path, file: str, change: dict[str, object]
 ) -> None:
     run = shutil.copytree(work / "run", tmp_path / "run")
-    assert "evaluation/" in publisher.run(run, "--repo", MODEL, "--dry_run").succeeded()
     (run / file).write_text(json.dumps({**json.loads((run / file).read_text()), **change}))
     stdout = publisher.run(run, "--repo", MODEL, "--dry_run").succeeded()
     line = rf"^the evaluation is left out: it is of other reviews or sampling settings; python \S*score\.py {run} "
@@ -380,7 +379,7 @@ def test_an_evaluation_of_other_reviews_or_sampling_settings_is_left_out(
 
 
 def test_a_concurrent_change_is_not_overwritten(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    publisher.run(*everything(work)).succeeded()
+    publisher.run(*everything(work), reuse_staged=True).succeeded()
     old = hub.repository(MODEL).history()[0]
     hub.change(MODEL, **{"config.yaml": "someone's"})
     moved = hub.repository(MODEL).history()[0]
@@ -392,7 +391,7 @@ def test_a_concurrent_change_is_not_overwritten(hub: HubServer, publisher: Publi
             changes.append(hub.change(MODEL, **{"config.yaml": "someone else's"}))
 
     hub.before = interfere
-    done = publisher.run(*everything(work))
+    done = publisher.run(*everything(work), reuse_staged=True)
     line = done.refused()
     assert f"model repository {MODEL}: remote moved {moved[:7]} → {changes[0][:7]}; not overwritten" in line
     # the same command would take the other's commit as its parent
@@ -414,7 +413,7 @@ def test_a_commit_whose_answer_is_lost_is_made_once(hub: HubServer, publisher: P
         return None
 
     hub.fault = fault
-    stdout = publisher.run(work / "run", "--repo", MODEL).succeeded()
+    stdout = publisher.run(work / "run", "--repo", MODEL, reuse_staged=True).succeeded()
     history = hub.repository(MODEL).history()
     assert failed
     assert len(history) == 2
@@ -428,7 +427,7 @@ def test_after_a_failed_demo_a_second_run_publishes_the_demo_only(
     hub.fault = lambda number, request: (
         Fault("refuse", 403) if "spaces" in request.path and "commit" in str(request) else None
     )
-    done = publisher.run(*everything(work))
+    done = publisher.run(*everything(work), reuse_staged=True)
     line = done.refused()
     number = next(
         n for n, request in enumerate(hub.requests) if "/api/spaces" in request.path and "commit" in request.path
@@ -438,7 +437,7 @@ def test_after_a_failed_demo_a_second_run_publishes_the_demo_only(
     assert f"Space {SPACE}: not published, at {hub.repository(SPACE, 'space').history()[0][:7]}" in done.stdout
     count = len(hub.requests)
     hub.fault = lambda number, request: None
-    stdout = publisher.run(*everything(work)).succeeded()
+    stdout = publisher.run(*everything(work), reuse_staged=True).succeeded()
     assert stdout.count("already up to date") == 3
     commits = [request.path for request in hub.requests[count:] if "/commit/" in request.path]
     assert commits == [f"/api/spaces/{SPACE}/commit/main"]
@@ -578,7 +577,7 @@ def test_another_corpus_needs_a_license(hub: HubServer, publisher: Publisher, to
 def test_missing_permissions_are_reported_before_any_upload(
     hub: HubServer, publisher: Publisher, work: Path, token: str, message: str
 ) -> None:
-    done = publisher.run(*everything(work), token=token)
+    done = publisher.run(*everything(work), token=token, reuse_staged=True)
     assert done.refused().startswith(message)
     assert nothing_written(hub)
     assert sum("whoami" in request.path for request in hub.requests) <= 1
@@ -592,34 +591,35 @@ def test_a_missing_token_is_reported_before_the_long_work(publisher: Publisher, 
 
 
 def test_a_token_scoped_to_the_organization_may_publish(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    publisher.run(work / "run", "--repo", MODEL, token=SCOPED).succeeded()
+    publisher.run(work / "run", "--repo", MODEL, token=SCOPED, reuse_staged=True).succeeded()
     assert hub.repository(MODEL).files()
 
 
 def test_one_repository_without_write_permission_stops_the_publish(
     hub: HubServer, publisher: Publisher, work: Path
 ) -> None:
-    publisher.run(*everything(work)).succeeded()
+    publisher.run(*everything(work), reuse_staged=True).succeeded()
     before, count = hub.state(), len(hub.requests)
     hub.fault = lambda number, request: (
         Fault("refuse", 403) if request.path.endswith(f"{SPACE}/auth-check/write") else None
     )
-    assert publisher.run(*everything(work)).refused().startswith(f"Space {SPACE}: somebody has no write permission")
+    line = publisher.run(*everything(work), reuse_staged=True).refused()
+    assert line.startswith(f"Space {SPACE}: somebody has no write permission")
     assert hub.state() == before
     assert {request.method for request in hub.requests[count:]} == {"GET"}
 
 
 def test_a_gated_repository_is_read_by_whoever_has_access(hub: HubServer, publisher: Publisher, work: Path) -> None:
     run = [work / "run", "--repo", MODEL]
-    publisher.run(*run).succeeded()
+    publisher.run(*run, reuse_staged=True).succeeded()
     hub.gated = {MODEL}
-    line = publisher.run(*run, "--create_pr", token=OUTSIDER).refused()
+    line = publisher.run(*run, "--create_pr", token=OUTSIDER, reuse_staged=True).refused()
     assert line == f"model repository {MODEL} is gated: accept its terms at {hub.url}/{MODEL}"
-    assert "already up to date" in publisher.run(*run).succeeded()
+    assert "already up to date" in publisher.run(*run, reuse_staged=True).succeeded()
 
 
 def test_swapped_names_of_model_and_space_are_refused(hub: HubServer, publisher: Publisher, work: Path) -> None:
-    publisher.run(*everything(work)).succeeded()
+    publisher.run(*everything(work), reuse_staged=True).succeeded()
     swapped = publisher.run(work / "run", "--repo", SPACE, "--space", MODEL)
     assert swapped.refused().startswith(f"{SPACE} is a Space on the Hub, not a model repository: name another")
 
