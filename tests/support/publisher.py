@@ -24,7 +24,7 @@ from support.refused import error_line
 TESTS = Path(__file__).parents[1]
 SCRIPT = TESTS.parent / "scripts" / "publish.py"
 # seconds after which the request that hangs times out
-TIMEOUT = 0.5
+TIMEOUT = 0.2
 
 
 @dataclass(frozen=True)
