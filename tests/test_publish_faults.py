@@ -88,7 +88,7 @@ def test_retries_are_bounded(hub: HubServer, scenario: Scenario, fault: Fault) -
         assert leaked(hub, trial.first.stdout, trial.first.stderr) == []
 
 
-@pytest.mark.parametrize("content", [[], {}, "text", None, [None], [{}], {"name": 3, "tree": {}}], ids=str)
+@pytest.mark.parametrize("content", [None, [None], [{}], {"name": 3, "tree": {}}], ids=str)
 def test_answers_of_another_json_type_are_one_line(scenario: Scenario, content: object) -> None:
     for numbers in scenario.endpoints().values():
         # once, because the state that it leaves is not the question
