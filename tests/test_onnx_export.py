@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.finished_runs import finish
+from support.publisher import Publisher
+from support.snapshot import file_contents
 from support.toy_model import toy_texts
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -46,6 +48,13 @@ def staged(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def session(staged: Path) -> "onnxruntime.InferenceSession":
     return onnxruntime.InferenceSession(staged / NAME / ONNX)
+
+
+def test_another_process_stages_the_same_bytes(staged: Path, publisher: Publisher, tmp_path: Path) -> None:
+    """In another folder and with other hashes of strings, so that publishing again makes no commit."""
+    run = shutil.copytree(staged.parents[1] / "run", tmp_path / "run")
+    publisher.run(run, "--repo", NAME, "--onnx", "--dry_run").succeeded()
+    assert file_contents(run / "publish" / "models") == file_contents(staged)
 
 
 @pytest.mark.parametrize("name", [ONNX, ONNX_QUANTIZED])

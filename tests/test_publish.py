@@ -300,37 +300,6 @@ def test_publishing_again_makes_no_commit(hub: HubServer, publisher: Publisher, 
     assert f"model repository {MODEL}: already up to date {before[f'models/{MODEL}'][0][:7]}" in stdout
 
 
-def test_publishing_again_from_another_process_and_folder_makes_no_commit(
-    hub: HubServer, publisher: Publisher, toy_run: Path, tmp_path: Path
-) -> None:
-    """With an ONNX file and an index, whose bytes could depend on hashes of strings or on paths."""
-    pytest.importorskip("onnxscript", reason='not installed: pip install "wine_gpt[onnx]"')
-    texts = [f"{word} plum and black cherry with some oak, and then a {word} finish" for word in "abcdefghijklmnopqr"]
-    records = [{"country": "x", "province": "y", "variety": "z", "description": text} for text in texts]
-    data = tmp_path / "winemag-data.json"
-    data.write_text(json.dumps(records))
-    run = finish(toy_run, tmp_path / "run", path=str(data))
-    report_train_texts_of(data, run)
-    copied = shutil.copytree(run, tmp_path / "copied" / "run")
-    options = ("--repo", MODEL, "--index", "--license", "mit")
-    environment = {**hub.environment(), "PYTHONHASHSEED": "7"}
-    other = Publisher(environment, publisher.space, tmp_path / "home", cwd=tmp_path / "copied")
-
-    publisher.run(run, *options, "--onnx").succeeded()
-    before = hub.state()
-    added = {"training_ngrams.safetensors", "onnx/model.onnx", "onnx/model_quantized.onnx"}
-    assert added <= hub.repository(MODEL).files().keys()
-    assert "already up to date" in other.run(copied, *options, "--onnx", "--create_pr").succeeded()
-    assert hub.state() == before
-    # the ONNX files are kept
-    for folder in (run, copied):
-        (folder / "loss.png").write_bytes(b"\x89PNG another")
-    assert "proposed" in publisher.run(run, *options, "--create_pr").succeeded()
-    assert "already proposed" in other.run(copied, *options, "--create_pr").succeeded()
-    other.close()
-    assert len(hub.repository(MODEL).pull_requests) == 1
-
-
 def test_changed_and_removed_files_are_one_commit(
     hub: HubServer, publisher: Publisher, work: Path, tmp_path: Path
 ) -> None:

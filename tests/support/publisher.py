@@ -54,7 +54,7 @@ class Done:
 class Publisher:
     """The process; ``run`` sends it a command line."""
 
-    def __init__(self, environment: dict[str, str], space: Path, home: Path, cwd: Path = TESTS) -> None:
+    def __init__(self, environment: dict[str, str], space: Path, home: Path) -> None:
         self.space = space
         # the process's stderr, to which loggers write that were set up at its start
         self.log = home.with_suffix(".log")
@@ -62,7 +62,7 @@ class Publisher:
         python_path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.process = subprocess.Popen(
             [sys.executable, "-m", "support.publisher", str(space)],
-            cwd=cwd,
+            cwd=TESTS,
             env={**kept, "HF_HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
