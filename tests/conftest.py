@@ -28,9 +28,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 LONGEST_FILES = (
     *("test_pretraining", "test_terminal", "test_machines", "test_notebooks", "test_publish_faults"),
     *("test_space_server", "test_finetune", "test_training_faults", "test_text_column", "test_explorer_page"),
+    "test_explorer_engine",
 )
-# the files that call one demo, which only one process should start
-DEMO_FILES = ("test_space_mcp", "test_space_page", "test_space_server")
+# the files that share what takes seconds to start, by what they share
+GROUPS = {
+    "demo_address": ("test_space_mcp", "test_space_page", "test_space_server"),
+    "publisher": (
+        *("test_publish", "test_publish_again", "test_publish_faults", "test_publish_names"),
+        *("test_publish_end_to_end", "test_classification", "test_hub_loading", "test_metrics", "test_onnx_export"),
+    ),
+}
 
 # without limits of time, because tests must pass on a busy machine; with the same examples in each run, so that a
 # failure can be repeated; and without a folder of examples in the checkout
@@ -61,13 +68,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401 - of pytest-xdist
-    """With ``--dist loadfile`` give a file to one process, and DEMO_FILES together to one."""
+    """With ``--dist loadfile`` give a file to one process, and those of each of GROUPS together to one."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file: str = super()._split_scope(nodeid)
-            return "the demo" if Path(file).stem in DEMO_FILES else file
+            return next((name for name, files in GROUPS.items() if Path(file).stem in files), file)
 
     return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
