@@ -1,7 +1,5 @@
 """Processes and machines that differ are refused, an error is printed once, and a dead machine ends the others."""
 
-import contextlib
-import functools
 import importlib
 import os
 import re
@@ -20,7 +18,7 @@ from typing import Any
 import pytest
 from support.local_server import PATIENCE, reserved_port
 from support.machines import Machines, network_namespaces
-from support.processes import children, is_running, kill_together
+from support.processes import is_running, kill_together
 from support.refused import refused
 from support.small_run import ROOT, command, flags, write_reviews
 from support.snapshot import snapshot
@@ -38,7 +36,6 @@ from wine_gpt.training.accelerator import restored_state
 HALT = str(ROOT / "tests" / "support" / "halt.py")
 SLURM = str(ROOT / "configs" / "slurm.sh")
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
 
 Outcome = tuple[object, str, str]
 
@@ -352,47 +349,6 @@ def test_a_launcher_that_starts_one_process_for_several_is_named(
     assert "--config_file configs/accelerate/cpu_processes.yaml" in caplog.text
 
 
-# launchers that are killed
-
-
-def environment(work: Path) -> dict[str, str]:
-    return {**os.environ, "HF_DATASETS_CACHE": str(work / "cache"), "OMP_NUM_THREADS": "1"}
-
-
-@contextlib.contextmanager
-def launched(work: Path, config: str, arguments: list[str]) -> "Iterator[tuple[subprocess.Popen[bytes], Path]]":
-    """Yield a launcher, which is killed on leaving, and the file of what it and its processes print."""
-    # a process would wait for the reader of a full pipe
-    log = work / f"{config}.log"
-    with log.open("wb") as output:
-        options = [str(ROOT / "configs" / "accelerate" / config), *arguments]
-        launcher = subprocess.Popen(
-            [*LAUNCH, *options], env=environment(work), stdout=subprocess.DEVNULL, stderr=output
-        )
-        try:
-            yield launcher, log
-        finally:
-            launcher.kill()
-            launcher.wait()
-
-
-def test_a_process_saves_and_leaves_when_its_launcher_is_killed(work: Path) -> None:
-    config, output = "cpu.yaml", "orphans"
-    # it must not end by itself
-    arguments = command(work, output, training__epochs=10_000, training__checkpoint_steps=0)
-    with launched(work, config, arguments) as (launcher, log):
-        printed = functools.partial(log.read_text, encoding="utf-8")
-        wait_until(lambda: "epoch 2 of" in printed(), printed, alive=lambda: launcher.poll() is None)
-        workers = children(launcher.pid)
-        locked = error_of(run_in_subprocess(script, [*arguments, "--resume"], work / "cache"))
-        assert re.search(rf"is locked by pid ({'|'.join(map(str, workers))}),", locked)
-    wait_until(lambda: not any(map(is_running, workers)), printed)
-    step = re.findall(r"stopped after step ([\d,]+), which is saved", printed())
-    assert len(step) == 1
-    saved = max((work / output / "checkpoints").glob("step-*"))
-    assert int(saved.name.removeprefix("step-")) == int(step[0].replace(",", ""))
-
-
 # machines that are killed
 
 
@@ -430,9 +386,13 @@ def test_after_each_kill_both_machines_resume_to_the_same_bits(work: Path, machi
         shutil.copytree(work / "shared", work / "own")
 
     halted_before(12)
+    locked = error_of(run_in_subprocess(script, [*outputs[0], "--resume"], work / "cache"))
+    assert re.search(rf"is locked by pid ({'|'.join(map(str, machines.workers(0)))}),", locked)
+    orphans = machines.workers(1)
     kill_together([machines.launchers[1].pid])
     require_failures()
     assert "stopped after step 13, which is saved" in machines.output(0)
+    wait_until(lambda: not any(map(is_running, orphans)), lambda: machines.output(1))
 
     copy_checkpoints()
     halted_before(20, "--resume")
@@ -462,7 +422,8 @@ def slurm(tmp_path: Path, work: Path) -> dict[str, str]:
         (tmp_path / name).write_text(f"#!/bin/bash\n{content}\n", encoding="utf-8")
         (tmp_path / name).chmod(0o755)
     job = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NTASKS": "1", "SLURM_JOB_ID": "71"}
-    return {**environment(work), **job, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    job |= {"HF_DATASETS_CACHE": str(work / "cache"), "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **job, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
 
 @needs_bash
