@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ import yaml
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file
+from support.halt import halt_before
 from support.local_server import PATIENCE
 from support.processes import children
 from support.refused import refused_script
@@ -179,7 +181,7 @@ def test_the_folder_has_samples_plots_and_the_data_report(finished: tuple[Path, 
 
 def test_a_killed_run_resumes_to_the_same_weights(finished: tuple[Path, Done], work: Path) -> None:
     arguments = command(work, "killed")
-    process = start_script(arguments, work / "cache", work / "killed.log", halt=3)
+    process = start_script(arguments, work / "cache", work / "killed.log", prepare=partial(halt_before, 3, "0"))
     wait_for_line("halted", work / "killed.log", process)
     process.kill()
     process.join()
@@ -342,7 +344,7 @@ def test_a_finished_run_gets_other_sampling_defaults(finished: tuple[Path, Done]
 
 def test_two_runs_cannot_use_one_folder(work: Path, refused: Callable[[list[str]], str]) -> None:
     arguments = command(work, "taken")
-    first = start_script(arguments, work / "cache", work / "taken.log", halt=0)
+    first = start_script(arguments, work / "cache", work / "taken.log", prepare=partial(halt_before, 0, "0"))
     try:
         wait_for_line("halted", work / "taken.log", first)
         for more in ([], ["--resume"], ["--overwrite"]):
@@ -595,7 +597,7 @@ def test_if_all_checkpoints_are_damaged_nothing_starts_over(unfinished: Path, wo
 # stopping
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_saves_and_prints_how_to_resume(work: Path, number: signal.Signals, code: int) -> None:
     name = f"stopped-{number.name}"
     arguments = command(work, name, training__epochs=1000, training__checkpoint_steps=0)
@@ -603,7 +605,9 @@ def test_a_signal_saves_and_prints_how_to_resume(work: Path, number: signal.Sign
     process = start_script(arguments, work / "cache", log)
     wait_for_line("epoch 2", log, process)
     assert process.pid is not None
-    os.kill(process.pid, number)
+    # a terminal that is closed and its shell each send SIGHUP
+    for _ in range(2 if number == signal.SIGHUP else 1):
+        os.kill(process.pid, number)
     process.join(PATIENCE)
     assert process.exitcode == code
     require_stopped_run(work, name, arguments, log.read_text(encoding="utf-8"), ["python"])

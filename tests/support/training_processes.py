@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import pkgutil
 import runpy
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -23,7 +24,6 @@ from typing import Any
 import datasets
 import torch
 
-from support.halt import halt_before
 from support.local_server import PATIENCE, reserved_port
 from support.toy_training import TRAINING, make_splits, make_tokenizer, make_trainer
 from support.waiting import wait_until
@@ -117,16 +117,18 @@ def script(arguments: list[str], cache: Path) -> tuple[object, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def start_script(arguments: list[str], cache: Path, log: Path, *, halt: int | None = None) -> ForkServerProcess:
+def start_script(
+    arguments: list[str], cache: Path, log: Path, *, prepare: Callable[[], object] = int
+) -> ForkServerProcess:
     """Start a script in a forked process that prints to ``log``.
 
     Args:
         arguments: the script and its arguments.
         cache: the cache of ``datasets``.
-        log: a new file for stdout and stderr.
-        halt: the step, counted from 0, before which the process prints ``halted`` and waits for a signal.
+        log: a new file, or a terminal, for stdout and stderr.
+        prepare: called in the process before the script.
     """
-    process = SERVER.Process(target=_logged_script, args=(arguments, cache, log, halt))
+    process = SERVER.Process(target=_logged_script, args=(arguments, cache, log, prepare))
     process.start()
     return process
 
@@ -140,12 +142,13 @@ def wait_for_line(start: str, log: Path, process: ForkServerProcess) -> None:
     wait_until(lambda: any(line.startswith(start) for line in printed().splitlines()), printed, alive=process.is_alive)
 
 
-def _logged_script(arguments: list[str], cache: Path, log: Path, halt: int | None) -> None:
+def _logged_script(arguments: list[str], cache: Path, log: Path, prepare: Callable[[], object]) -> None:
     _print_to(log)
+    # as in a terminal, also if the tests run by nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     datasets.config.HF_DATASETS_CACHE = cache
     torch.set_num_threads(1)
-    if halt is not None:
-        halt_before(halt, "0")
+    prepare()
     sys.argv = arguments
     runpy.run_path(arguments[0], run_name="__main__")
 
@@ -260,9 +263,10 @@ def _set_rank(rank: int, local_rank: int, processes: int, port: int) -> None:
 def _print_to(file: Path) -> None:
     """Append this process's stdout and stderr to a file."""
     output = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(output, stream.fileno())
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    # new streams, because one keeps whether its first file can seek
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(output, number)
+        setattr(sys, name, os.fdopen(number, "w", buffering=1, encoding="utf-8", closefd=False))
 
 
 def _train(run: Run, rank: int, processes: int, port: int) -> None:
