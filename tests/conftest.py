@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # an empty folder for caches; libraries read this when they are imported, here and in commands under test
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="wine_gpt-tests-")
@@ -14,14 +14,14 @@ os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="wine_gpt-tests-")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import datasets
 import hypothesis
 import pytest
-from support.finished_runs import demo
 from support.hub_server import WRITER, HubServer, hub_server
 from support.publisher import Publisher
-from support.toy_model import toy_texts, train_toy
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+# Fixtures import torch and datasets, because pytest-xdist loads this file before it starts the processes for tests.
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 # The files that take longest come first, because one that a process begins at the end keeps it busy when the others
 # have nothing left to do.
@@ -82,6 +82,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty folder that ``datasets`` uses as its cache."""
+    import datasets
+
     folder = tmp_path / "cache"
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
     return folder
@@ -90,11 +92,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a tokenizer and a GPT-2 that has learned 216 made-up reviews; tests only read it."""
+    from support.toy_model import train_toy
+
     return train_toy(tmp_path_factory.mktemp("toy") / "run")
 
 
 @pytest.fixture(scope="session")
-def model(toy_run: Path) -> PreTrainedModel:
+def model(toy_run: Path) -> "PreTrainedModel":
     """Return the toy model, which tests do not change."""
     from wine_gpt.modeling.pretrained import load_model
 
@@ -102,7 +106,7 @@ def model(toy_run: Path) -> PreTrainedModel:
 
 
 @pytest.fixture(scope="session")
-def tokenizer(toy_run: Path) -> PreTrainedTokenizerFast:
+def tokenizer(toy_run: Path) -> "PreTrainedTokenizerFast":
     """Return the toy model's tokenizer."""
     from wine_gpt.tokenizer import load_tokenizer
 
@@ -119,6 +123,8 @@ def hub() -> Iterator[HubServer]:
 @pytest.fixture(scope="session")
 def publisher(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publisher]:
     """Return a process that runs ``scripts/publish.py`` with that Hub and a demo of two lines."""
+    from support.finished_runs import demo
+
     folder = tmp_path_factory.mktemp("publisher")
     process = Publisher(hub.environment(), demo(folder / "space", WRITER), folder / "home")
     yield process
@@ -129,6 +135,7 @@ def publisher(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def demo_model(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the published toy model with the index of its reviews, and two adapters beside it."""
     from support.space_model import write_adapter
+    from support.toy_model import toy_texts
 
     from wine_gpt.evaluation.ngram_filter import FILE_NAME
     from wine_gpt.evaluation.ngram_index import build_index
@@ -144,6 +151,8 @@ def demo_model(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lines_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a toy model whose texts have lines, with the index of its reviews."""
+    from support.toy_model import toy_texts, train_toy
+
     from wine_gpt.evaluation.ngram_filter import FILE_NAME
     from wine_gpt.evaluation.ngram_index import build_index
 

@@ -14,7 +14,6 @@ import pytest
 import torch
 from accelerate import Accelerator
 from datasets import Dataset, DatasetDict
-from sentence_transformers import SentenceTransformer
 from support.finished_runs import finish
 from support.halt import interrupt_steps
 from support.refused import refused
@@ -96,7 +95,7 @@ def test_sentence_transformers_loads_the_model_alone(run: Path, tmp_path: Path) 
     index = load_index(run)
     shutil.copytree(run / "similarity", tmp_path / "model")
     (tmp_path / "model" / "training_embeddings.npy").unlink()
-    embedded = SentenceTransformer(str(tmp_path / "model")).encode([*index.reviews["description"]])
+    embedded = encode(tmp_path / "model", [*index.reviews["description"]])
     assert np.allclose(embedded, index.embeddings, atol=1e-4)
 
 
@@ -134,7 +133,7 @@ def test_a_damaged_index_is_made_again(run: Path, name: str, content: bytes | No
     file.unlink() if content is None else file.write_bytes(content)
     index = load_index(run)
     assert np.array_equal(index.embeddings, before.embeddings)
-    assert np.allclose(embedding(run / "similarity"), index.model.encode(DESCRIPTION), atol=1e-3)
+    assert np.allclose(encode(run / "similarity", DESCRIPTION), index.model.encode(DESCRIPTION), atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +235,7 @@ def test_fine_tuned_embeddings_find_the_other_half_and_are_searched(run: Path, t
     assert all(review.text.endswith(DESCRIPTION) for review in found)
     assert np.allclose(
         load_index(tmp_path / "embed").embeddings[found[0].index],
-        embedding(tmp_path / "embed" / "similarity"),
+        encode(tmp_path / "embed" / "similarity", DESCRIPTION),
         atol=1e-3,
     )
     with pytest.raises(UserError, match="is a model for embeddings, which writes no text: use similar"):
@@ -262,9 +261,11 @@ def test_a_run_that_overwrites_a_model_for_embeddings_writes_texts(run: Path, tm
     assert kept == {"config.json", "model.safetensors", "metrics.json", "tokenizer.json", "tokenizer_config.json"}
 
 
-def embedding(folder: Path) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Return the embedding that sentence-transformers gives the description."""
-    return SentenceTransformer(str(folder)).encode(DESCRIPTION)
+def encode(folder: Path, texts: str | list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the embeddings of sentence-transformers, whose import takes seconds."""
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(folder)).encode(texts)
 
 
 def test_the_loss_is_that_of_choosing_the_other_half(toy_run: Path, tokenizer: PreTrainedTokenizerFast) -> None:
