@@ -1,14 +1,12 @@
 """Datasets and models are loaded from a Hub on loopback: revisions, configurations, and gated repositories."""
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from support.hub_server import READER, WRITER, Fault, HubServer
+from support.publisher import Publisher
 
 DATASET, CAMEL, GATED, MODEL, OPEN = "org/reviews", "org/WineReviews", "org/gated-reviews", "org/gated-gpt", "org/gpt"
 SCRIPT = Path(__file__).parent / "support" / "load_from_hub.py"
@@ -101,16 +99,13 @@ def revisions_asked(hub: HubServer) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def results(hub: HubServer, toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Load all in one new process, because huggingface_hub reads HF_ENDPOINT when it is imported."""
+def results(hub: HubServer, publisher: Publisher, toy_run: Path) -> dict[str, str]:
+    """Load all in the process that has HF_ENDPOINT, because huggingface_hub reads it when it is imported."""
     fill(hub, toy_run)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    environment |= {**hub.environment(None), "HF_HOME": str(tmp_path_factory.mktemp("home"))}
     wanted = json.dumps([(token, what) for token, what, _ in CASES.values()])
     hub.fault = lambda number, request: fault(hub, request)
-    done = subprocess.run([sys.executable, SCRIPT], input=wanted, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    return dict(zip(CASES, map(json.loads, done.stdout.splitlines()), strict=True))
+    lines = publisher.run(wanted, script=SCRIPT).succeeded().splitlines()
+    return dict(zip(CASES, map(json.loads, lines), strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)

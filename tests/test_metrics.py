@@ -2,11 +2,9 @@
 
 import json
 import math
-import os
 import random
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import evaluate
 import pytest
 from huggingface_hub import RepoCard
 from support.hub_server import HubServer
+from support.publisher import Publisher
 from support.without_wine_gpt import run_without_wine_gpt
 
 from wine_gpt.evaluation.metrics import load_metric
@@ -44,15 +43,11 @@ def test_each_metric_loads_offline_without_wine_gpt_and_its_examples_are_right(
 
 
 @pytest.fixture(scope="module")
-def published(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def published(hub: HubServer, publisher: Publisher) -> dict[str, Any]:
     """Upload each metric to a Space, and return the inputs of each as it is loaded from there."""
     hub.forget()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    environment |= {**hub.environment(), "HF_HOME": str(tmp_path_factory.mktemp("published"))}
-    command = [sys.executable, PUBLISH_METRICS, *(FOLDER / name for name in METRICS)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    return dict(zip(METRICS, map(json.loads, done.stdout.splitlines()), strict=True))
+    lines = publisher.run(*(FOLDER / name for name in METRICS), script=PUBLISH_METRICS).succeeded().splitlines()
+    return dict(zip(METRICS, map(json.loads, lines), strict=True))
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -1,8 +1,8 @@
 """Load datasets and models of the Hub that HF_ENDPOINT names, and print each result as a line of JSON.
 
-stdin has a list of pairs: a token or null, and the data settings of a dataset, the name of a model, or a list of how
-to generate with a model, by the command or the API, and its name. The result is the first training text, the number of
-a model's parameters, the generated text, or the error's message.
+The argument is a JSON list of pairs: a token or null, and the data settings of a dataset, the name of a model, or a
+list of how to generate with a model, by the command or the API, and its name. The result is the first training text,
+the number of a model's parameters, the generated text, or the error's message.
 """
 
 import contextlib
@@ -11,8 +11,7 @@ import json
 import os
 import sys
 
-from local_server import PATIENCE
-
+from support.local_server import PATIENCE
 from wine_gpt import generate, model_path
 from wine_gpt.commands.generate import main
 from wine_gpt.config import DataConfig
@@ -33,7 +32,7 @@ def generated(way: str, model: str) -> str:
 
 # the server is in a process that may be busy
 model_path.TIMEOUT = hub_dataset.TIMEOUT = PATIENCE
-for token, wanted in json.load(sys.stdin):
+for token, wanted in json.loads(sys.argv[1]):
     os.environ.pop("HF_TOKEN", None)
     if token:
         os.environ["HF_TOKEN"] = token

@@ -1,4 +1,4 @@
-"""Run ``scripts/publish.py`` many times in one process, because each start of Python takes seconds.
+"""Run ``scripts/publish.py`` and other scripts in one process, because each start of Python takes seconds.
 
 The process is a new one, because huggingface_hub reads HF_ENDPOINT when it is imported. Waits are recorded
 and skipped, a request times out only if it is the one that must hang, and the demo is the test's folder.
@@ -71,12 +71,18 @@ class Publisher:
         )
 
     def run(
-        self, *arguments: object, token: str | None = None, reuse_staged: bool = False, hanging: int | None = None
+        self,
+        *arguments: object,
+        script: Path = SCRIPT,
+        token: str | None = None,
+        reuse_staged: bool = False,
+        hanging: int | None = None,
     ) -> Done:
-        """Run the script.
+        """Run a script.
 
         Args:
             arguments: the command line.
+            script: the file.
             token: for this run only; an empty one means no token.
             reuse_staged: publish the folders that the same arguments staged before.
             hanging: the number, from 0, of the request that times out after TIMEOUT.
@@ -84,7 +90,7 @@ class Publisher:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         options = {"token": token, "reuse_staged": reuse_staged, "hanging": hanging}
-        command = {"arguments": [*map(str, arguments)], **options}
+        command = {"arguments": [*map(str, (script, *arguments))], **options}
         self.process.stdin.write(json.dumps(command) + "\n")
         self.process.stdin.flush()
         return Done(**json.loads(self.process.stdout.readline()))
@@ -143,11 +149,11 @@ def _serve(space: Path) -> None:
 
 def _run(arguments: list[str]) -> dict[str, object]:
     stdout, stderr = io.StringIO(), io.StringIO()
-    sys.argv = [str(SCRIPT), *arguments]
+    sys.argv = arguments
     code: object = 0
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
         try:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
+            runpy.run_path(arguments[0], run_name="__main__")
         except SystemExit as ended:
             code = ended.code
         except Exception as error:
