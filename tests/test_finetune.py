@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,13 +18,17 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from support.halt import interrupt_steps
 from support.refused import refused as refused_call
 from support.refused import refused_script
+from support.small_run import flags
 from support.snapshot import file_contents
+from support.system_faults import run_in_subprocess
 from support.toy_training import MODEL, make_splits, make_tokenizer
-from support.without_wine_gpt import run_without_wine_gpt
+from support.training_processes import script
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from wine_gpt.base_model import base_of, data_settings
 from wine_gpt.commands.finetune import main
@@ -65,8 +68,6 @@ from wine_gpt.training.resume import trained_weights
 from wine_gpt.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
-SUPPORT = ROOT / "tests" / "support"
-USE_MODELS = SUPPORT / "use_finetuned_models.py"
 TRAINING = TrainingConfig(
     epochs=2, batch_tokens=512, learning_rate=0.01, mixed_precision="no", weight_decay=0.0, warmup_ratio=0.1
 )
@@ -125,10 +126,10 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def config(work: Path, output: str, **settings: Any) -> FinetuneConfig:  # noqa: ANN401
-    given = {"base": str(work / "base"), "output_dir": str(work / output), "training": TRAINING}
+    given = {"base": str(work / "base"), "output_dir": str(work / output), "training": TRAINING, "min_reviews": ENOUGH}
     if settings.get("method") != "full":
         given |= {"objective": ObjectiveConfig(header_weight=2.0, text_weight=0.5), "lora": LoraConfig(rank=2)}
-    return FinetuneConfig(**(given | settings), min_reviews=ENOUGH)
+    return FinetuneConfig(**(given | settings))
 
 
 @pytest.fixture(scope="module")
@@ -403,26 +404,44 @@ def test_what_the_value_tells_is_measured_against_headers_without_it(
         assert metrics.comparison.train_fraction == train.count(metrics.value) / len(train)
 
 
-# loading without wine_gpt
+# loading with peft and transformers
 
 
-def test_finetuned_models_load_without_wine_gpt(
+def test_the_models_load_switch_and_merge_and_have_the_figures_of_their_metrics(
     work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics
 ) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(work / "lora" / "pinot-noir")
     split = reviews_of(work)["test"]
     texts = [text for text, grape in zip(split[COMPOSED], split["variety"], strict=True) if grape == "Pinot Noir"]
-    folders = [str(work / name) for name in ("base", "lora", "full")]
-    found, _ = run_without_wine_gpt(USE_MODELS, *folders, "wine review : France", *texts, cwd=work)
-    assert found["switched"] == [True, True]
-    assert found["merged"] < 1e-4
-    assert found["differ"] > 0.1
-    assert not found["wine_gpt"]
-    for written in found["written"].values():
+    encoded = [tokenizer(text, return_tensors="pt").input_ids for text in texts]
+
+    def load(name: str) -> PeftModel:
+        base = AutoModelForCausalLM.from_pretrained(work / "base")
+        return PeftModel.from_pretrained(base, work / "lora" / name, adapter_name=name)
+
+    def logits(model: torch.nn.Module, ids: torch.Tensor = encoded[0]) -> torch.Tensor:
+        with torch.no_grad():
+            found: torch.Tensor = model.eval()(ids).logits
+        return found
+
+    alone = {name: logits(load(name)) for name in ("pinot-noir", "rose")}
+    both = load("pinot-noir")
+    both.load_adapter(work / "lora" / "rose", adapter_name="rose")
+    for name in ("rose", "pinot-noir"):
+        both.set_adapter(name)
+        assert torch.equal(logits(both), alone[name])
+    assert torch.allclose(logits(load("pinot-noir").merge_and_unload()), alone["pinot-noir"], atol=1e-4)
+    assert (alone["rose"] - alone["pinot-noir"]).abs().max() > 0.1
+    full = work / "full" / "pinot-noir"
+    for model, metrics in ((load("pinot-noir"), adapters[0]), (AutoModelForCausalLM.from_pretrained(full), whole)):
+        # without the start of text and the first word
+        scores = torch.cat([logits(model, ids)[0, 1:-1] for ids in encoded])
+        nats = torch.nn.functional.cross_entropy(scores, torch.cat([ids[0, 2:] for ids in encoded]))
+        assert nats.exp().item() == pytest.approx(metrics.comparison.whole.tuned.perplexity, rel=1e-4)
+    for folder in (work / "lora" / "pinot-noir", full):
+        written = pipeline("text-generation", model=str(folder))("wine review : France")[0]["generated_text"]
         assert written.startswith("wine review : France : ")
         assert "[" not in written
-    # the published files give the figures in metrics.json
-    assert found["lora"] == pytest.approx(adapters[0].comparison.whole.tuned.perplexity, rel=1e-4)
-    assert found["full"] == pytest.approx(whole.comparison.whole.tuned.perplexity, rel=1e-4)
 
 
 # resuming
@@ -474,16 +493,18 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert not [*(work / "killed").glob("*/checkpoints")]
 
 
-def test_finished_subsets_are_skipped(work: Path, whole: SubsetMetrics, caplog: pytest.LogCaptureFixture) -> None:
-    """Also without --resume, so that ``--variety all`` adds the others to the first one."""
-    shutil.copytree(work / "full", work / "more")
-    finished = file_contents(work / "more" / "pinot-noir")
+def test_finished_subsets_are_skipped(
+    work: Path, adapters: list[SubsetMetrics], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also without --resume, so that ``--variety all`` adds the others to those that there are."""
+    shutil.copytree(work / "lora", work / "more", ignore=shutil.ignore_patterns("gamay"))
     with caplog.at_level("INFO", logger="wine_gpt"):
-        found = finetune(config(work, "more", method="full", variety="all", training=TRAINING))
-    assert caplog.text.count("finished already") == 1
+        found = finetune(config(work, "more", variety="all"))
+    assert caplog.text.count("finished already") == 3
     assert [metrics.value for metrics in found] == ["Pinot Noir", "Gamay", "Rosé", "../../x"]
-    assert found[0] == whole
-    assert file_contents(work / "more" / "pinot-noir") == finished
+    assert found[0] == adapters[0]
+    for slug in ("pinot-noir", "rose", "x"):
+        assert file_contents(work / "more" / slug) == file_contents(work / "lora" / slug)
 
 
 def test_checkpoints_that_a_killed_run_left_are_removed(work: Path, whole: SubsetMetrics) -> None:
@@ -520,16 +541,18 @@ def test_a_run_finished_with_other_settings_is_refused(work: Path, whole: Subset
     assert file_contents(work / "full") == before
 
 
-def test_overwrite_leaves_nothing_of_the_run_before(work: Path, whole: SubsetMetrics) -> None:
+def test_overwrite_leaves_nothing_of_the_run_before(
+    work: Path, adapters: list[SubsetMetrics], whole: SubsetMetrics
+) -> None:
     shutil.copytree(work / "full", work / "again")
-    finetune(config(work, "again", value="italy", field="country"))
+    shutil.copytree(work / "lora" / "rose", work / "again" / "rose")
     finetune(config(work, "again", variety="pinot noir", overwrite=True))
     names = {path.name for path in (work / "again" / "pinot-noir").iterdir()}
     assert "adapter_config.json" in names
     assert not names & {"config.json", "model.safetensors", "generation_config.json"}
     table = (work / "again" / "subsets.md").read_text(encoding="utf-8")
     assert table.count("| lora |") == 2
-    assert "| Italy |" in table
+    assert "| Rosé |" in table
 
 
 def test_an_interrupted_overwrite_of_several_subsets_is_resumed(
@@ -540,15 +563,14 @@ def test_an_interrupted_overwrite_of_several_subsets_is_resumed(
     former = {**metrics, "value": "Rosé", "settings": {**metrics["settings"], "value": "Rosé"}}
     (work / "replaced" / "rose" / "metrics.json").write_text(json.dumps(former), encoding="utf-8")
     (work / "replaced" / "rose" / "adapter_config.json").write_text("{}")
-    settings = {"method": "full", "variety": "all", "training": dataclasses.replace(TRAINING, epochs=1)}
+    training = dataclasses.replace(TRAINING, epochs=1)
+    settings = {"method": "full", "variety": "all", "min_reviews": 50, "training": training}
     with monkeypatch.context() as patch:
         interrupt_steps(patch, signal.SIGINT)
         with pytest.raises(RunInterrupted):
             finetune(config(work, "replaced", overwrite=True, **settings))
     found = finetune(config(work, "replaced", resume=True, **settings))
-    assert {one.value: len(one.training.epochs) for one in found} == {
-        **dict.fromkeys(("Pinot Noir", "Gamay", "Rosé", "../../x"), 1)
-    }
+    assert {one.value: len(one.training.epochs) for one in found} == {"Pinot Noir": 1, "Gamay": 1, "Rosé": 1}
     assert not (work / "replaced" / "rose" / "adapter_config.json").exists()
 
 
@@ -644,9 +666,8 @@ def test_a_base_that_was_trained_again_is_refused(work: Path, adapters: list[Sub
     assert "base was trained again since" in refused_call(load_model, adapter)
 
 
-@pytest.mark.parametrize("name", ['-dash ünï-çødé "x"', "quote'd #1 50% [a]*?"])
-def test_folders_may_have_any_name(work: Path, adapters: list[SubsetMetrics], tmp_path: Path, name: str) -> None:
-    home = tmp_path / name
+def test_folders_may_have_any_name(work: Path, adapters: list[SubsetMetrics], tmp_path: Path) -> None:
+    home = tmp_path / '-dash ünï-çødé "x" quote\'d #1 50% [a]*?'
     shutil.copytree(work / "base", home / "base", ignore=shutil.ignore_patterns("checkpoints"))
     settings = {"base": str(home / "base"), "training": dataclasses.replace(TRAINING, epochs=1)}
     finetune(config(home, "lora", variety="rosé", **settings))
@@ -768,27 +789,27 @@ def test_a_base_without_a_data_fingerprint_is_refused(work: Path) -> None:
     assert not (work / "never").exists()
 
 
+def without_peft(arguments: list[str], cache: Path) -> tuple[object, str, str]:
+    """Run a script in this process as where peft is not installed."""
+    sys.modules["peft"] = None  # type: ignore[assignment]
+    for name in [name for name in sys.modules if name.startswith("wine_gpt.")]:
+        del sys.modules[name]
+    return script(arguments, cache)
+
+
 def test_without_peft_full_works_and_lora_says_what_to_install(
     work: Path, refused: Callable[[list[str]], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = [sys.executable, str(ROOT / "scripts" / "finetune.py"), str(ROOT / "configs" / "finetune" / "full.yaml")]
+    command = [str(ROOT / "scripts" / "finetune.py"), str(ROOT / "configs" / "finetune" / "full.yaml")]
     settings = {
         **{"base": work / "base", "value": "france", "field": "country", "output_dir": work / "whole"},
         **{"training.epochs": 1, "training.mixed_precision": "no"},
     }
-    flags = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-    environment = {
-        **os.environ,
-        **{
-            "PYTHONPATH": f"{SUPPORT / 'no_peft'}{os.pathsep}{ROOT}",
-            "HF_DATASETS_CACHE": str(work / "cache"),
-            "OMP_NUM_THREADS": "1",
-        },
-    }
-    done = subprocess.run([*script, *flags], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert "| France | full |" in done.stdout
+    arguments = [*command, *flags(settings)]
+    code, stdout, stderr = run_in_subprocess(without_peft, arguments, work / "cache")
+    assert code == 0, stderr
+    assert "| France | full |" in stdout
     assert (work / "whole" / "france" / "model.safetensors").exists()
     monkeypatch.setitem(sys.modules, "peft", None)
-    line = refused([*script[2:], *flags, "--method", "lora"])
+    line = refused([*arguments[1:], "--method", "lora"])
     assert line == f"method lora needs peft: {install_command('adapters')}, or use --method full"
