@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from support.notebook import call_notebook
 from support.refused import refused
 from support.small_run import write_reviews
+from support.system_faults import run_in_subprocess
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -28,21 +30,13 @@ from wine_gpt.lazy import exports_lazily
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.training.accelerator import restored_state
 
-NOTEBOOK = Path(__file__).parent / "support" / "notebook.py"
-
 
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return the results of the notebook's calls, made in a new process and an empty folder."""
+    """Return the results of the notebook's calls, made in a process and an empty folder of their own."""
     folder = tmp_path_factory.mktemp("notebook")
     write_reviews(folder / "reviews.json")
-    environment = {**os.environ, "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
-    environment.pop("GOMP_SPINCOUNT", None)
-    command = [sys.executable, str(NOTEBOOK), "reviews.json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return {**found, "folder": folder}
+    return {**run_in_subprocess(call_notebook, folder), "folder": folder}
 
 
 def test_every_function_works_from_a_notebook(notebook: dict[str, Any]) -> None:
@@ -304,10 +298,6 @@ def test_a_model_of_a_folder_is_on_the_device_of_accelerate(toy_run: Path, monke
 
 def test_no_prompts_give_no_texts(toy_run: Path) -> None:
     assert wine_gpt.generate(toy_run, []) == []
-
-
-def test_the_first_use_of_a_function_leaves_the_environment_as_it_was(notebook: dict[str, Any]) -> None:
-    assert notebook["GOMP_SPINCOUNT"] is None
 
 
 def test_the_switches_are_those_of_the_command_publish() -> None:

@@ -1,12 +1,8 @@
-"""Call the API as a notebook does, in one process, and print what a test asserts as JSON.
-
-Arguments: a file of reviews. Runs go to the working folder.
-"""
+"""Call the API as a notebook does, in one process."""
 
 import contextlib
 import dataclasses
 import io
-import json
 import os
 import random
 import sys
@@ -14,10 +10,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 
-import wine_gpt
 from wine_gpt import (
     build_model,
     evaluate_model,
@@ -33,19 +29,20 @@ from wine_gpt import (
 TINY = {"n_layer": 1, "n_head": 2, "n_embd": 16, "n_inner": 16, "block_size": 96}
 
 
-def main(reviews: str) -> None:
-    """Call every function of the API."""
-    # the import of the functions above was their first use
-    found: dict[str, Any] = {"module": wine_gpt.__file__, "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT")}
+def call_notebook(folder: Path) -> dict[str, Any]:
+    """Call every function of the API in a folder with reviews.json; return what a test asserts."""
+    os.chdir(folder)
+    datasets.config.HF_DATASETS_CACHE = folder / "cache"
+    torch.set_num_threads(1)
     environment, state, arguments = dict(os.environ), random_state(), list(sys.argv)
     with contextlib.redirect_stdout(io.StringIO()) as stdout:
-        found |= call_all(reviews)
+        found = call_all("reviews.json")
     found["stdout"] = stdout.getvalue()
     found["random state kept"] = state == random_state()
     found["arguments kept"] = arguments == sys.argv
     # scikit-learn sets the variables KMP_ when it is imported
     found["environment"] = sorted(name for name in {*os.environ} ^ {*environment} if not name.startswith("KMP_"))
-    print(json.dumps(found))
+    return found
 
 
 def call_all(reviews: str) -> dict[str, Any]:
@@ -88,7 +85,3 @@ def in_thread(call: Any) -> Any:  # noqa: ANN401 - whatever the call returns
 def random_state() -> str:
     """Return the states of the global random generators."""
     return str((random.getstate(), np.random.get_state(), torch.get_rng_state().tolist()))  # noqa: NPY002
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
