@@ -807,12 +807,15 @@ def test_a_model_without_a_maximum_length_is_named(
     )
 
 
-def test_without_the_hub_the_page_names_repository_and_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_hub_the_page_names_repository_and_revision(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("WINE_GPT_MODEL", "nobody/no-wine-gpt@v3")
     assert "The model nobody/no-wine-gpt (revision v3) could not be loaded" in shown_problem()
+    assert "model nobody/no-wine-gpt (revision v3): " in capsys.readouterr().err
 
 
 def shown_problem() -> str:

@@ -18,7 +18,6 @@ import pytest
 pytest.importorskip("gradio", reason="the demo's packages are not installed")
 
 from gradio_client import Client
-from gradio_client.exceptions import AppError
 from packaging.requirements import Requirement
 from support.hub_server import HubServer
 from support.local_server import PATIENCE
@@ -76,16 +75,27 @@ def link_packages(requirements: list[str], folder: Path) -> None:
         ]
 
 
-def test_its_requirements_alone_are_enough(demo_model: Path, tmp_path: Path) -> None:
-    packages = tmp_path / "packages"
+@pytest.fixture(scope="module")
+def hub_demo(hub: HubServer, toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Serve the demo with a model of the Hub and the packages that it requires; return address and log."""
+    hub.forget()
+    hub.add_repository("org/wine-gpt")
+    hub.upload("org/wine-gpt", {path.name: path.read_bytes() for path in toy_run.iterdir() if path.is_file()})
+    folder = tmp_path_factory.mktemp("hub_demo")
+    packages = folder / "packages"
     packages.mkdir()
-    link_packages((SPACE / "requirements.txt").read_text().split(), packages)
+    # with mcp, of which a test sends a request that fails
+    link_packages([*(SPACE / "requirements.txt").read_text().split(), "mcp"], packages)
     # the interpreter outside of the virtual environment, whose packages it does not see
     python = os.path.realpath(sys.executable)
-    with serving(
-        tmp_path / "log", python, WINE_GPT_MODEL=str(demo_model), PYTHONPATH=str(packages), PYTHONNOUSERSITE="1"
-    ) as address:
-        assert client_of(address).predict(HEADER, seed=7, api_name="/generate").startswith(f"{HEADER} ")
+    environment = {**hub.environment(), "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder / "home")}
+    environment |= {"PYTHONPATH": str(packages), "PYTHONNOUSERSITE": "1"}
+    with serving(folder / "log", python, WINE_GPT_MODEL="org/wine-gpt", **environment) as address:
+        yield address, folder / "log"
+
+
+def test_its_requirements_alone_are_enough(hub_demo: tuple[str, Path]) -> None:
+    assert client_of(hub_demo[0]).predict(HEADER, seed=7, api_name="/generate").startswith(f"{HEADER} ")
 
 
 def test_generate_streams_a_review(client: Client) -> None:
@@ -164,8 +174,8 @@ def test_malformed_calls_get_no_traceback(address: str) -> None:
 MCP = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 
 
-def test_a_request_that_fails_is_one_line_of_the_log(without_model: tuple[str, Path]) -> None:
-    address, log = without_model
+def test_a_request_that_fails_is_one_line_of_the_log(hub_demo: tuple[str, Path]) -> None:
+    address, log = hub_demo
     # Gradio answers before it has written the last line of its start
     wait_until(lambda: "* Streamable HTTP URL" in log.read_text(), log.read_text)
     before = len(log.read_text())
@@ -324,46 +334,22 @@ def test_fifty_concurrent_requests_are_all_served(address: str) -> None:
     assert [event for event, _ in answers] == ["complete"] * 50
 
 
-def test_the_explorer_gets_the_version_that_the_app_has_loaded(hub: HubServer, toy_run: Path, tmp_path: Path) -> None:
-    hub.forget()
-    hub.add_repository("org/wine-gpt")
-    files = {path.name: path.read_bytes() for path in toy_run.iterdir() if path.is_file()}
-    hub.upload("org/wine-gpt", files)
-    environment = {**hub.environment(), "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
-    with serving(tmp_path / "log", WINE_GPT_MODEL="org/wine-gpt", **environment) as address:
-        hub.upload("org/wine-gpt", {"config.json": b"{}", "tokenizer.json": b"{}", "epochs/index.json": b"{}"})
-        found = {
-            name: httpx.get(f"{address}/explorer/model/base/{name}", timeout=PATIENCE)
-            for name in ("config.json", "tokenizer.json", "model.safetensors", "epochs/index.json")
-        }
-        assert [answer.status_code for answer in found.values()] == [200, 200, 200, 404]
-        assert [found[name].content == files.get(name) for name in found] == [True, True, True, False]
-        asked = len(hub.requests)
-        for name, answer in found.items():
-            again = httpx.get(f"{address}/explorer/model/base/{name}", timeout=PATIENCE)
-            assert again.status_code == answer.status_code
-        # also not for the file that the commit lacks
-        assert [str(request) for request in hub.requests[asked:]] == []
-        assert "org/wine-gpt (revision main)" in httpx.get(address, timeout=PATIENCE).text
-
-
-@pytest.fixture(scope="module")
-def without_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Serve the demo without a model; return the address and the log's path."""
-    folder = tmp_path_factory.mktemp("offline")
-    with serving(folder / "log", WINE_GPT_MODEL="nobody/no-wine-gpt@v3", HF_HOME=str(folder)) as address:
-        yield address, folder / "log"
-
-
-def test_without_a_model_the_page_opens_and_says_so(without_model: tuple[str, Path]) -> None:
-    address, log = without_model
-    message = "The model nobody/no-wine-gpt (revision v3) could not be loaded: it does not exist"
-    assert sum(line.startswith(message) for line in log.read_text().splitlines()) == 1
-    page = httpx.get(address, timeout=PATIENCE)
-    assert page.status_code == 200
-    assert "The model nobody/no-wine-gpt (revision v3) could not be loaded" in page.text
-    event, data = call(address, "generate", "wine review")
-    assert event == "error"
-    assert "nobody/no-wine-gpt (revision v3)" in json.loads(data)["error"]
-    with pytest.raises(AppError, match=r"^No se ha podido cargar el modelo nobody/no-wine-gpt \(revision v3\)"):
-        client_of(address, headers={"accept-language": "es"}).predict("x", api_name="/generate")
+def test_the_explorer_gets_the_version_that_the_app_has_loaded(
+    hub: HubServer, hub_demo: tuple[str, Path], toy_run: Path
+) -> None:
+    address, _ = hub_demo
+    hub.upload("org/wine-gpt", {"config.json": b"{}", "tokenizer.json": b"{}", "epochs/index.json": b"{}"})
+    found = {
+        name: httpx.get(f"{address}/explorer/model/base/{name}", timeout=PATIENCE)
+        for name in ("config.json", "tokenizer.json", "model.safetensors", "epochs/index.json")
+    }
+    assert [answer.status_code for answer in found.values()] == [200, 200, 200, 404]
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        assert found[name].content == (toy_run / name).read_bytes(), name
+    asked = len(hub.requests)
+    for name, answer in found.items():
+        again = httpx.get(f"{address}/explorer/model/base/{name}", timeout=PATIENCE)
+        assert again.status_code == answer.status_code
+    # also not for the file that the commit lacks
+    assert [str(request) for request in hub.requests[asked:]] == []
+    assert "org/wine-gpt (revision main)" in httpx.get(address, timeout=PATIENCE).text
