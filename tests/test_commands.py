@@ -1,5 +1,6 @@
 """Test ``wine-gpt``: its commands, their help, and the command lines that they print."""
 
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -282,12 +283,17 @@ def test_the_help_of_a_tool_runs_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_a_script_names_the_script(name: str, tmp_path: Path) -> None:
-    script = f"{name.replace('-', '_')}.py"
-    command = [sys.executable, str(ROOT / "scripts" / script), "--help"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"usage: {script} ")
+def test_the_help_of_a_script_names_the_script(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = ROOT / "scripts" / f"{name.replace('-', '_')}.py"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(script), "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    stdout, stderr = capsys.readouterr()
+    assert (ended.value.code or 0, stderr) == (0, "")
+    assert stdout.startswith(f"usage: {script.name} ")
     assert [*tmp_path.iterdir()] == []
 
 

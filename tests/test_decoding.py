@@ -96,7 +96,7 @@ def test_the_ids_for_a_seed_are_those_of_generate(
 ) -> None:
     assert supported_config(model, settings) is not None
     inputs = encode_prompts(model, tokenizer, [prompt])
-    for seed in range(3):
+    for seed in range(2):
         expected = generate_with_transformers(model, inputs, seed, 64, **settings)
         assert generate_ids(model, inputs, seed=seed, **settings).tolist() == expected.tolist()
 

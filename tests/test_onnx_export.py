@@ -107,7 +107,8 @@ def test_greedy_text_equals_torchs_for_50_prompts(
     use_cache: bool,
 ) -> None:
     assert len(set(prompts())) == 50
-    for prompt in prompts():
+    # a few without the cache, which take long
+    for prompt in prompts() if use_cache else prompts()[::5]:
         expected = generate_texts(model, tokenizer, [prompt], seed=0, do_sample=False)
         assert [generate_greedily(session, model, tokenizer, prompt, use_cache)] == expected, prompt
 

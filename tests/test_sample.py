@@ -31,7 +31,7 @@ def sample() -> list[Record]:
 @pytest.fixture(scope="module")
 def many() -> list[Record]:
     """Return enough records for most sentences of each province, grape and rank to occur."""
-    return list(generate_records(20_000, seed=1))
+    return list(generate_records(6_000, seed=1))
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -202,7 +202,7 @@ def test_years_in_a_review_agree_with_the_title(many: list[Record]) -> None:
         if harvest and (year := re.search(r"(?:[Tt]he|even|hot) (\d{4}) (?:vintage|season|harvest)", text)):
             assert year[1] == harvest[1]
             checked += 1
-    assert checked > 1000
+    assert checked > 300
 
 
 def test_percentages_of_a_blend_do_not_contradict_each_other(many: list[Record]) -> None:

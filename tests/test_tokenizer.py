@@ -182,13 +182,13 @@ def test_a_decoded_beginning_stays_as_more_words_come(tokenizer: PreTrainedToken
 def test_no_decoded_beginning_of_a_sample_review_changes(
     tokenizer: PreTrainedTokenizerFast, sample_texts: list[str]
 ) -> None:
-    assert sum(violations(tokenizer, plain_ids(tokenizer, text)) for text in sample_texts[:300]) == 0
+    assert sum(violations(tokenizer, plain_ids(tokenizer, text)) for text in sample_texts[:60]) == 0
 
 
 def test_no_decoded_beginning_of_a_real_review_changes(real_texts: list[str]) -> None:
     tokenizer = train_tokenizer(real_texts)
     # a few, because decoding every beginning takes quadratic time; benchmarks/tokenizer_figures.py does all reviews
-    assert sum(violations(tokenizer, plain_ids(tokenizer, text)) for text in real_texts[::20]) == 0
+    assert sum(violations(tokenizer, plain_ids(tokenizer, text)) for text in real_texts[::100]) == 0
 
 
 def violations(tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]) -> int:
