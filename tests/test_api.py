@@ -203,11 +203,11 @@ def test_a_temperature_samples_from_a_model_whose_config_is_greedy(toy_run: Path
     shutil.copytree(toy_run, tmp_path / "model")
     file = tmp_path / "model" / "generation_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "do_sample": False}))
-    greedy = {wine_gpt.explain(tmp_path / "model", seed=seed).words for seed in range(3)}
+    greedy = {wine_gpt.explain(tmp_path / "model", seed=seed).words for seed in range(2)}
     assert len(greedy) == 1
-    assert len({wine_gpt.explain(tmp_path / "model", seed=seed, temperature=5.0).words for seed in range(3)}) == 3
-    assert len({wine_gpt.generate(tmp_path / "model", seed=seed, temperature=5.0) for seed in range(3)}) == 3
-    forced = {wine_gpt.generate(tmp_path / "model", seed=seed, temperature=5.0, do_sample=False) for seed in range(3)}
+    assert len({wine_gpt.explain(tmp_path / "model", seed=seed, temperature=5.0).words for seed in range(2)}) == 2
+    assert len({wine_gpt.generate(tmp_path / "model", seed=seed, temperature=5.0) for seed in range(2)}) == 2
+    forced = {wine_gpt.generate(tmp_path / "model", seed=seed, temperature=5.0, do_sample=False) for seed in range(2)}
     assert forced == {wine_gpt.generate(tmp_path / "model", seed=0)}
 
 

@@ -56,15 +56,6 @@ def test_the_options_set_the_sampling(toy_run: Path, run: Run) -> None:
         assert run(toy_run, "--seed", 7, *others)[0] != f"{expected}\n", name
 
 
-def test_a_temperature_samples_from_a_model_whose_config_is_greedy(toy_run: Path, run: Run, tmp_path: Path) -> None:
-    shutil.copytree(toy_run, tmp_path / "model")
-    file = tmp_path / "model" / "generation_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "do_sample": False}))
-    texts = {run(tmp_path / "model", "--seed", seed)[0] for seed in range(3)}
-    assert len(texts) == 1
-    assert len({run(tmp_path / "model", "--seed", seed, "--temperature", 5)[0] for seed in range(3)}) == 3
-
-
 def test_a_models_own_beam_search_is_printed_at_the_end(toy_run: Path, run: Run, tmp_path: Path) -> None:
     shutil.copytree(toy_run, tmp_path / "model")
     file = tmp_path / "model" / "generation_config.json"

@@ -1,4 +1,4 @@
-"""Published models and the demo work without wine_gpt: new processes load them from a Hub on loopback."""
+"""Published models work without wine_gpt: a new process loads them from a Hub on loopback."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,13 @@ import pytest
 from support.finished_runs import adapt, finish
 from support.hub_server import HubServer
 from support.publisher import Publisher
-from support.snapshot import file_contents
 from support.without_wine_gpt import run_without_wine_gpt
 
 from wine_gpt.generation.generate import generate_texts
 from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer
 
-MODEL, SPACE = "org/wine-gpt", "org/wine-gpt-demo"
+MODEL = "org/wine-gpt"
 VARIETIES = ("chardonnay", "cabernet-sauvignon")
 PROMPTS = ("wine review : italy", "wine review : germany : mosel", "Wine review", "")
 
@@ -34,9 +33,9 @@ def trained(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def published(hub: HubServer, publisher: Publisher, trained: Path) -> HubServer:
-    """Publish a model, two adapters and a demo."""
+    """Publish a model and two adapters."""
     hub.forget()
-    command = [trained / "run", "--repo", MODEL, "--adapters", trained / "varieties", "--space", SPACE]
+    command = [trained / "run", "--repo", MODEL, "--adapters", trained / "varieties"]
     publisher.run(*command).succeeded()
     return hub
 
@@ -70,24 +69,3 @@ def test_published_models_equal_the_local_ones(trained: Path, empty_folder: Path
         # after an empty prompt the pipeline keeps the space before the first word
         local = generate_texts(model, tokenizer, [prompt], seed=0, do_sample=False)
         assert [text if prompt else text.removeprefix(" ")] == local, prompt
-
-
-def test_the_demo_is_downloaded_as_published(empty_folder: Path, publisher: Publisher) -> None:
-    files, _ = run_without_wine_gpt(SUPPORT / "download_space.py", SPACE, cwd=empty_folder)
-    sources = file_contents(publisher.space)
-    assert files["app.py"].encode() == sources["app.py"]
-    assert json.loads(files["settings.json"]) == {"model": MODEL}
-    assert set(files) == {
-        ".gitattributes",
-        "README.md",
-        "app.py",
-        "requirements.txt",
-        "prompts.py",
-        "sampler.py",
-        "text_form.py",
-        "words.py",
-        "explorer_files.py",
-        "ngram_filter.py",
-        "settings.json",
-        "static/style.css",
-    }

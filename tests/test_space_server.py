@@ -241,15 +241,15 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "../../etc/passwd",
     ],
 )
-@pytest.mark.parametrize("root", ["/gradio_api/", "/", "//"])
-def test_no_route_reads_files_or_calls_other_servers(address: str, secret: Path, root: str, path: str) -> None:
+def test_no_route_reads_files_or_calls_other_servers(address: str, secret: Path, path: str) -> None:
     where = path.format(secret=secret, address=address.removeprefix("http://"))
-    answer = httpx.get(f"{address}{root}{where}", follow_redirects=True, timeout=PATIENCE)
-    # 404 is from AllowUsedRoutes; gradio itself would answer 403, and fetch a public address first
-    assert answer.status_code == 404
-    assert SECRET not in answer.text
-    assert "root:" not in answer.text
-    assert "components" not in answer.text
+    for root in ("/gradio_api/", "/", "//"):
+        answer = httpx.get(f"{address}{root}{where}", follow_redirects=True, timeout=PATIENCE)
+        # 404 is from AllowUsedRoutes; gradio itself would answer 403, and fetch a public address first
+        assert answer.status_code == 404, root
+        assert SECRET not in answer.text
+        assert "root:" not in answer.text
+        assert "components" not in answer.text
 
 
 def test_the_explorer_and_its_models_are_served_and_no_other_file(address: str, demo_model: Path) -> None:
