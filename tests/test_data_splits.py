@@ -92,9 +92,9 @@ def test_another_seed_holds_out_other_texts() -> None:
     assert np.mean(first == second) == pytest.approx(0.34, abs=0.08)
 
 
-@pytest.mark.parametrize("same", [" A b", "a b ", "a  B", "a\tb", "a\nb", "A\u3000B", "a\x1cb", "a\u00a0b", "a\x85b"])
-def test_white_space_and_case_do_not_count(same: str) -> None:
-    assert len(set(content_hashes(pa.array([same, "A b", "a b"]), 42).tolist())) == 1
+def test_white_space_and_case_do_not_count() -> None:
+    same = ["A b", " A b", "a b ", "a  B", "a\tb", "a\nb", "A\u3000B", "a\x1cb", "a\u00a0b", "a\x85b"]
+    assert set(content_hashes(pa.array(same), 42).tolist()) == {*content_hashes(pa.array(["a b"]), 42).tolist()}
     assert content_hashes(pa.array(["", " ", "a b c", "ab c"]), 42).tolist() == [
         *2 * content_hashes(pa.array(["\t"]), 42).tolist(),
         *content_hashes(pa.array(["A  B C", "\nab C"]), 42).tolist(),

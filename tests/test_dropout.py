@@ -11,8 +11,7 @@ from wine_gpt.modeling.dropout import PerRowDropout, install_per_row_dropout
 from wine_gpt.modeling.loss import LanguageModelLoss
 
 
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-@pytest.mark.parametrize("shape", [(1000, 1001), (7,), (3, 5, 7)])
+@pytest.mark.parametrize(("p", "shape"), [(0.1, (1000, 1001)), (0.5, (7,)), (0.9, (3, 5, 7))])
 def test_elements_are_zero_with_probability_p_or_scaled(p: float, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     out = PerRowDropout(p, [])(torch.ones(shape))

@@ -626,10 +626,7 @@ def moved(work: Path, tmp_path: Path, named: str) -> Path:
     return runs / "lora" / "rose"
 
 
-@pytest.mark.parametrize(
-    "named",
-    ["runs/base", "../base", "/gone/project/runs/base", r"C:\Users\ana\runs\base", "./runs/base/", "/gone/base"],
-)
+@pytest.mark.parametrize("named", ["../base", "/gone/project/runs/base", r"C:\Users\ana\runs\base"])
 def test_a_base_that_was_moved_with_its_adapter_is_found(
     work: Path, adapters: list[SubsetMetrics], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
@@ -643,7 +640,7 @@ def test_a_base_that_was_moved_with_its_adapter_is_found(
     assert base_of("link") == base
 
 
-@pytest.mark.parametrize("named", ["runs/base", "base", "/gone/runs/base", "C:\\runs\\base", "x" * 300])
+@pytest.mark.parametrize("named", ["runs/base", "x" * 300])
 def test_a_missing_base_is_one_line_and_not_asked_of_the_hub(
     work: Path, adapters: list[SubsetMetrics], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:

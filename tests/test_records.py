@@ -57,8 +57,8 @@ def test_a_number_that_cannot_be_read_is_null_and_counted(tmp_path: Path, column
     assert reviews.report.kept == 40
 
 
-@pytest.mark.parametrize("column", ["designation", "points", "price"])
-@pytest.mark.parametrize("value", [["a", "b"], [], {}, {"a": {"b": 1}}, [["x" * 9999]]])
+@pytest.mark.parametrize("column", ["designation", "price"])
+@pytest.mark.parametrize("value", [[], {"a": {"b": 1}}, [["x" * 9999]]])
 @pytest.mark.parametrize("text", [json_text, lines_text])
 def test_a_nested_value_of_json_is_null_and_counted(
     tmp_path: Path, column: str, value: object, text: Callable[[list[Record]], str]
