@@ -19,6 +19,7 @@ from filelock import FileLock
 from support.local_server import PATIENCE
 from support.processes import children
 from support.refused import refused
+from support.small_run import write_reviews
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -45,6 +46,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
+    """Return the settings of a few reviews, which are soon read."""
+    return DataConfig(path=str(write_reviews(tmp_path_factory.mktemp("prepared") / "reviews.json")))
 
 
 def read(config: PretrainConfig) -> tuple[PreparedReviews, list[DataReport]]:
@@ -79,8 +86,8 @@ def test_the_ids_in_a_file_are_those_of_the_dataset(tmp_path: Path) -> None:
     assert len(locate(Dataset.from_dict({name: [] for name in TOKENIZED}, features=TOKENIZED))) == 0
 
 
-def test_a_child_process_hands_over_what_this_process_would_read(cache: Path) -> None:
-    config = PretrainConfig(tokenizer=TokenizerConfig(kind="bpe", vocab_size=500))
+def test_a_child_process_hands_over_what_this_process_would_read(cache: Path, reviews: DataConfig) -> None:
+    config = PretrainConfig(data=reviews, tokenizer=TokenizerConfig(kind="bpe", vocab_size=500))
     found, reports = read(config)
     own = prepare(config, True, reports.append)
     assert reports == [own.report, own.report]
@@ -96,11 +103,12 @@ def test_a_child_process_hands_over_what_this_process_would_read(cache: Path) ->
 
 
 def test_trainings_that_start_at_the_same_time_train_one_tokenizer(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, reviews: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained, calls, both_asked = [], itertools.count(1), threading.Event()
     # reading the reviews needs the lock too
     both_read = threading.Barrier(2, timeout=PATIENCE)
+    config = PretrainConfig(data=reviews)
 
     class Lock(FileLock):
         def __enter__(self) -> Self:
@@ -116,7 +124,7 @@ def test_trainings_that_start_at_the_same_time_train_one_tokenizer(
     monkeypatch.setattr("wine_gpt.tokenizer.prepare.FileLock", Lock)
     monkeypatch.setattr("wine_gpt.tokenizer.prepare.train_on_reviews", train)
     with ThreadPoolExecutor() as pool:
-        first, second = pool.map(lambda _: prepare(CONFIG, True, lambda report: both_read.wait()), range(2))
+        first, second = pool.map(lambda _: prepare(config, True, lambda report: both_read.wait()), range(2))
     assert len(trained) == 1
     assert fingerprint(first.tokenizer) == fingerprint(second.tokenizer) == fingerprint(trained[0])
 
