@@ -128,12 +128,13 @@ def members(run: Path) -> list[Path]:
     return sorted((run / "members").iterdir())
 
 
-def real_reviews(work: Path, run: Path) -> Dataset:
-    return tokenize_splits(load_reviews(config(work, "x").data).splits, load_tokenizer(run))["train"]
+@pytest.fixture(scope="module")
+def real(finished: Path, work: Path) -> Dataset:
+    """Return the tokenized training reviews."""
+    return tokenize_splits(load_reviews(config(work, "x").data).splits, load_tokenizer(finished))["train"]
 
 
-def test_the_targets_are_the_mean_probabilities_of_the_members(finished: Path, work: Path) -> None:
-    real = real_reviews(work, finished)
+def test_the_targets_are_the_mean_probabilities_of_the_members(finished: Path, real: Dataset) -> None:
     store = TargetStore(finished / "targets", real, BLOCK_SIZE, teacher_weight=0.25)
     models = [load_model(member) for member in members(finished)]
     assert len(store.reviews) == len(real) + 2 * round(len(real) / 4)
@@ -151,8 +152,7 @@ def test_the_targets_are_the_mean_probabilities_of_the_members(finished: Path, w
         torch.testing.assert_close(found.probabilities.sum(1) + found.rest + found.label_weight, torch.ones(len(mean)))
 
 
-def test_each_epoch_has_all_real_reviews_and_another_set_of_synthetic_ones(finished: Path, work: Path) -> None:
-    real = real_reviews(work, finished)
+def test_each_epoch_has_all_real_reviews_and_another_set_of_synthetic_ones(finished: Path, real: Dataset) -> None:
     store = TargetStore(finished / "targets", real, BLOCK_SIZE, teacher_weight=0.25, sets=2)
     first, second, third = (store.rows_of_epoch(epoch).tolist() for epoch in range(3))
     count, of_a_set = len(real), round(len(real) / 4)
@@ -160,17 +160,15 @@ def test_each_epoch_has_all_real_reviews_and_another_set_of_synthetic_ones(finis
     assert second == [*range(count), *range(count + of_a_set, count + 2 * of_a_set)]
 
 
-@pytest.mark.parametrize("damage", ["cut", "missing", "unfinished", "older", "cut manifest"])
+@pytest.mark.parametrize("damage", ["cut", "unfinished", "older", "cut manifest"])
 def test_targets_that_are_damaged_or_out_of_date_are_made_again(
-    finished: Path, work: Path, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+    finished: Path, work: Path, real: Dataset, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(finished / "targets", tmp_path / "targets"))
     file, manifest = folder / "probabilities.npy", folder / "manifest.json"
     before, content = file.read_bytes(), json.loads(manifest.read_text())
     if damage == "cut":
         file.write_bytes(before[:-100])
-    elif damage == "missing":
-        file.unlink()
     elif damage == "unfinished":
         folder.rename(tmp_path / ".tmp-targets")
     elif damage == "older":
@@ -185,7 +183,7 @@ def test_targets_that_are_damaged_or_out_of_date_are_made_again(
     # with the matmuls of the run that made them
     with accelerator_session(config(work, "x").training, tmp_path) as accelerator:
         ensemble = load_ensemble(members(finished), tokenizer)
-        teacher = (ensemble, tokenizer, real_reviews(work, finished), accelerator)
+        teacher = (ensemble, tokenizer, real, accelerator)
         load_or_make(folder, request, *teacher)
         assert file.read_bytes() == before
         assert not (tmp_path / ".tmp-targets").exists()
@@ -206,8 +204,8 @@ def make_on_small_disk(folder: Path, run: Path, real: Path) -> str:
     return message
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(finished: Path, work: Path, tmp_path: Path) -> None:
-    real_reviews(work, finished).save_to_disk(tmp_path / "real")
+def test_a_full_disk_is_one_line_and_leaves_nothing(finished: Path, real: Dataset, tmp_path: Path) -> None:
+    real.save_to_disk(tmp_path / "real")
     error = run_in_subprocess(make_on_small_disk, tmp_path / "disk", finished, tmp_path / "real")
     assert error.startswith(f"targets: can't write {tmp_path / 'disk' / 'targets'}: No space left on device; about ")
     assert error.endswith(" free")
@@ -228,8 +226,10 @@ def test_a_full_disk_at_the_ensembles_losses_is_one_line(
         distill(config(work, "x", "--output_dir", str(run), "--resume"))
 
 
-def test_real_reviews_are_not_predicted_without_a_weight(finished: Path, work: Path, tmp_path: Path) -> None:
-    tokenizer, real = load_tokenizer(finished), real_reviews(work, finished)
+def test_real_reviews_are_not_predicted_without_a_weight(
+    finished: Path, work: Path, real: Dataset, tmp_path: Path
+) -> None:
+    tokenizer = load_tokenizer(finished)
     with accelerator_session(config(work, "x").training, tmp_path) as accelerator:
         ensemble = load_ensemble(members(finished), tokenizer)
         request = Request({}, synthetic_reviews=2, seed=42, label_real=False)
