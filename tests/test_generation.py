@@ -1,5 +1,6 @@
 """Generation from a saved model: by transformers' pipeline, by the package, and streamed."""
 
+import json
 import random
 import shutil
 from pathlib import Path
@@ -10,7 +11,8 @@ import torch
 from support.refused import refused
 from support.space_model import write_adapter
 from support.toy_model import TOY_POSITIONS
-from support.without_wine_gpt import run_without_wine_gpt
+from support.training_processes import start_script
+from support.without_wine_gpt import block
 from tokenizers import Tokenizer, models
 from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -32,8 +34,12 @@ USE_PIPELINE = Path(__file__).parent / "support" / "use_pipeline.py"
 @pytest.fixture(scope="module")
 def user(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what transformers' pipeline generates where this package can't be imported."""
-    seen, stderr = run_without_wine_gpt(USE_PIPELINE, str(toy_run), cwd=tmp_path_factory.mktemp("elsewhere"))
-    return {**seen, "stderr": stderr}
+    folder = tmp_path_factory.mktemp("elsewhere")
+    process = start_script([str(USE_PIPELINE), str(toy_run)], folder, folder / "log", prepare=block)
+    process.join()
+    *noise, found = (folder / "log").read_text(encoding="utf-8").splitlines()
+    assert process.exitcode == 0, [*noise, found]
+    return {**json.loads(found), "noise": [line for line in noise if line.strip() and "Loading weights" not in line]}
 
 
 def test_the_pipeline_returns_the_prompt_and_naturally_spaced_text(user: dict[str, Any]) -> None:
@@ -100,8 +106,7 @@ def test_a_prompt_that_spells_a_special_token_has_plain_words(
 
 
 def test_the_pipeline_warns_of_nothing(user: dict[str, Any]) -> None:
-    noise = [line for line in user["stderr"].splitlines() if line.strip() and "Loading weights" not in line]
-    assert noise == []
+    assert user["noise"] == []
 
 
 def test_generated_texts_are_the_pipelines(

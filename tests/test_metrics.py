@@ -29,7 +29,8 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Load each metric without this package and without a network, and run the examples of its documentation."""
     folder = tmp_path_factory.mktemp("offline")
     paths = [str(FOLDER / name) for name in METRICS]
-    return run_without_wine_gpt(LOAD_METRICS, str(folder / "home"), *paths, cwd=folder)[0]
+    found: dict[str, Any] = run_without_wine_gpt(LOAD_METRICS, str(folder / "home"), *paths, cwd=folder)
+    return found
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -60,7 +60,7 @@ def test_published_models_equal_the_local_ones(trained: Path, empty_folder: Path
     names = (MODEL, *(f"{MODEL}-{variety}" for variety in VARIETIES))
     folders = map(str, (run, *(trained / "varieties" / variety for variety in VARIETIES)))
     models = json.dumps([names, [*folders]])
-    (found, expected), _ = run_without_wine_gpt(USE_MODELS, models, *PROMPTS, cwd=empty_folder)
+    found, expected = run_without_wine_gpt(USE_MODELS, models, *PROMPTS, cwd=empty_folder)
     assert found == expected
     assert found["first"] != found["second"]
     assert found["texts"] != found["adapted texts"]

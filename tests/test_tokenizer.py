@@ -13,7 +13,6 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from support import reference_scheme
 from support.refused import refused
-from support.without_wine_gpt import run_without_wine_gpt
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from wine_gpt.config import DataConfig
@@ -247,18 +246,12 @@ def round_trip_fraction(tokenizer: PreTrainedTokenizerFast, reviews: Sequence[st
 # its files
 
 
-def test_transformers_alone_loads_it(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+def test_transformers_loads_it(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     text = "Wine review : France : Alsace : Riesling : It's full-bodied, at 13.5% alcohol."
-    code = """
-from transformers import AutoTokenizer
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-ids = tokenizer(sys.argv[2])["input_ids"]
-print(json.dumps([ids, tokenizer.decode(ids, skip_special_tokens=True), tokenizer.eos_token_id]))
-"""
-    seen, _ = run_without_wine_gpt(code, str(folder), text, cwd=folder)
+    plain = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer(text)["input_ids"]
-    expected = [ids, tokenizer.decode(ids, skip_special_tokens=True), tokenizer.eos_token_id]
-    assert seen == expected
+    assert (plain(text)["input_ids"], plain.eos_token_id) == (ids, tokenizer.eos_token_id)
+    assert plain.decode(ids, skip_special_tokens=True) == tokenizer.decode(ids, skip_special_tokens=True)
 
 
 def test_its_patterns_have_no_oniguruma_anchors(folder: Path) -> None:

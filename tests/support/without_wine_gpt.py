@@ -11,15 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# for programs in a string
-BLOCK = f"""
-import json, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import without_wine_gpt
-sys.path.pop(0)
-without_wine_gpt.block()
-"""
-
 
 class _Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
@@ -28,20 +19,18 @@ class _Blocker(importlib.abc.MetaPathFinder):
 
 
 def block() -> None:
-    """Make imports of wine_gpt fail in this process."""
+    """Make imports of wine_gpt fail in this process, which may have imported it."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "wine_gpt"]:
+        del sys.modules[name]
     sys.meta_path.insert(0, _Blocker())
 
 
-def run_without_wine_gpt(program: str | Path, *arguments: str, cwd: Path) -> tuple[Any, str]:
-    """Run a program, a file or Python source, in a new process.
-
-    Returns:
-        What it prints, which must be JSON, and its stderr.
-    """
-    start = [__file__, str(program)] if isinstance(program, Path) else ["-c", BLOCK + program]
-    done = subprocess.run([sys.executable, *start, *arguments], capture_output=True, text=True, cwd=cwd)
+def run_without_wine_gpt(program: Path, *arguments: str, cwd: Path) -> Any:  # noqa: ANN401 - JSON
+    """Run a program in a new process and return what it prints, which must be JSON."""
+    command = [sys.executable, __file__, str(program), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout), done.stderr
+    return json.loads(done.stdout)
 
 
 if __name__ == "__main__":
