@@ -1,7 +1,6 @@
 """Texts unlike reviews: longer than the model, in scripts without spaces, and with lines that matter."""
 
 import dataclasses
-import hashlib
 import json
 import random
 from collections.abc import Callable
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 from support.records import Record, lines_text, write
 from support.refused import refused
-from tokenizers import normalizers
 from transformers import pipeline
 
 import wine_gpt
@@ -151,11 +149,9 @@ def test_a_run_with_line_breaks_is_scored_per_the_words_of_its_training(tmp_path
     assert found.nats_per_word == pytest.approx(own["nats_per_word"], rel=1e-5)
 
 
-def test_the_fingerprint_is_that_of_a_checkpoint_without_nfc() -> None:
+def test_the_fingerprint_is_that_of_words_and_rules() -> None:
     texts = ["wine review : Italy", "red\nwine"]
-    old = train_tokenizer(texts)
-    now = fingerprint(old)
+    now = fingerprint(train_tokenizer(texts))
     assert fingerprint(train_tokenizer(texts, line_breaks=True)) != now
     assert fingerprint(train_tokenizer(["red wine : Italy"])) != now
-    old.backend_tokenizer.normalizer = normalizers.Lowercase()
-    assert hashlib.sha256(old.backend_tokenizer.to_str().encode()).hexdigest() == now
+    assert fingerprint(train_tokenizer(texts)) == now

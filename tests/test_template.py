@@ -12,7 +12,6 @@ from transformers import PreTrainedTokenizerFast
 
 from wine_gpt.commands.score import read_config
 from wine_gpt.config import PretrainConfig
-from wine_gpt.config_io import to_yaml
 from wine_gpt.data.template import CLASS_TEMPLATE, COMPOSED, ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 
@@ -124,13 +123,6 @@ def test_it_is_saved_as_plain_json(tmp_path: Path) -> None:
     assert ReviewTemplate.load(tmp_path) == template
 
 
-def test_a_run_without_the_file_has_the_template_of_its_config(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(to_yaml(PretrainConfig()))
-    assert ReviewTemplate.load(tmp_path) == CLASS_TEMPLATE
-    (tmp_path / "config.yaml").unlink()
-    assert ReviewTemplate.load(tmp_path) is None
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -156,7 +148,7 @@ def test_scoring_a_model_without_a_config_reads_the_texts_form_from_the_template
 
 def test_a_template_that_contradicts_the_config_is_refused(tmp_path: Path) -> None:
     config = PretrainConfig()
-    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    CLASS_TEMPLATE.save(tmp_path)
     require_template(tmp_path, config.data)
     ReviewTemplate("note", ("topic",), "text").save(tmp_path)
     error = refused(require_template, tmp_path, config.data)
