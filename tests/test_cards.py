@@ -209,34 +209,26 @@ def test_the_card_shows_energy_if_it_was_measured(run: RunRecord, tmp_path: Path
     assert "co2_eq_emissions" not in model_card(run, NAME).data.to_dict()
 
 
-@pytest.mark.parametrize(
-    ("synthetic", "teacher_weight", "texts"),
-    [
-        (7113, 0.0, "on 7,113 synthetic texts that they wrote, beside the training texts."),
-        (7113, 0.5, "on 7,113 synthetic texts that they wrote and the training texts."),
-        (0, 0.5, "mean prediction of each word, on the training texts."),
-    ],
-)
-def test_the_card_says_what_a_model_was_distilled_from(
-    run: RunRecord, tmp_path: Path, synthetic: int, teacher_weight: float, texts: str
-) -> None:
+def test_the_card_says_what_a_model_was_distilled_from(run: RunRecord, tmp_path: Path) -> None:
     distillation = {
         "members": [{"name": f"seed_{seed}", "validation": 3.0, "test": seed / 10} for seed in (31, 30)],
         "ensemble": {"name": "ensemble", "validation": 2.9, "test": 2.951},
-        "synthetic_reviews": synthetic,
+        "synthetic_reviews": 7113,
         "settings": {
             "members": 2,
             "member_epochs": 16,
             "synthetic_ratio": 1.0,
             "synthetic_sets": 1,
-            "teacher_weight": teacher_weight,
+            # a setting that an earlier version wrote
+            "teacher_weight": 0.0,
         },
     }
     card = str(model_card(with_metrics(run, tmp_path, {**METRICS, "distillation": distillation}), NAME))
     assert "It was distilled from 2 models of its size, trained for 16 epochs with other seeds" in card
-    assert texts in card
+    assert "on 7,113 synthetic texts that they wrote, beside the training texts." in card
     assert "have 3.000 to 3.100 nats per word each, and 2.951 together" in card
     assert "scripts/distill.py downloads/wine-gpt/config.yaml --distillation.members 2 " in card
+    assert "teacher_weight" not in card
 
 
 def test_the_cards_show_what_is_beyond_the_positions(run: RunRecord, tmp_path: Path) -> None:

@@ -47,7 +47,6 @@ SETTINGS = {
     "distillation.member_epochs": 1,
     "distillation.synthetic_ratio": 0.25,
     "distillation.synthetic_sets": 2,
-    "distillation.teacher_weight": 0.25,
 }
 
 
@@ -135,25 +134,34 @@ def real(finished: Path, work: Path) -> Dataset:
 
 
 def test_the_targets_are_the_mean_probabilities_of_the_members(finished: Path, real: Dataset) -> None:
-    store = TargetStore(finished / "targets", real, BLOCK_SIZE, teacher_weight=0.25)
+    store = TargetStore(finished / "targets", real, BLOCK_SIZE)
     models = [load_model(member) for member in members(finished)]
     assert len(store.reviews) == len(real) + 2 * round(len(real) / 4)
     end = load_tokenizer(finished).eos_token_id
-    for review, weight in ((3, 0.25), (len(real) + 2, 1.0)):
-        ids = store.reviews[review]["input_ids"][: BLOCK_SIZE + 1]
-        assert ids.count(end) <= 1
-        found = store.soft_targets(np.array([review]))
-        with torch.no_grad():
-            logits = [model(torch.tensor([ids[:-1]])).logits[0].float() for model in models]
-        mean = torch.stack([row.softmax(-1) for row in logits]).mean(0)
-        torch.testing.assert_close(found.probabilities, mean.gather(1, found.ids) * weight, rtol=2e-3, atol=1e-6)
-        torch.testing.assert_close(found.probabilities[:, 0], mean.amax(1) * weight, rtol=2e-3, atol=1e-6)
-        torch.testing.assert_close(found.label_weight, torch.full((len(ids) - 1,), 1 - weight))
-        torch.testing.assert_close(found.probabilities.sum(1) + found.rest + found.label_weight, torch.ones(len(mean)))
+    ids = store.reviews[len(real) + 2]["input_ids"][: BLOCK_SIZE + 1]
+    assert ids.count(end) <= 1
+    found = store.soft_targets(np.array([len(real) + 2]))
+    with torch.no_grad():
+        logits = [model(torch.tensor([ids[:-1]])).logits[0].float() for model in models]
+    mean = torch.stack([row.softmax(-1) for row in logits]).mean(0)
+    torch.testing.assert_close(found.probabilities, mean.gather(1, found.ids), rtol=2e-3, atol=1e-6)
+    torch.testing.assert_close(found.probabilities[:, 0], mean.amax(1), rtol=2e-3, atol=1e-6)
+    torch.testing.assert_close(found.probabilities.sum(1) + found.rest, torch.ones(len(mean)))
+    assert not found.label_weight.any()
+
+
+def test_a_real_review_has_its_words_as_targets(finished: Path, work: Path) -> None:
+    real = real_reviews(work, finished)
+    store = TargetStore(finished / "targets", real, BLOCK_SIZE)
+    found = store.soft_targets(np.array([0, len(real)]))
+    words, of_synthetic = (min(store.reviews[review]["length"] - 1, BLOCK_SIZE) for review in (0, len(real)))
+    assert found.label_weight.tolist() == [1.0] * words + [0.0] * of_synthetic
+    assert not found.probabilities[:words].any()
+    assert not found.rest[:words].any()
 
 
 def test_each_epoch_has_all_real_reviews_and_another_set_of_synthetic_ones(finished: Path, real: Dataset) -> None:
-    store = TargetStore(finished / "targets", real, BLOCK_SIZE, teacher_weight=0.25, sets=2)
+    store = TargetStore(finished / "targets", real, BLOCK_SIZE, sets=2)
     first, second, third = (store.rows_of_epoch(epoch).tolist() for epoch in range(3))
     count, of_a_set = len(real), round(len(real) / 4)
     assert first == third == [*range(count + of_a_set)]
@@ -176,9 +184,8 @@ def test_targets_that_are_damaged_or_out_of_date_are_made_again(
     else:
         manifest.write_text(manifest.read_text()[:-100])
     made_from = content["made_from"]
-    names = ("synthetic_reviews", "seed", "label_real")
     sources = {name: made_from[name] for name in ("data", "tokenizer", "members")}
-    request = Request(sources, **{name: made_from[name] for name in names})
+    request = Request(sources, made_from["synthetic_reviews"], made_from["seed"])
     tokenizer = load_tokenizer(finished)
     # with the matmuls of the run that made them
     with accelerator_session(config(work, "x").training, tmp_path) as accelerator:
@@ -196,7 +203,7 @@ def make_on_small_disk(folder: Path, run: Path, real: Path) -> str:
     tokenizer = load_tokenizer(run)
     with disk(folder, "size=256k"), restored_state():
         ensemble = load_ensemble(members(run), tokenizer)
-        request = Request({}, synthetic_reviews=2, seed=42, label_real=True)
+        request = Request({}, synthetic_reviews=100, seed=42)
         reviews = datasets.load_from_disk(str(real))
         teacher = (ensemble, tokenizer, reviews, Accelerator(cpu=True))
         message = refused(load_or_make, folder / "targets", request, *teacher)
@@ -224,22 +231,6 @@ def test_a_full_disk_at_the_ensembles_losses_is_one_line(
     monkeypatch.setattr(distilling, "write_json", write_to_full_disk)
     with pytest.raises(UserError, match=rf"^can't write {run / 'targets'}: .*No space left on device; .* bytes free$"):
         distill(config(work, "x", "--output_dir", str(run), "--resume"))
-
-
-def test_real_reviews_are_not_predicted_without_a_weight(
-    finished: Path, work: Path, real: Dataset, tmp_path: Path
-) -> None:
-    tokenizer = load_tokenizer(finished)
-    with accelerator_session(config(work, "x").training, tmp_path) as accelerator:
-        ensemble = load_ensemble(members(finished), tokenizer)
-        request = Request({}, synthetic_reviews=2, seed=42, label_real=False)
-        load_or_make(tmp_path / "targets", request, ensemble, tokenizer, real, accelerator)
-    store = TargetStore(tmp_path / "targets", real, BLOCK_SIZE, teacher_weight=0)
-    counts = [min(len(store.reviews[review]["input_ids"]) - 1, BLOCK_SIZE) for review in (0, len(real), len(real) + 1)]
-    found = store.soft_targets(np.array([0, len(real)]))
-    assert found.label_weight.tolist() == [1.0] * counts[0] + [0.0] * counts[1]
-    assert not found.probabilities[: counts[0]].any()
-    assert len(np.load(tmp_path / "targets" / "ids.npy")) == sum(counts[1:])
 
 
 def test_a_member_with_other_words_is_refused(finished: Path, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -335,15 +326,13 @@ def test_a_finished_student_needs_neither_members_nor_targets(finished: Path, wo
     assert snapshot(run) == before
 
 
-@pytest.mark.parametrize("setting", ["teacher_weight 0.5", "members 1"])
 def test_a_finished_student_with_other_settings_of_the_distillation_is_refused(
-    finished: Path, work: Path, tmp_path: Path, setting: str
+    finished: Path, work: Path, tmp_path: Path
 ) -> None:
     run = without(finished, tmp_path / "run", "checkpoints", "members")
-    name, value = setting.split()
     before = snapshot(run)
-    with pytest.raises(UserError, match=rf"can't resume from step \d+: distillation.{name}: then .*, now {value}$"):
-        distill(config(work, "x", "--output_dir", str(run), "--resume", f"--distillation.{name}", value))
+    with pytest.raises(UserError, match=r"can't resume from step \d+: distillation.members: then 2, now 1$"):
+        distill(config(work, "x", "--output_dir", str(run), "--resume", "--distillation.members", "1"))
     assert snapshot(run) == before
 
 
@@ -363,18 +352,12 @@ def test_a_run_without_a_teacher_is_no_finished_student(work: Path, tmp_path: Pa
         ("distillation.member_epochs", "0", "must be at least 1"),
         ("distillation.synthetic_sets", "0", "must be at least 1"),
         ("distillation.synthetic_sets", "25", "must be at most training.epochs, 24, because each epoch has one set"),
-        ("distillation.synthetic_ratio", "-1", "must be from 0 to 100"),
-        ("distillation.synthetic_ratio", ".nan", "must be from 0 to 100"),
-        ("distillation.teacher_weight", "1.5", r"must be in \[0, 1\]"),
-        (
-            "distillation.teacher_weight",
-            "0 --distillation.synthetic_ratio 0",
-            "must be above 0 without synthetic reviews",
-        ),
+        ("distillation.synthetic_ratio", "0", "must be above 0, at most 100"),
+        ("distillation.synthetic_ratio", ".nan", "must be above 0, at most 100"),
         ("training.seed", "4294967295", "must be at most 4,294,967,293 for so many members"),
     ],
 )
 def test_wrong_settings_are_refused(setting: str, value: str, rule: str) -> None:
     with pytest.raises(UserError, match=f"{setting}.*{rule}") as error:
-        parse_config(DistillConfig, ["best.yaml", f"--{setting}", *value.split()])
+        parse_config(DistillConfig, ["best.yaml", f"--{setting}", value])
     assert "\n" not in str(error.value)

@@ -332,18 +332,12 @@ class EnsembleConfig:
     synthetic_ratio: float = 1.0
     # sets of synthetic reviews, of which each epoch has one, in turn; the members write and predict all of them
     synthetic_sets: int = 1
-    # weight of the members' prediction of each word of a real review, from 0 to 1; the word itself has the rest
-    teacher_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require_positive(self, "distillation.", "members", "member_epochs", "synthetic_sets")
         ratio, largest = self.synthetic_ratio, LARGEST_RATIO
-        require(0 <= ratio <= largest, "distillation.synthetic_ratio", ratio, f"must be from 0 to {largest}")
-        weight = self.teacher_weight
-        require(0 <= weight <= 1, "distillation.teacher_weight", weight, "must be in [0, 1]")
-        learns = ratio > 0 or weight > 0
-        require(learns, "distillation.teacher_weight", weight, "must be above 0 without synthetic reviews")
+        require(0 < ratio <= largest, "distillation.synthetic_ratio", ratio, f"must be above 0, at most {largest}")
 
 
 @dataclass(frozen=True)
@@ -359,8 +353,7 @@ class DistillConfig(PretrainConfig):
         super().__post_init__()
         sets, epochs = self.distillation.synthetic_sets, self.training.epochs
         rule = f"must be at most training.epochs, {epochs}, because each epoch has one set"
-        is_used = sets <= epochs or self.distillation.synthetic_ratio == 0
-        require(is_used, "distillation.synthetic_sets", sets, rule)
+        require(sets <= epochs, "distillation.synthetic_sets", sets, rule)
         largest = 2**32 - self.distillation.members
         seed = self.training.seed
         require(seed <= largest, "training.seed", seed, f"must be at most {largest:,} for so many members")

@@ -1,4 +1,4 @@
-"""Train an ensemble, label reviews with its mean prediction, and train one model on them."""
+"""Train an ensemble, and train one model on its mean prediction of synthetic reviews, beside the real ones."""
 
 import functools
 from collections.abc import Callable
@@ -47,12 +47,12 @@ def distill(config: DistillConfig) -> FinishedRun:
 def _teach(
     config: DistillConfig, data: PreparedReviews, accelerator: Accelerator, check: Callable[[JsonObject], None]
 ) -> tuple[JsonObject, TargetStore, Distillation]:
-    """Train the members that are not finished, and predict real and synthetic reviews; see :class:`Teacher`."""
+    """Train the members that are not finished, and predict synthetic reviews; see :class:`Teacher`."""
     members = train_members(config, accelerator)
     logger.info(f"distilled model: {config.output_dir}")
     settings, tokenizer, real = config.distillation, data.tokenizer, data.splits["train"]
     # at least one review, because a small ratio of few reviews would leave nothing to learn
-    in_set = max(round(settings.synthetic_ratio * len(real)), 1) if settings.synthetic_ratio else 0
+    in_set = max(round(settings.synthetic_ratio * len(real)), 1)
     request = Request(
         sources={
             "data": data.fingerprint,
@@ -61,10 +61,8 @@ def _teach(
         },
         synthetic_reviews=settings.synthetic_sets * in_set,
         seed=config.training.seed,
-        label_real=settings.teacher_weight > 0,
     )
-    of_student = {f"distillation.{name}": getattr(settings, name) for name in ("teacher_weight", "synthetic_sets")}
-    resume_values = {"targets": request.fingerprint, **of_student}
+    resume_values = {"targets": request.fingerprint, "distillation.synthetic_sets": settings.synthetic_sets}
     # before the targets are replaced, because a checkpoint may need them
     check(resume_values)
     # this process has imported datasets, so it has read the reviews itself
@@ -73,7 +71,7 @@ def _teach(
         ensemble = load_ensemble(members, tokenizer).to(accelerator.device)
     folder = Path(config.output_dir) / run_folder.TARGETS
     main_process_first(lambda: load_or_make(folder, request, ensemble, tokenizer, real, accelerator))
-    store = TargetStore(folder, real, config.model.block_size, settings.teacher_weight, settings.synthetic_sets)
+    store = TargetStore(folder, real, config.model.block_size, settings.synthetic_sets)
     losses = _score_once(folder / ENSEMBLE, ensemble, data, accelerator)
     found = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
     logger.info(f"ensemble of {len(members)} members: {found} nats per word; the student approximates it")

@@ -1,4 +1,4 @@
-"""Keep the teacher's predictions for every position of real and synthetic reviews on disk.
+"""Keep the teacher's predictions for every position of synthetic reviews on disk.
 
 The folder of the targets has the synthetic reviews, and for each position the likeliest words, their probabilities
 and the probability of all other words, as NumPy files that are memory-mapped. It is written to a temporary folder and
@@ -51,18 +51,16 @@ class Request:
         sources: hashes of what else decides the targets, as a JSON object: reviews, tokenizer and members.
         synthetic_reviews: the number of reviews that the ensemble's members write.
         seed: the seed of the sampling.
-        label_real: whether to keep predictions of the real reviews too.
     """
 
     sources: JsonObject
     synthetic_reviews: int
     seed: int
-    label_real: bool
 
     @property
     def made_from(self) -> JsonObject:
         """All that decides the targets, as the manifest has it."""
-        own = {"synthetic_reviews": self.synthetic_reviews, "seed": self.seed, "label_real": self.label_real}
+        own = {"synthetic_reviews": self.synthetic_reviews, "seed": self.seed}
         return {**self.sources, **own, "words": LIKELIEST, "version": TARGETS_VERSION}
 
     @property
@@ -72,21 +70,19 @@ class Request:
 
 
 class TargetStore:
-    """The synthetic reviews and the targets of real and synthetic reviews.
+    """Real and synthetic reviews, and the targets of the synthetic ones.
 
     Args:
         folder: a folder that :func:`load_or_make` wrote.
         real: the tokenized real reviews.
         block_size: the model's positions.
-        teacher_weight: weight of the teacher's predictions for real reviews, 0 to 1; that of synthetic ones is 1. It
-            must be 0 if the real reviews were not labeled.
         sets: into how many sets of equal size the synthetic reviews are divided.
 
     Attributes:
         reviews: the real reviews, followed by the synthetic ones.
     """
 
-    def __init__(self, folder: Path, real: Dataset, block_size: int, teacher_weight: float, sets: int = 1) -> None:
+    def __init__(self, folder: Path, real: Dataset, block_size: int, sets: int = 1) -> None:
         arrays = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r")
             for name in (REVIEWS, LENGTHS, IDS, PROBABILITIES, REST, STARTS)
@@ -94,26 +90,25 @@ class TargetStore:
         synthetic = _dataset(arrays[REVIEWS], arrays[LENGTHS], real)
         self.reviews: Dataset = concatenate_datasets([real, synthetic])
         self._ids, self._probabilities, self._rest = arrays[IDS], arrays[PROBABILITIES], arrays[REST]
-        self._starts = np.asarray(arrays[STARTS])
+        self._starts = np.concatenate([np.zeros(len(real), np.int64), arrays[STARTS]])
         self._real = np.arange(len(real))
         self._sets = np.split(np.arange(len(real), len(self.reviews)), sets)
         self._positions = positions_of(self.reviews, block_size)
-        self._weights = np.repeat(np.array([teacher_weight, 1], np.float32), [len(real), len(synthetic)])
 
     def rows_of_epoch(self, epoch: int) -> Indices:
         """Return the indices of an epoch's reviews, int64: all real ones and one set of synthetic ones, in turn."""
         return np.concatenate([self._real, self._sets[epoch % len(self._sets)]])
 
     def soft_targets(self, reviews: Indices) -> SoftTargets:
-        """Return the targets of all positions of some reviews, one review after the other."""
+        """Return the targets of all positions of some reviews, one after the other; real ones have the label alone."""
         positions = self._positions[reviews]
         rows = rows_of(self._starts[reviews], positions)
-        # a review without predictions reads any rows, whose weight is 0
+        # a real review has no predictions and reads any rows, whose weight is 0
         rows = np.minimum(rows, len(self._ids) - 1)
         probabilities, rest = (
             torch.from_numpy(array[rows].astype(np.float32)) for array in (self._probabilities, self._rest)
         )
-        weight = torch.from_numpy(np.repeat(self._weights[reviews], positions))
+        weight = torch.from_numpy(np.repeat(reviews >= len(self._real), positions).astype(np.float32))
         # rounding to float16 has changed the sum a little
         scale = weight / (probabilities.sum(1) + rest)
         ids = torch.from_numpy(self._ids[rows].astype(np.int64))
@@ -178,16 +173,14 @@ def _write(
     flat = np.fromiter((index for review in written for index in review), np.int32, lengths.sum())
     np.save(folder / f"{REVIEWS}.npy", flat)
     np.save(folder / f"{LENGTHS}.npy", lengths)
-    synthetic = _dataset(flat, lengths, real)
-    reviews = concatenate_datasets([real, synthetic]) if request.label_real else synthetic
+    reviews = _dataset(flat, lengths, real)
     block_size = ensemble.model.config.n_positions
     positions = positions_of(reviews, block_size)
     batches = list(evaluation_batches(reviews, block_size, PREDICTED_POSITIONS))
     order = np.concatenate(batches)
     starts = np.empty(len(reviews), np.int64)
     starts[order] = np.cumsum(positions[order]) - positions[order]
-    unlabeled = np.zeros(0 if request.label_real else len(real), np.int64)
-    np.save(folder / f"{STARTS}.npy", np.concatenate([unlabeled, starts]))
+    np.save(folder / f"{STARTS}.npy", starts)
     # autocast is the precision of training, because float32 would take several times as long
     with accelerator.autocast(), contextlib.closing(Progress(len(batches))) as progress:
         predictions = _predictions(ensemble, reviews, batches, tokenizer.eos_token_id, progress)
@@ -259,4 +252,4 @@ def _is_complete(folder: Path, made_from: JsonObject) -> bool:
 def _size(real: Dataset, request: Request) -> int:
     """Return about how many bytes the targets take if synthetic reviews are as long as real ones."""
     lengths = np.asarray(real.with_format("numpy")["length"][:], np.int64)
-    return int(lengths.mean() * (request.label_real * len(real) + request.synthetic_reviews) * 4 * LIKELIEST)
+    return int(lengths.mean() * request.synthetic_reviews * 4 * LIKELIEST)

@@ -122,14 +122,10 @@ def training_table(run: RunRecord) -> str:
 def distillation_text(found: Distillation) -> str:
     """Return what a model was distilled from, and the losses of its members and of the ensemble."""
     settings, losses = found.settings, [member.test for member in found.members if member.test is not None]
-    synthetic = (
-        f"{found.synthetic_reviews:,} synthetic texts that they wrote"
-        f"{' and the' if settings.teacher_weight > 0 else ', beside the'} training texts"
-    )
     text = (
         f"It was distilled from {settings.members:,} models of its size, trained for {settings.member_epochs:,} "
         "epochs with other seeds: it learned their mean prediction of each word, on "
-        f"{synthetic if found.synthetic_reviews else 'the training texts'}."
+        f"{found.synthetic_reviews:,} synthetic texts that they wrote, beside the training texts."
     )
     if found.ensemble.test is None:
         return text

@@ -277,7 +277,7 @@ class Distillation:
             members=[from_fields(MemberLoss, member) for member in content["members"]],
             ensemble=from_fields(MemberLoss, content["ensemble"]),
             synthetic_reviews=content["synthetic_reviews"],
-            settings=EnsembleConfig(**content["settings"]),
+            settings=from_fields(EnsembleConfig, content["settings"]),
         )
 
 
