@@ -34,7 +34,7 @@ from wine_gpt.processes import (
     wait_for_work,
     watched_launcher,
 )
-from wine_gpt.training.hardware import LAUNCHED_PRECISION, choose_mixed_precision, float32_library, tuned_runtime
+from wine_gpt.training.hardware import choose_mixed_precision, float32_library, tuned_runtime
 from wine_gpt.training.record import Environment
 from wine_gpt.training.trackers import finish_trackers
 
@@ -129,7 +129,7 @@ def make_accelerator(config: TrainingConfig, folder: Path, mixed_precision: str)
     if accelerator.num_processes != launched:
         raise UserError(f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}")
     logger.info(
-        f"precision: mixed {mixed_precision}{_overruled(mixed_precision)}, float32 matmuls by {float32_library()}, "
+        f"precision: mixed {mixed_precision}, float32 matmuls by {float32_library()}, "
         f"{chunk_bytes(accelerator.device) >> 20} MiB of logits at a time"
     )
     return accelerator
@@ -210,10 +210,3 @@ def _require_supported_launch() -> None:
         value = os.environ.get(name, harmless)
         if value.lower() != harmless:
             raise UserError(f"{name}={value} is not supported: {advice}")
-
-
-def _overruled(mixed_precision: str) -> str:
-    """Return a note on the precision that the launcher was given but that is not used; empty without one."""
-    launched = os.environ.get(LAUNCHED_PRECISION, mixed_precision)
-    note = f" (not accelerate's {launched}: that is set by training.mixed_precision)"
-    return "" if launched == mixed_precision else note
