@@ -150,8 +150,7 @@ def test_the_targets_are_the_mean_probabilities_of_the_members(finished: Path, r
     assert not found.label_weight.any()
 
 
-def test_a_real_review_has_its_words_as_targets(finished: Path, work: Path) -> None:
-    real = real_reviews(work, finished)
+def test_a_real_review_has_its_words_as_targets(finished: Path, real: Dataset) -> None:
     store = TargetStore(finished / "targets", real, BLOCK_SIZE)
     found = store.soft_targets(np.array([0, len(real)]))
     words, of_synthetic = (min(store.reviews[review]["length"] - 1, BLOCK_SIZE) for review in (0, len(real)))
