@@ -9,7 +9,6 @@ import gzip
 import io
 import itertools
 import lzma
-import os
 import shutil
 import tarfile
 import tempfile
@@ -76,7 +75,7 @@ class DataFile:
         return cls(name, path.name, lambda stack: stack.enter_context(path.open("rb")), path)
 
     def open(self) -> IO[bytes]:
-        """Open the bytes for reading from the beginning; ``seek`` can go back."""
+        """Open the bytes for reading from the beginning to the end."""
         with _readable(self.name):
             stream = self.path.open("rb") if self.path else io.BufferedReader(_Stream(self.opener, self.name), CHUNK)
         return cast(IO[bytes], stream)
@@ -224,47 +223,24 @@ def choose_members(members: list[str], archive: str, asked: str | None) -> list[
 
 
 class _Stream(io.RawIOBase):
-    """Decompressed bytes, or a member's; going back opens them again, because not every decompressor can seek."""
+    """Decompressed bytes, or a member's, whose errors name the file."""
 
     def __init__(self, opener: Opener, name: str) -> None:
         super().__init__()
-        self._opener = opener
         self._name = name
         self._stack = ExitStack()
-        self._start()
-
-    def _start(self) -> None:
-        self._stack.close()
-        with _readable(self._name), ExitStack() as stack:
-            self._file = self._opener(stack)
+        with ExitStack() as stack:
+            self._file = opener(stack)
             self._stack = stack.pop_all()
-        self._position = 0
 
     def readable(self) -> bool:
         return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # io calls it with a memoryview only
         with _readable(self._name):
             read = self._file.read(len(buffer))
         buffer[: len(read)] = read
-        self._position += len(read)
         return len(read)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_END:
-            raise io.UnsupportedOperation("the length is not known before everything is decompressed")
-        target = offset + (self._position if whence == os.SEEK_CUR else 0)
-        if target < self._position:
-            self._start()
-        while self._position < target and self.read(min(CHUNK, target - self._position)):
-            pass
-        return self._position
 
     def close(self) -> None:
         self._stack.close()
