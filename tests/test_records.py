@@ -257,10 +257,11 @@ def test_texts_are_compared_as_far_as_they_are_kept(tmp_path: Path) -> None:
 def test_decomposed_letters_are_the_same_values_and_duplicates(tmp_path: Path) -> None:
     record = {"country": "México", "province": "Café", "variety": "Rosé", "description": "Añejo, crème brûlée."}
     decomposed = {name: unicodedata.normalize("NFD", value) for name, value in record.items()}
-    reviews = reviews_of(tmp_path / "a.jsonl", [decomposed, record])
+    reviews = reviews_of(tmp_path / "a.jsonl", [decomposed, record], prefix="Cafe\u0301")
     assert (reviews.report.duplicates, reviews.report.kept) == (1, 1)
     row = reviews.splits["train"][0]
     assert {name: row[name] for name in record} == record
+    assert row[COMPOSED].startswith("Café : México : Café : Rosé : ")
 
 
 @pytest.mark.parametrize(

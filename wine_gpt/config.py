@@ -138,7 +138,7 @@ class DataConfig:
         colons = "write a colon in it with a space on both sides; the one after it is added"
         require(":" not in self.prefix.replace(" : ", " "), "data.prefix", self.prefix, colons)
         require(column_name(self.text_field) != "", "data.text_field", self.text_field, "name a column")
-        self._use_column_names()
+        self._use_normal_forms()
         character = "," if self.separator_character is None else self.separator_character
         one = "must be one character, no quote or line break, or tab"
         require(len(character) == 1 and character not in '"\r\n', "data.separator", self.separator, one)
@@ -156,8 +156,9 @@ class DataConfig:
         """The separator, which the setting may name; None to find it in the header."""
         return self.separator and SEPARATORS.get(self.separator, self.separator)
 
-    def _use_column_names(self) -> None:
+    def _use_normal_forms(self) -> None:
         # object.__setattr__, because the dataclass is frozen
+        object.__setattr__(self, "prefix", unicodedata.normalize("NFC", self.prefix))
         object.__setattr__(self, "prompt_fields", tuple(map(column_name, self.prompt_fields)))
         object.__setattr__(self, "text_field", column_name(self.text_field))
 

@@ -4,15 +4,11 @@ The division follows the class's notebook. Texts are brought into Unicode's form
 same letter, and lower-cased, character by character. Each ASCII punctuation character except the backslash is a word,
 and ASCII white space separates words; with ``data.line_breaks`` each line break is a word too.
 
-Imports tokenizers only, because publishing copies this file into the Space.
+Imports the standard library only, because publishing copies this file into the Space.
 """
 
-import functools
 import re
-import string
 import unicodedata
-
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 # string.punctuation without the backslash, which is no separate word in the class's regular expression
 _PUNCTUATION = r"!-/:-@\[\]-`{-~"
@@ -41,24 +37,10 @@ def is_word_character(character: str) -> bool:
 
 
 def word_ends(text: str, line_breaks: bool = False) -> list[int]:
-    """Return the end of each of the class's words, and line breaks if they are words, as an index into the text."""
+    """Return the end of each of the class's words, and line breaks if they are words, as an index into the text.
+
+    The text must be in NFC, as all of :mod:`wine_gpt.data.reviews` are.
+    """
     # class_words reads each line break, also an old Mac's \r, as \n
     pattern = rf"\r(?!\n)|{WORD_OR_BREAK}" if line_breaks else WORD
-    if unicodedata.is_normalized("NFC", text):
-        return [match.end() for match in re.finditer(pattern, text)]
-    # NFC makes punctuation of some characters and letters of some punctuation
-    offsets = _finder(pattern).encode(text).offsets
-    starts = [*(start for start, _ in offsets[1:]), len(text)]
-    # an offset ends before the accents that NFC joins to a word's last letter, so add what precedes the white space
-    return [
-        end + len(text[end:start].rstrip(string.whitespace)) for (_, end), start in zip(offsets, starts, strict=True)
-    ]
-
-
-@functools.cache
-def _finder(pattern: str) -> Tokenizer:
-    """Return a tokenizer that finds words in a text that is not in NFC, with their offsets in it."""
-    finder = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    finder.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    finder.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
-    return finder
+    return [match.end() for match in re.finditer(pattern, text)]
