@@ -33,8 +33,8 @@ from wine_gpt.data.file_kinds import (
     refuse_documents,
     refuse_unreadable,
 )
+from wine_gpt.data.formats import LINES_SUFFIX, TABLE_SUFFIXES
 from wine_gpt.data.kaggle import KAGGLE_FILES
-from wine_gpt.data.text_formats import LINES_SUFFIX, TABLE_SUFFIXES
 from wine_gpt.errors import UserError, one_line
 
 CHUNK = 1 << 20

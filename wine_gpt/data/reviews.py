@@ -102,7 +102,7 @@ def load_recorded_reviews(config: DataConfig, fingerprint: str | None, run: str 
 
 def texts(split: Dataset, column: str = COMPOSED) -> Iterator[str]:
     """Yield the whole text of each review, or another column's, in batches that bound the memory."""
-    for table in split.select_columns(column).with_format("arrow").iter(1000):
+    for table in split.select_columns(column).with_format("arrow").iter(BATCH_ROWS):
         yield from table[column].to_pylist()
 
 

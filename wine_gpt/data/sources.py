@@ -24,12 +24,11 @@ from wine_gpt.data.file_kinds import (
     data_suffix,
     not_of_suffix,
 )
+from wine_gpt.data.formats import LINES_SUFFIX, TABLE_SUFFIXES, TEXT_FORMATS, read_parquet
 from wine_gpt.data.hub_dataset import is_saved_dataset, load_hub_dataset, load_saved_dataset, read_dataset
 from wine_gpt.data.kaggle import KAGGLE_FILES, download_from_kaggle
-from wine_gpt.data.parquet_format import read_parquet
 from wine_gpt.data.table_object import table_name
 from wine_gpt.data.text_file import TextFile
-from wine_gpt.data.text_formats import LINES_SUFFIX, TABLE_SUFFIXES, TEXT_FORMATS
 from wine_gpt.errors import UserError
 from wine_gpt.run_folder import is_hub_id
 

@@ -1,4 +1,4 @@
-"""Read Parquet as Arrow record batches of the requested columns, smaller than a row group."""
+"""The formats of data files by their suffixes, the parsers of those that are text, and the reader of Parquet."""
 
 from typing import IO
 
@@ -6,7 +6,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wine_gpt.data.columns import BATCH_ROWS, Batches, RequestedColumns
+from wine_gpt.data.csv_format import parse_csv
+from wine_gpt.data.json_format import parse_json, parse_json_lines
+from wine_gpt.data.text_lines import parse_text_lines
 from wine_gpt.errors import UserError, one_line
+
+LINES_SUFFIX = ".txt"
+TEXT_FORMATS = {
+    ".json": parse_json,
+    ".jsonl": parse_json_lines,
+    ".ndjson": parse_json_lines,
+    **dict.fromkeys((".csv", ".tsv", ".tab"), parse_csv),
+    LINES_SUFFIX: parse_text_lines,
+}
+TABLE_SUFFIXES = (*(suffix for suffix in TEXT_FORMATS if suffix != LINES_SUFFIX), ".parquet")
 
 BUFFER_BYTES = 1 << 20
 
