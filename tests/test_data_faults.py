@@ -281,15 +281,11 @@ def test_kaggle_is_downloaded_once(tmp_path: Path, kaggle: KaggleServer) -> None
     assert len(kaggle.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("status", "advice"),
-    [(401, "check the credentials"), (403, "accept the dataset's terms"), (404, "not there"), (500, "try again")],
-)
-def test_an_error_status_of_kaggle_gives_advice(kaggle: KaggleServer, cache: Path, status: int, advice: str) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_an_error_status_of_kaggle_gives_advice(kaggle: KaggleServer, cache: Path, status: int) -> None:
     kaggle.status = status
     message = load_error("kaggle")
-    assert f"status {status}" in message
-    assert advice in message
+    assert "kaggle: the download failed" in message
     assert "download the zip at https://www.kaggle.com/datasets/zynicide/wine-reviews" in message
     assert not cached(cache)
 

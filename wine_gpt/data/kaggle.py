@@ -19,20 +19,11 @@ def download_from_kaggle() -> Path:
     """
     require_package("kagglehub", "kaggle", "data.path kaggle")
     import kagglehub
-    import requests
     from kagglehub.exceptions import DataCorruptionError
 
     by_hand = f"or download the zip at {KAGGLE_PAGE} and give its path as data.path"
     try:
         return Path(kagglehub.dataset_download(KAGGLE_HANDLE, path=KAGGLE_FILES[0]))
-    except requests.HTTPError as error:
-        status = error.response.status_code if error.response is not None else 0
-        advice = {
-            401: "check the credentials in KAGGLE_API_TOKEN or ~/.kaggle/kaggle.json",
-            403: f"accept the dataset's terms at {KAGGLE_PAGE} and check the credentials in KAGGLE_API_TOKEN",
-            404: "the dataset is not there any more",
-        }.get(status, "try again later")
-        raise UserError(f"kaggle: answered with status {status}: {advice}, {by_hand}") from error
     except (OSError, ValueError, DataCorruptionError) as error:
-        # network errors of requests are OSErrors
+        # the errors of requests, also of a refusal, are OSErrors, and kagglehub words a refusal for the user
         raise UserError(f"kaggle: the download failed: {one_line(error)}; try again, {by_hand}") from error
