@@ -332,86 +332,58 @@ def _kind_of(value: object) -> str:
 
 
 def _batches(records: Iterator[Record], name: str, columns: RequestedColumns) -> Batches:
-    """Convert records to batches; the columns are the keys of the first batch that has any."""
-    chosen: dict[str, str] | None = None
+    """Convert records to batches; the columns are those of the first batch that has any."""
+    chosen: list[str] = []
     late = set[str]()
     read = 0
     while batch := list(itertools.islice(records, BATCH_ROWS)):
-        if chosen is None:
-            # a batch of blank rows has no keys, so read more
-            while not any(batch) and (more := list(itertools.islice(records, BATCH_ROWS))):
-                batch += more
-            chosen = _choose(batch, name, columns)
-        others = {key: column_name(key) for key in set[str]().union(*batch).difference(chosen.values())}
-        for column in (columns.optional & set(others.values())) - chosen.keys() - late:
+        # a batch of blank rows has no keys, so read more
+        while not chosen and not any(batch) and (more := list(itertools.islice(records, BATCH_ROWS))):
+            batch += more
+        batch, found = _with_column_names(batch)
+        if not chosen:
+            # a source without keys has blank rows only
+            advice = _nesting_advice(batch, columns)
+            chosen = list(columns.choose(found, name, advice) if found else columns.required)
+        for column in (columns.optional & set(found)).difference(chosen, late):
             logger.warning(
                 "%s: column %s is not read, because the first %s records lack it", name, column, f"{read:,}"
             )
             late.add(column)
-        batch = _spelled_alike(batch, chosen, others, columns, name, read + 1)
         yield _to_batch(batch, chosen, columns, name, read + 1)
         read += len(batch)
 
 
-def _choose(records: list[Record], name: str, columns: RequestedColumns) -> dict[str, str]:
-    """Return the key of each column to read; if records spell it in several ways, the first of them."""
-    found: dict[str, str] = {}
-    for key in dict.fromkeys(itertools.chain.from_iterable(records)):
-        found.setdefault(column_name(key), key)
-    if not found:
-        # the source has blank rows only
-        return {column: column for column in columns.required}
-    return columns.choose(list(found.values()), name, _nesting_advice(records, columns))
-
-
-def _spelled_alike(
-    records: list[Record],
-    chosen: dict[str, str],
-    others: dict[str, str],
-    columns: RequestedColumns,
-    name: str,
-    first: int,
-) -> list[Record]:
-    """Return records, numbered from ``first``, in which each chosen column has one key, such as no "country ".
-
-    ``others`` has the column of each key that is not chosen.
-    """
-    others = {key: chosen[column] for key, column in others.items() if column in chosen}
-    if not others:
-        return records
-    alike = []
-    for number, record in enumerate(records, first):
-        moved = {others[key]: value for key, value in record.items() if key in others and value is not None}
-        doubled = [key for key in moved if record.get(key) is not None]
-        if doubled and columns.requires(column_name(doubled[0])):
-            raise UserError(f"{name}: record {number:,}: column {column_name(doubled[0])!r} is there more than once")
-        alike.append({**moved, **{key: value for key, value in record.items() if key not in moved or key in doubled}})
-    return alike
+def _with_column_names(records: list[Record]) -> tuple[list[Record], list[str]]:
+    """Return records whose keys are names of columns, such as no "country ", and the columns in their order."""
+    names = {key: column_name(key) for key in dict.fromkeys(itertools.chain.from_iterable(records))}
+    if any(key != column for key, column in names.items()):
+        records = [{names[key]: value for key, value in record.items() if value is not None} for record in records]
+    return records, list(dict.fromkeys(names.values()))
 
 
 def _nesting_advice(records: list[Record], columns: RequestedColumns) -> str:
-    first = next(filter(None, records))
+    first = next(filter(None, records), BLANK)
     outer = [key for key, value in first.items() if isinstance(value, dict) and columns.present(list(value))]
     return f"each record has them inside {outer[0]!r}: write the inner objects as the records" if outer else ""
 
 
 def _to_batch(
-    records: list[Record], chosen: dict[str, str], columns: RequestedColumns, name: str, first: int
+    records: list[Record], chosen: list[str], columns: RequestedColumns, name: str, first: int
 ) -> pa.RecordBatch:
     """Convert records, numbered from ``first``, to columns of strings or floats."""
-    fields = [(key, _column_type(records, key)) for key in chosen.values()]
+    fields = [(column, _column_type(records, column)) for column in chosen]
     try:
-        batch = pa.RecordBatch.from_struct_array(pa.array(records, pa.struct(fields)))
-        return batch.rename_columns(list(chosen))
+        return pa.RecordBatch.from_struct_array(pa.array(records, pa.struct(fields)))
     except (ValueError, TypeError, OverflowError):
         # text among numbers, lone surrogates, huge integers or nested values: convert value by value
-        texts = [_as_texts([record.get(key) for record in records]) for key in chosen.values()]
-    for (column, key), (_, nested) in zip(chosen.items(), texts, strict=True):
+        texts = {column: _as_texts([record.get(column) for record in records]) for column in chosen}
+    for column, (_, nested) in texts.items():
         if nested and columns.requires(column):
             row, value = next(iter(nested.items()))
-            raise UserError(f"{name}: record {first + row:,}: {key} is {_kind_of(value)}, not a text or a number")
-    schema = pa.schema([_text_field(column, nested) for column, (_, nested) in zip(chosen, texts, strict=True)])
-    return pa.record_batch([pa.array(column, pa.string()) for column, _ in texts], schema=schema)
+            raise UserError(f"{name}: record {first + row:,}: {column} is {_kind_of(value)}, not a text or a number")
+    schema = pa.schema([_text_field(column, nested) for column, (_, nested) in texts.items()])
+    return pa.record_batch([pa.array(values, pa.string()) for values, _ in texts.values()], schema=schema)
 
 
 def _text_field(column: str, nested: dict[int, object]) -> pa.Field:

@@ -26,7 +26,7 @@ from wine_gpt.errors import UserError, one_line
 from wine_gpt.files import read_json
 
 # increase this when a change to the code changes the cache files of a source
-CACHE_VERSION = 6
+CACHE_VERSION = 7
 REPORT = "report.json"
 CACHE_FILES = (REPORT, *(f"{split}.arrow" for split in SPLITS))
 # the column of the texts without their headers, which has another name in each corpus
