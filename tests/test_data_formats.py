@@ -156,6 +156,8 @@ def test_records_may_spell_their_keys_differently(tmp_path: Path, monkeypatch: p
     assert notes(tmp_path / "b.jsonl", lines_text(records[::-1])) == ["f", "d", "b"]
     monkeypatch.setattr("wine_gpt.data.json_format.BATCH_ROWS", 1)
     assert notes(tmp_path / "c.jsonl", lines_text(records)) == ["b", "d", "f"]
+    path = write(tmp_path / "d.jsonl", lines_text([*records, {"kind": "x", "kind ": "y", "note": "z"}]))
+    assert "record 4: column 'kind' is there more than once" in load_error(path, **OWN)
 
 
 def test_an_optional_column_that_begins_after_the_first_records_is_a_warning(

@@ -11,6 +11,7 @@ import logging
 import re
 import reprlib
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, cast
 
@@ -340,7 +341,7 @@ def _batches(records: Iterator[Record], name: str, columns: RequestedColumns) ->
         # a batch of blank rows has no keys, so read more
         while not chosen and not any(batch) and (more := list(itertools.islice(records, BATCH_ROWS))):
             batch += more
-        batch, found = _with_column_names(batch)
+        batch, found = _with_column_names(batch, name, columns, read + 1)
         if not chosen:
             # a source without keys has blank rows only
             advice = _nesting_advice(batch, columns)
@@ -354,12 +355,25 @@ def _batches(records: Iterator[Record], name: str, columns: RequestedColumns) ->
         read += len(batch)
 
 
-def _with_column_names(records: list[Record]) -> tuple[list[Record], list[str]]:
-    """Return records whose keys are names of columns, such as no "country ", and the columns in their order."""
+def _with_column_names(
+    records: list[Record], name: str, columns: RequestedColumns, first: int
+) -> tuple[list[Record], list[str]]:
+    """Return records whose keys are names of columns, such as no "country ", and the columns in their order.
+
+    Raises:
+        UserError: if one of the records, which are numbered from ``first``, has two values of a required column.
+    """
     names = {key: column_name(key) for key in dict.fromkeys(itertools.chain.from_iterable(records))}
-    if any(key != column for key, column in names.items()):
-        records = [{names[key]: value for key, value in record.items() if value is not None} for record in records]
-    return records, list(dict.fromkeys(names.values()))
+    if all(key == column for key, column in names.items()):
+        return records, list(names)
+    renamed = []
+    for number, record in enumerate(records, first):
+        filled = [(names[key], value) for key, value in record.items() if value is not None]
+        renamed.append(dict(filled))
+        counts = Counter(column for column, _ in filled) if len(filled) > len(renamed[-1]) else {}
+        if doubled := [column for column, count in counts.items() if count > 1 and columns.requires(column)]:
+            raise UserError(f"{name}: record {number:,}: column {doubled[0]!r} is there more than once")
+    return renamed, list(dict.fromkeys(names.values()))
 
 
 def _nesting_advice(records: list[Record], columns: RequestedColumns) -> str:
