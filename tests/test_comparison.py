@@ -116,7 +116,10 @@ def test_the_ceiling_is_what_knowing_the_value_saves() -> None:
     assert found.value_hidden is not None
     assert found.value_hidden.base.nats_per_word == 4
     assert found.value_hidden.perplexity_change.value == pytest.approx(math.exp(-1) - 1)
-    assert Comparison.from_dict(found.to_dict()) == found
+    saved = found.to_dict()
+    assert Comparison.from_dict(saved) == found
+    assert (saved["ceiling"], saved["ceiling_reached"]) == (found.ceiling, found.ceiling_reached)
+    assert saved["whole"]["base"]["perplexity"] == pytest.approx(math.exp(3))
     # each review has the value, so that it tells nothing
     assert reached(Comparison.of((before, text), (after, text), 0, 1.0)) == ""
     assert reached(found) == "74% of -12.9%"
@@ -150,9 +153,9 @@ def write_metrics(folder: Path, value: str, reviews: int, change: float) -> None
         **{"field": "variety", "value": value, "method": "lora"},
         "reviews": {"train": reviews - 9, "validation": 3, "test": 6},
         "base": {"path": "runs/base", "weights_sha256": "0" * 64},
-        **Comparison.of((before, before), (after, after), 0, 0.5).to_dict(),
-        "training": {**TRAINING, "alpha": 0.5, "validation_by_alpha": {"0.5": {"whole": 3.0, "text": 2.9}}},
-        **{"environment": ENVIRONMENT, "copying": {}, "seconds": 12.3, "size_bytes": 590_000, "header": {}},
+        "comparison": Comparison.of((before, before), (after, after), 0, 0.5).to_dict(),
+        **{"training": TRAINING, "alpha": 0.5, "validation_by_alpha": {"0.5": {"whole": 3.0, "text": 2.9}}},
+        **{"environment": ENVIRONMENT, "copying": None, "seconds": 12.3, "size_bytes": 590_000, "header": {}},
     }
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
 

@@ -279,7 +279,7 @@ def test_the_kept_alpha_is_the_best_on_validation(adapters: list[SubsetMetrics])
         assert kept.whole == min(loss.whole for loss in losses.values() if not loss.text_is_worse)
         assert not kept.text_is_worse
         # at 1 the weights are those of the best epoch
-        best = min(epoch.loss for epoch in metrics.training.epochs)
+        best = min(epoch.nats_per_word for epoch in metrics.training.epochs if epoch.nats_per_word)
         assert losses[1.0].whole == pytest.approx(best, abs=1e-5)
 
 

@@ -59,7 +59,7 @@ def test_metrics_are_read_and_written_again(tmp_path: Path) -> None:
     assert metrics.test.perplexity == pytest.approx(3.4903429574618414)
     assert metrics.training.epochs == [EpochLoss(1, 20, 2.0), EpochLoss(2, 40, 1.5)]
     assert metrics.training.padding_fraction == 0.013
-    assert metrics.peak_memory == PeakMemory(resident=512_000_000)
+    assert metrics.peak_memory_bytes == PeakMemory(resident=512_000_000)
     metrics.save(tmp_path)
     assert RunMetrics.load(tmp_path) == metrics
     assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(METRICS)
@@ -72,6 +72,7 @@ def test_metrics_are_read_and_written_again(tmp_path: Path) -> None:
         ("[]", "metrics.json must hold an object, not list"),
         (METRICS.replace('"steps": 40, ', ""), "metrics.json has no steps"),
         (METRICS.replace('"parameters": 24000,', ""), "metrics.json has no parameters"),
+        (METRICS.replace('{"resident": 512000000}', "null"), "metrics.json holds an unexpected value: "),
         (None, "metrics.json is missing"),
     ],
 )

@@ -13,7 +13,6 @@ from wine_gpt.run_folder import (
     CONFIG,
     FINETUNE_CONFIG,
     METRICS,
-    VOCABULARY_SHA256,
     WEIGHTS,
     is_hub_id,
 )
@@ -93,7 +92,7 @@ def run_settings(run: str | Path, section: str) -> Settings:
 
 def recorded_vocabulary(run: str | Path) -> str | None:
     """Return the hash of the words that a run or, for a fine-tuned model, its base recorded; none for other models."""
-    return _recorded(run, VOCABULARY_SHA256)
+    return _recorded(run, "vocabulary_sha256")
 
 
 def refit_of(run: str | Path) -> str | None:

@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import sys
+import types
+import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -94,31 +96,62 @@ def read_record(path: Path, from_dict: Callable[[JsonObject], Record]) -> Record
         raise UserError(f"{path} holds an unexpected value: {one_line(error)}") from error
 
 
-def from_fields(record: type[Record], content: JsonObject) -> Record:
-    """Build a dataclass whose JSON keys are the names of its fields; further keys are ignored.
-
-    A field that the content lacks has its default.
-
-    Raises:
-        KeyError: if a field without a default is missing.
-    """
-    fields = dataclasses.fields(record)  # type: ignore[arg-type]
-    required = {field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING}
-    return record(**{field.name: content[field.name] for field in fields if field.name in required | content.keys()})
-
-
 @dataclasses.dataclass(frozen=True)
 class JsonRecord:
-    """A dataclass whose JSON keys are the names of its fields."""
+    """A dataclass that is a JSON object with the names of its fields as keys, and so is each dataclass in it."""
 
     def to_dict(self) -> JsonObject:
-        """Return the fields for a JSON file."""
-        return dataclasses.asdict(self)
+        """Return the fields for a JSON file, but for those that are None by default."""
+        return {
+            field.name: _to_json(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) is not None or field.default is not None
+        }
 
     @classmethod
     def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned; see :func:`from_fields`."""
-        return from_fields(cls, content)
+        """Read what :meth:`to_dict` returned. A missing field has its default; keys that are no fields are ignored.
+
+        Raises:
+            KeyError: if a field without a default is missing.
+        """
+        return _from_fields(cls, content)
+
+
+def _to_json(value: Any) -> Any:  # noqa: ANN401 - the value of any field
+    """Return a value with its dataclasses, also those in its lists and dicts, as JSON objects."""
+    if isinstance(value, JsonRecord):
+        return value.to_dict()
+    if isinstance(value, dict):
+        return {str(key): _to_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_to_json(item) for item in value]
+    # a config's class is a plain dataclass
+    is_config = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return dataclasses.asdict(value) if is_config else value
+
+
+def _from_fields(record: type[Record], content: JsonObject) -> Record:
+    """Build a dataclass; see :meth:`JsonRecord.from_dict`."""
+    fields = dataclasses.fields(record)  # type: ignore[arg-type]
+    kinds = typing.get_type_hints(record)
+    required = {field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING}
+    names = [field.name for field in fields if field.name in required | content.keys()]
+    return record(**{name: _from_json(kinds[name], content[name]) for name in names})
+
+
+def _from_json(kind: Any, value: Any) -> Any:  # noqa: ANN401 - any field's type and value
+    """Build the dataclasses in the JSON value of a field, also those in lists and dicts, by the type of the field."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _from_fields(kind, value)
+    arguments = typing.get_args(kind)
+    if isinstance(kind, types.UnionType) and value is not None:
+        return _from_json(arguments[0], value)
+    if typing.get_origin(kind) is list:
+        return [_from_json(arguments[0], item) for item in value]
+    if typing.get_origin(kind) is dict:
+        return {arguments[0](key): _from_json(arguments[1], item) for key, item in value.items()}
+    return value
 
 
 def sync(path: Path) -> None:

@@ -15,8 +15,6 @@ from wine_gpt.files import make_folder, writing
 
 # written last: a folder that has this file holds a finished run
 METRICS = "metrics.json"
-# the key of the vocabulary's hash in METRICS
-VOCABULARY_SHA256 = "vocabulary_sha256"
 # the settings of a pretraining run
 CONFIG = "config.yaml"
 # the settings of a fine-tuning run; its data settings are in the base run's CONFIG

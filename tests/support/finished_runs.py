@@ -98,9 +98,11 @@ EVALUATION: dict[str, Any] = {
         },
     },
     "conditioning": {
-        "generated": {"variety": 0.81, "country": 0.9},
-        "real": {"variety": 0.85, "country": 0.93},
-        "commonest": {"variety": 0.1, "country": 0.4},
+        "rates": {
+            "generated": {"variety": 0.81, "country": 0.9},
+            "real": {"variety": 0.85, "country": 0.93},
+            "commonest": {"variety": 0.1, "country": 0.4},
+        },
         "existing_provinces": 0.99,
     },
     "samples": {"texts": 100, "seed": 42, "settings": {"do_sample": True, "temperature": 0.8, "top_p": 0.9}},
@@ -213,19 +215,19 @@ def adapt(
             "weights_sha256": hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest(),
         },
         "reviews": {"train": 60, "validation": 6, "test": 6},
-        **_pair(3.2, -0.086 - seed / 1000, -0.12, -0.05),
-        "after_header": _pair(3.4, -0.01, -0.03, 0.01),
-        "better": better,
-        "train_fraction": 0.003,
-        "value_hidden": {
-            "base_test": {**SCORE, "nats_per_word": math.log(3.7)},
-            "perplexity_change": {"value": -0.0811, "low": -0.1, "high": -0.06, "level": 0.95},
+        "comparison": {
+            "whole": _pair(3.2, -0.086 - seed / 1000, -0.12, -0.05),
+            "after_header": _pair(3.4, -0.01, -0.03, 0.01),
+            "better": better,
+            "train_fraction": 0.003,
+            "value_hidden": {
+                "base": {**SCORE, "nats_per_word": math.log(3.7)},
+                "perplexity_change": {"value": -0.0811, "low": -0.1, "high": -0.06, "level": 0.95},
+            },
         },
-        "training": {
-            **TRAINING,
-            "alpha": 0.5,
-            "validation_by_alpha": {"0.0": {"whole": 1.3, "text": 1.2}, "0.5": {"whole": 1.2, "text": 1.2}},
-        },
+        "training": TRAINING,
+        "alpha": 0.5,
+        "validation_by_alpha": {"0.0": {"whole": 1.3, "text": 1.2}, "0.5": {"whole": 1.2, "text": 1.2}},
         "settings": {**settings, "base": "a checksum", "data": "a checksum"},
         "seconds": 12.3,
         "copying": {"generated": 6.5, "real": 6.25},
@@ -242,8 +244,8 @@ def adapt(
 def _pair(perplexity: float, change: float, low: float, high: float) -> dict[str, Any]:
     """Return the scores of a fine-tuned model and of its base, whose perplexity is 3.5."""
     return {
-        "test": {**SCORE, "perplexity": perplexity, "nats_per_word": math.log(perplexity)},
-        "base_test": {**SCORE, "perplexity": 3.5, "nats_per_word": math.log(3.5)},
+        "base": {**SCORE, "perplexity": 3.5, "nats_per_word": math.log(3.5)},
+        "tuned": {**SCORE, "perplexity": perplexity, "nats_per_word": math.log(perplexity)},
         "perplexity_change": {"value": change, "low": low, "high": high, "level": 0.95},
     }
 

@@ -1,11 +1,9 @@
 """Report how many records were read, dropped and kept, as a table and as JSON."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
-from wine_gpt.files import JsonObject, from_fields, write_json
+from wine_gpt.files import JsonObject, JsonRecord, write_json
 
 # a note on a spelling or a form of some records is printed for this many of them, or this fraction of all records
 NOTED_RECORDS = 10
@@ -13,7 +11,7 @@ NOTED_FRACTION = 0.01
 
 
 @dataclass(frozen=True)
-class FaultyValues:
+class FaultyValues(JsonRecord):
     """The number of a column's values that something is wrong with, and an example, quoted."""
 
     count: int
@@ -21,7 +19,7 @@ class FaultyValues:
 
 
 @dataclass(frozen=True)
-class DataReport:
+class DataReport(JsonRecord):
     """Counts of records: ``read`` = ``blank`` + all ``dropped`` + ``duplicates`` + ``kept``.
 
     Attributes:
@@ -67,16 +65,7 @@ class DataReport:
 
     def to_dict(self) -> JsonObject:
         """Return the content of ``data_report.json``."""
-        return {**dataclasses.asdict(self), "kept": self.kept}
-
-    @classmethod
-    def from_dict(cls, counts: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        examples = {
-            name: {column: FaultyValues(**values) for column, values in counts.get(name, {}).items()}
-            for name in ("unread", "entities")
-        }
-        return from_fields(cls, {**counts, **examples})
+        return {**super().to_dict(), "kept": self.kept}
 
     def save(self, path: str | Path) -> None:
         """Write the counts as JSON."""

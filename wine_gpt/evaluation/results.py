@@ -3,14 +3,10 @@
 ``docs/evaluation.md`` explains each figure. ``CONTRIBUTING.md`` says under "Add a metric" how to add one.
 """
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Self, TypeVar
 
-from wine_gpt.files import JsonObject, JsonRecord
+from wine_gpt.files import JsonRecord
 from wine_gpt.training.record import Environment
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class DiversityResult(JsonRecord):
 
 
 @dataclass(frozen=True)
-class ConditioningResult:
+class ConditioningResult(JsonRecord):
     """How often a classifier recovers each prompt field from a description; see the metric ``conditioning``.
 
     Attributes:
@@ -73,19 +69,9 @@ class ConditioningResult:
     rates: dict[str, dict[str, float]]
     existing_provinces: float | None
 
-    def to_dict(self) -> dict[str, dict[str, float] | float]:
-        """Return the figures for a JSON file."""
-        return {**self.rates, **_optional("existing_provinces", self.existing_provinces)}
-
-    @classmethod
-    def from_dict(cls, figures: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        rates = {kind: rates for kind, rates in figures.items() if kind != "existing_provinces"}
-        return cls(rates, figures.get("existing_provinces"))
-
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(JsonRecord):
     """How the generated texts were sampled; ``settings`` has names of :class:`transformers.GenerationConfig`."""
 
     texts: int
@@ -94,7 +80,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class EvaluationReport:
+class EvaluationReport(JsonRecord):
     """All figures of one model on one split.
 
     Attributes:
@@ -120,44 +106,3 @@ class EvaluationReport:
     conditioning: ConditioningResult | None
     samples: Sampling
     environment: Environment
-
-    def to_dict(self) -> JsonObject:
-        """Return the figures for ``evaluation/metrics.json``."""
-        return {
-            "model": self.model,
-            "split": self.split,
-            "texts_fingerprint": self.texts_fingerprint,
-            "likelihood": self.likelihood.to_dict(),
-            "baselines": self.baselines,
-            "copying": {kind: result.to_dict() for kind, result in self.copying.items()},
-            "diversity": {kind: result.to_dict() for kind, result in self.diversity.items()},
-            **_optional("conditioning", self.conditioning and self.conditioning.to_dict()),
-            "samples": dataclasses.asdict(self.samples),
-            "environment": dataclasses.asdict(self.environment),
-        }
-
-    @classmethod
-    def from_dict(cls, figures: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned.
-
-        Raises:
-            KeyError: if a figure is missing.
-        """
-        conditioning = figures.get("conditioning")
-        return cls(
-            model=figures["model"],
-            split=figures["split"],
-            texts_fingerprint=figures["texts_fingerprint"],
-            likelihood=Likelihood.from_dict(figures["likelihood"]),
-            baselines=figures["baselines"],
-            copying={kind: CopyingResult.from_dict(result) for kind, result in figures["copying"].items()},
-            diversity={kind: DiversityResult.from_dict(result) for kind, result in figures["diversity"].items()},
-            conditioning=None if conditioning is None else ConditioningResult.from_dict(conditioning),
-            samples=Sampling(**figures["samples"]),
-            environment=Environment(**figures["environment"]),
-        )
-
-
-def _optional(key: str, value: T | None) -> dict[str, T]:
-    """Return ``{key: value}``, or an empty dict if the value is None."""
-    return {} if value is None else {key: value}

@@ -1,16 +1,15 @@
-"""The figures of a fine-tuning, as dataclasses that are written to its ``metrics.json``.
+"""The figures of a fine-tuning, as dataclasses with the keys of its ``metrics.json``.
 
-``docs/finetuning.md`` explains each figure, and has the keys that differ from the names here.
+``docs/finetuning.md`` explains each figure.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from wine_gpt.evaluation.bootstrap import Interval, perplexity_change
-from wine_gpt.files import JsonObject
+from wine_gpt.files import JsonObject, JsonRecord
 from wine_gpt.modeling.scoring import NATS, WORDS, Score, Sums
 from wine_gpt.training.record import Environment, TrainingSummary
 
@@ -21,7 +20,7 @@ FEW_REVIEWS = 20
 
 
 @dataclass(frozen=True)
-class ScorePair:
+class ScorePair(JsonRecord):
     """Base and fine-tuned model, scored on the same test reviews."""
 
     base: Score
@@ -34,26 +33,9 @@ class ScorePair:
         change = perplexity_change(base[:, NATS], tuned[:, NATS], base[:, WORDS], seed)
         return cls(Score.of(base), Score.of(tuned), change)
 
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object."""
-        return {
-            "test": self.tuned.to_dict(),
-            "base_test": self.base.to_dict(),
-            "perplexity_change": self.perplexity_change.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return cls(
-            base=Score.from_dict(content["base_test"]),
-            tuned=Score.from_dict(content["test"]),
-            perplexity_change=Interval.from_dict(content["perplexity_change"]),
-        )
-
 
 @dataclass(frozen=True)
-class HiddenValue:
+class HiddenValue(JsonRecord):
     """The base without the subset's value: in the header, [UNK] replaces each word of the value.
 
     Attributes:
@@ -64,18 +46,9 @@ class HiddenValue:
     base: Score
     perplexity_change: Interval
 
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object."""
-        return {"base_test": self.base.to_dict(), "perplexity_change": self.perplexity_change.to_dict()}
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return cls(Score.from_dict(content["base_test"]), Interval.from_dict(content["perplexity_change"]))
-
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(JsonRecord):
     """A fine-tuned model beside its base on the test split.
 
     Attributes:
@@ -149,35 +122,12 @@ class Comparison:
         return f"{answer} ({counted}): the base is kept"
 
     def to_dict(self) -> JsonObject:
-        """Return a JSON object with the keys of ``whole`` at its top level."""
-        optional = {
-            "ceiling": self.ceiling,
-            "ceiling_reached": self.ceiling_reached,
-            "value_hidden": self.value_hidden and self.value_hidden.to_dict(),
-        }
-        return {
-            **self.whole.to_dict(),
-            "after_header": self.after_header.to_dict(),
-            "better": self.better,
-            "train_fraction": self.train_fraction,
-            **{name: value for name, value in optional.items() if value is not None},
-        }
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        hidden = content.get("value_hidden")
-        return cls(
-            whole=ScorePair.from_dict(content),
-            after_header=ScorePair.from_dict(content["after_header"]),
-            better=content["better"],
-            train_fraction=content["train_fraction"],
-            value_hidden=None if hidden is None else HiddenValue.from_dict(hidden),
-        )
+        """Return the fields for a metrics file, and the figures that follow from them."""
+        return {**super().to_dict(), "ceiling": self.ceiling, "ceiling_reached": self.ceiling_reached}
 
 
 @dataclass(frozen=True)
-class BaseReference:
+class BaseReference(JsonRecord):
     """The base model of a fine-tuning: its folder or Hub id, and the SHA-256 of its weights file."""
 
     path: str
@@ -185,7 +135,7 @@ class BaseReference:
 
 
 @dataclass(frozen=True)
-class ValidationLoss:
+class ValidationLoss(JsonRecord):
     """Nats per word on the validation split, of whole reviews and of the running text after the header.
 
     ``text_is_worse`` is whether the interval of the running text's change from the base is above zero.
@@ -197,15 +147,15 @@ class ValidationLoss:
 
 
 @dataclass(frozen=True)
-class CopyCheck:
+class CopyCheck(JsonRecord):
     """Mean longest span, in words, in common with a training review, of generated and of held-out descriptions."""
 
     generated: float
     real: float
 
 
-@dataclass(frozen=True)
-class SubsetMetrics:
+@dataclass(frozen=True, kw_only=True)
+class SubsetMetrics(JsonRecord):
     """The metrics file of a model that was fine-tuned on one subset.
 
     Attributes:
@@ -218,7 +168,7 @@ class SubsetMetrics:
         training: see :class:`TrainingSummary`.
         alpha: interpolation weight between base (0) and trained weights (1) that was kept (WiSE-FT).
         validation_by_alpha: the losses that ``alpha`` was chosen by.
-        settings: the settings that must be equal on resume, by dotted key; empty in a published file.
+        settings: the settings that must be equal on resume, by dotted key; None in a published file.
         environment: see :class:`Environment`.
         copying: see :class:`CopyCheck`; None without the package ``evaluate``, or if no header leaves a position.
         seconds: of the whole fine-tuning.
@@ -235,55 +185,12 @@ class SubsetMetrics:
     training: TrainingSummary
     alpha: float
     validation_by_alpha: dict[float, ValidationLoss]
-    settings: JsonObject
+    settings: JsonObject | None = None
     environment: Environment
     copying: CopyCheck | None
     seconds: float
     size_bytes: int
     header: dict[str, str]
-
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object."""
-        return {
-            "field": self.field,
-            "value": self.value,
-            "method": self.method,
-            "base": dataclasses.asdict(self.base),
-            "reviews": self.reviews,
-            **self.comparison.to_dict(),
-            "training": {
-                **self.training.to_dict(),
-                "alpha": self.alpha,
-                "validation_by_alpha": {
-                    str(alpha): dataclasses.asdict(loss) for alpha, loss in self.validation_by_alpha.items()
-                },
-            },
-            **({"settings": self.settings} if self.settings else {}),
-            "environment": dataclasses.asdict(self.environment),
-            "copying": dataclasses.asdict(self.copying) if self.copying else {},
-            "seconds": self.seconds,
-            "size_bytes": self.size_bytes,
-            "header": self.header,
-        }
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        same = ("field", "value", "method", "reviews", "seconds", "size_bytes", "header")
-        training = content["training"]
-        return cls(
-            **{name: content[name] for name in same},
-            base=BaseReference(**content["base"]),
-            comparison=Comparison.from_dict(content),
-            training=TrainingSummary.from_dict(training),
-            alpha=training["alpha"],
-            validation_by_alpha={
-                float(alpha): ValidationLoss(**loss) for alpha, loss in training["validation_by_alpha"].items()
-            },
-            settings=content.get("settings", {}),
-            environment=Environment(**content["environment"]),
-            copying=CopyCheck(**content["copying"]) if content["copying"] else None,
-        )
 
 
 def is_finetuned(metrics: JsonObject) -> bool:

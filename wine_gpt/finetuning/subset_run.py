@@ -18,7 +18,7 @@ from wine_gpt.data.subsets import Subset
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.generated import ReviewGenerator, longest_description, read_reviews, with_fitting_headers
 from wine_gpt.evaluation.sections import copying
-from wine_gpt.files import JsonObject, writing
+from wine_gpt.files import writing
 from wine_gpt.finetuning.adapter import build_adapter, without_peft
 from wine_gpt.finetuning.interpolation import keep_best_alpha
 from wine_gpt.finetuning.objective import SubsetModeling
@@ -51,6 +51,8 @@ class SubsetRun(TaskRun[SubsetMetrics]):
         accelerator: for the device, the index of this process and the number of processes.
         later: the subsets that are fine-tuned after this one.
     """
+
+    metrics_class = SubsetMetrics
 
     def __init__(
         self, reviews: SubsetReviews, config: FinetuneConfig, accelerator: Accelerator, later: Sequence[Subset] = ()
@@ -87,10 +89,6 @@ class SubsetRun(TaskRun[SubsetMetrics]):
                     run_folder.remove_run(folder)
 
         on_main_process(remove)
-
-    def read_metrics(self, content: JsonObject) -> SubsetMetrics:
-        """Read the content of the metrics file."""
-        return SubsetMetrics.from_dict(content)
 
     def run(self) -> SubsetMetrics:
         """Train, interpolate with the base, compare with it and save."""

@@ -6,7 +6,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -17,7 +17,7 @@ from wine_gpt.config import FinetuneConfig
 from wine_gpt.config_io import to_yaml
 from wine_gpt.data.reviews import Reviews
 from wine_gpt.errors import UserError
-from wine_gpt.files import JsonObject, read_json, read_record, write_atomically, write_json, writing
+from wine_gpt.files import JsonObject, JsonRecord, read_json, read_record, write_atomically, write_json, writing
 from wine_gpt.finetuning.base import Base, load_base, load_base_reviews
 from wine_gpt.modeling.scoring import ValidationScore
 from wine_gpt.processes import on_main_process, shared_errors
@@ -30,14 +30,7 @@ from wine_gpt.training.trainer import Trainer, start_run
 logger = get_logger(__name__)
 
 
-class Metrics(Protocol):
-    """The figures of a finished run."""
-
-    def to_dict(self) -> JsonObject:
-        """Return the content of the metrics file."""
-
-
-MetricsT = TypeVar("MetricsT", bound=Metrics)
+MetricsT = TypeVar("MetricsT", bound=JsonRecord)
 ScoreT = TypeVar("ScoreT", bound=ValidationScore)
 
 
@@ -53,8 +46,11 @@ class TaskRun(ABC, Generic[MetricsT]):
         step_settings: further values that change what a step computes, and must be equal to resume from a checkpoint.
 
     Attributes:
+        metrics_class: the class of the figures in the metrics file.
         resume_key: all values that must be equal to resume; the metrics file has them as ``settings``.
     """
+
+    metrics_class: type[MetricsT]
 
     def __init__(
         self,
@@ -76,10 +72,6 @@ class TaskRun(ABC, Generic[MetricsT]):
             "data": base.fingerprint,
         }
         self._step_settings = step_settings or {}
-
-    @abstractmethod
-    def read_metrics(self, content: JsonObject) -> MetricsT:
-        """Read the content of the metrics file."""
 
     @abstractmethod
     def run(self) -> MetricsT:
@@ -139,7 +131,7 @@ class TaskRun(ABC, Generic[MetricsT]):
                 f"{self.folder} was finished with other settings: {others}; "
                 "name another --output_dir, or --overwrite to start over"
             )
-        return read_record(file, self.read_metrics)
+        return read_record(file, self.metrics_class.from_dict)
 
     def make_trainer(self, objective: Objective[LossT]) -> Trainer[LossT]:
         """Return a trainer whose checkpoints are in the run's folder."""

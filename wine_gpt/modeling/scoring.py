@@ -1,6 +1,5 @@
 """Score a model on held-out reviews: nats per word and perplexity, with words counted as in the class's notebook."""
 
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -127,10 +126,9 @@ class Score(JsonRecord):
         """Return the figures for the log and for trackers, by name."""
         return {"nats_per_word": self.nats_per_word, "perplexity": self.perplexity}
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> JsonObject:
         """Return the figures for a metrics file, the perplexity included."""
-        figures = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-        return {"nats_per_word": figures.pop("nats_per_word"), "perplexity": self.perplexity, **figures}
+        return {"nats_per_word": self.nats_per_word, "perplexity": self.perplexity, **super().to_dict()}
 
 
 def score(

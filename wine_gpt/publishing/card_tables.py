@@ -114,7 +114,7 @@ def training_table(run: RunRecord) -> str:
         ("time", _duration(training.seconds)),
         ("tokens per second", figure(training.tokens_per_second, ",")),
         ("precision", "float32" if mixed == "no" else f"{mixed}, mixed with float32"),
-        *_machine_rows(training, run.metrics.environment, run.metrics.peak_memory.resident),
+        *_machine_rows(training, run.metrics.environment, run.metrics.peak_memory_bytes.resident),
     ]
     return table(("setting", "value"), rows)
 

@@ -60,7 +60,7 @@ class ClassifierRecord:
     def published_metrics(self) -> JsonObject:
         """Return the content of the metrics file, without the base's path and the settings, which the config has."""
         base = BaseReference(path_parts(self.metrics.base.path)[-1], self.metrics.base.weights_sha256)
-        return dataclasses.replace(self.metrics, base=base, settings={}).to_dict()
+        return dataclasses.replace(self.metrics, base=base, settings=None).to_dict()
 
 
 def holds_classifier(folder: Path) -> bool:

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 from transformers import PreTrainedTokenizerFast
 
@@ -16,7 +15,7 @@ from wine_gpt.data.report import DataReport
 from wine_gpt.data.template import ReviewTemplate, require_template
 from wine_gpt.errors import UserError
 from wine_gpt.evaluation.results import EvaluationReport
-from wine_gpt.files import JsonObject, from_fields, read_json, read_record, sha256
+from wine_gpt.files import JsonObject, JsonRecord, read_json, read_record, sha256
 from wine_gpt.finetuning.results import SubsetMetrics, is_finetuned
 from wine_gpt.model_path import describe_missing
 from wine_gpt.publishing.corpus import NOTHING_SAID, Corpus, OwnCorpus, corpus_of
@@ -44,7 +43,7 @@ DOWNLOADS = "downloads"
 
 
 @dataclass(frozen=True)
-class ModelShape:
+class ModelShape(JsonRecord):
     """The sizes in a GPT-2's ``config.json``."""
 
     n_layer: int
@@ -54,11 +53,6 @@ class ModelShape:
     n_inner: int | None
     n_positions: int
     vocab_size: int
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Take the sizes from the file's content."""
-        return from_fields(cls, content)
 
 
 @dataclass(frozen=True)
@@ -125,7 +119,8 @@ class RunRecord:
     def plots(self) -> list[tuple[str, str]]:
         """Title and file of each plot in the folder; without an evaluation, none of its plots."""
         fields = self.config.data.prompt_fields[-1:]
-        is_validated = any(math.isfinite(epoch.loss) for epoch in self.metrics.training.epochs)
+        # a refit has its run's score, but was not validated itself
+        is_validated = self.metrics.training.epochs and self.metrics.validation
         losses = "Training and validation loss" if is_validated else "Training loss"
         plots = [
             (f"{losses} over the optimizer steps", LOSS_PLOT),

@@ -244,7 +244,7 @@ def _stage_model(publication: Publication, run: RunRecord, target: Path, prompt:
     (target / CONFIG).write_text(run.config_yaml(name), encoding="utf-8")
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
     # the settings are in the config
-    write_json(target / METRICS, dataclasses.replace(run.metrics, settings={}).to_dict())
+    write_json(target / METRICS, dataclasses.replace(run.metrics, settings=None).to_dict())
     write_json(target / NOTEBOOK, model_notebook(name, publication.revision, prompt, run.generation))
     if run.evaluation:
         (target / EVALUATION).mkdir(exist_ok=True)
@@ -331,7 +331,7 @@ def _stage_subset(publication: Publication, run: RunRecord, subset_model: Subset
     # the settings are in the config
     metrics = subset_model.metrics
     base = dataclasses.replace(metrics.base, path=publication.repo)
-    write_json(target / METRICS, dataclasses.replace(metrics, base=base, settings={}).to_dict())
+    write_json(target / METRICS, dataclasses.replace(metrics, base=base, settings=None).to_dict())
     (target / LICENSE).write_text(license_notice(run), encoding="utf-8")
     model = load_model(subset_model.folder, run.folder)
     return sample_texts(model, load_tokenizer(subset_model.folder), [subset_prompt(run, metrics)] * TEXTS)

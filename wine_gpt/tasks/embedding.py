@@ -3,17 +3,15 @@
 Reviews, splits and tokenizer are the base's, so the base has not seen the test reviews either.
 """
 
-import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from accelerate import Accelerator
 
 from wine_gpt.config import FinetuneConfig
 from wine_gpt.data.reviews import RUNNING_TEXT, Reviews, running_texts
-from wine_gpt.files import JsonObject
+from wine_gpt.files import JsonObject, JsonRecord
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.finetuning.task_run import TaskRun, finish_task, require_held_out
@@ -35,7 +33,7 @@ from wine_gpt.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class EmbeddingMetrics:
+class EmbeddingMetrics(JsonRecord):
     """The metrics file of a model for embeddings.
 
     Attributes:
@@ -53,22 +51,6 @@ class EmbeddingMetrics:
     training: TrainingSummary
     settings: JsonObject
     environment: Environment
-
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object."""
-        return {**dataclasses.asdict(self), "training": self.training.to_dict("nats_per_review")}
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return cls(
-            base=BaseReference(**content["base"]),
-            test=ContrastiveScore.from_dict(content["test"]),
-            validation=ContrastiveScore.from_dict(content["validation"]),
-            training=TrainingSummary.from_dict(content["training"]),
-            settings=content["settings"],
-            environment=Environment(**content["environment"]),
-        )
 
 
 def finetune_embeddings(config: FinetuneConfig) -> EmbeddingMetrics:
@@ -92,6 +74,8 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
         accelerator: for the device, the index of this process and the number of processes.
     """
 
+    metrics_class = EmbeddingMetrics
+
     def __init__(self, base: Base, reviews: Reviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
         # the loss depends on the micro-batches, because the reviews of one are each other's negatives
         micro_batches = count_micro_batches(config.training, accelerator)
@@ -103,10 +87,6 @@ class EmbeddingRun(TaskRun[EmbeddingMetrics]):
         )
         with shared_errors():
             require_held_out(self.tokenized, "a description of two tokens")
-
-    def read_metrics(self, content: JsonObject) -> EmbeddingMetrics:
-        """Read the content of the metrics file."""
-        return EmbeddingMetrics.from_dict(content)
 
     def run(self) -> EmbeddingMetrics:
         """Train, score and save the model."""

@@ -1,6 +1,5 @@
 """Keep the weights of every epoch in bfloat16, so that the explorer can show a model from random to trained."""
 
-import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,12 @@ import safetensors.torch
 import torch
 
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.files import JsonObject, from_fields, make_folder, read_record, sha256, write_atomically, write_json
+from wine_gpt.files import JsonObject, JsonRecord, make_folder, read_record, sha256, write_atomically, write_json
 from wine_gpt.run_folder import EPOCH_INDEX, epoch_weights, remove_epochs
 
 
 @dataclass(frozen=True)
-class KeptEpoch:
+class KeptEpoch(JsonRecord):
     """The weights of a model after an epoch, before calibration.
 
     Attributes:
@@ -101,11 +100,11 @@ def discard_after(folder: Path, step: int) -> None:
 
 
 def _write_index(folder: Path, epochs: list[KeptEpoch]) -> None:
-    write_json(folder / EPOCH_INDEX, {"epochs": [dataclasses.asdict(epoch) for epoch in epochs]})
+    write_json(folder / EPOCH_INDEX, {"epochs": [epoch.to_dict() for epoch in epochs]})
 
 
 def _parse_index(content: JsonObject) -> list[KeptEpoch]:
-    epochs = [from_fields(KeptEpoch, epoch) for epoch in content["epochs"]]
+    epochs = [KeptEpoch.from_dict(epoch) for epoch in content["epochs"]]
     for epoch in epochs:
         # a file name from an index is never a path
         if epoch.file != epoch_weights(epoch.epoch):

@@ -363,7 +363,7 @@ def _evaluate(run: _Run, trainer: Trainer[LanguageModelLoss], distillation: Dist
         data_fingerprint=run.data.fingerprint,
         training=dataclasses.replace(training, logit_scale=round(scale, 4)),
         parameters=trainer.module.model.num_parameters(),
-        peak_memory=PeakMemory.of_this_process(),
+        peak_memory_bytes=PeakMemory.of_this_process(),
         environment=Environment.of(trainer.accelerator.device),
         vocabulary_sha256=vocabulary_sha256(trainer.tokenizer),
         refit=refit,

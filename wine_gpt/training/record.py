@@ -1,6 +1,5 @@
 """Typed results of a training run, and the files of the run folder that hold them."""
 
-import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -13,10 +12,10 @@ from typing import Self
 import torch
 
 from wine_gpt.config import EnsembleConfig
-from wine_gpt.files import JsonObject, from_fields, read_record, write_atomically, write_json
+from wine_gpt.files import JsonObject, JsonRecord, read_record, write_atomically, write_json
 from wine_gpt.modeling.scoring import Score, ValidationScore
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
-from wine_gpt.run_folder import LOSS_PLOT, METRICS, SAMPLES, VOCABULARY_SHA256
+from wine_gpt.run_folder import LOSS_PLOT, METRICS, SAMPLES
 from wine_gpt.training.hardware import device_name
 from wine_gpt.version import __version__
 
@@ -133,22 +132,17 @@ class TrainingState:
 
 
 @dataclass(frozen=True)
-class EpochLoss:
-    """The validation loss after one epoch, in nats per word, or per review for a model that predicts no words."""
+class EpochLoss(JsonRecord):
+    """The validation loss after one epoch, per word, or per review for a model that predicts no words."""
 
     epoch: int
     step: int
-    loss: float
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read a JSON object whose loss is ``nats_per_word`` or ``nats_per_review``."""
-        loss = "nats_per_review" if "nats_per_review" in content else "nats_per_word"
-        return cls(content["epoch"], content["step"], content[loss])
+    nats_per_word: float | None = None
+    nats_per_review: float | None = None
 
 
 @dataclass(frozen=True)
-class TrainingSummary:
+class TrainingSummary(JsonRecord):
     """The summary of a training: the section ``training`` of a metrics file.
 
     Attributes:
@@ -181,24 +175,9 @@ class TrainingSummary:
     energy_kwh: float | None = None
     logit_scale: float | None = None
 
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return from_fields(cls, {**content, "epochs": [EpochLoss.from_dict(epoch) for epoch in content["epochs"]]})
-
-    def to_dict(self, loss: str = "nats_per_word") -> JsonObject:
-        """Return a JSON object without optional figures that are none; ``loss`` is the name of the epochs' losses."""
-        optional = ("energy_kwh", "logit_scale")
-        epochs = [{"epoch": epoch.epoch, "step": epoch.step, loss: epoch.loss} for epoch in self.epochs]
-        return {
-            name: value
-            for name, value in {**vars(self), "epochs": epochs}.items()
-            if name not in optional or value is not None
-        }
-
 
 @dataclass(frozen=True)
-class Environment:
+class Environment(JsonRecord):
     """The software and hardware of a run: versions, device and threads."""
 
     python: str
@@ -220,7 +199,7 @@ class Environment:
 
 
 @dataclass(frozen=True)
-class PeakMemory:
+class PeakMemory(JsonRecord):
     """The peak memory of a process, in bytes; none if it is not known."""
 
     resident: int | None = None
@@ -232,13 +211,9 @@ class PeakMemory:
         gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
         return cls(_peak_resident_bytes(), gpu)
 
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object of the figures that are known."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-
 
 @dataclass(frozen=True)
-class MemberLoss:
+class MemberLoss(JsonRecord):
     """The loss of a member of an ensemble, or of the whole ensemble, in nats per word; None for an empty split."""
 
     name: str
@@ -255,7 +230,7 @@ class MemberLoss:
 
 
 @dataclass(frozen=True)
-class Distillation:
+class Distillation(JsonRecord):
     """The ensemble that a model was distilled from.
 
     Attributes:
@@ -270,16 +245,6 @@ class Distillation:
     synthetic_reviews: int
     settings: EnsembleConfig
 
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read the section ``distillation`` of a metrics file."""
-        return cls(
-            members=[from_fields(MemberLoss, member) for member in content["members"]],
-            ensemble=from_fields(MemberLoss, content["ensemble"]),
-            synthetic_reviews=content["synthetic_reviews"],
-            settings=from_fields(EnsembleConfig, content["settings"]),
-        )
-
 
 def teacher_settings(settings: EnsembleConfig) -> JsonObject:
     """Return what :attr:`RunMetrics.settings` has of a distilled run beside the settings of pretraining."""
@@ -289,7 +254,7 @@ def teacher_settings(settings: EnsembleConfig) -> JsonObject:
 
 
 @dataclass(frozen=True)
-class Refit:
+class Refit(JsonRecord):
     """What a model that was trained on all reviews, none held out, is a refit of.
 
     Attributes:
@@ -305,8 +270,8 @@ class Refit:
     reviews: int
 
 
-@dataclass(frozen=True)
-class RunMetrics:
+@dataclass(frozen=True, kw_only=True)
+class RunMetrics(JsonRecord):
     """The metrics file of a pretraining run.
 
     Attributes:
@@ -315,59 +280,26 @@ class RunMetrics:
         data_fingerprint: see :class:`wine_gpt.data.Reviews`.
         training: see :class:`TrainingSummary`.
         parameters: the number of the model's parameters.
-        peak_memory: see :class:`PeakMemory`.
+        peak_memory_bytes: see :class:`PeakMemory`.
         environment: see :class:`Environment`.
         vocabulary_sha256: see :func:`wine_gpt.tokenizer.files.vocabulary_sha256`.
         distillation: see :class:`Distillation`; none for a model that was trained on the reviews alone.
         refit: see :class:`Refit`; then the scores are the tested run's. None for a run that held reviews out.
         settings: the settings that decide the weights, and hashes of data and tokenizer: a resumed run with equal ones
-            is finished already. Empty in a published file.
+            is finished already. None in a published file.
     """
 
-    validation: Score | None
-    test: Score | None
+    validation: Score | None = None
+    test: Score | None = None
     data_fingerprint: str
     training: TrainingSummary
     parameters: int
-    peak_memory: PeakMemory
+    peak_memory_bytes: PeakMemory
     environment: Environment
-    vocabulary_sha256: str | None
-    settings: JsonObject
+    vocabulary_sha256: str | None = None
+    settings: JsonObject | None = None
     distillation: Distillation | None = None
     refit: Refit | None = None
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return cls(
-            validation=Score.from_dict(content["validation"]) if "validation" in content else None,
-            test=Score.from_dict(content["test"]) if "test" in content else None,
-            data_fingerprint=content["data_fingerprint"],
-            training=TrainingSummary.from_dict(content["training"]),
-            parameters=content["parameters"],
-            peak_memory=PeakMemory(**content["peak_memory_bytes"]),
-            environment=Environment(**content["environment"]),
-            vocabulary_sha256=content.get(VOCABULARY_SHA256),
-            settings=content.get("settings", {}),
-            distillation=Distillation.from_dict(content["distillation"]) if "distillation" in content else None,
-            refit=from_fields(Refit, content["refit"]) if "refit" in content else None,
-        )
-
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object without the scores of empty splits, and without what is none."""
-        scores = {"validation": self.validation, "test": self.test}
-        origins = {"distillation": self.distillation, "refit": self.refit}
-        return {
-            **{name: score.to_dict() for name, score in scores.items() if score is not None},
-            "data_fingerprint": self.data_fingerprint,
-            "training": self.training.to_dict(),
-            "parameters": self.parameters,
-            "peak_memory_bytes": self.peak_memory.to_dict(),
-            "environment": dataclasses.asdict(self.environment),
-            VOCABULARY_SHA256: self.vocabulary_sha256,
-            **({"settings": self.settings} if self.settings else {}),
-            **{name: dataclasses.asdict(origin) for name, origin in origins.items() if origin is not None},
-        }
 
     @classmethod
     def load(cls, folder: Path) -> Self:

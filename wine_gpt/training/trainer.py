@@ -267,7 +267,7 @@ class Trainer(Generic[LossT]):
         state = self.state
         return TrainingSummary(
             steps=state.step,
-            epochs=[EpochLoss(epoch.epoch, epoch.step, epoch.score.loss) for epoch in state.epochs],
+            epochs=[EpochLoss.from_dict(epoch.to_dict()) for epoch in state.epochs],
             best_epoch=state.best.epoch if state.best else None,
             tokens=state.total_tokens,
             seconds=round(state.seconds, 1),

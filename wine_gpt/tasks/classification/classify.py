@@ -13,7 +13,6 @@ from datasets import Dataset, DatasetDict
 
 from wine_gpt.config import FinetuneConfig, require
 from wine_gpt.data.reviews import RUNNING_TEXT, Reviews, running_texts
-from wine_gpt.files import JsonObject
 from wine_gpt.finetuning.base import Base
 from wine_gpt.finetuning.task_run import TaskRun, finish_task, require_held_out
 from wine_gpt.modeling.pretrained import save_model
@@ -63,6 +62,8 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
         accelerator: for the device, the index of this process and the number of processes.
     """
 
+    metrics_class = ClassifierMetrics
+
     def __init__(self, base: Base, reviews: Reviews, config: FinetuneConfig, accelerator: Accelerator) -> None:
         names = ("task", "label", "bands", "min_reviews")
         settings = {name: getattr(config, name) for name in names}
@@ -75,10 +76,6 @@ class ClassifierRun(TaskRun[ClassifierMetrics]):
             require(has_bands, "bands", config.bands, few)
             self.labels, self.texts = label_texts(reviews, base.template.text_field, labels)
             require_held_out(self.texts, f"a label of the column {self.label}")
-
-    def read_metrics(self, content: JsonObject) -> ClassifierMetrics:
-        """Read the content of the metrics file."""
-        return ClassifierMetrics.from_dict(content)
 
     def run(self) -> ClassifierMetrics:
         """Train, score and save the classifier."""

@@ -1,6 +1,5 @@
 """The figures of a classifier, as dataclasses with the keys of its ``metrics.json``."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,9 +13,6 @@ from wine_gpt.data.batching import Indices
 from wine_gpt.files import JsonObject, JsonRecord
 from wine_gpt.finetuning.results import BaseReference
 from wine_gpt.training.record import Environment, TrainingSummary
-
-# the fields of a metrics file that are plain JSON
-PLAIN = ("label", "classes", "ordered", "left_out", "missing", "reviews", "named_in_text", "settings", "parameters")
 
 
 @dataclass(frozen=True)
@@ -60,10 +56,6 @@ class ClassifierScore(JsonRecord):
         """Return the figures for the log and for trackers, by name."""
         return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "nats_per_review": self.nats_per_review}
 
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object, without the distance if labels have no order."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-
 
 def macro_f1(predicted: Indices, labels: Indices) -> float:
     """Return the mean F1 over the classes that the labels or the predictions have, as scikit-learn does."""
@@ -73,8 +65,8 @@ def macro_f1(predicted: Indices, labels: Indices) -> float:
     return float((2 * hits / sizes).mean())
 
 
-@dataclass(frozen=True)
-class ClassifierMetrics:
+@dataclass(frozen=True, kw_only=True)
+class ClassifierMetrics(JsonRecord):
     """The metrics file of a classifier.
 
     Attributes:
@@ -90,7 +82,7 @@ class ClassifierMetrics:
         baselines: scores of other methods on the test split, by name.
         named_in_text: fraction of the test reviews whose text has the words of the label's name, 0 to 1.
         training: see :class:`TrainingSummary`; its ``epochs`` have nats per review.
-        settings: the settings that must be equal on resume, by dotted key; empty in a published file.
+        settings: the settings that must be equal on resume, by dotted key; None in a published file.
         environment: see :class:`Environment`.
         parameters: the number of the model's parameters.
     """
@@ -107,32 +99,9 @@ class ClassifierMetrics:
     baselines: dict[str, ClassifierScore]
     named_in_text: float
     training: TrainingSummary
-    settings: JsonObject
+    settings: JsonObject | None = None
     environment: Environment
     parameters: int
-
-    def to_dict(self) -> JsonObject:
-        """Return a JSON object."""
-        return {
-            **dataclasses.asdict(self),
-            "test": self.test.to_dict(),
-            "validation": self.validation.to_dict(),
-            "baselines": {name: score.to_dict() for name, score in self.baselines.items()},
-            "training": self.training.to_dict("nats_per_review"),
-        }
-
-    @classmethod
-    def from_dict(cls, content: JsonObject) -> Self:
-        """Read what :meth:`to_dict` returned."""
-        return cls(
-            **{name: content[name] for name in PLAIN},
-            base=BaseReference(**content["base"]),
-            test=ClassifierScore.from_dict(content["test"]),
-            validation=ClassifierScore.from_dict(content["validation"]),
-            baselines={name: ClassifierScore.from_dict(score) for name, score in content["baselines"].items()},
-            training=TrainingSummary.from_dict(content["training"]),
-            environment=Environment(**content["environment"]),
-        )
 
 
 def is_classifier(metrics: Mapping[str, object]) -> bool:
