@@ -277,22 +277,22 @@ def test_wrong_labels_are_one_line(work: Path, settings: dict[str, Any], message
         ({"task": "clasify", "value": "x"}, "task is 'clasify': must be one of generate, classify"),
         ({"task": "classify", "method": "full"}, "label is None: name the column of the labels"),
         ({"task": "classify", "method": "full", "label": " "}, "label is ' ': name the column"),
-        ({"task": "classify", "label": "variety"}, "method is 'lora': must be full for --task classify"),
-        ({"task": "classify", "method": "full", "label": "variety", "variety": "Merlot"}, "variety is 'Merlot'"),
+        ({"task": "classify", "label": "variety"}, "method is 'lora': --task classify trains all weights"),
+        ({"task": "classify", "method": "full", "label": "variety", "variety": "Merlot"}, "value is 'Merlot': --task"),
         ({"task": "classify", "method": "full", "label": "variety", "bands": 1}, "bands is 1: must be from 2 to 100"),
         ({"value": "Merlot", "label": "variety"}, "label is 'variety': is for --task classify only"),
         (
             {"task": "classify", "method": "full", "label": "x", "objective": ObjectiveConfig(text_weight=0.5)},
-            "objective.text_weight is 0.5: is for --task generate only",
+            "objective.text_weight is 0.5: --task classify has an objective of its own",
         ),
         (
             {"task": "classify", "method": "full", "label": "variety", "lora": LoraConfig(rank=8)},
-            "lora.rank is 8: is for --method lora only",
+            "lora.rank is 8: --method full trains all weights and has no adapter",
         ),
         ({"value": "Merlot", "bands": 5}, "bands is 5: is for --task classify only"),
         (
             {"task": "classify", "method": "full", "label": "variety", "field": "country"},
-            "field is 'country': is for --task generate only",
+            "field is 'country': --task classify learns all values of a column: --label country",
         ),
     ],
 )

@@ -721,7 +721,7 @@ GIVEN = ["--min_reviews", str(ENOUGH), "--training.mixed_precision", "no"]
         (["--variety", "gamay", "--field", "country"], "config: variety is 'gamay': is short for field and value"),
         (
             ["--variety", "gamay", "--method", "full", "--lora.targets", "c_attn"],
-            "config: lora.targets is ('c_attn',): is for --method lora only",
+            "config: lora.targets is ('c_attn',): --method full trains all weights and has no adapter: leave it out",
         ),
         (["--variety", "gamay", "--method", "prompt"], "config: method is 'prompt': must be one of lora, full"),
         (

@@ -357,14 +357,14 @@ def test_other_micro_batches_are_refused_on_resume(run: Path, tmp_path: Path, mo
     ("settings", "message"),
     [
         ({"label": "variety"}, "label"),
-        ({"variety": "Riesling"}, "variety is 'Riesling': is for --task generate only"),
-        ({"method": "lora"}, "method is 'lora': must be full for --task embed, as in finetune/embed.yaml"),
+        ({"variety": "Riesling"}, "--task embed trains on all reviews"),
+        ({"method": "lora"}, "--task embed trains all weights"),
         ({"bands": 7}, "bands is 7: is for --task classify only"),
-        ({"min_reviews": 5}, "min_reviews is 5: is for --task generate or classify only"),
-        ({"lora": {"rank": 8}}, "lora.rank is 8: is for --method lora only"),
-        ({"objective": {"text_weight": 0.5}}, "objective.text_weight is 0.5: is for --task generate only"),
+        ({"min_reviews": 5}, "min_reviews is 5: --task embed trains on all reviews"),
+        ({"lora": {"rank": 8}}, "lora.rank is 8: --method full trains all weights"),
+        ({"objective": {"text_weight": 0.5}}, "objective.text_weight is 0.5: --task embed has an objective"),
         ({"task": "generate", "variety": "Riesling"}, "task is 'generate': call wine_gpt.finetune for it"),
-        ({"field": "country"}, "field is 'country': is for --task generate only"),
+        ({"field": "country"}, "field is 'country': --task embed trains on all reviews"),
     ],
 )
 def test_wrong_settings_of_embeddings_are_one_line(run: Path, settings: dict[str, Any], message: str) -> None:

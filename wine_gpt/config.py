@@ -28,13 +28,6 @@ FINETUNE_FILES = {
     "embed": "finetune/embed.yaml",
 }
 TASKS = tuple(FINETUNE_FILES)
-# settings and sections of fine-tuning that have an effect only with these values of task or method
-USED_BY = (
-    ("task", ("classify",), ("label", "bands")),
-    ("task", ("generate",), ("field", "value", "variety", "objective")),
-    ("task", ("generate", "classify"), ("min_reviews",)),
-    ("method", ("lora",), ("lora",)),
-)
 WORDS, CHARACTERS, BPE = TOKENIZER_KINDS = ("words", "characters", "bpe")
 # how the demo is published: a Gradio app needs a paid plan of the Hub, the explorer is a static page
 SPACE_SDKS = ("auto", "gradio", "static")
@@ -81,14 +74,11 @@ def require_output(config: object) -> None:
     require(not (resume and overwrite), "overwrite", True, "can't go together with resume")
 
 
-def require_defaults(config: object, names: Sequence[str], rule: str, prefix: str = "") -> None:
-    """Raise a :class:`UserError` for the first of a config's settings or sections that does not have its default."""
-    for name in names:
-        value = getattr(config, name)
-        if dataclasses.is_dataclass(value):
-            require_defaults(value, [entry.name for entry in dataclasses.fields(value)], rule, f"{name}.")
-        else:
-            require(value == getattr(type(config), name), prefix + name, value, rule)
+def require_defaults(section: "LoraConfig | ObjectiveConfig", name: str, rule: str) -> None:
+    """Raise a :class:`UserError` for the first setting of a section whose value is not the default."""
+    for entry in dataclasses.fields(section):
+        value = getattr(section, entry.name)
+        require(value == entry.default, f"{name}.{entry.name}", value, rule)
 
 
 def column_name(name: str) -> str:
@@ -533,25 +523,46 @@ class FinetuneConfig:
         both = self.variety is not None and (self.value is not None or self.field != "variety")
         require(not both, "variety", self.variety, "is short for field and value: set one or the other")
         require_choice("task", self.task, TASKS)
-        for user, choices, names in USED_BY:
-            if getattr(self, user) not in choices:
-                require_defaults(self, names, f"is for --{user} {' or '.join(choices)} only")
+        if self.task == "classify":
+            self._require_labels()
+        else:
+            require(self.label is None, "label", self.label, "is for --task classify only")
+            require(self.bands == FinetuneConfig.bands, "bands", self.bands, "is for --task classify only")
+        if self.task != "generate":
+            own = f"--task {self.task} has an objective of its own: leave it out"
+            require_defaults(self.objective, "objective", own)
+        if self.task == "embed":
+            every = "--task embed trains on all reviews: leave it out"
+            self._require_no_subset(every)
+            require(self.min_reviews == FinetuneConfig.min_reviews, "min_reviews", self.min_reviews, every)
+            whole = "--task embed trains all weights: method full, as in finetune/embed.yaml"
+            require(self.method == "full", "method", self.method, whole)
         if self.task == "generate":
             subset = 'name one, as in --variety "Pinot Noir", or all'
             require(bool((self.requested or "").strip()), "value", self.requested, subset)
-        else:
-            whole = f"must be full for --task {self.task}, as in {FINETUNE_FILES[self.task]}"
-            require(self.method == "full", "method", self.method, whole)
-        if self.task == "classify":
-            label = column_name(self.label or "")
-            require(label != "", "label", self.label, "name the column of the labels, as in --label variety")
-            object.__setattr__(self, "label", label)
-            require(2 <= self.bands <= MOST_BANDS, "bands", self.bands, f"must be from 2 to {MOST_BANDS}")
+        if self.method == "full":
+            file = finetune_file(self.task, self.method)
+            whole = f"--method full trains all weights and has no adapter: leave it out, as {file} does"
+            require_defaults(self.lora, "lora", whole)
         require_positive(self, "", "min_reviews")
         for name in self.REFUSED:
             refused = getattr(self.training, name.removeprefix("training."))
             require(not refused, name, refused, "is for pretraining only")
         require_output(self)
+
+    def _require_labels(self) -> None:
+        column = "name the column of the labels, as in --label variety"
+        require(bool(column_name(self.label or "")), "label", self.label, column)
+        object.__setattr__(self, "label", column_name(self.label or ""))
+        subset = f"--task classify learns all values of a column: --label {self.field}"
+        self._require_no_subset(subset)
+        whole = "--task classify trains all weights: method full, as in finetune/classify.yaml"
+        require(self.method == "full", "method", self.method, whole)
+        require(2 <= self.bands <= MOST_BANDS, "bands", self.bands, f"must be from 2 to {MOST_BANDS}")
+
+    def _require_no_subset(self, advice: str) -> None:
+        require(self.requested is None, "value", self.requested, advice)
+        require(self.field == FinetuneConfig.field, "field", self.field, advice)
 
     @property
     def requested(self) -> str | None:
