@@ -234,9 +234,9 @@ def test_a_prompt_with_half_a_character_is_a_user_error(toy_run: Path, continues
         ("classify", ("run", None), {}, "label is None: must be a text"),
         ("load_reviews", ([{"a": 1}],), {}, "data is [{'a': 1}]: must be a text, a path, a Dataset, a"),
         ("publish", ("run", "org/name"), {"dry_run": "no"}, "dry_run is 'no': must be True or False"),
-        ("classify", ("run", "x"), {"task": "embed"}, "config: label is 'x': is for task classify only"),
+        ("classify", ("run", "x"), {"task": "embed"}, "config: task is 'embed': call wine_gpt.finetune_embeddings"),
         ("finetune", ("run", "finetune/classify.yaml"), {"label": "x"}, "config: task is 'classify': call"),
-        ("finetune", ("run", "finetune/embed.yaml"), {}, "config: task is 'embed': call wine_gpt.finetune_embeddings"),
+        ("finetune", ("run",), {"variety": "x", "task": "classify"}, "config: task is 'classify': call"),
     ],
 )
 def test_a_wrong_argument_is_a_user_error(

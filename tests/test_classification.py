@@ -354,7 +354,7 @@ def test_publish_uploads_the_classifier_with_a_card_of_its_own(
     assert "--space" in refused
     assert "is a classifier, which is published alone" in refused
     refused = publisher.run(work / "base", "--repo", "org/x", "--license", "mit", "--adapters", run).refused()
-    assert f"--adapters: {run} is no model fine-tuned on a subset" in refused
+    assert f"--adapters: {run} is no model that scripts/finetune.py fine-tuned" in refused
     publisher.run(run, "--repo", "org/grapes", "--license", "mit").succeeded()
     (files,) = state(hub).values()
     assert files is not None

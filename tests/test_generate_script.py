@@ -159,8 +159,8 @@ WRONG = {
     "seed -1": (["{run}", "--seed", "-1"], "--seed: -1 is no whole number from 0 to 4,294,967,295"),
     "head 2": (["{run}", "--explain", "--head", "2"], "head: 2, but the model's heads are 0 to 1"),
     "layer -1": (["{run}", "--explain", "--layer", "-1"], "layer: -1, but the model's layers are 0 to 1"),
-    "html folder": (["{run}", "--html", "{tmp}"], "--html: can't write {tmp}: name a file in an existing folder"),
-    "html nowhere": (["{run}", "--html", "{tmp}/none/x.html"], "x.html: name a file in an existing folder"),
+    "html folder": (["{run}", "--html", "{tmp}"], "--html: can't write {tmp}: name a file in a writable folder"),
+    "html nowhere": (["{run}", "--html", "{tmp}/none/x.html"], "x.html: name a file in a writable folder"),
 }
 
 

@@ -633,11 +633,11 @@ def test_swapped_names_of_model_and_space_are_refused(hub: HubServer, publisher:
         ),
         (
             ["{work}/run", "--repo", MODEL, "--adapters", "{work}/run"],
-            "--adapters: {work}/run is no model fine-tuned on a subset: name the output folder of scripts/",
+            "--adapters: {work}/run is no model that scripts/finetune.py fine-tuned on a subset",
         ),
         (
             ["{work}/run", "--repo", MODEL, "--adapters", "{work}"],
-            "--adapters: {work}/run is no model fine-tuned on a subset: name the output folder of scripts/",
+            "--adapters: {work}/run is no model that scripts/finetune.py fine-tuned on a subset",
         ),
         (
             ["{work}/run", "--repo", MODEL, "--collection", " ", "--dry_run"],

@@ -245,7 +245,7 @@ def test_fine_tuned_embeddings_find_the_other_half_and_are_searched(run: Path, t
     for folder in (tmp_path / "embed", tmp_path / "embed" / "similarity"):
         with pytest.raises(UserError, match=r'is a model for embeddings, .* SentenceTransformer\(".*"\)\.push_to_hub'):
             stage(Publication(folder, "org/name"), tmp_path / "staged")
-    with pytest.raises(UserError, match="is no model fine-tuned on a subset"):
+    with pytest.raises(UserError, match="fine-tuned on a subset of its base"):
         stage(Publication(run, "org/name", tmp_path / "embed", license="mit"), tmp_path / "staged")
     # a finished one is not trained again
     assert wine_gpt.finetune_embeddings(run, output_dir=tmp_path / "embed", training=training, resume=True) == metrics

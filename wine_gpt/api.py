@@ -460,11 +460,19 @@ def publish(
 
 def _finetune_config(task: str, file: StrPath, settings: dict[str, object]) -> FinetuneConfig:
     """Build the config of a task's function, whose file may leave the task out."""
-    config = config_from_settings(FinetuneConfig, _with_data_path(settings), file, defaults={"task": task})
-    if config.task != task:
-        function = {"generate": finetune, "classify": classify, "embed": finetune_embeddings}[config.task]
-        raise UserError(f"config: task is {config.task!r}: call wine_gpt.{function.__name__} for it")
+    _require_task(task, settings.get("task", task))
+    named = {} if task == "generate" else {"task": task}
+    config = config_from_settings(FinetuneConfig, {**named, **_with_data_path(settings)}, file)
+    _require_task(task, config.task)
     return config
+
+
+def _require_task(task: str, given: object) -> None:
+    if given != task:
+        functions = {"generate": finetune, "classify": classify, "embed": finetune_embeddings}
+        known = f"must be one of {', '.join(functions)}"
+        advice = f"call wine_gpt.{functions[given].__name__} for it" if given in functions else known
+        raise UserError(f"config: task is {given!r}: {advice}")
 
 
 def _as_path(data: object) -> object:

@@ -115,8 +115,8 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name in ("layer", "head"):
         if getattr(options, name) is not None and not (options.explain or options.html):
             parser.error(f"argument --{name}: add --explain or --html, which show the attention")
-    if options.html and (os.path.isdir(options.html) or not os.path.isdir(options.html.parent)):
-        parser.error(f"argument --html: can't write {options.html}: name a file in an existing folder")
+    if options.html and (os.path.isdir(options.html) or not os.access(options.html.parent, os.W_OK | os.X_OK)):
+        parser.error(f"argument --html: can't write {options.html}: name a file in a writable folder")
     return options
 
 

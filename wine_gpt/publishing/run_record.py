@@ -302,8 +302,8 @@ def _subset_folders(folder: Path) -> list[Path]:
     for subfolder in found:
         if not is_finetuned(read_json(subfolder / METRICS)):
             raise UserError(
-                f"--adapters: {subfolder} is no model fine-tuned on a subset: name the output folder of "
-                "scripts/finetune.py"
+                f"--adapters: {subfolder} is no model that scripts/finetune.py fine-tuned on a subset of its base's "
+                "reviews: name a folder of such models"
             )
     if is_one:
         parent = os.path.normpath(folder / "..")
