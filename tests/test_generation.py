@@ -306,7 +306,7 @@ def test_a_tokenizer_of_another_model_is_refused(toy_run: Path, tmp_path: Path) 
     tokenizer = load_tokenizer(folder)
     tokenizer.add_tokens(["another"])
     save_tokenizer(tokenizer, folder)
-    with pytest.raises(UserError, match=r"a word with the id \d+, the model \d+ words: they do not fit together"):
+    with pytest.raises(UserError, match=r"the tokenizer has \d+ words, the model \d+: they do not fit together"):
         load_model_and_tokenizer(folder)
 
 

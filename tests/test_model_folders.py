@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from support.refused import refused
 from support.space_model import write_adapter
 from transformers import BloomConfig, BloomForCausalLM, PreTrainedTokenizerFast
 
-from wine_gpt.config import ModelConfig, PretrainConfig, TokenizerConfig
+from wine_gpt.config import FinetuneConfig, LoraConfig, ModelConfig, PretrainConfig, TokenizerConfig
 from wine_gpt.config_io import to_yaml
 from wine_gpt.finetuning.base import load_base
 from wine_gpt.modeling.gpt2 import build_model
@@ -22,8 +23,9 @@ from wine_gpt.tokenizer.files import vocabulary_sha256
 
 Tensors = dict[str, torch.Tensor]
 Change = Callable[[Tensors], Tensors]
-LAYER = "transformer.h.1.ln_1.weight"
+LAYER = "transformer.h.1.ln_1.bias"
 TOY_SHAPE = ModelConfig(n_layer=2, n_head=2, n_embd=32, n_inner=64, block_size=64)
+ADAPTER = LoraConfig(rank=2, alpha=8, targets=("c_attn",))
 
 
 @pytest.fixture
@@ -58,16 +60,19 @@ def change_tensors(file: Path, change: Change) -> None:
     ("field", "value", "message"),
     [
         ("n_layer", "1", "Field 'n_layer' expected int, got str (value: '1')"),
+        ("n_layer", 0, "n_layer is 0: must be at least 1"),
         ("n_layer", 10**9, "describes a gpt2 of 1,000,000,000 parameters"),
         ("n_head", 0, "n_head is 0: must be at least 1"),
         ("n_head", 3, "must be divisible by num_heads"),
-        ("layer_norm_epsilon", float("nan"), "layer_norm_epsilon is nan: must be between 0 and 1"),
+        ("layer_norm_epsilon", float("nan"), "layer_norm_epsilon is nan: must be from 1e-12 to 0.1"),
         ("layer_norm_epsilon", -1.0, "layer_norm_epsilon is -1.0"),
         ("activation_function", "gleu", "unknown value 'gleu'"),
         ("model_type", "llama", "describes a llama of"),
         ("model_type", "gtp2", "model type `gtp2`"),
         ("n_embd", 10**10, "overflowed"),
         ("n_positions", 10**9, "they do not belong together"),
+        ("pad_token_id", -5, "pad_token_id is -5: must be ids of tokens, 0 to"),
+        ("eos_token_id", 10**6, "eos_token_id is 1000000"),
         ("dtype", "int8", "not a floating-point dtype"),
         ("quantization_config", {"quant_method": "bitsandbytes"}, "quantized weights are not supported"),
     ],
@@ -81,11 +86,18 @@ def test_a_config_that_no_model_can_have_names_its_field(
     assert message in error
 
 
-def test_another_number_of_heads_than_the_runs_is_refused(recorded: Path) -> None:
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("n_head", 4), ("activation_function", "relu"), ("scale_attn_weights", False), ("layer_norm_epsilon", 1e-3)],
+)
+def test_a_config_that_changes_what_the_weights_compute_is_compared_with_the_runs(
+    recorded: Path, field: str, value: object
+) -> None:
     load_model(recorded)
-    change_json(recorded / "config.json", n_head=4)
+    before = json.loads((recorded / "config.json").read_text(encoding="utf-8"))[field]
+    change_json(recorded / "config.json", **{field: value})
     error = refused(load_model, recorded)
-    assert "config.json: n_head is 4, but by config.yaml the weights were trained with 2" in error
+    assert f"config.json: {field} is {value!r}, but by config.yaml the weights were trained with {before!r}" in error
 
 
 @pytest.mark.parametrize(
@@ -94,10 +106,15 @@ def test_another_number_of_heads_than_the_runs_is_refused(recorded: Path) -> Non
         ("temperature", "hot", "temperature is 'hot': must be a number from 1e-06 to 1e+06"),
         ("temperature", -1, "temperature is -1"),
         ("temperature", 1e-320, "temperature is 1e-320"),
+        ("temperature", True, "temperature is True"),
+        ("top_p", float("nan"), "top_p is nan"),
+        ("top_k", 1.5, "top_k is 1.5: must be an integer at least 0"),
+        ("num_beams", "4", "num_beams is '4': must be an integer from 1 to 1000"),
+        ("num_beams", 10**9, "num_beams is 1000000000: must be an integer from 1 to 1000"),
+        ("max_length", 0, "max_length is 0"),
         ("do_sample", "yes", "do_sample is 'yes': must be true or false"),
         ("suppress_tokens", [10**6], "suppress_tokens is [1000000]: must be ids of tokens"),
         ("eos_token_id", "end", "eos_token_id is 'end'"),
-        ("eos_token_id", True, "eos_token_id is True"),
         ("cache_implementation", "x", "cache_implementation"),
     ],
 )
@@ -109,21 +126,33 @@ def test_a_wrong_sampling_default_names_its_field(folder: Path, field: str, valu
 
 
 def renamed(tensors: Tensors) -> Tensors:
-    return {name.replace("ln_1.weight", "ln_x.weight").replace("lora_A", "lora_X"): t for name, t in tensors.items()}
+    return {name.replace("ln_1.bias", "ln_x.bias").replace("lora_A", "lora_X"): t for name, t in tensors.items()}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (renamed, f"missing transformer.h.0.ln_1.weight, {LAYER}"),
+        (renamed, f"missing transformer.h.0.ln_1.bias, {LAYER}"),
         (lambda tensors: {**tensors, "x": torch.zeros(1)}, "unexpected x"),
         (lambda tensors: {**tensors, LAYER: torch.zeros(2)}, f"mismatched {LAYER}"),
-        (lambda tensors: {**tensors, LAYER: tensors[LAYER].to(torch.int8)}, f"{LAYER} is of type torch.int8, not a"),
+        (lambda tensors: {**tensors, LAYER: tensors[LAYER].to(torch.int8)}, f"{LAYER} is of type I8, not a float"),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(folder: Path, change: Change, message: str) -> None:
     change_tensors(folder / "model.safetensors", change)
     assert message in refused(load_model, folder)
+
+
+def test_a_head_that_differs_from_tied_embeddings_is_refused(folder: Path) -> None:
+    embeddings = load_file(folder / "model.safetensors")["transformer.wte.weight"]
+    change_tensors(folder / "model.safetensors", lambda tensors: {**tensors, "lm_head.weight": embeddings.clone()})
+    load_model(folder)
+    change_tensors(folder / "model.safetensors", lambda tensors: {**tensors, "lm_head.weight": -embeddings})
+    assert "tie_word_embeddings of config.json is true, but the weights have another lm_head.weight than " in refused(
+        load_model, folder
+    )
+    change_json(folder / "config.json", tie_word_embeddings=False)
+    load_model(folder)
 
 
 def test_a_lowered_number_of_layers_is_refused(folder: Path) -> None:
@@ -267,13 +296,18 @@ def test_a_folder_in_place_of_a_tokenizers_file_is_named(folder: Path) -> None:
     assert line in refused(load_model_and_tokenizer, folder)
 
 
+def test_metrics_without_results_are_named(recorded: Path) -> None:
+    (recorded / "metrics.json").write_text("{}")
+    assert f"{recorded / 'metrics.json'} has no training: restore it" in refused(load_model, recorded)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (renamed, "missing base_model.model.transformer.h.0.attn.c_attn.lora_A.weight, "),
         (lambda tensors: dict(list(tensors.items())[1:]), "missing base_model.model.transformer.h.0"),
         (lambda tensors: {**tensors, "x": torch.zeros(1)}, "unexpected x"),
-        (lambda tensors: {name: t.to(torch.int8) for name, t in tensors.items()}, "is of type torch.int8, not a"),
+        (lambda tensors: {name: t.to(torch.int8) for name, t in tensors.items()}, "is of type I8, not a float"),
     ],
 )
 def test_an_adapters_tensors_that_do_not_fit_are_named(adapter: Path, change: Change, message: str) -> None:
@@ -286,9 +320,9 @@ def test_an_adapters_tensors_that_do_not_fit_are_named(adapter: Path, change: Ch
     [
         ("peft_type", "IA3", "missing base_model.model.transformer.h.0.attn.c_attn.ia3_l"),
         ("peft_type", "LORRA", "unknown value 'LORRA'"),
-        ("lora_alpha", "x", "doesn't fit its base"),
-        ("lora_alpha", float("nan"), "c_attn.weight holds NaN or infinity"),
-        ("r", 0, "`r` should be a positive integer value"),
+        ("lora_alpha", "x", "adapter_config.json: lora_alpha is 'x': must be a number"),
+        ("lora_alpha", float("nan"), "adapter_config.json: lora_alpha is nan"),
+        ("r", 0, "adapter_config.json: r is 0: must be an integer at least 1"),
         ("layers_to_transform", [0], "unexpected base_model.model.transformer.h.1"),
         ("use_dora", True, "missing base_model.model.transformer.h.0.attn.c_attn.lora_magnitude_vector"),
     ],
@@ -296,6 +330,17 @@ def test_an_adapters_tensors_that_do_not_fit_are_named(adapter: Path, change: Ch
 def test_an_adapters_config_that_does_not_fit_is_named(adapter: Path, field: str, value: object, message: str) -> None:
     change_json(adapter / "adapter_config.json", **{field: value})
     assert message in refused(load_model, adapter)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("lora_alpha", 800), ("use_rslora", True), ("alpha_pattern", {"c_attn": 400})]
+)
+def test_an_adapter_is_compared_with_its_runs_config(adapter: Path, field: str, value: Any) -> None:  # noqa: ANN401
+    own = to_yaml(FinetuneConfig(value="riesling", lora=ADAPTER))
+    (adapter / "finetune.yaml").write_text(own, encoding="utf-8")
+    load_model(adapter)
+    change_json(adapter / "adapter_config.json", **{field: value})
+    assert f"{field} is {value!r}, but by finetune.yaml the weights were trained with" in refused(load_model, adapter)
 
 
 def test_a_model_larger_than_memory_is_refused_before_it_is_built(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -330,10 +375,10 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path
 def test_a_model_of_the_hub_gets_the_same_checks(folder: Path, hub_cache: Callable[[Path, str], Path]) -> None:
     snapshot = hub_cache(folder, "org/wine-gpt")
     load_model_and_tokenizer("org/wine-gpt")
+    change_tensors(snapshot / "model.safetensors", lambda tensors: {**tensors, LAYER: tensors[LAYER].to(torch.int8)})
+    assert f"{LAYER} is of type I8, not a float" in refused(load_model, "org/wine-gpt")
     change_json(snapshot / "config.json", n_layer=10**9)
     assert "describes a gpt2 of 1,000,000,000 parameters" in refused(load_model, "org/wine-gpt")
-    change_tensors(snapshot / "model.safetensors", lambda tensors: {**tensors, LAYER: tensors[LAYER].to(torch.int8)})
-    assert f"{LAYER} is of type torch.int8, not a float" in refused(load_model, "org/wine-gpt")
     (snapshot / "model.safetensors").unlink()
     assert "has no model.safetensors" in refused(load_model, "org/wine-gpt")
 

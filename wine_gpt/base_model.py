@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wine_gpt.config import PretrainConfig
+from wine_gpt.config import FinetuneConfig, PretrainConfig
 from wine_gpt.config_io import leaf_types, read_yaml
 from wine_gpt.errors import UserError
 from wine_gpt.files import path_parts, read_json, sha256
@@ -83,11 +83,19 @@ def data_settings(run: str | Path) -> Settings:
 def run_settings(run: str | Path, section: str) -> Settings:
     """Return a section's settings of a run by dotted key, such as ``model.n_layer``; see :func:`data_settings`."""
     file = _config_of(run)
-    if file is None:
-        return {}
-    # one section only, because another version of wine_gpt may have written the file
-    types = {key: type_ for key, type_ in leaf_types(PretrainConfig) if key.startswith(f"{section}.")}
-    return read_yaml(file, types, sections=(section,))
+    return {} if file is None else _read_section(file, PretrainConfig, section)
+
+
+def adapter_settings(folder: Path) -> Settings:
+    """Return the settings that an adapter was trained with by dotted key, such as ``lora.rank``.
+
+    The result is empty if the folder was not written by fine-tuning.
+
+    Raises:
+        UserError: if the file is not a config of fine-tuning.
+    """
+    file = folder / FINETUNE_CONFIG
+    return _read_section(file, FinetuneConfig, "lora") if file.is_file() else {}
 
 
 def recorded_vocabulary(run: str | Path) -> str | None:
@@ -115,6 +123,12 @@ def _config_of(run: str | Path) -> Path | None:
 def _run_and_base(run: str | Path) -> list[Path]:
     """Return the folder of a run and, for a fine-tuned model, that of its base."""
     return [folder for folder in (Path(run), base_of(run)) if folder is not None]
+
+
+def _read_section(file: Path, config_class: type, section: str) -> Settings:
+    """Read one section only, because another version of wine_gpt may have written the file."""
+    types = {key: type_ for key, type_ in leaf_types(config_class) if key.startswith(f"{section}.")}
+    return read_yaml(file, types, sections=(section,))
 
 
 def _named_base(folder: Path) -> str | None:

@@ -1,4 +1,8 @@
-"""Check a model's or an adapter's folder, because transformers and PEFT load much that is damaged or does not fit."""
+"""Check a model's or an adapter's folder, because transformers and PEFT load much that is damaged or does not fit.
+
+A folder of :func:`wine_gpt.training.pretrain` or of fine-tuning is also compared with its own config.yaml or
+finetune.yaml, because a changed ``n_head`` or ``lora_alpha`` fits all tensors and changes what they compute.
+"""
 
 import math
 import os
@@ -8,27 +12,53 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, GenerationConfig, PretrainedConfig, PreTrainedModel
 
-from wine_gpt.base_model import run_settings
-from wine_gpt.config import PretrainConfig
+from wine_gpt.base_model import adapter_settings, run_settings
+from wine_gpt.config import FinetuneConfig, PretrainConfig
 from wine_gpt.config_io import build_config
 from wine_gpt.errors import UserError, one_line
-from wine_gpt.files import read_json
-from wine_gpt.modeling.gpt2 import count_parameters
+from wine_gpt.files import JsonObject, read_json
+from wine_gpt.modeling.gpt2 import count_parameters, gpt2_config
 from wine_gpt.run_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     CONFIG,
+    FINETUNE_CONFIG,
     GENERATION_CONFIG,
+    METRICS,
     MODEL_CONFIG,
     SENTENCE_MODULES,
     WEIGHTS,
     has_checkpoint,
 )
 
+# safetensors' names of the types that weights may have; the others are quantized or no weights
+FLOATS = ("F64", "F32", "F16", "BF16")
 # a config that describes more parameters than this many times the stored ones would take memory before it fails
 MOST_PARAMETERS = 2
 # names in an error before the rest is counted
 SHOWN_NAMES = 3
+# the ranges of a GPT-2's numbers that its tensors do not check
+GPT2_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("n_layer", "n_head", "n_embd", "n_positions", "vocab_size"), (1, math.inf)),
+    "layer_norm_epsilon": (1e-12, 0.1),
+}
+# the fields of a GPT-2's config.json that decide what its tensors compute
+GPT2_DECISIVE = (
+    *("n_layer", "n_head", "n_embd", "n_inner", "n_positions", "activation_function", "layer_norm_epsilon"),
+    *("scale_attn_weights", "scale_attn_by_inverse_layer_idx", "add_cross_attention", "tie_word_embeddings"),
+)
+# the types and ranges of a generation config's numbers, which transformers checks at the first text, if at all
+GENERATION_RANGES: dict[str, tuple[type, float, float]] = {
+    "temperature": (float, 1e-6, 1e6),
+    "top_p": (float, 1e-6, 1),
+    "top_k": (int, 0, math.inf),
+    "repetition_penalty": (float, 1e-6, 1e6),
+    **{name: (int, 1, math.inf) for name in ("max_length", "max_new_tokens")},
+    # each one is a row of the batch, so a large number takes all memory
+    **{name: (int, 1, 1000) for name in ("num_beams", "num_return_sequences")},
+    **{name: (int, 0, math.inf) for name in ("min_length", "min_new_tokens", "no_repeat_ngram_size")},
+}
+ADAPTER_RANGES: dict[str, tuple[type, float, float]] = {"r": (int, 1, math.inf), "lora_alpha": (float, 1e-6, 1e6)}
 # the end of the class names of transformers' classifiers
 CLASSIFIER = "ForSequenceClassification"
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "suppress_tokens")
@@ -46,22 +76,59 @@ def require_loadable(folder: Path) -> None:
     if (folder / SENTENCE_MODULES).is_file():
         raise UserError(f"model: {folder} is a model for embeddings, which writes no text: use similar")
     if config.model_type == "gpt2":
-        _require_gpt2(folder, config)
+        _require_gpt2(folder / MODEL_CONFIG, config)
     _require_generation_config(folder / GENERATION_CONFIG, getattr(config, "vocab_size", math.inf))
     _require_size(folder, config)
+    _require_results(folder)
+    if config.model_type == "gpt2":
+        _require_recorded(folder, config)
 
 
-def require_fit(path: str | Path, report: Mapping[str, Collection[object]], file: str = MODEL_CONFIG) -> None:
-    """Check what ``from_pretrained`` or PEFT reports of the tensors; ``file`` describes them.
+def require_fit(path: str | Path, report: Mapping[str, Collection[object]]) -> None:
+    """Check what ``from_pretrained`` reports of the tensors.
 
     Raises:
         UserError: for tensors that are missing, left over or of another shape.
     """
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if report.get(problem):
+        if report[problem]:
             what = problem.removesuffix("_keys")
             names = (str(key if isinstance(key, str) else key[0]) for key in report[problem])  # type: ignore[index]
-            raise UserError(f"model: the weights in {path} don't fit its {file}: {what} {listed(names)}")
+            raise UserError(f"model: the weights in {path} don't fit its {MODEL_CONFIG}: {what} {listed(names)}")
+
+
+def require_tied(path: str | Path, model: PreTrainedModel) -> None:
+    """Check that the embeddings are tied if the config says so, because transformers unties stored ones that differ.
+
+    Raises:
+        UserError: if they are not.
+    """
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if model.config.tie_word_embeddings and head is not None and head.weight is not embeddings.weight:
+        names = {id(parameter): name for name, parameter in model.named_parameters(remove_duplicate=False)}
+        raise UserError(
+            f"model: {path}: tie_word_embeddings of {MODEL_CONFIG} is true, but the weights have another "
+            f"{names[id(head.weight)]} than {names[id(embeddings.weight)]}: restore the file, or write false"
+        )
+
+
+def require_floats(folder: Path, names: Iterable[str]) -> None:
+    """Check that the stored tensors of these parameters are floats, because others are quantized or damaged.
+
+    Raises:
+        UserError: with the first tensor that is not.
+    """
+    parameters = tuple(names)
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - not a dict
+                dtype = tensors.get_slice(name).get_dtype()
+                # a file may leave out the prefix of the names
+                if dtype not in FLOATS and any(full == name or full.endswith(f".{name}") for full in parameters):
+                    raise UserError(
+                        f"model: {file}: tensor {name} is of type {dtype}, not a float: "
+                        "quantized weights are not supported, save the model in float32"
+                    )
 
 
 def require_finite(path: str | Path, model: PreTrainedModel) -> None:
@@ -79,20 +146,13 @@ def require_sound(file: Path) -> int:
     """Read every tensor of a safetensors file; return the number of values.
 
     Raises:
-        UserError: with the name of the first tensor that is damaged or quantized.
+        UserError: with the name of the first damaged tensor.
     """
     name, count = "its header", 0
     try:
         with safe_open(file, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118 - not a dict
-                tensor = tensors.get_tensor(name)
-                # weights only, because old files of a GPT-2 also hold its masks
-                if name.endswith("weight") and not tensor.is_floating_point():
-                    raise UserError(
-                        f"model: {file}: tensor {name} is of type {tensor.dtype}, not a float: "
-                        "quantized weights are not supported, save the model in float32"
-                    )
-                count += tensor.numel()
+                count += tensors.get_tensor(name).numel()
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise UserError(f"model: {file} is damaged at {name}: {one_line(error)}") from error
     return count
@@ -113,6 +173,33 @@ def require_adapter(folder: Path, base: Path) -> None:
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise UserError(f"model: {folder} has no {ADAPTER_WEIGHTS}")
     require_sound(folder / ADAPTER_WEIGHTS)
+    _require_numbers(file, config, ADAPTER_RANGES)
+    _require_results(folder)
+    for name, value in _recorded_adapter(folder).items():
+        if config.get(name) != value and (config.get(name) or value):
+            raise _differs(file, name, config.get(name), value, FINETUNE_CONFIG)
+
+
+def require_adapter_fit(folder: Path, parameters: Iterable[str], required: Iterable[str]) -> None:
+    """Check an adapter's tensors against the adapted model.
+
+    Args:
+        folder: the adapter's.
+        parameters: the names of all of the adapted model's parameters, as in the adapter's file.
+        required: the names of the adapter's own.
+
+    Raises:
+        UserError: for tensors that are missing, left over or no floats.
+    """
+    names = set(parameters) | set(required)
+    require_floats(folder, names)
+    with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as tensors:
+        stored = set(tensors.keys())
+    for what, wrong in (("missing", set(required) - stored), ("unexpected", stored - names)):
+        if wrong:
+            raise UserError(
+                f"model: the weights in {folder} don't fit its {ADAPTER_CONFIG} and its base: {what} {listed(wrong)}"
+            )
 
 
 def reason(error: BaseException) -> str:
@@ -136,7 +223,10 @@ def _read_config(file: Path) -> PretrainedConfig:
         if has_checkpoint(file.parent):
             hint = "; its training is not finished: --resume continues it"
         raise UserError(f"model: {file.parent} holds no model: it has no {file.name}{hint}")
-    content = read_json(file)
+    try:
+        content = read_json(file)
+    except UserError as error:
+        raise UserError(f"model: {error}") from error
     if "auto_map" in content:
         raise UserError(f"model: {file} asks to run code of its own (auto_map); refused")
     if "quantization_config" in content:
@@ -149,20 +239,43 @@ def _read_config(file: Path) -> PretrainedConfig:
     return config
 
 
-def _require_gpt2(folder: Path, config: PretrainedConfig) -> None:
-    """Check the fields of a GPT-2's config that fit its tensors whatever they say."""
-    file, epsilon = folder / MODEL_CONFIG, config.layer_norm_epsilon
-    if config.n_head < 1:
-        raise UserError(f"model: {file}: n_head is {config.n_head}: must be at least 1")
-    if not 0 < epsilon < 1:
-        raise UserError(f"model: {file}: layer_norm_epsilon is {epsilon}: must be between 0 and 1")
+def _require_gpt2(file: Path, config: PretrainedConfig) -> None:
+    for name, (low, high) in GPT2_RANGES.items():
+        value = getattr(config, name)
+        if not low <= value <= high:
+            raise UserError(f"model: {file}: {name} is {value}: must be {_range(low, high)}")
+    for name in TOKEN_IDS:
+        _require_ids(file, name, getattr(config, name, None), config.vocab_size)
+
+
+def _require_recorded(folder: Path, config: PretrainedConfig) -> None:
+    """Compare a GPT-2 with the config of the run that trained it or its base."""
     settings = run_settings(folder, "model")
-    n_head = build_config(PretrainConfig, settings).model.n_head if settings else config.n_head
-    if config.n_head != n_head:
-        raise UserError(
-            f"model: {file}: n_head is {config.n_head}, but by {CONFIG} the weights were trained with {n_head}: "
-            "write that value, or train again"
-        )
+    if not settings:
+        return
+    expected = gpt2_config(build_config(PretrainConfig, settings).model)
+    for name in GPT2_DECISIVE:
+        value, then = getattr(config, name), getattr(expected, name)
+        if value != then:
+            raise _differs(folder / MODEL_CONFIG, name, value, then, CONFIG)
+
+
+def _recorded_adapter(folder: Path) -> JsonObject:
+    """Return the fields of adapter_config.json that decide what an adapter of fine-tuning computes."""
+    settings = adapter_settings(folder)
+    if not settings:
+        return {}
+    # a value, because a config of fine-tuning needs one
+    lora = build_config(FinetuneConfig, {"value": "all", **settings}).lora
+    unused = ("use_rslora", "use_dora", "alpha_pattern", "rank_pattern", "layers_to_transform")
+    return {"peft_type": "LORA", "r": lora.rank, "lora_alpha": lora.alpha, **dict.fromkeys(unused)}
+
+
+def _differs(file: Path, name: str, value: object, then: object, record: str) -> UserError:
+    return UserError(
+        f"model: {file}: {name} is {value!r}, but by {record} the weights were trained with {then!r}: "
+        "write that value, or train again"
+    )
 
 
 def _count_stored(folder: Path) -> int:
@@ -192,26 +305,50 @@ def _require_size(folder: Path, config: PretrainedConfig) -> None:
 
 
 def _require_generation_config(file: Path, vocab_size: float) -> None:
-    """Check a generation config, because transformers loads a model without it if the file is damaged.
-
-    The numbers that are not checked are refused when a text is generated, or change nothing.
-    """
+    """Check a generation config, because transformers loads a model without it if the file is damaged."""
     if not os.path.lexists(file):
         return
-    content = read_json(file)
-    if not GenerationConfig().to_dict().keys() & content.keys():
-        raise UserError(f"model: {file} has no setting of a generation config")
-    do_sample, temperature = content.get("do_sample"), content.get("temperature")
-    if not isinstance(do_sample, bool | None):
-        raise UserError(f"model: {file}: do_sample is {do_sample!r}: must be true or false")
-    if not (temperature is None or (isinstance(temperature, int | float) and 1e-6 <= temperature <= 1e6)):
-        raise UserError(f"model: {file}: temperature is {temperature!r}: must be a number from 1e-06 to 1e+06")
+    try:
+        content = read_json(file)
+        if not GenerationConfig().to_dict().keys() & content.keys():
+            raise UserError(f"{file} has no setting of a generation config")
+    except UserError as error:
+        raise UserError(f"model: {error}") from error
+    _require_numbers(file, content, GENERATION_RANGES)
     for name in TOKEN_IDS:
-        value = content.get(name)
-        ids = value if isinstance(value, list) else [] if value is None else [value]
-        if not all(type(id_) is int and 0 <= id_ < vocab_size for id_ in ids):
-            raise UserError(f"model: {file}: {name} is {value!r}: must be ids of tokens, 0 to {vocab_size - 1:,}")
+        _require_ids(file, name, content.get(name), vocab_size)
+    if not isinstance(content.get("do_sample"), bool | None):
+        raise UserError(f"model: {file}: do_sample is {content['do_sample']!r}: must be true or false")
     try:
         GenerationConfig(**content).validate()
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"model: {file}: {one_line(error)}") from error
+
+
+def _require_numbers(file: Path, content: JsonObject, ranges: Mapping[str, tuple[type, float, float]]) -> None:
+    """Check the type and the range of fields that may be missing or null."""
+    for name, (kind, low, high) in ranges.items():
+        value = content.get(name)
+        kinds = (int, float) if kind is float else (int,)
+        is_number = isinstance(value, kinds) and not isinstance(value, bool)
+        if value is not None and not (is_number and low <= value <= high):
+            what = "a number" if kind is float else "an integer"
+            raise UserError(f"model: {file}: {name} is {value!r}: must be {what} {_range(low, high)}")
+
+
+def _require_ids(file: Path, name: str, value: object, vocab_size: float) -> None:
+    """Check token ids: one, a list of several, or none."""
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(id_, int) and not isinstance(id_, bool) and 0 <= id_ < vocab_size for id_ in ids):
+        raise UserError(f"model: {file}: {name} is {value!r}: must be ids of tokens, 0 to {vocab_size - 1:,}")
+
+
+def _require_results(folder: Path) -> None:
+    """Check that the metrics file of a run of this package holds its results."""
+    is_run = any((folder / name).is_file() for name in (CONFIG, FINETUNE_CONFIG))
+    if is_run and (folder / METRICS).is_file() and "training" not in read_json(folder / METRICS):
+        raise UserError(f"model: {folder / METRICS} has no training: restore it, or train again")
+
+
+def _range(low: float, high: float) -> str:
+    return f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"

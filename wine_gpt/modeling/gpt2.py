@@ -18,9 +18,8 @@ from transformers import (
 from wine_gpt.config import GenerationDefaults, ModelConfig
 from wine_gpt.errors import UserError
 
-# Make transformers.js load the float32 file, because on a CPU it looks for a quantized one by default. Any, because it
-# is unpacked beside fields of other types.
-JAVASCRIPT_CONFIG: dict[str, Any] = {"transformers.js_config": {"dtype": "fp32"}}
+# Make transformers.js load the float32 file, because on a CPU it looks for a quantized one by default.
+JAVASCRIPT_CONFIG = {"transformers.js_config": {"dtype": "fp32"}}
 
 
 def build_model(
@@ -42,21 +41,7 @@ def build_model(
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    shape = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=config.block_size,
-        n_layer=config.n_layer,
-        n_head=config.n_head,
-        n_embd=config.n_embd,
-        n_inner=config.n_inner,
-        resid_pdrop=config.dropout,
-        embd_pdrop=config.dropout,
-        attn_pdrop=config.dropout,
-        # equals GPT-2's gelu_new, in one kernel instead of eight: benchmarks/RESULTS.md, "Training speed"
-        activation_function="gelu_pytorch_tanh",
-        **JAVASCRIPT_CONFIG,
-        **special,
-    )
+    shape = gpt2_config(config, vocab_size=len(tokenizer), **special)
     _require_memory(shape)
     set_seed(seed)
     model = GPT2LMHeadModel(shape)
@@ -71,6 +56,28 @@ def build_model(
         suppress_tokens=[tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id],
     )
     return model
+
+
+def gpt2_config(config: ModelConfig, **others: Any) -> GPT2Config:  # noqa: ANN401 - fields of GPT2Config
+    """Return the shape in transformers' terms.
+
+    Args:
+        config: the model's shape.
+        others: further fields, such as the vocabulary size.
+    """
+    return GPT2Config(
+        n_positions=config.block_size,
+        n_layer=config.n_layer,
+        n_head=config.n_head,
+        n_embd=config.n_embd,
+        n_inner=config.n_inner,
+        resid_pdrop=config.dropout,
+        embd_pdrop=config.dropout,
+        attn_pdrop=config.dropout,
+        # equals GPT-2's gelu_new, in one kernel instead of eight: benchmarks/RESULTS.md, "Training speed"
+        activation_function="gelu_pytorch_tanh",
+        **{**JAVASCRIPT_CONFIG, **others},
+    )
 
 
 def count_parameters(config: PretrainedConfig) -> int:

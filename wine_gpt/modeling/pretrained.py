@@ -19,9 +19,12 @@ from wine_gpt.model_path import local_folder
 from wine_gpt.modeling.folder_checks import (
     reason,
     require_adapter,
+    require_adapter_fit,
     require_finite,
     require_fit,
+    require_floats,
     require_loadable,
+    require_tied,
 )
 from wine_gpt.run_folder import ADAPTER_CONFIG, MODEL_CONFIG, TOKENIZER
 from wine_gpt.tokenizer import load_tokenizer, save_tokenizer
@@ -62,6 +65,8 @@ def load_model(path: str | Path, base: Path | None = None) -> PreTrainedModel:
         raise UserError(f"model: can't load {path}: {reason(error)}") from error
     model: PreTrainedModel = loaded[0]
     require_fit(path, loaded[1])
+    require_tied(path, model)
+    require_floats(folder, model.state_dict())
     require_finite(path, model)
     return model
 
@@ -79,11 +84,13 @@ def load_model_and_tokenizer(
     model, tokenizer = load_model(path), load_tokenizer(path, required)
     if getattr(model.config, "max_position_embeddings", None) is None:
         raise UserError(f"model: {path}: its config has no number of positions (max_position_embeddings)")
-    highest, embeddings = max(tokenizer.get_vocab().values(), default=0), model.config.vocab_size
-    if highest >= embeddings:
+    words, embeddings = len(tokenizer), model.config.vocab_size
+    highest = max(tokenizer.get_vocab().values(), default=0)
+    if highest >= embeddings >= words:
+        raise UserError(f"{path}: the tokenizer has a word with the id {highest:,}, the model {embeddings:,} words")
+    if words > embeddings:
         raise UserError(
-            f"{path}: the tokenizer has a word with the id {highest:,}, the model {embeddings:,} words: "
-            "they do not fit together"
+            f"{path}: the tokenizer has {words:,} words, the model {embeddings:,}: they do not fit together"
         )
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         own, of_model = getattr(tokenizer, name), getattr(model.config, name, None)
@@ -124,17 +131,17 @@ def _load_adapted(folder: Path, base: Path) -> PreTrainedModel:
     """Load an adapter's base and merge the adapter into it."""
     require_adapter(folder, base)
     require_package("peft", "adapters", f"model: the adapter {folder}")
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
 
     model = load_model(base)
     try:
         with quiet_peft():
             adapted = PeftModel.from_pretrained(model, str(folder))
-            # loaded again, because only load_adapter reports the tensors that are missing or left over
-            found = adapted.load_adapter(str(folder), "default")._asdict()
-            # the file's names do not hold the adapter's
-            report = {problem: [name.replace(".default", "") for name in found[problem]] for problem in found}
-            require_fit(folder, report, f"{ADAPTER_CONFIG} and its base")
+            # with the default, "auto", peft requests the base's vocabulary size from the Hub
+            required = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+            # the adapter's file has no name of the adapter in its names
+            parameters = [name.replace(".default", "") for name in adapted.state_dict()]
+            require_adapter_fit(folder, parameters, required)
             merged: PreTrainedModel = adapted.merge_and_unload()
     except UserError:
         raise
@@ -164,6 +171,6 @@ def quiet_peft() -> Iterator[None]:
     """Hide peft's warnings, and the one about a property that transformers has deprecated and peft reads."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        # peft's warnings about missing tensors and unknown fields are errors of require_fit
+        # peft's warnings about missing tensors and unknown fields are errors of require_adapter_fit
         warnings.filterwarnings("ignore", category=UserWarning, module="peft")
         yield
