@@ -200,6 +200,7 @@ def splits_of(values: list[Any], held_out: list[Any] | None = None) -> DatasetDi
         (["12a", "12a", "7", "7"], ("12a", "7")),
         ([1000001, 1000001, 1000002, 1000002], ("1000001", "1000002")),
         ([0.3, 0.3, 0.1 + 0.2, 0.1 + 0.2], ("0.3", "0.30000000000000004")),
+        ([0.0, -0.0, 1.0, 1.0], ("0", "1")),
     ],
 )
 def test_values_and_bands(values: list[Any], names: tuple[str, ...]) -> None:

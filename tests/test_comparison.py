@@ -166,7 +166,7 @@ def test_the_table_has_a_row_for_each_value(tmp_path: Path) -> None:
     (tmp_path / "unfinished").mkdir()
     # a classifier beside them
     (tmp_path / "variety").mkdir()
-    (tmp_path / "variety" / "metrics.json").write_text('{"label": "variety"}', encoding="utf-8")
+    (tmp_path / "variety" / "metrics.json").write_text('{"classes": [], "test": {}}', encoding="utf-8")
     save_table(tmp_path)
     with (tmp_path / "subsets.csv").open(encoding="utf-8", newline="") as content:
         rows = [*csv.DictReader(content)]

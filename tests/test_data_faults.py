@@ -302,6 +302,14 @@ def test_without_kagglehub_the_install_command_is_named(monkeypatch: pytest.Monk
     assert install_command("kaggle") in load_error("kaggle")
 
 
+def test_a_damaged_kagglehub_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "kagglehub.py").write_text("import no_such_package")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "kagglehub", raising=False)
+    error = f"kagglehub (No module named 'no_such_package'): {install_command('kaggle')}"
+    assert load_error("kaggle") == f"data.path kaggle needs {error}"
+
+
 def test_a_hub_dataset_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)

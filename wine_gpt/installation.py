@@ -1,12 +1,12 @@
 """Where the package's configs and demo are installed, and how to install an optional package that is missing."""
 
 import contextlib
+import importlib
 import importlib.metadata
-import importlib.util
 import shlex
 from pathlib import Path
 
-from wine_gpt.errors import UserError
+from wine_gpt.errors import UserError, one_line
 
 
 def bundled(name: str) -> Path:
@@ -17,7 +17,7 @@ def bundled(name: str) -> Path:
 
 
 def require_package(module: str, extra: str, user: str, otherwise: str = "") -> None:
-    """Check that an optional package is installed.
+    """Import an optional package, to check that it is installed whole.
 
     Args:
         module: the name that Python imports.
@@ -28,8 +28,12 @@ def require_package(module: str, extra: str, user: str, otherwise: str = "") -> 
     Raises:
         UserError: with the command that installs the group.
     """
-    if importlib.util.find_spec(module) is None:
-        raise UserError(f"{user} needs {module}: {install_command(extra)}{otherwise}")
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        is_missing = isinstance(error, ModuleNotFoundError) and error.name == module
+        reason = "" if is_missing else f" ({one_line(error)})"
+        raise UserError(f"{user} needs {module}{reason}: {install_command(extra)}{otherwise}") from error
 
 
 def install_command(extra: str) -> str:

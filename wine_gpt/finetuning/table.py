@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wine_gpt.files import read_json, read_record, write_atomically
-from wine_gpt.finetuning.results import Comparison, ScorePair, SubsetMetrics, is_finetuned
+from wine_gpt.finetuning.results import Comparison, ScorePair, SubsetMetrics
 from wine_gpt.markdown import escape
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
 from wine_gpt.run_folder import METRICS
@@ -41,7 +41,8 @@ def read_subsets(folder: Path) -> dict[str, SubsetMetrics]:
     Raises:
         UserError: if a metrics file is damaged.
     """
-    files = [file for file in folder.glob(f"*/{METRICS}") if is_finetuned(read_json(file))]
+    # the runs of other tasks have their score at the top level
+    files = [file for file in folder.glob(f"*/{METRICS}") if "test" not in read_json(file)]
     found = {file.parent.name: read_record(file, SubsetMetrics.from_dict) for file in files}
     return dict(sorted(found.items(), key=lambda item: (-sum(item[1].reviews.values()), item[1].value)))
 

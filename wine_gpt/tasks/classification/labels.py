@@ -125,8 +125,9 @@ def _bands(train: Numbers, bands: int) -> tuple[tuple[str, ...], Numbers]:
 
 
 def _name(number: float) -> str:
-    # the shortest digits that only this float64 has, so that different numbers have different names
-    return repr(float(number)).removesuffix(".0")
+    # the shortest digits that only this float64 has, so that different numbers have different names; adding 0 makes
+    # -0.0 the same number as 0.0
+    return repr(float(number) + 0.0).removesuffix(".0")
 
 
 def _numbers(split: Dataset, column: str) -> Numbers | None:
