@@ -664,7 +664,8 @@ def test_a_killed_process_ends_the_run_which_then_resumes(work: Path) -> None:
     assert launched.wait() != 0
     assert re.search(r"rank\s*: 1 .*\n.*exitcode\s*: -9", stderr), stderr
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
-    run_on_two([*arguments, "--resume"], work)
+    # launched, so that the launcher of two processes is also seen to end well
+    run([*arguments, "--resume"], work, launcher=CPU_PROCESSES)
     assert losses(work / "one-killed") == losses(work / "both")
 
 
