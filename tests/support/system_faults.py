@@ -26,6 +26,10 @@ PRIVATE, RECURSIVE = 0x40000, 0x4000
 READ_ONLY = 1
 
 
+class MountError(Exception):
+    """The process has no right to mount."""
+
+
 def traced(
     log: Path,
     options: list[str],
@@ -62,7 +66,7 @@ def run_in_subprocess(target: Callable[..., Any], *arguments: Any) -> Any:  # no
     except EOFError:
         answer = "no answer"
     process.join()
-    if isinstance(answer, PermissionError):
+    if isinstance(answer, MountError):
         pytest.skip(f"needs the right to mount: {answer}")
     assert process.exitcode == 0, answer
     return answer
@@ -91,7 +95,7 @@ def _mount(folder: bytes, options: bytes, flags: int) -> None:
         libc.mount(b"tmpfs", folder, b"tmpfs", flags, options),
     ):
         if result:
-            raise PermissionError(os.strerror(ctypes.get_errno()))
+            raise MountError(os.strerror(ctypes.get_errno()))
 
 
 def _call_when_ready(connection: Connection, target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -105,5 +109,5 @@ def _call_when_ready(connection: Connection, target: Callable[..., Any], argumen
 def _answer(to: Connection, target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
         to.send(target(*arguments))
-    except PermissionError as error:
+    except MountError as error:
         to.send(error)
