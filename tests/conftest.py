@@ -162,11 +162,16 @@ def lines_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_address(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def demo_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what receives the output of the demo of ``demo_address``."""
+    return tmp_path_factory.mktemp("server") / "log"
+
+
+@pytest.fixture(scope="session")
+def demo_address(demo_model: Path, demo_log: Path) -> Iterator[str]:
     """Serve the demo with the toy model and its adapters; return the address."""
     from support.space_server import serving
 
     adapters = ",".join(f"{demo_model}-{name}" for name in ("pinot-noir", "riesling"))
-    log = tmp_path_factory.mktemp("server") / "log"
-    with serving(log, WINE_GPT_MODEL=str(demo_model), WINE_GPT_ADAPTERS=adapters) as address:
+    with serving(demo_log, WINE_GPT_MODEL=str(demo_model), WINE_GPT_ADAPTERS=adapters) as address:
         yield address
