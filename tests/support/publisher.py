@@ -60,10 +60,13 @@ class Publisher:
         self.log = home.with_suffix(".log")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE"))}
         python_path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+        settings = {"HF_HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path}
+        # also if the tests run with a fixed seed, because no published file may depend on the order of a set
+        settings["PYTHONHASHSEED"] = "random"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "support.publisher", str(space)],
             cwd=TESTS,
-            env={**kept, "HF_HOME": str(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path, **environment},
+            env={**kept, **settings, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log.open("w"),
