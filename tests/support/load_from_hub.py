@@ -30,19 +30,24 @@ def generated(way: str, model: str) -> str:
     return stdout.getvalue().strip()
 
 
+timeouts = model_path.TIMEOUT, hub_dataset.TIMEOUT
 # the server is in a process that may be busy
 model_path.TIMEOUT = hub_dataset.TIMEOUT = PATIENCE
-for token, wanted in json.loads(sys.argv[1]):
-    os.environ.pop("HF_TOKEN", None)
-    if token:
-        os.environ["HF_TOKEN"] = token
-    try:
-        if isinstance(wanted, list):
-            result = generated(*wanted)
-        elif isinstance(wanted, str):
-            result = f"parameters: {load_model(wanted).num_parameters()}"
-        else:
-            result = load_reviews(DataConfig(**wanted)).splits["train"]["description"][0]
-    except UserError as error:
-        result = str(error)
-    print(json.dumps(result))
+try:
+    for token, wanted in json.loads(sys.argv[1]):
+        os.environ.pop("HF_TOKEN", None)
+        if token:
+            os.environ["HF_TOKEN"] = token
+        try:
+            if isinstance(wanted, list):
+                result = generated(*wanted)
+            elif isinstance(wanted, str):
+                result = f"parameters: {load_model(wanted).num_parameters()}"
+            else:
+                result = load_reviews(DataConfig(**wanted)).splits["train"]["description"][0]
+        except UserError as error:
+            result = str(error)
+        print(json.dumps(result))
+finally:
+    # other scripts run in this process
+    model_path.TIMEOUT, hub_dataset.TIMEOUT = timeouts
