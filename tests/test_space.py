@@ -827,8 +827,11 @@ def shown_problem() -> str:
     config = build(demo).get_config_file()
     shown = [str(part["props"].get("value")) for part in config["components"] if part["type"] == "markdown"]
     assert any("problem_0" in value for value in shown)
-    with pytest.raises(UserFacingError):
+    with pytest.raises(UserFacingError) as refused:
         list(demo.generate())
+    spanish = refused.value.message("es")
+    assert spanish == demo.texts["es"]["problem_0"]
+    assert spanish.startswith(("El modelo ", "No se ha podido cargar el modelo "))
     return demo.texts["en"]["problem_0"]
 
 

@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("gradio", reason="the demo's packages are not installed")
 
 from gradio_client import Client
+from gradio_client.exceptions import AppError
 from packaging.requirements import Requirement
 from support.hub_server import HubServer
 from support.local_server import PATIENCE
@@ -154,6 +155,12 @@ def test_invalid_input_is_refused_with_the_name_of_its_field(
     event, data = call(address, name, *values)
     assert event == "error"
     assert json.loads(data)["error"] == message
+
+
+def test_an_error_is_in_the_language_of_the_request(address: str) -> None:
+    spanish = client_of(address, headers={"accept-language": "es"})
+    with pytest.raises(AppError, match=r"^temperatura: tiene que ser un número de 0\.1 a 2"):
+        spanish.predict("x", temperature=-1, api_name="/generate")
 
 
 def test_markup_in_a_prompt_is_plain_text(client: Client) -> None:
