@@ -14,7 +14,7 @@ from wine_gpt.modeling.pretrained import load_model
 from wine_gpt.tokenizer import load_tokenizer
 
 MODEL = "org/wine-gpt"
-VARIETIES = ("chardonnay", "cabernet-sauvignon")
+VARIETIES = ("chardonnay", "cabernet-sauvignon", "syrah")
 PROMPTS = ("wine review : italy", "wine review : germany : mosel", "Wine review", "")
 
 SUPPORT = Path(__file__).parent / "support"
@@ -23,17 +23,18 @@ USE_MODELS = SUPPORT / "use_published_models.py"
 
 @pytest.fixture(scope="module")
 def trained(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with ``run`` and, for the adapters of two varieties, ``varieties``."""
+    """Return a folder with ``run`` and ``varieties``: two adapters and a whole fine-tuned model."""
     folder = tmp_path_factory.mktemp("trained")
     run = finish(toy_run, folder / "run")
     for seed, value in enumerate(("Chardonnay", "Cabernet Sauvignon")):
         adapt(run, folder / "varieties", value, seed=seed)
+    adapt(run, folder / "varieties", "Syrah", method="full", seed=2)
     return folder
 
 
 @pytest.fixture(scope="module")
 def published(hub: HubServer, publisher: Publisher, trained: Path) -> HubServer:
-    """Publish a model and two adapters."""
+    """Publish a model and its fine-tuned models."""
     hub.forget()
     command = [trained / "run", "--repo", MODEL, "--adapters", trained / "varieties"]
     publisher.run(*command).succeeded()
@@ -63,7 +64,7 @@ def test_published_models_equal_the_local_ones(trained: Path, empty_folder: Path
     found, expected = run_without_wine_gpt(USE_MODELS, models, *PROMPTS, cwd=empty_folder)
     assert found == expected
     assert found["first"] != found["second"]
-    assert found["texts"] != found["adapted texts"]
+    assert len({json.dumps(found[texts]) for texts in ("texts", "adapted texts", "full texts")}) == 3
     model, tokenizer = load_model(run), load_tokenizer(run)
     for prompt, text in zip(PROMPTS, found["texts"], strict=True):
         # after an empty prompt the pipeline keeps the space before the first word

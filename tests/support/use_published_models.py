@@ -1,8 +1,8 @@
-"""Generate greedily with models and their first adapters, and print the texts and both adapters' logits as JSON.
+"""Generate greedily with base and fine-tuned models, and print the texts and both adapters' logits as JSON.
 
-python use_published_models.py '[[BASE, ADAPTER, ADAPTER], ...]' PROMPT ...
+python use_published_models.py '[[BASE, ADAPTER, ADAPTER, FULL], ...]' PROMPT ...
 
-BASE and the adapters are folders or names on the Hub; transformers and peft load them without wine_gpt.
+BASE, the adapters and FULL are folders or names on the Hub; transformers and peft load them without wine_gpt.
 """
 
 import json
@@ -20,7 +20,7 @@ def greedy(name: str) -> list[str]:
     return [generate(prompt, do_sample=False)[0]["generated_text"] for prompt in prompts]
 
 
-def use(base: str, first: str, second: str) -> dict[str, object]:
+def use(base: str, first: str, second: str, full: str) -> dict[str, object]:
     """Return what a test compares."""
     tokenizer = AutoTokenizer.from_pretrained(base)
     inputs = tokenizer(prompts[0], return_tensors="pt")
@@ -33,6 +33,7 @@ def use(base: str, first: str, second: str) -> dict[str, object]:
     return {
         "texts": greedy(base),
         "adapted texts": greedy(first),
+        "full texts": greedy(full),
         "ids": tokenizer(prompts)["input_ids"],
         "positions": tokenizer.model_max_length,
         **logits,
