@@ -69,14 +69,21 @@ def test_nothing_is_printed_and_no_global_state_is_left(notebook: dict[str, Any]
     assert notebook["environment"] == []
 
 
-def test_importing_the_package_loads_neither_torch_nor_datasets() -> None:
+def test_importing_the_package_loads_neither_torch_nor_datasets_nor_changes_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     code = """
-import sys, wine_gpt, wine_gpt.config
+import os, sys, wine_gpt, wine_gpt.config
 print(wine_gpt.__all__)
 print([name for name in ("torch", "datasets") if name in sys.modules])
+before = {*os.environ}
+from wine_gpt import generate, pretrain
+# scikit-learn sets the variables KMP_ when it is imported
+print([name for name in {*os.environ} ^ before if not name.startswith("KMP_")])
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.splitlines() == [str(wine_gpt.__all__), "[]"]
+    assert shown.splitlines() == [str(wine_gpt.__all__), "[]", "[]"]
 
 
 def test_training_a_tokenizer_keeps_that_of_a_run(tmp_path: Path) -> None:
