@@ -208,7 +208,8 @@ def test_an_index_that_cannot_be_written_is_one_line(run: Path, tmp_path: Path) 
 def test_without_sentence_transformers_each_command_says_how_to_install_it(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    # an import of None raises ModuleNotFoundError, as for a package that is not installed
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     message = r"^an embedding needs sentence_transformers: pip install .*\[similarity\]"
     with pytest.raises(UserError, match=message):
         wine_gpt.similar(run, DESCRIPTION)

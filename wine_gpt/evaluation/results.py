@@ -79,7 +79,7 @@ class Sampling(JsonRecord):
     settings: dict[str, float | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationReport(JsonRecord):
     """All figures of one model on one split.
 
@@ -103,6 +103,6 @@ class EvaluationReport(JsonRecord):
     baselines: dict[str, float]
     copying: dict[str, CopyingResult]
     diversity: dict[str, DiversityResult]
-    conditioning: ConditioningResult | None
+    conditioning: ConditioningResult | None = None
     samples: Sampling
     environment: Environment
