@@ -106,9 +106,9 @@ class Comparison(JsonRecord):
         better = enough and whole.perplexity_change.high < 0 and text.perplexity_change.low <= 0
         value_hidden = None
         if hidden is not None:
-            shown = base[1]
-            change = perplexity_change(hidden[:, NATS], shown[:, NATS], shown[:, WORDS], seed)
-            value_hidden = HiddenValue(Score.of(hidden), change)
+            # the base with the value in the header, beside the base without it
+            pair = ScorePair.of(hidden, base[1], seed)
+            value_hidden = HiddenValue(pair.base, pair.perplexity_change)
         return cls(whole, text, better, train_fraction, value_hidden)
 
     def verdict(self) -> str:

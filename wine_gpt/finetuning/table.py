@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wine_gpt.files import read_json, read_record, write_atomically
+from wine_gpt.files import JsonObject, read_record, write_atomically
 from wine_gpt.finetuning.results import Comparison, ScorePair, SubsetMetrics
 from wine_gpt.markdown import escape
 from wine_gpt.plots import PALE, WINE, new_axes, save_axes
@@ -41,10 +41,14 @@ def read_subsets(folder: Path) -> dict[str, SubsetMetrics]:
     Raises:
         UserError: if a metrics file is damaged.
     """
-    # the runs of other tasks have their score at the top level
-    files = [file for file in folder.glob(f"*/{METRICS}") if "test" not in read_json(file)]
-    found = {file.parent.name: read_record(file, SubsetMetrics.from_dict) for file in files}
+    read = {file.parent.name: read_record(file, _subset_metrics) for file in folder.glob(f"*/{METRICS}")}
+    found = {name: metrics for name, metrics in read.items() if metrics is not None}
     return dict(sorted(found.items(), key=lambda item: (-sum(item[1].reviews.values()), item[1].value)))
+
+
+def _subset_metrics(content: JsonObject) -> SubsetMetrics | None:
+    # the runs of other tasks have their score at the top level
+    return None if "test" in content else SubsetMetrics.from_dict(content)
 
 
 def to_markdown(subsets: Subsets) -> str:

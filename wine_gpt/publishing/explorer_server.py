@@ -34,12 +34,12 @@ class ExplorerServer(ThreadingHTTPServer):
     allow_reuse_address = sys.platform != "win32"
 
     def __init__(self, run: Path, port: int = 0) -> None:
-        name = run.resolve().name or "run"
+        name, page = run.resolve().name or "run", page_files()
         # what it sends, by path
         self.contents = {
-            **{f"/{path}": file for path, file in page_files().items()},
+            **{f"/{path}": file for path, file in page.items()},
             **{f"/run/{name}/{path}": file for path, file in run_files(run).items()},
-            "/": page_files()["index.html"],
+            "/": page["index.html"],
         }
         self._folder = TemporaryDirectory()
         self.contents[f"/{SPACE_SETTINGS}"] = settings = Path(self._folder.name) / SPACE_SETTINGS
